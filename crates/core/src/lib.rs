@@ -1,0 +1,1 @@
+//! The rules of ChatSphere: ids, model, policy, use cases, ports.

@@ -1,0 +1,1 @@
+//! What goes over ChatSphere's wire: REST bodies, WebSocket frames, codes.

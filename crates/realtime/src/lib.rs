@@ -1,0 +1,1 @@
+//! Who listens where: the hub, outbound queues, resume, the event bus.

@@ -1,0 +1,3 @@
+//! A self-hosted chat backend in one binary.
+
+fn main() {}

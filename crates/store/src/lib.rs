@@ -1,0 +1,1 @@
+//! ChatSphere's store on SQLite and on PostgreSQL.

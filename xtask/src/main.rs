@@ -1,0 +1,3 @@
+//! Development tasks: dev, build, test, lint, ci.
+
+fn main() {}
