@@ -1,3 +1,75 @@
-//! Development tasks: dev, build, test, lint, ci.
+//! Development tasks: `cargo xtask --help` lists them.
 
-fn main() {}
+// A program for the terminal.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod cargo;
+mod commands;
+mod error;
+mod interrupt;
+mod needs;
+mod paths;
+mod say;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use error::Result;
+use interrupt::Interrupts;
+use needs::Wanted;
+
+/// Development tasks of ChatSphere.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run every test, with what they need: PostgreSQL, Chromium, Node and Python are found or installed
+    Test {
+        /// Passed on to `cargo test`
+        #[arg(last = true)]
+        extra: Vec<String>,
+    },
+    /// Run a command with the services and variables that the tests get
+    WithServices {
+        /// Leave out Chromium, Node and Python
+        #[arg(long)]
+        postgres_only: bool,
+        /// The command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::warn(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(task: &Task) -> Result {
+    let interrupts = Interrupts::watch()?;
+    match task {
+        Task::Test { extra } => commands::test::run(extra, &interrupts),
+        Task::WithServices {
+            postgres_only,
+            command,
+        } => {
+            let wanted = if *postgres_only {
+                Wanted::PostgresOnly
+            } else {
+                Wanted::All
+            };
+            commands::with_services::run(command, wanted, &interrupts)
+        }
+    }
+}

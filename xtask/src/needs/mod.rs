@@ -1,0 +1,72 @@
+//! What the tests need beyond Rust and a C compiler: found, or installed, started, and stopped again.
+
+mod apt;
+mod look_up;
+mod port;
+mod postgres;
+mod postgres_server;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::process::Command;
+
+use crate::error::{Result, TaskError};
+use crate::interrupt::Interrupts;
+use crate::paths;
+use apt::Apt;
+use postgres_server::PostgresServer;
+
+/// How much of it is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All: tests that lack something fail.
+    All,
+    /// PostgreSQL: tests that need something else say so and are left out.
+    PostgresOnly,
+}
+
+/// What the tests need, for as long as this lives.
+pub(crate) struct Needs {
+    _postgres: PostgresServer,
+    variables: Vec<(&'static str, OsString)>,
+}
+
+impl Needs {
+    /// Finds or installs, and starts.
+    pub(crate) fn meet(wanted: Wanted, interrupts: &Interrupts) -> Result<Self> {
+        let mut variables: Vec<(&'static str, OsString)> = Vec::new();
+        let installing = one_at_a_time()?;
+        let apt = Apt::new(interrupts);
+        let bin = postgres::find_or_install(&apt)?;
+        drop(installing);
+        let postgres = PostgresServer::start(&bin, interrupts)?;
+        variables.push(("CHATSPHERE_TEST_POSTGRES", postgres.url().into()));
+        variables.push(("CHATSPHERE_TEST_PG_BIN", bin.into()));
+        if let Some(account) = postgres.account() {
+            variables.push(("CHATSPHERE_TEST_PG_UID", account.uid.to_string().into()));
+            variables.push(("CHATSPHERE_TEST_PG_GID", account.gid.to_string().into()));
+        }
+        if wanted == Wanted::All {
+            variables.push(("CHATSPHERE_TEST_ALL", "1".into()));
+        }
+        Ok(Self {
+            _postgres: postgres,
+            variables,
+        })
+    }
+
+    /// Tells the program where everything is.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        for (name, value) in &self.variables {
+            command.env(name, value);
+        }
+    }
+}
+
+/// Two runs that share a target directory must not install into it at the same time.
+fn one_at_a_time() -> Result<File> {
+    let path = paths::test_tools()?.join("lock");
+    let file = File::create(&path).map_err(TaskError::at("making", &path))?;
+    file.lock().map_err(TaskError::at("locking", &path))?;
+    Ok(file)
+}
