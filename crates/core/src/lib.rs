@@ -1,1 +1,27 @@
-//! The rules of ChatSphere: ids, model, policy, use cases, ports.
+//! The rules of ChatSphere: ids, the model, policy, one use case a file in [`ops`], and the ports to the world outside.
+//!
+//! Nothing here knows HTTP, sockets, SQL or JSON on the wire. Front doors decode a call, run one op and encode its answer.
+
+pub mod caller;
+pub mod control;
+pub mod error;
+pub mod ids;
+pub mod limits;
+pub mod model;
+pub mod seq;
+pub mod store;
+pub mod text;
+pub mod time;
+pub mod token;
+
+pub use caller::Caller;
+pub use control::{ControlChange, ControlEntry, ControlPosition};
+pub use error::{Absent, Conflict, Denial, Error, InvalidField, Outage, TokenRefusal};
+pub use ids::{ConnectionId, Id, MessageId, RoomId, TokenId, UserId};
+pub use limits::Limits;
+pub use model::{Event, EventKind, Message, MessageInRoom, Role, Room, User, UserRef};
+pub use seq::{Epoch, Seq};
+pub use store::{Access, CommitSink, Committed, Done, Idempotency, Store};
+pub use text::{ClientMessageId, Content, Email, RoomName, Username};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use token::{Permissions, Token, TokenType, TokenWithUser};

@@ -1,0 +1,240 @@
+//! What can go wrong, each with a stable code. Front doors turn these into HTTP statuses and `error` frames.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// A field of the input that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct InvalidField {
+    /// The field's name on the wire.
+    pub field: &'static str,
+    /// What would be valid.
+    pub message: Cow<'static, str>,
+}
+
+impl InvalidField {
+    /// Names the field and what would be valid.
+    pub fn new(field: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { field, message: message.into() }
+    }
+}
+
+/// Why a token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum TokenRefusal {
+    /// No token came with the call.
+    #[error("no token was sent: send `Authorization: Bearer <token>`")]
+    Missing,
+    /// Not a JWT that this server signed, or of a user or token that does not exist.
+    #[error("the token is not valid here: ask for a new one")]
+    Invalid,
+    /// Past its `exp`.
+    #[error("the token has expired: ask for a new one")]
+    Expired,
+    /// Revoked, itself or the token that minted it.
+    #[error("the token was revoked: ask for a new one")]
+    Revoked,
+    /// Its user is disabled.
+    #[error("this token's user is disabled")]
+    UserDisabled,
+}
+
+impl TokenRefusal {
+    /// The stable code on the wire.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "token_missing",
+            Self::Invalid => "token_invalid",
+            Self::Expired => "token_expired",
+            Self::Revoked => "token_revoked",
+            Self::UserDisabled => "user_disabled",
+        }
+    }
+}
+
+/// Why a valid call is not allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Denial {
+    /// The room is not the caller's, does not exist, is no UUID, or lies outside the token's `permissions.rooms`: told alike.
+    #[error("you are not a member of this room, or this token is not good for it")]
+    NotAMember,
+    /// Only a CLIENT token, or an ADMIN's where that is said, may do this.
+    #[error("only a CLIENT token may do this")]
+    ClientOnly,
+    /// Only a CLIENT token may name another `userId`.
+    #[error("only a CLIENT token may act for another user: leave `userId` out, or name yourself")]
+    NotYourself,
+    /// The token's `permissions` do not include `read`.
+    #[error("this token's permissions do not include \"read\"")]
+    NeedsRead,
+    /// The token's `permissions` do not include `write`.
+    #[error("this token's permissions do not include \"write\"")]
+    NeedsWrite,
+    /// The token's `permissions` do not include `delete`.
+    #[error("this token's permissions do not include \"delete\"")]
+    NeedsDelete,
+    /// The call needs a token without restrictions.
+    #[error("this call needs a token whose permissions are not restricted")]
+    NeedsUnrestricted,
+    /// Only the room's owner, a MODERATOR among its members, or a CLIENT token may do this.
+    #[error("only the room's owner, a moderator who is a member, or a CLIENT token may do this")]
+    NotAModerator,
+    /// The owner leaves by their own will or by a CLIENT or ADMIN token alone.
+    #[error("the room's owner cannot be removed by a moderator")]
+    OwnerStays,
+    /// A token may not mint one with more rights or a longer life than its own.
+    #[error("a token may not mint another with more rights than its own")]
+    MoreRights,
+}
+
+impl Denial {
+    /// The stable code on the wire.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotAMember => "not_a_member",
+            Self::ClientOnly => "client_token_required",
+            Self::NotYourself => "not_yourself",
+            Self::NeedsRead => "needs_read",
+            Self::NeedsWrite => "needs_write",
+            Self::NeedsDelete => "needs_delete",
+            Self::NeedsUnrestricted => "needs_unrestricted_token",
+            Self::NotAModerator => "not_a_moderator",
+            Self::OwnerStays => "owner_stays",
+            Self::MoreRights => "more_rights_than_own",
+        }
+    }
+}
+
+/// What is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Absent {
+    /// No such user.
+    User,
+    /// No such room; told only to those who may see every room.
+    Room,
+    /// No such token.
+    Token,
+}
+
+/// What a call collided with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Conflict {
+    /// Another user has this name.
+    #[error("this username is taken: choose another")]
+    UsernameTaken,
+    /// The same `Idempotency-Key` came with another body.
+    #[error("this Idempotency-Key was used with another body: use a new key for a new request")]
+    IdempotencyKeyReused,
+    /// The same `clientMessageId` came with another content.
+    #[error("this clientMessageId was used with another content: use a new id for a new message")]
+    ClientMessageIdReused,
+}
+
+impl Conflict {
+    /// The stable code on the wire.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::UsernameTaken => "username_taken",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::ClientMessageIdReused => "client_message_id_reused",
+        }
+    }
+}
+
+/// Why the store can't serve now, though it could later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Outage {
+    /// The database cannot be reached.
+    #[error("the database is away; try again")]
+    StoreAway,
+    /// More writes wait than the queue holds.
+    #[error("too many writes are waiting; try again")]
+    QueueFull,
+    /// No space is left for the database.
+    #[error("the database's disk is full: reading works, writing resumes when there is space")]
+    DiskFull,
+    /// The commit's outcome is not known.
+    #[error("it is not known whether this was stored: send it again with the same clientMessageId or Idempotency-Key")]
+    OutcomeUnknown,
+    /// The control log could not be read for so long that tokens can't be judged.
+    #[error("this node can't tell at the moment which tokens are valid; try again")]
+    AuthorityStale,
+    /// The server is stopping.
+    #[error("the server is stopping; try again")]
+    Stopping,
+}
+
+impl Outage {
+    /// The stable code on the wire.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::StoreAway => "store_away",
+            Self::QueueFull => "queue_full",
+            Self::DiskFull => "disk_full",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::AuthorityStale => "authority_stale",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// When to try again.
+    pub const fn retry_after(self) -> Duration {
+        match self {
+            Self::DiskFull => Duration::from_secs(10),
+            _ => Duration::from_secs(1),
+        }
+    }
+}
+
+/// Everything an op can answer but success.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A field breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    /// The token is refused.
+    #[error(transparent)]
+    Token(#[from] TokenRefusal),
+    /// The call is not allowed.
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// Something named is absent.
+    #[error("there is no such {}", match .0 { Absent::User => "user", Absent::Room => "room", Absent::Token => "token" })]
+    Absent(Absent),
+    /// The call collides with what is there.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// Later it may work.
+    #[error(transparent)]
+    Outage(#[from] Outage),
+    /// Too many messages in too short a time.
+    #[error("too many messages: wait {} ms", .0.as_millis())]
+    RateLimited(Duration),
+    /// A fault of this server's own. The cause is in the log, under the request's id.
+    #[error("the server failed to do this; its log has the reason under this request's id")]
+    Internal,
+}
+
+impl Error {
+    /// The stable code on the wire.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::Token(refusal) => refusal.code(),
+            Self::Denied(denial) => denial.code(),
+            Self::Absent(Absent::User) => "user_not_found",
+            Self::Absent(Absent::Room) => "room_not_found",
+            Self::Absent(Absent::Token) => "token_not_found",
+            Self::Conflict(conflict) => conflict.code(),
+            Self::Outage(outage) => outage.code(),
+            Self::RateLimited(_) => "rate_limited",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the same call may succeed later without being changed.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Outage(_) | Self::RateLimited(_))
+    }
+}

@@ -1,0 +1,78 @@
+//! The limits that a client meets, each a setting; their defaults stand here and nowhere else.
+
+use std::time::Duration;
+
+/// What a client may send and hold. Told to WebSocket clients in `hello.limits`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest message content, in bytes of UTF-8.
+    pub message_bytes: usize,
+    /// Longest username, in characters.
+    pub username_chars: usize,
+    /// Longest room name, in characters.
+    pub room_name_chars: usize,
+    /// Longest `ref` of a WebSocket frame, in bytes.
+    pub ref_bytes: usize,
+    /// Longest `clientMessageId`, in bytes.
+    pub client_message_id_bytes: usize,
+    /// Longest `Idempotency-Key`, in bytes.
+    pub idempotency_key_bytes: usize,
+    /// Largest WebSocket frame, and whole message, in bytes.
+    pub frame_bytes: usize,
+    /// Largest HTTP body, in bytes.
+    pub body_bytes: usize,
+    /// Rooms that one connection may join.
+    pub rooms_per_connection: usize,
+    /// Connections that one user may hold on one node.
+    pub connections_per_user: usize,
+    /// Bytes that may wait for one slow connection before it is closed with 4008.
+    pub outbound_queue_bytes: usize,
+    /// Messages a user may send, sustained, a second; 0 switches the limit off.
+    pub messages_per_second: u32,
+    /// Messages a user may send at once after a rest.
+    pub message_burst: u32,
+    /// Sends of one connection that may wait for their answer before its socket is no longer read.
+    pub unanswered_sends: usize,
+    /// Most events that `join` with `since` replays.
+    pub replay_events: u64,
+    /// Messages that a `join` without `since` shows, and the default page of every list.
+    pub page_default: usize,
+    /// Largest page of any list.
+    pub page_max: usize,
+    /// Longest time for the head of an HTTP request to arrive.
+    pub header_timeout: Duration,
+    /// Longest time that an HTTP connection may be idle.
+    pub idle_timeout: Duration,
+    /// Time between the server's pings on a WebSocket, before jitter.
+    pub heartbeat: Duration,
+    /// Connections of all kinds that one node accepts.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 32 * 1024,
+            username_chars: 64,
+            room_name_chars: 128,
+            ref_bytes: 64,
+            client_message_id_bytes: 64,
+            idempotency_key_bytes: 128,
+            frame_bytes: 64 * 1024,
+            body_bytes: 256 * 1024,
+            rooms_per_connection: 1_000,
+            connections_per_user: 1_000,
+            outbound_queue_bytes: 1024 * 1024,
+            messages_per_second: 20,
+            message_burst: 100,
+            unanswered_sends: 64,
+            replay_events: 10_000,
+            page_default: 50,
+            page_max: 200,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            heartbeat: Duration::from_secs(25),
+            connections: 100_000,
+        }
+    }
+}

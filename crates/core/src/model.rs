@@ -1,0 +1,153 @@
+//! What ChatSphere keeps: users, rooms, and the events of a room, of which messages are one kind.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{MessageId, RoomId, UserId};
+use crate::seq::Seq;
+use crate::text::{ClientMessageId, Content, RoomName, Username};
+use crate::time::Timestamp;
+
+/// What a user may do in general. Rights within one room come from owning it or being its member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Role {
+    /// May do what a CLIENT token may, in its own name.
+    Admin,
+    /// Moderates the rooms that it is a member of.
+    Moderator,
+    /// An ordinary user.
+    Member,
+}
+
+impl Role {
+    /// The word on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "ADMIN",
+            Self::Moderator => "MODERATOR",
+            Self::Member => "MEMBER",
+        }
+    }
+
+    /// The inverse of [`Role::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Admin, Self::Moderator, Self::Member].into_iter().find(|role| role.as_str() == word)
+    }
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// Its present name.
+    pub username: Username,
+    /// What it may do in general.
+    pub role: Role,
+    /// A disabled user's tokens are refused and its sockets closed.
+    pub disabled: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its name, role or state changed last.
+    pub updated_at: Timestamp,
+}
+
+/// A user as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRef {
+    /// Its id.
+    pub id: UserId,
+    /// Its name when this was read.
+    pub username: Username,
+}
+
+impl From<&User> for UserRef {
+    fn from(user: &User) -> Self {
+        Self { id: user.id, username: user.username.clone() }
+    }
+}
+
+/// A room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Its id.
+    pub id: RoomId,
+    /// Its name.
+    pub name: RoomName,
+    /// Who made it, and owns it.
+    pub owner: UserId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its name changed last. Messages do not change it.
+    pub updated_at: Timestamp,
+    /// The number of its newest event.
+    pub seq: Seq,
+    /// How many messages it holds; kept in the commit.
+    pub message_count: u64,
+    /// How many members it has; kept in the commit.
+    pub member_count: u64,
+}
+
+/// A message, in its present state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// Where it was said.
+    pub room_id: RoomId,
+    /// Who said it, under the present name.
+    pub author: UserRef,
+    /// Its number among the room's events.
+    pub seq: Seq,
+    /// What it says.
+    pub content: Content,
+    /// The sender's own id for it.
+    pub client_message_id: Option<ClientMessageId>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it changed last.
+    pub updated_at: Timestamp,
+}
+
+/// A message together with the name of its room, for lists across rooms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageInRoom {
+    /// The message.
+    pub message: Message,
+    /// Its room's present name.
+    pub room_name: RoomName,
+}
+
+/// One durable event of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Where it happened.
+    pub room_id: RoomId,
+    /// Its number, given inside the commit.
+    pub seq: Seq,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// The kinds of durable events. Each is a frame of its own type on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventKind {
+    /// A message was posted.
+    Message(Message),
+    /// `user` became a member, added by `by`.
+    MemberJoined {
+        /// Who joined.
+        user: UserRef,
+        /// Who did it; the same as `user` if on their own.
+        by: UserRef,
+    },
+    /// `user` is no longer a member, removed by `by`.
+    MemberLeft {
+        /// Who left.
+        user: UserRef,
+        /// Who did it; the same as `user` if on their own.
+        by: UserRef,
+    },
+}

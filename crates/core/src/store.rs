@@ -1,0 +1,368 @@
+//! The port to durable storage, shaped by use case: each write is one atomic step inside the adapter, so that nothing
+//! above can do it half.
+//!
+//! # What every adapter guarantees
+//! - A write that answered `Ok` is on disk. A write that answered an error stored nothing, except
+//!   [`Outage::OutcomeUnknown`](crate::Outage::OutcomeUnknown), where nobody can tell.
+//! - A room's events are numbered 1, 2, 3 … without a gap; the number is given inside the commit, and `seq` N + 1 is never
+//!   visible to a read before N.
+//! - Writes that wait are committed in groups. One bad write never fails its group.
+//! - After a commit and before any of its writes answers, [`CommitSink::committed`] is called once, in commit order. A caller
+//!   that vanishes cancels nothing: a write once submitted is carried out.
+//! - Reads never wait for writes. A page and the membership that allows it are read from one snapshot.
+//! - A full write queue answers [`Outage::QueueFull`](crate::Outage::QueueFull) at once.
+//!
+//! One conformance suite (`chatsphere-store/tests/conformance`) runs against every adapter.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::control::{ControlEntry, ControlPosition};
+use crate::error::{Error, Outage};
+use crate::ids::{MessageId, RoomId, TokenId, UserId};
+use crate::model::{Event, Message, MessageInRoom, Role, Room, User, UserRef};
+use crate::seq::{Epoch, Seq};
+use crate::text::{ClientMessageId, Content, RoomName, Username};
+use crate::time::Timestamp;
+use crate::token::{Token, TokenWithUser};
+
+/// How long an `Idempotency-Key` is remembered.
+pub const IDEMPOTENCY_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+/// What one group commit changed, in commit order.
+#[derive(Debug, Clone, Default)]
+pub struct Committed {
+    /// Durable events of rooms. Several of one room come in the order of their `seq`.
+    pub events: Vec<Arc<Event>>,
+    /// Entries of the control log.
+    pub control: Vec<ControlEntry>,
+}
+
+/// Told of every commit. Called on the writer's own thread: must return quickly and never block.
+pub trait CommitSink: Send + Sync + 'static {
+    /// The batch is durable and visible to every read.
+    fn committed(&self, batch: Committed);
+}
+
+/// Identifies a POST that may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idempotency {
+    /// SHA-256 over the scope (whose token, method, path) and the `Idempotency-Key`.
+    pub key: [u8; 32],
+    /// SHA-256 over the body. The same key with another body is a conflict.
+    pub body: [u8; 32],
+}
+
+/// A write's answer, and whether it is the answer of an earlier, equal one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done<T> {
+    /// What was stored, now or by the earlier write.
+    pub value: T,
+    /// The earlier write's answer; this one stored nothing.
+    pub replayed: bool,
+}
+
+/// Whose eyes a read has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Sees the room only while a member; everything else is [`Denial::NotAMember`](crate::Denial::NotAMember).
+    Member(UserId),
+    /// Sees every room; one that does not exist is [`Absent::Room`](crate::Absent::Room).
+    Any,
+}
+
+/// A message to append.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// Its id, if it is not a replay.
+    pub id: MessageId,
+    /// Where.
+    pub room_id: RoomId,
+    /// By whom. Must exist ([`Absent::User`](crate::Absent::User)).
+    pub author: UserId,
+    /// `Member(author)`, or `Any` for privileged callers.
+    pub access: Access,
+    /// What it says.
+    pub content: Content,
+    /// The same id of the same author in the same room again: the first one's message, or a conflict if the content differs.
+    pub client_message_id: Option<ClientMessageId>,
+    /// From the `Idempotency-Key`, if any.
+    pub idempotency: Option<Idempotency>,
+    /// When it was accepted.
+    pub at: Timestamp,
+}
+
+/// A user to make, with its first token.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// Its id.
+    pub id: UserId,
+    /// Its name; must be free.
+    pub username: Username,
+    /// Its role.
+    pub role: Role,
+    /// The token made with it, whose `user_id` is `id`.
+    pub token: Token,
+    /// From the `Idempotency-Key`, if any.
+    pub idempotency: Option<Idempotency>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A room to make. Its owner becomes the first member: its event 1 is that member's joining.
+#[derive(Debug, Clone)]
+pub struct NewRoom {
+    /// Its id.
+    pub id: RoomId,
+    /// Its name.
+    pub name: RoomName,
+    /// Its owner; must exist.
+    pub owner: UserId,
+    /// Who makes it; `by` of the first event.
+    pub by: UserId,
+    /// From the `Idempotency-Key`, if any.
+    pub idempotency: Option<Idempotency>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A membership to begin or end.
+#[derive(Debug, Clone)]
+pub struct MembershipChange {
+    /// Where. Must exist.
+    pub room_id: RoomId,
+    /// Whose. Must exist when it begins; removing a user who is no member (or does not exist) changes nothing.
+    pub user_id: UserId,
+    /// Who does it.
+    pub by: UserId,
+    /// From the `Idempotency-Key`, if any.
+    pub idempotency: Option<Idempotency>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a membership change did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MembershipChanged {
+    /// It is event `seq` of the room.
+    At(Seq),
+    /// It was so already.
+    NotNeeded,
+}
+
+/// A token to keep.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Its row. Its user must exist; its parent, if any, must not be revoked
+    /// ([`TokenRefusal::Revoked`](crate::TokenRefusal::Revoked)): both decided in the commit.
+    pub token: Token,
+    /// From the `Idempotency-Key`, if any.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A change to a user; `None` leaves as it is. Writes a [`ControlChange::User`](crate::ControlChange::User) entry if
+/// anything changed.
+#[derive(Debug, Clone)]
+pub struct UserChange {
+    /// Whose.
+    pub user_id: UserId,
+    /// A new name; must be free.
+    pub username: Option<Username>,
+    /// A new role.
+    pub role: Option<Role>,
+    /// Disabled or enabled.
+    pub disabled: Option<bool>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A page of a list: at most `limit` items after `cursor`.
+#[derive(Debug, Clone, Copy)]
+pub struct PageRequest {
+    /// Where to go on; `None` is the beginning.
+    pub cursor: Option<Cursor>,
+    /// At least 1.
+    pub limit: usize,
+}
+
+/// A place in a list, as an adapter gave it out. Opaque above the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor(pub i64);
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Cursor>,
+}
+
+/// Which messages of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryRange {
+    /// The newest.
+    Newest,
+    /// The nearest with a smaller `seq`.
+    Before(Seq),
+    /// The nearest with a larger `seq`.
+    After(Seq),
+}
+
+/// A page of a room's messages, ascending whatever was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// The messages, ascending by `seq`.
+    pub messages: Vec<Message>,
+    /// Whether the room has messages older than the first of these.
+    pub has_older: bool,
+    /// Whether the room has messages newer than the last of these.
+    pub has_newer: bool,
+    /// The room's newest event when this was read.
+    pub head: Seq,
+}
+
+/// A page of a room's durable events of all kinds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsPage {
+    /// The events, ascending by `seq`, without a gap: the first is `after` + 1.
+    pub events: Vec<Arc<Event>>,
+    /// The room's newest event in the same snapshot.
+    pub head: Seq,
+}
+
+/// The newest part of a room, for a join that has nothing yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    /// The newest messages, ascending, at most the limit asked.
+    pub messages: Vec<Message>,
+    /// The newest other events from `from` on, ascending, at most the limit asked.
+    pub others: Vec<Arc<Event>>,
+    /// Every event from here to `head` is in this answer. 1 in an empty room.
+    pub from: Seq,
+    /// The room's newest event in the same snapshot.
+    pub head: Seq,
+}
+
+/// How a user stands to a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Who owns the room.
+    pub owner: UserId,
+    /// Whether the user is a member.
+    pub member: bool,
+}
+
+/// Whose messages, in which rooms, for lists across rooms.
+#[derive(Debug, Clone, Default)]
+pub struct MessageFilter {
+    /// Only this author's.
+    pub author: Option<UserId>,
+    /// Only in rooms that this user is a member of.
+    pub seen_by: Option<UserId>,
+    /// Only in these rooms.
+    pub rooms: Option<Vec<RoomId>>,
+}
+
+/// Which rooms to list.
+#[derive(Debug, Clone, Default)]
+pub struct RoomFilter {
+    /// Only those that this user is a member of.
+    pub member: Option<UserId>,
+    /// Only these.
+    pub rooms: Option<Vec<RoomId>>,
+}
+
+/// A write that was submitted. Dropping it does not take the write back.
+#[must_use = "the outcome of a write is in here"]
+#[derive(Debug)]
+pub struct Pending<T>(oneshot::Receiver<Result<T, Error>>);
+
+impl<T> Pending<T> {
+    /// A pending write and the end by which the store answers it.
+    pub fn new() -> (oneshot::Sender<Result<T, Error>>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(receiver))
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // A writer that died in mid-commit can't say what became of it.
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(Outage::OutcomeUnknown.into())))
+    }
+}
+
+/// Durable storage. See the module for what every adapter guarantees.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // --- writes, each one atomic step ---
+
+    /// Appends a message: membership, both kinds of idempotency and the next `seq` are decided inside the commit.
+    /// Takes its place in the queue before it returns: two calls in a row are carried out in this order.
+    fn append(&self, message: NewMessage) -> Pending<Done<Message>>;
+    /// Makes a user and its first token.
+    async fn create_user(&self, user: NewUser) -> Result<Done<TokenWithUser>, Error>;
+    /// Renames, promotes, disables. Answers the user as it is then.
+    async fn change_user(&self, change: UserChange) -> Result<User, Error>;
+    /// Makes a room.
+    async fn create_room(&self, room: NewRoom) -> Result<Done<Room>, Error>;
+    /// Begins a membership.
+    async fn add_member(&self, change: MembershipChange) -> Result<Done<MembershipChanged>, Error>;
+    /// Ends a membership.
+    async fn remove_member(&self, change: MembershipChange) -> Result<Done<MembershipChanged>, Error>;
+    /// Keeps a new token's row.
+    async fn create_token(&self, token: NewToken) -> Result<Done<TokenWithUser>, Error>;
+    /// Revokes a token and all that it minted, each with an entry in the control log. A revoked one stays as it was.
+    async fn revoke_token(&self, token: TokenId, at: Timestamp) -> Result<(), Error>;
+
+    // --- reads ---
+
+    /// A user.
+    async fn user(&self, id: UserId) -> Result<Option<User>, Error>;
+    /// The user of this name.
+    async fn user_by_name(&self, username: &str) -> Result<Option<User>, Error>;
+    /// All users, in the order they were made.
+    async fn users(&self, page: PageRequest) -> Result<Page<User>, Error>;
+    /// A token with its user.
+    async fn token(&self, id: TokenId) -> Result<Option<TokenWithUser>, Error>;
+    /// All tokens, newest first.
+    async fn tokens(&self, page: PageRequest) -> Result<Page<TokenWithUser>, Error>;
+    /// A room.
+    async fn room(&self, id: RoomId, access: Access) -> Result<Room, Error>;
+    /// How a user stands to a room; `None` if there is no such room.
+    async fn standing(&self, room: RoomId, user: UserId) -> Result<Option<Standing>, Error>;
+    /// Rooms, in the order they were made.
+    async fn rooms(&self, filter: RoomFilter, page: PageRequest) -> Result<Page<Room>, Error>;
+    /// A room's members, in the order they joined.
+    async fn members(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Page<UserRef>, Error>;
+    /// A page of a room's messages, by keyset on `(room, seq)`.
+    async fn history(&self, room: RoomId, access: Access, range: HistoryRange, limit: usize) -> Result<History, Error>;
+    /// The events after `after`, of all kinds, at most `limit`.
+    async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
+    /// The newest part of a room: `messages` messages at most, and the other events that lie among and after them, at most
+    /// `others`.
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error>;
+    /// Messages across rooms, newest first.
+    async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error>;
+    /// The newest event of each of these rooms; rooms that do not exist are left out.
+    async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error>;
+    /// The control log after a position, in commit order, at most `limit`.
+    async fn control_after(&self, after: ControlPosition, limit: usize) -> Result<Vec<ControlEntry>, Error>;
+    /// The newest position of the control log.
+    async fn control_head(&self) -> Result<ControlPosition, Error>;
+    /// This life of the data.
+    fn epoch(&self) -> Epoch;
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), Error>;
+    /// Carries out what waits, refuses what comes later with [`Outage::Stopping`](crate::Outage::Stopping), and closes.
+    async fn close(&self);
+}

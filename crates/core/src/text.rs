@@ -1,0 +1,178 @@
+//! Texts that people and programs give, made valid at the edge.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::InvalidField;
+use crate::limits::Limits;
+
+/// A user's name: 1 to 64 characters, none of them a control character, not all of them white space. Unique, compared
+/// byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Username(String);
+
+/// A room's name: 1 to 128 characters, none of them a control character, not all of them white space. Not unique.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RoomName(String);
+
+/// What a message says: 1 byte to 32 KiB of UTF-8 without U+0000, which PostgreSQL cannot store.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Content(String);
+
+/// A sender's own id for a message, unique for one author in one room, for ever: 1 to 64 bytes without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClientMessageId(String);
+
+/// The `email` kept beside a CLIENT token to tell whose it is: 3 to 254 bytes with an `@` inside (RFC 5321, section
+/// 4.5.3.1.3). Nothing is ever sent to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Email(String);
+
+impl Username {
+    /// Checks a name that came from outside.
+    pub fn parse(text: String, limits: &Limits) -> Result<Self, InvalidField> {
+        check_name("username", &text, limits.username_chars)?;
+        Ok(Self(text))
+    }
+}
+
+impl RoomName {
+    /// Checks a name that came from outside.
+    pub fn parse(text: String, limits: &Limits) -> Result<Self, InvalidField> {
+        check_name("name", &text, limits.room_name_chars)?;
+        Ok(Self(text))
+    }
+}
+
+impl Content {
+    /// Checks content that came from outside.
+    pub fn parse(text: String, limits: &Limits) -> Result<Self, InvalidField> {
+        if text.is_empty() {
+            return Err(InvalidField::new("content", "must not be empty"));
+        }
+        if text.len() > limits.message_bytes {
+            let message = format!("must be at most {} bytes of UTF-8; this has {}", limits.message_bytes, text.len());
+            return Err(InvalidField::new("content", message));
+        }
+        if text.contains('\0') {
+            return Err(InvalidField::new("content", "must not contain the character U+0000"));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl ClientMessageId {
+    /// Checks an id that came from outside.
+    pub fn parse(text: String, limits: &Limits) -> Result<Self, InvalidField> {
+        check_bytes("clientMessageId", &text, limits.client_message_id_bytes)?;
+        Ok(Self(text))
+    }
+}
+
+impl Email {
+    /// Checks an address that came from outside, no further than its shape.
+    pub fn parse(text: String) -> Result<Self, InvalidField> {
+        check_bytes("email", &text, 254)?;
+        match text.rsplit_once('@') {
+            Some((local, domain)) if !local.is_empty() && !domain.is_empty() => Ok(Self(text)),
+            _ => Err(InvalidField::new("email", "must have the form name@example.com")),
+        }
+    }
+}
+
+/// 1 to `max` characters, no control characters, something to see.
+fn check_name(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
+    // Counting stops early, so that a huge name costs no more than a long one.
+    let count = text.chars().take(max + 1).count();
+    if count == 0 || count > max {
+        return Err(InvalidField::new(field, format!("must have 1 to {max} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(InvalidField::new(field, "must not contain control characters"));
+    }
+    if text.chars().all(char::is_whitespace) {
+        return Err(InvalidField::new(field, "must not be white space alone"));
+    }
+    Ok(())
+}
+
+/// 1 to `max` bytes, no control characters. Also the rule for `ref`.
+pub fn check_bytes(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
+    if text.is_empty() || text.len() > max {
+        return Err(InvalidField::new(field, format!("must have 1 to {max} bytes")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(InvalidField::new(field, "must not contain control characters"));
+    }
+    Ok(())
+}
+
+/// Gives each text its reading side. `from_stored` is for what this server itself wrote earlier, perhaps under other limits.
+macro_rules! reading_side {
+    ($($text:ident),+) => {$(
+        impl $text {
+            /// Takes a text that was checked when it was stored.
+            pub fn from_stored(text: String) -> Self {
+                Self(text)
+            }
+
+            /// The text within.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    )+};
+}
+reading_side!(Username, RoomName, Content, ClientMessageId, Email);
+
+impl fmt::Debug for Content {
+    /// Shows the length alone: contents are never logged.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes)", self.0.len())
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_something_to_see() {
+        let limits = Limits::default();
+        for good in ["a", "Ada Lovelace", "日本語", &"x".repeat(64), &"é".repeat(64)] {
+            assert!(Username::parse(good.to_owned(), &limits).is_ok(), "{good}");
+        }
+        for bad in ["", "  ", "a\nb", "a\0", "\u{85}", &"x".repeat(65)] {
+            assert!(Username::parse(bad.to_owned(), &limits).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn content_is_measured_in_bytes_and_never_shown() {
+        let limits = Limits::default();
+        assert!(Content::parse("é".repeat(16 * 1024), &limits).is_ok());
+        assert!(Content::parse("é".repeat(16 * 1024) + "x", &limits).is_err());
+        assert!(Content::parse("a\0b".to_owned(), &limits).is_err());
+        assert!(!format!("{:?}", Content::parse("secret".to_owned(), &limits)).contains("secret"));
+    }
+
+    #[test]
+    fn an_email_has_two_sides() {
+        assert!(Email::parse("ops@example.com".to_owned()).is_ok());
+        for bad in ["", "@", "a@", "@b", "ab", "a\n@b"] {
+            assert!(Email::parse(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+}
