@@ -39,10 +39,7 @@ fn is_our_own(name: &str) -> bool {
 
 /// The arguments of `cargo test`: the whole workspace, unless `extra` names packages.
 pub(crate) fn test_arguments(extra: &[String]) -> Vec<String> {
-    let own = extra
-        .split(|argument| argument == "--")
-        .next()
-        .unwrap_or_default();
+    let own = extra.split(|argument| argument == "--").next().unwrap_or_default();
     let names_packages = own.iter().any(|argument| {
         argument.starts_with("--package")
             || (argument.starts_with("-p") && !argument.starts_with("--"))
@@ -71,26 +68,14 @@ mod tests {
     #[test]
     fn all_tests_run_unless_packages_are_named() {
         assert_eq!(arguments(&[]), "test --workspace --no-fail-fast");
-        assert_eq!(
-            arguments(&["history", "--", "--nocapture"]),
-            "test --workspace --no-fail-fast history -- --nocapture"
-        );
-        assert_eq!(
-            arguments(&["-p", "chatsphere-store"]),
-            "test --no-fail-fast -p chatsphere-store"
-        );
-        assert_eq!(
-            arguments(&["--package=xtask", "--no-fail-fast"]),
-            "test --package=xtask --no-fail-fast"
-        );
+        assert_eq!(arguments(&["history", "--", "--nocapture"]), "test --workspace --no-fail-fast history -- --nocapture");
+        assert_eq!(arguments(&["-p", "chatsphere-store"]), "test --no-fail-fast -p chatsphere-store");
+        assert_eq!(arguments(&["--package=xtask", "--no-fail-fast"]), "test --package=xtask --no-fail-fast");
     }
 
     #[test]
     fn what_follows_the_second_dashes_is_for_the_test_programs() {
-        assert_eq!(
-            arguments(&["--", "-p", "--no-fail-fast"]),
-            "test --workspace --no-fail-fast -- -p --no-fail-fast"
-        );
+        assert_eq!(arguments(&["--", "-p", "--no-fail-fast"]), "test --workspace --no-fail-fast -- -p --no-fail-fast");
     }
 
     #[test]

@@ -53,12 +53,8 @@ impl TaskError {
         use std::os::unix::process::ExitStatusExt;
         match self {
             Self::Program { status, .. } => {
-                let code = status
-                    .code()
-                    .or_else(|| status.signal().map(|signal| 128 + signal));
-                code.and_then(|code| u8::try_from(code).ok())
-                    .filter(|code| *code != 0)
-                    .unwrap_or(1)
+                let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+                code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(1)
             }
             Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(1),
             Self::Failed(_) | Self::Io { .. } => 1,
@@ -75,20 +71,13 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     fn program(raw: i32) -> TaskError {
-        TaskError::Program {
-            what: "cargo test".into(),
-            status: ExitStatus::from_raw(raw),
-        }
+        TaskError::Program { what: "cargo test".into(), status: ExitStatus::from_raw(raw) }
     }
 
     #[test]
     fn the_exit_code_is_that_of_the_program() {
         assert_eq!(program(101 << 8).exit_code(), 101);
-        assert_eq!(
-            program(9).exit_code(),
-            137,
-            "killed by a signal, as shells say it"
-        );
+        assert_eq!(program(9).exit_code(), 137, "killed by a signal, as shells say it");
         assert_eq!(TaskError::Interrupted(2).exit_code(), 130);
         assert_eq!(TaskError::failed("no").exit_code(), 1);
     }

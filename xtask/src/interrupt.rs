@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Result, TaskError};
@@ -37,9 +35,7 @@ impl Interrupts {
     pub(crate) fn check(&self) -> Result {
         match self.signal.load(Ordering::Relaxed) {
             0 => Ok(()),
-            number => Err(TaskError::Interrupted(
-                i32::try_from(number).unwrap_or(SIGTERM),
-            )),
+            number => Err(TaskError::Interrupted(i32::try_from(number).unwrap_or(SIGTERM))),
         }
     }
 
@@ -59,14 +55,7 @@ impl Interrupts {
     /// Runs the program to its end and fails unless it succeeds.
     pub(crate) fn run(&self, command: &mut Command, group: Group) -> Result {
         let status = self.status(command, group)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(TaskError::Program {
-                what: typed(command),
-                status,
-            })
-        }
+        if status.success() { Ok(()) } else { Err(TaskError::Program { what: typed(command), status }) }
     }
 
     /// Runs the program to its end.
@@ -107,15 +96,8 @@ impl Running {
         if group == Group::Own {
             command.process_group(0);
         }
-        let child = command
-            .spawn()
-            .map_err(TaskError::io(format!("starting {}", typed(command))))?;
-        Ok(Self {
-            pid: Pid::from_child(&child),
-            child,
-            group,
-            ended: false,
-        })
+        let child = command.spawn().map_err(TaskError::io(format!("starting {}", typed(command))))?;
+        Ok(Self { pid: Pid::from_child(&child), child, group, ended: false })
     }
 
     /// The process id.
@@ -127,17 +109,14 @@ impl Running {
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         // The zombie keeps the group's number from being given to a stranger while what is left in the group is killed.
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let looked = waitid(WaitId::Pid(self.pid), look)
-            .map_err(|errno| TaskError::io("waiting for a program")(errno.into()))?;
+        let looked =
+            waitid(WaitId::Pid(self.pid), look).map_err(|errno| TaskError::io("waiting for a program")(errno.into()))?;
         if looked.is_none() {
             return Ok(None);
         }
         self.signal(Signal::KILL);
         self.ended = true;
-        let status = self
-            .child
-            .wait()
-            .map_err(TaskError::io("waiting for a program"))?;
+        let status = self.child.wait().map_err(TaskError::io("waiting for a program"))?;
         Ok(Some(status))
     }
 
@@ -203,15 +182,12 @@ mod tests {
     }
 
     fn quiet() -> Interrupts {
-        Interrupts {
-            signal: Arc::default(),
-        }
+        Interrupts { signal: Arc::default() }
     }
 
     fn alive(pid: &str) -> bool {
         // A process that was orphaned may stay a zombie where nothing reaps it.
-        std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
-            .is_ok_and(|stat| !stat.contains(") Z "))
+        std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
     }
 
     #[test]
@@ -245,9 +221,7 @@ mod tests {
             signal.store(2, Ordering::Relaxed);
         });
         let before = Instant::now();
-        let error = interrupts
-            .run(&mut shell("sleep 600"), Group::Own)
-            .unwrap_err();
+        let error = interrupts.run(&mut shell("sleep 600"), Group::Own).unwrap_err();
         assert!(matches!(error, TaskError::Interrupted(2)));
         assert!(before.elapsed() < GRACE);
         pressed.join().unwrap();

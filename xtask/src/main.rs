@@ -60,15 +60,8 @@ fn run(task: &Task) -> Result {
     let interrupts = Interrupts::watch()?;
     match task {
         Task::Test { extra } => commands::test::run(extra, &interrupts),
-        Task::WithServices {
-            postgres_only,
-            command,
-        } => {
-            let wanted = if *postgres_only {
-                Wanted::PostgresOnly
-            } else {
-                Wanted::All
-            };
+        Task::WithServices { postgres_only, command } => {
+            let wanted = if *postgres_only { Wanted::PostgresOnly } else { Wanted::All };
             commands::with_services::run(command, wanted, &interrupts)
         }
     }

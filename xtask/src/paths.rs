@@ -7,22 +7,16 @@ use crate::error::{Result, TaskError};
 /// The root of the workspace.
 pub(crate) fn root() -> Result<PathBuf> {
     // Cargo sets it at run time; what was compiled in serves a binary that was started by hand.
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    manifest
-        .parent()
-        .map(Path::to_path_buf)
-        .ok_or_else(|| TaskError::failed("the workspace's root was not found"))
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    manifest.parent().map(Path::to_path_buf).ok_or_else(|| TaskError::failed("the workspace's root was not found"))
 }
 
 /// What the tests need and Debian has no package for is kept here, in cargo's target directory.
 pub(crate) fn test_tools() -> Result<PathBuf> {
     let exe = std::env::current_exe().map_err(TaskError::io("finding the target directory"))?;
     // <target>/<profile>/xtask
-    let target = exe
-        .ancestors()
-        .nth(2)
-        .ok_or_else(|| TaskError::failed("the target directory was not found"))?;
+    let target = exe.ancestors().nth(2).ok_or_else(|| TaskError::failed("the target directory was not found"))?;
     let dir = target.join("test-tools");
     std::fs::create_dir_all(&dir).map_err(TaskError::at("making", &dir))?;
     Ok(dir)

@@ -30,11 +30,7 @@ pub(crate) fn took(time: Duration) -> String {
 fn line(mark: &str, text: &str) {
     let mut err = std::io::stderr().lock();
     // A closed terminal is no reason to leave servers running, as a panic in eprintln! might.
-    let _ = if err.is_terminal() {
-        writeln!(err, "\x1b[1m{mark} {text}\x1b[0m")
-    } else {
-        writeln!(err, "{mark} {text}")
-    };
+    let _ = if err.is_terminal() { writeln!(err, "\x1b[1m{mark} {text}\x1b[0m") } else { writeln!(err, "{mark} {text}") };
 }
 
 #[cfg(test)]

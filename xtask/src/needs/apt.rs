@@ -18,10 +18,7 @@ pub(crate) struct Apt<'a> {
 impl<'a> Apt<'a> {
     /// Nothing is run until something is to be installed.
     pub(crate) fn new(interrupts: &'a Interrupts) -> Self {
-        Self {
-            interrupts,
-            updated: Cell::new(false),
-        }
+        Self { interrupts, updated: Cell::new(false) }
     }
 
     /// Installs the packages. A fresh machine knows no packages and an old list names files that are gone, so a first
@@ -50,8 +47,8 @@ impl<'a> Apt<'a> {
         let mut command = if rustix::process::geteuid().is_root() {
             Command::new("env")
         } else {
-            let sudo = look_up::on_path(&["sudo"])
-                .ok_or_else(|| TaskError::failed("installing packages needs root or sudo"))?;
+            let sudo =
+                look_up::on_path(&["sudo"]).ok_or_else(|| TaskError::failed("installing packages needs root or sudo"))?;
             let mut command = Command::new(sudo);
             // Without a person to type the password, fail rather than wait for one.
             if !std::io::stdin().is_terminal() {
@@ -62,9 +59,7 @@ impl<'a> Apt<'a> {
         };
         command.arg("DEBIAN_FRONTEND=noninteractive").arg(apt_get);
         // Another apt-get may be at work, on a machine that has just started for one.
-        command
-            .args(["--quiet", "-o", "DPkg::Lock::Timeout=300"])
-            .args(arguments);
+        command.args(["--quiet", "-o", "DPkg::Lock::Timeout=300"]).args(arguments);
         // The list of what apt-get does would bury what the tests say; its errors are shown.
         command.stdout(Stdio::null());
         self.interrupts.run(&mut command, Group::Shared)

@@ -12,17 +12,12 @@ pub(crate) fn on_path(names: &[&str]) -> Option<PathBuf> {
 }
 
 fn find(names: &[&str], path: &OsStr) -> Option<PathBuf> {
-    names.iter().find_map(|name| {
-        std::env::split_paths(path)
-            .map(|dir| dir.join(name))
-            .find(|file| is_program(file))
-    })
+    names.iter().find_map(|name| std::env::split_paths(path).map(|dir| dir.join(name)).find(|file| is_program(file)))
 }
 
 /// Whether the file is there and may be run.
 pub(crate) fn is_program(file: &Path) -> bool {
-    file.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// The first line of what the program prints, if it succeeds.
@@ -53,10 +48,7 @@ mod tests {
 
     #[test]
     fn versions_are_read() {
-        assert_eq!(
-            major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"),
-            Some(15)
-        );
+        assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
         assert_eq!(major("postgres (PostgreSQL) 18beta1"), Some(18));
         assert_eq!(major("v20.20.2"), Some(20));
         assert_eq!(major("Chromium 156.0.8078.73 built on Debian"), Some(156));

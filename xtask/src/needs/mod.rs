@@ -1,10 +1,13 @@
 //! What the tests need beyond Rust and a C compiler: found, or installed, started, and stopped again.
 
 mod apt;
+mod chromium;
 mod look_up;
+mod node;
 mod port;
 mod postgres;
 mod postgres_server;
+mod python;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -38,21 +41,25 @@ impl Needs {
         let installing = one_at_a_time()?;
         let apt = Apt::new(interrupts);
         let bin = postgres::find_or_install(&apt)?;
+        variables.push(("CHATSPHERE_TEST_PG_BIN", bin.clone().into()));
+        if wanted == Wanted::All {
+            let chromium = chromium::find_or_install(&apt)?;
+            variables.push(("CHATSPHERE_TEST_CHROMIUM", chromium.into()));
+            let python = python::find_or_install(&apt, interrupts)?;
+            variables.push(("CHATSPHERE_TEST_PYTHON", python.into()));
+            let node = node::find_or_install(&apt, interrupts)?;
+            variables.push(("CHATSPHERE_TEST_NODE", node.program.into()));
+            variables.push(("CHATSPHERE_TEST_E2E", node.tests.into()));
+            variables.push(("CHATSPHERE_TEST_ALL", "1".into()));
+        }
         drop(installing);
         let postgres = PostgresServer::start(&bin, interrupts)?;
         variables.push(("CHATSPHERE_TEST_POSTGRES", postgres.url().into()));
-        variables.push(("CHATSPHERE_TEST_PG_BIN", bin.into()));
         if let Some(account) = postgres.account() {
             variables.push(("CHATSPHERE_TEST_PG_UID", account.uid.to_string().into()));
             variables.push(("CHATSPHERE_TEST_PG_GID", account.gid.to_string().into()));
         }
-        if wanted == Wanted::All {
-            variables.push(("CHATSPHERE_TEST_ALL", "1".into()));
-        }
-        Ok(Self {
-            _postgres: postgres,
-            variables,
-        })
+        Ok(Self { _postgres: postgres, variables })
     }
 
     /// Tells the program where everything is.

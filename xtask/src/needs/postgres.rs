@@ -16,9 +16,7 @@ pub(crate) fn find_or_install(apt: &Apt<'_>) -> Result<PathBuf> {
     }
     apt.install(&["postgresql"])?;
     find().map(told).ok_or_else(|| {
-        TaskError::failed(format!(
-            "no PostgreSQL {OLDEST} or later was found, though the package postgresql is installed"
-        ))
+        TaskError::failed(format!("no PostgreSQL {OLDEST} or later was found, though the package postgresql is installed"))
     })
 }
 

@@ -45,8 +45,7 @@ impl PostgresServer {
             .tempdir()
             .map_err(TaskError::io("making a temporary directory"))?;
         if let Some(Account { uid, gid }) = account {
-            std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid))
-                .map_err(TaskError::at("handing over", dir.path()))?;
+            std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid)).map_err(TaskError::at("handing over", dir.path()))?;
         }
         init(bin, dir.path(), account, interrupts)?;
         let mut tries = 0;
@@ -56,19 +55,11 @@ impl PostgresServer {
             let mut running = launch(bin, dir.path(), port, account)?;
             if wait_until_ready(&mut running, dir.path(), interrupts)? {
                 say::step(&format!("started PostgreSQL on 127.0.0.1:{port}"));
-                return Ok(Self {
-                    running,
-                    _dir: dir,
-                    port,
-                    account,
-                });
+                return Ok(Self { running, _dir: dir, port, account });
             }
             // Someone may have taken the port in between.
             if tries == TRIES {
-                return Err(TaskError::failed(format!(
-                    "PostgreSQL did not start:\n{}",
-                    end_of(&log(dir.path()))
-                )));
+                return Err(TaskError::failed(format!("PostgreSQL did not start:\n{}", end_of(&log(dir.path())))));
             }
         }
     }
@@ -105,17 +96,12 @@ fn account() -> Result<Option<Account>> {
         return Ok(None);
     }
     // The package makes `postgres`; a server that was built by hand may have come without it.
-    let passwd =
-        std::fs::read_to_string("/etc/passwd").map_err(TaskError::io("reading /etc/passwd"))?;
+    let passwd = std::fs::read_to_string("/etc/passwd").map_err(TaskError::io("reading /etc/passwd"))?;
     ["postgres", "nobody"]
         .into_iter()
         .find_map(|name| in_passwd(&passwd, name))
         .map(Some)
-        .ok_or_else(|| {
-            TaskError::failed(
-                "root may not run PostgreSQL, and there is no user `postgres` to run it as",
-            )
-        })
+        .ok_or_else(|| TaskError::failed("root may not run PostgreSQL, and there is no user `postgres` to run it as"))
 }
 
 fn in_passwd(passwd: &str, name: &str) -> Option<Account> {
@@ -136,22 +122,13 @@ fn init(bin: &Path, dir: &Path, account: Option<Account>, interrupts: &Interrupt
         .arg("--pgdata")
         .arg(data(dir))
         // Its files are written once and thrown away; the server itself does sync, as it does in earnest.
-        .args([
-            "--username=postgres",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]);
+        .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
     prepare(&mut command, dir, account)?;
     let status = interrupts.status(&mut command, Group::Own)?;
     if status.success() {
         return Ok(());
     }
-    Err(TaskError::failed(format!(
-        "initdb failed ({status}):\n{}",
-        end_of(&log(dir))
-    )))
+    Err(TaskError::failed(format!("initdb failed ({status}):\n{}", end_of(&log(dir)))))
 }
 
 fn launch(bin: &Path, dir: &Path, port: u16, account: Option<Account>) -> Result<Running> {
@@ -179,19 +156,9 @@ fn launch(bin: &Path, dir: &Path, port: u16, account: Option<Account>) -> Result
 }
 
 fn prepare(command: &mut Command, dir: &Path, account: Option<Account>) -> Result {
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(log(dir))
-        .map_err(TaskError::io("opening PostgreSQL's log"))?;
-    let again = log
-        .try_clone()
-        .map_err(TaskError::io("opening PostgreSQL's log"))?;
-    command
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(again)
-        .current_dir(dir);
+    let log = File::options().create(true).append(true).open(log(dir)).map_err(TaskError::io("opening PostgreSQL's log"))?;
+    let again = log.try_clone().map_err(TaskError::io("opening PostgreSQL's log"))?;
+    command.stdin(Stdio::null()).stdout(log).stderr(again).current_dir(dir);
     for (name, _) in std::env::vars_os() {
         // PGDATA, PGPORT and their like are about someone else's server.
         if name.to_str().is_some_and(|name| name.starts_with("PG")) {
@@ -223,10 +190,7 @@ fn wait_until_ready(running: &mut Running, dir: &Path, interrupts: &Interrupts) 
 /// `postmaster.pid` holds the process id in its first line and the state in its eighth, which is how `pg_ctl` waits too.
 fn says_ready(file: &str, id: u32) -> bool {
     let mut lines = file.lines();
-    lines
-        .next()
-        .is_some_and(|line| line.trim() == id.to_string())
-        && lines.nth(6).is_some_and(|line| line.trim() == "ready")
+    lines.next().is_some_and(|line| line.trim() == id.to_string()) && lines.nth(6).is_some_and(|line| line.trim() == "ready")
 }
 
 fn data(dir: &Path) -> PathBuf {
@@ -250,10 +214,7 @@ mod tests {
     #[test]
     fn the_account_is_read_from_passwd() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\npostgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
-        assert_eq!(
-            in_passwd(passwd, "postgres"),
-            Some(Account { uid: 101, gid: 104 })
-        );
+        assert_eq!(in_passwd(passwd, "postgres"), Some(Account { uid: 101, gid: 104 }));
         assert_eq!(in_passwd(passwd, "post"), None);
     }
 

@@ -1,0 +1,159 @@
+//! A Python with the packages that the tests use, apart from the system's own.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::apt::Apt;
+use super::look_up;
+use crate::error::{Result, TaskError};
+use crate::interrupt::{Group, Interrupts};
+use crate::{paths, say};
+
+/// What is installed, and how it is imported.
+const PACKAGE: &str = "websockets==17.4";
+const IMPORT: &str = "import websockets.asyncio.client, websockets.sync.client";
+
+/// The Python to run scripts of the tests with.
+pub(crate) fn find_or_install(apt: &Apt<'_>, interrupts: &Interrupts) -> Result<PathBuf> {
+    let place = Place::new(paths::test_tools()?);
+    let python = match place.ready() {
+        Some(python) => python,
+        None => place.fill(apt, interrupts)?,
+    };
+    say::step(&format!("finding Python with {PACKAGE} … {}", python.display()));
+    Ok(python)
+}
+
+struct Place {
+    venv: PathBuf,
+    stamp: PathBuf,
+    packages: PathBuf,
+    wrapper: PathBuf,
+}
+
+impl Place {
+    fn new(dir: PathBuf) -> Self {
+        Self {
+            venv: dir.join("venv"),
+            stamp: dir.join("python-packages"),
+            packages: dir.join("python-site"),
+            wrapper: dir.join("python"),
+        }
+    }
+
+    fn in_venv(&self) -> PathBuf {
+        self.venv.join("bin").join("python")
+    }
+
+    /// What an earlier run left, if it still works.
+    fn ready(&self) -> Option<PathBuf> {
+        let stamp = std::fs::read_to_string(&self.stamp).ok()?;
+        if stamp != PACKAGE {
+            return None;
+        }
+        [self.in_venv(), self.wrapper.clone()].into_iter().find(|python| imports(python))
+    }
+
+    fn fill(&self, apt: &Apt<'_>, interrupts: &Interrupts) -> Result<PathBuf> {
+        self.empty()?;
+        let system = system_python(apt)?;
+        say::step(&format!("installing the Python package {PACKAGE}"));
+        let made = self.make_venv(&system, interrupts).or_else(|error| match error {
+            // Debian's python3 comes without what makes one.
+            TaskError::Program { .. } => {
+                apt.install(&["python3-venv"])?;
+                self.make_venv(&system, interrupts)
+            }
+            other => Err(other),
+        });
+        let python = match made {
+            Ok(()) => self.in_venv(),
+            Err(TaskError::Program { what, status }) => {
+                say::warn(&format!("{what} failed ({status}); installing beside the system's Python instead"));
+                self.make_wrapper(&system, apt, interrupts)?;
+                self.wrapper.clone()
+            }
+            Err(other) => return Err(other),
+        };
+        if !imports(&python) {
+            return Err(TaskError::failed(format!("{} can't import {PACKAGE}", python.display())));
+        }
+        std::fs::write(&self.stamp, PACKAGE).map_err(TaskError::at("writing", &self.stamp))?;
+        Ok(python)
+    }
+
+    /// Half of an earlier try must not count as a whole one.
+    fn empty(&self) -> Result {
+        let _ = std::fs::remove_file(&self.stamp);
+        let _ = std::fs::remove_file(&self.wrapper);
+        for dir in [&self.venv, &self.packages] {
+            if dir.exists() {
+                std::fs::remove_dir_all(dir).map_err(TaskError::at("removing", dir))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_venv(&self, system: &Path, interrupts: &Interrupts) -> Result {
+        let mut venv = quiet(system);
+        venv.args(["-m", "venv", "--clear"]).arg(&self.venv);
+        interrupts.run(&mut venv, Group::Own)?;
+        let mut pip = quiet(&self.in_venv());
+        pip.args(["-m", "pip", "install"]).args(PIP).arg(PACKAGE);
+        interrupts.run(&mut pip, Group::Own)
+    }
+
+    fn make_wrapper(&self, system: &Path, apt: &Apt<'_>, interrupts: &Interrupts) -> Result {
+        if look_up::first_line(system, &["-m", "pip", "--version"]).is_none() {
+            apt.install(&["python3-pip"])?;
+        }
+        let mut pip = quiet(system);
+        pip.args(["-m", "pip", "install"]).args(PIP).arg("--target").arg(&self.packages).arg(PACKAGE);
+        interrupts.run(&mut pip, Group::Own)?;
+        let script = wrapper_script(system, &self.packages);
+        std::fs::write(&self.wrapper, script).map_err(TaskError::at("writing", &self.wrapper))?;
+        std::fs::set_permissions(&self.wrapper, std::fs::Permissions::from_mode(0o755))
+            .map_err(TaskError::at("making a program of", &self.wrapper))
+    }
+}
+
+const PIP: [&str; 3] = ["--quiet", "--disable-pip-version-check", "--no-input"];
+
+fn system_python(apt: &Apt<'_>) -> Result<PathBuf> {
+    let find = || look_up::on_path(&["python3"]).filter(|python| look_up::first_line(python, &["--version"]).is_some());
+    if let Some(python) = find() {
+        return Ok(python);
+    }
+    apt.install(&["python3", "python3-venv"])?;
+    find().ok_or_else(|| TaskError::failed("no python3 was found, though the package python3 is installed"))
+}
+
+fn quiet(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).env_remove("PYTHONPATH").env_remove("PYTHONHOME");
+    command
+}
+
+fn imports(python: &Path) -> bool {
+    quiet(python).args(["-c", IMPORT]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn wrapper_script(python: &Path, packages: &Path) -> String {
+    format!("#!/bin/sh\nPYTHONPATH={} exec {} \"$@\"\n", quoted(packages), quoted(python))
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wrapper_survives_odd_paths() {
+        let script = wrapper_script(Path::new("/usr/bin/python3"), Path::new("/it's here/site"));
+        assert_eq!(script, "#!/bin/sh\nPYTHONPATH='/it'\\''s here/site' exec '/usr/bin/python3' \"$@\"\n");
+    }
+}
