@@ -3,6 +3,7 @@
 // A program for the terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod arrows;
 mod cargo;
 mod commands;
 mod error;
@@ -10,6 +11,7 @@ mod interrupt;
 mod needs;
 mod paths;
 mod say;
+mod sources;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Serve, and start anew when sources change
+    Dev {
+        /// Passed on to `chatsphere serve`
+        #[arg(last = true)]
+        extra: Vec<String>,
+    },
+    /// Build the program as it is shipped
+    Build,
+    /// Check layout, dependencies and clippy's lints
+    Lint,
+    /// Write the files that are made from the code
+    Codegen {
+        /// Compare instead, and fail where they differ
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run lint, codegen --check and test, as a change must pass them
+    Ci,
     /// Run every test, with what they need: PostgreSQL, Chromium, Node and Python are found or installed
     Test {
         /// Passed on to `cargo test`
@@ -59,6 +79,11 @@ fn main() -> ExitCode {
 fn run(task: &Task) -> Result {
     let interrupts = Interrupts::watch()?;
     match task {
+        Task::Dev { extra } => commands::dev::run(extra, &interrupts),
+        Task::Build => commands::build::run(&interrupts),
+        Task::Lint => commands::lint::run(&interrupts),
+        Task::Codegen { check } => commands::codegen::run(*check, &interrupts),
+        Task::Ci => commands::ci::run(&interrupts),
         Task::Test { extra } => commands::test::run(extra, &interrupts),
         Task::WithServices { postgres_only, command } => {
             let wanted = if *postgres_only { Wanted::PostgresOnly } else { Wanted::All };

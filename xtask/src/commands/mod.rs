@@ -1,4 +1,9 @@
 //! The commands, one a file.
 
+pub(crate) mod build;
+pub(crate) mod ci;
+pub(crate) mod codegen;
+pub(crate) mod dev;
+pub(crate) mod lint;
 pub(crate) mod test;
 pub(crate) mod with_services;
