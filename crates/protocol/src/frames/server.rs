@@ -1,0 +1,338 @@
+//! What the server sends.
+
+use std::borrow::Cow;
+
+use chatsphere_core as core;
+use chatsphere_core::{ConnectionId, Event, EventKind, Limits, MessageId, RoomId, Seq, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::rest::{Message, UserRef};
+
+/// A frame from the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum ServerFrame<'a> {
+    /// The first frame, once the connection is authenticated.
+    Hello(Hello),
+    /// `auth` was accepted.
+    AuthOk {
+        /// Whom the connection stands for.
+        user_id: UserId,
+        /// When it will be closed with 4001, unless a newer token comes.
+        expires_at: Timestamp,
+        /// The asking frame's.
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<Cow<'a, str>>,
+    },
+    /// `join` was accepted; `previous_messages` follow.
+    JoinConfirmation {
+        /// Which room.
+        room_id: RoomId,
+        /// The room's newest event: what is replayed ends here, what is live begins after it.
+        seq: Seq,
+        /// This life of the server's data; send it back with `since`.
+        epoch: Cow<'a, str>,
+        /// Whether everything after `since` follows.
+        recovered: bool,
+        /// Why not, if `since` was sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<NotRecovered>,
+        /// The asking frame's.
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<Cow<'a, str>>,
+    },
+    /// A page of what was before.
+    PreviousMessages(PreviousMessages<'a>),
+    /// `leave` was accepted.
+    LeaveConfirmation {
+        /// Which room.
+        room_id: RoomId,
+        /// The asking frame's.
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<Cow<'a, str>>,
+    },
+    /// A message was stored.
+    Ack(Ack<'a>),
+    /// The connection no longer listens to the room.
+    Left {
+        /// Which room.
+        room_id: RoomId,
+        /// Why: `removed`, `token_scope`, `switched`.
+        reason: Cow<'a, str>,
+    },
+    /// The answer to `ping`.
+    Pong {
+        /// The asking frame's.
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<Cow<'a, str>>,
+    },
+    /// Something went wrong; the connection stays up unless a close code follows.
+    Error(ErrorFrame<'a>),
+    /// A durable event of a room.
+    #[serde(untagged)]
+    Event(EventFrame<'a>),
+}
+
+/// Says who one is, and the rules.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello {
+    /// Whom the connection stands for.
+    pub user_id: UserId,
+    /// Names this connection in the server's log.
+    pub connection_id: ConnectionId,
+    /// The server pings this often, about.
+    pub heartbeat_ms: u64,
+    /// The version of this protocol.
+    pub protocol: u32,
+    /// When the connection will be closed with 4001, unless a newer token comes by `auth`.
+    pub expires_at: Timestamp,
+    /// What one may send and hold.
+    pub limits: HelloLimits,
+}
+
+/// The limits that a WebSocket client meets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HelloLimits {
+    /// Bytes of a message's content.
+    pub message_bytes: usize,
+    /// Characters of a username.
+    pub username_chars: usize,
+    /// Characters of a room's name.
+    pub room_name_chars: usize,
+    /// Bytes of a `ref`.
+    pub ref_bytes: usize,
+    /// Bytes of a `clientMessageId`.
+    pub client_message_id_bytes: usize,
+    /// Bytes of a frame.
+    pub frame_bytes: usize,
+    /// Rooms that this connection may join.
+    pub rooms_per_connection: usize,
+    /// Connections that this user may hold.
+    pub connections_per_user: usize,
+    /// Bytes that may wait for this connection before it is closed with 4008.
+    pub outbound_queue_bytes: usize,
+    /// Messages a second, sustained; 0 is no limit.
+    pub messages_per_second: u32,
+    /// Messages at once after a rest.
+    pub message_burst: u32,
+    /// Sends that may wait for their answer before the server stops reading.
+    pub unanswered_sends: usize,
+    /// Most events that `join` with `since` replays.
+    pub replay_events: u64,
+}
+
+impl From<&Limits> for HelloLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            message_bytes: limits.message_bytes,
+            username_chars: limits.username_chars,
+            room_name_chars: limits.room_name_chars,
+            ref_bytes: limits.ref_bytes,
+            client_message_id_bytes: limits.client_message_id_bytes,
+            frame_bytes: limits.frame_bytes,
+            rooms_per_connection: limits.rooms_per_connection,
+            connections_per_user: limits.connections_per_user,
+            outbound_queue_bytes: limits.outbound_queue_bytes,
+            messages_per_second: limits.messages_per_second,
+            message_burst: limits.message_burst,
+            unanswered_sends: limits.unanswered_sends,
+            replay_events: limits.replay_events,
+        }
+    }
+}
+
+/// Why a `join` with `since` could not go on from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotRecovered {
+    /// The `epoch` is another: the server's data was restored from a backup.
+    EpochChanged,
+    /// `since` is above the room's newest event.
+    SinceAhead,
+    /// More events were missed than a join replays; `GET /api/rooms/{id}/events?after=` has them.
+    TooManyEvents,
+}
+
+/// A page of what was before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousMessages<'a> {
+    /// Which room.
+    pub room_id: RoomId,
+    /// Messages in their present state, ascending by `seq`.
+    pub messages: Vec<Message<'a>>,
+    /// Other durable events, ascending by `seq`, each in the shape of its frame.
+    pub events: Vec<EventFrame<'a>>,
+    /// Every event from here …
+    pub from_seq: Seq,
+    /// … to here is in this page. The client's cursor is `toSeq`.
+    pub to_seq: Seq,
+    /// Whether another page follows.
+    pub more: bool,
+    /// The asking frame's.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Cow<'a, str>>,
+}
+
+/// A message was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ack<'a> {
+    /// Which room.
+    pub room_id: RoomId,
+    /// The sender's own id for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<Cow<'a, str>>,
+    /// Its id.
+    pub id: MessageId,
+    /// Its number.
+    pub seq: Seq,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The asking frame's.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Cow<'a, str>>,
+}
+
+/// Something went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorFrame<'a> {
+    /// The stable code.
+    pub code: Cow<'a, str>,
+    /// What went wrong, and what to do.
+    pub message: Cow<'a, str>,
+    /// The room it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<Cow<'a, str>>,
+    /// The message it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<Cow<'a, str>>,
+    /// Whether the same frame may succeed later.
+    pub retryable: bool,
+    /// How long to wait first, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// The asking frame's.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Cow<'a, str>>,
+}
+
+/// A durable event of a room, as a frame, in `previous_messages.events` and in `GET /api/rooms/{id}/events`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum EventFrame<'a> {
+    /// A message was posted.
+    NewMessage {
+        /// Which room.
+        #[schema(value_type = String, format = "uuid")]
+        room_id: RoomId,
+        /// Its number.
+        #[schema(value_type = u64)]
+        seq: Seq,
+        /// The message.
+        message: Message<'a>,
+    },
+    /// A user became a member.
+    MemberJoined {
+        /// Which room.
+        #[schema(value_type = String, format = "uuid")]
+        room_id: RoomId,
+        /// Its number.
+        #[schema(value_type = u64)]
+        seq: Seq,
+        /// Who.
+        user: UserRef<'a>,
+        /// Who did it.
+        by: UserRef<'a>,
+        /// When.
+        #[schema(value_type = String, format = "date-time")]
+        created_at: Timestamp,
+    },
+    /// A user is no longer a member.
+    MemberLeft {
+        /// Which room.
+        #[schema(value_type = String, format = "uuid")]
+        room_id: RoomId,
+        /// Its number.
+        #[schema(value_type = u64)]
+        seq: Seq,
+        /// Who.
+        user: UserRef<'a>,
+        /// Who did it.
+        by: UserRef<'a>,
+        /// When.
+        #[schema(value_type = String, format = "date-time")]
+        created_at: Timestamp,
+    },
+}
+
+impl EventFrame<'_> {
+    /// The event's room.
+    pub fn room_id(&self) -> RoomId {
+        match self {
+            Self::NewMessage { room_id, .. } | Self::MemberJoined { room_id, .. } | Self::MemberLeft { room_id, .. } => {
+                *room_id
+            }
+        }
+    }
+
+    /// The event's number.
+    pub fn seq(&self) -> Seq {
+        match self {
+            Self::NewMessage { seq, .. } | Self::MemberJoined { seq, .. } | Self::MemberLeft { seq, .. } => *seq,
+        }
+    }
+}
+
+impl<'a> From<&'a Event> for EventFrame<'a> {
+    fn from(event: &'a Event) -> Self {
+        let (room_id, seq, created_at) = (event.room_id, event.seq, event.at);
+        let user_ref = |user: &'a core::UserRef| UserRef::from(user);
+        match &event.kind {
+            EventKind::Message(message) => Self::NewMessage { room_id, seq, message: Message::from(message) },
+            EventKind::MemberJoined { user, by } => {
+                Self::MemberJoined { room_id, seq, user: user_ref(user), by: user_ref(by), created_at }
+            }
+            EventKind::MemberLeft { user, by } => {
+                Self::MemberLeft { room_id, seq, user: user_ref(user), by: user_ref(by), created_at }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_told_apart_by_type() {
+        let text = r#"{"type":"member_left","roomId":"0198c0de-7c1a-7000-8000-0123456789ab","seq":7,
+            "user":{"id":"0198c0de-7c1a-7000-8000-0123456789ac","username":"ada"},
+            "by":{"id":"0198c0de-7c1a-7000-8000-0123456789ac","username":"ada"},"createdAt":"2026-11-22T09:56:10.473Z","new":1}"#;
+        let ServerFrame::Event(EventFrame::MemberLeft { seq, user, .. }) = serde_json::from_str(text).unwrap() else {
+            panic!("another frame")
+        };
+        assert_eq!((seq.get(), &*user.username), (7, "ada"));
+    }
+
+    #[test]
+    fn absent_fields_are_left_out() {
+        let frame = ServerFrame::Pong { reference: None };
+        assert_eq!(serde_json::to_string(&frame).unwrap(), r#"{"type":"pong"}"#);
+        let error = ErrorFrame {
+            code: "malformed".into(),
+            message: "m".into(),
+            room_id: None,
+            client_message_id: None,
+            retryable: false,
+            retry_after_ms: None,
+            reference: Some("1".into()),
+        };
+        let text = serde_json::to_string(&ServerFrame::Error(error)).unwrap();
+        assert_eq!(text, r#"{"type":"error","code":"malformed","message":"m","retryable":false,"ref":"1"}"#);
+    }
+}

@@ -1,0 +1,103 @@
+use std::borrow::Cow;
+
+use chatsphere_core as core;
+use chatsphere_core::{MessageId, RoomId, Seq, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::UserRef;
+
+/// A message, in its present state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Message<'a> {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: MessageId,
+    /// Its room.
+    #[schema(value_type = String, format = "uuid")]
+    pub room_id: RoomId,
+    /// Its author.
+    #[schema(value_type = String, format = "uuid")]
+    pub user_id: UserId,
+    /// Its number among the room's events.
+    #[schema(value_type = u64)]
+    pub seq: Seq,
+    /// What it says.
+    #[schema(value_type = String, example = "hello")]
+    pub content: Cow<'a, str>,
+    /// When it was accepted.
+    #[schema(value_type = String, format = "date-time")]
+    pub created_at: Timestamp,
+    /// When it changed last.
+    #[schema(value_type = String, format = "date-time")]
+    pub updated_at: Timestamp,
+    /// The sender's own id for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub client_message_id: Option<Cow<'a, str>>,
+    /// Its author, under the present name.
+    pub user: UserRef<'a>,
+}
+
+impl<'a> From<&'a core::Message> for Message<'a> {
+    fn from(message: &'a core::Message) -> Self {
+        Self {
+            id: message.id,
+            room_id: message.room_id,
+            user_id: message.author.id,
+            seq: message.seq,
+            content: Cow::Borrowed(message.content.as_str()),
+            created_at: message.created_at,
+            updated_at: message.updated_at,
+            client_message_id: message.client_message_id.as_ref().map(|id| Cow::Borrowed(id.as_str())),
+            user: UserRef::from(&message.author),
+        }
+    }
+}
+
+/// The room of a message, in lists across rooms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoomRef<'a> {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: RoomId,
+    /// Its name.
+    #[schema(value_type = String, example = "lobby")]
+    pub name: Cow<'a, str>,
+}
+
+/// A message with its room, in lists across rooms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MessageInRoom<'a> {
+    /// The message.
+    #[serde(flatten)]
+    pub message: Message<'a>,
+    /// Its room.
+    pub room: RoomRef<'a>,
+}
+
+impl<'a> From<&'a core::MessageInRoom> for MessageInRoom<'a> {
+    fn from(item: &'a core::MessageInRoom) -> Self {
+        Self {
+            message: Message::from(&item.message),
+            room: RoomRef { id: item.message.room_id, name: Cow::Borrowed(item.room_name.as_str()) },
+        }
+    }
+}
+
+/// `POST /api/rooms/{roomId}/messages`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PostMessage {
+    /// 1 byte to 32 KiB of UTF-8.
+    #[schema(example = "hello")]
+    pub content: String,
+    /// The sender's own id, 1 to 64 bytes: sending the same again stores nothing and answers what the first answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<String>,
+    /// The author; the caller if absent. Only a CLIENT token may name another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub user_id: Option<String>,
+}

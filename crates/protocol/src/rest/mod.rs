@@ -1,0 +1,15 @@
+//! The bodies of REST calls, each beside the calls that carry it.
+
+mod health;
+mod messages;
+mod problem;
+mod rooms;
+mod tokens;
+mod users;
+
+pub use health::Health;
+pub use messages::{Message, MessageInRoom, PostMessage, RoomRef};
+pub use problem::{FieldError, Problem};
+pub use rooms::{AddUser, Count, CreateRoom, Room, RoomWithUsers};
+pub use tokens::{MintClientToken, MintUserToken, Minted, Permissions, Token};
+pub use users::{ChangeProfile, ChangeUser, CreateUser, CreatedUser, Done, Profile, ProfileChanged, User, UserRef};
