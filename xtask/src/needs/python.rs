@@ -1,5 +1,6 @@
 //! A Python with the packages that the tests use, apart from the system's own.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -59,22 +60,13 @@ impl Place {
         self.empty()?;
         let system = system_python(apt)?;
         say::step(&format!("installing the Python package {PACKAGE}"));
-        let made = self.make_venv(&system, interrupts).or_else(|error| match error {
-            // Debian's python3 comes without what makes one.
-            TaskError::Program { .. } => {
-                apt.install(&["python3-venv"])?;
-                self.make_venv(&system, interrupts)
-            }
-            other => Err(other),
-        });
-        let python = match made {
-            Ok(()) => self.in_venv(),
-            Err(TaskError::Program { what, status }) => {
-                say::warn(&format!("{what} failed ({status}); installing beside the system's Python instead"));
-                self.make_wrapper(&system, apt, interrupts)?;
-                self.wrapper.clone()
-            }
-            Err(other) => return Err(other),
+        let python = if self.make_venv(&system, apt, interrupts)? {
+            install(&self.in_venv(), &[], interrupts)?;
+            self.in_venv()
+        } else {
+            say::warn("this Python makes no virtual environments; the package goes into a directory beside it");
+            self.make_wrapper(&system, apt, interrupts)?;
+            self.wrapper.clone()
         };
         if !imports(&python) {
             return Err(TaskError::failed(format!("{} can't import {PACKAGE}", python.display())));
@@ -95,22 +87,30 @@ impl Place {
         Ok(())
     }
 
-    fn make_venv(&self, system: &Path, interrupts: &Interrupts) -> Result {
-        let mut venv = quiet(system);
-        venv.args(["-m", "venv", "--clear"]).arg(&self.venv);
-        interrupts.run(&mut venv, Group::Own)?;
-        let mut pip = quiet(&self.in_venv());
-        pip.args(["-m", "pip", "install"]).args(PIP).arg(PACKAGE);
-        interrupts.run(&mut pip, Group::Own)
+    /// False if there is no way to make one.
+    fn make_venv(&self, system: &Path, apt: &Apt<'_>, interrupts: &Interrupts) -> Result<bool> {
+        let make = || {
+            let mut command = quiet(system);
+            command.args(["-m", "venv", "--clear"]).arg(&self.venv);
+            interrupts.status(&mut command, Group::Own).map(|status| status.success())
+        };
+        if make()? {
+            return Ok(true);
+        }
+        // Debian's python3 comes without what makes one.
+        match apt.install(&["python3-venv"]) {
+            Ok(()) => make(),
+            Err(TaskError::Interrupted(signal)) => Err(TaskError::Interrupted(signal)),
+            Err(_) => Ok(false),
+        }
     }
 
     fn make_wrapper(&self, system: &Path, apt: &Apt<'_>, interrupts: &Interrupts) -> Result {
         if look_up::first_line(system, &["-m", "pip", "--version"]).is_none() {
             apt.install(&["python3-pip"])?;
         }
-        let mut pip = quiet(system);
-        pip.args(["-m", "pip", "install"]).args(PIP).arg("--target").arg(&self.packages).arg(PACKAGE);
-        interrupts.run(&mut pip, Group::Own)?;
+        let target = ["--target".as_ref(), self.packages.as_os_str()];
+        install(system, &target, interrupts)?;
         let script = wrapper_script(system, &self.packages);
         std::fs::write(&self.wrapper, script).map_err(TaskError::at("writing", &self.wrapper))?;
         std::fs::set_permissions(&self.wrapper, std::fs::Permissions::from_mode(0o755))
@@ -118,7 +118,12 @@ impl Place {
     }
 }
 
-const PIP: [&str; 3] = ["--quiet", "--disable-pip-version-check", "--no-input"];
+fn install(python: &Path, options: &[&OsStr], interrupts: &Interrupts) -> Result {
+    let mut pip = quiet(python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    pip.args(options).arg(PACKAGE);
+    interrupts.run(&mut pip, Group::Own)
+}
 
 fn system_python(apt: &Apt<'_>) -> Result<PathBuf> {
     let find = || look_up::on_path(&["python3"]).filter(|python| look_up::first_line(python, &["--version"]).is_some());
