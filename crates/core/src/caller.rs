@@ -23,6 +23,18 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whoever can run the command line on the server's own database: may do what a CLIENT token may.
+    pub fn operator(user: UserRef, now: Timestamp) -> Self {
+        Self {
+            token_id: TokenId::new(now),
+            token_type: TokenType::Client,
+            user,
+            role: Role::Admin,
+            permissions: Permissions::ALL,
+            expires_at: Timestamp::from_millis(i64::MAX),
+        }
+    }
+
     /// Whether it may see and do everything: a CLIENT token or an ADMIN's, within the token's permissions.
     pub fn is_privileged(&self) -> bool {
         self.token_type == TokenType::Client || self.role == Role::Admin

@@ -2,19 +2,26 @@
 //!
 //! Nothing here knows HTTP, sockets, SQL or JSON on the wire. Front doors decode a call, run one op and encode its answer.
 
+pub mod authority;
 pub mod caller;
+pub mod chat;
 pub mod control;
 pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod model;
+pub mod ops;
+pub mod policy;
+pub mod rate;
 pub mod seq;
 pub mod store;
 pub mod text;
 pub mod time;
 pub mod token;
 
+pub use authority::{Authority, AuthorityListener};
 pub use caller::Caller;
+pub use chat::{Chat, TokenLifetimes};
 pub use control::{ControlChange, ControlEntry, ControlPosition};
 pub use error::{Absent, Conflict, Denial, Error, InvalidField, Outage, TokenRefusal};
 pub use ids::{ConnectionId, Id, MessageId, RoomId, TokenId, UserId};

@@ -1,0 +1,210 @@
+//! Who may do what at this moment: one look-up for tokens, roles and disabled users, fed by the control log.
+//!
+//! A token's row is read from the store once and kept until the control log names its token or its user. The log is fed in
+//! by the commit sink (this node's own changes, before their calls return) and by polling (other nodes, the CLI).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::caller::Caller;
+use crate::control::{ControlChange, ControlEntry, ControlPosition};
+use crate::error::{Error, Outage, TokenRefusal};
+use crate::ids::{TokenId, UserId};
+use crate::store::Store;
+use crate::time::{Clock, Timestamp};
+use crate::token::TokenWithUser;
+
+/// How often the control log is polled: well below the second within which a change must be effective everywhere.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A node that could not read the control log for this long refuses rather than guesses.
+pub const STALE_AFTER: Duration = Duration::from_secs(10);
+
+/// Most tokens that are kept in memory. Beyond it all are forgotten and read anew.
+const MOST_KEPT: usize = 200_000;
+
+/// Entries read from the control log at a time.
+const POLL_PAGE: usize = 500;
+
+/// Told when standing callers must be judged anew, such as those behind open sockets.
+pub trait AuthorityListener: Send + Sync {
+    /// These tokens and users changed. Look each affected caller up again with [`Authority::caller`].
+    fn authority_changed(&self, changes: &[ControlChange]);
+}
+
+/// The look-up.
+pub struct Authority {
+    clock: Arc<dyn Clock>,
+    known: Mutex<Known>,
+    /// When the control log was last read to its end, in milliseconds since 1970.
+    fresh_at: AtomicI64,
+    listener: Mutex<Option<Weak<dyn AuthorityListener>>>,
+}
+
+#[derive(Default)]
+struct Known {
+    tokens: HashMap<TokenId, Entry>,
+    of_user: HashMap<UserId, Vec<TokenId>>,
+    position: ControlPosition,
+    /// Rises with every change, so that a row read before a change is not kept after it.
+    generation: u64,
+}
+
+#[derive(Clone)]
+struct Entry {
+    caller: Arc<Caller>,
+    refusal: Option<TokenRefusal>,
+}
+
+impl Authority {
+    /// Knows nothing yet, and is fresh: `position` was read from the store just now.
+    pub fn new(clock: Arc<dyn Clock>, position: ControlPosition) -> Self {
+        let fresh_at = AtomicI64::new(clock.now().as_millis());
+        let known = Mutex::new(Known { position, ..Known::default() });
+        Self { clock, known, fresh_at, listener: Mutex::new(None) }
+    }
+
+    /// Whom to tell of changes from now on.
+    pub fn set_listener(&self, listener: Weak<dyn AuthorityListener>) {
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+    }
+
+    /// The caller behind a token whose signature was verified already.
+    ///
+    /// # Errors
+    /// [`Error::Token`] if the token is unknown, expired, revoked or its user disabled; [`Outage::AuthorityStale`] if the
+    /// control log could not be read for 10 s; whatever the store answers.
+    pub async fn caller(&self, store: &dyn Store, token: TokenId) -> Result<Arc<Caller>, Error> {
+        let now = self.clock.now();
+        self.check_fresh(now)?;
+        let generation = {
+            let known = self.known();
+            if let Some(entry) = known.tokens.get(&token) {
+                return entry.judge(now);
+            }
+            known.generation
+        };
+        let Some(row) = store.token(token).await? else { return Err(TokenRefusal::Invalid.into()) };
+        let entry = Entry::from(&row);
+        let mut known = self.known();
+        if known.generation == generation {
+            known.keep(token, entry.clone());
+        }
+        drop(known);
+        entry.judge(now)
+    }
+
+    /// Takes in changes that this node committed itself. Called by the commit sink, before the calls that made them return.
+    pub fn apply(&self, entries: &[ControlEntry]) {
+        if entries.is_empty() {
+            return;
+        }
+        let changes: Vec<ControlChange> = entries.iter().map(|entry| entry.change).collect();
+        self.known().forget(&changes);
+        self.tell(&changes);
+    }
+
+    /// Reads what the log has beyond what was read before. To be called every [`POLL_INTERVAL`].
+    ///
+    /// # Errors
+    /// Whatever the store answers; the next call goes on where this one stopped.
+    pub async fn poll(&self, store: &dyn Store) -> Result<(), Error> {
+        loop {
+            let started = self.clock.now();
+            let position = self.known().position;
+            let entries = store.control_after(position, POLL_PAGE).await?;
+            if let Some(last) = entries.last() {
+                let changes: Vec<ControlChange> = entries.iter().map(|entry| entry.change).collect();
+                {
+                    let mut known = self.known();
+                    known.forget(&changes);
+                    known.position = known.position.max(last.position);
+                }
+                self.tell(&changes);
+            }
+            if entries.len() < POLL_PAGE {
+                self.fresh_at.store(started.as_millis(), Ordering::SeqCst);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the control log was read lately enough to judge.
+    ///
+    /// # Errors
+    /// [`Outage::AuthorityStale`].
+    pub fn check_fresh(&self, now: Timestamp) -> Result<(), Outage> {
+        let fresh_at = Timestamp::from_millis(self.fresh_at.load(Ordering::SeqCst));
+        if fresh_at.until(now) > STALE_AFTER { Err(Outage::AuthorityStale) } else { Ok(()) }
+    }
+
+    fn tell(&self, changes: &[ControlChange]) {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
+        if let Some(listener) = listener {
+            listener.authority_changed(changes);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn keep(&mut self, token: TokenId, entry: Entry) {
+        if self.tokens.len() >= MOST_KEPT {
+            self.tokens.clear();
+            self.of_user.clear();
+        }
+        let tokens = self.of_user.entry(entry.caller.user.id).or_default();
+        if !tokens.contains(&token) {
+            tokens.push(token);
+        }
+        self.tokens.insert(token, entry);
+    }
+
+    fn forget(&mut self, changes: &[ControlChange]) {
+        self.generation += 1;
+        for change in changes {
+            match change {
+                ControlChange::Token(token) => {
+                    if let Some(entry) = self.tokens.remove(token)
+                        && let Some(tokens) = self.of_user.get_mut(&entry.caller.user.id)
+                    {
+                        tokens.retain(|kept| kept != token);
+                    }
+                }
+                ControlChange::User(user) => {
+                    for token in self.of_user.remove(user).unwrap_or_default() {
+                        self.tokens.remove(&token);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl From<&TokenWithUser> for Entry {
+    fn from(row: &TokenWithUser) -> Self {
+        let refusal = match (row.token.revoked_at, row.user.disabled) {
+            (Some(_), _) => Some(TokenRefusal::Revoked),
+            (None, true) => Some(TokenRefusal::UserDisabled),
+            (None, false) => None,
+        };
+        Self { caller: Arc::new(Caller::from(row)), refusal }
+    }
+}
+
+impl Entry {
+    fn judge(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        if let Some(refusal) = self.refusal {
+            return Err(refusal.into());
+        }
+        if self.caller.expires_at <= now {
+            return Err(TokenRefusal::Expired.into());
+        }
+        Ok(self.caller.clone())
+    }
+}

@@ -1,0 +1,34 @@
+use super::mint_token;
+use crate::chat::Chat;
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::model::Role;
+use crate::store::{NewToken, NewUser, PageRequest};
+use crate::text::{Email, Username};
+use crate::token::{Permissions, Token, TokenType};
+
+/// The name of the user that the first start makes.
+pub const FIRST_ADMIN: &str = "admin";
+/// What tells the first CLIENT token from later ones.
+pub const FIRST_EMAIL: &str = "admin@localhost";
+
+/// Makes the user `admin`, an ADMIN, and one CLIENT token of it, if there is no user at all. For a single node's first start.
+///
+/// # Errors
+/// [`Error::Outage`]; [`crate::Conflict::UsernameTaken`] if another process did the same at the same moment.
+pub async fn bootstrap(chat: &Chat) -> Result<Option<Token>, Error> {
+    if !chat.store.users(PageRequest { cursor: None, limit: 1 }).await?.items.is_empty() {
+        return Ok(None);
+    }
+    let now = chat.clock.now();
+    let id = UserId::new(now);
+    let username = Username::from_stored(FIRST_ADMIN.to_owned());
+    // Every user comes with a USER token; nobody is handed this one, so it is born revoked.
+    let unused =
+        Token { revoked_at: Some(now), ..mint_token::row(chat, TokenType::User, id, Permissions::ALL, chat.lifetimes.user) };
+    chat.store.create_user(NewUser { id, username, role: Role::Admin, token: unused, idempotency: None, at: now }).await?;
+    let mut token = mint_token::row(chat, TokenType::Client, id, Permissions::ALL, chat.lifetimes.client);
+    token.email = Some(Email::from_stored(FIRST_EMAIL.to_owned()));
+    let done = chat.store.create_token(NewToken { token, idempotency: None }).await?;
+    Ok(Some(done.value.token))
+}

@@ -1,0 +1,18 @@
+use crate::caller::Caller;
+use crate::chat::Chat;
+use crate::error::Error;
+use crate::model::User;
+use crate::policy;
+use crate::store::UserChange;
+use crate::text::Username;
+
+/// Renames the caller's own user. Needs `write`.
+///
+/// # Errors
+/// [`Error::Invalid`], [`crate::Conflict::UsernameTaken`], [`Error::Outage`].
+pub async fn change_profile(chat: &Chat, caller: &Caller, username: String) -> Result<User, Error> {
+    policy::may_write(caller)?;
+    let username = Some(Username::parse(username, &chat.limits)?);
+    let user_id = caller.user.id;
+    chat.store.change_user(UserChange { user_id, username, role: None, disabled: None, at: chat.clock.now() }).await
+}

@@ -1,0 +1,30 @@
+use crate::caller::Caller;
+use crate::chat::Chat;
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::model::{Role, User};
+use crate::policy;
+use crate::store::UserChange;
+
+/// A change to a user's standing; what is absent stays.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangeUser {
+    /// Whose.
+    pub user_id: UserId,
+    /// The new role.
+    pub role: Option<Role>,
+    /// Disabled or enabled.
+    pub disabled: Option<bool>,
+}
+
+/// Promotes, demotes, disables, enables. Needs `write` and an unrestricted CLIENT or ADMIN token. Effective on this node, open
+/// sockets included, when this returns.
+///
+/// # Errors
+/// [`Error::Denied`], [`crate::Absent::User`], [`Error::Outage`].
+pub async fn change_user(chat: &Chat, caller: &Caller, change: ChangeUser) -> Result<User, Error> {
+    policy::may_write(caller)?;
+    policy::may_grant_rights(caller)?;
+    let ChangeUser { user_id, role, disabled } = change;
+    chat.store.change_user(UserChange { user_id, username: None, role, disabled, at: chat.clock.now() }).await
+}

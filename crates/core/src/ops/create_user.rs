@@ -1,0 +1,36 @@
+use super::mint_token;
+use crate::caller::Caller;
+use crate::chat::Chat;
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::model::Role;
+use crate::policy;
+use crate::store::{Done, Idempotency, NewUser};
+use crate::text::Username;
+use crate::token::{Permissions, TokenType, TokenWithUser};
+
+/// A user to make.
+#[derive(Debug, Clone)]
+pub struct CreateUser {
+    /// Its name; must be free.
+    pub username: String,
+    /// Its role; MEMBER if absent.
+    pub role: Option<Role>,
+    /// From the `Idempotency-Key`, if any.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Makes a user and its first USER token. Needs `write` and an unrestricted CLIENT or ADMIN token.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::Denied`], [`crate::Conflict::UsernameTaken`], [`Error::Outage`].
+pub async fn create_user(chat: &Chat, caller: &Caller, user: CreateUser) -> Result<Done<TokenWithUser>, Error> {
+    policy::may_write(caller)?;
+    policy::may_grant_rights(caller)?;
+    let username = Username::parse(user.username, &chat.limits)?;
+    let now = chat.clock.now();
+    let id = UserId::new(now);
+    let token = mint_token::row(chat, TokenType::User, id, Permissions::ALL, chat.lifetimes.user);
+    let role = user.role.unwrap_or(Role::Member);
+    chat.store.create_user(NewUser { id, username, role, token, idempotency: user.idempotency, at: now }).await
+}

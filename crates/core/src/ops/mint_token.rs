@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use crate::caller::Caller;
+use crate::chat::Chat;
+use crate::error::{Denial, Error, InvalidField};
+use crate::ids::{TokenId, UserId};
+use crate::policy;
+use crate::store::{Done, Idempotency, NewToken};
+use crate::text::Email;
+use crate::time::Timestamp;
+use crate::token::{Permissions, Token, TokenType, TokenWithUser};
+
+/// The longest life of any token.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// Most rooms that a token's permissions may name.
+const MOST_ROOMS: usize = 1_000;
+
+/// A USER token to mint.
+#[derive(Debug, Clone)]
+pub struct MintUserToken {
+    /// Whom it is to stand for.
+    pub user_id: UserId,
+    /// What it is to allow at most; everything if absent.
+    pub permissions: Option<Permissions>,
+    /// How long it is to live; the default if absent.
+    pub expires_in: Option<Duration>,
+    /// From the `Idempotency-Key`, if any.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A CLIENT token to mint.
+#[derive(Debug, Clone)]
+pub struct MintClientToken {
+    /// In whose name it acts when it names no other.
+    pub user_id: UserId,
+    /// Whose it is.
+    pub email: String,
+    /// How long it is to live; the default if absent.
+    pub expires_in: Option<Duration>,
+    /// From the `Idempotency-Key`, if any.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Mints a USER token: for any user by a CLIENT token, for its own user by a USER token, then never with more rights, never
+/// living longer, and dying with its parent. Needs `write`.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Denial::NotYourself`], [`Denial::MoreRights`], [`crate::Absent::User`], [`Error::Outage`].
+pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) -> Result<Done<TokenWithUser>, Error> {
+    policy::may_write(caller)?;
+    policy::acting_user(caller, Some(mint.user_id))?;
+    let life = check_life(mint.expires_in.unwrap_or(chat.lifetimes.user))?;
+    let token = if caller.token_type == TokenType::Client {
+        let permissions = check_rooms(mint.permissions.unwrap_or(Permissions::ALL))?;
+        row(chat, TokenType::User, mint.user_id, permissions, life)
+    } else {
+        let permissions = check_rooms(mint.permissions.unwrap_or_else(|| caller.permissions.clone()))?;
+        if !permissions.is_within(&caller.permissions) {
+            return Err(Denial::MoreRights.into());
+        }
+        let mut token = row(chat, TokenType::User, mint.user_id, permissions, life);
+        token.expires_at = token.expires_at.min(caller.expires_at);
+        token.parent = Some(caller.token_id);
+        token
+    };
+    chat.store.create_token(NewToken { token, idempotency: mint.idempotency }).await
+}
+
+/// Mints a CLIENT token. Needs a CLIENT token: an ADMIN's is not enough, since a CLIENT token acts in anyone's name.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Denial::ClientOnly`], [`crate::Absent::User`], [`Error::Outage`].
+pub async fn mint_client_token(chat: &Chat, caller: &Caller, mint: MintClientToken) -> Result<Done<TokenWithUser>, Error> {
+    policy::is_client(caller)?;
+    let life = check_life(mint.expires_in.unwrap_or(chat.lifetimes.client))?;
+    let mut token = row(chat, TokenType::Client, mint.user_id, Permissions::ALL, life);
+    token.email = Some(Email::parse(mint.email)?);
+    chat.store.create_token(NewToken { token, idempotency: mint.idempotency }).await
+}
+
+/// A new token's row. JWTs count in whole seconds (RFC 7519, section 2), so the row does too.
+pub(super) fn row(chat: &Chat, token_type: TokenType, user_id: UserId, permissions: Permissions, life: Duration) -> Token {
+    let now = chat.clock.now();
+    let created_at = Timestamp::from_millis(now.as_seconds() * 1_000);
+    let expires_at = created_at.after(life);
+    let id = TokenId::new(now);
+    Token { id, token_type, user_id, permissions, parent: None, email: None, created_at, expires_at, revoked_at: None }
+}
+
+fn check_life(life: Duration) -> Result<Duration, InvalidField> {
+    let life = Duration::from_secs(life.as_secs());
+    if life.is_zero() || life > LONGEST {
+        return Err(InvalidField::new("expiresIn", "must be between 1s and 3650d, such as 7d, 12h or 90s"));
+    }
+    Ok(life)
+}
+
+fn check_rooms(permissions: Permissions) -> Result<Permissions, InvalidField> {
+    match &permissions.rooms {
+        Some(rooms) if rooms.len() > MOST_ROOMS => {
+            Err(InvalidField::new("permissions.rooms", format!("must name at most {MOST_ROOMS} rooms")))
+        }
+        _ => Ok(permissions),
+    }
+}

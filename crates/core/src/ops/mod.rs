@@ -1,0 +1,58 @@
+//! One use case a file. Every front door (REST, WebSocket, CLI) calls these; no rule is written elsewhere.
+//!
+//! Each op's docs name the permission that a token needs for it.
+
+mod add_member;
+mod bootstrap;
+mod change_profile;
+mod change_user;
+mod create_room;
+mod create_user;
+mod list_messages;
+mod list_rooms;
+mod list_tokens;
+mod list_users;
+mod mint_token;
+mod post_message;
+mod read_history;
+mod read_room;
+mod remove_member;
+mod revoke_token;
+
+pub use add_member::{AddMember, add_member};
+pub use bootstrap::{FIRST_ADMIN, FIRST_EMAIL, bootstrap};
+pub use change_profile::change_profile;
+pub use change_user::{ChangeUser, change_user};
+pub use create_room::{CreateRoom, create_room};
+pub use create_user::{CreateUser, create_user};
+pub use list_messages::{all_messages, messages_of_user};
+pub use list_rooms::list_rooms;
+pub use list_tokens::list_tokens;
+pub use list_users::list_users;
+pub use mint_token::{MintClientToken, MintUserToken, mint_client_token, mint_user_token};
+pub use post_message::{PostMessage, post_message};
+pub use read_history::{authorize_join, read_events, read_history};
+pub use read_room::{FIRST_MEMBERS, list_members, read_room};
+pub use remove_member::{RemoveMember, remove_member};
+pub use revoke_token::revoke_token;
+
+use crate::caller::Caller;
+use crate::error::{Absent, Error};
+use crate::ids::{RoomId, UserId};
+use crate::policy;
+
+/// Reads a room's id as the caller gave it.
+///
+/// # Errors
+/// What is no UUID names no room: [`Absent::Room`] to those who see every room, `not_a_member` to everyone else.
+pub fn room_id(caller: &Caller, text: &str) -> Result<RoomId, Error> {
+    text.parse().map_err(|_| policy::no_such_room(caller))
+}
+
+/// Reads a user's id as the caller gave it.
+///
+/// # Errors
+/// What is no UUID names no user: [`Absent::User`].
+pub fn user_id(text: &str) -> Result<UserId, Error> {
+    text.parse().map_err(|_| Error::Absent(Absent::User))
+}

@@ -1,0 +1,54 @@
+use crate::caller::Caller;
+use crate::chat::Chat;
+use crate::error::Error;
+use crate::ids::{MessageId, RoomId, UserId};
+use crate::model::Message;
+use crate::policy;
+use crate::store::{Done, Idempotency, NewMessage, Pending};
+use crate::text::{ClientMessageId, Content};
+
+/// A message as a client sends it.
+#[derive(Debug, Clone)]
+pub struct PostMessage {
+    /// Where.
+    pub room_id: RoomId,
+    /// What it says.
+    pub content: String,
+    /// The sender's own id for it.
+    pub client_message_id: Option<String>,
+    /// The author, if not the caller. For CLIENT tokens alone.
+    pub author: Option<UserId>,
+    /// From the `Idempotency-Key`, if any.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Posts a message. Needs `write`, and membership unless privileged.
+///
+/// What can be judged without the store is judged now; the rest inside the commit. The write has its place in the queue when
+/// this returns, so that messages posted one after the other are stored in that order. The message is published from the
+/// commit, whatever becomes of the caller.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::Denied`], [`Error::RateLimited`]; from the pending write also [`Error::Absent`],
+/// [`Error::Conflict`] and [`Error::Outage`].
+pub fn post_message(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<Pending<Done<Message>>, Error> {
+    policy::may_write(caller)?;
+    let author = policy::acting_user(caller, post.author)?;
+    let access = policy::room_access(caller, post.room_id)?;
+    let content = Content::parse(post.content, &chat.limits)?;
+    let client_message_id = post.client_message_id.map(|id| ClientMessageId::parse(id, &chat.limits)).transpose()?;
+    let now = chat.clock.now();
+    if !caller.may_name_others() {
+        chat.post_rate.take(author, now).map_err(Error::RateLimited)?;
+    }
+    Ok(chat.store.append(NewMessage {
+        id: MessageId::new(now),
+        room_id: post.room_id,
+        author,
+        access,
+        content,
+        client_message_id,
+        idempotency: post.idempotency,
+        at: now,
+    }))
+}

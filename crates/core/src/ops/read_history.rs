@@ -1,0 +1,40 @@
+use crate::caller::Caller;
+use crate::chat::Chat;
+use crate::error::Error;
+use crate::ids::RoomId;
+use crate::policy;
+use crate::seq::Seq;
+use crate::store::{Access, EventsPage, History, HistoryRange};
+
+/// A page of a room's messages, ascending. Needs `read`, and membership unless privileged.
+///
+/// # Errors
+/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::Outage`].
+pub async fn read_history(
+    chat: &Chat,
+    caller: &Caller,
+    room: RoomId,
+    range: HistoryRange,
+    limit: usize,
+) -> Result<History, Error> {
+    policy::may_read(caller)?;
+    chat.store.history(room, policy::room_access(caller, room)?, range, limit).await
+}
+
+/// A room's durable events of all kinds after `after`, ascending. Needs `read`, and membership unless privileged.
+///
+/// # Errors
+/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::Outage`].
+pub async fn read_events(chat: &Chat, caller: &Caller, room: RoomId, after: Seq, limit: usize) -> Result<EventsPage, Error> {
+    policy::may_read(caller)?;
+    chat.store.events_after(room, policy::room_access(caller, room)?, after, limit).await
+}
+
+/// With which eyes the caller may listen to a room. Needs `read`; membership is judged by each read that follows.
+///
+/// # Errors
+/// [`Error::Denied`].
+pub fn authorize_join(caller: &Caller, room: RoomId) -> Result<Access, Error> {
+    policy::may_read(caller)?;
+    Ok(policy::room_access(caller, room)?)
+}

@@ -1,0 +1,36 @@
+use crate::caller::Caller;
+use crate::chat::Chat;
+use crate::error::{Denial, Error};
+use crate::ids::{RoomId, UserId};
+use crate::policy;
+use crate::store::{MembershipChange, MembershipChanged};
+
+/// A member to remove.
+#[derive(Debug, Clone, Copy)]
+pub struct RemoveMember {
+    /// Where.
+    pub room_id: RoomId,
+    /// Whom.
+    pub user_id: UserId,
+}
+
+/// Removes a member, or leaves; one who is not in stays out. Needs `delete` (to leave oneself: `write`), and to own the room,
+/// to moderate it, to be that user, or to be privileged. The owner is removed by no moderator.
+///
+/// # Errors
+/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::Outage`].
+pub async fn remove_member(chat: &Chat, caller: &Caller, remove: RemoveMember) -> Result<MembershipChanged, Error> {
+    let RemoveMember { room_id, user_id } = remove;
+    if caller.is(user_id) {
+        policy::may_write(caller)?;
+    } else {
+        policy::may_delete(caller)?;
+    }
+    if !caller.permissions.covers_room(room_id) {
+        return Err(Denial::NotAMember.into());
+    }
+    let standing = chat.store.standing(room_id, caller.user.id).await?;
+    policy::may_remove_member(caller, standing, user_id)?;
+    let change = MembershipChange { room_id, user_id, by: caller.user.id, idempotency: None, at: chat.clock.now() };
+    Ok(chat.store.remove_member(change).await?.value)
+}

@@ -1,0 +1,86 @@
+//! How often a user may post: a token bucket in the form of the generic cell rate algorithm, one number a user.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::ids::UserId;
+use crate::time::Timestamp;
+
+/// Users whose bucket is full again are forgotten when the map has grown by this many.
+const SWEEP_AFTER: usize = 4_096;
+
+/// Lets each user post `per_second` messages, and `burst` at once after a rest.
+#[derive(Debug)]
+pub struct PostRate {
+    interval_micros: i64,
+    burst: i64,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug)]
+struct Buckets {
+    /// When each user's bucket will be full again, in microseconds since 1970.
+    full_at: HashMap<UserId, i64>,
+    sweep_at: usize,
+}
+
+impl PostRate {
+    /// `per_second` 0 is no limit.
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let interval_micros = if per_second == 0 { 0 } else { 1_000_000 / i64::from(per_second) };
+        let buckets = Mutex::new(Buckets { full_at: HashMap::new(), sweep_at: SWEEP_AFTER });
+        Self { interval_micros, burst: i64::from(burst.max(1)), buckets }
+    }
+
+    /// Takes one message's worth, or says how long to wait for it.
+    pub fn take(&self, user: UserId, now: Timestamp) -> Result<(), Duration> {
+        if self.interval_micros == 0 {
+            return Ok(());
+        }
+        let now = now.as_millis().saturating_mul(1_000);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.full_at.len() >= buckets.sweep_at {
+            buckets.full_at.retain(|_, full_at| *full_at > now);
+            buckets.sweep_at = buckets.full_at.len() + SWEEP_AFTER;
+        }
+        let full_at = buckets.full_at.entry(user).or_insert(now);
+        let after = (*full_at).max(now) + self.interval_micros;
+        let too_early = after - now - self.burst * self.interval_micros;
+        if too_early > 0 {
+            return Err(Duration::from_micros(u64::try_from(too_early).unwrap_or(0)));
+        }
+        *full_at = after;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_a_steady_rate() {
+        let rate = PostRate::new(20, 100);
+        let (user, other) = (UserId::new(Timestamp::from_millis(1)), UserId::new(Timestamp::from_millis(1)));
+        let mut now = Timestamp::from_millis(1_000_000);
+        for _ in 0..100 {
+            assert_eq!(rate.take(user, now), Ok(()));
+        }
+        assert_eq!(rate.take(user, now), Err(Duration::from_millis(50)));
+        assert_eq!(rate.take(other, now), Ok(()));
+        now = now.after(Duration::from_millis(50));
+        assert_eq!(rate.take(user, now), Ok(()));
+        assert!(rate.take(user, now).is_err());
+    }
+
+    #[test]
+    fn rested_users_are_forgotten() {
+        let rate = PostRate::new(20, 100);
+        for i in 0..20_000 {
+            let now = Timestamp::from_millis(i * 1_000);
+            assert_eq!(rate.take(UserId::new(now), now), Ok(()));
+        }
+        assert!(rate.buckets.lock().unwrap().full_at.len() <= SWEEP_AFTER + 1);
+    }
+}

@@ -1,0 +1,31 @@
+//! From the text of a token to the caller behind it.
+
+mod keys;
+
+use std::sync::Arc;
+
+use chatsphere_core::{Caller, Chat, Error, TokenRefusal, TokenType};
+
+pub use keys::{Keys, Secret, WeakSecret};
+
+/// Verifies a token's signature, then asks the authority who it stands for at this moment.
+///
+/// # Errors
+/// [`Error::Token`], [`Error::Outage`].
+pub async fn authenticate(chat: &Chat, keys: &Keys, token: &str) -> Result<Arc<Caller>, Error> {
+    let verified = keys.verify(token)?;
+    let caller = chat.authority.caller(&*chat.store, verified.token_id).await?;
+    if caller.token_type != verified.token_type {
+        return Err(TokenRefusal::Invalid.into());
+    }
+    Ok(caller)
+}
+
+/// What a token's signature proves: that this server made it, for holders of this type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// The `jti` claim.
+    pub token_id: chatsphere_core::TokenId,
+    /// By which secret it was signed.
+    pub token_type: TokenType,
+}

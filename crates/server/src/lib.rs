@@ -1,0 +1,4 @@
+//! The composition root of ChatSphere: configuration, the command line, the HTTP and WebSocket front doors, and the
+//! lifecycle that holds them together.
+
+pub mod auth;
