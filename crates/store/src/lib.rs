@@ -1,1 +1,16 @@
 //! ChatSphere's store on SQLite and on PostgreSQL.
+//!
+//! [`open`] gives the port [`chatsphere_core::Store`]; nothing above it can tell which database is behind. All SQL of the
+//! project lives here.
+
+mod error;
+mod fingerprints;
+mod open;
+mod options;
+mod url;
+
+pub use error::OpenError;
+pub use fingerprints::{Fingerprint, KeyFingerprints, SigningKey};
+pub use open::{MigrationReport, migrate, open};
+pub use options::{OpenOptions, QueueBounds};
+pub use url::{DatabaseUrl, InvalidUrl};

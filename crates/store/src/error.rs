@@ -1,0 +1,84 @@
+//! Why a database can't be opened.
+
+use crate::fingerprints::SigningKey;
+
+/// Why a database can't be opened. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It can't be reached, or doesn't let this program in.
+    #[error("the database at {url} can't be reached: {reason}\ncheck DATABASE_URL, and that the database runs")]
+    Away {
+        /// Which, without its password.
+        url: String,
+        /// What the driver said.
+        reason: String,
+    },
+    /// A newer version of the program changed its tables.
+    #[error(
+        "the database has the tables of a newer version ({database}) than this program knows ({program})\n\
+         start the newer version of chatsphere, or restore a backup from before the upgrade"
+    )]
+    NewerVersion {
+        /// The version of the database's tables.
+        database: u32,
+        /// The newest version that this program knows.
+        program: u32,
+    },
+    /// The tokens in it were signed with other keys.
+    #[error(
+        "the tokens in this database were signed with another {which}\n\
+         give this node the {which} that the other nodes have; to change it for good, also set {which}_PREVIOUS to the old one"
+    )]
+    OtherSecrets {
+        /// Which key differs.
+        which: SigningKey,
+    },
+    /// No space is left for it.
+    #[error("no space is left for the database at {url}\nmake space on its disk and start again")]
+    DiskFull {
+        /// Which, without its password.
+        url: String,
+    },
+    /// The file is something else, or the database belongs to another program.
+    #[error(
+        "{url} is not a ChatSphere database: {reason}\ncheck DATABASE_URL; a file or database that is empty or absent is made ready"
+    )]
+    NotADatabase {
+        /// Which, without its password.
+        url: String,
+        /// What was found instead.
+        reason: String,
+    },
+    /// The server is older than PostgreSQL 15.
+    #[error("the PostgreSQL server has version {found}; ChatSphere needs 15 or newer\nupgrade the server, or use another")]
+    TooOldServer {
+        /// Its version as it tells it.
+        found: String,
+    },
+    /// A certificate for the connection to PostgreSQL can't be read.
+    #[error(
+        "the certificates for the connection to PostgreSQL can't be used: {reason}\ncheck sslmode and sslrootcert in DATABASE_URL"
+    )]
+    Certificates {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// Changing the tables failed; nothing of this step was kept.
+    #[error("bringing the database to version {version} ({name}) failed and was undone: {reason}")]
+    Migration {
+        /// The version that was to be reached.
+        version: u32,
+        /// What the step is called.
+        name: &'static str,
+        /// What the database said.
+        reason: String,
+    },
+    /// Anything else that the database said.
+    #[error("the database at {url} failed: {reason}")]
+    Failed {
+        /// Which, without its password.
+        url: String,
+        /// What it said.
+        reason: String,
+    },
+}

@@ -1,0 +1,59 @@
+//! What opening a store needs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use chatsphere_core::CommitSink;
+
+use crate::fingerprints::KeyFingerprints;
+use crate::url::DatabaseUrl;
+
+/// How much may wait to be written before [`Outage::QueueFull`](chatsphere_core::Outage::QueueFull) is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// How many writes.
+    pub writes: usize,
+    /// How many bytes of message contents and the like, as counted in memory.
+    pub bytes: usize,
+}
+
+impl Default for QueueBounds {
+    /// 20,000 writes, 64 MiB.
+    fn default() -> Self {
+        Self { writes: 20_000, bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// What [`open`](crate::open) needs.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// Which database.
+    pub url: DatabaseUrl,
+    /// Of this node's keys; compared with the database's.
+    pub keys: KeyFingerprints,
+    /// Told of every commit that changed a room or the control log.
+    pub sink: Arc<dyn CommitSink>,
+    /// How much may wait to be written.
+    pub queue: QueueBounds,
+    /// How many reads run at the same time, each on a connection of its own. At least 1.
+    pub readers: usize,
+}
+
+impl OpenOptions {
+    /// With the defaults: 4 readers on SQLite, 16 on PostgreSQL, [`QueueBounds::default`].
+    pub fn new(url: DatabaseUrl, keys: KeyFingerprints, sink: Arc<dyn CommitSink>) -> Self {
+        let readers = if url.is_sqlite() { 4 } else { 16 };
+        Self { url, keys, sink, queue: QueueBounds::default(), readers }
+    }
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenOptions")
+            .field("url", &self.url)
+            .field("keys", &self.keys)
+            .field("queue", &self.queue)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
+}
