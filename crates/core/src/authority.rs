@@ -1,7 +1,7 @@
 //! Who may do what at this moment: one look-up for tokens, roles and disabled users, fed by the control log.
 //!
-//! A token's row is read from the store once and kept until the control log names its token or its user. The log is fed in
-//! by the commit sink (this node's own changes, before their calls return) and by polling (other nodes, the CLI).
+//! A token's row is read from the store once and kept until the control log names its token or its user. The log is read
+//! every [`POLL_INTERVAL`], and by each op that wrote to it before that op returns.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::caller::Caller;
-use crate::control::{ControlChange, ControlEntry, ControlPosition};
+use async_trait::async_trait;
+
+use crate::control::{ControlChange, ControlPosition};
 use crate::error::{Error, Outage, TokenRefusal};
 use crate::ids::{TokenId, UserId};
 use crate::store::Store;
@@ -29,9 +31,11 @@ const MOST_KEPT: usize = 200_000;
 const POLL_PAGE: usize = 500;
 
 /// Told when standing callers must be judged anew, such as those behind open sockets.
+#[async_trait]
 pub trait AuthorityListener: Send + Sync {
-    /// These tokens and users changed. Look each affected caller up again with [`Authority::caller`].
-    fn authority_changed(&self, changes: &[ControlChange]);
+    /// These tokens and users changed. Look each affected caller up again with [`Authority::caller`]; the change counts as
+    /// effective on this node when this returns.
+    async fn authority_changed(&self, changes: &[ControlChange]);
 }
 
 /// The look-up.
@@ -96,17 +100,7 @@ impl Authority {
         entry.judge(now)
     }
 
-    /// Takes in changes that this node committed itself. Called by the commit sink, before the calls that made them return.
-    pub fn apply(&self, entries: &[ControlEntry]) {
-        if entries.is_empty() {
-            return;
-        }
-        let changes: Vec<ControlChange> = entries.iter().map(|entry| entry.change).collect();
-        self.known().forget(&changes);
-        self.tell(&changes);
-    }
-
-    /// Reads what the log has beyond what was read before. To be called every [`POLL_INTERVAL`].
+    /// Reads what the log has beyond what was read before. To be called every [`POLL_INTERVAL`], and by ops that wrote to the log.
     ///
     /// # Errors
     /// Whatever the store answers; the next call goes on where this one stopped.
@@ -117,12 +111,11 @@ impl Authority {
             let entries = store.control_after(position, POLL_PAGE).await?;
             if let Some(last) = entries.last() {
                 let changes: Vec<ControlChange> = entries.iter().map(|entry| entry.change).collect();
-                {
-                    let mut known = self.known();
-                    known.forget(&changes);
-                    known.position = known.position.max(last.position);
-                }
-                self.tell(&changes);
+                self.known().forget(&changes);
+                self.tell(&changes).await;
+                // Only now: a poll that runs beside this one must not return before these changes are effective.
+                let mut known = self.known();
+                known.position = known.position.max(last.position);
             }
             if entries.len() < POLL_PAGE {
                 self.fresh_at.store(started.as_millis(), Ordering::SeqCst);
@@ -140,10 +133,10 @@ impl Authority {
         if fresh_at.until(now) > STALE_AFTER { Err(Outage::AuthorityStale) } else { Ok(()) }
     }
 
-    fn tell(&self, changes: &[ControlChange]) {
+    async fn tell(&self, changes: &[ControlChange]) {
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
         if let Some(listener) = listener {
-            listener.authority_changed(changes);
+            listener.authority_changed(changes).await;
         }
     }
 

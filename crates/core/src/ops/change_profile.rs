@@ -14,5 +14,8 @@ pub async fn change_profile(chat: &Chat, caller: &Caller, username: String) -> R
     policy::may_write(caller)?;
     let username = Some(Username::parse(username, &chat.limits)?);
     let user_id = caller.user.id;
-    chat.store.change_user(UserChange { user_id, username, role: None, disabled: None, at: chat.clock.now() }).await
+    let change = UserChange { user_id, username, role: None, disabled: None, at: chat.clock.now() };
+    let user = chat.store.change_user(change).await?;
+    chat.authority.poll(&*chat.store).await?;
+    Ok(user)
 }

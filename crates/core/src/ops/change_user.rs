@@ -26,5 +26,8 @@ pub async fn change_user(chat: &Chat, caller: &Caller, change: ChangeUser) -> Re
     policy::may_write(caller)?;
     policy::may_grant_rights(caller)?;
     let ChangeUser { user_id, role, disabled } = change;
-    chat.store.change_user(UserChange { user_id, username: None, role, disabled, at: chat.clock.now() }).await
+    let change = UserChange { user_id, username: None, role, disabled, at: chat.clock.now() };
+    let user = chat.store.change_user(change).await?;
+    chat.authority.poll(&*chat.store).await?;
+    Ok(user)
 }

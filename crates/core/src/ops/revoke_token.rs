@@ -24,7 +24,8 @@ pub async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -> Resul
         }
         None => return Err(refusal(caller)),
     }
-    chat.store.revoke_token(token, chat.clock.now()).await
+    chat.store.revoke_token(token, chat.clock.now()).await?;
+    chat.authority.poll(&*chat.store).await
 }
 
 /// Only the privileged learn whether a token that is not theirs exists.
