@@ -1,6 +1,7 @@
 //! Running programs so that Ctrl-C, `kill` or a panic leaves nothing behind.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -163,7 +164,9 @@ impl Drop for Running {
 
 /// A command as one would type it, for messages. Its environment is left out: it may hold secrets.
 pub(crate) fn typed(command: &Command) -> String {
-    let mut text = command.get_program().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program());
+    // Its directory says little: cargo's is somewhere among the toolchains.
+    let mut text = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for argument in command.get_args() {
         text.push(' ');
         text.push_str(&argument.to_string_lossy());
@@ -240,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_without_its_environment() {
-        let mut command = Command::new("cargo");
+        let mut command = Command::new("/opt/bin/cargo");
         command.args(["test", "-p", "xtask"]).env("SECRET", "x");
         assert_eq!(typed(&command), "cargo test -p xtask");
     }
