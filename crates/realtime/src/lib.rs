@@ -1,1 +1,22 @@
-//! Who listens where: the hub, outbound queues, resume, the event bus.
+//! Who listens where: the hub, outbound queues, resume, and the WebSocket codec beneath them.
+//!
+//! Never SQL, HTTP routes or policy.
+
+pub mod frame;
+pub mod hub;
+pub mod join;
+pub mod listener;
+pub mod log;
+pub mod outbound;
+pub mod repair;
+mod room;
+pub mod websocket;
+
+pub use hub::{Hub, HubTasks};
+pub use join::{Join, join};
+pub use listener::Listener;
+pub use log::RoomLog;
+pub use outbound::{Flushed, Outbound, Socket};
+
+#[cfg(test)]
+mod simulation;

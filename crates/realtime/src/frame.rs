@@ -1,0 +1,45 @@
+//! Frames encoded once, whole, and shared by all who get them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chatsphere_core::{Event, EventKind, Seq, UserId};
+use chatsphere_protocol::frames::EventFrame;
+use serde::Serialize;
+
+use crate::websocket::FrameBuilder;
+
+/// Encodes a frame, header included. `None` only if its type cannot be written as JSON, which would be a fault of ours.
+pub fn encode(frame: &impl Serialize) -> Option<Bytes> {
+    let mut builder = FrameBuilder::with_capacity(512);
+    match serde_json::to_writer(&mut builder, frame) {
+        Ok(()) => Some(builder.finish()),
+        Err(error) => {
+            tracing::error!(%error, "a frame could not be encoded");
+            None
+        }
+    }
+}
+
+/// A room's event, ready to be sent to many.
+#[derive(Debug, Clone)]
+pub struct EventBytes {
+    /// Its number.
+    pub seq: Seq,
+    /// The whole WebSocket frame.
+    pub frame: Bytes,
+    /// Who ceased to be a member by it.
+    pub departed: Option<UserId>,
+}
+
+impl EventBytes {
+    /// Encodes an event.
+    pub fn encode(event: &Arc<Event>) -> Option<Self> {
+        let departed = match &event.kind {
+            EventKind::MemberLeft { user, .. } => Some(user.id),
+            EventKind::Message(_) | EventKind::MemberJoined { .. } => None,
+        };
+        let frame = encode(&EventFrame::from(&**event))?;
+        Some(Self { seq: event.seq, frame, departed })
+    }
+}

@@ -1,0 +1,305 @@
+//! From a client's cursor to the present of a room, without losing or doubling anything at the seam.
+//!
+//! The replay is pulled page by page, no faster than the client takes it, and nothing live is kept for it meanwhile. When it
+//! has reached the present it takes its seat under the room's lock, where the room's newest event and the cursor are compared.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::{Access, Denial, Epoch, Error, Event, EventKind, Limits, RoomId, Seq};
+use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
+use chatsphere_protocol::rest::Message;
+use tokio::time::timeout;
+
+use crate::frame::{EventBytes, encode};
+use crate::hub::Hub;
+use crate::listener::Listener;
+use crate::log::RoomLog;
+use crate::room::Seated;
+use crate::websocket::CloseCode;
+
+/// Events read and sent at a time.
+const PAGE: usize = 100;
+/// Other events shown with the newest messages.
+const NEWEST_OTHERS: usize = 200;
+/// A client that takes nothing of its replay for this long is closed with 4008.
+const NO_PROGRESS: Duration = Duration::from_secs(10);
+
+/// What a client asks with `join`.
+#[derive(Debug, Clone)]
+pub struct Join<'a> {
+    /// Which room.
+    pub room: RoomId,
+    /// With which eyes.
+    pub access: Access,
+    /// The last `seq` that the client has.
+    pub since: Option<u64>,
+    /// The epoch in which that was given.
+    pub epoch: Option<&'a str>,
+    /// The frame's `ref`.
+    pub reference: Option<&'a str>,
+}
+
+/// Answers a join and lets the connection listen from then on. If it listens already, it is answered again and goes on.
+///
+/// # Errors
+/// Before anything was sent: [`Denial::NotAMember`], [`chatsphere_core::Absent::Room`], [`Error::Outage`]. A membership that
+/// ends during the replay is told by `left` and is no error. An outage during the replay is one: the client joins again.
+pub async fn join<L: RoomLog + ?Sized>(
+    hub: &Hub,
+    log: &L,
+    listener: &Arc<Listener>,
+    limits: &Limits,
+    join: Join<'_>,
+) -> Result<(), Error> {
+    let pin = hub.pin(join.room);
+    let already = listener.is_in(join.room);
+    let mut replay = Replay { most_bytes: limits.outbound_queue_bytes, log, listener, join: &join, cursor: Seq::ZERO };
+    if let Err(error) = replay.answer(limits).await {
+        return replay.departed_or(error);
+    }
+    if already {
+        return Ok(());
+    }
+    loop {
+        let spare = limits.outbound_queue_bytes.saturating_sub(listener.outbound.waiting_bytes());
+        let seated = pin.room.seat(
+            listener,
+            join.access,
+            replay.cursor,
+            spare,
+            #[cfg(test)]
+            hub.fault,
+        );
+        match seated {
+            Seated::Yes | Seated::Gone => return Ok(()),
+            Seated::Behind => {
+                if let Err(error) = replay.catch_up().await {
+                    return replay.departed_or(error);
+                }
+            }
+        }
+    }
+}
+
+struct Replay<'a, L: ?Sized> {
+    /// The bound of the client's queue.
+    most_bytes: usize,
+    log: &'a L,
+    listener: &'a Arc<Listener>,
+    join: &'a Join<'a>,
+    /// Everything up to here was sent, or lies before what the client asked for.
+    cursor: Seq,
+}
+
+/// How a join is answered.
+enum Plan {
+    /// Everything after `since` follows, of which this is the first page.
+    Replay { since: Seq, first: EventsPage },
+    /// The newest part follows.
+    Newest { newest: Newest, reason: Option<NotRecovered> },
+}
+
+impl<L: RoomLog + ?Sized> Replay<'_, L> {
+    /// Sends `join_confirmation` and all of `previous_messages`.
+    async fn answer(&mut self, limits: &Limits) -> Result<(), Error> {
+        match self.plan(limits).await? {
+            Plan::Newest { newest, reason } => {
+                let Newest { messages, others, from, head } = newest;
+                self.confirm(head, false, reason);
+                let mut events = others;
+                events.extend(messages.into_iter().map(as_event));
+                events.sort_unstable_by_key(|event| event.seq);
+                self.cursor = from.previous();
+                self.send_pages(&events, head, head).await;
+                Ok(())
+            }
+            Plan::Replay { since, first } => {
+                let target = first.head;
+                self.confirm(target, true, None);
+                self.cursor = since;
+                let mut page = first;
+                loop {
+                    page.events.retain(|event| event.seq <= target);
+                    let end = page.events.last().map_or(target, |event| event.seq);
+                    self.send_pages(&page.events, end, target).await;
+                    if self.cursor >= target {
+                        return Ok(());
+                    }
+                    page = self.read().await?;
+                }
+            }
+        }
+    }
+
+    async fn plan(&self, limits: &Limits) -> Result<Plan, Error> {
+        let Join { room, access, .. } = *self.join;
+        let reason = match self.join.since {
+            None => None,
+            Some(_) if self.is_of_another_epoch() => Some(NotRecovered::EpochChanged),
+            Some(since) => {
+                let first = self.log.events_after(room, access, Seq::new(since), PAGE).await?;
+                if since > first.head.get() {
+                    Some(NotRecovered::SinceAhead)
+                } else if first.head.get() - since > limits.replay_events {
+                    Some(NotRecovered::TooManyEvents)
+                } else {
+                    return Ok(Plan::Replay { since: Seq::new(since), first });
+                }
+            }
+        };
+        let newest = self.log.newest(room, access, limits.page_default, NEWEST_OTHERS).await?;
+        Ok(Plan::Newest { newest, reason })
+    }
+
+    fn is_of_another_epoch(&self) -> bool {
+        self.join.epoch.is_some_and(|epoch| Epoch::from_stored(epoch) != self.log.epoch())
+    }
+
+    /// Sends what came after the answer, as live frames.
+    async fn catch_up(&mut self) -> Result<(), Error> {
+        let page = self.read().await?;
+        for part in self.parts(&page.events) {
+            self.wait_for_room().await;
+            let frames: Vec<_> = part.iter().filter_map(EventBytes::encode).map(|event| event.frame).collect();
+            self.listener.outbound.send_all(&frames);
+        }
+        if let Some(last) = page.events.last() {
+            self.cursor = last.seq;
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<EventsPage, Error> {
+        self.log.events_after(self.join.room, self.join.access, self.cursor, PAGE).await
+    }
+
+    /// Waits until the client has taken most of what was sent, or is given up.
+    async fn wait_for_room(&self) {
+        let outbound = &self.listener.outbound;
+        loop {
+            let before = outbound.waiting_bytes();
+            if timeout(NO_PROGRESS, outbound.has_room()).await.is_ok() {
+                return;
+            }
+            if outbound.waiting_bytes() >= before {
+                return outbound.close(CloseCode::SLOW_CONSUMER, "no progress: connect again and join with since");
+            }
+        }
+    }
+
+    fn confirm(&self, seq: Seq, recovered: bool, reason: Option<NotRecovered>) {
+        let epoch = self.log.epoch();
+        self.send(&ServerFrame::JoinConfirmation {
+            room_id: self.join.room,
+            seq,
+            epoch: epoch.as_str().into(),
+            recovered,
+            reason,
+            reference: self.reference(),
+        });
+    }
+
+    /// Sends events as `previous_messages` of a size that the client's queue can hold, up to `end`, and moves the cursor
+    /// there. No events make one empty page.
+    async fn send_pages(&mut self, events: &[Arc<Event>], end: Seq, target: Seq) {
+        let mut parts = self.parts(events).into_iter().peekable();
+        loop {
+            let part = parts.next().unwrap_or_default();
+            let to_seq = match (parts.peek(), part.last()) {
+                // Messages older than what is shown whole come first and move no cursor.
+                (Some(_), Some(last)) => last.seq.max(self.cursor),
+                _ => end,
+            };
+            self.wait_for_room().await;
+            self.send_page(part, to_seq, target);
+            if to_seq == end {
+                return;
+            }
+        }
+    }
+
+    fn send_page(&mut self, page: &[Arc<Event>], to_seq: Seq, target: Seq) {
+        let mut messages = Vec::new();
+        let mut events = Vec::new();
+        for event in page {
+            match &event.kind {
+                EventKind::Message(message) => messages.push(Message::from(message)),
+                EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } => events.push(EventFrame::from(&**event)),
+            }
+        }
+        self.send(&ServerFrame::PreviousMessages(PreviousMessages {
+            room_id: self.join.room,
+            messages,
+            events,
+            from_seq: self.cursor.next(),
+            to_seq,
+            more: to_seq < target,
+            reference: self.reference(),
+        }));
+        self.cursor = to_seq;
+    }
+
+    /// Cuts events into parts, each at most a quarter of the client's queue: together with the half that may wait already
+    /// they never overflow it.
+    fn parts<'e>(&self, events: &'e [Arc<Event>]) -> Vec<&'e [Arc<Event>]> {
+        let most = self.most_bytes / 4;
+        let mut parts = Vec::new();
+        let (mut begin, mut bytes) = (0, 0);
+        for (place, event) in events.iter().enumerate() {
+            let size = encoded_size(event);
+            if bytes + size > most && place > begin {
+                parts.push(&events[begin..place]);
+                (begin, bytes) = (place, 0);
+            }
+            bytes += size;
+        }
+        if begin < events.len() {
+            parts.push(&events[begin..]);
+        }
+        parts
+    }
+
+    /// A membership that ended after the answer had begun is told by `left`.
+    fn departed_or(&self, error: Error) -> Result<(), Error> {
+        if error == Error::Denied(Denial::NotAMember) && self.cursor > Seq::ZERO {
+            self.send(&ServerFrame::Left { room_id: self.join.room, reason: "removed".into() });
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    fn reference(&self) -> Option<Cow<'_, str>> {
+        self.join.reference.map(Cow::Borrowed)
+    }
+
+    fn send(&self, frame: &ServerFrame<'_>) {
+        if let Some(frame) = encode(frame) {
+            self.listener.outbound.send(frame);
+        }
+    }
+}
+
+fn as_event(message: chatsphere_core::Message) -> Arc<Event> {
+    let (room_id, seq, at) = (message.room_id, message.seq, message.created_at);
+    Arc::new(Event { room_id, seq, at, kind: EventKind::Message(message) })
+}
+
+/// How long an event's JSON is at most.
+fn encoded_size(event: &Event) -> usize {
+    const REST: usize = 1_024;
+    match &event.kind {
+        EventKind::Message(message) => {
+            // JSON writes a control character in six bytes and a quote in two.
+            let text = message.content.as_str().bytes().map(|byte| match byte {
+                0..0x20 => 6,
+                b'"' | b'\\' => 2,
+                _ => 1,
+            });
+            text.sum::<usize>() + REST
+        }
+        EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } => REST,
+    }
+}

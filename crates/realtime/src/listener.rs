@@ -1,0 +1,76 @@
+//! A connection as the hub sees it.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chatsphere_core::{Access, Caller, ConnectionId, RoomId};
+
+use crate::outbound::Outbound;
+
+/// One authenticated connection that may listen to rooms.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Its write side.
+    pub outbound: Arc<Outbound>,
+    caller: Mutex<Arc<Caller>>,
+    rooms: Mutex<HashSet<RoomId>>,
+    gone: AtomicBool,
+}
+
+impl Listener {
+    /// A connection that listens to nothing yet.
+    pub fn new(id: ConnectionId, caller: Arc<Caller>, outbound: Arc<Outbound>) -> Self {
+        Self { id, outbound, caller: Mutex::new(caller), rooms: Mutex::default(), gone: AtomicBool::new(false) }
+    }
+
+    /// Whom it stands for, as last judged.
+    pub fn caller(&self) -> Arc<Caller> {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It was judged anew, or showed a newer token.
+    pub fn set_caller(&self, caller: Arc<Caller>) {
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
+    }
+
+    /// The rooms that it listens to.
+    pub fn rooms(&self) -> Vec<RoomId> {
+        self.room_set().iter().copied().collect()
+    }
+
+    /// How many rooms it listens to.
+    pub fn room_count(&self) -> usize {
+        self.room_set().len()
+    }
+
+    /// Whether it listens to this room.
+    pub fn is_in(&self, room: RoomId) -> bool {
+        self.room_set().contains(&room)
+    }
+
+    pub(crate) fn room_set(&self) -> MutexGuard<'_, HashSet<RoomId>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection ended; a join under way must not seat it any more.
+    pub(crate) fn set_gone(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+}
+
+/// A listener's place in a room.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat {
+    pub(crate) listener: Arc<Listener>,
+    /// With which eyes it listens: a member's end with the membership.
+    pub(crate) access: Access,
+    /// It has every event up to here from its replay; the room itself may be behind.
+    pub(crate) after: chatsphere_core::Seq,
+}

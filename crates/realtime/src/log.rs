@@ -1,0 +1,37 @@
+//! What the hub reads of the store: rooms' events, never anything else.
+
+use async_trait::async_trait;
+use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::{Access, Epoch, Error, RoomId, Seq, Store};
+
+/// The durable truth of rooms. Every [`Store`] is one; its documentation says what is guaranteed.
+#[async_trait]
+pub trait RoomLog: Send + Sync {
+    /// See [`Store::events_after`].
+    async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
+    /// See [`Store::newest`].
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error>;
+    /// See [`Store::heads`].
+    async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error>;
+    /// See [`Store::epoch`].
+    fn epoch(&self) -> Epoch;
+}
+
+#[async_trait]
+impl RoomLog for dyn Store {
+    async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
+        Store::events_after(self, room, access, after, limit).await
+    }
+
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error> {
+        Store::newest(self, room, access, messages, others).await
+    }
+
+    async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
+        Store::heads(self, rooms).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        Store::epoch(self)
+    }
+}

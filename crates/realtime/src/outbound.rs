@@ -1,0 +1,314 @@
+//! The write side of one socket: what waits for it, bounded in bytes.
+//!
+//! Whoever has a frame for a connection calls [`Outbound::send`]. When nothing waits, the frame is written to the socket at
+//! once, on the sender's own thread; only a socket that would block makes a queue and wakes the connection's task. What waits
+//! goes out in vectored writes. A queue over its bound closes the connection with 4008: frames are never skipped.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf, Bytes};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::websocket::{self, CloseCode};
+
+/// Frames handed to the kernel in one call, at most.
+const MOST_SLICES: usize = 64;
+
+/// Where the bytes go.
+#[derive(Debug)]
+pub enum Socket {
+    /// A plain TCP socket, which senders write to themselves.
+    Direct(Arc<TcpStream>),
+    /// Anything else, such as TLS: the connection's task takes what waits with [`Outbound::take`].
+    Queued,
+}
+
+/// The write side of one connection.
+#[derive(Debug)]
+pub struct Outbound {
+    socket: Socket,
+    most_bytes: usize,
+    state: Mutex<State>,
+    /// Something waits, or the end was reached: the connection's task must act.
+    work: Notify,
+    /// Something that waited went out.
+    progress: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
+    /// Bytes handed to the task by `take` that it has not yet written.
+    taken_bytes: usize,
+    /// Whether the first waiting frame was written in part.
+    head_begun: bool,
+    closing: Option<CloseCode>,
+    broken: bool,
+}
+
+/// What a flush came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing waits.
+    All,
+    /// The socket would block.
+    Blocked,
+    /// The connection is at its end: a close frame went out, or the socket broke.
+    End,
+}
+
+impl Outbound {
+    /// Nothing waits yet; `most_bytes` may.
+    pub fn new(socket: Socket, most_bytes: usize) -> Self {
+        Self { socket, most_bytes, state: Mutex::default(), work: Notify::new(), progress: Notify::new() }
+    }
+
+    /// Sends a frame, or queues it. After [`Outbound::close`] it goes nowhere.
+    pub fn send(&self, frame: Bytes) {
+        self.send_all(std::slice::from_ref(&frame));
+    }
+
+    /// Sends several frames in this order, in one write where the socket takes them.
+    pub fn send_all(&self, frames: &[Bytes]) {
+        let mut state = self.state();
+        if state.closing.is_some() || state.broken {
+            return;
+        }
+        let nothing_waited = state.waiting.is_empty();
+        for frame in frames {
+            state.waiting_bytes += frame.len();
+            state.waiting.push_back(frame.clone());
+        }
+        if nothing_waited && matches!(self.socket, Socket::Direct(_)) && self.write_out(&mut state) == Flushed::All {
+            return;
+        }
+        if state.waiting_bytes + state.taken_bytes > self.most_bytes {
+            metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
+            Self::begin_close(&mut state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", false);
+        }
+        if nothing_waited || state.closing.is_some() || state.broken {
+            self.work.notify_one();
+        }
+    }
+
+    /// Sends a close frame after what waits, and nothing after it. The first close counts.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        let mut state = self.state();
+        Self::begin_close(&mut state, code, reason, true);
+        if matches!(self.socket, Socket::Direct(_)) {
+            self.write_out(&mut state);
+        }
+        self.work.notify_one();
+        self.progress.notify_waiters();
+    }
+
+    /// Gives the connection up without a word, as when the socket is gone.
+    pub fn abandon(&self) {
+        let mut state = self.state();
+        state.broken = true;
+        state.waiting = VecDeque::new();
+        state.waiting_bytes = 0;
+        self.work.notify_one();
+        self.progress.notify_waiters();
+    }
+
+    /// The code of the close that was begun.
+    pub fn closing(&self) -> Option<CloseCode> {
+        self.state().closing
+    }
+
+    /// Whether nothing more will be sent.
+    pub fn is_ended(&self) -> bool {
+        let state = self.state();
+        state.closing.is_some() || state.broken
+    }
+
+    /// Bytes that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        let state = self.state();
+        state.waiting_bytes + state.taken_bytes
+    }
+
+    /// Waits until there is something for the connection's task to do: flush, take, or end.
+    pub async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    /// Waits until less than half of the bound waits, so that a page more cannot overflow it; or until the end.
+    pub async fn has_room(&self) {
+        loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            // Registered before the look, so that what happens in between is not missed.
+            progress.as_mut().enable();
+            {
+                let state = self.state();
+                if state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.most_bytes / 2 {
+                    return;
+                }
+            }
+            progress.await;
+        }
+    }
+
+    /// Writes what waits to a direct socket.
+    pub fn flush(&self) -> Flushed {
+        let mut state = self.state();
+        let flushed = self.write_out(&mut state);
+        self.progress.notify_waiters();
+        flushed
+    }
+
+    /// For a queued socket: takes what waits, to be written in this order. [`Outbound::taken_written`] tells when it was.
+    pub fn take(&self) -> Vec<Bytes> {
+        let mut state = self.state();
+        state.taken_bytes += state.waiting_bytes;
+        state.waiting_bytes = 0;
+        std::mem::take(&mut state.waiting).into()
+    }
+
+    /// What was taken has been written.
+    pub fn taken_written(&self) -> Flushed {
+        let mut state = self.state();
+        state.taken_bytes = 0;
+        self.progress.notify_waiters();
+        match (state.broken || (state.closing.is_some() && state.waiting.is_empty()), state.waiting.is_empty()) {
+            (true, _) => Flushed::End,
+            (false, true) => Flushed::All,
+            (false, false) => Flushed::Blocked,
+        }
+    }
+
+    fn begin_close(state: &mut State, code: CloseCode, reason: &str, after_what_waits: bool) {
+        if state.closing.is_some() || state.broken {
+            return;
+        }
+        if !after_what_waits {
+            // A frame that was begun must be finished, or its rest would be read as another frame.
+            state.waiting.truncate(usize::from(state.head_begun));
+        }
+        state.waiting.push_back(websocket::close(code, reason));
+        state.waiting_bytes = state.waiting.iter().map(Bytes::len).sum();
+        state.closing = Some(code);
+    }
+
+    fn write_out(&self, state: &mut State) -> Flushed {
+        let Socket::Direct(socket) = &self.socket else { return Flushed::Blocked };
+        while !state.waiting.is_empty() && !state.broken {
+            let written = {
+                let mut slices = [IoSlice::new(&[]); MOST_SLICES];
+                let mut used = 0;
+                for (slice, frame) in slices.iter_mut().zip(&state.waiting) {
+                    *slice = IoSlice::new(frame);
+                    used += 1;
+                }
+                if used == 1 { socket.try_write(&slices[0]) } else { socket.try_write_vectored(&slices[..used]) }
+            };
+            match written {
+                Ok(0) => state.broken = true,
+                Ok(written) => state.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
+                Err(_) => state.broken = true,
+            }
+        }
+        if state.broken {
+            state.waiting = VecDeque::new();
+            state.waiting_bytes = 0;
+            return Flushed::End;
+        }
+        if state.waiting.capacity() > 64 {
+            // An idle connection keeps no queue.
+            state.waiting = VecDeque::new();
+        }
+        if state.closing.is_some() { Flushed::End } else { Flushed::All }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn advance(&mut self, mut written: usize) {
+        self.waiting_bytes -= written;
+        while let Some(head) = self.waiting.front_mut() {
+            if written < head.len() {
+                self.head_begun = self.head_begun || written > 0;
+                head.advance(written);
+                return;
+            }
+            written -= head.len();
+            self.waiting.pop_front();
+            self.head_begun = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queued(most_bytes: usize) -> Outbound {
+        Outbound::new(Socket::Queued, most_bytes)
+    }
+
+    #[test]
+    fn a_queue_over_its_bound_ends_with_4008_and_skips_nothing_before() {
+        let outbound = queued(10);
+        outbound.send(Bytes::from_static(b"12345678"));
+        assert_eq!(outbound.closing(), None);
+        outbound.send(Bytes::from_static(b"12345678"));
+        assert_eq!(outbound.closing(), Some(CloseCode::SLOW_CONSUMER));
+        outbound.send(Bytes::from_static(b"later"));
+        let taken = outbound.take();
+        assert_eq!(taken.len(), 1, "the close frame alone: what waited is given up whole");
+        assert_eq!(outbound.taken_written(), Flushed::End);
+    }
+
+    #[test]
+    fn a_close_comes_after_what_waits() {
+        let outbound = queued(100);
+        outbound.send(Bytes::from_static(b"a"));
+        outbound.close(CloseCode::GOING_AWAY, "bye");
+        outbound.close(CloseCode::TOKEN_INVALID, "too late");
+        let taken = outbound.take();
+        assert_eq!(&taken[0][..], b"a");
+        assert_eq!(&taken[1][2..4], &1001u16.to_be_bytes());
+        assert_eq!(taken.len(), 2);
+    }
+
+    #[test]
+    fn partial_writes_keep_their_place() {
+        let mut state = State::default();
+        for frame in [&b"abc"[..], b"de", b"f"] {
+            state.waiting.push_back(Bytes::copy_from_slice(frame));
+            state.waiting_bytes += frame.len();
+        }
+        state.advance(4);
+        assert_eq!(
+            (state.waiting_bytes, state.waiting.len(), &state.waiting[0][..], state.head_begun),
+            (2, 2, &b"e"[..], true)
+        );
+        Outbound::begin_close(&mut state, CloseCode::SLOW_CONSUMER, "", false);
+        assert_eq!((state.waiting.len(), &state.waiting[0][..]), (2, &b"e"[..]), "the begun frame is finished first");
+    }
+
+    #[tokio::test]
+    async fn room_is_made_by_progress_or_by_the_end() {
+        let outbound = Arc::new(queued(10));
+        outbound.send(Bytes::from_static(b"123456789"));
+        let waiter = tokio::spawn({
+            let outbound = outbound.clone();
+            async move { outbound.has_room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        let _ = outbound.take();
+        outbound.taken_written();
+        waiter.await.unwrap();
+    }
+}

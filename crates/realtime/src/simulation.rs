@@ -1,0 +1,474 @@
+//! Commit, bus, hub and resume under a seeded scheduler.
+//!
+//! Tokio's paused clock runs whichever task wakes first, and every task sleeps for times drawn from the seed: a seed is a
+//! schedule. Clients come and go, are added and removed, resume from their cursor and check each frame; the bus between two
+//! nodes delays, doubles, reorders and loses. A failure prints its seed; `CHATSPHERE_SEED=<seed>` replays it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::*;
+use chatsphere_protocol::frames::{EventFrame, ServerFrame};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use crate::room::Fault;
+use crate::{Hub, Join, Listener, Outbound, RoomLog, Socket, join};
+
+const USERS: usize = 5;
+const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+
+/// What a run is like.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    seed: u64,
+    /// 1, or 2 with an unreliable bus between them.
+    nodes: usize,
+    fault: Option<Fault>,
+    /// The sender's own task publishes after its commit, and may vanish before.
+    publish_by_caller: bool,
+}
+
+type Rolls = Arc<Mutex<StdRng>>;
+
+fn roll(rolls: &Rolls, most: u64) -> u64 {
+    rolls.lock().unwrap().random_range(0..=most)
+}
+
+async fn dawdle(rolls: &Rolls, most_micros: u64) {
+    let micros = roll(rolls, most_micros);
+    sleep(Duration::from_micros(micros)).await;
+}
+
+/// One room's durable truth.
+struct Truth {
+    room: RoomId,
+    users: Vec<UserRef>,
+    rolls: Rolls,
+    state: Mutex<TruthState>,
+}
+
+#[derive(Default)]
+struct TruthState {
+    events: Vec<Arc<Event>>,
+    members: Vec<UserId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Command {
+    Post(usize),
+    Add(usize),
+    Remove(usize),
+}
+
+impl Truth {
+    fn commit(&self, command: Command) -> Option<Arc<Event>> {
+        let mut state = self.state.lock().unwrap();
+        let seq = Seq::new(state.events.len() as u64 + 1);
+        let (Command::Post(user) | Command::Add(user) | Command::Remove(user)) = command;
+        let user = self.users[user].clone();
+        let member = state.members.contains(&user.id);
+        let kind = match command {
+            Command::Post(_) if member => EventKind::Message(Message {
+                id: MessageId::new(START),
+                room_id: self.room,
+                author: user,
+                seq,
+                content: Content::from_stored(format!("line {seq}")),
+                client_message_id: None,
+                created_at: START,
+                updated_at: START,
+            }),
+            Command::Add(_) if !member => {
+                state.members.push(user.id);
+                EventKind::MemberJoined { user: user.clone(), by: user }
+            }
+            Command::Remove(_) if member => {
+                state.members.retain(|member| *member != user.id);
+                EventKind::MemberLeft { user: user.clone(), by: user }
+            }
+            _ => return None,
+        };
+        let event = Arc::new(Event { room_id: self.room, seq, at: START, kind });
+        state.events.push(event.clone());
+        Some(event)
+    }
+
+    fn check(&self, access: Access) -> Result<(), Error> {
+        match access {
+            Access::Member(user) if !self.state.lock().unwrap().members.contains(&user) => Err(Denial::NotAMember.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn head(&self) -> Seq {
+        Seq::new(self.state.lock().unwrap().events.len() as u64)
+    }
+
+    fn was_added_after(&self, user: UserId, seq: Seq) -> bool {
+        let added =
+            |event: &&Arc<Event>| matches!(&event.kind, EventKind::MemberJoined { user: joined, .. } if joined.id == user);
+        self.state.lock().unwrap().events.iter().filter(added).any(|event| event.seq > seq)
+    }
+}
+
+#[async_trait]
+impl RoomLog for Truth {
+    async fn events_after(&self, _: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
+        dawdle(&self.rolls, 400).await;
+        self.check(access)?;
+        let page = {
+            let state = self.state.lock().unwrap();
+            let begin = (after.get() as usize).min(state.events.len());
+            // Small pages, so that a run has many seams.
+            let end = (begin + limit.min(3)).min(state.events.len());
+            EventsPage { events: state.events[begin..end].to_vec(), head: Seq::new(state.events.len() as u64) }
+        };
+        dawdle(&self.rolls, 400).await;
+        Ok(page)
+    }
+
+    async fn newest(&self, _: RoomId, access: Access, _: usize, others: usize) -> Result<Newest, Error> {
+        dawdle(&self.rolls, 400).await;
+        self.check(access)?;
+        let newest = {
+            let state = self.state.lock().unwrap();
+            let begin = state.events.len().saturating_sub(others.min(4));
+            let head = Seq::new(state.events.len() as u64);
+            Newest { messages: vec![], others: state.events[begin..].to_vec(), from: Seq::new(begin as u64 + 1), head }
+        };
+        dawdle(&self.rolls, 400).await;
+        Ok(newest)
+    }
+
+    async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
+        dawdle(&self.rolls, 400).await;
+        Ok(rooms.iter().map(|room| (*room, self.head())).collect())
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch::from_stored("one")
+    }
+}
+
+type Submitted = (Command, oneshot::Sender<()>);
+
+struct World {
+    plan: Plan,
+    rolls: Rolls,
+    truth: Arc<Truth>,
+    hubs: Vec<Arc<Hub>>,
+    writers: Vec<mpsc::UnboundedSender<Submitted>>,
+}
+
+impl World {
+    fn new(plan: Plan) -> Arc<Self> {
+        let rolls: Rolls = Arc::new(Mutex::new(StdRng::seed_from_u64(plan.seed)));
+        let users = (0..USERS)
+            .map(|n| UserRef { id: UserId::from_bytes([n as u8 + 1; 16]), username: Username::from_stored(format!("u{n}")) })
+            .collect();
+        let room = RoomId::from_bytes([7; 16]);
+        let truth = Arc::new(Truth { room, users, rolls: rolls.clone(), state: Mutex::default() });
+        let mut hubs = Vec::new();
+        for _ in 0..plan.nodes {
+            let (mut hub, tasks) = Hub::new(1);
+            hub.fault = plan.fault;
+            let hub = Arc::new(hub);
+            tokio::spawn(crate::repair::run(hub.clone(), truth.clone(), tasks.gaps));
+            hubs.push(hub);
+        }
+        let (writers, queues): (Vec<_>, Vec<_>) = hubs.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let world = Arc::new(Self { plan, rolls, truth, hubs, writers });
+        for (node, queue) in queues.into_iter().enumerate() {
+            tokio::spawn(world.clone().write(node, queue));
+        }
+        world
+    }
+
+    /// A node's writer: commits in groups, then tells the bus, then answers.
+    async fn write(self: Arc<Self>, node: usize, mut queue: mpsc::UnboundedReceiver<Submitted>) {
+        let mut group = Vec::new();
+        while queue.recv_many(&mut group, 4).await > 0 {
+            dawdle(&self.rolls, 200).await;
+            let (commands, answers): (Vec<_>, Vec<_>) = group.drain(..).unzip();
+            let events: Vec<_> = commands.into_iter().filter_map(|command| self.truth.commit(command)).collect();
+            dawdle(&self.rolls, 200).await;
+            if !self.plan.publish_by_caller {
+                self.publish(node, events);
+            }
+            for answer in answers {
+                // Whoever asked may be gone.
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    /// Each node's own events come in order; the other's come as a bad network brings them.
+    fn publish(self: &Arc<Self>, node: usize, events: Vec<Arc<Event>>) {
+        self.hubs[node].publish(&events);
+        for (other, hub) in self.hubs.iter().enumerate().filter(|(other, _)| *other != node) {
+            debug_assert_ne!(other, node);
+            for event in &events {
+                let copies = [0, 1, 1, 1, 1, 2][roll(&self.rolls, 5) as usize];
+                for _ in 0..copies {
+                    let (hub, event, rolls) = (hub.clone(), event.clone(), self.rolls.clone());
+                    tokio::spawn(async move {
+                        dawdle(&rolls, 3_000).await;
+                        hub.publish(&[event]);
+                    });
+                }
+            }
+        }
+    }
+
+    async fn submit(self: &Arc<Self>, command: Command) {
+        let node = roll(&self.rolls, self.plan.nodes as u64 - 1) as usize;
+        let before = self.truth.head();
+        let (answer, answered) = oneshot::channel();
+        let _ = self.writers[node].send((command, answer));
+        let _ = answered.await;
+        if self.plan.publish_by_caller {
+            dawdle(&self.rolls, 100).await;
+            let events = self.truth.state.lock().unwrap().events[before.get() as usize..].to_vec();
+            self.publish(node, events);
+        }
+    }
+
+    /// Posts, adds and removes for a while. Now and then its caller vanishes in mid-send.
+    async fn stir(self: Arc<Self>) {
+        for _ in 0..40 {
+            dawdle(&self.rolls, 1_500).await;
+            let user = roll(&self.rolls, USERS as u64 - 1) as usize;
+            let command = match roll(&self.rolls, 11) {
+                0 if user > 0 => Command::Remove(user),
+                1 | 2 => Command::Add(user),
+                _ => Command::Post(user),
+            };
+            let world = self.clone();
+            let caller = tokio::spawn(async move { world.submit(command).await });
+            if roll(&self.rolls, 3) == 0 {
+                dawdle(&self.rolls, 300).await;
+                caller.abort();
+            } else {
+                let _ = caller.await;
+            }
+        }
+    }
+}
+
+/// A person's client: holds a cursor over all its connections.
+struct Client {
+    world: Arc<World>,
+    user: UserRef,
+    cursor: Option<Seq>,
+    /// Where its own membership was seen to end.
+    departed_at: Option<Seq>,
+}
+
+enum End {
+    Left,
+    Time,
+}
+
+impl Client {
+    /// Connects to any node, joins from its cursor, and listens.
+    async fn connect(&mut self, micros: u64) -> Result<(), String> {
+        let node = roll(&self.world.rolls, self.world.plan.nodes as u64 - 1) as usize;
+        let hub = self.world.hubs[node].clone();
+        let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
+        let caller = Caller::operator(self.user.clone(), START);
+        let listener = Arc::new(Listener::new(ConnectionId::new(START), Arc::new(caller), outbound.clone()));
+        let joining = tokio::spawn({
+            let (truth, listener, hub) = (self.world.truth.clone(), listener.clone(), hub.clone());
+            let (since, access) = (self.cursor.map(Seq::get), Access::Member(self.user.id));
+            async move {
+                let request = Join { room: truth.room, access, since, epoch: Some("one"), reference: None };
+                join(&hub, &*truth, &listener, &Limits::default(), request).await
+            }
+        });
+        self.departed_at = None;
+        let until = tokio::time::Instant::now() + Duration::from_micros(micros);
+        let end = loop {
+            if let Some(end) = self.read(&outbound)? {
+                break end;
+            }
+            tokio::select! {
+                biased;
+                () = outbound.work() => {}
+                () = tokio::time::sleep_until(until) => {
+                    if let Some(end) = self.read(&outbound)? {
+                        break end;
+                    }
+                    break End::Time;
+                }
+            }
+        };
+        if roll(&self.world.rolls, 1) == 0 {
+            joining.abort();
+        }
+        if matches!(end, End::Left) {
+            // Whatever comes after `left` was promised not to come.
+            dawdle(&self.world.rolls, 3_000).await;
+            if !outbound.take().is_empty() {
+                return Err("a frame after `left`".to_owned());
+            }
+        }
+        hub.disconnect(&listener);
+        Ok(())
+    }
+
+    fn read(&mut self, outbound: &Outbound) -> Result<Option<End>, String> {
+        let frames = outbound.take();
+        outbound.taken_written();
+        for frame in frames {
+            match serde_json::from_slice(payload(&frame)).map_err(|error| error.to_string())? {
+                ServerFrame::JoinConfirmation { recovered, .. } => {
+                    if self.cursor.is_some() != recovered {
+                        return Err(format!("recovered: {recovered} with the cursor {:?}", self.cursor));
+                    }
+                }
+                ServerFrame::PreviousMessages(page) => {
+                    if let Some(cursor) = self.cursor
+                        && page.from_seq != cursor.next()
+                    {
+                        return Err(format!("a page from {} at the cursor {cursor}", page.from_seq));
+                    }
+                    let seqs = page.messages.iter().map(|message| message.seq).chain(page.events.iter().map(EventFrame::seq));
+                    let mut seqs: Vec<_> = seqs.map(Seq::get).collect();
+                    seqs.sort_unstable();
+                    if seqs != (page.from_seq.get()..=page.to_seq.get()).collect::<Vec<_>>() {
+                        return Err(format!("the page {}..={} holds {seqs:?}", page.from_seq, page.to_seq));
+                    }
+                    self.cursor = Some(page.to_seq);
+                }
+                ServerFrame::Event(event) => {
+                    let cursor = self.cursor.ok_or("live before the join was answered")?;
+                    if event.seq() != cursor.next() {
+                        return Err(format!("event {} at the cursor {cursor}", event.seq()));
+                    }
+                    if let Some(departed_at) = self.departed_at
+                        && !self.world.truth.was_added_after(self.user.id, departed_at)
+                    {
+                        return Err(format!("event {} after the membership ended at {departed_at}", event.seq()));
+                    }
+                    if let EventFrame::MemberLeft { user, seq, .. } = &event
+                        && user.id == self.user.id
+                    {
+                        self.departed_at = Some(*seq);
+                    }
+                    self.cursor = Some(event.seq());
+                }
+                ServerFrame::Left { .. } => return Ok(Some(End::Left)),
+                other => return Err(format!("an unexpected frame: {other:?}")),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn live(mut self) -> Result<Self, String> {
+        for _ in 0..12 {
+            let micros = roll(&self.world.rolls, 8_000);
+            self.connect(micros).await?;
+            dawdle(&self.world.rolls, 2_000).await;
+        }
+        Ok(self)
+    }
+}
+
+/// The payload of a server's frame: unmasked (RFC 6455, section 5.1).
+fn payload(frame: &Bytes) -> &[u8] {
+    match frame[1] {
+        126 => &frame[4..],
+        127 => &frame[10..],
+        _ => &frame[2..],
+    }
+}
+
+async fn run(plan: Plan) -> Result<(), String> {
+    let world = World::new(plan);
+    for user in 0..3 {
+        world.submit(Command::Add(user)).await;
+    }
+    let clients: Vec<_> = world
+        .truth
+        .users
+        .iter()
+        .flat_map(|user| [user.clone(), user.clone()])
+        .map(|user| Client { world: world.clone(), user, cursor: None, departed_at: None })
+        .map(|client| tokio::spawn(client.live()))
+        .collect();
+    let stirrers = [tokio::spawn(world.clone().stir()), tokio::spawn(world.clone().stir())];
+    // One connection that stays to the end: a lost event can't hide behind a later replay.
+    let steady = Client { world: world.clone(), user: world.truth.users[0].clone(), cursor: None, departed_at: None };
+    let micros = if plan.nodes == 1 { 600_000 } else { 6_000_000 };
+    let mut steady_client = steady;
+    let steady = tokio::spawn(async move {
+        steady_client.connect(micros).await?;
+        Ok::<_, String>(steady_client)
+    });
+    for stirrer in stirrers {
+        stirrer.await.map_err(|error| error.to_string())?;
+    }
+    let mut seen: HashMap<UserId, Seq> = HashMap::new();
+    for client in clients {
+        let client = client.await.map_err(|error| error.to_string())??;
+        seen.insert(client.user.id, client.cursor.unwrap_or_default());
+    }
+    let steady = steady.await.map_err(|error| error.to_string())??;
+    if steady.cursor != Some(world.truth.head()) {
+        return Err(format!("the steady client stopped at {:?} of {}", steady.cursor, world.truth.head()));
+    }
+    Ok(())
+}
+
+fn run_seed(plan: Plan) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(run(plan))
+}
+
+fn seeds(most: u64) -> Vec<u64> {
+    match std::env::var("CHATSPHERE_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..most).collect(),
+    }
+}
+
+#[test]
+fn every_event_reaches_every_listener_once_and_in_order() {
+    for nodes in [1, 2] {
+        for seed in seeds(if nodes == 1 { 300 } else { 150 }) {
+            let plan = Plan { seed, nodes, fault: None, publish_by_caller: false };
+            if let Err(violation) = run_seed(plan) {
+                panic!("{violation}; replay with CHATSPHERE_SEED={seed} ({plan:?})");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_seed_is_a_schedule() {
+    let plan = Plan { seed: 3, nodes: 2, fault: Some(Fault::TrustTheBus), publish_by_caller: false };
+    assert_eq!(run_seed(plan), run_seed(plan));
+    assert!(run_seed(plan).is_err());
+}
+
+#[test]
+fn each_planted_fault_is_found() {
+    let sound = Plan { seed: 0, nodes: 1, fault: None, publish_by_caller: false };
+    for planted in [
+        Plan { fault: Some(Fault::TrustTheBus), nodes: 2, ..sound },
+        Plan { fault: Some(Fault::SeatWithoutLooking), ..sound },
+        Plan { fault: Some(Fault::KeepTheDeparted), ..sound },
+        Plan { publish_by_caller: true, ..sound },
+    ] {
+        let found = (0..100).find_map(|seed| run_seed(Plan { seed, ..planted }).err().map(|violation| (seed, violation)));
+        let (seed, violation) = found.unwrap_or_else(|| panic!("not found in 100 seeds: {planted:?}"));
+        println!("{planted:?}: seed {seed} found it: {violation}");
+    }
+}

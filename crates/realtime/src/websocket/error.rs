@@ -1,0 +1,68 @@
+//! What a client can do wrong (RFC 6455 section 7.1.7: fail the connection).
+
+use super::CloseCode;
+
+/// A breach of RFC 6455, after which the connection must be failed with [`ProtocolError::close_code`] (section 7.1.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ProtocolError {
+    /// RSV1, RSV2 or RSV3 is set though no extension was negotiated (section 5.2).
+    #[error("a reserved bit is set")]
+    ReservedBits,
+    /// Opcodes 3 to 7 and 11 to 15 have no meaning (section 5.2).
+    #[error("the opcode is reserved")]
+    ReservedOpcode,
+    /// Everything that a client sends is masked (section 5.1).
+    #[error("the frame is not masked")]
+    Unmasked,
+    /// Control frames are never fragmented (section 5.5).
+    #[error("a control frame is fragmented")]
+    FragmentedControl,
+    /// Control frames carry at most 125 bytes (section 5.5).
+    #[error("a control frame is longer than 125 bytes")]
+    LongControl,
+    /// A length is written in the fewest bytes that can hold it (section 5.2).
+    #[error("the length is not in its shortest form")]
+    NonMinimalLength,
+    /// The highest bit of a 64-bit length is zero (section 5.2).
+    #[error("the length has its highest bit set")]
+    LengthOverflow,
+    /// The frame, or the message that it belongs to, is larger than the limit (section 10.4).
+    #[error("the message is too big")]
+    TooBig,
+    /// A text message or the reason of a close frame is not UTF-8 (section 8.1).
+    #[error("the text is not UTF-8")]
+    InvalidUtf8,
+    /// The body of a close frame has a single byte, so no whole code (section 5.5.1).
+    #[error("the close frame holds half a code")]
+    TruncatedCloseCode,
+    /// The close frame has a code that must not be sent (section 7.4).
+    #[error("the close code may not be sent")]
+    InvalidCloseCode,
+    /// A continuation frame came with no message under way (section 5.4).
+    #[error("there is nothing to continue")]
+    UnexpectedContinuation,
+    /// A message began before the one under way had ended (section 5.4).
+    #[error("a message began inside another")]
+    InterleavedMessage,
+}
+
+impl ProtocolError {
+    /// The code to close the connection with (section 7.4.1).
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Self::TooBig => CloseCode::TOO_BIG,
+            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::ReservedBits
+            | Self::ReservedOpcode
+            | Self::Unmasked
+            | Self::FragmentedControl
+            | Self::LongControl
+            | Self::NonMinimalLength
+            | Self::LengthOverflow
+            | Self::TruncatedCloseCode
+            | Self::InvalidCloseCode
+            | Self::UnexpectedContinuation
+            | Self::InterleavedMessage => CloseCode::PROTOCOL_ERROR,
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Frames put together into messages (RFC 6455 section 5.4).
+
+use std::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::frame::{self, Header, Opcode};
+use super::{CloseCode, ProtocolError};
+
+/// How large a message may be unless told otherwise.
+pub const DEFAULT_MAX_FRAME: usize = 64 * 1024;
+
+/// Something that a client sent, whole and unmasked (RFC 6455 section 5.6 for data, 5.5 for the rest).
+///
+/// An unfragmented message shares the memory of the buffer that it was decoded from, so holding on to one holds on to
+/// that buffer. Payloads of pings and pongs, which tend to wait in an outbound queue, are copies.
+///
+/// Its `Debug` shows lengths only, since messages may bear tokens.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A text message, known to be UTF-8.
+    Text(Bytes),
+    /// A binary message.
+    Binary(Bytes),
+    /// A ping, to be answered by a pong with the same payload (section 5.5.2).
+    Ping(Bytes),
+    /// A pong, asked for or not (section 5.5.3).
+    Pong(Bytes),
+    /// A close frame: the last thing to come (section 5.5.1).
+    Close {
+        /// The code, if the frame has a body.
+        code: Option<CloseCode>,
+        /// The reason, mostly empty.
+        reason: String,
+    },
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(data) => write!(f, "Text({} bytes)", data.len()),
+            Self::Binary(data) => write!(f, "Binary({} bytes)", data.len()),
+            Self::Ping(data) => write!(f, "Ping({} bytes)", data.len()),
+            Self::Pong(data) => write!(f, "Pong({} bytes)", data.len()),
+            Self::Close { code, reason } => write!(f, "Close({code:?}, {} bytes)", reason.len()),
+        }
+    }
+}
+
+/// Turns the bytes of one client into messages (RFC 6455 sections 5 and 6.2).
+///
+/// It keeps nothing between messages: a frame that has not arrived in full stays in the caller's buffer, and memory is
+/// taken only while a fragmented message is under way.
+#[derive(Debug)]
+pub struct Decoder {
+    max: usize,
+    under_way: Option<Assembly>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// A close frame was read; what follows it is discarded (section 5.5.1).
+    Closed,
+    /// The connection has failed; nothing more may be processed (section 7.1.7).
+    Failed(ProtocolError),
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(DEFAULT_MAX_FRAME)
+    }
+}
+
+impl Decoder {
+    /// A decoder that refuses frames, and messages made of several, of more than `max_frame` bytes.
+    pub const fn new(max_frame: usize) -> Self {
+        Self { max: max_frame, under_way: None, state: State::Open }
+    }
+
+    /// Takes the next message off the front of `buf`; `None` if more bytes are needed.
+    ///
+    /// Call it until it answers `None`, then read on unless the decoder [is finished](Self::is_finished). An incomplete
+    /// frame is left in `buf`, so `buf` never has to hold more than the limit (or the 125 bytes of a control frame), a
+    /// header of 14 bytes and what one read adds. A frame over the limit is refused at its header. After a close frame
+    /// or an error everything is discarded: the former answers `None` ever after, the latter the same error.
+    ///
+    /// # Errors
+    /// The client broke RFC 6455, and the connection is to be closed with [`ProtocolError::close_code`].
+    pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Incoming>, ProtocolError> {
+        let decoded = match self.state {
+            State::Open => self.next(buf),
+            State::Closed => Ok(None),
+            State::Failed(error) => Err(error),
+        };
+        match decoded {
+            Ok(Some(Incoming::Close { .. })) => self.state = State::Closed,
+            Err(error) => self.state = State::Failed(error),
+            Ok(_) => {}
+        }
+        if !matches!(self.state, State::Open) {
+            buf.clear();
+            self.under_way = None;
+        }
+        decoded
+    }
+
+    /// Whether a close frame or an error has ended what this decoder can do.
+    pub const fn is_finished(&self) -> bool {
+        !matches!(self.state, State::Open)
+    }
+
+    /// How many bytes of memory the fragmented message under way takes; zero if there is none.
+    pub fn held_bytes(&self) -> usize {
+        self.under_way.as_ref().map_or(0, |message| message.data.capacity())
+    }
+
+    fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Incoming>, ProtocolError> {
+        // Goes round once for each frame that completes no message; each takes at least its header off the buffer.
+        while let Some(header) = Header::parse(buf)? {
+            let length = self.admit(&header)?;
+            let Some(payload) = buf.get_mut(header.size..header.size.saturating_add(length)) else {
+                return Ok(None);
+            };
+            frame::unmask(payload, header.mask);
+            buf.advance(header.size);
+            let payload = buf.split_to(length);
+            let message = match header.opcode {
+                Opcode::Ping => Some(Incoming::Ping(Bytes::copy_from_slice(&payload))),
+                Opcode::Pong => Some(Incoming::Pong(Bytes::copy_from_slice(&payload))),
+                Opcode::Close => Some(close(&payload)?),
+                Opcode::Text | Opcode::Binary if header.fin => Some(whole(header.opcode == Opcode::Text, payload.freeze())?),
+                Opcode::Text | Opcode::Binary | Opcode::Continuation => self.fragment(&header, &payload)?,
+            };
+            if message.is_some() {
+                return Ok(message);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the frame fits in where it stands and within the limit; its length if so.
+    fn admit(&self, header: &Header) -> Result<usize, ProtocolError> {
+        let room = match (header.opcode, &self.under_way) {
+            // The header of a control frame has been held to 125 bytes already, and it is no part of any message.
+            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => usize::MAX,
+            (Opcode::Text | Opcode::Binary, None) => self.max,
+            (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::InterleavedMessage),
+            (Opcode::Continuation, Some(message)) => self.max.saturating_sub(message.data.len()),
+            (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+        };
+        usize::try_from(header.payload).ok().filter(|length| *length <= room).ok_or(ProtocolError::TooBig)
+    }
+
+    fn fragment(&mut self, header: &Header, payload: &[u8]) -> Result<Option<Incoming>, ProtocolError> {
+        let mut message =
+            self.under_way.take().unwrap_or_else(|| Assembly { text: header.opcode == Opcode::Text, data: Vec::new() });
+        message.extend(payload, self.max);
+        if header.fin {
+            return whole(message.text, Bytes::from(message.data)).map(Some);
+        }
+        self.under_way = Some(message);
+        Ok(None)
+    }
+}
+
+/// A fragmented message of which the end has not come (section 5.4).
+#[derive(Debug)]
+struct Assembly {
+    text: bool,
+    data: Vec<u8>,
+}
+
+impl Assembly {
+    /// Grows by doubling as a vector would, but never past the limit.
+    fn extend(&mut self, payload: &[u8], max: usize) {
+        let needed = self.data.len() + payload.len();
+        if needed > self.data.capacity() {
+            let wanted = self.data.capacity().saturating_mul(2).min(max).max(needed);
+            self.data.reserve_exact(wanted - self.data.len());
+        }
+        self.data.extend_from_slice(payload);
+    }
+}
+
+fn whole(text: bool, data: Bytes) -> Result<Incoming, ProtocolError> {
+    if !text {
+        return Ok(Incoming::Binary(data));
+    }
+    match std::str::from_utf8(&data) {
+        Ok(_) => Ok(Incoming::Text(data)),
+        Err(_) => Err(ProtocolError::InvalidUtf8),
+    }
+}
+
+/// Reads the body of a close frame (section 5.5.1).
+fn close(payload: &[u8]) -> Result<Incoming, ProtocolError> {
+    match payload {
+        [] => Ok(Incoming::Close { code: None, reason: String::new() }),
+        [_] => Err(ProtocolError::TruncatedCloseCode),
+        [high, low, reason @ ..] => {
+            let code = CloseCode::new(u16::from_be_bytes([*high, *low])).ok_or(ProtocolError::InvalidCloseCode)?;
+            let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;
+            Ok(Incoming::Close { code: Some(code), reason: reason.to_owned() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        assert!(length <= 125);
+        let mask = [0x37, 0xfa, 0x21, 0x3d];
+        let mut bytes = [&[first, 0x80 | length], &mask[..], payload].concat();
+        frame::unmask(&mut bytes[6..], mask);
+        bytes
+    }
+
+    fn buffer(frames: &[Vec<u8>]) -> BytesMut {
+        BytesMut::from(&frames.concat()[..])
+    }
+
+    #[test]
+    fn an_idle_decoder_is_small_and_holds_no_memory() {
+        assert!(size_of::<Decoder>() <= 64, "{} bytes", size_of::<Decoder>());
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.held_bytes(), 0);
+        let mut buf = buffer(&[masked(0x01, b"half"), masked(0x80, b" and half")]);
+        assert_eq!(decoder.decode(&mut buf), Ok(Some(Incoming::Text(Bytes::from_static(b"half and half")))));
+        assert_eq!((decoder.held_bytes(), buf.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_unfragmented_message_is_not_copied() {
+        let mut buf = buffer(&[masked(0x82, b"where it was read")]);
+        let there = buf[6..].as_ptr();
+        let Ok(Some(Incoming::Binary(data))) = Decoder::default().decode(&mut buf) else { panic!("no message") };
+        assert_eq!(data.as_ptr(), there);
+    }
+
+    #[test]
+    fn assembling_never_takes_more_than_the_limit() {
+        let mut decoder = Decoder::new(1000);
+        let mut buf = buffer(&[masked(0x02, &[7; 100])]);
+        assert_eq!(decoder.decode(&mut buf), Ok(None));
+        for _ in 0..9 {
+            buf.extend_from_slice(&masked(0x00, &[7; 100]));
+            assert_eq!(decoder.decode(&mut buf), Ok(None));
+            assert!(decoder.held_bytes() <= 1000, "{} bytes", decoder.held_bytes());
+        }
+        // Full to the brim, it still takes an empty end.
+        buf.extend_from_slice(&masked(0x80, b""));
+        assert_eq!(decoder.decode(&mut buf), Ok(Some(Incoming::Binary(Bytes::from(vec![7; 1000])))));
+    }
+
+    #[test]
+    fn a_flood_of_empty_fragments_takes_no_memory() {
+        let mut decoder = Decoder::default();
+        let mut buf = buffer(&[masked(0x01, b"")]);
+        for _ in 0..1000 {
+            buf.extend_from_slice(&masked(0x00, b"").repeat(100));
+            assert_eq!(decoder.decode(&mut buf), Ok(None));
+            assert_eq!((decoder.held_bytes(), buf.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn too_big_is_told_before_the_payload_comes() {
+        for (first, allowed) in [(0x82, 300_u16), (0x02, 300)] {
+            for length in [allowed, allowed + 1] {
+                let [high, low] = length.to_be_bytes();
+                let mut buf = BytesMut::from(&[first, 0xfe, high, low, 0, 0, 0, 0][..]);
+                let expected = if length > allowed { Err(ProtocolError::TooBig) } else { Ok(None) };
+                assert_eq!(Decoder::new(300).decode(&mut buf), expected);
+            }
+        }
+        let mut buf = buffer(&[masked(0x02, &[0; 100]), masked(0x00, &[0; 100])[..6].to_vec()]);
+        assert_eq!(Decoder::new(199).decode(&mut buf.clone()), Err(ProtocolError::TooBig));
+        assert_eq!(Decoder::new(200).decode(&mut buf), Ok(None));
+    }
+
+    #[test]
+    fn nothing_is_read_after_a_close_or_an_error() {
+        let mut decoder = Decoder::default();
+        let mut buf = buffer(&[masked(0x88, b"\x03\xe8bye"), masked(0x81, b"late")]);
+        let close = Incoming::Close { code: Some(CloseCode::NORMAL), reason: "bye".to_owned() };
+        assert_eq!(decoder.decode(&mut buf), Ok(Some(close)));
+        buf.extend_from_slice(&masked(0x81, b"later"));
+        assert_eq!(decoder.decode(&mut buf), Ok(None));
+        assert!(decoder.is_finished() && buf.is_empty());
+
+        let mut decoder = Decoder::default();
+        let mut buf = buffer(&[masked(0x01, b"begun"), masked(0x83, b""), masked(0x80, b"ended")]);
+        for _ in 0..2 {
+            assert_eq!(decoder.decode(&mut buf), Err(ProtocolError::ReservedOpcode));
+            buf.extend_from_slice(&masked(0x81, b"later"));
+        }
+        assert!(decoder.is_finished() && decoder.held_bytes() == 0);
+    }
+
+    #[test]
+    fn what_is_logged_shows_no_content() {
+        let text = Incoming::Text(Bytes::from_static(b"{\"type\":\"auth\",\"token\":\"secret\"}"));
+        assert_eq!(format!("{text:?}"), "Text(32 bytes)");
+    }
+}
