@@ -3,11 +3,17 @@
 //! [`open`] gives the port [`chatsphere_core::Store`]; nothing above it can tell which database is behind. All SQL of the
 //! project lives here.
 
+mod control;
 mod error;
 mod fingerprints;
+mod health;
+mod migration;
 mod open;
 mod options;
+mod pages;
+mod sqlite;
 mod url;
+mod write;
 
 pub use error::OpenError;
 pub use fingerprints::{Fingerprint, KeyFingerprints, SigningKey};

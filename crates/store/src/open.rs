@@ -6,7 +6,8 @@ use chatsphere_core::Store;
 
 use crate::error::OpenError;
 use crate::options::OpenOptions;
-use crate::url::DatabaseUrl;
+use crate::sqlite;
+use crate::url::{DatabaseUrl, Kind};
 
 /// What [`migrate`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +25,16 @@ pub struct MigrationReport {
 ///
 /// Register the metrics recorder before, or the store's metrics are lost.
 pub async fn open(options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
-    Err(OpenError::Away { url: options.url.to_string(), reason: "not made yet".to_owned() })
+    match options.url.kind().clone() {
+        Kind::Sqlite(path) => sqlite::open(path, options).await,
+        Kind::Postgres(_) => Err(OpenError::Away { url: options.url.to_string(), reason: "not made yet".to_owned() }),
+    }
 }
 
 /// Makes or updates a database's tables and does nothing else.
 pub async fn migrate(url: &DatabaseUrl) -> Result<MigrationReport, OpenError> {
-    Err(OpenError::Away { url: url.to_string(), reason: "not made yet".to_owned() })
+    match url.kind().clone() {
+        Kind::Sqlite(path) => sqlite::migrate(path, url.to_string()).await,
+        Kind::Postgres(_) => Err(OpenError::Away { url: url.to_string(), reason: "not made yet".to_owned() }),
+    }
 }

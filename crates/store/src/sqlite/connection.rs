@@ -1,0 +1,38 @@
+//! Connections to a SQLite file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Result};
+
+/// How long a connection waits for a lock that another process holds.
+const BUSY: Duration = Duration::from_secs(5);
+/// More than the number of statements that the store has.
+const STATEMENTS: usize = 128;
+
+/// Opens the file, making it if it is absent.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    // No URI: a path may contain `?` and `%`. No mutex: a connection is used by one thread at a time.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // First of all, since the others may meet a lock.
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // In WAL mode, FULL is what makes a commit survive a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -16_000)?;
+    Ok(connection)
+}
+
+/// Lets reads go on during a write. The file remembers it.
+pub(super) fn use_wal(connection: &Connection) -> Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+}
+
+/// Opens the file for reading alone.
+pub(super) fn open_reader(path: &Path) -> Result<Connection> {
+    let connection = open(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}

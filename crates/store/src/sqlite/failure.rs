@@ -1,0 +1,74 @@
+//! What an error of SQLite means.
+
+use chatsphere_core::{Error, Outage};
+use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+
+use crate::error::OpenError;
+use crate::health::Health;
+use crate::write::failure::Failure;
+
+/// Tells of the error and what it means for a write.
+pub(super) fn failure(health: &Health, error: &rusqlite::Error) -> Failure {
+    let failure = meaning(error);
+    match failure {
+        Failure::Away | Failure::DiskFull | Failure::OutcomeUnknown => health.away(error),
+        Failure::Crossed => health.crossed(error),
+        Failure::Rejected => health.failed(error),
+    }
+    failure
+}
+
+/// The same for a commit. A commit that SQLite refuses is rolled back and so known, except where the disk itself failed:
+/// then what it has of the commit shows only when it is read again.
+pub(super) fn commit_failure(health: &Health, error: &rusqlite::Error) -> Failure {
+    let failure = failure(health, error);
+    if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && failure == Failure::Away {
+        return Failure::OutcomeUnknown;
+    }
+    failure
+}
+
+/// The same for a read.
+pub(super) fn read_error(health: &Health, error: &rusqlite::Error) -> Error {
+    match failure(health, error) {
+        Failure::Rejected => Error::Internal,
+        _ => Outage::StoreAway.into(),
+    }
+}
+
+fn meaning(error: &rusqlite::Error) -> Failure {
+    if is_disk_full(error) {
+        return Failure::DiskFull;
+    }
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::CannotOpen
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => Failure::Away,
+        _ => Failure::Rejected,
+    }
+}
+
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    // The second: the file beside the database that readers and writers share could not grow.
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE)
+}
+
+/// What it means for opening the database.
+pub(super) fn open_error(url: &str, error: &rusqlite::Error) -> OpenError {
+    let (url, reason) = (url.to_owned(), error.to_string());
+    if is_disk_full(error) {
+        return OpenError::DiskFull { url };
+    }
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { url, reason },
+        _ if meaning(error) == Failure::Away => OpenError::Away { url, reason },
+        _ => OpenError::Failed { url, reason },
+    }
+}

@@ -1,0 +1,45 @@
+//! The row that tells which installation this is.
+
+use chatsphere_core::Epoch;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::failure::open_error;
+use crate::error::OpenError;
+use crate::fingerprints::{Fingerprint, KeyCheck, KeyFingerprints, StoredKeys};
+
+/// Finds the installation's row, or makes it in a new database, and compares its keys with this node's.
+pub(super) fn join(url: &str, connection: &mut Connection, keys: &KeyFingerprints) -> Result<Epoch, OpenError> {
+    let failed = |error: rusqlite::Error| open_error(url, &error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let found = find(&transaction).map_err(failed)?;
+    let epoch = match found {
+        None => {
+            let (epoch, keys) = (Epoch::random(), keys.current());
+            let sql = "INSERT INTO installation (one, epoch, user_key, client_key) VALUES (1, ?1, ?2, ?3)";
+            transaction.execute(sql, (epoch.as_str(), keys.user.as_str(), keys.client.as_str())).map_err(failed)?;
+            epoch
+        }
+        Some((epoch, stored)) => {
+            match keys.check(&stored) {
+                KeyCheck::Same => {}
+                KeyCheck::Rotated(keys) => {
+                    let sql = "UPDATE installation SET user_key = ?1, client_key = ?2";
+                    transaction.execute(sql, (keys.user.as_str(), keys.client.as_str())).map_err(failed)?;
+                }
+                KeyCheck::Other(which) => return Err(OpenError::OtherSecrets { which }),
+            }
+            epoch
+        }
+    };
+    transaction.commit().map_err(failed)?;
+    Ok(epoch)
+}
+
+fn find(connection: &Connection) -> rusqlite::Result<Option<(Epoch, StoredKeys)>> {
+    let row = |row: &rusqlite::Row<'_>| {
+        let keys =
+            StoredKeys { user: Fingerprint::new(row.get::<_, String>(1)?), client: Fingerprint::new(row.get::<_, String>(2)?) };
+        Ok((Epoch::from_stored(row.get_ref(0)?.as_str()?), keys))
+    };
+    connection.query_row("SELECT epoch, user_key, client_key FROM installation", [], row).optional()
+}

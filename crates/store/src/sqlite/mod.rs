@@ -1,0 +1,15 @@
+//! The store on a SQLite file: one writer on a thread of its own, readers beside it.
+
+mod checkpoint;
+mod connection;
+mod failure;
+mod installation;
+mod migrations;
+mod read;
+mod readers;
+mod rows;
+mod start;
+mod store;
+mod write;
+
+pub(crate) use start::{migrate, open};

@@ -1,0 +1,53 @@
+//! Reading the events of a room, of all kinds.
+
+use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::{Access, RoomId, Seq};
+use rusqlite::Connection;
+
+use super::enter;
+use super::history::{newest_below, oldest_above};
+use crate::pages::{self, rows_for};
+use crate::sqlite::readers::Stop;
+use crate::sqlite::rows::{self, number};
+
+macro_rules! membership_events {
+    ($rest:literal) => {
+        concat!(
+            "SELECT e.seq, e.kind, e.at, u.id, u.username, b.id, b.username FROM room_events e
+             JOIN users u ON u.pk = e.user_pk JOIN users b ON b.pk = e.by_pk WHERE e.room_pk = ?1 ",
+            $rest
+        )
+    };
+}
+
+pub(in crate::sqlite) fn after(
+    connection: &Connection,
+    room: RoomId,
+    access: Access,
+    after: Seq,
+    limit: usize,
+) -> Result<EventsPage, Stop> {
+    let room = enter(connection, room, access)?;
+    let messages = oldest_above(connection, &room, after, pages::rows(limit))?;
+    let others = connection
+        .prepare_cached(membership_events!("AND e.seq > ?2 ORDER BY e.seq LIMIT ?3"))?
+        .query_map((room.pk, number(after), pages::rows(limit)), |row| rows::membership_event(row, room.id))?
+        .collect::<Result<_, _>>()?;
+    Ok(pages::events(messages, others, room.head, limit))
+}
+
+pub(in crate::sqlite) fn newest(
+    connection: &Connection,
+    room: RoomId,
+    access: Access,
+    message_limit: usize,
+    other_limit: usize,
+) -> Result<Newest, Stop> {
+    let room = enter(connection, room, access)?;
+    let messages = newest_below(connection, &room, i64::MAX, rows_for(message_limit))?;
+    let others = connection
+        .prepare_cached(membership_events!("ORDER BY e.seq DESC LIMIT ?2"))?
+        .query_map((room.pk, rows_for(other_limit)), |row| rows::membership_event(row, room.id))?
+        .collect::<Result<_, _>>()?;
+    Ok(pages::newest(messages, others, message_limit, other_limit, room.head))
+}

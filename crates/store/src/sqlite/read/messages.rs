@@ -1,0 +1,85 @@
+//! Reading messages across rooms.
+
+use chatsphere_core::store::{MessageFilter, Page, PageRequest};
+use chatsphere_core::{MessageInRoom, RoomName};
+use rusqlite::{Connection, Params, Row};
+
+use super::{room_pks, user_pk};
+use crate::pages::{page, rows_for};
+use crate::sqlite::readers::Stop;
+use crate::sqlite::rows::{self, message_columns};
+
+macro_rules! messages_in_rooms {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ",
+            message_columns!(),
+            ", r.id, r.name, m.pk FROM messages m JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk WHERE ",
+            $rest
+        )
+    };
+}
+
+pub(in crate::sqlite) fn messages(
+    connection: &Connection,
+    filter: &MessageFilter,
+    request: PageRequest,
+) -> Result<Page<MessageInRoom>, Stop> {
+    let only = filter.rooms.as_ref().map(|ids| room_pks(connection, ids)).transpose()?;
+    let seen_by = filter.seen_by.map(|user| user_pk(connection, user)).transpose()?;
+    let before = request.cursor.map_or(i64::MAX, |cursor| cursor.0);
+    let count = rows_for(request.limit);
+    let found = match filter.author {
+        Some(author) => select(
+            connection,
+            messages_in_rooms!(
+                "m.user_pk = ?1 AND m.pk < ?2
+                 AND (?3 IS NULL OR EXISTS (SELECT 1 FROM members s WHERE s.user_pk = ?3 AND s.room_pk = m.room_pk))
+                 AND (?4 IS NULL OR m.room_pk IN (SELECT value FROM json_each(?4)))
+                 ORDER BY m.pk DESC LIMIT ?5"
+            ),
+            (user_pk(connection, author)?, before, seen_by, only, count),
+        )?,
+        None if seen_by.is_none() && only.is_none() => {
+            select(connection, messages_in_rooms!("m.pk < ?1 ORDER BY m.pk DESC LIMIT ?2"), (before, count))?
+        }
+        None => of_rooms(connection, seen_by, only, before, count)?,
+    };
+    Ok(page(found, request.limit))
+}
+
+/// The newest of some rooms. Each room is walked by itself: a walk over all messages might pass millions of other rooms'.
+fn of_rooms(
+    connection: &Connection,
+    seen_by: Option<i64>,
+    only: Option<String>,
+    before: i64,
+    count: i64,
+) -> rusqlite::Result<Vec<(i64, MessageInRoom)>> {
+    let rooms: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT r.pk FROM rooms r
+             WHERE (?1 IS NULL OR r.pk IN (SELECT room_pk FROM members WHERE user_pk = ?1))
+               AND (?2 IS NULL OR r.pk IN (SELECT value FROM json_each(?2)))",
+        )?
+        .query_map((seen_by, only), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut found = Vec::new();
+    for room in rooms {
+        // `seq` and `pk` rise together within a room. The `+` keeps SQLite from walking by `pk`.
+        let sql = messages_in_rooms!("m.room_pk = ?1 AND +m.pk < ?2 ORDER BY m.seq DESC LIMIT ?3");
+        found.extend(select(connection, sql, (room, before, count))?);
+    }
+    found.sort_unstable_by_key(|(pk, _)| std::cmp::Reverse(*pk));
+    found.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+    Ok(found)
+}
+
+fn select(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<Vec<(i64, MessageInRoom)>> {
+    connection.prepare_cached(sql)?.query_map(params, message_in_room)?.collect()
+}
+
+fn message_in_room(row: &Row<'_>) -> rusqlite::Result<(i64, MessageInRoom)> {
+    let message = rows::message(row, rows::id(row, 8)?)?;
+    Ok((row.get(10)?, MessageInRoom { message, room_name: RoomName::from_stored(row.get(9)?) }))
+}

@@ -1,0 +1,61 @@
+//! The reading side of a SQLite file. Each function is one read, within one snapshot.
+
+pub(super) mod control;
+pub(super) mod events;
+pub(super) mod history;
+pub(super) mod members;
+pub(super) mod messages;
+pub(super) mod rooms;
+pub(super) mod tokens;
+pub(super) mod users;
+
+use chatsphere_core::{Access, RoomId, Seq};
+use rusqlite::{Connection, OptionalExtension, Result};
+
+use super::readers::Stop;
+use super::rows;
+use crate::pages::admit;
+
+/// A room that may be read.
+struct OpenRoom {
+    id: RoomId,
+    pk: i64,
+    head: Seq,
+}
+
+/// Finds the room and judges the access in the same look.
+fn enter(connection: &Connection, id: RoomId, access: Access) -> Result<OpenRoom, Stop> {
+    let reader = match access {
+        Access::Member(user) => Some(*user.as_bytes()),
+        Access::Any => None,
+    };
+    let found = connection
+        .prepare_cached(
+            "SELECT r.pk, r.seq,
+                    EXISTS (SELECT 1 FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = ?2 AND m.room_pk = r.pk)
+             FROM rooms r WHERE r.id = ?1",
+        )?
+        .query_row((id.as_bytes(), reader), |row| {
+            Ok((OpenRoom { id, pk: row.get(0)?, head: rows::seq(row, 1)? }, row.get::<_, bool>(2)?))
+        })
+        .optional()?;
+    admit(access, found.as_ref().map(|(_, member)| *member))?;
+    // Without a room, nobody is admitted.
+    found.map(|(room, _)| room).ok_or(Stop::Told(chatsphere_core::Error::Internal))
+}
+
+/// The keys of those of these rooms that exist, as JSON for `json_each`.
+fn room_pks(connection: &Connection, ids: &[RoomId]) -> Result<String> {
+    let mut find = connection.prepare_cached("SELECT pk FROM rooms WHERE id = ?1")?;
+    let mut pks: Vec<i64> = Vec::with_capacity(ids.len());
+    for id in ids {
+        pks.extend(find.query_row([id.as_bytes()], |row| row.get::<_, i64>(0)).optional()?);
+    }
+    serde_json::to_string(&pks).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// The user's key; one that no row has if there is no such user.
+fn user_pk(connection: &Connection, id: chatsphere_core::UserId) -> Result<i64> {
+    let pk = connection.prepare_cached("SELECT pk FROM users WHERE id = ?1")?.query_row([id.as_bytes()], |row| row.get(0));
+    Ok(pk.optional()?.unwrap_or(-1))
+}

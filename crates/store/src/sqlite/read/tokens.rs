@@ -1,0 +1,30 @@
+//! Reading tokens.
+
+use chatsphere_core::store::{Page, PageRequest};
+use chatsphere_core::{TokenId, TokenWithUser};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::pages::{page, rows_for};
+use crate::sqlite::readers::Stop;
+use crate::sqlite::rows::{self, token_columns};
+
+macro_rules! from_tokens {
+    () => {
+        " FROM tokens t JOIN users u ON u.pk = t.user_pk LEFT JOIN tokens p ON p.pk = t.parent_pk "
+    };
+}
+
+pub(in crate::sqlite) fn token(connection: &Connection, id: TokenId) -> Result<Option<TokenWithUser>, Stop> {
+    let sql = concat!("SELECT ", token_columns!(), from_tokens!(), "WHERE t.id = ?1");
+    Ok(connection.prepare_cached(sql)?.query_row([id.as_bytes()], rows::token_with_user).optional()?)
+}
+
+pub(in crate::sqlite) fn tokens(connection: &Connection, request: PageRequest) -> Result<Page<TokenWithUser>, Stop> {
+    let sql = concat!("SELECT ", token_columns!(), ", t.pk", from_tokens!(), "WHERE t.pk < ?1 ORDER BY t.pk DESC LIMIT ?2");
+    let before = request.cursor.map_or(i64::MAX, |cursor| cursor.0);
+    let found = connection
+        .prepare_cached(sql)?
+        .query_map((before, rows_for(request.limit)), |row| Ok((row.get(14)?, rows::token_with_user(row)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(page(found, request.limit))
+}

@@ -1,0 +1,135 @@
+//! From SQLite's rows to the model.
+
+use chatsphere_core::ids::Id;
+use chatsphere_core::{
+    ClientMessageId, Content, Email, Event, EventKind, Message, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenType,
+    TokenWithUser, User, UserRef, Username,
+};
+use rusqlite::types::Type;
+use rusqlite::{Error, Result, Row};
+
+use crate::write::database::MembershipKind;
+
+/// Columns of [`user`], given `users` as `u`.
+macro_rules! user_columns {
+    () => {
+        "u.id, u.username, u.role, u.disabled, u.created_at, u.updated_at"
+    };
+}
+/// Columns of [`token_with_user`], given `tokens` as `t` and its parent as `p`; those of the user come first.
+macro_rules! token_columns {
+    () => {
+        concat!(
+            crate::sqlite::rows::user_columns!(),
+            ", t.id, t.kind, t.permissions, p.id, t.email, t.created_at, t.expires_at, t.revoked_at"
+        )
+    };
+}
+/// Columns of [`room`], given `rooms` as `r` and its owner as `o`.
+macro_rules! room_columns {
+    () => {
+        "r.id, r.name, o.id, r.created_at, r.updated_at, r.seq, r.message_count, r.member_count"
+    };
+}
+/// Columns of [`message`], given `messages` as `m` and its author as `u`.
+macro_rules! message_columns {
+    () => {
+        "m.id, u.id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at"
+    };
+}
+pub(super) use {message_columns, room_columns, token_columns, user_columns};
+
+pub(super) fn id<Kind>(row: &Row<'_>, column: usize) -> Result<Id<Kind>> {
+    row.get(column).map(Id::from_bytes)
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+    row.get(column).map(Timestamp::from_millis)
+}
+
+pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| Error::IntegralValueOutOfRange(column, number))
+}
+
+pub(super) fn seq(row: &Row<'_>, column: usize) -> Result<Seq> {
+    count(row, column).map(Seq::new)
+}
+
+/// The number as the database holds it.
+pub(super) fn number(seq: Seq) -> i64 {
+    i64::try_from(seq.get()).unwrap_or(i64::MAX)
+}
+
+/// A text that this program can't have written.
+fn foreign(column: usize, reason: &str) -> Error {
+    Error::FromSqlConversionFailure(column, Type::Text, reason.into())
+}
+
+pub(super) fn user(row: &Row<'_>) -> Result<User> {
+    Ok(User {
+        id: id(row, 0)?,
+        username: Username::from_stored(row.get(1)?),
+        role: Role::parse(row.get_ref(2)?.as_str()?).ok_or_else(|| foreign(2, "no role"))?,
+        disabled: row.get(3)?,
+        created_at: time(row, 4)?,
+        updated_at: time(row, 5)?,
+    })
+}
+
+pub(super) fn user_ref(row: &Row<'_>, column: usize) -> Result<UserRef> {
+    Ok(UserRef { id: id(row, column)?, username: Username::from_stored(row.get(column + 1)?) })
+}
+
+pub(super) fn token_with_user(row: &Row<'_>) -> Result<TokenWithUser> {
+    let user = user(row)?;
+    let permissions = serde_json::from_str(row.get_ref(8)?.as_str()?).map_err(|_| foreign(8, "no permissions"))?;
+    let token = Token {
+        id: id(row, 6)?,
+        token_type: TokenType::parse(row.get_ref(7)?.as_str()?).ok_or_else(|| foreign(7, "no kind of token"))?,
+        user_id: user.id,
+        permissions,
+        parent: row.get::<_, Option<[u8; 16]>>(9)?.map(Id::from_bytes),
+        email: row.get::<_, Option<String>>(10)?.map(Email::from_stored),
+        created_at: time(row, 11)?,
+        expires_at: time(row, 12)?,
+        revoked_at: row.get::<_, Option<i64>>(13)?.map(Timestamp::from_millis),
+    };
+    Ok(TokenWithUser { token, user })
+}
+
+pub(super) fn room(row: &Row<'_>) -> Result<Room> {
+    Ok(Room {
+        id: id(row, 0)?,
+        name: RoomName::from_stored(row.get(1)?),
+        owner: id(row, 2)?,
+        created_at: time(row, 3)?,
+        updated_at: time(row, 4)?,
+        seq: seq(row, 5)?,
+        message_count: count(row, 6)?,
+        member_count: count(row, 7)?,
+    })
+}
+
+pub(super) fn message(row: &Row<'_>, room_id: RoomId) -> Result<Message> {
+    Ok(Message {
+        id: id(row, 0)?,
+        room_id,
+        author: user_ref(row, 1)?,
+        seq: seq(row, 3)?,
+        content: Content::from_stored(row.get(4)?),
+        client_message_id: row.get::<_, Option<String>>(5)?.map(ClientMessageId::from_stored),
+        created_at: time(row, 6)?,
+        updated_at: time(row, 7)?,
+    })
+}
+
+/// An event that is no message: `seq, kind, at`, and of both users the id and the name.
+pub(super) fn membership_event(row: &Row<'_>, room_id: RoomId) -> Result<Event> {
+    let (user, by) = (user_ref(row, 3)?, user_ref(row, 5)?);
+    let kind = match MembershipKind::parse(row.get_ref(1)?.as_str()?).ok_or_else(|| foreign(1, "no kind of event"))? {
+        MembershipKind::Joined => EventKind::MemberJoined { user, by },
+        MembershipKind::Left => EventKind::MemberLeft { user, by },
+    };
+    Ok(Event { room_id, seq: seq(row, 0)?, at: time(row, 2)?, kind })
+}

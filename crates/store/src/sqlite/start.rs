@@ -1,0 +1,121 @@
+//! Opening a SQLite file and starting its threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chatsphere_core::{Epoch, Store};
+use metrics::{gauge, histogram};
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::checkpoint::{self, Checkpoints};
+use super::connection;
+use super::failure::open_error;
+use super::installation;
+use super::migrations;
+use super::readers::Readers;
+use super::store::SqliteStore;
+use super::write::SqliteWriter;
+use crate::error::OpenError;
+use crate::health::Health;
+use crate::open::MigrationReport;
+use crate::options::OpenOptions;
+use crate::write::Writes;
+use crate::write::queue::Queue;
+use crate::write::writer::Writer;
+
+/// How long another process may hold up the first switch to the write-ahead log.
+const SWITCH: Duration = Duration::from_secs(5);
+
+pub(crate) async fn migrate(path: PathBuf, url: String) -> Result<MigrationReport, OpenError> {
+    blocking(url.clone(), move || prepare(&path, &url).map(|(_, report)| report)).await
+}
+
+pub(crate) async fn open(path: PathBuf, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    let url = options.url.to_string();
+    blocking(url.clone(), move || start(path, &url, &options)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    url: String,
+    work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(OpenError::Failed { url, reason: error.to_string() }),
+    }
+}
+
+/// Opens the file and brings its tables up to date.
+fn prepare(path: &Path, url: &str) -> Result<(Connection, MigrationReport), OpenError> {
+    let failed = |error: rusqlite::Error| open_error(url, &error);
+    let mut connection = connection::open(path).map_err(failed)?;
+    let report = migrations::migrate(url, &mut connection)?;
+    // Only now is it known to be ours to change.
+    switch_to_wal(&connection).map_err(failed)?;
+    Ok((connection, report))
+}
+
+/// Where two processes make the switch at once, SQLite refuses one of them without waiting.
+fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + SWITCH;
+    loop {
+        match connection::use_wal(connection) {
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn start(path: PathBuf, url: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    let (mut connection, _) = prepare(&path, url)?;
+    let epoch = installation::join(url, &mut connection, &options.keys)?;
+    let readers = Readers::new(path.clone(), options.readers, Arc::new(Health::new("reading")));
+    start_writer(&path, url, connection, readers, epoch, options)
+}
+
+fn start_writer(
+    path: &Path,
+    url: &str,
+    connection: Connection,
+    readers: Readers,
+    epoch: Epoch,
+    options: &OpenOptions,
+) -> Result<Arc<dyn Store>, OpenError> {
+    let health = Arc::new(Health::new("writing"));
+    let (checkpoints, orders) = Checkpoints::new();
+    let checkpointing = connection::open(path).map_err(|error| open_error(url, &error))?;
+    let checkpointer = {
+        let health = Arc::clone(&health);
+        thread(url, "sqlite-checkpoint", move || checkpoint::run(&checkpointing, &orders, &health))?
+    };
+    let queue = Arc::new(Queue::new(options.queue, gauge!("chatsphere_write_queue")));
+    let (ended, writer_ended) = watch::channel(());
+    let writer = Writer {
+        database: SqliteWriter::new(connection, health, checkpoints),
+        queue: Arc::clone(&queue),
+        sink: Arc::clone(&options.sink),
+        batch_messages: histogram!("chatsphere_commit_batch_messages"),
+        commit_seconds: histogram!("chatsphere_commit_seconds"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| OpenError::Failed { url: url.to_owned(), reason: error.to_string() })?;
+    thread(url, "sqlite-write", move || {
+        let _ended = ended;
+        runtime.block_on(writer.run());
+        // The writer is gone, and with it the checkpointer's orders.
+        let _ = checkpointer.join();
+    })?;
+    Ok(Arc::new(SqliteStore::new(Writes::new(queue, writer_ended), readers, epoch)))
+}
+
+fn thread(url: &str, name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| OpenError::Failed { url: url.to_owned(), reason: error.to_string() })
+}

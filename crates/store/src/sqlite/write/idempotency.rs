@@ -1,0 +1,53 @@
+//! Remembered answers.
+
+use chatsphere_core::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Connection, Error, OptionalExtension, Result};
+
+use super::SqliteWriter;
+use crate::sqlite::rows;
+use crate::write::database::Idempotencies;
+use crate::write::failure::Failure;
+use crate::write::{Memory, Remembered};
+
+impl Idempotencies for SqliteWriter {
+    async fn recall(&mut self, key: &[u8; 32]) -> Result<Option<Remembered>, Failure> {
+        self.run(|connection| recall(connection, key))
+    }
+
+    async fn remember(&mut self, memories: &[Memory]) -> Result<(), Failure> {
+        self.run(|connection| {
+            // A key that is there all the same is an expired one.
+            let mut insert = connection
+                .prepare_cached("INSERT OR REPLACE INTO idempotency (key, body, outcome, at) VALUES (?1, ?2, ?3, ?4)")?;
+            for memory in memories {
+                let outcome =
+                    serde_json::to_string(&memory.outcome).map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
+                insert.execute((&memory.idempotency.key, &memory.idempotency.body, outcome, memory.at.as_millis()))?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn forget(&mut self, before: Timestamp, limit: usize) -> Result<(), Failure> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(
+                    "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE at < ?1 ORDER BY at LIMIT ?2)",
+                )?
+                .execute((before.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)))
+                .map(drop)
+        })
+    }
+}
+
+pub(super) fn recall(connection: &Connection, key: &[u8; 32]) -> Result<Option<Remembered>> {
+    connection
+        .prepare_cached("SELECT body, outcome, at FROM idempotency WHERE key = ?1")?
+        .query_row([key], |row| {
+            let outcome = serde_json::from_str(row.get_ref(1)?.as_str()?)
+                .map_err(|error| Error::FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
+            Ok(Remembered { body: row.get(0)?, outcome, at: rows::time(row, 2)? })
+        })
+        .optional()
+}

@@ -1,0 +1,134 @@
+//! Messages, as the writer needs them.
+
+use chatsphere_core::store::NewMessage;
+use chatsphere_core::{Access, Message, RoomId, Seq, UserId, UserRef, Username};
+use rusqlite::{Connection, OptionalExtension, Result};
+
+use super::SqliteWriter;
+use super::idempotency::recall;
+use crate::sqlite::rows::{self, message_columns};
+use crate::write::Outcome;
+use crate::write::database::{AppendFacts, Author, MessageRow, Messages, RoomAdvance, RoomHead};
+use crate::write::failure::Failure;
+
+impl Messages for SqliteWriter {
+    async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {
+        self.run(|connection| {
+            let mut facts = AppendFacts::default();
+            for message in messages {
+                gather(connection, message, &mut facts)?;
+            }
+            Ok(facts)
+        })
+    }
+
+    async fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<(), Failure> {
+        self.run(|connection| {
+            let mut insert = connection.prepare_cached(
+                "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            for MessageRow { room_pk, author_pk, message } in rows {
+                insert.execute((
+                    message.id.as_bytes(),
+                    room_pk,
+                    rows::number(message.seq),
+                    author_pk,
+                    message.content.as_str(),
+                    message.client_message_id.as_ref().map(|id| id.as_str()),
+                    message.created_at.as_millis(),
+                    message.updated_at.as_millis(),
+                ))?;
+            }
+            let mut advance =
+                connection.prepare_cached("UPDATE rooms SET seq = ?2, message_count = message_count + ?3 WHERE pk = ?1")?;
+            for room in rooms {
+                advance.execute((room.pk, rows::number(room.seq), room.messages))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Adds what there is to know about one more message; most of it is known from the messages before.
+fn gather(connection: &Connection, new: &NewMessage, facts: &mut AppendFacts) -> Result<()> {
+    let Some(room_pk) = room_pk(connection, new.room_id, facts)? else { return Ok(()) };
+    let author_pk = author_pk(connection, new.author, facts)?;
+    if let Access::Member(user) = new.access
+        && !facts.members.contains(&(new.room_id, user))
+        && let Some(user_pk) = self::author_pk(connection, user, facts)?
+        && is_member(connection, room_pk, user_pk)?
+    {
+        facts.members.insert((new.room_id, user));
+    }
+    if let (Some(client_id), Some(author_pk)) = (&new.client_message_id, author_pk)
+        && let Some(message) = sent(connection, new.room_id, room_pk, author_pk, client_id.as_str())?
+    {
+        facts.sent.insert((new.room_id, new.author, client_id.clone()), message);
+    }
+    if let Some(idempotency) = &new.idempotency
+        && let Some(remembered) = recall(connection, &idempotency.key)?
+    {
+        if let Outcome::Message { room, seq } = remembered.outcome
+            && let Some(message) = message_at(connection, room, seq)?
+        {
+            facts.answered.insert((room, seq), message);
+        }
+        facts.remembered.insert(idempotency.key, remembered);
+    }
+    Ok(())
+}
+
+fn room_pk(connection: &Connection, id: RoomId, facts: &mut AppendFacts) -> Result<Option<i64>> {
+    if let Some(head) = facts.rooms.get(&id) {
+        return Ok(Some(head.pk));
+    }
+    let head = room_head(connection, id)?;
+    Ok(head.map(|head| facts.rooms.entry(id).or_insert(head).pk))
+}
+
+pub(super) fn room_head(connection: &Connection, id: RoomId) -> Result<Option<RoomHead>> {
+    connection
+        .prepare_cached("SELECT pk, seq FROM rooms WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| Ok(RoomHead { pk: row.get(0)?, seq: rows::seq(row, 1)? }))
+        .optional()
+}
+
+fn author_pk(connection: &Connection, id: UserId, facts: &mut AppendFacts) -> Result<Option<i64>> {
+    if let Some(author) = facts.authors.get(&id) {
+        return Ok(Some(author.pk));
+    }
+    let author = connection
+        .prepare_cached("SELECT pk, username FROM users WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| {
+            Ok(Author { pk: row.get(0)?, user: UserRef { id, username: Username::from_stored(row.get(1)?) } })
+        })
+        .optional()?;
+    Ok(author.map(|author| facts.authors.entry(id).or_insert(author).pk))
+}
+
+pub(super) fn is_member(connection: &Connection, room_pk: i64, user_pk: i64) -> Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM members WHERE user_pk = ?1 AND room_pk = ?2")?.exists((user_pk, room_pk))
+}
+
+fn sent(connection: &Connection, room: RoomId, room_pk: i64, author_pk: i64, client_id: &str) -> Result<Option<Message>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.user_pk = ?1 AND m.room_pk = ?2 AND m.client_message_id = ?3"
+        ))?
+        .query_row((author_pk, room_pk, client_id), |row| rows::message(row, room))
+        .optional()
+}
+
+fn message_at(connection: &Connection, room: RoomId, seq: Seq) -> Result<Option<Message>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM rooms r JOIN messages m ON m.room_pk = r.pk JOIN users u ON u.pk = m.user_pk WHERE r.id = ?1 AND m.seq = ?2"
+        ))?
+        .query_row((room.as_bytes(), rows::number(seq)), |row| rows::message(row, room))
+        .optional()
+}

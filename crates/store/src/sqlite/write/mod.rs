@@ -1,0 +1,74 @@
+//! The writing side of a SQLite file: one connection, on a thread of its own.
+
+mod control;
+mod idempotency;
+mod messages;
+mod rooms;
+mod tokens;
+mod users;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use chatsphere_core::RoomId;
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+use tokio::time::Instant;
+
+use super::checkpoint::Checkpoints;
+use super::failure::{commit_failure, failure};
+use crate::health::Health;
+use crate::write::database::Transactions;
+use crate::write::failure::Failure;
+
+/// The connection that writes. Its methods block, which its own thread may.
+pub(super) struct SqliteWriter {
+    connection: Connection,
+    health: Arc<Health>,
+    checkpoints: Checkpoints,
+}
+
+thread_local! {
+    /// How many pages the write-ahead log had after this thread's last commit.
+    static LOG_PAGES: Cell<i32> = const { Cell::new(0) };
+}
+
+impl SqliteWriter {
+    pub(super) fn new(connection: Connection, health: Arc<Health>, checkpoints: Checkpoints) -> Self {
+        // Also keeps SQLite from checkpointing within a commit.
+        connection.wal_hook(Some(|_: &Wal, pages| {
+            LOG_PAGES.set(pages);
+            Ok(())
+        }));
+        Self { connection, health, checkpoints }
+    }
+
+    /// Runs a step of the transaction.
+    fn run<T>(&self, step: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Failure> {
+        step(&self.connection).map_err(|error| failure(&self.health, &error))
+    }
+}
+
+impl Transactions for SqliteWriter {
+    async fn begin(&mut self, _rooms: &[RoomId], _since: Instant) -> Result<(), Failure> {
+        // Another process may write to the file too: the lock is taken before anything is read.
+        self.run(|connection| connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop))
+    }
+
+    async fn commit(&mut self) -> Result<(), Failure> {
+        let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        committed.map_err(|error| commit_failure(&self.health, &error))?;
+        self.health.back();
+        self.checkpoints.log_has(LOG_PAGES.get());
+        Ok(())
+    }
+
+    async fn rollback(&mut self) {
+        // After some errors SQLite has rolled back by itself.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            self.health.failed(&error);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A write that waits for its turn.
+
+use chatsphere_core::store::{Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, UserChange};
+use chatsphere_core::{Error, Message, Room, RoomId, Timestamp, TokenId, TokenWithUser, User};
+use tokio::sync::oneshot::Sender;
+use tokio::time::Instant;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Append(NewMessage),
+    CreateUser(NewUser),
+    ChangeUser(UserChange),
+    CreateRoom(NewRoom),
+    AddMember(MembershipChange),
+    RemoveMember(MembershipChange),
+    CreateToken(NewToken),
+    RevokeToken { token: TokenId, at: Timestamp },
+}
+
+impl Request {
+    /// What it holds in memory, near enough to bound a queue.
+    pub(crate) fn bytes(&self) -> usize {
+        let beyond = match self {
+            Self::Append(message) => message.content.as_str().len(),
+            Self::CreateToken(new) => new.token.permissions.rooms.as_ref().map_or(0, |rooms| size_of_val(rooms.as_slice())),
+            _ => 0,
+        };
+        size_of::<Command>() + beyond
+    }
+
+    /// The room whose events it may add to.
+    pub(crate) fn room(&self) -> Option<RoomId> {
+        match self {
+            Self::Append(message) => Some(message.room_id),
+            Self::AddMember(change) | Self::RemoveMember(change) => Some(change.room_id),
+            _ => None,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Message(Done<Message>),
+    User(User),
+    Token(Done<TokenWithUser>),
+    Room(Done<Room>),
+    Membership(Done<MembershipChanged>),
+    Revoked,
+}
+
+/// Who waits for the answer.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Message(Sender<Result<Done<Message>, Error>>),
+    User(Sender<Result<User, Error>>),
+    Token(Sender<Result<Done<TokenWithUser>, Error>>),
+    Room(Sender<Result<Done<Room>, Error>>),
+    Membership(Sender<Result<Done<MembershipChanged>, Error>>),
+    Revoked(Sender<Result<(), Error>>),
+}
+
+impl Reply {
+    /// Answers. Whoever no longer waits misses it.
+    pub(crate) fn send(self, answer: Result<Answer, Error>) {
+        /// Takes the answer's value if it is of the right kind; a rule that answers with another one is a fault of ours.
+        macro_rules! deliver {
+            ($sender:expr, $kind:pat => $value:expr) => {{
+                let answer = match answer {
+                    Ok($kind) => Ok($value),
+                    Ok(_) => Err(Error::Internal),
+                    Err(error) => Err(error),
+                };
+                let _ = $sender.send(answer);
+            }};
+        }
+        match self {
+            Self::Message(sender) => deliver!(sender, Answer::Message(done) => done),
+            Self::User(sender) => deliver!(sender, Answer::User(user) => user),
+            Self::Token(sender) => deliver!(sender, Answer::Token(done) => done),
+            Self::Room(sender) => deliver!(sender, Answer::Room(done) => done),
+            Self::Membership(sender) => deliver!(sender, Answer::Membership(done) => done),
+            Self::Revoked(sender) => deliver!(sender, Answer::Revoked => ()),
+        }
+    }
+}
+
+/// A request, who waits for its answer, and since when.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) request: Request,
+    pub(crate) reply: Reply,
+    pub(crate) since: Instant,
+}

@@ -1,0 +1,174 @@
+//! What a database must be able to do within a transaction. Each adapter implements one trait a file; the
+//! [rules](super::rules) above them are written once.
+//!
+//! `pk` is a row's integer key, which never leaves the store.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+
+use chatsphere_core::store::NewMessage;
+use chatsphere_core::{
+    ClientMessageId, ControlChange, ControlEntry, Message, Room, RoomId, Seq, Timestamp, Token, TokenId, User, UserId, UserRef,
+    Username,
+};
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::rules::outcome::{Memory, Remembered};
+
+/// Does something within the transaction.
+pub(crate) trait Step<T>: Future<Output = Result<T, Failure>> + Send {}
+impl<T, F: Future<Output = Result<T, Failure>> + Send> Step<T> for F {}
+
+/// A database's writing side.
+pub(crate) trait WriteDatabase: Transactions + Messages + Users + Rooms + Tokens + Idempotencies + ControlLog {}
+impl<D: Transactions + Messages + Users + Rooms + Tokens + Idempotencies + ControlLog> WriteDatabase for D {}
+
+pub(crate) trait Transactions: Send {
+    /// Begins a transaction, first of all connecting again if need be, and keeps every other writer from adding events to
+    /// `rooms` (sorted, each once) until it ends. Facts read later hold until then. The oldest write in it has waited `since`.
+    fn begin(&mut self, rooms: &[RoomId], since: Instant) -> impl Step<()>;
+    /// Makes the transaction durable.
+    fn commit(&mut self) -> impl Step<()>;
+    /// Undoes what [`Transactions::begin`] began, if that is not already so.
+    fn rollback(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// What the database knows about a run of messages before it is decided.
+#[derive(Debug, Default)]
+pub(crate) struct AppendFacts {
+    /// The rooms that exist.
+    pub(crate) rooms: HashMap<RoomId, RoomHead>,
+    /// The authors that exist.
+    pub(crate) authors: HashMap<UserId, Author>,
+    /// Who of those asked about is a member where.
+    pub(crate) members: HashSet<(RoomId, UserId)>,
+    /// Messages that already have one of the client's ids.
+    pub(crate) sent: HashMap<(RoomId, UserId, ClientMessageId), Message>,
+    /// Idempotency keys that are known, expired or not.
+    pub(crate) remembered: HashMap<[u8; 32], Remembered>,
+    /// The messages that those name.
+    pub(crate) answered: HashMap<(RoomId, Seq), Message>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoomHead {
+    pub(crate) pk: i64,
+    pub(crate) seq: Seq,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Author {
+    pub(crate) pk: i64,
+    pub(crate) user: UserRef,
+}
+
+/// A message to insert.
+#[derive(Debug)]
+pub(crate) struct MessageRow {
+    pub(crate) room_pk: i64,
+    pub(crate) author_pk: i64,
+    pub(crate) message: Message,
+}
+
+/// What a run of messages does to a room's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RoomAdvance {
+    pub(crate) pk: i64,
+    /// Its newest event.
+    pub(crate) seq: Seq,
+    /// How many messages came.
+    pub(crate) messages: i64,
+}
+
+pub(crate) trait Messages {
+    fn append_facts(&mut self, messages: &[&NewMessage]) -> impl Step<AppendFacts>;
+    fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> impl Step<()>;
+}
+
+/// A value with the key of its row.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyed<T> {
+    pub(crate) pk: i64,
+    pub(crate) value: T,
+}
+
+pub(crate) trait Users {
+    fn find_user(&mut self, id: UserId) -> impl Step<Option<Keyed<User>>>;
+    /// The same, and keeps other writers from changing it.
+    fn find_user_to_change(&mut self, id: UserId) -> impl Step<Option<Keyed<User>>>;
+    fn is_name_taken(&mut self, name: &Username) -> impl Step<bool>;
+    /// The new row's key.
+    fn insert_user(&mut self, user: &User) -> impl Step<i64>;
+    fn update_user(&mut self, pk: i64, user: &User) -> impl Step<()>;
+}
+
+/// The kinds of events that are not messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MembershipKind {
+    Joined,
+    Left,
+}
+
+impl MembershipKind {
+    /// The word in the database.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "member_joined",
+            Self::Left => "member_left",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        [Self::Joined, Self::Left].into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// A membership that begins or ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MembershipRow {
+    pub(crate) room_pk: i64,
+    pub(crate) seq: Seq,
+    pub(crate) kind: MembershipKind,
+    pub(crate) user_pk: i64,
+    pub(crate) by_pk: i64,
+    pub(crate) at: Timestamp,
+}
+
+pub(crate) trait Rooms {
+    fn find_room(&mut self, id: RoomId) -> impl Step<Option<RoomHead>>;
+    /// The new row's key. Its counts and `seq` stay as they are: [`Rooms::change_membership`] is not to be called for what they count already.
+    fn insert_room(&mut self, room: &Room, owner_pk: i64) -> impl Step<i64>;
+    fn is_member(&mut self, room_pk: i64, user_pk: i64) -> impl Step<bool>;
+    /// Inserts the event, begins or ends the membership, and brings the room's `seq` and count of members up to date.
+    fn change_membership(&mut self, row: &MembershipRow) -> impl Step<()>;
+}
+
+/// A token's row as a rule needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TokenKey {
+    pub(crate) pk: i64,
+    pub(crate) revoked: bool,
+}
+
+pub(crate) trait Tokens {
+    /// The token, which other writers can't revoke before this transaction ends.
+    fn find_token(&mut self, id: TokenId) -> impl Step<Option<TokenKey>>;
+    fn insert_token(&mut self, token: &Token, user_pk: i64, parent_pk: Option<i64>) -> impl Step<()>;
+    /// Revokes a token and all below it; answers those that were not revoked yet, parents before children.
+    fn revoke_family(&mut self, id: TokenId, at: Timestamp) -> impl Step<Vec<TokenId>>;
+}
+
+pub(crate) trait Idempotencies {
+    /// What a key stands for, expired or not.
+    fn recall(&mut self, key: &[u8; 32]) -> impl Step<Option<Remembered>>;
+    /// Keeps answers; each key is expired or new. [`Failure::Crossed`] if another writer just stored one of them.
+    fn remember(&mut self, memories: &[Memory]) -> impl Step<()>;
+    /// Removes at most `limit` that are older than `before`.
+    fn forget(&mut self, before: Timestamp, limit: usize) -> impl Step<()>;
+}
+
+pub(crate) trait ControlLog {
+    /// Adds to the log. Positions rise in commit order: no other writer can add until this transaction ends.
+    fn add_control(&mut self, changes: &[(ControlChange, Timestamp)]) -> impl Step<Vec<ControlEntry>>;
+}

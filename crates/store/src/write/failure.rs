@@ -1,0 +1,49 @@
+//! What a database did not do, as far as the writer must know.
+
+use chatsphere_core::{Error, Outage};
+
+/// A database's failure. Logged where it is made: what comes here tells only what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It can't be reached. Nothing was stored.
+    Away,
+    /// No space is left. Nothing was stored.
+    DiskFull,
+    /// The commit was sent and not answered.
+    OutcomeUnknown,
+    /// Another writer got in the way; the same again may succeed. Nothing was stored.
+    Crossed,
+    /// It refused a statement. Nothing was stored.
+    Rejected,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Away | Failure::Crossed => Outage::StoreAway.into(),
+            Failure::DiskFull => Outage::DiskFull.into(),
+            Failure::OutcomeUnknown => Outage::OutcomeUnknown.into(),
+            Failure::Rejected => Self::Internal,
+        }
+    }
+}
+
+/// Why a rule stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The database failed: the whole batch is undone.
+    Failed(Failure),
+    /// The write is not allowed: only it is answered so. A rule refuses before its first write, so there is nothing to undo.
+    Refused(Error),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Refuses the write.
+pub(crate) fn refuse<T>(error: impl Into<Error>) -> Result<T, Stop> {
+    Err(Stop::Refused(error.into()))
+}

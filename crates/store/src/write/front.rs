@@ -1,0 +1,87 @@
+//! The writing half of the port, the same for every database: each call takes its place in the queue.
+
+use std::sync::Arc;
+
+use chatsphere_core::store::{
+    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, Pending, UserChange,
+};
+use chatsphere_core::{Error, Message, Outage, Room, Timestamp, TokenId, TokenWithUser, User};
+use tokio::sync::watch;
+
+use super::command::{Reply, Request};
+use super::queue::Queue;
+
+/// Where writes are handed in. Dropping it lets the writer finish what waits and end.
+pub(crate) struct Writes {
+    queue: Arc<Queue>,
+    /// Closed when the writer has ended.
+    ended: watch::Receiver<()>,
+}
+
+impl Writes {
+    /// `ended` must be closed when the writer has ended.
+    pub(crate) fn new(queue: Arc<Queue>, ended: watch::Receiver<()>) -> Self {
+        Self { queue, ended }
+    }
+
+    pub(crate) fn append(&self, message: NewMessage) -> Pending<Done<Message>> {
+        let (sender, pending) = Pending::new();
+        self.queue.push(Request::Append(message), Reply::Message(sender));
+        pending
+    }
+
+    pub(crate) async fn create_user(&self, user: NewUser) -> Result<Done<TokenWithUser>, Error> {
+        let (sender, pending) = Pending::new();
+        self.queue.push(Request::CreateUser(user), Reply::Token(sender));
+        pending.await
+    }
+
+    pub(crate) async fn change_user(&self, change: UserChange) -> Result<User, Error> {
+        let (sender, pending) = Pending::new();
+        self.queue.push(Request::ChangeUser(change), Reply::User(sender));
+        pending.await
+    }
+
+    pub(crate) async fn create_room(&self, room: NewRoom) -> Result<Done<Room>, Error> {
+        let (sender, pending) = Pending::new();
+        self.queue.push(Request::CreateRoom(room), Reply::Room(sender));
+        pending.await
+    }
+
+    pub(crate) async fn add_member(&self, change: MembershipChange) -> Result<Done<MembershipChanged>, Error> {
+        let (sender, pending) = Pending::new();
+        self.queue.push(Request::AddMember(change), Reply::Membership(sender));
+        pending.await
+    }
+
+    pub(crate) async fn remove_member(&self, change: MembershipChange) -> Result<Done<MembershipChanged>, Error> {
+        let (sender, pending) = Pending::new();
+        self.queue.push(Request::RemoveMember(change), Reply::Membership(sender));
+        pending.await
+    }
+
+    pub(crate) async fn create_token(&self, token: NewToken) -> Result<Done<TokenWithUser>, Error> {
+        let (sender, pending) = Pending::new();
+        self.queue.push(Request::CreateToken(token), Reply::Token(sender));
+        pending.await
+    }
+
+    pub(crate) async fn revoke_token(&self, token: TokenId, at: Timestamp) -> Result<(), Error> {
+        let (sender, pending) = Pending::new();
+        self.queue.push(Request::RevokeToken { token, at }, Reply::Revoked(sender));
+        pending.await
+    }
+
+    /// Takes no more, and returns when all that waits has been carried out and the writer has ended.
+    pub(crate) async fn close(&self) {
+        self.queue.close(Outage::Stopping);
+        // The writer never sends; the only change is its end.
+        let _ = self.ended.clone().changed().await;
+    }
+}
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        self.queue.close(Outage::Stopping);
+    }
+}

@@ -1,0 +1,145 @@
+//! What becomes of each message of a run: stored under which `seq`, an earlier one's answer again, or refused. Pure.
+
+use std::collections::HashMap;
+
+use chatsphere_core::store::{Done, NewMessage};
+use chatsphere_core::{Absent, Access, ClientMessageId, Conflict, Denial, Error, Message, RoomId, Seq, UserId};
+
+use super::outcome::{Memory, Outcome};
+use crate::write::database::{AppendFacts, MessageRow, RoomAdvance};
+
+/// What is to be written and answered.
+#[derive(Debug, Default)]
+pub(super) struct Decision {
+    /// One a message, in the same order.
+    pub(super) answers: Vec<Result<Done<Message>, Error>>,
+    pub(super) rows: Vec<MessageRow>,
+    pub(super) rooms: Vec<RoomAdvance>,
+    pub(super) memories: Vec<Memory>,
+}
+
+pub(super) fn decide(messages: &[&NewMessage], facts: &AppendFacts) -> Decision {
+    let mut deciding = Deciding {
+        facts,
+        decision: Decision::default(),
+        rooms: HashMap::new(),
+        sent: HashMap::new(),
+        answered: HashMap::new(),
+    };
+    for message in messages {
+        let answer = deciding.one(message);
+        deciding.decision.answers.push(answer);
+    }
+    deciding.decision
+}
+
+struct Deciding<'a> {
+    facts: &'a AppendFacts,
+    decision: Decision,
+    /// Where the room stands in `decision.rooms`.
+    rooms: HashMap<RoomId, usize>,
+    /// The client's ids that this run stores, and where in `decision.rows`.
+    sent: HashMap<(RoomId, UserId, &'a ClientMessageId), usize>,
+    /// The idempotency keys that this run stores: the body's hash and the answer.
+    answered: HashMap<[u8; 32], ([u8; 32], Message)>,
+}
+
+impl<'a> Deciding<'a> {
+    fn one(&mut self, new: &'a NewMessage) -> Result<Done<Message>, Error> {
+        // Membership comes before both kinds of idempotency: a former member learns nothing, not even of their own messages.
+        self.allowed(new)?;
+        if let Some(earlier) = self.same_key(new)? {
+            return Ok(Done { value: earlier, replayed: true });
+        }
+        let done = match self.same_client_id(new)? {
+            Some(earlier) => Done { value: earlier, replayed: true },
+            None => Done { value: self.store(new)?, replayed: false },
+        };
+        if let Some(idempotency) = new.idempotency {
+            let outcome = Outcome::Message { room: done.value.room_id, seq: done.value.seq };
+            self.decision.memories.push(Memory { idempotency, outcome, at: new.at });
+            self.answered.insert(idempotency.key, (idempotency.body, done.value.clone()));
+        }
+        Ok(done)
+    }
+
+    fn allowed(&self, new: &NewMessage) -> Result<(), Error> {
+        let exists = self.facts.rooms.contains_key(&new.room_id);
+        match new.access {
+            Access::Member(user) if !exists || !self.facts.members.contains(&(new.room_id, user)) => {
+                Err(Denial::NotAMember.into())
+            }
+            Access::Any if !exists => Err(Error::Absent(Absent::Room)),
+            _ if !self.facts.authors.contains_key(&new.author) => Err(Error::Absent(Absent::User)),
+            _ => Ok(()),
+        }
+    }
+
+    fn same_key(&self, new: &NewMessage) -> Result<Option<Message>, Error> {
+        let Some(idempotency) = &new.idempotency else { return Ok(None) };
+        if let Some((body, message)) = self.answered.get(&idempotency.key) {
+            return if *body == idempotency.body {
+                Ok(Some(message.clone()))
+            } else {
+                Err(Conflict::IdempotencyKeyReused.into())
+            };
+        }
+        let Some(remembered) = self.facts.remembered.get(&idempotency.key) else { return Ok(None) };
+        if remembered.is_forgotten(new.at) {
+            return Ok(None);
+        }
+        match remembered.same(idempotency)? {
+            Outcome::Message { room, seq } => self.facts.answered.get(&(*room, *seq)).cloned().map(Some).ok_or(Error::Internal),
+            _ => Err(Conflict::IdempotencyKeyReused.into()),
+        }
+    }
+
+    fn same_client_id(&self, new: &NewMessage) -> Result<Option<Message>, Error> {
+        let Some(client_id) = &new.client_message_id else { return Ok(None) };
+        let in_this_run = self.sent.get(&(new.room_id, new.author, client_id)).and_then(|index| self.decision.rows.get(*index));
+        let earlier = match in_this_run {
+            Some(row) => Some(&row.message),
+            None => self.facts.sent.get(&(new.room_id, new.author, client_id.clone())),
+        };
+        match earlier {
+            Some(message) if message.content != new.content => Err(Conflict::ClientMessageIdReused.into()),
+            earlier => Ok(earlier.cloned()),
+        }
+    }
+
+    fn store(&mut self, new: &'a NewMessage) -> Result<Message, Error> {
+        let author = self.facts.authors.get(&new.author).ok_or(Error::Absent(Absent::User))?;
+        let (room_pk, seq) = self.next_seq(new.room_id)?;
+        let message = Message {
+            id: new.id,
+            room_id: new.room_id,
+            author: author.user.clone(),
+            seq,
+            content: new.content.clone(),
+            client_message_id: new.client_message_id.clone(),
+            created_at: new.at,
+            updated_at: new.at,
+        };
+        if let Some(client_id) = &new.client_message_id {
+            self.sent.insert((new.room_id, new.author, client_id), self.decision.rows.len());
+        }
+        self.decision.rows.push(MessageRow { room_pk, author_pk: author.pk, message: message.clone() });
+        Ok(message)
+    }
+
+    fn next_seq(&mut self, room: RoomId) -> Result<(i64, Seq), Error> {
+        let head = self.facts.rooms.get(&room).ok_or(Error::Absent(Absent::Room))?;
+        let rooms = &mut self.decision.rooms;
+        let index = *self.rooms.entry(room).or_insert_with(|| {
+            rooms.push(RoomAdvance { pk: head.pk, seq: head.seq, messages: 0 });
+            rooms.len() - 1
+        });
+        let advance = rooms.get_mut(index).ok_or(Error::Internal)?;
+        advance.seq = advance.seq.next();
+        advance.messages += 1;
+        Ok((advance.pk, advance.seq))
+    }
+}
+
+#[cfg(test)]
+mod tests;

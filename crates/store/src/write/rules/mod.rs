@@ -1,0 +1,70 @@
+//! What each kind of write does, written once for every database.
+//!
+//! A rule looks first, refuses if it must, and writes last: a refused write has changed nothing, so its batch goes on.
+
+mod append;
+mod decide;
+mod members;
+pub(crate) mod outcome;
+mod rooms;
+mod tokens;
+mod users;
+
+use std::sync::Arc;
+
+use chatsphere_core::{ControlChange, Error, Event, Timestamp};
+
+use super::command::{Answer, Request};
+use super::database::WriteDatabase;
+use super::failure::{Failure, Stop};
+
+/// What a transaction changed so far, for those who are told after its commit.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) events: Vec<Arc<Event>>,
+    pub(crate) control: Vec<(ControlChange, Timestamp)>,
+}
+
+/// Carries out requests in their order within the transaction that has begun. The answers are in the same order, and hold
+/// only once it is committed.
+pub(crate) async fn carry_out<D: WriteDatabase>(
+    database: &mut D,
+    requests: &[&Request],
+    effects: &mut Effects,
+) -> Result<Vec<Result<Answer, Error>>, Failure> {
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut rest = requests;
+    while let Some(first) = rest.first() {
+        let run: Vec<_> = rest.iter().map_while(|request| append::as_message(request)).collect();
+        if run.is_empty() {
+            answers.push(match one(database, first, effects).await {
+                Ok(answer) => Ok(answer),
+                Err(Stop::Refused(error)) => Err(error),
+                Err(Stop::Failed(failure)) => return Err(failure),
+            });
+            rest = &rest[1..];
+        } else {
+            let decided = append::append(database, &run, effects).await?;
+            answers.extend(decided.into_iter().map(|answer| answer.map(Answer::Message)));
+            rest = &rest[run.len()..];
+        }
+    }
+    Ok(answers)
+}
+
+async fn one<D: WriteDatabase>(database: &mut D, request: &Request, effects: &mut Effects) -> Result<Answer, Stop> {
+    Ok(match request {
+        // Runs of messages are taken out before.
+        Request::Append(_) => return Err(Stop::Refused(Error::Internal)),
+        Request::CreateUser(new) => Answer::Token(users::create(database, new).await?),
+        Request::ChangeUser(change) => Answer::User(users::change(database, change, effects).await?),
+        Request::CreateRoom(new) => Answer::Room(rooms::create(database, new, effects).await?),
+        Request::AddMember(change) => Answer::Membership(members::add(database, change, effects).await?),
+        Request::RemoveMember(change) => Answer::Membership(members::remove(database, change, effects).await?),
+        Request::CreateToken(new) => Answer::Token(tokens::create(database, new).await?),
+        Request::RevokeToken { token, at } => {
+            tokens::revoke(database, *token, *at, effects).await?;
+            Answer::Revoked
+        }
+    })
+}

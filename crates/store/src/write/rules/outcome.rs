@@ -1,0 +1,132 @@
+//! What is remembered under an `Idempotency-Key`.
+
+use chatsphere_core::store::{Done, IDEMPOTENCY_KEPT, Idempotency, MembershipChanged};
+use chatsphere_core::{Conflict, Error, Room, RoomId, Seq, Timestamp, TokenWithUser};
+use serde::{Deserialize, Serialize};
+
+use crate::write::database::Idempotencies;
+use crate::write::failure::{Failure, Stop, refuse};
+
+/// How a write turned out. Kept as JSON: only the program itself reads it, for a day at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// A message, named rather than held: contents are kept once.
+    Message { room: RoomId, seq: Seq },
+    /// A token with its user, whether made with it or for it.
+    Token(Box<TokenWithUser>),
+    /// A room as it was when it was made.
+    Room(Box<Room>),
+    /// What a membership change did.
+    Membership(MembershipChanged),
+}
+
+/// An answer to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) idempotency: Idempotency,
+    pub(crate) outcome: Outcome,
+    pub(crate) at: Timestamp,
+}
+
+/// An answer that was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) body: [u8; 32],
+    pub(crate) outcome: Outcome,
+    pub(crate) at: Timestamp,
+}
+
+/// What was stored before this moment is as good as absent at `now`.
+pub(crate) fn forgotten_before(now: Timestamp) -> Timestamp {
+    let kept = i64::try_from(IDEMPOTENCY_KEPT.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(now.as_millis().saturating_sub(kept))
+}
+
+impl Remembered {
+    pub(crate) fn is_forgotten(&self, now: Timestamp) -> bool {
+        self.at < forgotten_before(now)
+    }
+
+    /// The earlier outcome, if this is the same request again.
+    pub(crate) fn same(&self, idempotency: &Idempotency) -> Result<&Outcome, Error> {
+        if self.body == idempotency.body { Ok(&self.outcome) } else { Err(Conflict::IdempotencyKeyReused.into()) }
+    }
+}
+
+/// A value that can be an outcome; of messages, [`decide`](super::decide) takes care.
+pub(super) trait Remember: Clone + Sized {
+    fn to_outcome(&self) -> Outcome;
+    fn from_outcome(outcome: Outcome) -> Option<Self>;
+}
+
+impl Remember for TokenWithUser {
+    fn to_outcome(&self) -> Outcome {
+        Outcome::Token(Box::new(self.clone()))
+    }
+
+    fn from_outcome(outcome: Outcome) -> Option<Self> {
+        if let Outcome::Token(token) = outcome { Some(*token) } else { None }
+    }
+}
+
+impl Remember for Room {
+    fn to_outcome(&self) -> Outcome {
+        Outcome::Room(Box::new(self.clone()))
+    }
+
+    fn from_outcome(outcome: Outcome) -> Option<Self> {
+        if let Outcome::Room(room) = outcome { Some(*room) } else { None }
+    }
+}
+
+impl Remember for MembershipChanged {
+    fn to_outcome(&self) -> Outcome {
+        Outcome::Membership(*self)
+    }
+
+    fn from_outcome(outcome: Outcome) -> Option<Self> {
+        if let Outcome::Membership(changed) = outcome { Some(changed) } else { None }
+    }
+}
+
+/// What the same request answered before, if it came before.
+pub(super) async fn earlier<T: Remember>(
+    database: &mut impl Idempotencies,
+    idempotency: Option<&Idempotency>,
+    now: Timestamp,
+) -> Result<Option<Done<T>>, Stop> {
+    let Some(idempotency) = idempotency else { return Ok(None) };
+    let Some(remembered) = database.recall(&idempotency.key).await? else { return Ok(None) };
+    if remembered.is_forgotten(now) {
+        return Ok(None);
+    }
+    match remembered.same(idempotency) {
+        Err(conflict) => refuse(conflict),
+        // Another kind of request under the same key is another request.
+        Ok(outcome) => match T::from_outcome(outcome.clone()) {
+            Some(value) => Ok(Some(Done { value, replayed: true })),
+            None => refuse(Conflict::IdempotencyKeyReused),
+        },
+    }
+}
+
+/// Keeps what is answered now, and lets go of some that nobody may ask for any more.
+pub(super) async fn keep<T: Remember>(
+    database: &mut impl Idempotencies,
+    idempotency: Option<&Idempotency>,
+    value: T,
+    at: Timestamp,
+) -> Result<Done<T>, Failure> {
+    if let Some(idempotency) = idempotency {
+        keep_all(database, &[Memory { idempotency: *idempotency, outcome: value.to_outcome(), at }]).await?;
+    }
+    Ok(Done { value, replayed: false })
+}
+
+/// Keeps several at once.
+pub(super) async fn keep_all(database: &mut impl Idempotencies, memories: &[Memory]) -> Result<(), Failure> {
+    let Some(now) = memories.iter().map(|memory| memory.at).max() else { return Ok(()) };
+    database.remember(memories).await?;
+    // Twice as many may go as came, so that the table shrinks to a day's worth, without ever a long pause for it.
+    database.forget(forgotten_before(now), memories.len() * 2).await
+}

@@ -1,0 +1,47 @@
+//! Making rooms.
+
+use chatsphere_core::store::{Done, NewRoom};
+use chatsphere_core::{Absent, Error, Room, Seq};
+
+use super::Effects;
+use super::members::{self, Membership};
+use super::outcome::{earlier, keep};
+use crate::write::database::{MembershipKind, RoomHead, WriteDatabase};
+use crate::write::failure::{Stop, refuse};
+
+pub(super) async fn create<D: WriteDatabase>(
+    database: &mut D,
+    new: &NewRoom,
+    effects: &mut Effects,
+) -> Result<Done<Room>, Stop> {
+    if let Some(done) = earlier(database, new.idempotency.as_ref(), new.at).await? {
+        return Ok(done);
+    }
+    let Some(owner) = database.find_user(new.owner).await? else {
+        return refuse(Error::Absent(Absent::User));
+    };
+    let by = if new.by == new.owner {
+        owner.clone()
+    } else {
+        match database.find_user(new.by).await? {
+            Some(by) => by,
+            None => return refuse(Error::Absent(Absent::User)),
+        }
+    };
+    let mut room = Room {
+        id: new.id,
+        name: new.name.clone(),
+        owner: new.owner,
+        created_at: new.at,
+        updated_at: new.at,
+        seq: Seq::ZERO,
+        message_count: 0,
+        member_count: 0,
+    };
+    let pk = database.insert_room(&room, owner.pk).await?;
+    let head = RoomHead { pk, seq: room.seq };
+    let joined = Membership { room_id: new.id, head, kind: MembershipKind::Joined, user: &owner, by: &by, at: new.at };
+    room.seq = members::record(database, joined, effects).await?;
+    room.member_count = 1;
+    Ok(keep(database, new.idempotency.as_ref(), room, new.at).await?)
+}

@@ -1,0 +1,131 @@
+//! The one writer of a node: takes all that waits, commits it as one transaction, tells the sink, then answers.
+
+use std::sync::Arc;
+
+use chatsphere_core::{CommitSink, Committed, Error, Outage, RoomId};
+use metrics::Histogram;
+use tokio::time::Instant;
+
+use super::command::{Answer, Command, Request};
+use super::database::WriteDatabase;
+use super::failure::Failure;
+use super::queue::Queue;
+use super::rules::{self, Effects};
+
+/// How often a batch is tried when other writers get in its way.
+const TRIES: u32 = 4;
+
+/// Carries out what comes through a queue, until that is closed and empty.
+pub(crate) struct Writer<D> {
+    pub(crate) database: D,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) sink: Arc<dyn CommitSink>,
+    /// Messages a commit.
+    pub(crate) batch_messages: Histogram,
+    /// Seconds from taking a batch to its commit.
+    pub(crate) commit_seconds: Histogram,
+}
+
+impl<D: WriteDatabase> Writer<D> {
+    pub(crate) async fn run(mut self) {
+        let _no_more = NoMore(Arc::clone(&self.queue));
+        while let Some(batch) = self.queue.take().await {
+            self.carry_out(batch).await;
+        }
+    }
+
+    /// Commits a batch, as one transaction if it can be. A batch that the database refuses is halved until the write that it
+    /// can't take stands alone, so that the others don't fail with it.
+    async fn carry_out(&mut self, batch: Vec<Command>) {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            let started = Instant::now();
+            match self.commit(&part).await {
+                Ok((committed, answers)) => {
+                    self.commit_seconds.record(started.elapsed());
+                    self.tell(committed);
+                    for (command, answer) in part.into_iter().zip(answers) {
+                        command.reply.send(answer);
+                    }
+                }
+                Err(Failure::Rejected | Failure::Crossed) if part.len() > 1 => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.push(second);
+                    parts.push(part);
+                }
+                Err(failure) => {
+                    for command in part {
+                        command.reply.send(Err(failure.into()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn commit(&mut self, batch: &[Command]) -> Result<(Committed, Vec<Result<Answer, Error>>), Failure> {
+        let requests: Vec<&Request> = batch.iter().map(|command| &command.request).collect();
+        let mut rooms: Vec<RoomId> = requests.iter().filter_map(|request| request.room()).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        let since = batch.iter().map(|command| command.since).min().unwrap_or_else(Instant::now);
+        let mut tries = 1;
+        loop {
+            match self.transaction(&requests, &rooms, since).await {
+                Err(Failure::Crossed) if tries < TRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn transaction(
+        &mut self,
+        requests: &[&Request],
+        rooms: &[RoomId],
+        since: Instant,
+    ) -> Result<(Committed, Vec<Result<Answer, Error>>), Failure> {
+        let result = self.steps(requests, rooms, since).await;
+        if result.is_err() {
+            self.database.rollback().await;
+        }
+        result
+    }
+
+    async fn steps(
+        &mut self,
+        requests: &[&Request],
+        rooms: &[RoomId],
+        since: Instant,
+    ) -> Result<(Committed, Vec<Result<Answer, Error>>), Failure> {
+        self.database.begin(rooms, since).await?;
+        let mut effects = Effects::default();
+        let answers = rules::carry_out(&mut self.database, requests, &mut effects).await?;
+        // Last of all, since every writer's control entries wait for this one from here on.
+        let control = match effects.control.is_empty() {
+            true => Vec::new(),
+            false => self.database.add_control(&effects.control).await?,
+        };
+        self.database.commit().await?;
+        Ok((Committed { events: effects.events, control }, answers))
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a batch is never near 2^52 long")]
+    fn tell(&self, committed: Committed) {
+        if committed.events.is_empty() && committed.control.is_empty() {
+            return;
+        }
+        self.batch_messages.record(committed.events.len() as f64);
+        self.sink.committed(committed);
+    }
+}
+
+/// However the writer ends, nobody waits for it in vain.
+struct NoMore(Arc<Queue>);
+
+impl Drop for NoMore {
+    fn drop(&mut self) {
+        self.0.close(Outage::StoreAway);
+        for command in self.0.abandon() {
+            command.reply.send(Err(Outage::StoreAway.into()));
+        }
+    }
+}
