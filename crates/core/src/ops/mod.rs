@@ -38,7 +38,7 @@ pub use revoke_token::revoke_token;
 
 use crate::caller::Caller;
 use crate::error::{Absent, Error};
-use crate::ids::{RoomId, UserId};
+use crate::ids::{RoomId, TokenId, UserId};
 use crate::policy;
 
 /// Reads a room's id as the caller gave it.
@@ -55,4 +55,12 @@ pub fn room_id(caller: &Caller, text: &str) -> Result<RoomId, Error> {
 /// What is no UUID names no user: [`Absent::User`].
 pub fn user_id(text: &str) -> Result<UserId, Error> {
     text.parse().map_err(|_| Error::Absent(Absent::User))
+}
+
+/// Reads a token's id as the caller gave it.
+///
+/// # Errors
+/// What is no UUID names no token: the same answer as for a token that does not exist.
+pub fn token_id(caller: &Caller, text: &str) -> Result<TokenId, Error> {
+    text.parse().map_err(|_| revoke_token::refusal(caller))
 }

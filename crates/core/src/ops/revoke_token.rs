@@ -29,6 +29,6 @@ pub async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -> Resul
 }
 
 /// Only the privileged learn whether a token that is not theirs exists.
-fn refusal(caller: &Caller) -> Error {
+pub(super) fn refusal(caller: &Caller) -> Error {
     if caller.is_privileged() { Error::Absent(Absent::Token) } else { Denial::ClientOnly.into() }
 }

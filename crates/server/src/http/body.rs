@@ -1,0 +1,220 @@
+//! JSON bodies. What is wrong with one is told by field, in words of our own: what was sent is never repeated, since it may
+//! be a secret or a message.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::failure::Failure;
+use super::state::HttpState;
+
+/// How long a whole body may take to arrive.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the next part of a body may take.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a body that is too large this much more is read, and thrown away.
+const DRAINED: usize = 4 * 1024 * 1024;
+/// For at most this long.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A body, and the hash by which an `Idempotency-Key` recognises it.
+pub(crate) struct JsonBody<T> {
+    pub(crate) value: T,
+    pub(crate) digest: [u8; 32],
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<HttpState>> for JsonBody<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, http: &Arc<HttpState>) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        if !is_json(&parts.headers) {
+            return Err(Failure::not_json());
+        }
+        let bytes = read(body, &parts.headers, http.chat.limits.body_bytes).await?;
+        Ok(Self { value: decode(&bytes)?, digest: Sha256::digest(&bytes).into() })
+    }
+}
+
+/// `application/json`, or another type with JSON's suffix (RFC 6839, section 3.1), whatever parameters follow.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Vec<u8>, Failure> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let announced: usize = announced.unwrap_or(0);
+    if announced > limit {
+        drain(body);
+        return Err(Failure::too_large(limit));
+    }
+    let deadline = Instant::now() + BODY_TIMEOUT;
+    let mut bytes = Vec::with_capacity(announced);
+    loop {
+        let next = timeout_at(deadline, timeout(CHUNK_TIMEOUT, body.frame())).await;
+        let Ok(Ok(frame)) = next else { return Err(Failure::slow_body()) };
+        let Some(frame) = frame else { return Ok(bytes) };
+        let frame = frame.map_err(|_| Failure::malformed("the body broke off"))?;
+        if let Ok(data) = frame.into_data() {
+            if bytes.len() + Bytes::len(&data) > limit {
+                drain(body);
+                return Err(Failure::too_large(limit));
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+}
+
+/// Reads on for a little while, beside the answer: a connection closed upon unread bytes is reset, and the reset may
+/// overtake the answer (RFC 9112, section 9.6).
+fn drain(mut body: Body) {
+    tokio::spawn(async move {
+        let mut left = DRAINED;
+        let _ = timeout(DRAIN_TIMEOUT, async {
+            while let Some(Ok(frame)) = body.frame().await {
+                let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+                left = rest;
+            }
+        })
+        .await;
+    });
+}
+
+/// Reads a JSON object.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    // Of what is skipped the JSON reader would not check the encoding.
+    let text = std::str::from_utf8(bytes).map_err(|_| Failure::malformed("the body is not UTF-8"))?;
+    match text.trim_ascii_start().chars().next() {
+        None => return Err(Failure::malformed("the body is empty: send a JSON object")),
+        Some('{') => {}
+        // A struct may otherwise be read from an array of its fields.
+        Some(_) => return Err(Failure::malformed("the body is not a JSON object")),
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(&error))?;
+    reader.end().map_err(|_| Failure::malformed("something follows the JSON object"))?;
+    Ok(value)
+}
+
+fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
+    let inner = error.inner();
+    if !inner.is_data() {
+        let (line, column) = (inner.line(), inner.column());
+        return Failure::malformed(format!("the body is not valid JSON: line {line}, column {column}"));
+    }
+    let text = inner.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let path = error.path().to_string();
+    for (prefix, message) in [("missing field `", "is required"), ("duplicate field `", "must be there once")] {
+        if let Some(name) = text.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('`')) {
+            // These speak of a field of ours, and the path is that of what it is missing in.
+            let field = if path == "." || path == name { name.to_owned() } else { format!("{path}.{name}") };
+            return Failure::invalid(field, message);
+        }
+    }
+    // The reader's text repeats the value before this word, and says what a type of ours wants after it.
+    let message = match text.rsplit_once(", expected ") {
+        Some((_, expected)) => Cow::Owned(format!("must be {}", plain(expected))),
+        None => Cow::Borrowed("has the wrong form"),
+    };
+    Failure::invalid(path, message)
+}
+
+/// What serde calls Rust's types, in words of JSON.
+fn plain(expected: &str) -> Cow<'_, str> {
+    Cow::Borrowed(match expected {
+        "a boolean" => "true or false",
+        "a sequence" => "an array",
+        "a borrowed string" | "a string" | "str" => "a string",
+        // A struct of ours.
+        expected if expected.starts_with("struct ") => "an object",
+        expected => return Cow::Owned(expected.replace('`', "")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use chatsphere_protocol::rest::{CreateUser, MintUserToken, PostMessage};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fields<T: DeserializeOwned>(body: &str) -> Vec<(String, String)> {
+        let Err(failure) = decode::<T>(body.as_bytes()) else { panic!("{body} was taken") };
+        failure.parts().fields.iter().map(|field| (field.field.to_string(), field.message.to_string())).collect()
+    }
+
+    fn field(name: &str, message: &str) -> Vec<(String, String)> {
+        vec![(name.to_owned(), message.to_owned())]
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_field() {
+        assert_eq!(fields::<CreateUser>(r#"{"username":7}"#), field("username", "must be a string"));
+        assert_eq!(fields::<CreateUser>(r#"{}"#), field("username", "is required"));
+        assert_eq!(fields::<CreateUser>(r#"{"username":"a","username":"b"}"#), field("username", "must be there once"));
+        let roles = "must be one of ADMIN, MODERATOR, MEMBER";
+        assert_eq!(fields::<CreateUser>(r#"{"username":"a","role":"x, expected y"}"#), field("role", roles));
+        let mint = |permissions: &str| fields::<MintUserToken>(&format!(r#"{{"userId":"a","permissions":{permissions}}}"#));
+        assert_eq!(mint(r#"{"read":"yes"}"#), field("permissions.read", "must be true or false"));
+        assert_eq!(mint("7"), field("permissions", "must be an object"));
+        assert_eq!(mint(r#"{"rooms":7}"#), field("permissions.rooms", "must be an array"));
+        assert_eq!(mint(r#"{"rooms":["x"]}"#)[0].0, "permissions.rooms[0]");
+    }
+
+    #[test]
+    fn what_is_no_object_is_malformed() {
+        let deep = format!("{{\"username\":{}", "[".repeat(100_000));
+        for body in ["", " ", "null", "[]", r#"["ada",null]"#, "{", r#"{"username":"a"}x"#, r#"{"username":"\ud800"}"#, &deep] {
+            let failure = decode::<CreateUser>(body.as_bytes()).unwrap_err();
+            assert_eq!(failure.parts().status, StatusCode::BAD_REQUEST);
+        }
+        for body in [&b"{\"username\":\"\xff\"}"[..], b"{\"username\":\"a\",\"x\":\"\xff\"}"] {
+            assert_eq!(decode::<CreateUser>(body).unwrap_err().parts().code, "malformed");
+        }
+        assert!(decode::<CreateUser>(br#" {"username":"a","unknown":[1,{}]} "#).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            let _ = decode::<CreateUser>(&bytes);
+            let _ = decode::<MintUserToken>(&bytes);
+            let _ = decode::<PostMessage>(&bytes);
+        }
+
+        /// Whatever stands where it does not belong, none of it comes back.
+        #[test]
+        fn nothing_is_repeated(secret in "[a-z, ]{0,20}zq[a-z`, ]{0,20}", key in "(username|role|x|permissions|userId)") {
+            for value in [serde_json::json!(secret), serde_json::json!({ &secret: secret }), serde_json::json!([secret])] {
+                let body = serde_json::json!({ key.clone(): value, secret.clone(): 1 }).to_string();
+                for failure in [
+                    decode::<CreateUser>(body.as_bytes()).err(),
+                    decode::<MintUserToken>(body.as_bytes()).err(),
+                    decode::<PostMessage>(body.as_bytes()).err(),
+                    decode::<CreateUser>(&body.as_bytes()[..body.len() - 1]).err(),
+                ].into_iter().flatten() {
+                    prop_assert!(!format!("{failure:?}").contains("zq"), "{:?}", failure);
+                }
+            }
+        }
+
+        #[test]
+        fn what_was_encoded_is_decoded(content: String, client_message_id: Option<String>, user_id: Option<String>) {
+            let post = PostMessage { content, client_message_id, user_id };
+            prop_assert_eq!(decode::<PostMessage>(&serde_json::to_vec(&post).unwrap()).unwrap(), post);
+        }
+    }
+}

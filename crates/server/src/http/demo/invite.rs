@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::local::Local;
+use crate::http::authenticated::Authenticated;
+use crate::http::failure::Failure;
+use crate::http::state::HttpState;
+
+#[derive(Serialize)]
+struct Invitation {
+    invite: String,
+}
+
+/// An invitation for another window, from somebody who came by one.
+pub(super) async fn make(
+    State(http): State<Arc<HttpState>>,
+    _: Local,
+    Authenticated(caller): Authenticated,
+) -> Result<Response, Failure> {
+    let demo = http.demo.as_ref().filter(|demo| demo.guests().contains(&caller.user.id));
+    let Some(demo) = demo else {
+        return Err(Failure::forbidden(
+            "invite_invalid",
+            "only those may invite whom an invitation let in since the server started",
+        ));
+    };
+    Ok((StatusCode::CREATED, Json(Invitation { invite: demo.invites.issue() })).into_response())
+}

@@ -1,0 +1,138 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chatsphere_core::{Clock, Timestamp};
+use sha2::{Digest, Sha256};
+
+/// How long an invitation is good for.
+const LIFE: Duration = Duration::from_secs(10 * 60);
+/// Most invitations that are out at once; beyond it the oldest is withdrawn.
+const MOST: usize = 100;
+
+/// Invitations to the demo: each lets one browser in, once, within ten minutes. Kept in memory, and only as hashes.
+pub struct DemoInvites {
+    clock: Arc<dyn Clock>,
+    out: Mutex<Vec<Invite>>,
+}
+
+#[derive(Clone, Copy)]
+struct Invite {
+    hash: [u8; 32],
+    expires_at: Timestamp,
+}
+
+/// An invitation taken out for use. Dropped without [`Taken::used`] it goes back, so that a name that is taken does not use it
+/// up.
+pub(super) struct Taken<'a> {
+    invites: &'a DemoInvites,
+    invite: Option<Invite>,
+}
+
+impl DemoInvites {
+    /// None is out yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, out: Mutex::default() }
+    }
+
+    /// A new invitation.
+    pub fn issue(&self) -> String {
+        let text = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>());
+        let mut out = self.out();
+        if out.len() >= MOST {
+            out.remove(0);
+        }
+        out.push(Invite { hash: hash(&text), expires_at: self.clock.now().after(LIFE) });
+        text
+    }
+
+    /// Takes an invitation out, so that no other call can use it at the same time.
+    pub(super) fn take(&self, text: &str) -> Option<Taken<'_>> {
+        let wanted = hash(text);
+        let mut out = self.out();
+        // Every one is compared, over its whole length, so that the time it takes tells nothing.
+        let found = out.iter().enumerate().fold(
+            None,
+            |found, (index, invite)| {
+                if same(&invite.hash, &wanted) { Some(index) } else { found }
+            },
+        )?;
+        Some(Taken { invites: self, invite: Some(out.remove(found)) })
+    }
+
+    /// The invitations that are good still.
+    fn out(&self) -> MutexGuard<'_, Vec<Invite>> {
+        let now = self.clock.now();
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.retain(|invite| invite.expires_at > now);
+        out
+    }
+}
+
+impl Taken<'_> {
+    /// It is used up.
+    pub(super) fn used(mut self) {
+        self.invite = None;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(invite) = self.invite.take() {
+            self.invites.out().push(invite);
+        }
+    }
+}
+
+fn hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use chatsphere_core::ManualClock;
+
+    use super::*;
+
+    fn invites() -> (Arc<ManualClock>, DemoInvites) {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));
+        (clock.clone(), DemoInvites::new(clock))
+    }
+
+    #[test]
+    fn an_invitation_is_good_once() {
+        let (_, invites) = invites();
+        let (one, two) = (invites.issue(), invites.issue());
+        assert!(invites.take("").is_none() && invites.take("x").is_none());
+        let taken = invites.take(&one).unwrap();
+        assert!(invites.take(&one).is_none());
+        drop(taken);
+        invites.take(&one).unwrap().used();
+        assert!(invites.take(&one).is_none());
+        assert!(invites.take(&two).is_some());
+    }
+
+    #[test]
+    fn it_ends_after_ten_minutes() {
+        let (clock, invites) = invites();
+        let text = invites.issue();
+        clock.advance(LIFE - Duration::from_millis(1));
+        assert!(invites.take(&text).is_some());
+        clock.advance(Duration::from_millis(1));
+        assert!(invites.take(&text).is_none());
+    }
+
+    #[test]
+    fn not_too_many_are_out() {
+        let (_, invites) = invites();
+        let first = invites.issue();
+        (0..MOST).for_each(|_| drop(invites.issue()));
+        assert!(invites.take(&first).is_none());
+        assert_eq!(invites.out().len(), MOST);
+    }
+}

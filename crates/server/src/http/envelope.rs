@@ -1,0 +1,175 @@
+//! What surrounds every call: its id, its time limit, a net under panics, one form of error, a line in the log, metrics.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use chatsphere_core::{Error, Limits, TokenRefusal};
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::body::BODY_TIMEOUT;
+use super::failure::{Failure, Hint};
+use super::request_id::{RequestId, X_REQUEST_ID};
+use super::state::HttpState;
+
+/// How long a call may take once its body is there.
+pub(crate) const HANDLING_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// The label of calls that match no route: the path that was asked for would make one time series a scan.
+const UNMATCHED: &str = "unmatched";
+
+/// Wraps every call.
+pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::take(request.headers());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let method = method_label(request.method());
+    request.extensions_mut().insert(id.clone());
+
+    let span = tracing::info_span!("request", id = id.as_str(), method, route);
+    let mut response = async {
+        let response = guard(request, next).await;
+        finish(response, &id, &http.chat.limits)
+    }
+    .instrument(span.clone())
+    .await;
+    response.headers_mut().insert(X_REQUEST_ID, id.header());
+
+    let elapsed = started.elapsed();
+    let status = response.status();
+    metrics::counter!("chatsphere_http_requests_total", "method" => method, "route" => route.to_owned(), "status" => status.as_str().to_owned())
+        .increment(1);
+    metrics::histogram!("chatsphere_http_request_seconds", "route" => route.to_owned()).record(elapsed.as_secs_f64());
+    let ms = elapsed.as_secs_f64() * 1_000.0;
+    span.in_scope(|| {
+        // Probes come every few seconds, for ever.
+        if matches!(route, "/api/health" | "/livez" | "/readyz" | "/metrics") {
+            tracing::debug!(status = status.as_u16(), ms, "answered");
+        } else {
+            tracing::info!(status = status.as_u16(), ms, "answered");
+        }
+    });
+    response
+}
+
+/// Runs the call; a panic or a lapse of time becomes an answer.
+async fn guard(request: Request, next: Next) -> Response {
+    let limit = if request.body().is_end_stream() { HANDLING_TIMEOUT } else { HANDLING_TIMEOUT + BODY_TIMEOUT };
+    let call = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(response)) => response,
+        // What was panicked with may quote a body, so it is not logged here; the panic hook says where it happened.
+        Ok(Err(_)) => {
+            tracing::error!("a call panicked");
+            Failure::from(Error::Internal).into_response()
+        }
+        Err(_) => Failure::timeout().into_response(),
+    }
+}
+
+/// Gives an unsuccessful answer its body, and every answer the headers that all have.
+fn finish(mut response: Response, id: &RequestId, limits: &Limits) -> Response {
+    let status = response.status();
+    let failure = response.extensions_mut().remove::<Failure>();
+    if let Some(failure) = failure {
+        response = problem(&failure, response, id, limits);
+    } else if status.is_client_error() || status.is_server_error() {
+        response = problem(&Failure::of_status(status), response, id, limits);
+    }
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer's status and headers stay, such as `Allow`; its body becomes a problem (RFC 9457).
+fn problem(failure: &Failure, response: Response, id: &RequestId, limits: &Limits) -> Response {
+    let parts = failure.parts();
+    let body = serde_json::to_vec(&parts.body(id.as_str())).unwrap_or_default();
+    let (mut head, _) = response.into_parts();
+    head.status = parts.status;
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    hint(parts.hint, &mut head.headers, limits);
+    Response::from_parts(head, Body::from(body))
+}
+
+fn hint(hint: Hint, headers: &mut HeaderMap, limits: &Limits) {
+    match hint {
+        Hint::None => {}
+        Hint::RetryAfter(wait) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        }
+        Hint::RateLimited(wait) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+            // draft-ietf-httpapi-ratelimit-headers-10: a quota of `q` in a window of `w` seconds; `r` remain for `t` seconds.
+            let window = limits.message_burst.div_ceil(limits.messages_per_second.max(1));
+            let policy = format!("\"messages\";q={};w={}", limits.message_burst, window.max(1));
+            insert(headers, RATELIMIT_POLICY, &policy);
+            insert(headers, RATELIMIT, &format!("\"messages\";r=0;t={}", seconds(wait)));
+        }
+        Hint::Challenge(TokenRefusal::Missing) => insert(headers, WWW_AUTHENTICATE, "Bearer realm=\"chatsphere\""),
+        Hint::Challenge(refusal) => {
+            let challenge =
+                format!("Bearer realm=\"chatsphere\", error=\"invalid_token\", error_description=\"{}\"", refusal.code());
+            insert(headers, WWW_AUTHENTICATE, &challenge);
+        }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Whole seconds, rounded up, at least one: `Retry-After: 0` would invite a busy loop.
+fn seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
+}
+
+/// Methods that a client made up must not make up time series.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn waits_are_rounded_up() {
+        for (millis, expected) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2)] {
+            assert_eq!(seconds(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[test]
+    fn every_status_of_the_router_has_a_code() {
+        for status in (400..600).filter_map(|status| StatusCode::from_u16(status).ok()) {
+            assert!(!Failure::of_status(status).parts().code.is_empty());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use chatsphere_core::{Error, Outage};
+use chatsphere_protocol::rest::Health;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::failure::Failure;
+use super::state::HttpState;
+
+/// How long the store may take to answer a probe: below the time-out of the usual probes, a second.
+const PING_TIMEOUT: Duration = Duration::from_millis(800);
+/// Many probes ask the store once in this time.
+const PING_KEPT: Duration = Duration::from_secs(1);
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(livez))
+        .routes(routes!(readyz))
+        .layer(Extension(Arc::new(StoreProbe::default())))
+}
+
+/// Is the server there?
+///
+/// Says that the process answers, not that its database does: for that ask `/readyz`.
+///
+/// Who: anyone.
+#[utoipa::path(get, path = "/api/health", operation_id = "getHealth", tag = "health",
+    responses((status = 200, description = "It is", body = Health)))]
+async fn health(State(http): State<Arc<HttpState>>) -> Json<Health<'static>> {
+    Json(Health { status: "ok".into(), version: http.version.into() })
+}
+
+/// Does the process live?
+///
+/// For a supervisor that restarts what does not answer. Knows nothing of the database: a restart would not bring it back.
+///
+/// Who: anyone.
+#[utoipa::path(get, path = "/livez", operation_id = "getLiveness", tag = "health",
+    responses((status = 200, description = "It does", body = Health)))]
+async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
+    health(state).await
+}
+
+/// Does this node want work?
+///
+/// For a load balancer. The database is asked at most once a second.
+///
+/// Who: anyone.
+#[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
+    responses(
+        (status = 200, description = "It does", body = Health),
+        (status = 503, description = "`store_away`: the database does not answer. `stopping`: the server is on its way down"),
+    ))]
+async fn readyz(State(http): State<Arc<HttpState>>, Extension(probe): Extension<Arc<StoreProbe>>) -> Response {
+    let outage = if http.readiness.is_draining() {
+        Some(Outage::Stopping)
+    } else if probe.answers(&http).await {
+        None
+    } else {
+        Some(Outage::StoreAway)
+    };
+    match outage {
+        None => (StatusCode::OK, health(State(http)).await).into_response(),
+        Some(outage) => Failure::from(Error::Outage(outage)).into_response(),
+    }
+}
+
+/// Whether the store answered when it was asked last.
+#[derive(Default)]
+struct StoreProbe(Mutex<Option<(Instant, bool)>>);
+
+impl StoreProbe {
+    async fn answers(&self, http: &HttpState) -> bool {
+        // The lock is held while asking, so that probes at the same moment share one answer.
+        let mut last = self.0.lock().await;
+        if let Some((at, answered)) = *last
+            && at.elapsed() < PING_KEPT
+        {
+            return answered;
+        }
+        let answered = matches!(timeout(PING_TIMEOUT, http.chat.store.ping()).await, Ok(Ok(())));
+        *last = Some((Instant::now(), answered));
+        answered
+    }
+}

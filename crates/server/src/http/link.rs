@@ -1,0 +1,39 @@
+use std::convert::Infallible;
+
+use axum::http::HeaderValue;
+use axum::http::header::LINK;
+use axum::response::{IntoResponseParts, ResponseParts};
+use chatsphere_core::store::Cursor;
+
+use super::cursor::{self, List};
+use super::query::Query;
+
+/// The header `Link` (RFC 8288): where the pages beside this one are, as far as there are any.
+#[derive(Default)]
+pub(crate) struct Links(Vec<String>);
+
+impl Links {
+    /// The page after this one, in the list's own order.
+    pub(crate) fn next(query: &Query, list: List, next: Option<Cursor>) -> Self {
+        let mut links = Self::default();
+        if let Some(next) = next {
+            links.add(query, "next", "cursor", &cursor::encode(list, next));
+        }
+        links
+    }
+
+    pub(crate) fn add(&mut self, query: &Query, relation: &str, name: &str, value: &str) {
+        self.0.push(format!("<{}>; rel=\"{relation}\"", query.link(name, value)));
+    }
+}
+
+impl IntoResponseParts for Links {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        if let (false, Ok(value)) = (self.0.is_empty(), HeaderValue::try_from(self.0.join(", "))) {
+            parts.headers_mut().insert(LINK, value);
+        }
+        Ok(parts)
+    }
+}

@@ -1,0 +1,41 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chatsphere_core::ops;
+use chatsphere_protocol::rest::MessageInRoom;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::authenticated::Authenticated;
+use super::cursor::List;
+use super::failure::Failure;
+use super::link::Links;
+use super::query::{PageParams, Query};
+use super::state::HttpState;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// List all messages
+///
+/// Newest first, across all rooms. `next` in the header `Link` is older.
+///
+/// Who: a CLIENT token, or an ADMIN's. Permission: `read`.
+#[utoipa::path(get, path = "/api/messages", operation_id = "listMessages", tag = "messages", security(("bearer" = [])),
+    params(PageParams),
+    responses(
+        (status = 200, description = "A page of messages", body = Vec<MessageInRoom<'static>>),
+        (status = 403, description = "`client_token_required`, `needs_read`"),
+    ))]
+async fn list(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    query: Query,
+) -> Result<Response, Failure> {
+    let page = ops::all_messages(&http.chat, &caller, query.page(List::Messages)?).await?;
+    let links = Links::next(&query, List::Messages, page.next);
+    Ok((links, Json(page.items.iter().map(MessageInRoom::from).collect::<Vec<_>>())).into_response())
+}

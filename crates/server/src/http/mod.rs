@@ -1,0 +1,65 @@
+//! The REST front door. Each handler decodes a call, runs one op and encodes its answer; the rules stand in
+//! [`chatsphere_core::ops`].
+//!
+//! `GET /ws` and upgrades of `GET /` are not here: the WebSocket front door takes them before this router is asked.
+
+mod authenticated;
+mod body;
+mod cors;
+mod cursor;
+mod demo;
+mod docs;
+mod envelope;
+mod failure;
+mod health;
+mod idempotency;
+mod link;
+mod messages;
+mod metrics;
+mod openapi;
+mod page;
+mod peer;
+mod profile;
+mod query;
+mod request_id;
+mod rooms;
+mod root;
+mod state;
+mod tokens;
+mod users;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use utoipa_axum::router::OpenApiRouter;
+
+pub(crate) use failure::Failure;
+
+pub use demo::{Demo, DemoInvites};
+pub use openapi::{openapi, openapi_json};
+pub use peer::Peer;
+pub use state::{AllowedOrigins, HttpState, Readiness};
+
+/// The whole REST front door.
+pub fn router(state: Arc<HttpState>) -> Router {
+    let (router, _) = api().split_for_parts();
+    let router = router.merge(root::routes()).merge(docs::routes()).merge(if state.demo.is_some() {
+        demo::routes()
+    } else {
+        Router::new()
+    });
+    router.layer(cors::layer(&state.origins)).layer(from_fn_with_state(state.clone(), envelope::envelope)).with_state(state)
+}
+
+/// The calls that the API's description lists.
+fn api() -> OpenApiRouter<Arc<HttpState>> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .merge(health::routes())
+        .merge(metrics::routes())
+        .merge(profile::routes())
+        .merge(users::routes())
+        .merge(rooms::routes())
+        .merge(messages::routes())
+        .merge(tokens::routes())
+}

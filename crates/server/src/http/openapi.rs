@@ -1,0 +1,385 @@
+//! The API's description (OpenAPI 3.1), made from the handlers.
+//!
+//! A handler states what is its own: who may call it, its success, the codes of its refusals. What holds for all calls is
+//! added here, and each code gets an example from the very error that the server answers with.
+
+use std::time::Duration;
+
+use chatsphere_core::{Absent, Conflict, Denial, Error, Outage, TokenRefusal};
+use serde_json::{Value, json};
+use utoipa::openapi::content::Content;
+use utoipa::openapi::example::Example;
+use utoipa::openapi::header::Header;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, Info, License, OpenApi, OpenApiBuilder, Ref, RefOr, Required, Response, ResponseBuilder, tag::Tag,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use chatsphere_protocol::rest::{FieldError, Problem};
+
+use super::failure::Failure;
+
+const DESCRIPTION: &str = "A self-hosted chat server.\n\n\
+    Send a token as `Authorization: Bearer <token>`: a CLIENT token is an application's own backend and may do everything, a \
+    USER token is one person's device. A token's `permissions` limit it further; each call names the one it needs.\n\n\
+    Errors are `application/problem+json`; tell them apart by `code`, which is stable. The field `error` repeats `detail` for \
+    clients of the first version.\n\n\
+    Lists are bare arrays. The header `Link` leads to the pages beside one; take its addresses as they are.\n\n\
+    A POST with an `Idempotency-Key` can be sent again safely for 24 hours: the same key answers what the first answered, with \
+    `Idempotency-Replayed: true`, and does nothing.";
+
+const ID: &str = "0198c0de-7c1a-7000-8000-0123456789ab";
+
+/// What stands above the calls.
+pub(super) fn head() -> OpenApi {
+    let mut info = Info::new("ChatSphere", env!("CARGO_PKG_VERSION"));
+    info.description = Some(DESCRIPTION.to_owned());
+    let mut license = License::new("MIT");
+    license.identifier = Some("MIT".to_owned());
+    info.license = Some(license);
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("A USER or CLIENT token."))
+        .build();
+    let components = ComponentsBuilder::new()
+        .security_scheme("bearer", SecurityScheme::Http(bearer))
+        .schema(Problem::name(), Problem::schema())
+        .schema(FieldError::name(), FieldError::schema())
+        .build();
+    let tags = [
+        ("profile", "Who one is"),
+        ("users", "Users, managed by a backend"),
+        ("rooms", "Rooms"),
+        ("members", "Who is in a room"),
+        ("messages", "Messages and the other events of rooms"),
+        ("tokens", "Tokens"),
+        ("health", "For supervisors, load balancers and monitoring"),
+    ]
+    .map(|(name, description)| {
+        let mut tag = Tag::new(name);
+        tag.description = Some(description.to_owned());
+        tag
+    });
+    OpenApiBuilder::new().info(info).components(Some(components)).tags(Some(tags)).build()
+}
+
+/// The API's description.
+pub fn openapi() -> OpenApi {
+    let mut document = super::api().into_openapi();
+    for item in document.paths.paths.values_mut() {
+        if let Some(post) = &mut item.post {
+            post.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+        }
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+        {
+            add_common_refusals(operation);
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response {
+                    describe(status, response);
+                }
+            }
+        }
+    }
+    document
+}
+
+/// The same as indented JSON; the same program gives the same text.
+pub fn openapi_json() -> String {
+    openapi().to_pretty_json().unwrap_or_default() + "\n"
+}
+
+fn idempotency_key() -> Parameter {
+    let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(128)).build();
+    let mut parameter = Parameter::new("Idempotency-Key");
+    parameter.parameter_in = ParameterIn::Header;
+    parameter.required = Required::False;
+    parameter.description = Some("1 to 128 visible ASCII characters: makes the call safe to send again.".to_owned());
+    parameter.schema = Some(RefOr::T(Schema::Object(schema)));
+    parameter
+}
+
+/// What a call may answer because it takes a token, a body, parameters, or at all.
+fn add_common_refusals(operation: &mut Operation) {
+    let is_probe =
+        operation.operation_id.as_deref().is_some_and(|id| matches!(id, "getHealth" | "getLiveness" | "getReadiness"));
+    if is_probe {
+        return;
+    }
+    let has_body = operation.request_body.is_some();
+    let has_parameters = operation.parameters.iter().flatten().any(|parameter| match parameter {
+        RefOr::T(parameter) => !matches!(parameter.parameter_in, ParameterIn::Path),
+        RefOr::Ref(_) => true,
+    });
+    let mut common = vec![
+        ("500", "`internal`"),
+        ("503", "`store_away`, `queue_full`, `disk_full`, `outcome_unknown`, `authority_stale`, `stopping`, `timeout`"),
+    ];
+    if operation.security.is_some() {
+        common.push(("401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"));
+    }
+    match (has_body, has_parameters) {
+        (true, _) => {
+            common.push(("400", "`invalid`: `errors` names the fields; `malformed`: the body is not the JSON asked for"))
+        }
+        (false, true) => common.push(("400", "`invalid`: `errors` names the parameters")),
+        (false, false) => {}
+    }
+    if has_body {
+        common.extend([("408", "`request_timeout`"), ("413", "`body_too_large`"), ("415", "`unsupported_media_type`")]);
+    }
+    for (status, codes) in common {
+        let response = RefOr::T(ResponseBuilder::new().description(codes).build());
+        operation.responses.responses.entry(status.to_owned()).or_insert(response);
+    }
+}
+
+/// Adds the headers and the examples that follow from the status and from the codes named in the description.
+fn describe(status: &str, response: &mut Response) {
+    response.headers.insert("X-Request-Id".to_owned(), header("Names this request in the server's log."));
+    let success = status.starts_with('2');
+    if success {
+        for content in response.content.values_mut() {
+            if let RefOr::T(content) = content {
+                content.example = content.schema.as_ref().and_then(example);
+                if matches!(content.example, Some(Value::Array(_))) {
+                    response.headers.insert("Link".to_owned(), header("Where the pages beside this one are (RFC 8288)."));
+                }
+            }
+        }
+        return;
+    }
+    match status {
+        "401" => drop(response.headers.insert("WWW-Authenticate".to_owned(), header("RFC 6750, section 3."))),
+        "429" | "503" => drop(response.headers.insert("Retry-After".to_owned(), header("Seconds to wait."))),
+        _ => {}
+    }
+    if status == "429" {
+        for name in ["RateLimit", "RateLimit-Policy"] {
+            response.headers.insert(name.to_owned(), header("draft-ietf-httpapi-ratelimit-headers."));
+        }
+    }
+    let mut content = Content::new(Some(Ref::from_schema_name(Problem::name())));
+    let catalogue = catalogue();
+    for code in codes(&response.description) {
+        if let Some(failure) = catalogue.iter().find(|failure| failure.parts().code == code) {
+            let mut example = Example::new();
+            example.value = serde_json::to_value(failure.parts().body("4bf92f3577b34da6a3ce929d0e0e4736")).ok();
+            content.examples.insert(code.to_owned(), RefOr::T(example));
+        }
+    }
+    response.content.insert("application/problem+json".to_owned(), RefOr::T(content));
+}
+
+fn header(description: &str) -> RefOr<Header> {
+    let mut header = Header::default();
+    header.schema = Some(RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::String).build())));
+    header.description = Some(description.to_owned());
+    RefOr::T(header)
+}
+
+/// The codes that a description names: they stand between backticks.
+fn codes(description: &str) -> impl Iterator<Item = &str> {
+    description.split('`').skip(1).step_by(2).filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+}
+
+/// Every error that a call can answer with.
+fn catalogue() -> Vec<Failure> {
+    let tokens = [
+        TokenRefusal::Missing,
+        TokenRefusal::Invalid,
+        TokenRefusal::Expired,
+        TokenRefusal::Revoked,
+        TokenRefusal::UserDisabled,
+    ];
+    let denials = [
+        Denial::NotAMember,
+        Denial::ClientOnly,
+        Denial::NotYourself,
+        Denial::NeedsRead,
+        Denial::NeedsWrite,
+        Denial::NeedsDelete,
+        Denial::NeedsUnrestricted,
+        Denial::NotAModerator,
+        Denial::OwnerStays,
+        Denial::MoreRights,
+    ];
+    let absent = [Absent::User, Absent::Room, Absent::Token];
+    let conflicts = [Conflict::UsernameTaken, Conflict::IdempotencyKeyReused, Conflict::ClientMessageIdReused];
+    let outages = [
+        Outage::StoreAway,
+        Outage::QueueFull,
+        Outage::DiskFull,
+        Outage::OutcomeUnknown,
+        Outage::AuthorityStale,
+        Outage::Stopping,
+    ];
+    let errors = tokens
+        .map(Error::from)
+        .into_iter()
+        .chain(denials.map(Error::from))
+        .chain(absent.map(Error::Absent))
+        .chain(conflicts.map(Error::from))
+        .chain(outages.map(Error::from))
+        .chain([Error::RateLimited(Duration::from_millis(50)), Error::Internal]);
+    let mut all: Vec<Failure> = errors.map(Failure::from).collect();
+    all.extend([
+        Failure::invalid("username", "must have 1 to 64 characters"),
+        Failure::malformed("the body is not valid JSON: line 1, column 17"),
+        Failure::too_large(256 * 1024),
+        Failure::not_json(),
+        Failure::slow_body(),
+        Failure::timeout(),
+    ]);
+    all
+}
+
+/// An example of a component, or of an array of one.
+fn example(schema: &RefOr<Schema>) -> Option<Value> {
+    match schema {
+        RefOr::Ref(reference) => component(reference.ref_location.rsplit('/').next()?),
+        RefOr::T(Schema::Array(_)) => {
+            // The items' type is private to its crate's builder, but not to its JSON.
+            let json = serde_json::to_value(schema).ok()?;
+            let item = json.pointer("/items/$ref")?.as_str()?.rsplit('/').next()?;
+            Some(json!([component(item)?]))
+        }
+        RefOr::T(_) => None,
+    }
+}
+
+fn component(name: &str) -> Option<Value> {
+    let at = "2026-11-22T09:56:10.473Z";
+    let until = "2026-11-29T09:56:10.000Z";
+    let user_ref = json!({ "id": ID, "username": "ada" });
+    let profile = json!({ "id": ID, "username": "ada", "role": "MEMBER" });
+    let room = json!({
+        "id": ID, "name": "lobby", "createdAt": at, "updatedAt": at, "seq": 42, "_count": { "messages": 40, "users": 2 },
+    });
+    let message = json!({
+        "id": ID, "roomId": ID, "userId": ID, "seq": 42, "content": "hello", "createdAt": at, "updatedAt": at,
+        "clientMessageId": "m-1", "user": user_ref,
+    });
+    let with = |mut base: Value, more: Value| {
+        if let (Value::Object(base), Value::Object(more)) = (&mut base, more) {
+            base.extend(more);
+        }
+        base
+    };
+    Some(match name {
+        "Health" => json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }),
+        "ProfileChanged" => json!({ "user": profile }),
+        "User" => with(profile, json!({ "disabled": false, "createdAt": at, "updatedAt": at })),
+        "UserRef" => user_ref,
+        "CreatedUser" => json!({ "user": profile, "token": "eyJhbGciOiJIUzI1NiJ9.…", "tokenId": ID, "expiresAt": until }),
+        "Room" => room,
+        "RoomWithUsers" => with(room, json!({ "users": [user_ref] })),
+        "Message" => message,
+        "MessageInRoom" => with(message, json!({ "room": { "id": ID, "name": "lobby" } })),
+        "EventFrame" => json!({ "type": "new_message", "roomId": ID, "seq": 42, "message": message }),
+        "Done" => json!({ "message": "User added to room successfully" }),
+        "Minted" => json!({ "token": "eyJhbGciOiJIUzI1NiJ9.…", "id": ID, "user": profile, "expiresAt": until }),
+        "Token" => json!({
+            "id": ID, "type": "USER", "userId": ID, "user": user_ref,
+            "permissions": { "read": true, "write": true, "delete": true }, "createdAt": at, "expiresAt": until,
+        }),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn responses() -> Vec<(String, String, Response)> {
+        let mut all = Vec::new();
+        for (path, item) in openapi().paths.paths {
+            for operation in [item.get, item.put, item.post, item.delete, item.patch].into_iter().flatten() {
+                for (status, response) in operation.responses.responses {
+                    let RefOr::T(response) = response else { panic!("{path}: a reference") };
+                    all.push((format!("{path} {:?}", operation.operation_id), status, response));
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_operation_says_what_it_does_and_who_may_call_it() {
+        let document = openapi();
+        let mut ids = std::collections::HashSet::new();
+        for (path, item) in document.paths.paths {
+            for operation in [item.get, item.put, item.post, item.delete, item.patch].into_iter().flatten() {
+                assert!(operation.summary.is_some_and(|text| !text.is_empty()), "{path}");
+                assert!(operation.description.is_some_and(|text| text.contains("Who: ")), "{path}");
+                assert!(operation.tags.is_some_and(|tags| !tags.is_empty()), "{path}");
+                assert!(ids.insert(operation.operation_id.unwrap()), "{path}");
+            }
+        }
+    }
+
+    /// A code that no error has, or one under the wrong status, would be a promise that is not kept.
+    #[test]
+    fn every_code_named_is_an_error_of_that_status() {
+        let catalogue = catalogue();
+        for (operation, status, response) in responses().into_iter().filter(|(_, status, _)| !status.starts_with('2')) {
+            let mut named = 0;
+            for code in codes(&response.description) {
+                if code == "errors" {
+                    continue;
+                }
+                let failure = catalogue.iter().find(|failure| failure.parts().code == code);
+                let failure = failure.unwrap_or_else(|| panic!("{operation}: no error has the code {code}"));
+                assert_eq!(failure.parts().status.as_u16().to_string(), status, "{operation} {code}");
+                named += 1;
+            }
+            assert!(named > 0, "{operation} {status} names no code");
+        }
+    }
+
+    #[test]
+    fn every_answer_has_an_example() {
+        for (operation, status, response) in responses() {
+            assert!(!response.content.is_empty(), "{operation} {status}");
+            for (kind, content) in response.content {
+                let RefOr::T(content) = content else { panic!("{operation}: a reference") };
+                let shown = content.example.is_some() || !content.examples.is_empty() || kind == "text/plain";
+                assert!(shown, "{operation} {status}: {:?}", serde_json::to_string(&content.schema));
+            }
+        }
+    }
+
+    /// An example that the types would not read is no example.
+    #[test]
+    fn examples_are_what_the_types_say() {
+        use chatsphere_protocol::frames::EventFrame;
+        use chatsphere_protocol::rest;
+        fn reads<T: serde::de::DeserializeOwned + serde::Serialize>(name: &str) {
+            let example = component(name).unwrap();
+            let read: T = serde_json::from_value(example.clone()).unwrap();
+            assert_eq!(serde_json::to_value(read).unwrap(), example, "{name}");
+        }
+        reads::<rest::Health<'static>>("Health");
+        reads::<rest::ProfileChanged<'static>>("ProfileChanged");
+        reads::<rest::User<'static>>("User");
+        reads::<rest::UserRef<'static>>("UserRef");
+        reads::<rest::CreatedUser>("CreatedUser");
+        reads::<rest::Room>("Room");
+        reads::<rest::RoomWithUsers>("RoomWithUsers");
+        reads::<rest::Message<'static>>("Message");
+        reads::<rest::MessageInRoom<'static>>("MessageInRoom");
+        reads::<EventFrame<'static>>("EventFrame");
+        reads::<rest::Done<'static>>("Done");
+        reads::<rest::Minted>("Minted");
+        reads::<rest::Token>("Token");
+    }
+
+    #[test]
+    fn it_is_the_same_text_each_time() {
+        assert_eq!(openapi_json(), openapi_json());
+        assert!(openapi_json().contains("\"openapi\": \"3.1.0\""));
+    }
+}

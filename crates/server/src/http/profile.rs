@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use chatsphere_core::ops;
+use chatsphere_protocol::rest::{ChangeProfile, Profile, ProfileChanged};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::authenticated::Authenticated;
+use super::body::JsonBody;
+use super::failure::Failure;
+use super::state::HttpState;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
+    OpenApiRouter::new().routes(routes!(read, change))
+}
+
+/// Who am I?
+///
+/// Who: any token. Permission: none.
+#[utoipa::path(get, path = "/api/auth/profile", operation_id = "getProfile", tag = "profile", security(("bearer" = [])),
+    responses((status = 200, description = "The user that the token stands for", body = ProfileChanged)))]
+async fn read(Authenticated(caller): Authenticated) -> Json<ProfileChanged<'static>> {
+    let username = caller.user.username.as_str().to_owned().into();
+    Json(ProfileChanged { message: None, user: Profile { id: caller.user.id, username, role: caller.role } })
+}
+
+/// Rename myself
+///
+/// Who: any token. Permission: `write`.
+#[utoipa::path(put, path = "/api/auth/profile", operation_id = "changeProfile", tag = "profile", security(("bearer" = [])),
+    request_body = ChangeProfile,
+    responses(
+        (status = 200, description = "Renamed", body = ProfileChanged),
+        (status = 403, description = "`needs_write`"),
+        (status = 409, description = "`username_taken`"),
+    ))]
+async fn change(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    body: JsonBody<ChangeProfile>,
+) -> Result<Json<ProfileChanged<'static>>, Failure> {
+    let user = ops::change_profile(&http.chat, &caller, body.value.username).await?;
+    Ok(Json(ProfileChanged { message: Some("Profile updated successfully".into()), user: Profile::from(&user) }))
+}

@@ -1,0 +1,180 @@
+//! The parameters of lists.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use chatsphere_core::store::{HistoryRange, PageRequest};
+use chatsphere_core::{InvalidField, Seq};
+use utoipa::IntoParams;
+
+use super::cursor::{self, List};
+use super::failure::Failure;
+use super::state::HttpState;
+
+/// `limit` and `cursor`, as the API's description shows them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only described; read by `Query::page`")]
+pub(crate) struct PageParams {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// Where to go on: taken from the `Link` header of the page before.
+    cursor: Option<String>,
+}
+
+/// `limit`, `before` and `after`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only described; read by `Query::history`")]
+pub(crate) struct HistoryParams {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// The messages nearest below this `seq`. Not together with `after`.
+    #[param(minimum = 0)]
+    before: Option<u64>,
+    /// The messages nearest above this `seq`.
+    #[param(minimum = 0)]
+    after: Option<u64>,
+}
+
+/// `limit` and `after`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only described; read by `Query::events`")]
+pub(crate) struct EventsParams {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// The events above this `seq`; 0, the default, is the beginning.
+    #[param(minimum = 0, default = 0)]
+    after: Option<u64>,
+}
+
+/// A call's path and query, to be read and to be written again with another place in the list.
+pub(crate) struct Query {
+    path: String,
+    pairs: Vec<(String, String)>,
+    page_default: usize,
+    page_max: usize,
+}
+
+impl FromRequestParts<Arc<HttpState>> for Query {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
+        let limits = &http.chat.limits;
+        Ok(Self::new(parts.uri.path(), parts.uri.query().unwrap_or_default(), limits.page_default, limits.page_max))
+    }
+}
+
+impl Query {
+    fn new(path: &str, query: &str, page_default: usize, page_max: usize) -> Self {
+        let pairs = form_urlencoded::parse(query.as_bytes())
+            .map(|(name, value)| (Cow::into_owned(name), Cow::into_owned(value)))
+            .collect();
+        Self { path: path.to_owned(), pairs, page_default, page_max }
+    }
+
+    /// A page of a list with a cursor.
+    pub(crate) fn page(&self, list: List) -> Result<PageRequest, InvalidField> {
+        let cursor = self.one("cursor")?.map(|text| cursor::decode(list, text)).transpose()?;
+        Ok(PageRequest { cursor, limit: self.limit()? })
+    }
+
+    /// A page of a room's messages.
+    pub(crate) fn history(&self) -> Result<(HistoryRange, usize), InvalidField> {
+        let range = match (self.seq("before")?, self.seq("after")?) {
+            (None, None) => HistoryRange::Newest,
+            (Some(before), None) => HistoryRange::Before(before),
+            (None, Some(after)) => HistoryRange::After(after),
+            (Some(_), Some(_)) => return Err(InvalidField::new("before", "must not come together with after")),
+        };
+        Ok((range, self.limit()?))
+    }
+
+    /// A page of a room's events.
+    pub(crate) fn events(&self) -> Result<(Seq, usize), InvalidField> {
+        Ok((self.seq("after")?.unwrap_or(Seq::ZERO), self.limit()?))
+    }
+
+    /// A parameter that may be there once.
+    pub(crate) fn one(&self, name: &'static str) -> Result<Option<&str>, InvalidField> {
+        let mut values = self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(InvalidField::new(name, "must be there once")),
+            (value, None) => Ok(value),
+        }
+    }
+
+    /// The same call with another place in the list, as an absolute-path reference (RFC 3986, section 4.2).
+    pub(crate) fn link(&self, name: &str, value: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        // A token that strayed into the query is not handed on.
+        let ours = |key: &str| matches!(key, "before" | "after" | "cursor" | "token" | "access_token");
+        query.extend_pairs(self.pairs.iter().filter(|(key, _)| !ours(key)));
+        query.append_pair(name, value);
+        format!("{}?{}", self.path, query.finish())
+    }
+
+    fn limit(&self) -> Result<usize, InvalidField> {
+        let Some(text) = self.one("limit")? else { return Ok(self.page_default) };
+        match number(text).and_then(|number| usize::try_from(number).ok()) {
+            Some(limit) if (1..=self.page_max).contains(&limit) => Ok(limit),
+            _ => Err(InvalidField::new("limit", format!("must be a whole number from 1 to {}", self.page_max))),
+        }
+    }
+
+    fn seq(&self, name: &'static str) -> Result<Option<Seq>, InvalidField> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        match number(text) {
+            Some(number) if number <= Seq::MAX.get() => Ok(Some(Seq::new(number))),
+            _ => Err(InvalidField::new(name, format!("must be a whole number from 0 to {}", Seq::MAX))),
+        }
+    }
+}
+
+/// Digits alone: `u64::from_str` also takes a leading plus sign, which in a query is a space.
+fn number(text: &str) -> Option<u64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        Query::new("/api/rooms", text, 50, 200)
+    }
+
+    #[test]
+    fn limits_are_kept_to() {
+        for (text, limit) in [("", 50), ("limit=1", 1), ("limit=200", 200), ("limit=007", 7), ("x=%ff", 50)] {
+            assert_eq!(query(text).page(List::Rooms).unwrap().limit, limit, "{text}");
+        }
+        for text in ["limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "limit=1e2", "limit=1&limit=2", "limit=%2B5"] {
+            assert_eq!(query(text).page(List::Rooms).unwrap_err().field, "limit", "{text}");
+        }
+        assert_eq!(query("limit=99999999999999999999").page(List::Rooms).unwrap_err().field, "limit");
+    }
+
+    #[test]
+    fn a_history_has_one_direction() {
+        assert_eq!(query("").history().unwrap(), (HistoryRange::Newest, 50));
+        assert_eq!(query("before=7&limit=2").history().unwrap(), (HistoryRange::Before(Seq::new(7)), 2));
+        assert_eq!(query("after=9007199254740991").history().unwrap().0, HistoryRange::After(Seq::MAX));
+        for text in ["before=1&after=2", "before=-1", "before=x"] {
+            assert_eq!(query(text).history().unwrap_err().field, "before", "{text}");
+        }
+        assert_eq!(query("after=9007199254740992").events().unwrap_err().field, "after");
+    }
+
+    #[test]
+    fn a_link_keeps_what_else_was_asked() {
+        let link = query("limit=2&x=a%20%3Eb&after=4&token=secret").link("after", "6");
+        assert_eq!(link, "/api/rooms?limit=2&x=a+%3Eb&after=6");
+    }
+}

@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use chatsphere_core::ops;
+use chatsphere_protocol::rest::{CreateRoom, Room};
+
+use crate::http::authenticated::Authenticated;
+use crate::http::body::JsonBody;
+use crate::http::cursor::List;
+use crate::http::failure::Failure;
+use crate::http::idempotency::{IdempotencyKey, Replayed};
+use crate::http::link::Links;
+use crate::http::query::{PageParams, Query};
+use crate::http::state::HttpState;
+
+/// List rooms
+///
+/// In the order they were made: all of them for a CLIENT token or an ADMIN's, one's own for others; within the token's
+/// `permissions.rooms` in either case.
+///
+/// Who: any token. Permission: `read`.
+#[utoipa::path(get, path = "/api/rooms", operation_id = "listRooms", tag = "rooms", security(("bearer" = [])),
+    params(PageParams),
+    responses(
+        (status = 200, description = "A page of rooms", body = Vec<Room>),
+        (status = 403, description = "`needs_read`"),
+    ))]
+pub(super) async fn list(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    query: Query,
+) -> Result<impl IntoResponse, Failure> {
+    let page = ops::list_rooms(&http.chat, &caller, query.page(List::Rooms)?).await?;
+    let links = Links::next(&query, List::Rooms, page.next);
+    Ok((links, Json(page.items.into_iter().map(Room::from).collect::<Vec<_>>())))
+}
+
+/// Create a room
+///
+/// Its owner is its first member.
+///
+/// Who: any token that is not bound to certain rooms; another `userId`: a CLIENT token. Permission: `write`.
+#[utoipa::path(post, path = "/api/rooms", operation_id = "createRoom", tag = "rooms", security(("bearer" = [])),
+    request_body = CreateRoom,
+    responses(
+        (status = 201, description = "Created", body = Room),
+        (status = 403, description = "`needs_write`, `needs_unrestricted_token`, `not_yourself`"),
+        (status = 404, description = "`user_not_found`"),
+        (status = 409, description = "`idempotency_key_reused`"),
+    ))]
+pub(super) async fn create(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    key: IdempotencyKey,
+    body: JsonBody<CreateRoom>,
+) -> Result<impl IntoResponse, Failure> {
+    let CreateRoom { name, user_id } = body.value;
+    let owner = user_id.as_deref().map(ops::user_id).transpose()?;
+    let idempotency = key.bind(&caller, body.digest);
+    let done = ops::create_room(&http.chat, &caller, ops::CreateRoom { name, owner, idempotency }).await?;
+    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(Room::from(done.value))))
+}

@@ -1,0 +1,97 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use chatsphere_core::ops;
+use chatsphere_core::store::{History, HistoryRange};
+use chatsphere_protocol::rest::{Message, PostMessage};
+
+use crate::http::authenticated::Authenticated;
+use crate::http::body::JsonBody;
+use crate::http::failure::Failure;
+use crate::http::idempotency::{IdempotencyKey, Replayed};
+use crate::http::link::Links;
+use crate::http::query::{HistoryParams, Query};
+use crate::http::state::HttpState;
+
+/// Read a room's messages
+///
+/// Ascending by `seq` whatever is asked: the newest without `before` and `after`, else the nearest below or above. In the
+/// header `Link`, `prev` is older and `next` newer. Events of other kinds don't count towards the page.
+///
+/// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
+#[utoipa::path(get, path = "/api/rooms/{roomId}/messages", operation_id = "listRoomMessages", tag = "messages",
+    security(("bearer" = [])),
+    params(("roomId" = String, Path, format = "uuid", description = "The room"), HistoryParams),
+    responses(
+        (status = 200, description = "A page of messages", body = Vec<Message<'static>>),
+        (status = 403, description = "`not_a_member`, `needs_read`"),
+        (status = 404, description = "`room_not_found`: told only to a CLIENT token and to ADMINs"),
+    ))]
+pub(super) async fn list(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    Path(room): Path<String>,
+    query: Query,
+) -> Result<Response, Failure> {
+    let room = ops::room_id(&caller, &room)?;
+    let (range, limit) = query.history()?;
+    let history = ops::read_history(&http.chat, &caller, room, range, limit).await?;
+    let messages = history.messages.iter().map(Message::from).collect::<Vec<_>>();
+    Ok((links(&query, range, &history), Json(messages)).into_response())
+}
+
+fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
+    // An empty page lies at the place that was asked for.
+    let asked = match range {
+        HistoryRange::Newest => None,
+        HistoryRange::Before(before) => Some((before, before.previous())),
+        HistoryRange::After(after) => Some((after.next(), after)),
+    };
+    let shown = history.messages.first().zip(history.messages.last()).map(|(first, last)| (first.seq, last.seq));
+    let mut links = Links::default();
+    if let Some((first, last)) = shown.or(asked) {
+        if history.has_older {
+            links.add(query, "prev", "before", &first.to_string());
+        }
+        if history.has_newer {
+            links.add(query, "next", "after", &last.to_string());
+        }
+    }
+    links
+}
+
+/// Post a message
+///
+/// Answers once the message is durable. The same `clientMessageId` of the same author in the same room again stores nothing
+/// and answers what the first answered.
+///
+/// Who: members, a CLIENT token, or an ADMIN's; another `userId`: a CLIENT token. Permission: `write`.
+#[utoipa::path(post, path = "/api/rooms/{roomId}/messages", operation_id = "postMessage", tag = "messages",
+    security(("bearer" = [])),
+    params(("roomId" = String, Path, format = "uuid", description = "The room")),
+    request_body = PostMessage,
+    responses(
+        (status = 201, description = "Posted", body = Message),
+        (status = 403, description = "`not_a_member`, `needs_write`, `not_yourself`"),
+        (status = 404, description = "`user_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 409, description = "`client_message_id_reused`, `idempotency_key_reused`"),
+        (status = 429, description = "`rate_limited`"),
+    ))]
+pub(super) async fn post(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    Path(room): Path<String>,
+    key: IdempotencyKey,
+    body: JsonBody<PostMessage>,
+) -> Result<Response, Failure> {
+    let room_id = ops::room_id(&caller, &room)?;
+    let PostMessage { content, client_message_id, user_id } = body.value;
+    let author = user_id.as_deref().map(ops::user_id).transpose()?;
+    let idempotency = key.bind(&caller, body.digest);
+    let post = ops::PostMessage { room_id, content, client_message_id, author, idempotency };
+    let done = ops::post_message(&http.chat, &caller, post)?.await?;
+    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(Message::from(&done.value))).into_response())
+}

@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use chatsphere_core::ops;
+use chatsphere_protocol::rest::{Room, RoomWithUsers, UserRef};
+
+use crate::http::authenticated::Authenticated;
+use crate::http::failure::Failure;
+use crate::http::state::HttpState;
+
+/// Read a room
+///
+/// With its first 100 members, in the order they joined; all of them at `GET /api/rooms/{roomId}/users`.
+///
+/// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
+#[utoipa::path(get, path = "/api/rooms/{roomId}", operation_id = "getRoom", tag = "rooms", security(("bearer" = [])),
+    params(("roomId" = String, Path, format = "uuid", description = "The room")),
+    responses(
+        (status = 200, description = "The room", body = RoomWithUsers),
+        (status = 403, description = "`not_a_member`, `needs_read`"),
+        (status = 404, description = "`room_not_found`: told only to a CLIENT token and to ADMINs"),
+    ))]
+pub(super) async fn read(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    Path(room): Path<String>,
+) -> Result<Json<RoomWithUsers>, Failure> {
+    let room = ops::room_id(&caller, &room)?;
+    let (room, users) = ops::read_room(&http.chat, &caller, room).await?;
+    let users = users.iter().map(|user| UserRef::from(user).into_owned()).collect();
+    Ok(Json(RoomWithUsers { room: Room::from(room), users }))
+}

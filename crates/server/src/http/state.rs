@@ -1,0 +1,63 @@
+use std::sync::Arc;
+
+use axum::http::HeaderValue;
+use chatsphere_core::Chat;
+
+use super::demo::Demo;
+use crate::auth::Keys;
+
+/// What the REST front door needs.
+pub struct HttpState {
+    /// What ops need.
+    pub chat: Arc<Chat>,
+    /// Signs and verifies tokens.
+    pub keys: Arc<Keys>,
+    /// Whose pages may call.
+    pub origins: AllowedOrigins,
+    /// Whether this node still wants new work.
+    pub readiness: Arc<dyn Readiness>,
+    /// Renders all metrics in Prometheus' text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The demo page, where it is served.
+    pub demo: Option<Arc<Demo>>,
+    /// The program's version, told by `GET /api/health`.
+    pub version: &'static str,
+}
+
+impl HttpState {
+    /// With any origin allowed, always ready while the store answers, no metrics and no demo.
+    pub fn new(chat: Arc<Chat>, keys: Arc<Keys>) -> Self {
+        Self {
+            chat,
+            keys,
+            origins: AllowedOrigins::Any,
+            readiness: Arc::new(AlwaysReady),
+            metrics: Arc::new(String::new),
+            demo: None,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// Whose pages may call. Any page may by default: no cookie is ever read, so a page has only the rights of the token it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Every page.
+    Any,
+    /// Pages of these origins, such as `https://chat.example.com`.
+    List(Vec<HeaderValue>),
+}
+
+/// Whether this node still wants new work.
+pub trait Readiness: Send + Sync + 'static {
+    /// The server is on its way down: load balancers are to send new work elsewhere.
+    fn is_draining(&self) -> bool;
+}
+
+struct AlwaysReady;
+
+impl Readiness for AlwaysReady {
+    fn is_draining(&self) -> bool {
+        false
+    }
+}

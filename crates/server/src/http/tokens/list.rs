@@ -1,0 +1,35 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use chatsphere_core::ops;
+use chatsphere_protocol::rest::Token;
+
+use crate::http::authenticated::Authenticated;
+use crate::http::cursor::List;
+use crate::http::failure::Failure;
+use crate::http::link::Links;
+use crate::http::query::{PageParams, Query};
+use crate::http::state::HttpState;
+
+/// List tokens
+///
+/// Newest first: what is known of them, never the tokens themselves. `next` in the header `Link` is older.
+///
+/// Who: a CLIENT token, or an ADMIN's. Permission: `read`.
+#[utoipa::path(get, path = "/api/tokens", operation_id = "listTokens", tag = "tokens", security(("bearer" = [])),
+    params(PageParams),
+    responses(
+        (status = 200, description = "A page of tokens", body = Vec<Token>),
+        (status = 403, description = "`client_token_required`, `needs_read`"),
+    ))]
+pub(super) async fn list(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    query: Query,
+) -> Result<impl IntoResponse, Failure> {
+    let page = ops::list_tokens(&http.chat, &caller, query.page(List::Tokens)?).await?;
+    let links = Links::next(&query, List::Tokens, page.next);
+    Ok((links, Json(page.items.into_iter().map(Token::from).collect::<Vec<_>>())))
+}

@@ -1,0 +1,87 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use chatsphere_core::{Done, InvalidField, TokenWithUser, ops, parse_duration};
+use chatsphere_protocol::rest::{MintClientToken, MintUserToken, Minted, Profile};
+
+use crate::http::authenticated::Authenticated;
+use crate::http::body::JsonBody;
+use crate::http::failure::Failure;
+use crate::http::idempotency::{IdempotencyKey, Replayed};
+use crate::http::state::HttpState;
+
+/// Mint a USER token
+///
+/// A USER token mints for its own user alone: never with more rights, never living longer, and what it minted dies with it.
+/// The token is shown this once.
+///
+/// Who: a CLIENT token, or that user. Permission: `write`.
+#[utoipa::path(post, path = "/api/tokens/user", operation_id = "mintUserToken", tag = "tokens", security(("bearer" = [])),
+    request_body = MintUserToken,
+    responses(
+        (status = 201, description = "Minted", body = Minted),
+        (status = 403, description = "`not_yourself`, `more_rights_than_own`, `needs_write`"),
+        (status = 404, description = "`user_not_found`"),
+        (status = 409, description = "`idempotency_key_reused`"),
+    ))]
+pub(super) async fn user(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    key: IdempotencyKey,
+    body: JsonBody<MintUserToken>,
+) -> Result<Response, Failure> {
+    let MintUserToken { user_id, permissions, expires_in } = body.value;
+    let mint = ops::MintUserToken {
+        user_id: ops::user_id(&user_id)?,
+        permissions: permissions.map(Into::into),
+        expires_in: life(expires_in.as_deref())?,
+        idempotency: key.bind(&caller, body.digest),
+    };
+    answer(&http, ops::mint_user_token(&http.chat, &caller, mint).await?)
+}
+
+/// Mint a CLIENT token
+///
+/// It may do everything, in anyone's name: it belongs in a backend. The token is shown this once.
+///
+/// Who: a CLIENT token; an ADMIN's is not enough. Permission: none.
+#[utoipa::path(post, path = "/api/tokens/client", operation_id = "mintClientToken", tag = "tokens", security(("bearer" = [])),
+    request_body = MintClientToken,
+    responses(
+        (status = 201, description = "Minted", body = Minted),
+        (status = 403, description = "`client_token_required`"),
+        (status = 404, description = "`user_not_found`"),
+        (status = 409, description = "`idempotency_key_reused`"),
+    ))]
+pub(super) async fn client(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    key: IdempotencyKey,
+    body: JsonBody<MintClientToken>,
+) -> Result<Response, Failure> {
+    let MintClientToken { user_id, email, expires_in } = body.value;
+    let mint = ops::MintClientToken {
+        user_id: ops::user_id(&user_id)?,
+        email,
+        expires_in: life(expires_in.as_deref())?,
+        idempotency: key.bind(&caller, body.digest),
+    };
+    answer(&http, ops::mint_client_token(&http.chat, &caller, mint).await?)
+}
+
+fn life(text: Option<&str>) -> Result<Option<Duration>, InvalidField> {
+    let life = text.map(parse_duration).transpose();
+    life.map_err(|error| InvalidField::new("expiresIn", error.to_string()))
+}
+
+/// A replayed call's token is signed again, since it is kept nowhere.
+fn answer(http: &HttpState, done: Done<TokenWithUser>) -> Result<Response, Failure> {
+    let TokenWithUser { token, user } = done.value;
+    let signed = http.keys.sign(&token, &user)?;
+    let answer = Minted { token: signed, id: token.id, user: Profile::from(&user), expires_at: token.expires_at };
+    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(answer)).into_response())
+}

@@ -1,0 +1,60 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use chatsphere_core::{Caller, ops};
+use chatsphere_protocol::rest::Done;
+
+use crate::http::authenticated::Authenticated;
+use crate::http::failure::Failure;
+use crate::http::state::HttpState;
+
+/// Revoke a token
+///
+/// And all that it minted. When the answer comes, it is effective on this node, open sockets included; on every other node
+/// within a second. Revoking again changes nothing.
+///
+/// Who: a CLIENT token, or the token's user; an ADMIN's for any USER token. Permission: `delete`, unless a token revokes
+/// itself.
+#[utoipa::path(delete, path = "/api/tokens/{tokenId}", operation_id = "revokeToken", tag = "tokens", security(("bearer" = [])),
+    params(("tokenId" = String, Path, format = "uuid", description = "The token's id")),
+    responses(
+        (status = 200, description = "Revoked", body = Done),
+        (status = 403, description = "`client_token_required`, `needs_delete`"),
+        (status = 404, description = "`token_not_found`: told only to a CLIENT token and to ADMINs"),
+    ))]
+pub(super) async fn delete(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    Path(token): Path<String>,
+) -> Result<Json<Done<'static>>, Failure> {
+    revoke(&http, &caller, &token).await
+}
+
+/// Revoke a token, as the first version's clients do
+///
+/// The same as `DELETE /api/tokens/{tokenId}`; takes no body.
+///
+/// Who: a CLIENT token, or the token's user; an ADMIN's for any USER token. Permission: `delete`, unless a token revokes
+/// itself.
+#[utoipa::path(put, path = "/api/tokens/{tokenId}/revoke", operation_id = "revokeTokenByPut", tag = "tokens",
+    security(("bearer" = [])),
+    params(("tokenId" = String, Path, format = "uuid", description = "The token's id")),
+    responses(
+        (status = 200, description = "Revoked", body = Done),
+        (status = 403, description = "`client_token_required`, `needs_delete`"),
+        (status = 404, description = "`token_not_found`: told only to a CLIENT token and to ADMINs"),
+    ))]
+pub(super) async fn put(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    Path(token): Path<String>,
+) -> Result<Json<Done<'static>>, Failure> {
+    revoke(&http, &caller, &token).await
+}
+
+async fn revoke(http: &HttpState, caller: &Caller, token: &str) -> Result<Json<Done<'static>>, Failure> {
+    let token = ops::token_id(caller, token)?;
+    ops::revoke_token(&http.chat, caller, token).await?;
+    Ok(Json(Done { message: "Token revoked successfully".into() }))
+}

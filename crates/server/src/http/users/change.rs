@@ -1,0 +1,36 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use chatsphere_core::ops;
+use chatsphere_protocol::rest::{ChangeUser, User};
+
+use crate::http::authenticated::Authenticated;
+use crate::http::body::JsonBody;
+use crate::http::failure::Failure;
+use crate::http::state::HttpState;
+
+/// Change a user's role, disable or enable it
+///
+/// When the answer comes, the change is effective on this node, open sockets included; on every other node within a second.
+///
+/// Who: a CLIENT token, or an ADMIN's without restrictions. Permission: `write`.
+#[utoipa::path(patch, path = "/api/users/{userId}", operation_id = "changeUser", tag = "users", security(("bearer" = [])),
+    params(("userId" = String, Path, format = "uuid", description = "The user")),
+    request_body = ChangeUser,
+    responses(
+        (status = 200, description = "The user as it is now", body = User),
+        (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`"),
+        (status = 404, description = "`user_not_found`"),
+    ))]
+pub(super) async fn change(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    Path(user): Path<String>,
+    body: JsonBody<ChangeUser>,
+) -> Result<Json<User<'static>>, Failure> {
+    let ChangeUser { role, disabled } = body.value;
+    let user_id = ops::user_id(&user)?;
+    let user = ops::change_user(&http.chat, &caller, ops::ChangeUser { user_id, role, disabled }).await?;
+    Ok(Json(User::from(user)))
+}

@@ -1,0 +1,45 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use chatsphere_core::ops;
+use chatsphere_protocol::rest::{CreateUser, CreatedUser, Profile};
+
+use crate::http::authenticated::Authenticated;
+use crate::http::body::JsonBody;
+use crate::http::failure::Failure;
+use crate::http::idempotency::{IdempotencyKey, Replayed};
+use crate::http::state::HttpState;
+
+/// Create a user
+///
+/// The answer holds the user's first token, shown this once.
+///
+/// Who: a CLIENT token, or an ADMIN's without restrictions. Permission: `write`.
+#[utoipa::path(post, path = "/api/users", operation_id = "createUser", tag = "users", security(("bearer" = [])),
+    request_body = CreateUser,
+    responses(
+        (status = 201, description = "Created", body = CreatedUser),
+        (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`"),
+        (status = 409, description = "`username_taken`, `idempotency_key_reused`"),
+    ))]
+pub(super) async fn create(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    key: IdempotencyKey,
+    body: JsonBody<CreateUser>,
+) -> Result<impl IntoResponse, Failure> {
+    let CreateUser { username, role } = body.value;
+    let idempotency = key.bind(&caller, body.digest);
+    let done = ops::create_user(&http.chat, &caller, ops::CreateUser { username, role, idempotency }).await?;
+    let made = done.value;
+    let answer = CreatedUser {
+        user: Profile::from(&made.user),
+        token: http.keys.sign(&made.token, &made.user)?,
+        token_id: made.token.id,
+        expires_at: made.token.expires_at,
+    };
+    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(answer)))
+}

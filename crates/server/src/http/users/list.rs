@@ -1,0 +1,35 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use chatsphere_core::ops;
+use chatsphere_protocol::rest::User;
+
+use crate::http::authenticated::Authenticated;
+use crate::http::cursor::List;
+use crate::http::failure::Failure;
+use crate::http::link::Links;
+use crate::http::query::{PageParams, Query};
+use crate::http::state::HttpState;
+
+/// List users
+///
+/// In the order they were made.
+///
+/// Who: a CLIENT token, or an ADMIN's. Permission: `read`.
+#[utoipa::path(get, path = "/api/users", operation_id = "listUsers", tag = "users", security(("bearer" = [])),
+    params(PageParams),
+    responses(
+        (status = 200, description = "A page of users", body = Vec<User<'static>>),
+        (status = 403, description = "`client_token_required`, `needs_read`"),
+    ))]
+pub(super) async fn list(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    query: Query,
+) -> Result<impl IntoResponse, Failure> {
+    let page = ops::list_users(&http.chat, &caller, query.page(List::Users)?).await?;
+    let links = Links::next(&query, List::Users, page.next);
+    Ok((links, Json(page.items.into_iter().map(User::from).collect::<Vec<_>>())))
+}

@@ -1,0 +1,66 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use chatsphere_core::{Caller, UserId, ops};
+use chatsphere_protocol::rest::MessageInRoom;
+
+use crate::http::authenticated::Authenticated;
+use crate::http::cursor::List;
+use crate::http::failure::Failure;
+use crate::http::link::Links;
+use crate::http::query::{PageParams, Query};
+use crate::http::state::HttpState;
+
+/// List a user's messages
+///
+/// Newest first, across rooms; for a user itself those in the rooms that it is a member of. `next` in the header `Link` is
+/// older.
+///
+/// Who: that user, a CLIENT token, or an ADMIN's. Permission: `read`.
+#[utoipa::path(get, path = "/api/users/{userId}/messages", operation_id = "listUserMessages", tag = "messages",
+    security(("bearer" = [])),
+    params(("userId" = String, Path, format = "uuid", description = "The author"), PageParams),
+    responses(
+        (status = 200, description = "A page of messages", body = Vec<MessageInRoom<'static>>),
+        (status = 403, description = "`client_token_required`, `needs_read`"),
+        (status = 404, description = "`user_not_found`"),
+    ))]
+pub(super) async fn of_user(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    Path(user): Path<String>,
+    query: Query,
+) -> Result<Response, Failure> {
+    let user = ops::user_id(&user)?;
+    answer(&http, &caller, user, &query).await
+}
+
+/// List one's own messages
+///
+/// The same as `GET /api/users/{userId}/messages` for the caller, or for `userId` where that is given.
+///
+/// Who: any token; another `userId`: a CLIENT token, or an ADMIN's. Permission: `read`.
+#[utoipa::path(get, path = "/api/messages/user", operation_id = "listOwnMessages", tag = "messages",
+    security(("bearer" = [])),
+    params(("userId" = Option<String>, Query, format = "uuid", description = "The author; the caller if absent"), PageParams),
+    responses(
+        (status = 200, description = "A page of messages", body = Vec<MessageInRoom<'static>>),
+        (status = 403, description = "`client_token_required`, `needs_read`"),
+        (status = 404, description = "`user_not_found`"),
+    ))]
+pub(super) async fn own(
+    State(http): State<Arc<HttpState>>,
+    Authenticated(caller): Authenticated,
+    query: Query,
+) -> Result<Response, Failure> {
+    let user = query.one("userId")?.map(ops::user_id).transpose()?.unwrap_or(caller.user.id);
+    answer(&http, &caller, user, &query).await
+}
+
+async fn answer(http: &HttpState, caller: &Caller, user: UserId, query: &Query) -> Result<Response, Failure> {
+    let page = ops::messages_of_user(&http.chat, caller, user, query.page(List::Messages)?).await?;
+    let links = Links::next(query, List::Messages, page.next);
+    Ok((links, Json(page.items.iter().map(MessageInRoom::from).collect::<Vec<_>>())).into_response())
+}

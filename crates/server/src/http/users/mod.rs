@@ -1,0 +1,21 @@
+//! Users.
+
+mod change;
+mod create;
+mod list;
+mod messages;
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::state::HttpState;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
+    OpenApiRouter::new()
+        .routes(routes!(list::list, create::create))
+        .routes(routes!(change::change))
+        .routes(routes!(messages::of_user))
+        .routes(routes!(messages::own))
+}
