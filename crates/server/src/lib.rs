@@ -2,3 +2,7 @@
 //! lifecycle that holds them together.
 
 pub mod auth;
+pub mod config;
+pub mod data_dir;
+pub mod log;
+pub mod secrets;

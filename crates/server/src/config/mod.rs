@@ -1,0 +1,17 @@
+//! Settings: one list of them, five places they may come from.
+
+mod docs;
+mod flags;
+mod load;
+mod place;
+mod settings;
+mod sources;
+mod table;
+mod values;
+
+pub use docs::markdown;
+pub use flags::{DatabaseFlags, Flags, ServerFlags};
+pub use load::{Loaded, Sources, load};
+pub use place::{ConfigError, Mistake, Place};
+pub use settings::{LogFormat, NatsUrl, Settings};
+pub use table::{Group, SETTINGS, Setting, setting};

@@ -1,0 +1,184 @@
+//! What this node was told to be.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chatsphere_core::{Limits, TokenLifetimes};
+use chatsphere_store::{DatabaseUrl, QueueBounds};
+use ipnet::IpNet;
+
+use crate::auth::Secret;
+
+/// Every setting with its value. [`Default`] gives the documented defaults: the documentation is made from it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the node keeps its files.
+    pub data_dir: PathBuf,
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on; 0 picks a free one.
+    pub port: u16,
+    /// The PEM file with the certificate chain.
+    pub tls_cert: Option<PathBuf>,
+    /// The PEM file with the certificate's key.
+    pub tls_key: Option<PathBuf>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// From which origins browsers may come; `None` is any.
+    pub allowed_origins: Option<Vec<String>>,
+    /// Which database; `None` is SQLite in the data directory.
+    pub database_url: Option<DatabaseUrl>,
+    /// Reads that run at the same time; `None` is what suits the database.
+    pub database_readers: Option<usize>,
+    /// How much may wait to be written.
+    pub queue: QueueBounds,
+    /// Signs USER tokens.
+    pub jwt_secret: Option<Secret>,
+    /// Signed USER tokens before.
+    pub jwt_secret_previous: Option<Secret>,
+    /// Signs CLIENT tokens.
+    pub jwt_api_secret: Option<Secret>,
+    /// Signed CLIENT tokens before.
+    pub jwt_api_secret_previous: Option<Secret>,
+    /// How long tokens live.
+    pub lifetimes: TokenLifetimes,
+    /// The bus of a cluster.
+    pub nats_url: Option<NatsUrl>,
+    /// Whether the demo is served.
+    pub demo: bool,
+    /// Which log lines are written, in the syntax of `tracing`.
+    pub log: String,
+    /// How they are written.
+    pub log_format: LogFormat,
+    /// How long a stop may take.
+    pub shutdown_timeout: Duration,
+    /// Whether rates are limited at all.
+    pub rate_limit: bool,
+    /// What clients may send and hold, before `rate_limit` is looked at: see [`Settings::limits_in_force`].
+    pub limits: Limits,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// In colours on a terminal, plain elsewhere.
+    Auto,
+    /// Plain text.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The address of the cluster's bus. May hold a password, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NatsUrl(String);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./chatsphere-data"),
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 3001,
+            tls_cert: None,
+            tls_key: None,
+            trusted_proxies: Vec::new(),
+            allowed_origins: None,
+            database_url: None,
+            database_readers: None,
+            queue: QueueBounds::default(),
+            jwt_secret: None,
+            jwt_secret_previous: None,
+            jwt_api_secret: None,
+            jwt_api_secret_previous: None,
+            lifetimes: TokenLifetimes::default(),
+            nats_url: None,
+            demo: true,
+            log: "info".to_owned(),
+            log_format: LogFormat::Auto,
+            shutdown_timeout: Duration::from_secs(10),
+            rate_limit: true,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Whether this node is one of several that a bus connects. Such a node is given its secrets and makes no first token.
+    pub fn is_cluster(&self) -> bool {
+        self.nats_url.is_some()
+    }
+
+    /// The limits that hold, the rate limit being off included.
+    pub fn limits_in_force(&self) -> Limits {
+        let mut limits = self.limits.clone();
+        if !self.rate_limit {
+            limits.messages_per_second = 0;
+        }
+        limits
+    }
+
+    /// The database to use.
+    pub fn database(&self) -> DatabaseUrl {
+        self.database_url.clone().unwrap_or_else(|| DatabaseUrl::sqlite(self.data_dir.join("chatsphere.db")))
+    }
+}
+
+impl LogFormat {
+    /// The word for it in the settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
+
+    /// The inverse of [`LogFormat::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Auto, Self::Human, Self::Json].into_iter().find(|format| format.as_str() == word)
+    }
+}
+
+impl NatsUrl {
+    /// Takes an address as it was given.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The address within.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for NatsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NatsUrl(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let settings = Settings {
+            jwt_secret: Secret::parse("it", "s3cret-s3cret-s3cret-s3cret-s3cret").ok(),
+            nats_url: Some(NatsUrl::new("nats://ada:s3cret@bus")),
+            database_url: "postgresql://ada:s3cret@db/chat".parse().ok(),
+            ..Settings::default()
+        };
+        assert!(settings.jwt_secret.is_some() && settings.database_url.is_some());
+        assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn rate_limit_off_is_no_rate() {
+        let settings = Settings { rate_limit: false, ..Settings::default() };
+        assert_eq!(settings.limits_in_force(), Limits { messages_per_second: 0, ..Limits::default() });
+        assert_eq!(Settings::default().limits_in_force(), Limits::default());
+    }
+}

@@ -1,0 +1,207 @@
+//! The places that settings come from, each read into the same form. Nothing is judged here but names.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::place::{Mistake, Place};
+use super::table::{SETTINGS, Setting};
+
+/// Variables that begin like ours without being settings: the file's name, and those of this project's tests.
+const CONFIG_VARIABLE: &str = "CHATSPHERE_CONFIG";
+const PREFIX: &str = "CHATSPHERE_";
+const TESTS_PREFIX: &str = "CHATSPHERE_TEST_";
+/// Below this likeness a suggestion would rather confuse.
+const ALIKE: f64 = 0.6;
+
+/// A setting's value as it was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) setting: &'static Setting,
+    pub(super) text: String,
+    pub(super) place: Place,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// What one place holds.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    pub(super) written: Vec<Written>,
+    /// Another configuration file, named by a variable.
+    pub(super) config: Option<PathBuf>,
+    pub(super) mistakes: Vec<Mistake>,
+}
+
+/// Flags, as clap found them.
+pub(super) fn flags(given: Vec<(&'static Setting, String)>) -> Layer {
+    let written = given.into_iter().map(|(setting, text)| {
+        let name = setting.flag().unwrap_or_default();
+        Written { setting, text, place: Place::Flag { name } }
+    });
+    Layer { written: written.collect(), ..Layer::default() }
+}
+
+/// The environment.
+pub(super) fn environment(variables: Vec<(OsString, OsString)>) -> Layer {
+    let mut mistakes = Vec::new();
+    let mut readable = Vec::new();
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else { continue };
+        let place = Place::Environment { name: name.clone() };
+        match value.into_string() {
+            Ok(value) => readable.push((name, value, place)),
+            Err(_) if is_ours(&name) => mistakes.push(Mistake::new(place, "its value is not UTF-8")),
+            Err(_) => {}
+        }
+    }
+    let layer = variables_layer(readable);
+    mistakes.extend(layer.mistakes);
+    Layer { mistakes, ..layer }
+}
+
+/// `.env` in the working directory alone: one further up belongs to something else.
+pub(super) fn dot_env(directory: &Path) -> Layer {
+    let text = match std::fs::read_to_string(directory.join(".env")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Layer::default(),
+        Err(error) => {
+            let mistake = Mistake::new(Place::DotEnv { line: 1, name: None }, format!("it can't be read: {error}"));
+            return Layer { mistakes: vec![mistake], ..Layer::default() };
+        }
+    };
+    let mut mistakes = Vec::new();
+    let mut readable = Vec::new();
+    for item in dotenvy::from_read_iter(text.as_bytes()) {
+        match item {
+            Ok((name, value)) => {
+                let place = Place::DotEnv { line: line_of_variable(&text, &name), name: Some(name.clone()) };
+                readable.push((name, value, place));
+            }
+            // The error quotes the line, which may hold a secret.
+            Err(dotenvy::Error::LineParse(line, _)) => {
+                let line = text.lines().position(|other| other.trim() == line.trim()).map_or(1, |index| index + 1);
+                mistakes.push(Mistake::new(
+                    Place::DotEnv { line, name: None },
+                    "this is no NAME=value; a value with spaces or # needs quotes",
+                ));
+            }
+            Err(error) => mistakes.push(Mistake::new(Place::DotEnv { line: 1, name: None }, error.to_string())),
+        }
+    }
+    let layer = variables_layer(readable);
+    mistakes.extend(layer.mistakes);
+    Layer { mistakes, ..layer }
+}
+
+fn line_of_variable(text: &str, name: &str) -> usize {
+    let sets = |line: &str| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    text.lines().position(sets).map_or(1, |index| index + 1)
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX) || SETTINGS.iter().any(|setting| setting.also.contains(&name))
+}
+
+/// Within one place the `CHATSPHERE_` name is stronger than the others, so those come first and are overwritten.
+fn variables_layer(variables: Vec<(String, String, Place)>) -> Layer {
+    let mut layer = Layer::default();
+    // What is empty counts as not set: compose files pass variables on that nobody gave.
+    for (name, text, place) in variables.iter().filter(|(_, text, _)| !text.is_empty()) {
+        if name == CONFIG_VARIABLE {
+            layer.config = Some(PathBuf::from(text));
+        } else if name.starts_with(PREFIX)
+            && !name.starts_with(TESTS_PREFIX)
+            && !SETTINGS.iter().any(|setting| setting.variables().any(|variable| variable == *name))
+        {
+            let names = SETTINGS.iter().flat_map(Setting::variables).filter(|name| name.starts_with(PREFIX));
+            let suggestion = nearest(name, PREFIX, names.map(Into::into));
+            layer.mistakes.push(Mistake::new(place.clone(), format!("there is no such setting{suggestion}")));
+        }
+    }
+    for setting in SETTINGS {
+        let names: Vec<String> = setting.variables().collect();
+        for name in names.iter().rev() {
+            let found = variables.iter().filter(|(other, text, _)| other == name && !text.is_empty());
+            layer.written.extend(found.map(|(_, text, place)| Written { setting, text: text.clone(), place: place.clone() }));
+        }
+    }
+    layer
+}
+
+/// `chatsphere.toml`. It may be absent only if nobody asked for it.
+pub(super) fn file(path: &Path, asked_for: bool) -> Layer {
+    let at = |line, key| Place::File { path: path.to_owned(), line, key };
+    let mut layer = Layer::default();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound && !asked_for => return layer,
+        Err(error) => {
+            layer.mistakes.push(Mistake::new(at(1, None), format!("it can't be read: {error}")));
+            return layer;
+        }
+    };
+    let table = match DeTable::parse(&text) {
+        Ok(table) => table.into_inner(),
+        Err(error) => {
+            let line = error.span().map_or(1, |span| line_at(&text, span.start));
+            layer.mistakes.push(Mistake::new(at(line, None), format!("this is not TOML: {}", error.message())));
+            return layer;
+        }
+    };
+    for (key, value) in &table {
+        let name = key.get_ref().as_ref();
+        let place = at(line_at(&text, key.span().start), Some(name.to_owned()));
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
+            let suggestion = nearest(name, "", SETTINGS.iter().map(|setting| setting.name.into()));
+            layer.mistakes.push(Mistake::new(place, format!("there is no such setting{suggestion}")));
+            continue;
+        };
+        match plain_text(value.get_ref()) {
+            Some(text) => layer.written.push(Written { setting, text, place }),
+            None => {
+                layer.mistakes.push(Mistake::new(place, "its value must be a text, a number, true, false or a list of texts"))
+            }
+        }
+    }
+    layer
+}
+
+/// The value as it would stand in a variable.
+fn plain_text(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string()),
+        DeValue::Boolean(on) => Some(super::values::show_switch(*on)),
+        DeValue::Array(items) => {
+            let items: Option<Vec<String>> = items.iter().map(|item| plain_text(item.get_ref())).collect();
+            items.map(|items| items.join(","))
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
+    }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// What was probably meant. The prefix that all names share says nothing about their likeness.
+fn nearest(name: &str, prefix: &str, names: impl Iterator<Item = Cow<'static, str>>) -> String {
+    let bare = |name: &str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
+    names
+        .map(|other| (strsim::normalized_damerau_levenshtein(&bare(name), &bare(&other)), other))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map_or_else(|| "; `chatsphere config docs` lists all".to_owned(), |(_, other)| format!("; did you mean {other}?"))
+}

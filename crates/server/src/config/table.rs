@@ -1,0 +1,379 @@
+//! The one list of settings. Parsing, `--help`, `config check` and `docs/configuration.md` are made from it, and the defaults
+//! that it tells are those of [`Settings::default`].
+
+use std::time::Duration;
+
+use super::settings::Settings;
+use super::values::{self, GIB, KIB, MIB, show_duration, show_list, show_path, show_size, show_switch};
+
+/// One setting.
+pub struct Setting {
+    /// Its key in `chatsphere.toml`. The flag and the variable are made from it.
+    pub name: &'static str,
+    /// Other variables that set it: the names of the first version, and what other programs agree on.
+    pub also: &'static [&'static str],
+    /// Under which heading it is explained.
+    pub group: Group,
+    /// What to give, in capitals.
+    pub value: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// What holds when it is not set, if that is no value of its own.
+    unset: &'static str,
+    /// Never shown, and no flag: every user of the machine sees the flags of its programs.
+    pub secret: bool,
+    /// Also of use to the commands that work on the database alone.
+    pub administrative: bool,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+    show: fn(&Settings) -> Option<String>,
+}
+
+/// The headings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Where it listens.
+    Network,
+    /// What it keeps where.
+    Data,
+    /// Who is let in.
+    Tokens,
+    /// How it runs.
+    Running,
+    /// What clients may send and hold.
+    Limits,
+}
+
+impl Group {
+    /// All, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Network, Self::Data, Self::Tokens, Self::Running, Self::Limits];
+
+    /// As it stands above the settings.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Network => "Network",
+            Self::Data => "Data",
+            Self::Tokens => "Secrets and tokens",
+            Self::Running => "Running",
+            Self::Limits => "Limits",
+        }
+    }
+}
+
+impl Setting {
+    /// Its flag, if it has one.
+    pub fn flag(&self) -> Option<String> {
+        (!self.secret).then(|| self.name.replace('_', "-"))
+    }
+
+    /// Its variables, the strongest first.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        let own = format!("CHATSPHERE_{}", self.name.to_ascii_uppercase());
+        std::iter::once(own).chain(self.also.iter().map(|name| (*name).to_owned()))
+    }
+
+    /// Takes a value as it was written.
+    pub(super) fn set(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        (self.set)(settings, text)
+    }
+
+    /// What it is set to, as it would be written; secrets only as `set`.
+    pub fn show(&self, settings: &Settings) -> String {
+        match (self.show)(settings) {
+            Some(_) if self.secret => "set".to_owned(),
+            Some(value) => value,
+            None => self.unset.to_owned(),
+        }
+    }
+
+    const fn also(mut self, names: &'static [&'static str]) -> Self {
+        self.also = names;
+        self
+    }
+
+    const fn unset(mut self, text: &'static str) -> Self {
+        self.unset = text;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    const fn administrative(mut self) -> Self {
+        self.administrative = true;
+        self
+    }
+}
+
+/// The setting of this key.
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// A setting whose field always has a value.
+macro_rules! value {
+    ($group:ident, $name:literal, $value:literal, $($field:ident).+, $parse:expr, $show:expr, $help:literal) => {
+        Setting {
+            name: $name,
+            also: &[],
+            group: Group::$group,
+            value: $value,
+            help: $help,
+            unset: "",
+            secret: false,
+            administrative: false,
+            set: |settings, text| {
+                settings.$($field).+ = $parse(text)?;
+                Ok(())
+            },
+            show: |settings| Some($show(&settings.$($field).+)),
+        }
+    };
+}
+
+/// A setting whose field is an `Option`.
+macro_rules! option {
+    ($group:ident, $name:literal, $value:literal, $field:ident, $parse:expr, $show:expr, $help:literal) => {
+        Setting {
+            set: |settings, text| {
+                settings.$field = Some($parse(text)?);
+                Ok(())
+            },
+            show: |settings| settings.$field.as_ref().map($show),
+            ..value!($group, $name, $value, data_dir, values::path, |path| show_path(path), $help)
+        }
+    };
+}
+
+/// A number.
+macro_rules! number {
+    ($group:ident, $name:literal, $($field:ident).+, $range:expr, $help:literal) => {
+        value!($group, $name, "NUMBER", $($field).+, |text| values::count(text, $range), ToString::to_string, $help)
+    };
+}
+
+/// A number of bytes.
+macro_rules! bytes {
+    ($group:ident, $name:literal, $($field:ident).+, $range:expr, $help:literal) => {
+        value!($group, $name, "SIZE", $($field).+, |text| values::size(text, $range), |size: &usize| show_size(*size), $help)
+    };
+}
+
+/// A length of time, in seconds.
+macro_rules! time {
+    ($group:ident, $name:literal, $($field:ident).+, $range:expr, $help:literal) => {
+        value!(
+            $group,
+            $name,
+            "DURATION",
+            $($field).+,
+            |text| {
+                let (from, to) = $range.into_inner();
+                values::duration(text, Duration::from_secs(from)..=Duration::from_secs(to))
+            },
+            |duration: &Duration| show_duration(*duration),
+            $help
+        )
+    };
+}
+
+/// On or off.
+macro_rules! switch {
+    ($group:ident, $name:literal, $field:ident, $help:literal) => {
+        value!($group, $name, "on|off", $field, values::switch, |on: &bool| show_switch(*on), $help)
+    };
+}
+
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+const TEN_YEARS: u64 = 3_650 * DAY;
+
+/// All settings, in the order of the documentation.
+pub static SETTINGS: &[Setting] = &[
+    value!(Network, "host", "ADDRESS", host, values::host, ToString::to_string,
+        "The address to listen on. 127.0.0.1 lets in this machine alone; 0.0.0.0 (or :: with IPv6) lets in others, which belongs behind TLS"),
+    value!(Network, "port", "PORT", port, values::port, ToString::to_string,
+        "The port to listen on; 0 picks a free one, which the banner and the log tell")
+        .also(&["PORT"]),
+    option!(Network, "tls_cert", "FILE", tls_cert, values::path, |path| show_path(path),
+        "The PEM file with the certificate chain. Goes with tls_key; both are read anew at SIGHUP")
+        .unset("none: plain, for this machine or a proxy in front"),
+    option!(Network, "tls_key", "FILE", tls_key, values::path, |path| show_path(path),
+        "The PEM file with the certificate's private key")
+        .unset("none"),
+    Setting {
+        show: |settings| show_list(&settings.trusted_proxies),
+        ..value!(Network, "trusted_proxies", "NETWORKS", trusted_proxies, values::networks, |_| String::new(),
+            "The proxies whose X-Forwarded-For is believed, as addresses or networks (10.0.0.0/8) with commas between")
+    }
+    .unset("none: X-Forwarded-For is not believed"),
+    Setting {
+        show: |settings| settings.allowed_origins.as_deref().and_then(show_list),
+        ..value!(Network, "allowed_origins", "ORIGINS", allowed_origins, values::origins, |_| String::new(),
+            "The origins from which browsers may call (CORS and WebSocket), such as https://chat.example.com, with commas between; * is any")
+    }
+    .unset("any: no cookie is ever read"),
+    value!(Data, "data_dir", "DIRECTORY", data_dir, values::path, |path: &std::path::PathBuf| show_path(path),
+        "Where the node keeps its database, its secrets and the first token. One server at a time")
+        .administrative(),
+    option!(Data, "database_url", "URL", database_url, values::database, ToString::to_string,
+        "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database")
+        .also(&["DATABASE_URL"])
+        .unset("SQLite, in chatsphere.db in the data directory")
+        .administrative(),
+    option!(Data, "database_readers", "NUMBER", database_readers, |text| values::count(text, 1..=256), ToString::to_string,
+        "Reads that run at the same time, each on a connection of its own")
+        .unset("4 on SQLite, 16 on PostgreSQL"),
+    number!(Data, "queue_writes", queue.writes, 1..=10_000_000,
+        "Writes that may wait for the database before 503 is answered"),
+    bytes!(Data, "queue_bytes", queue.bytes, MIB..=64 * GIB,
+        "Memory of the writes that may wait for the database before 503 is answered"),
+    option!(Tokens, "jwt_secret", "SECRET", jwt_secret, values::secret, |_| String::new(),
+        "Signs USER tokens. At least 32 bytes: openssl rand -hex 32. Every node on one database has the same")
+        .also(&["JWT_SECRET"])
+        .unset("made on the first start, kept in the data directory")
+        .secret()
+        .administrative(),
+    option!(Tokens, "jwt_api_secret", "SECRET", jwt_api_secret, values::secret, |_| String::new(),
+        "Signs CLIENT tokens; see jwt_secret")
+        .also(&["JWT_API_SECRET"])
+        .unset("made on the first start, kept in the data directory")
+        .secret()
+        .administrative(),
+    option!(Tokens, "jwt_secret_previous", "SECRET", jwt_secret_previous, values::secret, |_| String::new(),
+        "The jwt_secret before, whose tokens stay good until they expire")
+        .also(&["JWT_SECRET_PREVIOUS"])
+        .unset("none")
+        .secret()
+        .administrative(),
+    option!(Tokens, "jwt_api_secret_previous", "SECRET", jwt_api_secret_previous, values::secret, |_| String::new(),
+        "The jwt_api_secret before, whose tokens stay good until they expire")
+        .also(&["JWT_API_SECRET_PREVIOUS"])
+        .unset("none")
+        .secret()
+        .administrative(),
+    time!(Tokens, "jwt_expires_in", lifetimes.user, 1..=TEN_YEARS,
+        "How long a USER token lives when the call that mints it does not say")
+        .also(&["JWT_EXPIRES_IN"])
+        .administrative(),
+    time!(Tokens, "client_expires_in", lifetimes.client, 1..=TEN_YEARS,
+        "How long a CLIENT token lives when the call that mints it does not say")
+        .administrative(),
+    option!(Running, "nats_url", "URL", nats_url, values::nats, |_| String::new(),
+        "The bus of a cluster. Not in this version: several nodes on one PostgreSQL database work without it")
+        .also(&["NATS_URL"])
+        .unset("none")
+        .secret()
+        .administrative(),
+    switch!(Running, "demo", demo, "Whether the demo, a small chat in the browser, is served"),
+    value!(Running, "log", "FILTER", log, values::log_filter, Clone::clone,
+        "Which log lines are written: error, warn, info, debug, trace, or a filter such as info,chatsphere=debug")
+        .also(&["RUST_LOG"])
+        .administrative(),
+    value!(Running, "log_format", "FORMAT", log_format, values::log_format,
+        |format: &super::settings::LogFormat| format.as_str().to_owned(),
+        "auto: coloured on a terminal, plain text elsewhere; human: plain text; json: a JSON object a line. Always to standard error")
+        .administrative(),
+    time!(Running, "shutdown_timeout", shutdown_timeout, 1..=HOUR,
+        "How long a stop waits for requests under way and for the last writes"),
+    bytes!(Limits, "message_bytes", limits.message_bytes, 1..=16 * MIB, "Longest message content, in bytes of UTF-8"),
+    number!(Limits, "username_chars", limits.username_chars, 1..=1_000, "Longest username, in characters"),
+    number!(Limits, "room_name_chars", limits.room_name_chars, 1..=1_000, "Longest room name, in characters"),
+    bytes!(Limits, "ref_bytes", limits.ref_bytes, 1..=KIB, "Longest ref of a WebSocket frame, in bytes"),
+    bytes!(Limits, "client_message_id_bytes", limits.client_message_id_bytes, 1..=KIB, "Longest clientMessageId, in bytes"),
+    bytes!(Limits, "idempotency_key_bytes", limits.idempotency_key_bytes, 1..=KIB, "Longest Idempotency-Key, in bytes"),
+    bytes!(Limits, "frame_bytes", limits.frame_bytes, KIB..=64 * MIB, "Largest WebSocket frame, in bytes"),
+    bytes!(Limits, "body_bytes", limits.body_bytes, KIB..=64 * MIB, "Largest HTTP body, in bytes"),
+    number!(Limits, "rooms_per_connection", limits.rooms_per_connection, 1..=1_000_000, "Rooms that one connection may join"),
+    number!(Limits, "connections_per_user", limits.connections_per_user, 1..=10_000_000,
+        "Connections that one user may hold on one node"),
+    bytes!(Limits, "outbound_queue_bytes", limits.outbound_queue_bytes, 64 * KIB..=GIB,
+        "Bytes that may wait for one slow connection before it is closed with 4008"),
+    number!(Limits, "messages_per_second", limits.messages_per_second, 0..=1_000_000,
+        "Messages a user may send, sustained, a second; 0 is no limit"),
+    number!(Limits, "message_burst", limits.message_burst, 1..=1_000_000, "Messages a user may send at once after a rest"),
+    switch!(Limits, "rate_limit", rate_limit, "off lifts messages_per_second, for measurements"),
+    number!(Limits, "unanswered_sends", limits.unanswered_sends, 1..=100_000,
+        "Sends of one connection that may wait for their answer before its socket is no longer read"),
+    number!(Limits, "replay_events", limits.replay_events, 1..=10_000_000, "Most events that a join with since replays"),
+    number!(Limits, "page_default", limits.page_default, 1..=10_000,
+        "Messages that a join without since shows, and the page of a list that names no limit"),
+    number!(Limits, "page_max", limits.page_max, 1..=10_000, "Largest page of a list"),
+    time!(Limits, "header_timeout", limits.header_timeout, 1..=HOUR, "Longest time for the head of an HTTP request to arrive"),
+    time!(Limits, "idle_timeout", limits.idle_timeout, 1..=DAY, "Longest time that an HTTP connection may be idle"),
+    time!(Limits, "heartbeat", limits.heartbeat, 1..=HOUR, "Time between the server's pings on a WebSocket"),
+    number!(Limits, "connections", limits.connections, 1..=10_000_000,
+        "Connections of all kinds that one node accepts. Needs as many file descriptors: ulimit -n"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use chatsphere_core::Limits;
+
+    use super::*;
+
+    #[test]
+    fn no_two_settings_share_a_name() {
+        let mut seen = HashSet::new();
+        for name in SETTINGS.iter().flat_map(|setting| setting.variables().chain([setting.name.to_owned()])) {
+            assert!(seen.insert(name.clone()), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_limit_is_a_setting() {
+        let fields = format!("{:?}", Limits::default()).matches(": ").count();
+        let settings = SETTINGS.iter().filter(|setting| setting.group == Group::Limits && setting.name != "rate_limit");
+        assert_eq!(settings.count(), fields);
+    }
+
+    /// Reading back what is told as the default changes nothing: documented defaults are the defaults.
+    #[test]
+    fn defaults_are_read_as_they_are_shown() {
+        let defaults = Settings::default();
+        for setting in SETTINGS {
+            let Some(text) = (setting.show)(&defaults) else {
+                assert!(!setting.unset.is_empty(), "{} has neither a default nor a text for none", setting.name);
+                continue;
+            };
+            let mut read = Settings::default();
+            assert_eq!(setting.set(&mut read, &text), Ok(()), "{}", setting.name);
+            assert_eq!(format!("{read:?}"), format!("{defaults:?}"), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn each_setting_sets_its_own_field() {
+        let defaults = format!("{:?}", Settings::default());
+        let mut seen = HashSet::new();
+        for setting in SETTINGS {
+            let example = match (setting.value, setting.name) {
+                ("NUMBER" | "PORT", _) => "7",
+                ("SIZE", "queue_bytes") => "3MiB",
+                ("SIZE", "ref_bytes" | "client_message_id_bytes" | "idempotency_key_bytes") => "7",
+                ("SIZE", _) => "65537",
+                ("DURATION", _) => "77s",
+                ("on|off", _) => "off",
+                ("SECRET", _) => "0123456789abcdef0123456789abcdef",
+                ("FILE" | "DIRECTORY", _) => "/elsewhere",
+                ("ADDRESS", _) => "0.0.0.0",
+                ("URL", "database_url") => "sqlite:x.db",
+                ("URL", _) => "nats://bus",
+                ("FILTER", _) => "debug",
+                ("FORMAT", _) => "json",
+                ("NETWORKS", _) => "10.0.0.0/8",
+                ("ORIGINS", _) => "https://a.example",
+                (value, name) => panic!("{name} {value}"),
+            };
+            let mut settings = Settings::default();
+            assert_eq!(setting.set(&mut settings, example), Ok(()), "{}", setting.name);
+            let changed = format!("{settings:?}");
+            assert_ne!(changed, defaults, "{}", setting.name);
+            assert!(seen.insert(changed), "{} sets the field of another", setting.name);
+            assert!(!setting.show(&settings).is_empty(), "{}", setting.name);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! How the texts of settings are read and shown again. What is wrong is told without the setting's name, which the place
+//! before it holds.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use chatsphere_core::duration::parse_duration;
+use chatsphere_store::DatabaseUrl;
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+
+use super::settings::{LogFormat, NatsUrl};
+use crate::auth::Secret;
+
+pub(crate) const KIB: usize = 1024;
+pub(crate) const MIB: usize = 1024 * KIB;
+pub(crate) const GIB: usize = 1024 * MIB;
+
+const SIZE_UNITS: [(&str, usize); 3] = [("GiB", GIB), ("MiB", MIB), ("KiB", KIB)];
+const TIME_UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+pub(crate) fn count<N>(text: &str, range: RangeInclusive<N>) -> Result<N, String>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    text.parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("\"{text}\" is not a whole number from {} to {}", range.start(), range.end()))
+}
+
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("\"{text}\" is not a port number (1 to 65535; 0 picks a free one)"))
+}
+
+/// Bytes, or a whole number of KiB, MiB or GiB.
+pub(crate) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
+    let unit = SIZE_UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?.trim_end(), *bytes)));
+    let (number, unit) = unit.unwrap_or((text, 1));
+    number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)).filter(|size| range.contains(size)).ok_or_else(
+        || {
+            let (from, to) = (show_size(*range.start()), show_size(*range.end()));
+            format!("\"{text}\" is not a size from {from} to {to}, such as 65536 or 64KiB")
+        },
+    )
+}
+
+pub(crate) fn show_size(size: usize) -> String {
+    let unit = SIZE_UNITS.iter().find(|(_, bytes)| size >= *bytes && size.is_multiple_of(*bytes));
+    unit.map_or_else(|| size.to_string(), |(unit, bytes)| format!("{}{unit}", size / bytes))
+}
+
+pub(crate) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = parse_duration(text).map_err(|error| format!("\"{text}\" is not a length of time: it {error}"))?;
+    if range.contains(&duration) {
+        return Ok(duration);
+    }
+    Err(format!("{text} is out of bounds: from {} to {}", show_duration(*range.start()), show_duration(*range.end())))
+}
+
+pub(crate) fn show_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let unit = TIME_UNITS.iter().find(|(_, each)| seconds >= *each && seconds.is_multiple_of(*each));
+    unit.map_or_else(|| format!("{seconds}s"), |(unit, each)| format!("{}{unit}", seconds / each))
+}
+
+/// `on` or `off`, and what TOML and other programs write for them.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" => Ok(false),
+        _ => Err(format!("\"{text}\" is neither on nor off")),
+    }
+}
+
+pub(crate) fn show_switch(on: bool) -> String {
+    if on { "on" } else { "off" }.to_owned()
+}
+
+pub(crate) fn host(text: &str) -> Result<IpAddr, String> {
+    if text == "localhost" {
+        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    text.trim_matches(['[', ']'])
+        .parse()
+        .map_err(|_| format!("\"{text}\" is not an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them"))
+}
+
+pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("a path is missing".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+pub(crate) fn show_path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Never tells what was given: a mistyped URL may hold a password.
+pub(crate) fn database(text: &str) -> Result<DatabaseUrl, String> {
+    text.parse().map_err(|error: chatsphere_store::InvalidUrl| error.to_string())
+}
+
+/// Never tells what was given.
+pub(crate) fn secret(text: &str) -> Result<Secret, String> {
+    Secret::parse("it", text).map_err(|error| error.to_string())
+}
+
+/// Never tells what was given: it may hold a password.
+pub(crate) fn nats(text: &str) -> Result<NatsUrl, String> {
+    if text.contains("://") {
+        Ok(NatsUrl::new(text))
+    } else {
+        Err("it is not the address of a NATS server, such as nats://127.0.0.1:4222".to_owned())
+    }
+}
+
+pub(crate) fn log_format(text: &str) -> Result<LogFormat, String> {
+    LogFormat::parse(text).ok_or_else(|| format!("\"{text}\" is none of auto, human and json"))
+}
+
+pub(crate) fn log_filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("\"{text}\" is not a log level or filter, such as info or info,chatsphere=debug: {error}")),
+    }
+}
+
+/// `*`, or origins as browsers send them (RFC 6454, section 6.2), with commas between.
+pub(crate) fn origins(text: &str) -> Result<Option<Vec<String>>, String> {
+    if text.trim() == "*" {
+        return Ok(None);
+    }
+    list(text, origin).map(Some)
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let wrong = || format!("\"{text}\" is not an origin such as https://chat.example.com (no path, no slash at the end)");
+    let (scheme, host) = text.split_once("://").ok_or_else(wrong)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
+    if scheme.is_empty() || host.is_empty() || !host.chars().all(allowed) {
+        return Err(wrong());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// Networks or single addresses with commas between.
+pub(crate) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    list(text, |item| {
+        item.parse::<IpNet>()
+            .or_else(|_| item.parse::<IpAddr>().map(IpNet::from))
+            .map_err(|_| format!("\"{item}\" is not an address or network such as 10.0.0.0/8"))
+    })
+}
+
+fn list<T>(text: &str, item: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(item).collect()
+}
+
+pub(crate) fn show_list<T: Display>(items: &[T]) -> Option<String> {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    (!items.is_empty()).then(|| items.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_shown() {
+        for (text, bytes) in [("1", 1), ("65536", 64 * KIB), ("64KiB", 64 * KIB), ("1 MiB", MIB), ("2GiB", 2 * GIB)] {
+            assert_eq!(size(text, 1..=usize::MAX), Ok(bytes), "{text}");
+            assert_eq!(size(&show_size(bytes), 1..=usize::MAX), Ok(bytes));
+        }
+        for bad in ["", "KiB", "64KB", "64k", "-1", "1.5MiB", "99999999999999999999GiB", "0"] {
+            assert!(size(bad, 1..=usize::MAX).is_err(), "{bad}");
+        }
+        assert_eq!(show_size(1025), "1025");
+    }
+
+    #[test]
+    fn durations_are_shown_in_the_largest_unit_that_fits() {
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("12h", 43_200), ("7d", 604_800)] {
+            assert_eq!(show_duration(Duration::from_secs(seconds)), text);
+        }
+        assert!(duration("2h", Duration::from_secs(1)..=Duration::from_secs(60)).unwrap_err().contains("from 1s to 1m"));
+    }
+
+    #[test]
+    fn hosts_origins_and_networks() {
+        assert_eq!(host("localhost").unwrap().to_string(), "127.0.0.1");
+        assert_eq!(host("[::1]").unwrap().to_string(), "::1");
+        assert!(host("chat.example.com").is_err());
+        assert_eq!(origins("*"), Ok(None));
+        assert_eq!(
+            origins("https://A.example, http://localhost:3000"),
+            Ok(Some(vec!["https://a.example".to_owned(), "http://localhost:3000".to_owned()]))
+        );
+        for bad in ["a.example", "https://a.example/", "https://a.example/x", "https://"] {
+            assert!(origins(bad).is_err(), "{bad}");
+        }
+        assert_eq!(show_list(&networks("10.0.0.0/8, 192.0.2.1, ::1").unwrap()).unwrap(), "10.0.0.0/8,192.0.2.1/32,::1/128");
+        assert!(networks("10.0.0.0/40").is_err());
+    }
+
+    #[test]
+    fn mistakes_in_what_may_hold_a_password_do_not_repeat_it() {
+        for message in [database("mysql://a:s3cret@b").unwrap_err(), secret("s3cret").unwrap_err(), nats("s3cret").unwrap_err()]
+        {
+            assert!(!message.contains("s3cret"), "{message}");
+        }
+    }
+}

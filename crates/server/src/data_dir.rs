@@ -1,0 +1,229 @@
+//! The directory where a node keeps its files, for its owner's eyes alone.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A data directory that is there.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    path: PathBuf,
+}
+
+/// Held while a server runs on the directory.
+#[derive(Debug)]
+pub struct DataDirLock {
+    /// The lock goes with the file.
+    _file: File,
+}
+
+/// Why the data directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It isn't there and can't be made.
+    #[error(
+        "the data directory {path} can't be made: {source}\nmake it, or name another with --data-dir or CHATSPHERE_DATA_DIR"
+    )]
+    NotMade {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another server has it.
+    #[error(
+        "the data directory {path} is in use by another chatsphere server{}\n\
+         stop that one, or give this one another directory with --data-dir", by(*.process)
+    )]
+    InUse {
+        /// Which.
+        path: String,
+        /// By which process, if that is known.
+        process: Option<u32>,
+    },
+    /// A file in it can't be used.
+    #[error("{path} can't be {verb}: {source}\ncheck who owns the data directory and that its disk has space")]
+    File {
+        /// Which.
+        path: String,
+        /// Read, written.
+        verb: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn by(process: Option<u32>) -> String {
+    process.map_or_else(String::new, |process| format!(" (process {process})"))
+}
+
+impl DataDir {
+    /// The directory, made if it is absent, with the directories above it.
+    ///
+    /// # Errors
+    /// [`DataDirError::NotMade`].
+    pub fn make(path: &Path) -> Result<Self, DataDirError> {
+        let not_made = |source| DataDirError::NotMade { path: path.display().to_string(), source };
+        if !path.is_dir() {
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent).map_err(not_made)?;
+            }
+            DirBuilder::new().mode(0o700).create(path).or_else(|error| match error.kind() {
+                ErrorKind::AlreadyExists if path.is_dir() => Ok(()),
+                _ => Err(not_made(error)),
+            })?;
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the secrets are kept that were made here.
+    pub fn secrets_file(&self) -> PathBuf {
+        self.path.join("secrets.toml")
+    }
+
+    /// Where the first CLIENT token is kept.
+    pub fn client_token_file(&self) -> PathBuf {
+        self.path.join("client-token")
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    /// Takes the directory for a server. The kernel lets go of it when the process ends, however it ends.
+    ///
+    /// # Errors
+    /// [`DataDirError::InUse`], [`DataDirError::File`].
+    pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
+        let path = self.lock_file();
+        let failed = |source| DataDirError::File { path: path.display().to_string(), verb: "locked", source };
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let process = read_process(&mut file);
+                return Err(DataDirError::InUse { path: self.path.display().to_string(), process });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // For the message to whoever comes second; the lock itself does not depend on it.
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(DataDirLock { _file: file })
+    }
+
+    /// Puts a file for the owner's eyes alone in place, whole or not at all, over one that is there.
+    ///
+    /// # Errors
+    /// [`DataDirError::File`].
+    pub fn write_private(&self, path: &Path, text: &str) -> Result<(), DataDirError> {
+        let temporary = self.write_temporary(path, text)?;
+        std::fs::rename(&temporary, path).map_err(|source| {
+            let _ = std::fs::remove_file(&temporary);
+            not_written(path, source)
+        })
+    }
+
+    /// The same, but leaves one that is there, and answers whether it put its own.
+    ///
+    /// # Errors
+    /// [`DataDirError::File`].
+    pub fn write_private_once(&self, path: &Path, text: &str) -> Result<bool, DataDirError> {
+        let temporary = self.write_temporary(path, text)?;
+        // A link, unlike a rename, never replaces what another process put there meanwhile.
+        let linked = std::fs::hard_link(&temporary, path);
+        let _ = std::fs::remove_file(&temporary);
+        match linked {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(source) => Err(not_written(path, source)),
+        }
+    }
+
+    fn write_temporary(&self, path: &Path, text: &str) -> Result<PathBuf, DataDirError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let temporary = self.path.join(name);
+        // One left by a process that had this number and died.
+        let _ = std::fs::remove_file(&temporary);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options
+            .open(&temporary)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .map_err(|source| not_written(path, source))?;
+        Ok(temporary)
+    }
+}
+
+fn not_written(path: &Path, source: io::Error) -> DataDirError {
+    DataDirError::File { path: path.display().to_string(), verb: "written", source }
+}
+
+/// Which server runs on a directory, if one does. Takes nothing and makes nothing.
+pub fn server_on(directory: &Path) -> Option<Option<u32>> {
+    let mut file = File::open(directory.join("lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(read_process(&mut file)),
+        _ => None,
+    }
+}
+
+fn read_process(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn only_the_owner_can_look_in() {
+        let above = tempfile::tempdir().unwrap();
+        let directory = DataDir::make(&above.path().join("a/b")).unwrap();
+        assert_eq!(mode(directory.path()), 0o700);
+        let file = directory.client_token_file();
+        directory.write_private(&file, "one").unwrap();
+        directory.write_private(&file, "two").unwrap();
+        assert_eq!((mode(&file), std::fs::read_to_string(&file).unwrap().as_str()), (0o600, "two"));
+        assert!(!directory.write_private_once(&file, "three").unwrap());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "two");
+        assert!(directory.write_private_once(&directory.secrets_file(), "x").unwrap());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "temporary files are left");
+    }
+
+    #[test]
+    fn one_server_at_a_time() {
+        let above = tempfile::tempdir().unwrap();
+        let directory = DataDir::make(above.path()).unwrap();
+        assert_eq!(server_on(above.path()), None);
+        let lock = directory.lock().unwrap();
+        assert_eq!(server_on(above.path()), Some(Some(std::process::id())));
+        let refusal = directory.lock().unwrap_err().to_string();
+        assert!(refusal.contains(&format!("process {}", std::process::id())) && refusal.contains("--data-dir"), "{refusal}");
+        drop(lock);
+        assert!(directory.lock().is_ok());
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_told() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        assert!(DataDir::make(&path).unwrap_err().to_string().contains("can't be made"));
+    }
+}

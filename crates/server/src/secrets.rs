@@ -1,0 +1,225 @@
+//! The secrets of this node: given, or made on the first start and kept in the data directory.
+
+use std::fmt::Write;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use chatsphere_store::{Fingerprint, KeyFingerprints};
+use serde::Deserialize;
+
+use crate::auth::{Keys, Secret, WeakSecret};
+use crate::config::Settings;
+use crate::data_dir::{DataDir, DataDirError};
+
+/// The secrets in use.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    user: Secret,
+    user_previous: Option<Secret>,
+    client: Secret,
+    client_previous: Option<Secret>,
+    /// The file that holds those which were not given.
+    pub kept_in: Option<PathBuf>,
+}
+
+/// Why there are no secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// Nodes of a cluster can't each make their own.
+    #[error(
+        "{missing} is not set, and the nodes of a cluster must all have the same one\n\
+         make it once with `openssl rand -hex 32` and set {missing} to it on every node"
+    )]
+    ClusterNeedsSecrets {
+        /// Which.
+        missing: &'static str,
+    },
+    /// The file in the data directory is no good.
+    #[error("{path} can't be used: {reason}\nput it back from a backup; without it the tokens that were given out are lost")]
+    File {
+        /// Which.
+        path: String,
+        /// Why. Never holds what is in the file.
+        reason: String,
+    },
+    /// The machine gives no random numbers.
+    #[error("this machine gives no random numbers to make secrets of: {0}")]
+    Random(getrandom::Error),
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+}
+
+impl Secrets {
+    /// Those that were given, and for the others those of the data directory, made if they are not there yet.
+    ///
+    /// # Errors
+    /// [`SecretsError`].
+    pub fn resolve(settings: &Settings, directory: &DataDir) -> Result<Self, SecretsError> {
+        for (secret, missing) in [(&settings.jwt_secret, "JWT_SECRET"), (&settings.jwt_api_secret, "JWT_API_SECRET")] {
+            if secret.is_none() && settings.is_cluster() {
+                return Err(SecretsError::ClusterNeedsSecrets { missing });
+            }
+        }
+        let (user_previous, client_previous) = (settings.jwt_secret_previous.clone(), settings.jwt_api_secret_previous.clone());
+        if let (Some(user), Some(client)) = (&settings.jwt_secret, &settings.jwt_api_secret) {
+            return Ok(Self { user: user.clone(), user_previous, client: client.clone(), client_previous, kept_in: None });
+        }
+        let kept = match Kept::read(directory)? {
+            Some(kept) => kept,
+            None => Kept::make(directory)?,
+        };
+        Ok(Self {
+            user: settings.jwt_secret.clone().unwrap_or(kept.user),
+            user_previous: user_previous.or(kept.user_previous),
+            client: settings.jwt_api_secret.clone().unwrap_or(kept.client),
+            client_previous: client_previous.or(kept.client_previous),
+            kept_in: Some(directory.secrets_file()),
+        })
+    }
+
+    /// To sign and verify tokens with.
+    pub fn keys(&self) -> Keys {
+        Keys::new(&self.user, self.user_previous.as_ref(), &self.client, self.client_previous.as_ref())
+    }
+
+    /// For the database to recognise them by.
+    pub fn fingerprints(&self) -> KeyFingerprints {
+        let fingerprint = |secret: &Secret| Fingerprint::new(secret.fingerprint());
+        KeyFingerprints {
+            user: fingerprint(&self.user),
+            user_previous: self.user_previous.as_ref().map(fingerprint),
+            client: fingerprint(&self.client),
+            client_previous: self.client_previous.as_ref().map(fingerprint),
+        }
+    }
+}
+
+/// What `secrets.toml` holds.
+struct Kept {
+    user: Secret,
+    user_previous: Option<Secret>,
+    client: Secret,
+    client_previous: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptText {
+    jwt_secret: String,
+    jwt_secret_previous: Option<String>,
+    jwt_api_secret: String,
+    jwt_api_secret_previous: Option<String>,
+}
+
+impl Kept {
+    fn read(directory: &DataDir) -> Result<Option<Self>, SecretsError> {
+        let path = directory.secrets_file();
+        let refuse = |reason: String| SecretsError::File { path: path.display().to_string(), reason };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(refuse(error.to_string())),
+        };
+        // The parser's message alone: its longer form quotes the line.
+        let kept: KeptText = toml::from_str(&text).map_err(|error| refuse(error.message().to_owned()))?;
+        let parse = |name: &str, value: &str| Secret::parse(name, value).map_err(|error: WeakSecret| refuse(error.to_string()));
+        let maybe = |name: &str, value: Option<String>| value.map(|value| parse(name, &value)).transpose();
+        Ok(Some(Self {
+            user: parse("jwt_secret", &kept.jwt_secret)?,
+            user_previous: maybe("jwt_secret_previous", kept.jwt_secret_previous)?,
+            client: parse("jwt_api_secret", &kept.jwt_api_secret)?,
+            client_previous: maybe("jwt_api_secret_previous", kept.jwt_api_secret_previous)?,
+        }))
+    }
+
+    /// On disk before it is used: a database that knew secrets which are nowhere kept would be locked for good.
+    fn make(directory: &DataDir) -> Result<Self, SecretsError> {
+        let text = format!(
+            "# Made on the first start. These sign the tokens: keep them secret, and keep them with the database's backups.\n\
+             jwt_secret = \"{}\"\njwt_api_secret = \"{}\"\n",
+            random_hex()?,
+            random_hex()?
+        );
+        let path = directory.secrets_file();
+        directory.write_private_once(&path, &text)?;
+        // A command that was started at the same moment may have been first: then its secrets count.
+        Self::read(directory)?.ok_or_else(|| SecretsError::File {
+            path: path.display().to_string(),
+            reason: "it vanished as soon as it was made".to_owned(),
+        })
+    }
+}
+
+/// What `openssl rand -hex 32` prints.
+fn random_hex() -> Result<String, SecretsError> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(SecretsError::Random)?;
+    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::NatsUrl;
+
+    fn directory() -> (tempfile::TempDir, DataDir) {
+        let above = tempfile::tempdir().unwrap();
+        let directory = DataDir::make(above.path()).unwrap();
+        (above, directory)
+    }
+
+    fn given() -> Option<Secret> {
+        Secret::parse("it", &random_hex().unwrap()).ok()
+    }
+
+    #[test]
+    fn made_once_and_kept() {
+        let (_above, directory) = directory();
+        let first = Secrets::resolve(&Settings::default(), &directory).unwrap();
+        let second = Secrets::resolve(&Settings::default(), &directory).unwrap();
+        assert_eq!(first.fingerprints(), second.fingerprints());
+        assert_ne!(first.fingerprints().user, first.fingerprints().client);
+        let mode = std::fs::metadata(directory.secrets_file()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(first.kept_in, Some(directory.secrets_file()));
+    }
+
+    #[test]
+    fn what_is_given_counts_first() {
+        let (_above, directory) = directory();
+        let settings = Settings { jwt_secret: given(), jwt_api_secret: given(), ..Settings::default() };
+        let secrets = Secrets::resolve(&settings, &directory).unwrap();
+        assert_eq!(secrets.kept_in, None);
+        assert!(!directory.secrets_file().exists());
+        let one = Settings { jwt_secret: given(), ..Settings::default() };
+        let mixed = Secrets::resolve(&one, &directory).unwrap();
+        assert_eq!(Some(mixed.user), one.jwt_secret);
+        assert!(mixed.kept_in.is_some());
+    }
+
+    #[test]
+    fn a_cluster_makes_none() {
+        let (_above, directory) = directory();
+        let nats_url = Some(NatsUrl::new("nats://bus"));
+        let settings = Settings { nats_url, jwt_secret: given(), ..Settings::default() };
+        let refusal = Secrets::resolve(&settings, &directory).unwrap_err().to_string();
+        assert!(refusal.starts_with("JWT_API_SECRET is not set") && refusal.contains("openssl rand -hex 32"), "{refusal}");
+        assert!(!directory.secrets_file().exists());
+    }
+
+    #[test]
+    fn a_spoilt_file_is_refused_without_being_shown() {
+        let (_above, directory) = directory();
+        for text in ["jwt_secret = \"s3cret\n", "jwt_secret = \"s3cret\"\njwt_api_secret = \"s3cret\"\n", "s3cret = 1\n"] {
+            std::fs::write(directory.secrets_file(), text).unwrap();
+            let refusal = Secrets::resolve(&Settings::default(), &directory).unwrap_err().to_string();
+            assert!(refusal.contains("secrets.toml can't be used") && !refusal.contains("\"s3cret"), "{refusal}");
+        }
+    }
+}
