@@ -4,5 +4,6 @@
 pub mod auth;
 pub mod config;
 pub mod data_dir;
+pub mod http;
 pub mod log;
 pub mod secrets;
