@@ -7,3 +7,5 @@ pub mod data_dir;
 pub mod http;
 pub mod log;
 pub mod secrets;
+pub mod listener;
+pub mod observability;

@@ -1,0 +1,140 @@
+//! The accept loop. It never waits for a client and never ends before it is told to.
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::connection::Http;
+use super::refuse;
+use super::stream::Slot;
+use super::tls::Tls;
+
+/// Refusals under way at once. Each holds a descriptor for up to a second; further clients are closed at once.
+const REFUSALS: usize = 32;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Accepting {
+    listener: TcpListener,
+    tls: Option<Tls>,
+    http: Arc<Http>,
+    slots: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    tasks: TaskTracker,
+    spare: Option<File>,
+    pause: Duration,
+}
+
+impl Accepting {
+    pub(super) fn new(
+        listener: TcpListener,
+        tls: Option<Tls>,
+        http: Arc<Http>,
+        slots: Arc<Semaphore>,
+        tasks: TaskTracker,
+    ) -> io::Result<Self> {
+        let refusals = Arc::new(Semaphore::new(REFUSALS));
+        Ok(Self { listener, tls, http, slots, refusals, tasks, spare: Some(spare()?), pause: SHORTEST_PAUSE })
+    }
+
+    /// Accepts until shutdown, then closes the listening socket.
+    pub(super) async fn run(mut self) {
+        let shutdown = self.http.shutdown.clone();
+        shutdown.run_until_cancelled(self.accept_all()).await;
+    }
+
+    async fn accept_all(&mut self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((tcp, addr)) => {
+                    self.pause = SHORTEST_PAUSE;
+                    self.admit(tcp, addr);
+                }
+                Err(error) => self.failed(error).await,
+            }
+        }
+    }
+
+    fn admit(&self, tcp: TcpStream, addr: SocketAddr) {
+        let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() else {
+            self.refuse(tcp);
+            return;
+        };
+        let http = Arc::clone(&self.http);
+        self.tasks.spawn(http.serve(tcp, addr, self.tls.clone(), Slot::new(permit)));
+    }
+
+    fn refuse(&self, tcp: TcpStream) {
+        self.http.meters.refused_full.increment(1);
+        // Over TLS a polite refusal would first take a handshake, the dearest thing that a full server could offer.
+        if self.tls.is_some() {
+            return;
+        }
+        match Arc::clone(&self.refusals).try_acquire_owned() {
+            Ok(refusal) => {
+                let abort = self.http.abort.clone();
+                self.tasks.spawn(async move {
+                    abort.run_until_cancelled(refuse::full(tcp)).await;
+                    drop(refusal);
+                });
+            }
+            Err(_) => refuse::full_at_once(&tcp),
+        }
+    }
+
+    async fn failed(&mut self, error: io::Error) {
+        // The client was gone before it was let in: its error, and no reason to keep the next one waiting.
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        ) {
+            return;
+        }
+        if out_of_descriptors(&error) {
+            self.refuse_with_spare().await;
+        }
+        // The socket stays readable, so that without a pause this would spin.
+        tracing::warn!(%error, pause_ms = self.pause.as_millis(), "can't accept connections");
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// With every descriptor in use a client would wait in the backlog until it gives up. Giving up the spare one makes
+    /// room to tell it.
+    async fn refuse_with_spare(&mut self) {
+        if let Some(spare) = self.spare.take() {
+            drop(spare);
+            // Another thread may have taken the descriptor first; the next pause then tries again.
+            if let Ok(Ok((tcp, _))) = tokio::time::timeout(SHORTEST_PAUSE, self.listener.accept()).await {
+                self.http.meters.refused_descriptors.increment(1);
+                if self.tls.is_none() {
+                    refuse::full_at_once(&tcp);
+                }
+            }
+        }
+        self.spare = spare().ok();
+    }
+}
+
+/// Something small to hold a descriptor with.
+fn spare() -> io::Result<File> {
+    File::open(if cfg!(windows) { "NUL" } else { "/dev/null" })
+}
+
+#[cfg(unix)]
+fn out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+#[cfg(not(unix))]
+fn out_of_descriptors(_: &io::Error) -> bool {
+    false
+}

@@ -1,0 +1,134 @@
+//! The bodies of requests and answers, as far as time is concerned.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::watch::{InFlight, Watch};
+
+/// Bytes of a body that buy its sender another second.
+const BYTES_A_SECOND: u64 = 4 * 1024;
+
+/// The client took too long to send a request's body; 408 is the answer for it (RFC 9110, section 15.5.9). Found
+/// among the sources of the error that reading the body gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request's body did not arrive in time")]
+pub struct BodyTimeout;
+
+/// A request's body that must keep coming. Only time spent waiting for the client counts: a server that is in no hurry
+/// to read is not the client's fault.
+pub(super) struct RequestBody {
+    incoming: Incoming,
+    watch: Arc<Watch>,
+    allowance: Duration,
+    received: u64,
+    waiting_since: Option<Instant>,
+    waited: Duration,
+    alarm: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+}
+
+impl RequestBody {
+    pub(super) fn wrap(incoming: Incoming, watch: &Arc<Watch>, allowance: Duration) -> Body {
+        if incoming.is_end_stream() {
+            return Body::empty();
+        }
+        let watch = Arc::clone(watch);
+        Body::new(Self {
+            incoming,
+            watch,
+            allowance,
+            received: 0,
+            waiting_since: None,
+            waited: Duration::ZERO,
+            alarm: None,
+            ended: false,
+        })
+    }
+
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let earned = Duration::from_secs(self.received / BYTES_A_SECOND);
+        let deadline = since + (self.allowance + earned).saturating_sub(self.waited);
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        alarm.as_mut().poll(cx)
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Pending => match this.poll_alarm(cx) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(BodyTimeout.into()))),
+                Poll::Pending => Poll::Pending,
+            },
+            Poll::Ready(frame) => {
+                if let Some(since) = this.waiting_since.take() {
+                    this.waited += since.elapsed();
+                }
+                match &frame {
+                    Some(Ok(frame)) => this.received += frame.data_ref().map_or(0, |data| data.len() as u64),
+                    Some(Err(_)) | None => this.ended = true,
+                }
+                Poll::Ready(frame.map(|result| result.map_err(Into::into)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if !self.ended && !self.incoming.is_end_stream() {
+            self.watch.body_abandoned();
+        }
+    }
+}
+
+/// An answer's body. As long as it lives, its connection isn't idle.
+pub(super) struct AnswerBody {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl AnswerBody {
+    pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
+        Self { body, _in_flight: in_flight }
+    }
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

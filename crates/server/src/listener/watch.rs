@@ -1,0 +1,171 @@
+//! What a connection is waiting for, and until when.
+//!
+//! hyper knows one time-out, for reading a head, and starts it as soon as the answer before is sent: a connection kept
+//! alive would be closed as early as a head that never ends. Nor does it bound how long a peer may leave an answer
+//! unread. So the socket itself reports what happens on it, and the connection's task keeps one alarm.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::ListenerOptions;
+
+/// Shared by a connection's task, its socket, and the bodies that pass over it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    header: Duration,
+    idle: Duration,
+    write: Duration,
+    state: Mutex<State>,
+}
+
+/// Why a connection was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// The head of a request did not end; none of it came, if not `started`.
+    Head { started: bool },
+    /// No further request came.
+    Idle,
+    /// The peer reads nothing.
+    Write,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting_for: WaitingFor,
+    since: Instant,
+    in_flight: usize,
+    unread_since: Option<Instant>,
+    /// A request's body was left unread, so that more of it may yet arrive.
+    body_abandoned: bool,
+    peer_closed: bool,
+    leftover: Option<TcpStream>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaitingFor {
+    Head { started: bool },
+    Answer,
+    NextRequest,
+}
+
+/// One request, from its head to the last byte of the answer's body.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Watch>);
+
+impl Watch {
+    pub(super) fn new(options: &ListenerOptions) -> Arc<Self> {
+        Arc::new(Self {
+            header: options.header_timeout,
+            idle: options.idle_timeout,
+            write: options.write_timeout,
+            state: Mutex::new(State {
+                waiting_for: WaitingFor::Head { started: false },
+                since: Instant::now(),
+                in_flight: 0,
+                unread_since: None,
+                body_abandoned: false,
+                peer_closed: false,
+                leftover: None,
+            }),
+        })
+    }
+
+    /// The time for the first head begins now: what came before was the TLS handshake.
+    pub(super) fn begin(&self) {
+        let mut state = self.state();
+        state.waiting_for = WaitingFor::Head { started: false };
+        state.since = Instant::now();
+    }
+
+    pub(super) fn read(&self, bytes: usize) {
+        let mut state = self.state();
+        if bytes == 0 {
+            state.peer_closed = true;
+            return;
+        }
+        match state.waiting_for {
+            WaitingFor::NextRequest => {
+                state.waiting_for = WaitingFor::Head { started: true };
+                state.since = Instant::now();
+            }
+            WaitingFor::Head { .. } => state.waiting_for = WaitingFor::Head { started: true },
+            WaitingFor::Answer => {}
+        }
+    }
+
+    pub(super) fn write_blocked(&self) {
+        self.state().unread_since.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn wrote(&self) {
+        let mut state = self.state();
+        if state.unread_since.take().is_some() && state.waiting_for == WaitingFor::NextRequest {
+            // The answer left hyper's hands before it left the machine; idleness begins with its last byte.
+            state.since = Instant::now();
+        }
+    }
+
+    pub(super) fn body_abandoned(&self) {
+        self.state().body_abandoned = true;
+    }
+
+    pub(super) fn request(self: &Arc<Self>) -> InFlight {
+        let mut state = self.state();
+        state.in_flight += 1;
+        state.waiting_for = WaitingFor::Answer;
+        InFlight(Arc::clone(self))
+    }
+
+    /// When the connection is to be given up if nothing happens. None while the server has the next move.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.wait().map(|(deadline, _)| deadline)
+    }
+
+    pub(super) fn overdue(&self, now: Instant) -> Option<Overdue> {
+        self.wait().filter(|(deadline, _)| *deadline <= now).map(|(_, overdue)| overdue)
+    }
+
+    fn wait(&self) -> Option<(Instant, Overdue)> {
+        let state = self.state();
+        if let Some(since) = state.unread_since {
+            return Some((since + self.write, Overdue::Write));
+        }
+        match state.waiting_for {
+            WaitingFor::Head { started } => Some((state.since + self.header, Overdue::Head { started })),
+            WaitingFor::NextRequest => Some((state.since + self.idle, Overdue::Idle)),
+            WaitingFor::Answer => None,
+        }
+    }
+
+    /// Takes the socket as hyper lets go of it. Kept only where closing it now could destroy the answer: if the peer is
+    /// still sending what nobody will read, the system resets the connection (RFC 9112, section 9.6).
+    pub(super) fn leave(&self, tcp: TcpStream) {
+        let mut state = self.state();
+        let in_head = matches!(state.waiting_for, WaitingFor::Head { started: true });
+        if !state.peer_closed && (in_head || state.body_abandoned) {
+            state.leftover = Some(tcp);
+        }
+    }
+
+    pub(super) fn take_leftover(&self) -> Option<TcpStream> {
+        self.state().leftover.take()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.in_flight -= 1;
+        if state.in_flight == 0 {
+            state.waiting_for = WaitingFor::NextRequest;
+            state.since = Instant::now();
+        }
+    }
+}

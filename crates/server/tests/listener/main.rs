@@ -1,0 +1,10 @@
+//! The accept loop as clients meet it: real sockets on loopback, short time-outs, generous upper bounds.
+
+mod capacity;
+mod drain;
+mod peers;
+mod requests;
+mod support;
+mod timeouts;
+mod tls;
+mod upgrade;
