@@ -1,0 +1,160 @@
+//! A database for one test, and nodes on it.
+
+use std::future::Future;
+use std::sync::{Arc, Condvar, Mutex};
+
+use chatsphere_core::{CommitSink, Committed, ControlEntry, Event, Store};
+use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenError, OpenOptions};
+use tempfile::TempDir;
+
+/// A database that is gone after the test.
+pub(crate) struct Fixture {
+    pub(crate) url: DatabaseUrl,
+    _dir: Option<TempDir>,
+}
+
+pub(crate) async fn on_sqlite<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Arc<Fixture>) -> F) {
+    let dir = tempfile::tempdir().unwrap();
+    let url = DatabaseUrl::sqlite(dir.path().join("chat.db"));
+    test(Arc::new(Fixture { url, _dir: Some(dir) })).await;
+}
+
+pub(crate) async fn on_postgres<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Arc<Fixture>) -> F) {
+    let Some(server) = postgres_server() else { return };
+    let database = format!("chatsphere_{:016x}", rand::random::<u64>());
+    administer(&server, &format!("CREATE DATABASE {database}")).await;
+    let url = with_database(&server, &database).parse().unwrap();
+    let outcome = tokio::spawn(test(Arc::new(Fixture { url, _dir: None }))).await;
+    administer(&server, &format!("DROP DATABASE {database} WITH (FORCE)")).await;
+    if let Err(error) = outcome {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+/// A superuser's URL, or none if this machine has no server for tests.
+pub(crate) fn postgres_server() -> Option<String> {
+    let server = std::env::var("CHATSPHERE_TEST_POSTGRES").ok();
+    if server.is_none() {
+        left_out("CHATSPHERE_TEST_POSTGRES names no PostgreSQL server");
+    }
+    server
+}
+
+/// Tells that a test does nothing here, which must not be where all are wanted.
+pub(crate) fn left_out(why: &str) {
+    assert!(std::env::var_os("CHATSPHERE_TEST_ALL").is_none(), "{why}");
+    println!("left out: {why}");
+}
+
+pub(crate) fn with_database(server: &str, database: &str) -> String {
+    let (base, _) = server.rsplit_once('/').unwrap();
+    format!("{base}/{database}")
+}
+
+/// Runs a statement outside of the store.
+pub(crate) async fn administer(url: &str, sql: &str) {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap();
+    drop(client);
+    connection.await.unwrap().unwrap();
+}
+
+pub(crate) fn keys() -> KeyFingerprints {
+    KeyFingerprints {
+        user: Fingerprint::new("user key"),
+        user_previous: None,
+        client: Fingerprint::new("client key"),
+        client_previous: None,
+    }
+}
+
+impl Fixture {
+    /// One more node on the database.
+    pub(crate) async fn node(&self) -> Node {
+        self.node_with(|_| {}).await.unwrap()
+    }
+
+    pub(crate) async fn node_with(&self, change: impl FnOnce(&mut OpenOptions)) -> Result<Node, OpenError> {
+        let sink = Arc::new(Recorder::default());
+        let mut options = OpenOptions::new(self.url.clone(), keys(), Arc::clone(&sink) as Arc<dyn CommitSink>);
+        change(&mut options);
+        Ok(Node { store: chatsphere_store::open(options).await?, sink })
+    }
+
+    /// Runs a statement behind the store's back.
+    pub(crate) async fn execute(&self, sql: &str) {
+        match self.url.sqlite_path() {
+            Some(path) => rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap(),
+            None => {
+                let server = postgres_server().unwrap();
+                let database = self.url.to_string();
+                let (_, database) = database.rsplit_once('/').unwrap();
+                administer(&with_database(&server, database), sql).await;
+            }
+        }
+    }
+}
+
+/// A store and what its sink was told.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sink: Arc<Recorder>,
+}
+
+/// Keeps what it is told, and can hold the writer up so that writes come together in one batch.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    batches: Vec<Committed>,
+    hold: bool,
+    held: bool,
+}
+
+impl CommitSink for Recorder {
+    fn committed(&self, batch: Committed) {
+        let mut state = self.state.lock().unwrap();
+        state.batches.push(batch);
+        state.held = state.hold;
+        self.changed.notify_all();
+        drop(self.changed.wait_while(state, |state| state.hold).unwrap());
+    }
+}
+
+impl Recorder {
+    /// The next commit stays with the sink until [`Recorder::release`].
+    pub(crate) fn hold(&self) {
+        self.state.lock().unwrap().hold = true;
+    }
+
+    /// Waits until a commit is held up.
+    pub(crate) fn wait_until_held(&self) {
+        let state = self.state.lock().unwrap();
+        tokio::task::block_in_place(|| drop(self.changed.wait_while(state, |state| !state.held).unwrap()));
+    }
+
+    pub(crate) fn release(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.hold = false;
+        state.held = false;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn batches(&self) -> Vec<Committed> {
+        self.state.lock().unwrap().batches.clone()
+    }
+
+    pub(crate) fn events(&self) -> Vec<Arc<Event>> {
+        self.batches().into_iter().flat_map(|batch| batch.events).collect()
+    }
+
+    pub(crate) fn control(&self) -> Vec<ControlEntry> {
+        self.batches().into_iter().flat_map(|batch| batch.control).collect()
+    }
+}

@@ -1,0 +1,44 @@
+//! What every adapter of the store does alike. Each test runs on SQLite in a temporary directory, and on PostgreSQL in a
+//! database of its own if `CHATSPHERE_TEST_POSTGRES` names a server (`cargo xtask with-services -- cargo test`).
+
+mod appends;
+mod fixture;
+mod idempotency;
+mod keys;
+mod members;
+mod model;
+mod nodes;
+mod order;
+mod outages;
+mod pages;
+mod postgres_server;
+mod rooms;
+mod schema;
+mod tokens;
+mod users;
+mod world;
+
+/// Makes of each function a test on every database.
+macro_rules! on_every_database {
+    ($($(#[$attribute:meta])* $name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                $(#[$attribute])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    $crate::fixture::on_sqlite(super::$name).await;
+                }
+            )+
+        }
+        mod postgres {
+            $(
+                $(#[$attribute])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    $crate::fixture::on_postgres(super::$name).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_every_database;

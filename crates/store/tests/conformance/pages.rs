@@ -1,0 +1,222 @@
+//! Pages of a room's events and of messages across rooms, exactly at their borders.
+
+use std::sync::Arc;
+
+use chatsphere_core::store::{HistoryRange, MessageFilter};
+use chatsphere_core::{Absent, Access, Denial, Error, Message, RoomId, Seq, Timestamp, UserId};
+
+use crate::fixture::Fixture;
+use crate::on_every_database;
+use crate::world::{World, all_events, all_pages, first, new_message, text_of};
+
+on_every_database!(
+    history_ends_where_it_says,
+    history_counts_messages_alone,
+    events_come_without_a_gap,
+    the_newest_part_says_where_it_begins,
+    an_empty_room_has_empty_pages,
+    pages_are_for_members,
+    messages_across_rooms_are_newest_first,
+);
+
+async fn history_ends_where_it_says(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await.id;
+    // The messages are 2 to 11.
+    for number in 2..=11 {
+        world.post(room, &number.to_string()).await;
+    }
+    let at = Seq::new;
+    for (range, limit, from, to, has_older, has_newer) in [
+        (HistoryRange::Newest, 9, 3, 11, true, false),
+        (HistoryRange::Newest, 10, 2, 11, false, false),
+        (HistoryRange::Newest, 11, 2, 11, false, false),
+        (HistoryRange::Before(at(12)), 4, 8, 11, true, false),
+        (HistoryRange::Before(at(11)), 4, 7, 10, true, true),
+        (HistoryRange::Before(at(6)), 3, 3, 5, true, true),
+        (HistoryRange::Before(at(6)), 4, 2, 5, false, true),
+        (HistoryRange::Before(at(6)), 5, 2, 5, false, true),
+        (HistoryRange::Before(Seq::MAX), 1, 11, 11, true, false),
+        (HistoryRange::After(at(0)), 3, 2, 4, false, true),
+        (HistoryRange::After(at(1)), 3, 2, 4, false, true),
+        (HistoryRange::After(at(2)), 3, 3, 5, true, true),
+        (HistoryRange::After(at(7)), 3, 8, 10, true, true),
+        (HistoryRange::After(at(7)), 4, 8, 11, true, false),
+        (HistoryRange::After(at(7)), 5, 8, 11, true, false),
+    ] {
+        let page = world.node.store.history(room, Access::Member(world.ada.id), range, limit).await.unwrap();
+        let seqs: Vec<u64> = page.messages.iter().map(|message| message.seq.get()).collect();
+        assert_eq!(seqs, (from..=to).collect::<Vec<_>>(), "{range:?} {limit}");
+        assert_eq!((page.has_older, page.has_newer, page.head), (has_older, has_newer, at(11)), "{range:?} {limit}");
+    }
+    for (range, has_older, has_newer) in [
+        (HistoryRange::Before(at(2)), false, true),
+        (HistoryRange::Before(at(0)), false, true),
+        (HistoryRange::After(at(11)), true, false),
+        (HistoryRange::After(Seq::MAX), true, false),
+    ] {
+        let page = world.node.store.history(room, Access::Any, range, 5).await.unwrap();
+        assert!(page.messages.is_empty());
+        assert_eq!((page.has_older, page.has_newer), (has_older, has_newer), "{range:?}");
+    }
+}
+
+async fn history_counts_messages_alone(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await.id;
+    let mut posted = Vec::new();
+    for _ in 0..4 {
+        posted.push(world.post(room, "x").await);
+        world.add(room, world.bob.id).await;
+        world.remove(room, world.bob.id).await;
+    }
+    let page = world.node.store.history(room, Access::Any, HistoryRange::Newest, 4).await.unwrap();
+    assert_eq!((page.messages, page.has_older, page.has_newer), (posted.clone(), false, false));
+    let page = world.node.store.history(room, Access::Any, HistoryRange::After(posted[2].seq), 1).await.unwrap();
+    assert_eq!((page.messages, page.has_older, page.has_newer), (posted[3..].to_vec(), true, false));
+}
+
+async fn events_come_without_a_gap(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await.id;
+    for number in 0..5 {
+        world.post(room, "x").await;
+        world.add(room, world.bob.id).await;
+        if number % 2 == 0 {
+            world.remove(room, world.bob.id).await;
+        }
+    }
+    let all = all_events(&world.node, room).await;
+    let head = all.last().unwrap().seq;
+    for after in 0..=all.len() + 1 {
+        for limit in [1, 2, 3, all.len(), all.len() + 1] {
+            let page = world.node.store.events_after(room, Access::Any, Seq::new(after as u64), limit).await.unwrap();
+            let from = after.min(all.len());
+            let expected = &all[from..(from + limit).min(all.len())];
+            assert_eq!(page.events.iter().map(|event| (**event).clone()).collect::<Vec<_>>(), expected);
+            assert_eq!(page.head, head);
+        }
+    }
+}
+
+async fn the_newest_part_says_where_it_begins(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await.id;
+    for number in 0..6 {
+        world.post(room, &number.to_string()).await;
+        world.add(room, world.bob.id).await;
+        world.remove(room, world.bob.id).await;
+    }
+    let all = all_events(&world.node, room).await;
+    let messages: Vec<_> = all.iter().filter(|event| text_of(event).is_some()).map(|event| event.seq).collect();
+    for message_limit in [0, 1, 2, 5, 6, 7, 50] {
+        for other_limit in [0, 1, 2, 3, 12, 13, 14, 50] {
+            let newest = world.node.store.newest(room, Access::Member(world.ada.id), message_limit, other_limit).await.unwrap();
+            let case = format!("{message_limit} {other_limit}");
+            assert_eq!(newest.head.get(), all.len() as u64, "{case}");
+            let seqs: Vec<_> = newest.messages.iter().map(|message| message.seq).collect();
+            assert_eq!(seqs, messages[messages.len().saturating_sub(message_limit)..], "{case}");
+            assert!(newest.others.len() <= other_limit, "{case}");
+            // From `from` on, nothing is missing.
+            let mut here: Vec<_> = seqs.iter().copied().chain(newest.others.iter().map(|event| event.seq)).collect();
+            here.retain(|seq| *seq >= newest.from);
+            here.sort();
+            let expected: Vec<_> = (newest.from.get()..=newest.head.get()).map(Seq::new).collect();
+            assert_eq!(here, expected, "{case}");
+            assert!(newest.others.iter().all(|event| event.seq >= newest.from), "{case}");
+            if message_limit >= 6 && other_limit >= 13 {
+                assert_eq!(newest.from, Seq::new(1), "{case}");
+            } else if other_limit >= 13 && message_limit > 0 {
+                assert_eq!(newest.from, seqs[0], "{case}");
+            }
+        }
+    }
+}
+
+async fn an_empty_room_has_empty_pages(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await.id;
+    let store = &world.node.store;
+    for range in [HistoryRange::Newest, HistoryRange::Before(Seq::new(5)), HistoryRange::After(Seq::ZERO)] {
+        let page = store.history(room, Access::Member(world.ada.id), range, 5).await.unwrap();
+        assert_eq!((page.messages.len(), page.has_older, page.has_newer, page.head), (0, false, false, Seq::new(1)));
+    }
+    let newest = store.newest(room, Access::Member(world.ada.id), 5, 5).await.unwrap();
+    assert_eq!((newest.messages.len(), newest.others.len(), newest.from, newest.head), (0, 1, Seq::new(1), Seq::new(1)));
+    let page = store.events_after(room, Access::Member(world.ada.id), Seq::new(1), 5).await.unwrap();
+    assert_eq!((page.events.len(), page.head), (0, Seq::new(1)));
+    assert_eq!(store.messages(MessageFilter::default(), first(5)).await.unwrap().items, []);
+}
+
+async fn pages_are_for_members(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await.id;
+    let store = &world.node.store;
+    let nowhere = RoomId::new(Timestamp::from_millis(1));
+    let denied = Error::from(Denial::NotAMember);
+    for (room, access, expected) in [
+        (room, Access::Member(world.bob.id), &denied),
+        (room, Access::Member(UserId::new(Timestamp::from_millis(1))), &denied),
+        (nowhere, Access::Member(world.ada.id), &denied),
+        (nowhere, Access::Any, &Error::Absent(Absent::Room)),
+    ] {
+        assert_eq!(store.history(room, access, HistoryRange::Newest, 5).await.as_ref(), Err(expected));
+        assert_eq!(store.history(room, access, HistoryRange::After(Seq::ZERO), 5).await.as_ref(), Err(expected));
+        assert_eq!(store.history(room, access, HistoryRange::Before(Seq::MAX), 5).await.as_ref(), Err(expected));
+        assert_eq!(store.events_after(room, access, Seq::ZERO, 5).await.as_ref(), Err(expected));
+        assert_eq!(store.newest(room, access, 5, 5).await.as_ref(), Err(expected));
+        assert_eq!(store.members(room, access, first(5)).await.as_ref(), Err(expected));
+        assert_eq!(store.room(room, access).await.as_ref(), Err(expected));
+    }
+}
+
+async fn messages_across_rooms_are_newest_first(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let (ada, bob) = (world.ada.id, world.bob.id);
+    let rooms = [world.room().await, world.room().await, world.room().await];
+    world.add(rooms[0].id, bob).await;
+    world.add(rooms[1].id, bob).await;
+    let mut all: Vec<Message> = Vec::new();
+    for number in 0..12 {
+        let mut new = new_message(rooms[number % 3].id, if number % 2 == 0 { ada } else { bob }, "x");
+        new.access = Access::Any;
+        all.insert(0, store.append(new).await.unwrap().value);
+    }
+    let in_rooms = |indexes: &[usize]| Some(indexes.iter().map(|index| rooms[*index].id).collect::<Vec<_>>());
+    for (author, seen_by, only) in [
+        (None, None, None),
+        (Some(ada), None, None),
+        (Some(bob), Some(bob), None),
+        (Some(bob), Some(bob), in_rooms(&[1, 2])),
+        (Some(ada), None, in_rooms(&[2])),
+        (None, Some(bob), None),
+        (None, None, in_rooms(&[0, 2])),
+        (None, Some(bob), in_rooms(&[0, 2])),
+        (None, None, Some(vec![])),
+        (None, None, Some(vec![RoomId::new(Timestamp::from_millis(1))])),
+        (Some(UserId::new(Timestamp::from_millis(1))), None, None),
+        (None, Some(UserId::new(Timestamp::from_millis(1))), None),
+    ] {
+        let expected: Vec<_> = all
+            .iter()
+            .filter(|message| author.is_none_or(|author| message.author.id == author))
+            .filter(|message| {
+                let is_member = |user| user == ada || (user == bob && message.room_id != rooms[2].id);
+                seen_by.is_none_or(is_member)
+            })
+            .filter(|message| only.as_ref().is_none_or(|only| only.contains(&message.room_id)))
+            .cloned()
+            .collect();
+        for limit in [1, 2, 5, 12, 13] {
+            let filter = MessageFilter { author, seen_by, rooms: only.clone() };
+            let listed = all_pages(limit, |page| store.messages(filter.clone(), page)).await;
+            for item in &listed {
+                let room = rooms.iter().find(|room| room.id == item.message.room_id).unwrap();
+                assert_eq!(item.room_name, room.name);
+            }
+            let listed: Vec<_> = listed.into_iter().map(|item| item.message).collect();
+            assert_eq!(listed, expected, "{author:?} {seen_by:?} {only:?} {limit}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The tables' version, and databases that are none of ours.
+
+use std::sync::Arc;
+
+use chatsphere_store::{DatabaseUrl, OpenError, migrate};
+
+use crate::fixture::{Fixture, left_out, postgres_server, with_database};
+use crate::on_every_database;
+
+on_every_database!(
+    migrating_makes_the_tables_once,
+    several_migrate_at_once,
+    a_newer_version_is_recognised,
+    another_programs_tables_are_left_alone,
+);
+
+async fn migrating_makes_the_tables_once(fixture: Arc<Fixture>) {
+    let first = migrate(&fixture.url).await.unwrap();
+    assert_eq!((first.from, first.applied.len()), (0, first.to as usize));
+    let again = migrate(&fixture.url).await.unwrap();
+    assert_eq!((again.from, again.to, again.applied.len()), (first.to, first.to, 0));
+    fixture.node().await.store.ping().await.unwrap();
+}
+
+async fn several_migrate_at_once(fixture: Arc<Fixture>) {
+    let mut migrating = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let url = fixture.url.clone();
+        migrating.spawn(async move { migrate(&url).await.unwrap() });
+    }
+    let reports = migrating.join_all().await;
+    assert_eq!(reports.iter().filter(|report| report.from == 0).count(), 1);
+}
+
+async fn a_newer_version_is_recognised(fixture: Arc<Fixture>) {
+    let known = migrate(&fixture.url).await.unwrap().to;
+    fixture.execute("INSERT INTO schema_version (version, name) VALUES (1000, 'from the future')").await;
+    let opened = fixture.node_with(|_| {}).await.err();
+    assert!(matches!(opened, Some(OpenError::NewerVersion { database: 1000, program }) if program == known), "{opened:?}");
+    assert!(matches!(migrate(&fixture.url).await, Err(OpenError::NewerVersion { .. })));
+}
+
+async fn another_programs_tables_are_left_alone(fixture: Arc<Fixture>) {
+    fixture.execute("CREATE TABLE users (name TEXT)").await;
+    let opened = fixture.node_with(|_| {}).await.err();
+    assert!(matches!(opened, Some(OpenError::NotADatabase { .. })), "{opened:?}");
+    // Nothing was changed: the same again goes through.
+    fixture.execute("DROP TABLE users").await;
+    fixture.node().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notes.txt");
+    std::fs::write(&path, "no database at all, but long enough to be taken for one\n".repeat(100)).unwrap();
+    let error = migrate(&DatabaseUrl::sqlite(&path)).await.unwrap_err();
+    assert!(matches!(error, OpenError::NotADatabase { .. }), "{error:?}");
+    assert!(std::fs::read_to_string(&path).unwrap().starts_with("no database"));
+}
+
+#[tokio::test]
+async fn a_path_that_leads_nowhere_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = migrate(&DatabaseUrl::sqlite(dir.path().join("absent/chat.db"))).await.unwrap_err();
+    assert!(matches!(error, OpenError::Away { .. }), "{error:?}");
+    assert!(error.to_string().contains("absent/chat.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told() {
+    // Port 1 is reserved, and nothing listens on it.
+    let url: DatabaseUrl = "postgresql://ada:s3cret@127.0.0.1:1/chat".parse().unwrap();
+    let error = migrate(&url).await.unwrap_err();
+    assert!(matches!(error, OpenError::Away { .. }), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("s3cret"));
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_told() {
+    let Some(server) = postgres_server() else { return left_out("no PostgreSQL") };
+    let url: DatabaseUrl = with_database(&server, "never_made").parse().unwrap();
+    let error = migrate(&url).await.unwrap_err();
+    assert!(matches!(error, OpenError::Away { .. }), "{error:?}");
+    assert!(error.to_string().contains("never_made"), "{error}");
+}
