@@ -1,0 +1,56 @@
+use std::time::Duration;
+
+use chatsphere_core::Limits;
+use tokio::time::Instant;
+
+/// Frames of any kind that a connection may send, as a multiple of the messages that its user may post. Refusing a frame costs
+/// the server little, but not nothing.
+const FRAMES_PER_MESSAGE: u32 = 10;
+
+/// How many frames one connection may send: beyond it, it is closed with 4029.
+#[derive(Debug)]
+pub(super) struct Flood {
+    interval: Duration,
+    burst: Duration,
+    full_at: Option<Instant>,
+}
+
+impl Flood {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let per_second = limits.messages_per_second.saturating_mul(FRAMES_PER_MESSAGE);
+        let interval = if per_second == 0 { Duration::ZERO } else { Duration::from_secs(1) / per_second };
+        Self {
+            interval,
+            burst: interval.saturating_mul(limits.message_burst.saturating_mul(FRAMES_PER_MESSAGE)),
+            full_at: None,
+        }
+    }
+
+    /// Whether one more frame is one too many.
+    pub(super) fn is_flooded(&mut self, now: Instant) -> bool {
+        if self.interval.is_zero() {
+            return false;
+        }
+        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + self.interval;
+        if full_at > now + self.burst {
+            return true;
+        }
+        self.full_at = Some(full_at);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_let_in_and_a_flood_is_not() {
+        let mut flood = Flood::new(&Limits::default());
+        let now = Instant::now();
+        assert_eq!((0..1_500).filter(|_| !flood.is_flooded(now)).count(), 1_000);
+        assert!(!flood.is_flooded(now + Duration::from_millis(5)));
+        let mut off = Flood::new(&Limits { messages_per_second: 0, ..Limits::default() });
+        assert!((0..100_000).all(|_| !off.is_flooded(now)));
+    }
+}

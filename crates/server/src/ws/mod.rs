@@ -1,0 +1,52 @@
+//! The WebSocket front door: at `/ws` a connection joins many rooms, at `/`, as in the first version, one at a time.
+//!
+//! A connection is one task. It reads frames, runs one op for each and sends the answers through the connection's
+//! [`Outbound`](chatsphere_realtime::Outbound), which the hub's fan-out writes to as well.
+
+mod answers;
+mod flood;
+mod live;
+mod reader;
+mod requests;
+mod session;
+mod sessions;
+mod upgrade;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatsphere_core::Chat;
+use chatsphere_realtime::Hub;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Keys;
+use crate::http::AllowedOrigins;
+
+pub use live::Live;
+pub use sessions::Sessions;
+use upgrade::{Mode, intercept};
+
+/// How long a connection may take to authenticate.
+const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a close frame may take to go out, and the other side to answer it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the WebSocket front door needs.
+pub struct WsState {
+    /// What ops need.
+    pub chat: Arc<Chat>,
+    /// Verifies tokens.
+    pub keys: Arc<Keys>,
+    /// Who listens where.
+    pub hub: Arc<Hub>,
+    /// The connections of this node.
+    pub sessions: Arc<Sessions>,
+    /// Whose pages may connect.
+    pub origins: AllowedOrigins,
+    /// Cancelled when the server stops: connections finish what they accepted and are closed with 1001.
+    pub stopping: CancellationToken,
+    /// Every connection's task.
+    pub tasks: TaskTracker,
+}

@@ -1,0 +1,219 @@
+//! What each frame of an authenticated connection does: decode, call one op, encode.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chatsphere_core::ops::{self, PostMessage};
+use chatsphere_core::store::Pending;
+use chatsphere_core::text::check_bytes;
+use chatsphere_core::{Access, Caller, Denial, Done, Error, Message, RoomId};
+use chatsphere_protocol::frames::{ClientFrame, Incoming, ServerFrame};
+use chatsphere_realtime::{Join, join};
+use futures_util::StreamExt;
+use tokio::time::sleep;
+
+use super::Mode;
+use super::answers::{self, About};
+use super::session::Connection;
+use super::sessions::{Session, close_refused};
+use crate::auth::authenticate;
+
+/// How often a connection whose replay is under way counts as heard.
+const STILL_THERE: Duration = Duration::from_secs(5);
+
+/// A message that was submitted.
+pub(super) struct Sending {
+    about: Option<About>,
+    pending: Pending<Done<Message>>,
+}
+
+/// What became of a submitted message.
+pub(super) struct Sent {
+    about: About,
+    outcome: Result<Message, Error>,
+}
+
+impl Future for Sending {
+    type Output = Sent;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Sent> {
+        let outcome = std::task::ready!(Pin::new(&mut self.pending).poll(context));
+        Poll::Ready(Sent { about: self.about.take().unwrap_or_default(), outcome: outcome.map(|done| done.value) })
+    }
+}
+
+impl Sent {
+    /// The frame that answers: `None` where no answer was asked for.
+    pub(super) fn frame(&self) -> Option<ServerFrame<'_>> {
+        match &self.outcome {
+            Ok(message) if self.about.wants_ack() => Some(answers::ack(&self.about, message)),
+            Ok(_) => None,
+            Err(error) => Some(answers::error(&self.about, error)),
+        }
+    }
+}
+
+impl Connection {
+    /// Carries out one frame.
+    pub(super) async fn request(&mut self, session: &Arc<Session>, incoming: Incoming<'_>) {
+        let caller = session.listener.caller();
+        if let Err(error) = self.check_expiry(&caller) {
+            return match error {
+                Error::Token(refusal) => close_refused(&session.listener, refusal),
+                error => self.send(&answers::error(&About::default(), &error)),
+            };
+        }
+        let reference = incoming.reference;
+        if let Some(reference) = &reference
+            && let Err(invalid) = check_bytes("ref", reference, self.state.chat.limits.ref_bytes)
+        {
+            return self.send(&answers::error(&About::default(), &invalid.into()));
+        }
+        match incoming.frame {
+            ClientFrame::Ping => self.send(&ServerFrame::Pong { reference }),
+            ClientFrame::Auth { token } => self.authenticate_again(session, &token, reference).await,
+            ClientFrame::Message { room_id, content, client_message_id, user_id } => {
+                let about = self.about(&reference, &room_id, client_message_id.as_deref());
+                let post = Post { room_id, content, client_message_id, user_id };
+                if let Err(error) = self.post(&caller, post, &about) {
+                    self.send(&answers::error(&about, &error));
+                }
+            }
+            ClientFrame::Join { room_id, since, epoch } => {
+                let about = self.about(&reference, &room_id, None);
+                match self.join(session, &caller, &room_id, since, epoch.as_deref(), reference.as_deref()).await {
+                    Ok(()) => {}
+                    Err(Refused::Error(error)) => self.send(&answers::error(&about, &error)),
+                    Err(Refused::TooManyRooms) => {
+                        let message = "this connection has joined as many rooms as it may: leave some, or open another";
+                        self.send(&answers::refusal(&about, "too_many_rooms", message));
+                    }
+                }
+            }
+            ClientFrame::Leave { room_id } => match ops::room_id(&caller, &room_id) {
+                Ok(room) => {
+                    self.state.hub.leave(&session.listener, room);
+                    self.send(&ServerFrame::LeaveConfirmation { room_id: room, reference });
+                }
+                Err(error) => self.send(&answers::error(&self.about(&reference, &room_id, None), &error)),
+            },
+        }
+    }
+
+    /// Answers an `auth` that was accepted.
+    pub(super) fn auth_ok(&self, caller: &Caller, reference: Option<Cow<'_, str>>) {
+        self.send(&ServerFrame::AuthOk { user_id: caller.user.id, expires_at: caller.expires_at, reference });
+    }
+
+    async fn authenticate_again(&self, session: &Arc<Session>, token: &str, reference: Option<Cow<'_, str>>) {
+        let about = About { reference: reference.as_ref().map(ToString::to_string), ..About::default() };
+        let answer = match authenticate(&self.state.chat, &self.state.keys, token).await {
+            Ok(caller) if !session.listener.caller().is(caller.user.id) => Err(Denial::NotYourself.into()),
+            Ok(caller) => self.state.sessions.adopt(&session.listener, caller).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(()) => self.auth_ok(&session.listener.caller(), reference),
+            Err(error) => self.send(&answers::error(&about, &error)),
+        }
+    }
+
+    fn post(&self, caller: &Caller, post: Post<'_>, about: &About) -> Result<(), Error> {
+        let room_id = ops::room_id(caller, &post.room_id)?;
+        let author = post.user_id.map(|id| ops::user_id(&id)).transpose()?;
+        let message = PostMessage {
+            room_id,
+            content: post.content.into_owned(),
+            client_message_id: post.client_message_id.map(Cow::into_owned),
+            author,
+            idempotency: None,
+        };
+        let pending = ops::post_message(&self.state.chat, caller, message)?;
+        self.sends.push(Sending { about: Some(about.clone()), pending });
+        Ok(())
+    }
+
+    async fn join(
+        &mut self,
+        session: &Arc<Session>,
+        caller: &Caller,
+        room_id: &str,
+        since: Option<u64>,
+        epoch: Option<&str>,
+        reference: Option<&str>,
+    ) -> Result<(), Refused> {
+        let room = ops::room_id(caller, room_id)?;
+        let access = ops::authorize_join(caller, room)?;
+        let listener = &session.listener;
+        if self.mode == Mode::OneRoom {
+            for other in listener.rooms().into_iter().filter(|other| *other != room) {
+                self.state.hub.leave(listener, other);
+            }
+        }
+        if !listener.is_in(room) && listener.room_count() >= self.state.chat.limits.rooms_per_connection {
+            return Err(Refused::TooManyRooms);
+        }
+        self.replay(session, Join { room, access, since, epoch, reference }).await?;
+        self.keep_rights(session, room, access).await?;
+        Ok(())
+    }
+
+    /// Joins while the answers to earlier sends go on going out.
+    async fn replay(&mut self, session: &Arc<Session>, request: Join<'_>) -> Result<(), Error> {
+        let state = self.state.clone();
+        let joining = join(&state.hub, &*state.chat.store, &session.listener, &state.chat.limits, request);
+        tokio::pin!(joining);
+        loop {
+            tokio::select! {
+                biased;
+                joined = &mut joining => return joined,
+                Some(answer) = self.sends.next(), if !self.sends.is_empty() => self.answer(&answer),
+                // Nothing is read meanwhile; the replay itself gives up on a client that takes nothing.
+                () = sleep(STILL_THERE) => state.sessions.heard(session),
+            }
+        }
+    }
+
+    /// The caller's rights may have changed while it joined, when the room was not yet among those that a change looks at.
+    async fn keep_rights(&self, session: &Arc<Session>, room: RoomId, access: Access) -> Result<(), Error> {
+        let caller = session.listener.caller();
+        match ops::authorize_join(&caller, room) {
+            Ok(now) if now == access => Ok(()),
+            _ => self.state.sessions.adopt(&session.listener, caller).await,
+        }
+    }
+
+    fn about(&self, reference: &Option<Cow<'_, str>>, room_id: &str, client_message_id: Option<&str>) -> About {
+        // What is longer than it may be is not repeated.
+        let short = |text: &str| (text.len() <= self.state.chat.limits.client_message_id_bytes).then(|| text.to_owned());
+        About {
+            reference: reference.as_ref().map(ToString::to_string),
+            room_id: short(room_id),
+            client_message_id: client_message_id.and_then(short),
+        }
+    }
+}
+
+/// A `message` frame.
+struct Post<'a> {
+    room_id: Cow<'a, str>,
+    content: Cow<'a, str>,
+    client_message_id: Option<Cow<'a, str>>,
+    user_id: Option<Cow<'a, str>>,
+}
+
+/// Why a join is refused.
+enum Refused {
+    Error(Error),
+    TooManyRooms,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}

@@ -1,0 +1,231 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chatsphere_core::ops::authorize_join;
+use chatsphere_core::{Access, AuthorityListener, Caller, Chat, ConnectionId, ControlChange, Error, TokenRefusal, UserId};
+use chatsphere_protocol::frames::ServerFrame;
+use chatsphere_realtime::frame::encode;
+use chatsphere_realtime::websocket::{self, CloseCode};
+use chatsphere_realtime::{Hub, Listener};
+use rand::Rng;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How often every connection is looked at: for its heartbeat, and whether its token has expired.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How much longer than the heartbeat's interval a connection may be silent.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The authenticated connections of this node.
+pub struct Sessions {
+    chat: Arc<Chat>,
+    hub: Arc<Hub>,
+    started: Instant,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    sessions: HashMap<ConnectionId, Arc<Session>>,
+    of_user: HashMap<UserId, Vec<ConnectionId>>,
+}
+
+/// One authenticated connection.
+pub(super) struct Session {
+    pub(super) listener: Arc<Listener>,
+    /// When bytes came from it last, in milliseconds since the node started.
+    heard_at: AtomicU64,
+    /// When it is to be pinged next, likewise.
+    ping_at: AtomicU64,
+}
+
+impl Sessions {
+    /// No connections yet.
+    pub fn new(chat: Arc<Chat>, hub: Arc<Hub>) -> Self {
+        Self { chat, hub, started: Instant::now(), open: Mutex::default() }
+    }
+
+    /// How many connections are open and authenticated.
+    pub fn count(&self) -> usize {
+        self.open().sessions.len()
+    }
+
+    /// Takes a connection in, unless its user holds too many already.
+    pub(super) fn enter(&self, listener: Arc<Listener>) -> Option<Arc<Session>> {
+        let (id, user) = (listener.id, listener.caller().user.id);
+        let now = self.elapsed();
+        let session =
+            Arc::new(Session { listener, heard_at: AtomicU64::new(now), ping_at: AtomicU64::new(now + self.jittered()) });
+        let mut open = self.open();
+        let of_user = open.of_user.entry(user).or_default();
+        if of_user.len() >= self.chat.limits.connections_per_user {
+            return None;
+        }
+        of_user.push(id);
+        open.sessions.insert(id, session.clone());
+        metrics::gauge!("chatsphere_sockets").set(open.sessions.len() as f64);
+        Some(session)
+    }
+
+    /// The connection ended.
+    pub(super) fn leave(&self, session: &Session) {
+        self.hub.disconnect(&session.listener);
+        let (id, user) = (session.listener.id, session.listener.caller().user.id);
+        let mut open = self.open();
+        open.sessions.remove(&id);
+        if let Some(of_user) = open.of_user.get_mut(&user) {
+            of_user.retain(|other| *other != id);
+            if of_user.is_empty() {
+                open.of_user.remove(&user);
+            }
+        }
+        metrics::gauge!("chatsphere_sockets").set(open.sessions.len() as f64);
+    }
+
+    /// Bytes came from this connection: it lives.
+    pub(super) fn heard(&self, session: &Session) {
+        session.heard_at.store(self.elapsed(), Ordering::Relaxed);
+    }
+
+    /// Pings, drops the silent, and closes those whose token has expired. Runs for ever.
+    pub async fn run(&self) {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            self.look();
+        }
+    }
+
+    fn look(&self) {
+        let sessions: Vec<_> = self.open().sessions.values().cloned().collect();
+        let (now, wall) = (self.elapsed(), self.chat.clock.now());
+        let silence = millis(self.chat.limits.heartbeat + SILENCE);
+        let ping = websocket::ping(b"");
+        let mut queued = 0;
+        for session in sessions {
+            let outbound = &session.listener.outbound;
+            queued += outbound.waiting_bytes();
+            if session.listener.caller().expires_at <= wall {
+                expire(&session.listener);
+            } else if now.saturating_sub(session.heard_at.load(Ordering::Relaxed)) > silence {
+                outbound.abandon();
+            } else if session.ping_at.load(Ordering::Relaxed) <= now {
+                session.ping_at.store(now + self.jittered(), Ordering::Relaxed);
+                outbound.send(ping.clone());
+            }
+        }
+        metrics::gauge!("chatsphere_outbound_queue_bytes").set(queued as f64);
+        metrics::gauge!("chatsphere_rooms_with_listeners").set(self.hub.room_count() as f64);
+    }
+
+    /// The heartbeat's interval, spread by a tenth so that connections opened together are not pinged together.
+    fn jittered(&self) -> u64 {
+        let interval = millis(self.chat.limits.heartbeat);
+        rand::rng().random_range(interval * 9 / 10..=interval)
+    }
+
+    fn elapsed(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+
+    fn affected(&self, changes: &[ControlChange]) -> Vec<Arc<Session>> {
+        let open = self.open();
+        let mut affected = Vec::new();
+        for change in changes {
+            match change {
+                ControlChange::User(user) => {
+                    let ids = open.of_user.get(user).into_iter().flatten();
+                    affected.extend(ids.filter_map(|id| open.sessions.get(id).cloned()));
+                }
+                ControlChange::Token(token) => {
+                    affected
+                        .extend(open.sessions.values().filter(|session| session.listener.caller().token_id == *token).cloned());
+                }
+            }
+        }
+        affected
+    }
+
+    /// Looks a connection's token up anew, and closes it or lets it go on with what it may now do.
+    pub(super) async fn judge(&self, listener: &Arc<Listener>) -> Result<(), Error> {
+        let before = listener.caller();
+        let caller = match self.chat.authority.caller(&*self.chat.store, before.token_id).await {
+            Ok(caller) => caller,
+            Err(Error::Token(refusal)) => {
+                close_refused(listener, refusal);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.adopt(listener, caller).await
+    }
+
+    /// The connection goes on as this caller: rooms that it may no longer listen to are left.
+    pub(super) async fn adopt(&self, listener: &Arc<Listener>, caller: Arc<Caller>) -> Result<(), Error> {
+        listener.set_caller(caller.clone());
+        for room in listener.rooms() {
+            let access = match authorize_join(&caller, room) {
+                Ok(Access::Any) => Some(Access::Any),
+                Ok(Access::Member(user)) => {
+                    let standing = self.chat.store.standing(room, user).await?;
+                    standing.filter(|standing| standing.member).map(|_| Access::Member(user))
+                }
+                Err(_) => None,
+            };
+            match access {
+                Some(access) => self.hub.set_access(listener, room, access),
+                None => {
+                    self.hub.leave(listener, room);
+                    let left = ServerFrame::Left { room_id: room, reason: "rights_changed".into() };
+                    encode(&left).into_iter().for_each(|frame| listener.outbound.send(frame));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl AuthorityListener for Sessions {
+    async fn authority_changed(&self, changes: &[ControlChange]) {
+        for session in self.affected(changes) {
+            if let Err(error) = self.judge(&session.listener).await {
+                // Guessing could leave a revoked token its socket: the client connects again when the store is back.
+                tracing::warn!(%error, "a connection could not be judged anew and is closed");
+                session.listener.outbound.close(CloseCode::TRY_AGAIN_LATER, "try again");
+            }
+        }
+    }
+}
+
+/// Closes a connection whose token has expired.
+fn expire(listener: &Listener) {
+    close_refused(listener, TokenRefusal::Expired);
+}
+
+/// Tells a connection why its token is refused, and closes it.
+pub(super) fn close_refused(listener: &Listener, refusal: TokenRefusal) {
+    let error = Error::Token(refusal);
+    let about = super::answers::About::default();
+    encode(&super::answers::error(&about, &error)).into_iter().for_each(|frame| listener.outbound.send(frame));
+    listener.outbound.close(close_code(refusal), refusal.code());
+}
+
+/// Expiry is mended by a new token, everything else is not.
+pub(super) fn close_code(refusal: TokenRefusal) -> CloseCode {
+    match refusal {
+        TokenRefusal::Expired => CloseCode::TOKEN_EXPIRED,
+        _ => CloseCode::TOKEN_INVALID,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

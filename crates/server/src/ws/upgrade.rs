@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use chatsphere_core::{Caller, Error, Outage, TokenRefusal, TokenType};
+use chatsphere_realtime::websocket::handshake::{HandshakeError, Subprotocols, UpgradeRequest};
+
+use super::{WsState, session};
+use crate::auth::authenticate;
+use crate::http::{AllowedOrigins, Failure};
+use crate::listener::take_stream;
+
+/// How many rooms a connection listens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// At `/ws`: many.
+    ManyRooms,
+    /// At `/`: joining one leaves the one before.
+    OneRoom,
+}
+
+/// Takes the requests that are for this door, and passes all others on.
+pub(super) async fn intercept(State(state): State<Arc<WsState>>, request: Request, next: Next) -> Response {
+    let mode = match request.uri().path() {
+        "/ws" => Mode::ManyRooms,
+        "/" if request.headers().contains_key(header::UPGRADE) => Mode::OneRoom,
+        _ => return next.run(request).await,
+    };
+    match accept(state, request, mode).await {
+        Ok(response) => response,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// What a new connection brings with it.
+pub(super) enum Credentials {
+    /// A caller who is known already.
+    Caller(Arc<Caller>),
+    /// A token that a browser sent and that is refused: the connection opens, so that the page can read why.
+    Refused(Error),
+    /// The page's origin is not allowed: likewise.
+    Origin,
+    /// The first frame is to bring a token.
+    Awaited,
+}
+
+async fn accept(state: Arc<WsState>, mut request: Request, mode: Mode) -> Result<Response, Failure> {
+    if state.stopping.is_cancelled() {
+        return Err(Error::from(Outage::Stopping).into());
+    }
+    let headers = request.headers();
+    let accept_key = UpgradeRequest {
+        method: request.method().as_str(),
+        connection: joined(headers, header::CONNECTION).as_deref(),
+        upgrade: joined(headers, header::UPGRADE).as_deref(),
+        version: joined(headers, header::SEC_WEBSOCKET_VERSION).as_deref(),
+        key: joined(headers, header::SEC_WEBSOCKET_KEY).as_deref(),
+    }
+    .accept();
+    let accept_key = match accept_key {
+        Ok(accept_key) => accept_key,
+        Err(refusal) => return Ok(refuse(refusal)),
+    };
+    let offered = joined(headers, header::SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
+    let subprotocols = Subprotocols::parse([&*offered]);
+    let shown = shown(&state, &request, &subprotocols);
+    let selected = subprotocols.selected();
+    let credentials = credentials(&state, shown).await?;
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let answer = response.headers_mut();
+    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    answer.insert(header::SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept_key).map_err(|_| Error::Internal)?);
+    if let Some(selected) = selected {
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(selected));
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    let tasks = state.tasks.clone();
+    tasks.spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => session::run(state, take_stream(upgraded), mode, credentials).await,
+            Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),
+        }
+    });
+    Ok(response)
+}
+
+/// What a request brings to show who connects.
+enum Shown {
+    Origin,
+    Header(String),
+    Query(String),
+    Subprotocol(String),
+    Nothing,
+}
+
+fn shown(state: &WsState, request: &Request, subprotocols: &Subprotocols<'_>) -> Shown {
+    if !origin_allowed(&state.origins, request.headers()) {
+        return Shown::Origin;
+    }
+    if let Some(token) = bearer(request.headers()) {
+        return Shown::Header(token.to_owned());
+    }
+    match (query_token(request.uri().query().unwrap_or_default()), subprotocols.bearer) {
+        (Some(token), _) => Shown::Query(token),
+        (None, Some(token)) => Shown::Subprotocol(token.to_owned()),
+        (None, None) => Shown::Nothing,
+    }
+}
+
+async fn credentials(state: &WsState, shown: Shown) -> Result<Credentials, Failure> {
+    let (token, in_query) = match shown {
+        Shown::Origin => return Ok(Credentials::Origin),
+        Shown::Nothing => return Ok(Credentials::Awaited),
+        // Only programs can send this header, and they can read a 401.
+        Shown::Header(token) => return Ok(Credentials::Caller(authenticate(&state.chat, &state.keys, &token).await?)),
+        Shown::Query(token) => (token, true),
+        Shown::Subprotocol(token) => (token, false),
+    };
+    Ok(match authenticate(&state.chat, &state.keys, &token).await {
+        // A CLIENT token in a URL would end up in histories and proxies' logs.
+        Ok(caller) if in_query && caller.token_type != TokenType::User => Credentials::Refused(TokenRefusal::Invalid.into()),
+        Ok(caller) => Credentials::Caller(caller),
+        Err(error) => Credentials::Refused(error),
+    })
+}
+
+fn refuse(refusal: HandshakeError) -> Response {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = Failure::new(status, "websocket_handshake", refusal.to_string()).into_response();
+    for (name, value) in refusal.headers() {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn origin_allowed(origins: &AllowedOrigins, headers: &HeaderMap) -> bool {
+    match (origins, headers.get(header::ORIGIN)) {
+        (AllowedOrigins::Any, _) | (_, None) => true,
+        (AllowedOrigins::List(allowed), Some(origin)) => allowed.contains(origin),
+    }
+}
+
+/// All lines of a header as one list (RFC 9110, section 5.3).
+fn joined(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let mut lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let mut list = lines.next()?.to_owned();
+    for line in lines {
+        list.push(',');
+        list.push_str(line);
+    }
+    Some(list)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The `token` parameter of a query. A JWT needs no percent-decoding.
+fn query_token(query: &str) -> Option<String> {
+    query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(str::to_owned)
+}
