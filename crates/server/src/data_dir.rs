@@ -77,6 +77,11 @@ impl DataDir {
         Ok(Self { path: path.to_owned() })
     }
 
+    /// The directory, if it is there.
+    pub fn at(path: &Path) -> Option<Self> {
+        path.is_dir().then(|| Self { path: path.to_owned() })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

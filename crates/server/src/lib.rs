@@ -1,11 +1,20 @@
 //! The composition root of ChatSphere: configuration, the command line, the HTTP and WebSocket front doors, and the
 //! lifecycle that holds them together.
 
+mod assemble;
 pub mod auth;
+pub mod banner;
+pub mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod doctor;
 pub mod http;
-pub mod log;
-pub mod secrets;
+mod lifecycle;
 pub mod listener;
+pub mod log;
 pub mod observability;
+pub mod operator;
+pub mod secrets;
+pub mod serve;
+pub mod start_error;
+pub mod ws;

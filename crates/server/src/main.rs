@@ -1,3 +1,27 @@
 //! A self-hosted chat backend in one binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use chatsphere::cli::{self, Cli, CliError};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(cli::run(cli));
+            // What still runs has nothing to finish, or was told to end at once.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(CliError::Machine(error)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::tell(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,8 +1,8 @@
 // The chat view for one session: ties the connection, the room and what is on the page together.
 
-import { call } from './api.js';
 import { Connection } from './connection.js';
 import { renew } from './enter.js';
+import { historyAbove } from './history.js';
 import { Members } from './members.js';
 import { MessageList } from './message-list.js';
 import { newId } from './outbox.js';
@@ -10,7 +10,6 @@ import { Room } from './room.js';
 import { showClosed, showNotice, showStatus, showWaiting } from './status.js';
 import { held } from './windows.js';
 
-const HISTORY_PAGE = 50;
 const $ = (selector) => document.querySelector(selector);
 
 /** Starts chatting; returns a function that stops. */
@@ -34,8 +33,10 @@ export function chat(session) {
     state: (state, { inMs, code }) => {
       if (state === 'connecting') showStatus('connecting', 'Connecting…');
       else if (state === 'waiting') showWaiting(inMs);
-      else if (state === 'closed') showClosed(code);
-      else if (state === 'expired') renewed(session, connection);
+      else if (state === 'closed') {
+        setComposer(false);
+        showClosed(code);
+      } else if (state === 'expired') renewed(session, connection);
     },
   });
 
@@ -117,36 +118,4 @@ async function renewed(session, connection) {
   } catch (problem) {
     showNotice(`Your token has expired and there is no new one: ${problem.message} Sign out and enter again.`);
   }
-}
-
-function historyAbove(session, list) {
-  const button = $('#load-older');
-  const note = $('#history-note');
-  let before = null;
-  const api = {
-    from(seq, exists) {
-      before = seq;
-      button.hidden = !exists;
-    },
-    note(text) {
-      note.hidden = !text;
-      note.textContent = text ?? '';
-    },
-  };
-  button.hidden = true;
-  api.note(null);
-  button.onclick = async () => {
-    button.disabled = true;
-    try {
-      const path = `/api/rooms/${session.room.id}/messages?before=${before}&limit=${HISTORY_PAGE}`;
-      const { body, prev } = await call('GET', path, { token: session.token });
-      list.prepend(body);
-      api.from(body[0]?.seq ?? before, prev !== undefined && body.length > 0);
-      if (button.hidden) api.note('This is where the room begins.');
-    } catch (problem) {
-      showNotice(`Older messages could not be loaded. ${problem.message}`);
-    }
-    button.disabled = false;
-  };
-  return api;
 }

@@ -14,7 +14,6 @@ export class Connection {
   #attempt = 0;
   #liveSince = null;
   #heartbeatMs = 25_000;
-  #lastFrameAt = 0;
   #timers = {};
   #stopped = false;
 
@@ -67,7 +66,8 @@ export class Connection {
   }
 
   #receive(text) {
-    this.#lastFrameAt = Date.now();
+    clearTimeout(this.#timers.silence);
+    this.#timers.silence = null;
     let frame;
     try {
       frame = JSON.parse(text);
@@ -87,17 +87,13 @@ export class Connection {
 
   /**
    * The browser answers the server's protocol pings by itself but doesn't show them, so silence is only telling after a
-   * ping of our own. The deadline counts from that ping, not from the last frame, because timers in a hidden tab fire late.
+   * ping of our own, and the deadline counts from that ping, not from the last frame: timers in a hidden tab fire late.
    */
   #probe() {
     if (this.#timers.silence) return;
     const socket = this.#socket;
-    const askedAt = Date.now();
     this.send({ type: 'ping' });
-    this.#timers.silence = setTimeout(() => {
-      this.#timers.silence = null;
-      if (this.#lastFrameAt < askedAt) this.#drop(socket, 0);
-    }, GRACE_MS);
+    this.#timers.silence = setTimeout(() => this.#drop(socket, 0), GRACE_MS);
   }
 
   #drop(socket, code) {

@@ -3,19 +3,28 @@
 import { element, eventRow, together } from './rows.js';
 
 export class MessageList {
+  static #resized = null;
   #own;
   #scroller = document.querySelector('#scroller');
   #log = document.querySelector('#log');
   #outbox = document.querySelector('#outbox');
   #jump = document.querySelector('#jump');
   #empty = document.querySelector('#empty');
+  #following = true;
 
   constructor(ownId) {
     this.#own = ownId;
     this.clear();
     this.#outbox.replaceChildren();
     this.#jump.onclick = () => this.toEnd();
-    this.#scroller.onscroll = () => this.#atEnd() && (this.#jump.hidden = true);
+    this.#scroller.onscroll = () => {
+      this.#following = this.#atEnd();
+      if (this.#following) this.#jump.hidden = true;
+    };
+    // A keyboard on the screen or a longer draft takes room from below: whoever read the end still does.
+    MessageList.#resized?.disconnect();
+    MessageList.#resized = new ResizeObserver(() => this.#following && this.toEnd());
+    MessageList.#resized.observe(this.#scroller);
   }
 
   clear() {
@@ -30,12 +39,11 @@ export class MessageList {
   }
 
   append(frames, cursor) {
-    const follow = this.#atEnd();
     for (const frame of frames) this.#put(this.#log, eventRow(this.#own, frame));
     this.#log.dataset.cursor = cursor;
     if (frames.length === 0) return;
     this.#empty.hidden = true;
-    if (follow) this.toEnd();
+    if (this.#following) this.toEnd();
     else this.#jump.hidden = false;
   }
 
@@ -80,6 +88,7 @@ export class MessageList {
   }
 
   toEnd() {
+    this.#following = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#jump.hidden = true;
   }

@@ -16,15 +16,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::Failure;
 use super::state::HttpState;
+use crate::listener::BodyTimeout;
 
 /// How long a whole body may take to arrive.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the next part of a body may take.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Of a body that is too large this much more is read, and thrown away.
-const DRAINED: usize = 4 * 1024 * 1024;
-/// For at most this long.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A body, and the hash by which an `Idempotency-Key` recognises it.
 pub(crate) struct JsonBody<T> {
@@ -56,7 +53,6 @@ async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Vec<u
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let announced: usize = announced.unwrap_or(0);
     if announced > limit {
-        drain(body);
         return Err(Failure::too_large(limit));
     }
     let deadline = Instant::now() + BODY_TIMEOUT;
@@ -65,10 +61,9 @@ async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Vec<u
         let next = timeout_at(deadline, timeout(CHUNK_TIMEOUT, body.frame())).await;
         let Ok(Ok(frame)) = next else { return Err(Failure::slow_body()) };
         let Some(frame) = frame else { return Ok(bytes) };
-        let frame = frame.map_err(|_| Failure::malformed("the body broke off"))?;
+        let frame = frame.map_err(|error| broken(&error))?;
         if let Ok(data) = frame.into_data() {
             if bytes.len() + Bytes::len(&data) > limit {
-                drain(body);
                 return Err(Failure::too_large(limit));
             }
             bytes.extend_from_slice(&data);
@@ -76,19 +71,16 @@ async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Vec<u
     }
 }
 
-/// Reads on for a little while, beside the answer: a connection closed upon unread bytes is reset, and the reset may
-/// overtake the answer (RFC 9112, section 9.6).
-fn drain(mut body: Body) {
-    tokio::spawn(async move {
-        let mut left = DRAINED;
-        let _ = timeout(DRAIN_TIMEOUT, async {
-            while let Some(Ok(frame)) = body.frame().await {
-                let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
-                left = rest;
-            }
-        })
-        .await;
-    });
+/// The listener watches over slow clients as well, by its own measure.
+fn broken(error: &axum::Error) -> Failure {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<BodyTimeout>() {
+            return Failure::slow_body();
+        }
+        cause = error.source();
+    }
+    Failure::malformed("the body broke off")
 }
 
 /// Reads a JSON object.

@@ -10,8 +10,8 @@ use utoipa_axum::routes;
 
 use super::authenticated::Authenticated;
 use super::failure::Failure;
-use super::peer::Peer;
 use super::state::HttpState;
+use crate::listener::Peer;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
     OpenApiRouter::new().routes(routes!(metrics))

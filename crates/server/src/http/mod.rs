@@ -1,7 +1,7 @@
 //! The REST front door. Each handler decodes a call, runs one op and encodes its answer; the rules stand in
 //! [`chatsphere_core::ops`].
 //!
-//! `GET /ws` and upgrades of `GET /` are not here: the WebSocket front door takes them before this router is asked.
+//! `GET /ws` and upgrades of `GET /` are not here: the WebSocket front door is put before these routes and takes them.
 
 mod authenticated;
 mod body;
@@ -18,7 +18,6 @@ mod messages;
 mod metrics;
 mod openapi;
 mod page;
-mod peer;
 mod profile;
 mod query;
 mod request_id;
@@ -38,18 +37,21 @@ pub(crate) use failure::Failure;
 
 pub use demo::{Demo, DemoInvites};
 pub use openapi::{openapi, openapi_json};
-pub use peer::Peer;
 pub use state::{AllowedOrigins, HttpState, Readiness};
 
-/// The whole REST front door.
-pub fn router(state: Arc<HttpState>) -> Router {
+/// The whole REST front door, with `before` put in front of its routes: it gets each request first, within what every answer
+/// goes through (request id, log, problem bodies).
+pub fn router(state: Arc<HttpState>, before: impl FnOnce(Router<Arc<HttpState>>) -> Router<Arc<HttpState>>) -> Router {
     let (router, _) = api().split_for_parts();
     let router = router.merge(root::routes()).merge(docs::routes()).merge(if state.demo.is_some() {
         demo::routes()
     } else {
         Router::new()
     });
-    router.layer(cors::layer(&state.origins)).layer(from_fn_with_state(state.clone(), envelope::envelope)).with_state(state)
+    before(router)
+        .layer(cors::layer(&state.origins))
+        .layer(from_fn_with_state(state.clone(), envelope::envelope))
+        .with_state(state)
 }
 
 /// The calls that the API's description lists.

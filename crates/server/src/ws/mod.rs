@@ -5,7 +5,6 @@
 
 mod answers;
 mod flood;
-mod live;
 mod reader;
 mod requests;
 mod session;
@@ -16,6 +15,8 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::middleware::from_fn_with_state;
 use chatsphere_core::Chat;
 use chatsphere_realtime::Hub;
 use tokio_util::sync::CancellationToken;
@@ -24,9 +25,8 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Keys;
 use crate::http::AllowedOrigins;
 
-pub use live::Live;
 pub use sessions::Sessions;
-use upgrade::{Mode, intercept};
+use upgrade::Mode;
 
 /// How long a connection may take to authenticate.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,4 +49,9 @@ pub struct WsState {
     pub stopping: CancellationToken,
     /// Every connection's task.
     pub tasks: TaskTracker,
+}
+
+/// Puts this door before a router: what is for it never gets there.
+pub fn before<S: Clone + Send + Sync + 'static>(state: Arc<WsState>, router: Router<S>) -> Router<S> {
+    router.layer(from_fn_with_state(state, upgrade::intercept))
 }

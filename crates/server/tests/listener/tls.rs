@@ -153,6 +153,36 @@ async fn a_reloaded_certificate_is_used_from_the_next_connection_on() {
     read_until(&mut open, "hello").await;
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_hangup_reloads_the_certificate() {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    let identity = Identity::new();
+    let tls = identity.tls();
+    let server = start(app(), ListenerOptions { tls: Some(tls.clone()), ..patient() }).await;
+    // A hangup that comes before anyone listens for it would end the process.
+    let _listening = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).unwrap();
+    let reloading = tokio::spawn(tls.reload_on_hangup(server.shutdown.clone()));
+    // Twice: neither a reload that fails nor one that succeeds is the last.
+    for _ in 0..2 {
+        std::fs::write(identity.path("key.pem"), "nothing").unwrap();
+        kill_process(getpid(), Signal::HUP).unwrap();
+        tokio::time::sleep(SHORT).await;
+        let new = connector(&write_pair(identity.dir.path()), &[&rustls::version::TLS13], &[]);
+        tokio::time::timeout(AMPLE, async {
+            while connect(&server, &new).await.is_err() {
+                kill_process(getpid(), Signal::HUP).unwrap();
+                tokio::time::sleep(SHORT / 10).await;
+            }
+        })
+        .await
+        .expect("the new certificate is not used");
+    }
+    server.shutdown.cancel();
+    tokio::time::timeout(AMPLE, reloading).await.unwrap().unwrap().unwrap();
+}
+
 #[test]
 fn what_is_wrong_with_the_files_is_said() {
     let identity = Identity::new();

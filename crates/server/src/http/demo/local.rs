@@ -6,8 +6,8 @@ use axum::http::header::HOST;
 use axum::http::request::Parts;
 
 use crate::http::failure::Failure;
-use crate::http::peer::Peer;
 use crate::http::state::HttpState;
+use crate::listener::Peer;
 
 /// A call from a browser on this machine, at a page of this machine.
 ///

@@ -1,0 +1,98 @@
+//! What the server and the commands of the operator have in common: the chat on its opened store.
+
+use std::sync::Arc;
+
+use chatsphere_core::rate::PostRate;
+use chatsphere_core::store::PageRequest;
+use chatsphere_core::{Authority, Chat, Clock, CommitSink, Error, Role, User, ops};
+use chatsphere_store::OpenOptions;
+
+use crate::auth::Keys;
+use crate::config::Settings;
+use crate::data_dir::DataDir;
+use crate::secrets::Secrets;
+use crate::start_error::StartError;
+
+const PAGE: usize = 200;
+
+/// Refuses what this version can't do, before anything is touched.
+///
+/// # Errors
+/// [`StartError::NoClusterYet`].
+pub(crate) fn check_supported(settings: &Settings) -> Result<(), StartError> {
+    if settings.is_cluster() { Err(StartError::NoClusterYet) } else { Ok(()) }
+}
+
+/// Opens the database and puts the chat on it.
+///
+/// # Errors
+/// [`StartError::Database`], [`StartError::Store`].
+pub(crate) async fn open_chat(
+    settings: &Settings,
+    secrets: &Secrets,
+    sink: Arc<dyn CommitSink>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<Chat>, StartError> {
+    let mut options = OpenOptions::new(settings.database(), secrets.fingerprints(), sink);
+    options.queue = settings.queue;
+    options.readers = settings.database_readers.unwrap_or(options.readers);
+    let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, secrets))?;
+    let authority = Arc::new(Authority::new(clock.clone(), store.control_head().await?));
+    let limits = settings.limits_in_force();
+    let post_rate = PostRate::new(limits.messages_per_second, limits.message_burst);
+    Ok(Arc::new(Chat { store, authority, clock, limits, lifetimes: settings.lifetimes, post_rate }))
+}
+
+/// In whose name the server and its operator act: the user `admin`, or another ADMIN.
+///
+/// # Errors
+/// [`Error::Outage`].
+pub(crate) async fn some_admin(chat: &Chat) -> Result<Option<User>, Error> {
+    if let Some(user) = chat.store.user_by_name(ops::FIRST_ADMIN).await?
+        && user.role == Role::Admin
+    {
+        return Ok(Some(user));
+    }
+    let mut cursor = None;
+    loop {
+        let page = chat.store.users(PageRequest { cursor, limit: PAGE }).await?;
+        let admin = page.items.into_iter().find(|user| user.role == Role::Admin);
+        match (admin, page.next) {
+            (None, Some(next)) => cursor = Some(next),
+            (admin, _) => return Ok(admin),
+        }
+    }
+}
+
+/// The CLIENT token of the first start.
+#[derive(Clone)]
+pub struct FirstToken {
+    /// The token itself.
+    pub token: String,
+    /// The file that holds it.
+    pub file: std::path::PathBuf,
+}
+
+impl std::fmt::Debug for FirstToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FirstToken({})", self.file.display())
+    }
+}
+
+/// On an empty database makes the first ADMIN and a CLIENT token, and keeps the token in the data directory.
+///
+/// # Errors
+/// [`StartError::Store`], [`StartError::DataDir`].
+pub(crate) async fn make_first_token(chat: &Chat, keys: &Keys, directory: &DataDir) -> Result<Option<FirstToken>, StartError> {
+    let token = match ops::bootstrap(chat).await {
+        Ok(Some(token)) => token,
+        // Another node on this database was first by a hair.
+        Ok(None) | Err(Error::Conflict(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(user) = chat.store.user(token.user_id).await? else { return Ok(None) };
+    let token = keys.sign(&token, &user)?;
+    let file = directory.client_token_file();
+    directory.write_private(&file, &token)?;
+    Ok(Some(FirstToken { token, file }))
+}

@@ -1,0 +1,59 @@
+//! Why a command failed.
+
+use crate::config::ConfigError;
+use crate::start_error::StartError;
+
+/// Why a command failed. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// It couldn't begin.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The chat refused it.
+    #[error(transparent)]
+    Refused(#[from] chatsphere_core::Error),
+    /// There is nothing to work on.
+    #[error(
+        "there is no database at {0} yet\nstart the server once with `chatsphere serve`, or check --data-dir and DATABASE_URL"
+    )]
+    NoDatabase(String),
+    /// No user has this name.
+    #[error("there is no user {0:?}; `chatsphere user list` shows all")]
+    NoSuchUser(String),
+    /// The first user is made by other commands.
+    #[error(
+        "there are no users yet\nstart the server once with `chatsphere serve`, or make a token with `chatsphere token create`"
+    )]
+    NoUsers,
+    /// It was carried out, and what it looked at is not in order; that has been told.
+    #[error("{0}")]
+    NotInOrder(String),
+    /// The server stopped without knowing that all is on disk.
+    #[error("the server stopped before the database had taken all that was waiting; what was not acknowledged may be lost")]
+    NotStopped,
+    /// A second signal came while the server stopped.
+    #[error("stopped at once, at the second signal; what was not acknowledged may be lost")]
+    Interrupted,
+    /// What it prints couldn't be made.
+    #[error("this can't be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The machine refused something.
+    #[error("{0}")]
+    Machine(#[from] std::io::Error),
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+impl CliError {
+    /// What the process answers to its caller.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
+}

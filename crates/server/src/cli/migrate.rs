@@ -1,0 +1,35 @@
+use clap::Args;
+
+use super::error::CliError;
+use super::output::answer;
+use crate::config::DatabaseFlags;
+use crate::data_dir::DataDir;
+use crate::log;
+use crate::start_error::StartError;
+
+/// Bring the database's tables up to date and do nothing else.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    settings: DatabaseFlags,
+}
+
+impl Migrate {
+    /// `serve` does the same by itself; this is for those who want to do it before, or with other rights.
+    pub(crate) async fn run(self) -> Result<(), CliError> {
+        let settings = self.settings.load()?.settings;
+        log::start(&settings);
+        if settings.database_url.is_none() {
+            DataDir::make(&settings.data_dir).map_err(StartError::from)?;
+        }
+        let url = settings.database();
+        let report =
+            chatsphere_store::migrate(&url).await.map_err(|error| StartError::Database { error, hint: String::new() })?;
+        for step in &report.applied {
+            answer(format_args!("applied: {step}"));
+        }
+        let so_far = if report.applied.is_empty() { "up to date" } else { "brought up to date" };
+        answer(format_args!("{url}: {so_far}, version {}", report.to));
+        Ok(())
+    }
+}

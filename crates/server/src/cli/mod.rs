@@ -1,0 +1,70 @@
+//! The command line, one command a file. What a command answers goes to standard output, all else to standard error.
+
+mod access;
+mod config;
+mod doctor;
+mod error;
+mod migrate;
+mod openapi;
+mod output;
+mod serve;
+mod token;
+mod user;
+
+use clap::{Parser, Subcommand};
+
+pub use error::CliError;
+
+/// A self-hosted chat server.
+#[derive(Debug, Parser)]
+#[command(name = "chatsphere", version, about, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Settings are explained in docs/configuration.md, or by `chatsphere config docs`.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Serve),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Make, list and change users
+    #[command(subcommand)]
+    User(user::Command),
+    /// Bring the database's tables up to date and do nothing else
+    Migrate(migrate::Migrate),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Look this node over: what is wrong, and what to do about it
+    Doctor(doctor::Doctor),
+    /// Print the API's description, OpenAPI 3.1
+    Openapi,
+}
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// [`CliError`].
+pub async fn run(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Serve(command) => command.run().await,
+        Command::Token(command) => command.run().await,
+        Command::User(command) => command.run().await,
+        Command::Migrate(command) => command.run().await,
+        Command::Config(command) => command.run(),
+        Command::Doctor(command) => command.run().await,
+        Command::Openapi => {
+            openapi::run();
+            Ok(())
+        }
+    }
+}
+
+/// Tells on standard error why a command failed.
+pub fn tell(error: &CliError) {
+    output::note(format_args!("error: {error}"));
+}

@@ -1,0 +1,29 @@
+//! `chatsphere token`.
+
+mod create;
+mod list;
+mod revoke;
+
+use clap::Subcommand;
+
+use super::error::CliError;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a token, of a user or of an application's backend
+    Create(create::Create),
+    /// Show what tokens there are; never the tokens themselves
+    List(list::List),
+    /// End a token, and all that it minted
+    Revoke(revoke::Revoke),
+}
+
+impl Command {
+    pub(crate) async fn run(self) -> Result<(), CliError> {
+        match self {
+            Self::Create(command) => command.run().await,
+            Self::List(command) => command.run().await,
+            Self::Revoke(command) => command.run().await,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `chatsphere user`.
+
+mod create;
+mod list;
+mod role;
+mod standing;
+
+use chatsphere_core::ops::{self, ChangeUser};
+use chatsphere_core::{Role, User};
+use clap::Subcommand;
+
+use super::access::{self, user_named};
+use super::error::CliError;
+use crate::config::DatabaseFlags;
+use crate::operator::Operator;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a user
+    Create(create::Create),
+    /// Show all users
+    List(list::List),
+    /// Give a user another role
+    Role(role::ChangeRole),
+    /// Refuse all of a user's tokens, and close its connections
+    Disable(standing::Standing),
+    /// Let a disabled user in again
+    Enable(standing::Standing),
+}
+
+impl Command {
+    pub(crate) async fn run(self) -> Result<(), CliError> {
+        match self {
+            Self::Create(command) => command.run().await,
+            Self::List(command) => command.run().await,
+            Self::Role(command) => command.run().await,
+            Self::Disable(command) => command.run(true).await,
+            Self::Enable(command) => command.run(false).await,
+        }
+    }
+}
+
+/// Changes the user of this name.
+async fn change(flags: DatabaseFlags, name: &str, role: Option<Role>, disabled: Option<bool>) -> Result<User, CliError> {
+    let operator = access::open(flags).await?;
+    let changed = change_on(&operator, name, role, disabled).await;
+    operator.close().await;
+    changed
+}
+
+async fn change_on(operator: &Operator, name: &str, role: Option<Role>, disabled: Option<bool>) -> Result<User, CliError> {
+    let caller = operator.caller().await?.ok_or(CliError::NoUsers)?;
+    let user_id = user_named(operator, name).await?.id;
+    Ok(ops::change_user(&operator.chat, &caller, ChangeUser { user_id, role, disabled }).await?)
+}
+
+/// A role as people write it.
+fn parse_role(text: &str) -> Result<Role, String> {
+    Role::parse(&text.to_ascii_uppercase()).ok_or_else(|| "must be ADMIN, MODERATOR or MEMBER".to_owned())
+}

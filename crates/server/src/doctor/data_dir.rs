@@ -1,0 +1,47 @@
+//! Can the node keep its files?
+
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
+use super::finding::Finding;
+use crate::config::Settings;
+use crate::data_dir::server_on;
+
+const CHECK: &str = "data directory";
+
+pub(super) fn check(settings: &Settings) -> Finding {
+    let path = &settings.data_dir;
+    let shown = path.display();
+    if !path.exists() {
+        let above = existing_above(path);
+        return match access(above, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => Finding::ok(CHECK, format!("{shown} will be made on the first start")),
+            Err(error) => Finding::wrong(
+                CHECK,
+                format!("{shown} is not there, and can't be made in {}: {error}", above.display()),
+                "make it for the user that runs the server, or name another with --data-dir",
+            ),
+        };
+    }
+    if !path.is_dir() {
+        return Finding::wrong(CHECK, format!("{shown} is no directory"), "name another with --data-dir");
+    }
+    if let Err(error) = access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+        return Finding::wrong(
+            CHECK,
+            format!("{shown} can't be written: {error}"),
+            format!("chown it to the user that runs the server: chown -R USER {shown}"),
+        );
+    }
+    match server_on(path) {
+        Some(Some(process)) => Finding::ok(CHECK, format!("{shown}, in use by the server with process number {process}")),
+        Some(None) => Finding::ok(CHECK, format!("{shown}, in use by a server")),
+        None => Finding::ok(CHECK, format!("{shown}, no server runs on it")),
+    }
+}
+
+/// The directory itself, or the nearest above it that is there.
+pub(super) fn existing_above(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("."))
+}

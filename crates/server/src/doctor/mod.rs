@@ -1,0 +1,40 @@
+//! Looks a node over without changing anything: what is in order, what is not, and what to do about it.
+
+mod certificate;
+mod data_dir;
+mod database;
+mod descriptors;
+mod disk;
+mod finding;
+mod port;
+mod secrets;
+
+pub use finding::Finding;
+
+use crate::assemble::check_supported;
+use crate::config::{ConfigError, Loaded};
+
+/// Looks at everything, in the order in which a start would need it.
+pub async fn examine(configuration: Result<Loaded, ConfigError>) -> Vec<Finding> {
+    let loaded = match configuration {
+        Ok(loaded) => loaded,
+        Err(ConfigError(mistakes)) => {
+            let to_do = "mend it; the other checks need a configuration without mistakes";
+            return mistakes.iter().map(|mistake| Finding::wrong("configuration", mistake.to_string(), to_do)).collect();
+        }
+    };
+    let settings = &loaded.settings;
+    let mut findings = Vec::new();
+    findings.push(match check_supported(settings) {
+        Ok(()) => Finding::ok("configuration", "no mistakes"),
+        Err(error) => Finding::from_error("configuration", &error.to_string()),
+    });
+    findings.push(data_dir::check(settings));
+    findings.extend(secrets::check(&loaded));
+    findings.extend(certificate::check(settings));
+    findings.push(database::check(settings).await);
+    findings.push(disk::check(settings));
+    findings.push(port::check(settings));
+    findings.push(descriptors::check(settings));
+    findings
+}

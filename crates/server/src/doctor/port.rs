@@ -1,0 +1,104 @@
+//! Is the port free, and if not, whose is it?
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use super::finding::Finding;
+use crate::config::Settings;
+use crate::data_dir::server_on;
+use crate::start_error::StartError;
+
+const CHECK: &str = "port";
+/// Of `/proc/net/tcp`: a socket that listens.
+const LISTENING: &str = "0A";
+
+struct Holder {
+    process: u32,
+    name: String,
+}
+
+pub(super) fn check(settings: &Settings) -> Finding {
+    let addr = SocketAddr::new(settings.host, settings.port);
+    match TcpListener::bind(addr) {
+        Ok(_) => Finding::ok(CHECK, format!("{addr} is free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => taken(addr, server_on(&settings.data_dir)),
+        Err(source) => Finding::from_error(CHECK, &StartError::Listen { addr, source }.to_string()),
+    }
+}
+
+fn taken(addr: SocketAddr, own_server: Option<Option<u32>>) -> Finding {
+    let holder = holder(addr.port());
+    match (&holder, own_server) {
+        (Some(holder), Some(Some(own))) if holder.process == own => {
+            Finding::ok(CHECK, format!("{addr} is served by the server of this data directory, process {own}"))
+        }
+        // Another user's sockets can't be looked at; a server that runs here is the likely holder.
+        (None, Some(_)) => Finding::ok(CHECK, format!("{addr} is taken, and a server runs on this data directory")),
+        _ => {
+            let by = holder.map_or_else(
+                || "a program of another user".to_owned(),
+                |holder| format!("{} (process {})", holder.name, holder.process),
+            );
+            Finding::wrong(CHECK, format!("{addr} is taken by {by}"), "stop it, or choose another port with --port")
+        }
+    }
+}
+
+/// Which process listens on a port, where `/proc` tells.
+fn holder(port: u16) -> Option<Holder> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let sockets: Vec<String> =
+        tables.iter().flat_map(|table| listening(table, port)).map(|inode| format!("socket:[{inode}]")).collect();
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find_map(|process: u32| {
+        holds(process, &sockets).then(|| {
+            let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+            Holder { process, name: name.trim().to_owned() }
+        })
+    })
+}
+
+fn holds(process: u32, sockets: &[String]) -> bool {
+    let Ok(descriptors) = std::fs::read_dir(Path::new("/proc").join(process.to_string()).join("fd")) else { return false };
+    let mut targets = descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets.any(|target| target.to_str().is_some_and(|target| sockets.iter().any(|socket| socket == target)))
+}
+
+/// The inodes of the sockets that listen on a port, from a table as proc(5) describes it.
+fn listening<'t>(table: &'t str, port: u16) -> Vec<&'t str> {
+    let port = format!(":{port:04X}");
+    let inode = |line: &'t str| {
+        let mut fields = line.split_ascii_whitespace();
+        let (local, state) = (fields.nth(1)?, fields.nth(1)?);
+        fields.nth(5).filter(|_| local.ends_with(&port) && state == LISTENING)
+    };
+    table.lines().filter_map(inode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_port_is_found() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let settings = Settings { port, ..Settings::default() };
+        let finding = check(&settings);
+        assert!(!finding.ok && finding.found.contains(&format!("(process {})", std::process::id())), "{finding:?}");
+        assert!(finding.to_do.unwrap().contains("--port"));
+        assert!(taken(socket.local_addr().unwrap(), Some(Some(std::process::id()))).ok, "one's own server is no obstacle");
+        drop(socket);
+        assert!(check(&settings).ok);
+    }
+
+    #[test]
+    fn the_table_is_read_by_column() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+             \x20  0: 0100007F:0BB9 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 12345 1 0 100 0 0 10 0\n\
+             \x20  1: 0100007F:0BB9 0100007F:D431 01 00000000:00000000 00:00000000 00000000  1000        0 777 1 0 20 4 30 10 -1\n";
+        assert_eq!(listening(table, 3_001), ["12345"]);
+        assert_eq!(listening(table, 3_002), Vec::<&str>::new());
+    }
+}

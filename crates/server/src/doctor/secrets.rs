@@ -1,0 +1,62 @@
+//! Are the secrets good, and for nobody else to read?
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::finding::Finding;
+use crate::config::{Loaded, Place};
+use crate::data_dir::DataDir;
+use crate::secrets::Secrets;
+
+const SECRETS: &str = "secrets";
+const PERMISSIONS: &str = "permissions";
+/// Group and others.
+const NOT_THE_OWNER: u32 = 0o077;
+/// Others. A configuration file may be meant for a group.
+const OTHERS: u32 = 0o007;
+
+pub(super) fn check(loaded: &Loaded) -> Vec<Finding> {
+    vec![good(loaded), private(loaded)]
+}
+
+fn good(loaded: &Loaded) -> Finding {
+    let settings = &loaded.settings;
+    let given = settings.jwt_secret.is_some() && settings.jwt_api_secret.is_some();
+    let file = settings.data_dir.join("secrets.toml");
+    if !given && !settings.is_cluster() && !file.exists() {
+        return Finding::ok(SECRETS, "will be made on the first start");
+    }
+    // The directory exists wherever this reads or writes in it.
+    match DataDir::at(&settings.data_dir).map_or(Ok(None), |directory| Secrets::resolve(settings, &directory).map(Some)) {
+        Ok(Some(Secrets { kept_in: Some(file), .. })) => Finding::ok(SECRETS, format!("strong, kept in {}", file.display())),
+        Ok(_) => Finding::ok(SECRETS, "strong, as configured"),
+        Err(error) => Finding::from_error(SECRETS, &error.to_string()),
+    }
+}
+
+fn private(loaded: &Loaded) -> Finding {
+    let own = ["secrets.toml", "client-token"].map(|name| (loaded.settings.data_dir.join(name), NOT_THE_OWNER));
+    let configured = loaded.origins().filter(|(setting, _)| setting.secret).filter_map(|(_, place)| match place {
+        Place::File { path, .. } => Some((path.clone(), OTHERS)),
+        Place::DotEnv { .. } => Some((".env".into(), OTHERS)),
+        Place::Default | Place::Environment { .. } | Place::Flag { .. } => None,
+    });
+    let open: Vec<String> = own
+        .into_iter()
+        .chain(configured)
+        .filter(|(path, mask)| mode(path).is_some_and(|mode| mode & mask != 0))
+        .map(|(path, _)| path.display().to_string())
+        .collect();
+    if open.is_empty() {
+        return Finding::ok(PERMISSIONS, "nobody else can read the files with secrets");
+    }
+    Finding::wrong(
+        PERMISSIONS,
+        format!("other users of this machine can read {}", open.join(", ")),
+        format!("chmod 600 {}", open.join(" ")),
+    )
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    std::fs::metadata(path).ok().map(|metadata| metadata.permissions().mode())
+}

@@ -1,0 +1,98 @@
+//! How a server ends: what is under way is finished, in order, within the time there is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatsphere_core::Chat;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::data_dir::DataDirLock;
+use crate::http::Readiness;
+use crate::listener::ListenerHandle;
+
+/// Kept for the store: what was accepted must still reach the disk.
+const FOR_THE_STORE: Duration = Duration::from_secs(2);
+/// What the listener takes beyond its time to cut off those that did not end.
+const CUT_OFF: Duration = Duration::from_secs(1);
+
+/// Everything that has to end, in this order.
+pub(crate) struct Parts {
+    /// Cancelled first: not ready any more, nothing more is accepted, sockets are told to go.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) listener: ListenerHandle,
+    /// Every socket's task.
+    pub(crate) sockets: TaskTracker,
+    /// What runs beside them, for ever.
+    pub(crate) background: Background,
+    pub(crate) chat: Arc<Chat>,
+    pub(crate) lock: DataDirLock,
+}
+
+impl Parts {
+    /// Ends all of it. Whether every write that was accepted is on disk.
+    pub(crate) async fn end(self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let patience = within.saturating_sub(FOR_THE_STORE.min(within / 2) + CUT_OFF);
+        self.stopping.cancel();
+        self.sockets.close();
+        let (requests_ended, sockets_ended) =
+            tokio::join!(self.listener.drained(patience), timeout(patience, self.sockets.wait()));
+        if sockets_ended.is_err() {
+            tracing::warn!(left = self.sockets.len(), "sockets did not end in time");
+        }
+        self.background.end();
+        let stored = timeout_at(deadline, self.chat.store.close()).await.is_ok();
+        if stored {
+            tracing::info!(requests_ended, sockets_ended = sockets_ended.is_ok(), "stopped");
+        } else {
+            tracing::error!("the database did not take the last writes in time; those were not acknowledged");
+        }
+        drop(self.lock);
+        stored
+    }
+}
+
+/// Tasks that run until the server ends, and have nothing to finish.
+pub(crate) struct Background {
+    tasks: TaskTracker,
+    end: CancellationToken,
+}
+
+impl Background {
+    pub(crate) fn new() -> Self {
+        Self { tasks: TaskTracker::new(), end: CancellationToken::new() }
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let end = self.end.clone();
+        self.tasks.spawn(async move {
+            end.run_until_cancelled(task).await;
+        });
+    }
+
+    pub(crate) fn ended(&self) -> CancellationToken {
+        self.end.clone()
+    }
+
+    fn end(&self) {
+        self.end.cancel();
+    }
+}
+
+impl Drop for Background {
+    /// A server that is dropped without being stopped leaves nothing running.
+    fn drop(&mut self) {
+        self.end.cancel();
+    }
+}
+
+/// Not ready from the moment the server begins to stop.
+pub(crate) struct UntilStopping(pub(crate) CancellationToken);
+
+impl Readiness for UntilStopping {
+    fn is_draining(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}

@@ -1,0 +1,232 @@
+//! A whole server: everything is put together here. [`crate::lifecycle`] takes it apart again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use chatsphere_core::authority::POLL_INTERVAL;
+use chatsphere_core::{AuthorityListener, Chat, Clock, UserRef};
+use chatsphere_realtime::{Hub, HubTasks, repair};
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::assemble::{FirstToken, check_supported, make_first_token, open_chat, some_admin};
+use crate::auth::Keys;
+use crate::config::Settings;
+use crate::data_dir::DataDir;
+use crate::http::{self, AllowedOrigins, Demo, HttpState};
+use crate::lifecycle::{Background, Parts, UntilStopping};
+use crate::listener::{self, ListenerOptions, Tls, TrustedProxies};
+use crate::observability::metrics::install_metrics;
+use crate::secrets::Secrets;
+use crate::start_error::StartError;
+use crate::ws::{self, Sessions, WsState};
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: u32 = 4_096;
+
+/// A server at work. Dropping it without [`Running::shutdown`] ends it uncleanly.
+pub struct Running {
+    addr: SocketAddr,
+    tls: bool,
+    capacity: usize,
+    first_token: Option<FirstToken>,
+    demo: Option<Arc<Demo>>,
+    parts: Parts,
+    shutdown_timeout: Duration,
+}
+
+/// Starts a server that tells the time by `clock`. Must be called within a tokio runtime with several threads.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
+    check_supported(&settings)?;
+    let metrics = install_metrics();
+    let directory = DataDir::make(&settings.data_dir)?;
+    let lock = directory.lock()?;
+    let secrets = Secrets::resolve(&settings, &directory)?;
+    let tls = load_tls(&settings)?;
+    // Before the database: who finds the port taken is not to have migrated anything.
+    let socket = bind(SocketAddr::new(settings.host, settings.port))?;
+
+    let (hub, hub_tasks) = Hub::new(available_parallelism().map_or(1, usize::from));
+    let hub = Arc::new(hub);
+    let chat = open_chat(&settings, &secrets, hub.clone(), clock).await?;
+    let keys = Arc::new(secrets.keys());
+    let first_token = if settings.is_cluster() { None } else { make_first_token(&chat, &keys, &directory).await? };
+
+    let stopping = CancellationToken::new();
+    let background = Background::new();
+    let sockets = TaskTracker::new();
+    run_hub(&background, &hub, hub_tasks, &chat);
+    background.spawn(follow_control_log(chat.clone()));
+
+    let demo = open_demo(&settings, &chat).await?;
+    let origins = origins(&settings);
+    let state = HttpState {
+        origins: origins.clone(),
+        readiness: Arc::new(UntilStopping(stopping.clone())),
+        metrics: Arc::new(move || metrics.render()),
+        demo: demo.clone(),
+        ..HttpState::new(chat.clone(), keys.clone())
+    };
+    let websocket = open_websocket(&background, &chat, &keys, hub, origins, &stopping, &sockets);
+    let app = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
+
+    let options = ListenerOptions {
+        trusted_proxies: TrustedProxies::from(settings.trusted_proxies.clone()),
+        tls: tls.clone(),
+        ..ListenerOptions::new(&chat.limits)
+    };
+    let failed = |source| StartError::Listen { addr: SocketAddr::new(settings.host, settings.port), source };
+    let listener = listener::serve(socket, app, options, stopping.clone()).map_err(failed)?;
+    if let Some(tls) = &tls {
+        let reload = tls.clone().reload_on_hangup(background.ended());
+        background.spawn(async move {
+            if let Err(error) = reload.await {
+                tracing::error!(%error, "the certificate won't be reloaded at SIGHUP");
+            }
+        });
+    }
+    let (addr, capacity) = (listener.local_addr(), listener.capacity());
+    tracing::info!(%addr, tls = tls.is_some(), capacity, version = env!("CARGO_PKG_VERSION"), "listening");
+    let parts = Parts { stopping, listener, sockets, background, chat, lock };
+    let shutdown_timeout = settings.shutdown_timeout;
+    Ok(Running { addr, tls: tls.is_some(), capacity, first_token, demo, parts, shutdown_timeout })
+}
+
+impl Running {
+    /// Where it listens, with the port that the system chose if none was asked for.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// How many connections it takes.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The CLIENT token, if this is the first start.
+    pub fn first_token(&self) -> Option<&FirstToken> {
+        self.first_token.as_ref()
+    }
+
+    /// A new invitation to the demo, where it is served.
+    pub fn demo_invite(&self) -> Option<String> {
+        self.demo.as_ref().map(|demo| demo.invites.issue())
+    }
+
+    /// What its ops work with.
+    pub fn chat(&self) -> &Arc<Chat> {
+        &self.parts.chat
+    }
+
+    /// Finishes what is under way, within the settings' time, and ends. Whether every write that was accepted is on disk.
+    pub async fn shutdown(self) -> bool {
+        self.parts.end(self.shutdown_timeout).await
+    }
+}
+
+fn load_tls(settings: &Settings) -> Result<Option<Tls>, StartError> {
+    match (&settings.tls_cert, &settings.tls_key) {
+        (Some(certificate), Some(key)) => Tls::load(certificate, key).map(Some).map_err(|error| StartError::Tls { error }),
+        _ => Ok(None),
+    }
+}
+
+fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = if addr.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
+        // A restart must not wait until the kernel has forgotten the connections of the server before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|source| StartError::Listen { addr, source })
+}
+
+fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>) {
+    for lane in tasks.lanes {
+        let hub = hub.clone();
+        background.spawn(async move { hub.run_lane(lane).await });
+    }
+    background.spawn(repair::run(hub.clone(), chat.store.clone(), tasks.gaps));
+}
+
+fn open_websocket(
+    background: &Background,
+    chat: &Arc<Chat>,
+    keys: &Arc<Keys>,
+    hub: Arc<Hub>,
+    origins: AllowedOrigins,
+    stopping: &CancellationToken,
+    sockets: &TaskTracker,
+) -> Arc<WsState> {
+    let sessions = Arc::new(Sessions::new(chat.clone(), hub.clone()));
+    let listener: Arc<dyn AuthorityListener> = sessions.clone();
+    chat.authority.set_listener(Arc::downgrade(&listener));
+    background.spawn({
+        let sessions = sessions.clone();
+        async move { sessions.run().await }
+    });
+    Arc::new(WsState {
+        chat: chat.clone(),
+        keys: keys.clone(),
+        hub,
+        sessions,
+        origins,
+        stopping: stopping.clone(),
+        tasks: sockets.clone(),
+    })
+}
+
+/// Takes in what other nodes and the command line changed in who may do what.
+async fn follow_control_log(chat: Arc<Chat>) {
+    let mut ticks = interval(POLL_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        match chat.authority.poll(&*chat.store).await {
+            Ok(()) if failing => {
+                tracing::info!("the control log can be read again");
+                failing = false;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                // Once an outage, not four times a second.
+                if !failing {
+                    tracing::warn!(%error, "the control log can't be read; after 10 s tokens are refused rather than guessed at");
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+/// The demo acts in an ADMIN's name, so it needs one to be there.
+async fn open_demo(settings: &Settings, chat: &Chat) -> Result<Option<Arc<Demo>>, StartError> {
+    if !settings.demo {
+        return Ok(None);
+    }
+    let admin = some_admin(chat).await?;
+    Ok(admin.map(|admin| Arc::new(Demo::new(chat, UserRef::from(&admin)))))
+}
+
+fn origins(settings: &Settings) -> AllowedOrigins {
+    match &settings.allowed_origins {
+        None => AllowedOrigins::Any,
+        // Checked when they were read, so none is lost here.
+        Some(list) => AllowedOrigins::List(list.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect()),
+    }
+}

@@ -1,0 +1,102 @@
+//! Why the server, or a command that works on its database, can't start. Each message says what, where, and what to do.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use chatsphere_store::OpenError;
+
+use crate::config::ConfigError;
+use crate::data_dir::DataDirError;
+use crate::listener::TlsError;
+use crate::secrets::{Secrets, SecretsError};
+
+/// Why it can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `NATS_URL` is set.
+    #[error(
+        "NATS_URL is set, but clustering over NATS is not in this version of ChatSphere\n\
+         unset it; several nodes on one PostgreSQL database work together without it, given the same DATABASE_URL, JWT_SECRET \
+         and JWT_API_SECRET"
+    )]
+    NoClusterYet,
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// There are no secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The database can't be opened.
+    #[error("{error}{hint}")]
+    Database {
+        /// Why.
+        error: OpenError,
+        /// What else helps here.
+        hint: String,
+    },
+    /// The database was opened, and failed then.
+    #[error("the database failed at the start: {0}")]
+    Store(#[from] chatsphere_core::Error),
+    /// The certificate can't be used.
+    #[error("{error}{}\ncheck tls_cert and tls_key", because(.error))]
+    Tls {
+        /// Why.
+        error: TlsError,
+    },
+    /// The address can't be listened on.
+    #[error("can't listen on {addr}: {source}\n{}", help(.addr, .source))]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The machine refuses something that every process needs.
+    #[error("this machine does not let the server run: {0}")]
+    Machine(io::Error),
+}
+
+impl StartError {
+    /// Adds what the store can't know: where this node's secrets come from.
+    pub(crate) fn database(error: OpenError, secrets: &Secrets) -> Self {
+        let hint = match (&error, &secrets.kept_in) {
+            (OpenError::OtherSecrets { .. }, Some(file)) => format!(
+                "\nthis node's own secrets are those in {}; where several nodes share a database, set JWT_SECRET and \
+                 JWT_API_SECRET to the same values on all of them",
+                file.display()
+            ),
+            _ => String::new(),
+        };
+        Self::Database { error, hint }
+    }
+
+    /// What the process answers to its caller: 2 if the way it was called or configured is wrong, 1 otherwise.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::NoClusterYet | Self::Secrets(SecretsError::ClusterNeedsSecrets { .. }) => 2,
+            _ => 1,
+        }
+    }
+}
+
+fn because(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(String::new, |source| format!(": {source}"))
+}
+
+fn help(addr: &SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "another program has this port: stop it, or choose another port with --port (0 picks a free one); \
+             `chatsphere doctor` tells which program it is"
+                .to_owned()
+        }
+        ErrorKind::PermissionDenied => {
+            format!("port {} needs more rights than this process has: choose one above 1023 with --port", addr.port())
+        }
+        ErrorKind::AddrNotAvailable => "this machine does not have that address: choose another with --host".to_owned(),
+        _ => "choose another address with --host, or another port with --port".to_owned(),
+    }
+}

@@ -1,0 +1,205 @@
+//! Each call as it is meant to go, with the bodies that clients rely on.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{World, start};
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[tokio::test]
+async fn users_are_made_listed_changed() {
+    let server = start().await;
+    let made = server.post("/api/users", &json!({ "username": "ada" })).client().send().await.ok(201);
+    assert_eq!(keys(&made), ["expiresAt", "token", "tokenId", "user"]);
+    assert_eq!(keys(&made["user"]), ["id", "role", "username"]);
+    assert_eq!(made["user"]["role"], "MEMBER");
+    assert_eq!(made["expiresAt"], "2026-11-29T09:56:10.000Z");
+    server.post("/api/users", &json!({ "username": "ada" })).client().send().await.refused(409, "username_taken");
+
+    let users = server.get("/api/users").client().send().await.ok(200);
+    let names: Vec<&Value> = users.as_array().unwrap().iter().map(|user| &user["username"]).collect();
+    assert_eq!(names, ["admin", "ada"]);
+    assert_eq!(keys(&users[1]), ["createdAt", "disabled", "id", "role", "updatedAt", "username"]);
+
+    let path = format!("/api/users/{}", made["user"]["id"].as_str().unwrap());
+    let token = made["token"].as_str().unwrap();
+    let changed = server.call("PATCH", &path).json(&json!({ "role": "MODERATOR" })).client().send().await.ok(200);
+    assert_eq!(changed["role"], "MODERATOR");
+    assert_eq!(server.get("/api/auth/profile").bearer(token).send().await.ok(200)["user"]["role"], "MODERATOR");
+    server.call("PATCH", &path).json(&json!({ "disabled": true })).client().send().await.ok(200);
+    server.get("/api/auth/profile").bearer(token).send().await.refused(401, "user_disabled");
+    server.call("PATCH", &path).json(&json!({ "disabled": false })).client().send().await.ok(200);
+    let same = server.call("PATCH", &path).json(&json!({})).client().send().await.ok(200);
+    assert_eq!((&same["role"], &same["disabled"]), (&json!("MODERATOR"), &json!(false)));
+}
+
+#[tokio::test]
+async fn one_renames_oneself() {
+    let server = start().await;
+    let (ada, _) = (server.user("ada").await, server.user("bob").await);
+    let profile = server.get("/api/auth/profile").bearer(&ada.token).send().await.ok(200);
+    assert_eq!(profile, json!({ "user": { "id": ada.id, "username": "ada", "role": "MEMBER" } }));
+    let put = |name: &str| server.call("PUT", "/api/auth/profile").json(&json!({ "username": name })).bearer(&ada.token);
+    let changed = put("ada lovelace").send().await.ok(200);
+    assert_eq!(changed["user"]["username"], "ada lovelace");
+    assert!(changed["message"].is_string());
+    put("bob").send().await.refused(409, "username_taken");
+    let profile = server.get("/api/auth/profile").bearer(&ada.token).send().await.ok(200);
+    assert_eq!(profile["user"]["username"], "ada lovelace");
+}
+
+#[tokio::test]
+async fn rooms_have_members_and_messages() {
+    let server = start().await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    let room = server.post("/api/rooms", &json!({ "name": "lobby" })).bearer(&ada.token).send().await.ok(201);
+    assert_eq!(keys(&room), ["_count", "createdAt", "id", "name", "seq", "updatedAt"]);
+    assert_eq!(room["_count"], json!({ "messages": 0, "users": 1 }));
+    let path = format!("/api/rooms/{}", room["id"].as_str().unwrap());
+
+    let add = || server.post(&format!("{path}/users"), &json!({ "userId": bob.id })).bearer(&ada.token);
+    for _ in 0..2 {
+        assert_eq!(add().send().await.ok(200), json!({ "message": "User added to room successfully" }));
+    }
+    let shown = server.get(&path).bearer(&bob.token).send().await.ok(200);
+    let both = json!([{ "id": ada.id, "username": "ada" }, { "id": bob.id, "username": "bob" }]);
+    assert_eq!((&shown["users"], &shown["_count"]["users"], &shown["seq"]), (&both, &json!(2), &json!(2)));
+    assert_eq!(server.get(&format!("{path}/users")).bearer(&bob.token).send().await.ok(200), both);
+
+    let body = json!({ "content": "hello", "clientMessageId": "m-1" });
+    let said = server.post(&format!("{path}/messages"), &body).bearer(&bob.token).send().await.ok(201);
+    let fields = ["clientMessageId", "content", "createdAt", "id", "roomId", "seq", "updatedAt", "user", "userId"];
+    assert_eq!(keys(&said), fields);
+    assert_eq!((&said["seq"], &said["user"]["username"], &said["roomId"]), (&json!(3), &json!("bob"), &room["id"]));
+    assert_eq!(server.get(&format!("{path}/messages")).bearer(&ada.token).send().await.ok(200), json!([said]));
+
+    let events = server.get(&format!("{path}/events")).bearer(&ada.token).send().await.ok(200);
+    let kinds: Vec<&Value> = events.as_array().unwrap().iter().map(|event| &event["type"]).collect();
+    assert_eq!(kinds, ["member_joined", "member_joined", "new_message"]);
+    assert_eq!(events[2]["message"], said);
+
+    let of_bob = server.get(&format!("/api/users/{}/messages", bob.id)).bearer(&bob.token).send().await.ok(200);
+    assert_eq!(of_bob[0]["room"], json!({ "id": room["id"], "name": "lobby" }));
+    assert_eq!(of_bob[0]["user"]["username"], "bob");
+    assert_eq!(server.get("/api/messages/user").bearer(&bob.token).send().await.ok(200), of_bob);
+    assert_eq!(server.get(&format!("/api/messages/user?userId={}", bob.id)).client().send().await.ok(200), of_bob);
+    assert_eq!(server.get("/api/messages").client().send().await.ok(200), of_bob);
+    assert_eq!(server.get("/api/messages/user").client().send().await.ok(200), json!([]));
+
+    let rooms = server.get("/api/rooms").bearer(&bob.token).send().await.ok(200);
+    assert_eq!(rooms[0]["_count"], json!({ "messages": 1, "users": 2 }));
+
+    let leave = || server.delete(&format!("{path}/users/{}", bob.id));
+    let removed = json!({ "message": "User removed from room successfully" });
+    assert_eq!(leave().bearer(&bob.token).send().await.ok(200), removed);
+    assert_eq!(leave().bearer(&ada.token).send().await.ok(200), removed);
+    server.get(&path).bearer(&bob.token).send().await.refused(403, "not_a_member");
+    assert_eq!(server.get("/api/messages/user").bearer(&bob.token).send().await.ok(200), json!([]));
+}
+
+#[tokio::test]
+async fn a_backend_acts_in_anyones_name() {
+    let server = start().await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    let body = json!({ "name": "lobby", "userId": ada.id });
+    let room = server.post("/api/rooms", &body).client().send().await.ok(201);
+    let path = format!("/api/rooms/{}", room["id"].as_str().unwrap());
+    let users = server.get(&path).client().send().await.ok(200)["users"].clone();
+    assert_eq!(users, json!([{ "id": ada.id, "username": "ada" }]));
+    let body = json!({ "content": "hi", "userId": ada.id });
+    let said = server.post(&format!("{path}/messages"), &body).client().send().await.ok(201);
+    assert_eq!(said["userId"], json!(ada.id));
+    server.add(room["id"].as_str().unwrap().parse().unwrap(), bob.id).await;
+    server.post(&format!("{path}/messages"), &body).bearer(&bob.token).send().await.refused(403, "not_yourself");
+}
+
+#[tokio::test]
+async fn tokens_are_minted_listed_revoked() {
+    let server = start().await;
+    let ada = server.user("ada").await;
+    let body = json!({ "userId": ada.id, "expiresIn": "12h", "permissions": { "read": true } });
+    let minted = server.post("/api/tokens/user", &body).bearer(&ada.token).send().await.ok(201);
+    assert_eq!(keys(&minted), ["expiresAt", "id", "token", "user"]);
+    assert_eq!(minted["expiresAt"], "2026-11-22T21:56:10.000Z");
+    assert_eq!(minted["user"], json!({ "id": ada.id, "username": "ada", "role": "MEMBER" }));
+    let body = json!({ "userId": ada.id, "email": "ops@example.com" });
+    let client = server.post("/api/tokens/client", &body).client().send().await.ok(201);
+    assert_eq!(keys(&client), ["expiresAt", "id", "token", "user"]);
+
+    let tokens = server.get("/api/tokens").bearer(client["token"].as_str().unwrap()).send().await.ok(200);
+    assert_eq!((&tokens[0]["type"], &tokens[0]["email"]), (&json!("CLIENT"), &json!("ops@example.com")));
+    assert_eq!((&tokens[1]["id"], &tokens[1]["parentId"]), (&minted["id"], &json!(ada.token_id)));
+    assert_eq!(tokens[1]["permissions"], json!({ "read": true, "write": false, "delete": false }));
+    assert!(!tokens.to_string().contains("eyJ"), "a token in the list");
+
+    let revoked = json!({ "message": "Token revoked successfully" });
+    let child = minted["token"].as_str().unwrap();
+    for _ in 0..2 {
+        assert_eq!(server.delete(&format!("/api/tokens/{}", ada.token_id)).client().send().await.ok(200), revoked);
+    }
+    server.get("/api/auth/profile").bearer(child).send().await.refused(401, "token_revoked");
+    let path = format!("/api/tokens/{}/revoke", client["id"].as_str().unwrap());
+    assert_eq!(server.call("PUT", &path).client().send().await.ok(200), revoked);
+    server.get("/api/tokens").bearer(client["token"].as_str().unwrap()).send().await.refused(401, "token_revoked");
+}
+
+#[tokio::test]
+async fn a_token_never_hands_on_more_than_it_has() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let room = world.room;
+    let scoped = json!({ "permissions": { "read": true, "write": true, "rooms": [room] }, "expiresIn": "1h" });
+    let scoped = server.token(world.member.id, scoped).await;
+    let mint = |more: Value| {
+        let mut body = json!({ "userId": world.member.id });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.post("/api/tokens/user", &body).bearer(&scoped.token)
+    };
+    let more = json!({ "permissions": { "read": true, "delete": true, "rooms": [room] } });
+    mint(more).send().await.refused(403, "more_rights_than_own");
+    mint(json!({ "permissions": { "read": true } })).send().await.refused(403, "more_rights_than_own");
+    let minted = mint(json!({ "expiresIn": "7d" })).send().await.ok(201);
+    assert_eq!(minted["expiresAt"], "2026-11-22T10:56:10.000Z");
+    for (life, message) in [("7", "must be a whole number and a unit"), ("0s", "must be between"), ("4000d", "must be between")]
+    {
+        let answer = mint(json!({ "expiresIn": life })).send().await;
+        assert!(answer.text().contains(message), "{}", answer.text());
+        answer.invalid("expiresIn");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refused() {
+    let server = start().await;
+    let ada = server.user("ada").await;
+    server.backend.clock.advance(std::time::Duration::from_secs(7 * 24 * 60 * 60));
+    // The control log is to be read every so often; nobody did while the clock was moved.
+    server.backend.chat.authority.poll(&*server.backend.chat.store).await.unwrap();
+    let answer = server.get("/api/auth/profile").bearer(&ada.token).send().await;
+    let challenge = r#"Bearer realm="chatsphere", error="invalid_token", error_description="token_expired""#;
+    assert_eq!(answer.header("www-authenticate"), Some(challenge));
+    answer.refused(401, "token_expired");
+}
+
+#[tokio::test]
+async fn posting_is_limited() {
+    let limits = chatsphere_core::Limits { messages_per_second: 2, message_burst: 3, ..chatsphere_core::Limits::default() };
+    let server = support::TestServer::rest(support::Setup { limits, ..Default::default() }).await;
+    let ada = server.user("ada").await;
+    let room = server.room("lobby", &ada).await;
+    for content in ["1", "2", "3"] {
+        server.say(room, &ada, content).await;
+    }
+    let body = json!({ "content": "4" });
+    let answer = server.post(&format!("/api/rooms/{room}/messages"), &body).bearer(&ada.token).send().await;
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(answer.header("ratelimit-policy"), Some(r#""messages";q=3;w=2"#));
+    assert_eq!(answer.header("ratelimit"), Some(r#""messages";r=0;t=1"#));
+    answer.refused(429, "rate_limited");
+    server.post(&format!("/api/rooms/{room}/messages"), &body).client().send().await.ok(201);
+}

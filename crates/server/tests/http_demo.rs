@@ -1,0 +1,112 @@
+//! The demo: the page, invitations, and who is let in.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Setup, TestServer};
+
+async fn demo() -> TestServer {
+    TestServer::rest(Setup { demo: true, ..Setup::default() }).await
+}
+
+fn ask(invite: &str, username: &str) -> Value {
+    json!({ "invite": invite, "username": username })
+}
+
+#[tokio::test]
+async fn an_invitation_lets_one_in() {
+    let server = demo().await;
+    let invite = server.invite();
+    let session = server.post("/demo/session", &ask(&invite, "ada")).send().await.ok(201);
+    assert_eq!((&session["user"]["username"], &session["room"]["name"]), (&json!("ada"), &json!("lobby")));
+    let token = session["token"].as_str().unwrap();
+    let room = format!("/api/rooms/{}", session["room"]["id"].as_str().unwrap());
+    let users = server.get(&room).bearer(token).send().await.ok(200)["users"].clone();
+    assert_eq!(users.as_array().unwrap().len(), 2);
+    server.post("/demo/session", &ask(&invite, "bob")).send().await.refused(403, "invite_invalid");
+
+    // Another window.
+    let invite = server.call("POST", "/demo/invite").bearer(token).send().await.ok(201)["invite"].as_str().unwrap().to_owned();
+    server.post("/demo/session", &ask(&invite, "ada")).send().await.refused(409, "username_taken");
+    let body = json!({ "invite": invite, "username": "bob", "roomName": "lobby" });
+    let second = server.post("/demo/session", &body).send().await.ok(201);
+    assert_eq!(second["room"], session["room"]);
+}
+
+#[tokio::test]
+async fn an_invitation_ends() {
+    let server = demo().await;
+    let invite = server.invite();
+    server.backend.clock.advance(Duration::from_secs(600));
+    server.post("/demo/session", &ask(&invite, "ada")).send().await.refused(403, "invite_invalid");
+    server.post("/demo/session", &ask("x", "ada")).send().await.refused(403, "invite_invalid");
+}
+
+#[tokio::test]
+async fn only_this_machine_is_let_in() {
+    let server = demo().await;
+    let ada = server.user("ada").await;
+    let invite = server.invite();
+    for (name, value) in [("host", "evil.example"), ("host", "evil.example:3001"), ("x-forwarded-for", "203.0.113.9")] {
+        let call = server.post("/demo/session", &ask(&invite, "eve")).header(name, value);
+        call.send().await.refused(403, "loopback_only");
+        let call = server.call("POST", "/demo/invite").bearer(&ada.token).header(name, value);
+        call.send().await.refused(403, "loopback_only");
+    }
+    // Whoever did not come by an invitation gives none.
+    server.call("POST", "/demo/invite").bearer(&ada.token).send().await.refused(403, "invite_invalid");
+    server.call("POST", "/demo/invite").client().send().await.refused(403, "invite_invalid");
+    server.call("POST", "/demo/invite").send().await.refused(401, "token_missing");
+    server.post("/demo/session", &ask(&invite, "eve")).send().await.ok(201);
+}
+
+#[tokio::test]
+async fn a_guest_does_not_get_into_other_peoples_rooms() {
+    let server = demo().await;
+    let ada = server.user("ada").await;
+    let private = server.room("private", &ada).await;
+    let body = json!({ "invite": server.invite(), "username": "guest", "roomName": "private" });
+    let session = server.post("/demo/session", &body).send().await.ok(201);
+    assert_ne!(session["room"]["id"], json!(private));
+    let path = format!("/api/rooms/{private}");
+    server.get(&path).bearer(session["token"].as_str().unwrap()).send().await.refused(403, "not_a_member");
+}
+
+#[tokio::test]
+async fn twenty_guests_meet_in_one_lobby() {
+    let server = demo().await;
+    let calls: Vec<Value> = (0..20).map(|number| ask(&server.invite(), &format!("guest {number}"))).collect();
+    let answers = futures_util::future::join_all(calls.iter().map(|body| server.post("/demo/session", body).send())).await;
+    let rooms: std::collections::HashSet<String> =
+        answers.into_iter().map(|answer| answer.ok(201)["room"]["id"].to_string()).collect();
+    assert_eq!(rooms.len(), 1);
+}
+
+#[tokio::test]
+async fn the_page_keeps_to_itself() {
+    let server = demo().await;
+    for (path, kind) in [
+        ("/demo", "text/html; charset=utf-8"),
+        ("/demo/demo.js", "text/javascript; charset=utf-8"),
+        ("/demo/demo.css", "text/css; charset=utf-8"),
+    ] {
+        let answer = server.get(path).send().await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, Some(kind)), "{path}");
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:"));
+    }
+    server.get("/demo/../Cargo.toml").send().await.refused(404, "route_not_found");
+    server.get("/demo/package.json").send().await.refused(404, "route_not_found");
+}
+
+#[tokio::test]
+async fn bad_bodies_are_refused() {
+    let server = demo().await;
+    server.call("POST", "/demo/session").send().await.refused(415, "unsupported_media_type");
+    server.post("/demo/session", &json!({ "username": "ada" })).send().await.invalid("invite");
+    server.post("/demo/session", &ask(&server.invite(), "")).send().await.invalid("username");
+    let body = json!({ "invite": server.invite(), "username": "ada", "roomName": "" });
+    server.post("/demo/session", &body).send().await.invalid("name");
+}

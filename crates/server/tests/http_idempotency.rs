@@ -1,0 +1,128 @@
+//! The same POST again, with `Idempotency-Key` or `clientMessageId`.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Answer, World, start};
+
+fn replayed(answer: &Answer) -> bool {
+    answer.header("idempotency-replayed") == Some("true")
+}
+
+#[tokio::test]
+async fn the_same_again_answers_the_same() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let messages = format!("/api/rooms/{}/messages", world.room);
+    let members = format!("/api/rooms/{}/users", world.room);
+    for (path, body) in [
+        ("/api/users", json!({ "username": "again" })),
+        ("/api/rooms", json!({ "name": "again" })),
+        (messages.as_str(), json!({ "content": "again" })),
+        (members.as_str(), json!({ "userId": world.stranger.id })),
+        ("/api/tokens/user", json!({ "userId": world.member.id })),
+        ("/api/tokens/client", json!({ "userId": world.member.id, "email": "a@b.example" })),
+    ] {
+        let call = |key: &str, body: &Value| server.post(path, body).client().key(key);
+        let first = call("k-1", &body).send().await;
+        assert!(first.status.is_success() && !replayed(&first), "{path}: {}", first.text());
+        let second = call("k-1", &body).send().await;
+        assert!(replayed(&second), "{path}");
+        assert_eq!((second.status, second.json()), (first.status, first.json()), "{path}");
+        let mut other = body.clone();
+        other["more"] = json!(1);
+        call("k-1", &other).send().await.refused(409, "idempotency_key_reused");
+    }
+    let said = server.get(&messages).client().send().await.ok(200);
+    assert_eq!(said.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn twenty_at_once_do_it_once() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let path = format!("/api/rooms/{}/messages", world.room);
+    for (key, body) in
+        [(Some("k-2"), json!({ "content": "at once" })), (None, json!({ "content": "at once", "clientMessageId": "m-2" }))]
+    {
+        let calls = (0..20).map(|_| {
+            let call = server.post(&path, &body).bearer(&world.member.token);
+            if let Some(key) = key { call.key(key) } else { call }.send()
+        });
+        let answers = futures_util::future::join_all(calls).await;
+        assert!(answers.iter().all(|answer| answer.status.as_u16() == 201 && answer.json() == answers[0].json()));
+        assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1);
+    }
+    assert_eq!(server.get(&path).client().send().await.ok(200).as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_client_message_id_is_its_authors_and_its_rooms() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let other = server.room("other", &world.owner).await;
+    let post = |room: &dyn std::fmt::Display, token: &str, content: &str| {
+        let body = json!({ "content": content, "clientMessageId": "m-1" });
+        server.post(&format!("/api/rooms/{room}/messages"), &body).bearer(token).send()
+    };
+    let first = post(&world.room, &world.owner.token, "one").await;
+    assert!(!replayed(&first));
+    let again = post(&world.room, &world.owner.token, "one").await;
+    assert!(replayed(&again));
+    assert_eq!((again.status.as_u16(), again.json()), (201, first.json()));
+    post(&world.room, &world.owner.token, "two").await.refused(409, "client_message_id_reused");
+    assert!(!replayed(&post(&world.room, &world.member.token, "two").await));
+    assert!(!replayed(&post(&other, &world.owner.token, "two").await));
+}
+
+#[tokio::test]
+async fn a_key_has_a_scope() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let post =
+        |path: &str, token: &str| server.post(path, &json!({ "name": "scoped", "content": "x" })).bearer(token).key("k").send();
+    let rooms = "/api/rooms";
+    assert!(!replayed(&post(rooms, &world.owner.token).await));
+    assert!(!replayed(&post(rooms, &world.member.token).await), "another user");
+    assert!(!replayed(&post(rooms, &server.client_token).await), "a backend");
+    assert!(!replayed(&post(&format!("/api/rooms/{}/messages", world.room), &world.owner.token).await), "another path");
+    assert!(replayed(&post(rooms, &world.owner.token).await));
+    // The same user by another token of theirs.
+    let token = server.token(world.owner.id, json!({})).await;
+    assert!(replayed(&post(rooms, &token.token).await));
+}
+
+#[tokio::test]
+async fn a_replayed_token_works() {
+    let server = start().await;
+    let ada = server.user("ada").await;
+    let call = || server.post("/api/tokens/user", &json!({ "userId": ada.id })).bearer(&ada.token).key("k");
+    let (first, second) = (call().send().await.ok(201), call().send().await.ok(201));
+    assert_eq!(first["token"], second["token"]);
+    server.get("/api/auth/profile").bearer(second["token"].as_str().unwrap()).send().await.ok(200);
+}
+
+#[tokio::test]
+async fn what_failed_is_not_kept() {
+    let server = start().await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    let room = server.room("lobby", &ada).await;
+    let post = || server.post(&format!("/api/rooms/{room}/messages"), &json!({ "content": "x" })).bearer(&bob.token).key("k");
+    post().send().await.refused(403, "not_a_member");
+    server.add(room, bob.id).await;
+    assert!(!replayed(&post().send().await));
+}
+
+#[tokio::test]
+async fn a_key_has_1_to_128_visible_characters() {
+    let server = start().await;
+    for (number, key) in ["x", "~!", &"k".repeat(128)].into_iter().enumerate() {
+        let body = json!({ "username": format!("user {number}") });
+        server.post("/api/users", &body).client().key(key).send().await.ok(201);
+    }
+    for key in ["", "a b", "ü", &"k".repeat(129)] {
+        server.post("/api/users", &json!({ "username": "bad" })).client().key(key).send().await.invalid("Idempotency-Key");
+    }
+    let twice = server.post("/api/users", &json!({ "username": "bad" })).client().key("a").key("b");
+    twice.send().await.invalid("Idempotency-Key");
+}

@@ -1,0 +1,187 @@
+//! Who may do what: every call, by everyone.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use support::{Actor, ROUTES, TestServer, World, start};
+
+/// The token of each of [`Actor::ALL`].
+async fn tokens(server: &TestServer, world: &World) -> Vec<Option<String>> {
+    let mut tokens = Vec::new();
+    for actor in Actor::ALL {
+        tokens.push(match actor {
+            Actor::Nobody => None,
+            Actor::Stranger => Some(world.stranger.token.clone()),
+            Actor::Member => Some(world.member.token.clone()),
+            Actor::Owner => Some(world.owner.token.clone()),
+            Actor::Moderator => Some(world.moderator.token.clone()),
+            Actor::Admin => Some(world.admin.token.clone()),
+            Actor::Client => Some(server.client_token.clone()),
+            Actor::ReadOnly => Some(server.token(world.member.id, json!({ "permissions": { "read": true } })).await.token),
+            Actor::Scoped => {
+                let permissions = json!({ "read": true, "write": true, "delete": true, "rooms": [world.room] });
+                Some(server.token(world.member.id, json!({ "permissions": permissions })).await.token)
+            }
+            Actor::Revoked => {
+                let token = server.token(world.member.id, json!({})).await;
+                server.delete(&format!("/api/tokens/{}", token.token_id)).client().send().await.ok(200);
+                Some(token.token)
+            }
+        });
+    }
+    tokens
+}
+
+#[tokio::test]
+async fn everyone_calls_everything() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let tokens = tokens(&server, &world).await;
+    let mut table = format!("{:46}{}\n", "", Actor::ALL.map(|actor| format!("{:>11}", format!("{actor:?}"))).concat());
+    let mut wrong = Vec::new();
+    let mut number = 0;
+    for route in ROUTES {
+        table += &format!("{:46}", route.name());
+        for ((actor, token), expected) in Actor::ALL.into_iter().zip(&tokens).zip(route.expected) {
+            number += 1;
+            let target = route.target(&server, &world, number).await;
+            let mut call = server.call(route.method, &route.path_for(&target));
+            // Metrics are open to this machine itself; a call that came through a proxy is not from here.
+            if route.path == "/metrics" {
+                call = call.header("x-forwarded-for", "203.0.113.9");
+            }
+            if let Some(body) = route.body {
+                call = call.json(&body(&target));
+            }
+            if let Some(token) = token {
+                call = call.bearer(token);
+            }
+            let answer = call.send().await;
+            let status = answer.status.as_u16();
+            if status >= 400 {
+                answer.problem();
+            }
+            table += &format!("{status:>11}");
+            if status != expected {
+                wrong.push(format!("{} by {actor:?}: {status} rather than {expected}: {}", route.name(), answer.text()));
+            }
+        }
+        table += "\n";
+    }
+    println!("{table}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn no_call_works_without_a_good_token() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    for route in ROUTES.iter().filter(|route| !route.is_public()) {
+        let target = route.target(&server, &world, 0).await;
+        for (authorization, code) in [
+            (None, "token_missing"),
+            (Some("Basic YWRhOnNlY3JldA=="), "token_missing"),
+            (Some("Bearer"), "token_missing"),
+            (Some("Bearer x"), "token_invalid"),
+        ] {
+            let mut call = server.call(route.method, &route.path_for(&target)).header("x-forwarded-for", "203.0.113.9");
+            if let Some(authorization) = authorization {
+                call = call.header("authorization", authorization);
+            }
+            let answer = call.send().await;
+            assert!(
+                answer.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer realm=")),
+                "{}",
+                route.name()
+            );
+            answer.refused(401, code);
+        }
+        // Targets have names of their own; the next would have the same.
+        if target.user.username.starts_with("target") {
+            let rename = json!({ "username": route.name() });
+            server.call("PUT", "/api/auth/profile").json(&rename).bearer(&target.user.token).send().await.ok(200);
+        }
+    }
+}
+
+/// A new call without a row in the table would be a call whose rights nobody tests.
+#[test]
+fn every_call_is_in_the_table() {
+    let described: BTreeSet<String> = chatsphere::http::openapi()
+        .paths
+        .paths
+        .iter()
+        .flat_map(|(path, item)| {
+            [("GET", &item.get), ("PUT", &item.put), ("POST", &item.post), ("DELETE", &item.delete), ("PATCH", &item.patch)]
+                .into_iter()
+                .filter(|(_, operation)| operation.is_some())
+                .map(move |(method, _)| format!("{method} {path}"))
+        })
+        .collect();
+    let tested: BTreeSet<String> = ROUTES.iter().map(support::Route::name).collect();
+    assert_eq!(tested, described);
+}
+
+/// Those that are open to all are few, and named here too.
+#[test]
+fn what_needs_no_token_says_so() {
+    let document = chatsphere::http::openapi();
+    for route in ROUTES {
+        let item = &document.paths.paths[route.path];
+        let operation = match route.method {
+            "GET" => &item.get,
+            "PUT" => &item.put,
+            "POST" => &item.post,
+            "DELETE" => &item.delete,
+            _ => &item.patch,
+        };
+        assert_eq!(operation.as_ref().unwrap().security.is_none(), route.is_public(), "{}", route.name());
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_taken_away_at_once() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    server.get("/api/users").bearer(&world.admin.token).send().await.ok(200);
+    let path = format!("/api/users/{}", world.admin.id);
+    server.call("PATCH", &path).json(&json!({ "role": "MEMBER" })).client().send().await.ok(200);
+    server.get("/api/users").bearer(&world.admin.token).send().await.refused(403, "client_token_required");
+}
+
+#[tokio::test]
+async fn a_moderator_does_not_remove_the_owner() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let path = format!("/api/rooms/{}/users/{}", world.room, world.owner.id);
+    server.delete(&path).bearer(&world.moderator.token).send().await.refused(403, "owner_stays");
+    server.delete(&path).bearer(&world.owner.token).send().await.ok(200);
+}
+
+#[tokio::test]
+async fn a_token_for_other_rooms_is_like_a_strangers() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let other = server.room("other", &world.owner).await;
+    let scoped = json!({ "permissions": { "read": true, "write": true, "delete": true, "rooms": [other] } });
+    for user in [world.owner.id, world.admin.id] {
+        let token = server.token(user, scoped.clone()).await.token;
+        for path in ["", "/users", "/messages", "/events"] {
+            let path = format!("/api/rooms/{}{path}", world.room);
+            server.get(&path).bearer(&token).send().await.refused(403, "not_a_member");
+        }
+        let body = json!({ "content": "x" });
+        server
+            .post(&format!("/api/rooms/{}/messages", world.room), &body)
+            .bearer(&token)
+            .send()
+            .await
+            .refused(403, "not_a_member");
+        let rooms = server.get("/api/rooms").bearer(&token).send().await.ok(200);
+        assert_eq!((rooms.as_array().unwrap().len(), &rooms[0]["id"]), (1, &json!(other)));
+    }
+    let none = server.token(world.owner.id, json!({ "permissions": { "read": true, "rooms": [] } })).await;
+    assert_eq!(server.get("/api/rooms").bearer(&none.token).send().await.ok(200), json!([]));
+}

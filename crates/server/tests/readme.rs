@@ -1,0 +1,383 @@
+//! The commands of README.md and docs/api.md, run as a reader would paste them, and what the other documents claim, compared
+//! with the code.
+//!
+//! Blocks marked `sh` run one after the other in one shell, in an empty directory. A comment before a block changes that:
+//! `<!-- test: background -->` runs it in a terminal of its own, beside the rest, until the end; `<!-- test: serve -->` starts a
+//! server in one first; `<!-- test: skip, why -->` leaves the block out. A block marked `text` after `<!-- test: printed -->` holds
+//! lines that the first terminal must have shown by then, in this order, each once.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long one block may take, a server's start included.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// What the documents type; a reader's cargo has built the program that this test was given.
+const PROGRAM: &str = "cargo run --release -p chatsphere --";
+const ADDRESS: &str = "127.0.0.1:3001";
+
+#[test]
+fn every_command_of_the_readme_works() {
+    let blocks = blocks("README.md");
+    assert!(blocks.iter().filter(|block| block.how == How::Printed).count() >= 2, "the README shows what is printed");
+    follow(&blocks);
+}
+
+#[test]
+fn every_command_of_the_api_document_works() {
+    follow(&blocks("docs/api.md"));
+}
+
+fn follow(blocks: &[Block]) {
+    for needed in ["curl", "python3"] {
+        let there = Command::new(needed).arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
+        assert!(there, "the documents' commands need {needed}: install it");
+    }
+    let mut reader = Reader::new();
+    for block in blocks {
+        match block.how {
+            How::Paste => reader.paste(block),
+            How::Background => reader.open_terminal(block),
+            How::Printed => reader.has_seen(block),
+            How::Skip => {}
+        }
+    }
+    let seen = reader.terminal.shown();
+    for line in blocks.iter().filter(|block| block.how == How::Printed).flat_map(|block| block.text.lines()) {
+        assert_eq!(seen.lines().filter(|seen| shows(seen, line)).count(), 1, "{line:?} in\n{seen}");
+    }
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    for document in documents() {
+        let text = fs::read_to_string(root().join(&document)).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
+            if target.contains("://") || target.starts_with('#') {
+                continue;
+            }
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = root().join(document.parent().unwrap()).join(path);
+            assert!(path.exists(), "{}: {target} is not there", document.display());
+            if !heading.is_empty() {
+                let found = fs::read_to_string(&path).unwrap().lines().any(|line| anchor(line) == heading);
+                assert!(found, "{}: {target} has no such heading", document.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_call_is_in_the_api_document() {
+    let description: serde_json::Value = serde_json::from_str(&chatsphere::http::openapi_json()).unwrap();
+    let document = fs::read_to_string(root().join("docs/api.md")).unwrap();
+    for (path, item) in description["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+            let call = format!("`{} {path}`", method.to_uppercase());
+            assert!(document.contains(&call), "docs/api.md does not tell of {call}");
+        }
+    }
+}
+
+#[test]
+fn every_error_code_is_in_the_documents() {
+    let source = |path: &str| fs::read_to_string(root().join("crates").join(path)).unwrap();
+    let of_calls = words_after(&source("core/src/error.rs"), "=> \"");
+    let of_http = words_after(&source("server/src/http/failure.rs"), ", \"");
+    let api = fs::read_to_string(root().join("docs/api.md")).unwrap();
+    for code in of_calls.union(&of_http) {
+        assert!(api.contains(&format!("`{code}`")), "docs/api.md does not tell of the code {code}");
+    }
+    let websocket = fs::read_to_string(root().join("docs/websocket.md")).unwrap();
+    let of_frames = words_after(&source("protocol/src/frames/client.rs"), "=> \"");
+    let of_door: BTreeSet<String> = ["session.rs", "requests.rs"]
+        .iter()
+        .flat_map(|file| words_after(&source(&format!("server/src/ws/{file}")), "(&about, \""))
+        .chain(words_after(&source("server/src/ws/session.rs"), "default(), \""))
+        .collect();
+    for code in of_frames.union(&of_door) {
+        assert!(websocket.contains(&format!("`{code}`")), "docs/websocket.md does not tell of the code {code}");
+    }
+}
+
+#[test]
+fn every_close_code_is_in_the_websocket_document() {
+    let document = fs::read_to_string(root().join("docs/websocket.md")).unwrap();
+    let codes = fs::read_to_string(root().join("crates/protocol/src/close.rs")).unwrap();
+    let codes: Vec<&str> =
+        codes.lines().filter_map(|line| line.strip_suffix(';')?.split_once(": u16 = ")).map(|(_, code)| code).collect();
+    assert!(codes.len() >= 10, "{codes:?}");
+    for code in codes {
+        assert!(document.contains(&format!("| {code} |")), "docs/websocket.md does not tell of the close code {code}");
+    }
+}
+
+#[test]
+fn the_operator_is_told_of_the_metrics_that_there_are() {
+    let mut made = BTreeSet::new();
+    for file in sources(&root().join("crates")) {
+        let text = fs::read_to_string(&file).unwrap();
+        // Names made up in unit tests are not told of.
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        made.extend(words_after(text, "\"").into_iter().filter(|word| is_metric(word)));
+    }
+    let document = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let told: BTreeSet<String> = words_after(&document, "`").into_iter().filter(|word| is_metric(word)).collect();
+    assert!(!made.is_empty());
+    assert_eq!(told, made, "docs/operations.md on the left, the code on the right");
+}
+
+/// How a block is to be treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Paste,
+    Background,
+    Printed,
+    Skip,
+}
+
+/// A block between two lines of three backticks.
+struct Block {
+    how: How,
+    /// The document and its line.
+    place: String,
+    text: String,
+}
+
+fn blocks(document: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let mut lines = text.lines().enumerate();
+    let mut mark = "";
+    while let Some((number, line)) = lines.next() {
+        if let Some(comment) = line.strip_prefix("<!-- test: ") {
+            mark = comment.trim_end_matches(" -->").split(',').next().unwrap_or_default();
+            if mark == "serve" {
+                let place = format!("{document}:{}", number + 1);
+                blocks.push(Block { how: How::Background, place, text: format!("{PROGRAM} serve\n") });
+                mark = "";
+            }
+            continue;
+        }
+        if let Some(language) = line.strip_prefix("```") {
+            let text: String = lines
+                .by_ref()
+                .map(|(_, line)| line)
+                .take_while(|line| *line != "```")
+                .fold(String::new(), |text, line| text + line + "\n");
+            let how = match (language, mark) {
+                ("sh", "") => How::Paste,
+                ("sh", "background") => How::Background,
+                ("text", "printed") => How::Printed,
+                (_, "skip") => How::Skip,
+                ("sh", other) => panic!("{document}:{number}: nobody knows the mark {other:?}"),
+                _ => How::Skip,
+            };
+            blocks.push(Block { how, place: format!("{document}:{}", number + 1), text });
+        }
+        mark = "";
+    }
+    blocks
+}
+
+/// Somebody who follows a document.
+struct Reader {
+    directory: tempfile::TempDir,
+    port: u16,
+    terminal: Terminal,
+    others: Vec<Terminal>,
+    pasted: usize,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(root().join("examples"), directory.path().join("examples")).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let terminal = Terminal::open(directory.path(), "terminal", port);
+        Self { directory, port, terminal, others: Vec::new(), pasted: 0 }
+    }
+
+    /// What this reader types where the document says the same for everyone.
+    fn own(&self, text: &str) -> String {
+        let program = format!("'{}'", env!("CARGO_BIN_EXE_chatsphere"));
+        text.replace(PROGRAM, &program).replace(ADDRESS, &format!("127.0.0.1:{}", self.port))
+    }
+
+    fn paste(&mut self, block: &Block) {
+        self.pasted += 1;
+        let done = self.directory.path().join(format!("done-{}", self.pasted));
+        self.terminal.paste(self.directory.path(), self.pasted, &self.own(&block.text));
+        let terminal = &mut self.terminal;
+        let outcome = wait(|| done.exists().then_some(Ok(())).or_else(|| terminal.has_ended().then_some(Err("failed"))));
+        if outcome != Some(Ok(())) {
+            panic!("{}: {}\n{}", block.place, outcome.map_or("takes too long", |_| "failed"), self.everything());
+        }
+    }
+
+    fn open_terminal(&mut self, block: &Block) {
+        let name = format!("server-{}", self.others.len() + 1);
+        let mut other = Terminal::open(self.directory.path(), &name, self.port);
+        other.paste(self.directory.path(), 100 + self.others.len(), &self.own(&block.text));
+        self.others.push(other);
+        // A reader waits for the server's words; this one asks it.
+        let port = self.port;
+        assert!(wait(|| is_ready(port).then_some(())).is_some(), "{}: no server\n{}", block.place, self.everything());
+    }
+
+    fn has_seen(&self, block: &Block) {
+        let all = wait(|| {
+            let seen = self.terminal.shown();
+            let mut lines = seen.lines();
+            block.text.lines().all(|line| lines.any(|seen| shows(seen, line))).then_some(())
+        });
+        assert!(all.is_some(), "{}: not printed:\n{}\n{}", block.place, block.text, self.everything());
+    }
+
+    fn everything(&self) -> String {
+        std::iter::once(&self.terminal)
+            .chain(&self.others)
+            .map(|terminal| format!("--- {}\n{}", terminal.name, terminal.shown()))
+            .collect()
+    }
+}
+
+/// A shell, all that it starts, and what they show.
+struct Terminal {
+    name: String,
+    shell: Child,
+    shown: PathBuf,
+}
+
+impl Terminal {
+    fn open(directory: &Path, name: &str, port: u16) -> Self {
+        let shown = directory.join(format!("{name}.shown"));
+        let output = File::create(&shown).unwrap();
+        let mut command = Command::new("sh");
+        for (variable, _) in std::env::vars_os() {
+            let ours = |name: &str| {
+                ["CHATSPHERE_", "JWT_", "DATABASE_URL", "NATS_URL", "RUST_LOG"].iter().any(|ours| name.starts_with(ours))
+            };
+            if variable.to_str().is_some_and(ours) {
+                command.env_remove(variable);
+            }
+        }
+        command.env("PORT", port.to_string()).current_dir(directory).process_group(0);
+        command.stdin(Stdio::piped()).stdout(output.try_clone().unwrap()).stderr(output);
+        let mut terminal = Self { name: name.to_owned(), shell: command.spawn().unwrap(), shown };
+        terminal.type_in("set -e");
+        terminal
+    }
+
+    /// Runs a block, and leaves a file behind when it has succeeded.
+    fn paste(&mut self, directory: &Path, number: usize, text: &str) {
+        fs::write(directory.join(format!("block-{number}")), text).unwrap();
+        self.type_in(&format!(". ./block-{number} < /dev/null; : > done-{number}"));
+    }
+
+    fn type_in(&mut self, line: &str) {
+        // A shell that has ended shows it soon enough.
+        let _ = writeln!(self.shell.stdin.as_mut().unwrap(), "{line}");
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.shell.try_wait().unwrap().is_some()
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.shown).unwrap()).into_owned()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // The whole group: the server, the listener.
+        let group = format!("-{}", self.shell.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.shell.wait();
+    }
+}
+
+/// Whether a line of a terminal is this one. What another program was writing at that moment may stand before it.
+fn shows(seen: &str, line: &str) -> bool {
+    seen.ends_with(line)
+}
+
+fn wait<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            None if Instant::now() < until => sleep(LOOK_AGAIN),
+            seen => return seen,
+        }
+    }
+}
+
+fn is_ready(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut answer = String::new();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").is_ok() && {
+        let _ = stream.read_to_string(&mut answer);
+        answer.split_whitespace().nth(1) == Some("200")
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn documents() -> Vec<PathBuf> {
+    let in_docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
+    let above = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from);
+    in_docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")).chain(above).collect()
+}
+
+/// The anchor that GitHub gives a heading.
+fn anchor(line: &str) -> String {
+    let title = line.trim_start_matches('#').trim();
+    if !line.starts_with('#') {
+        return String::new();
+    }
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// The words of lower case letters, digits and underscores that follow `before`.
+fn words_after(text: &str, before: &str) -> BTreeSet<String> {
+    text.split(before)
+        .skip(1)
+        .filter_map(|rest| {
+            let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))?;
+            let ended_well = matches!(rest.as_bytes().get(end), Some(b'"' | b'`'));
+            (ended_well && end > 0).then(|| rest[..end].to_owned())
+        })
+        .collect()
+}
+
+fn is_metric(word: &str) -> bool {
+    let kinds = ["_total", "_seconds", "_bytes", "_queue", "_messages", "_connections", "_sockets", "_listeners", "_size"];
+    word.starts_with("chatsphere_") && kinds.iter().any(|kind| word.ends_with(kind))
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "tests") {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -1,0 +1,144 @@
+//! Every call of the REST front door, once: the tests that go through all of them start here.
+
+use serde_json::{Value, json};
+
+use super::{Person, TestServer, World};
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    Nobody,
+    Stranger,
+    Member,
+    Owner,
+    Moderator,
+    Admin,
+    Client,
+    /// The member, with `read` alone.
+    ReadOnly,
+    /// The member, with a token for this room alone.
+    Scoped,
+    /// The member, with a revoked token.
+    Revoked,
+}
+
+impl Actor {
+    pub const ALL: [Self; 10] = [
+        Self::Nobody,
+        Self::Stranger,
+        Self::Member,
+        Self::Owner,
+        Self::Moderator,
+        Self::Admin,
+        Self::Client,
+        Self::ReadOnly,
+        Self::Scoped,
+        Self::Revoked,
+    ];
+}
+
+/// A call.
+pub struct Route {
+    pub method: &'static str,
+    /// As in the API's description.
+    pub path: &'static str,
+    /// A valid body, made for a [`Target`].
+    pub body: Option<fn(&Target) -> Value>,
+    /// The expected status for each of [`Actor::ALL`].
+    pub expected: [u16; 10],
+}
+
+/// What a call is about, made anew for each, so that one call does not spoil the next.
+pub struct Target {
+    /// Unlike any other.
+    pub number: usize,
+    /// Whose token is revoked, whose messages are read, who is removed.
+    pub user: Person,
+    pub room: String,
+    /// A second token of `user`.
+    pub token_id: String,
+}
+
+impl Route {
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// Whether it needs a token.
+    pub fn is_public(&self) -> bool {
+        self.expected[0] == 200
+    }
+
+    pub fn path_for(&self, target: &Target) -> String {
+        self.path
+            .replace("{roomId}", &target.room)
+            .replace("{userId}", &target.user.id.to_string())
+            .replace("{tokenId}", &target.token_id)
+    }
+
+    /// Makes what the call is about. What concerns a user concerns the world's member, except where that user would be gone
+    /// afterwards.
+    pub async fn target(&self, server: &TestServer, world: &World, number: usize) -> Target {
+        let spent = self.path == "/api/rooms/{roomId}/users/{userId}" || self.method == "PATCH";
+        let user = if spent || self.path == "/api/rooms/{roomId}/users" {
+            server.user(&format!("target {number}")).await
+        } else {
+            world.member.clone()
+        };
+        if spent {
+            server.add(world.room, user.id).await;
+        }
+        let token_id = match self.path.contains("{tokenId}") {
+            true => server.token(user.id, json!({})).await.token_id,
+            false => String::new(),
+        };
+        Target { number, user, room: world.room.to_string(), token_id }
+    }
+}
+
+const ANYONE: [u16; 10] = [200; 10];
+const ANY_TOKEN: [u16; 10] = [401, 200, 200, 200, 200, 200, 200, 200, 200, 401];
+const PRIVILEGED: [u16; 10] = [401, 403, 403, 403, 403, 200, 200, 403, 403, 401];
+const INSIDERS: [u16; 10] = [401, 403, 200, 200, 200, 200, 200, 200, 200, 401];
+const STEWARDS: [u16; 10] = [401, 403, 403, 200, 200, 200, 200, 403, 403, 401];
+/// `target.user`, which is the member, and the privileged.
+const ONESELF: [u16; 10] = [401, 403, 200, 403, 403, 200, 200, 200, 200, 401];
+
+macro_rules! route {
+    ($method:literal $path:literal, $expected:expr) => {
+        Route { method: $method, path: $path, body: None, expected: $expected }
+    };
+    ($method:literal $path:literal, $expected:expr, $body:expr) => {
+        Route { method: $method, path: $path, body: Some($body), expected: $expected }
+    };
+}
+
+//                                      none str. mem. own. mod. adm. cli. r-o. sco. rev.
+pub const ROUTES: &[Route] = &[
+    route!("GET" "/api/health", ANYONE),
+    route!("GET" "/livez", ANYONE),
+    route!("GET" "/readyz", ANYONE),
+    route!("GET" "/metrics", PRIVILEGED),
+    route!("GET" "/api/auth/profile", ANY_TOKEN),
+    route!("PUT" "/api/auth/profile",   [401, 200, 200, 200, 200, 200, 200, 403, 200, 401], |target| json!({ "username": format!("name {}", target.number) })),
+    route!("GET" "/api/users", PRIVILEGED),
+    route!("POST" "/api/users",         [401, 403, 403, 403, 403, 201, 201, 403, 403, 401], |target| json!({ "username": format!("user {}", target.number), "role": "MEMBER" })),
+    route!("PATCH" "/api/users/{userId}", PRIVILEGED, |_| json!({ "role": "MODERATOR", "disabled": false })),
+    route!("GET" "/api/users/{userId}/messages", ONESELF),
+    route!("GET" "/api/messages/user", ANY_TOKEN),
+    route!("GET" "/api/messages", PRIVILEGED),
+    route!("GET" "/api/rooms", ANY_TOKEN),
+    route!("POST" "/api/rooms",         [401, 201, 201, 201, 201, 201, 201, 403, 403, 401], |_| json!({ "name": "another room" })),
+    route!("GET" "/api/rooms/{roomId}", INSIDERS),
+    route!("GET" "/api/rooms/{roomId}/users", INSIDERS),
+    route!("POST" "/api/rooms/{roomId}/users", STEWARDS, |target| json!({ "userId": target.user.id })),
+    route!("DELETE" "/api/rooms/{roomId}/users/{userId}", STEWARDS),
+    route!("GET" "/api/rooms/{roomId}/messages", INSIDERS),
+    route!("POST" "/api/rooms/{roomId}/messages", [401, 403, 201, 201, 201, 201, 201, 403, 201, 401], |_| json!({ "content": "hello" })),
+    route!("GET" "/api/rooms/{roomId}/events", INSIDERS),
+    route!("GET" "/api/tokens", PRIVILEGED),
+    route!("POST" "/api/tokens/user",   [401, 403, 201, 403, 403, 403, 201, 403, 201, 401], |target| json!({ "userId": target.user.id, "expiresIn": "1h" })),
+    route!("POST" "/api/tokens/client", [401, 403, 403, 403, 403, 403, 201, 403, 403, 401], |target| json!({ "userId": target.user.id, "email": "a@b.example" })),
+    route!("DELETE" "/api/tokens/{tokenId}", [401, 403, 200, 403, 403, 200, 200, 403, 200, 401]),
+    route!("PUT" "/api/tokens/{tokenId}/revoke", [401, 403, 200, 403, 403, 200, 200, 403, 200, 401]),
+];

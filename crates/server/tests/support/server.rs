@@ -1,0 +1,240 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use chatsphere::auth::{Keys, Secret};
+use chatsphere::http::{self, Demo, HttpState};
+use chatsphere::listener::{ListenerHandle, ListenerOptions, serve};
+use chatsphere_core::rate::PostRate;
+use chatsphere_core::store::PageRequest;
+use chatsphere_core::{
+    Authority, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, Timestamp, TokenLifetimes, UserId,
+    UserRef, ops,
+};
+use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenOptions};
+use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Answer;
+
+/// 2026-11-22T09:56:10.473Z
+const START: Timestamp = Timestamp::from_millis(1_795_341_370_473);
+
+pub fn secret(letter: char) -> Secret {
+    Secret::parse("JWT_SECRET", &format!("{letter}123456789abcdef0123456789abcdef0")).expect("a secret")
+}
+
+/// Sinks of tests that listen to nothing.
+struct NobodyListens;
+
+impl CommitSink for NobodyListens {
+    fn committed(&self, _: Committed) {}
+}
+
+/// What stands behind every front door.
+pub struct Backend {
+    pub chat: Arc<Chat>,
+    pub keys: Arc<Keys>,
+    pub clock: Arc<ManualClock>,
+    pub directory: TempDir,
+}
+
+impl Backend {
+    /// A chat on an empty database of its own.
+    pub async fn new(limits: Limits, sink: Arc<dyn CommitSink>) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let clock = Arc::new(ManualClock::new(START));
+        let (user, client) = (secret('u'), secret('c'));
+        let keys = KeyFingerprints {
+            user: Fingerprint::new(user.fingerprint()),
+            user_previous: None,
+            client: Fingerprint::new(client.fingerprint()),
+            client_previous: None,
+        };
+        let url = DatabaseUrl::sqlite(directory.path().join("chat.db"));
+        let store = chatsphere_store::open(OpenOptions::new(url, keys, sink)).await.expect("a store");
+        let users = store.users(PageRequest { cursor: None, limit: 1 }).await.expect("users");
+        assert!(users.items.is_empty(), "another test left something in the database");
+        let authority = Arc::new(Authority::new(clock.clone() as Arc<dyn Clock>, ControlPosition::default()));
+        let post_rate = PostRate::new(limits.messages_per_second, limits.message_burst);
+        let lifetimes = TokenLifetimes::default();
+        let chat = Arc::new(Chat { store, authority, clock: clock.clone(), limits, lifetimes, post_rate });
+        Self { chat, keys: Arc::new(Keys::new(&user, None, &client, None)), clock, directory }
+    }
+}
+
+/// How a test's server differs from the usual one.
+pub struct Setup {
+    pub limits: Limits,
+    /// Serves the demo, in the first ADMIN's name.
+    pub demo: bool,
+    /// Changes the state before the router is made of it.
+    pub adjust: Box<dyn FnOnce(&mut HttpState)>,
+}
+
+impl Default for Setup {
+    /// Without a limit to how often one may post.
+    fn default() -> Self {
+        let limits = Limits { messages_per_second: 0, ..Limits::default() };
+        Self { limits, demo: false, adjust: Box::new(|_| {}) }
+    }
+}
+
+/// A server on a port of its own. Dropped, it fails the test if any call was answered with a fault of the server's own that
+/// the test did not expect.
+pub struct TestServer {
+    pub backend: Backend,
+    pub addr: SocketAddr,
+    /// The first CLIENT token.
+    pub client_token: String,
+    /// The ADMIN user in whose name the first CLIENT token acts.
+    pub admin_id: UserId,
+    pub handle: ListenerHandle,
+    pub shutdown: CancellationToken,
+    http: reqwest::Client,
+    faults: AtomicUsize,
+    state: Option<Arc<HttpState>>,
+}
+
+/// The usual server.
+pub async fn start() -> TestServer {
+    TestServer::rest(Setup::default()).await
+}
+
+impl TestServer {
+    /// The REST front door alone.
+    pub async fn rest(setup: Setup) -> Self {
+        let backend = Backend::new(setup.limits, Arc::new(NobodyListens)).await;
+        let mut state = HttpState::new(backend.chat.clone(), backend.keys.clone());
+        let first = Self::bootstrap(&backend).await;
+        if setup.demo {
+            let operator = backend.chat.store.user(first.0).await.expect("the store").expect("the first ADMIN");
+            state.demo = Some(Arc::new(Demo::new(&backend.chat, UserRef::from(&operator))));
+        }
+        (setup.adjust)(&mut state);
+        let state = Arc::new(state);
+        let mut server = Self::serve_with(backend, http::router(state.clone(), |routes| routes), first).await;
+        server.state = Some(state);
+        server
+    }
+
+    /// Any router upon a backend, with the first ADMIN and CLIENT token made.
+    pub async fn serve(backend: Backend, router: Router) -> Self {
+        let first = Self::bootstrap(&backend).await;
+        Self::serve_with(backend, router, first).await
+    }
+
+    async fn bootstrap(backend: &Backend) -> (UserId, String) {
+        let token = ops::bootstrap(&backend.chat).await.expect("the store").expect("an empty database");
+        let admin = backend.chat.store.user(token.user_id).await.expect("the store").expect("the first ADMIN");
+        (admin.id, backend.keys.sign(&token, &admin).expect("a token"))
+    }
+
+    async fn serve_with(backend: Backend, router: Router, (admin_id, client_token): (UserId, String)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let shutdown = CancellationToken::new();
+        let options = ListenerOptions::new(&backend.chat.limits);
+        let handle = serve(listener, router, options, shutdown.clone()).expect("a listener");
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .expect("a client");
+        let addr = handle.local_addr();
+        Self { backend, addr, client_token, admin_id, handle, shutdown, http, faults: AtomicUsize::new(0), state: None }
+    }
+
+    /// The demo's invitations.
+    pub fn invite(&self) -> String {
+        self.state.as_ref().and_then(|state| state.demo.as_ref()).expect("a demo").invites.issue()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    pub fn call(&self, method: &str, path: &str) -> Call<'_> {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        Call { server: self, request: self.http.request(method, self.url(path)) }
+    }
+
+    pub fn get(&self, path: &str) -> Call<'_> {
+        self.call("GET", path)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Call<'_> {
+        self.call("POST", path).json(body)
+    }
+
+    pub fn delete(&self, path: &str) -> Call<'_> {
+        self.call("DELETE", path)
+    }
+
+    /// Says that so many answers with a status of 5xx were meant to be, and asserts that there were no others.
+    #[track_caller]
+    pub fn expect_faults(&self, expected: usize) {
+        assert_eq!(self.faults.swap(0, Ordering::SeqCst), expected, "answers with a status of 5xx");
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        let faults = self.faults.load(Ordering::SeqCst);
+        assert!(std::thread::panicking() || faults == 0, "{faults} answers with a status of 5xx that the test did not expect");
+    }
+}
+
+/// A call to be sent.
+pub struct Call<'a> {
+    server: &'a TestServer,
+    request: RequestBuilder,
+}
+
+impl Call<'_> {
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    /// With the first CLIENT token.
+    #[must_use]
+    pub fn client(self) -> Self {
+        let token = self.server.client_token.clone();
+        self.bearer(&token)
+    }
+
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Self {
+        Self { request: self.request.header(name, value), ..self }
+    }
+
+    #[must_use]
+    pub fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    #[must_use]
+    pub fn json(self, body: &Value) -> Self {
+        self.raw("application/json", body.to_string().into_bytes())
+    }
+
+    #[must_use]
+    pub fn raw(self, content_type: &str, body: Vec<u8>) -> Self {
+        Self { request: self.request.header("content-type", content_type).body(body), ..self }
+    }
+
+    pub async fn send(self) -> Answer {
+        let answer = Answer::read(self.request.send().await.expect("an answer")).await;
+        if answer.status.is_server_error() {
+            self.server.faults.fetch_add(1, Ordering::SeqCst);
+        }
+        answer
+    }
+}
