@@ -11,6 +11,7 @@ mod migration;
 mod open;
 mod options;
 mod pages;
+mod postgres;
 mod sqlite;
 mod url;
 mod write;

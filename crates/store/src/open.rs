@@ -6,6 +6,7 @@ use chatsphere_core::Store;
 
 use crate::error::OpenError;
 use crate::options::OpenOptions;
+use crate::postgres;
 use crate::sqlite;
 use crate::url::{DatabaseUrl, Kind};
 
@@ -27,7 +28,7 @@ pub struct MigrationReport {
 pub async fn open(options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
     match options.url.kind().clone() {
         Kind::Sqlite(path) => sqlite::open(path, options).await,
-        Kind::Postgres(_) => Err(OpenError::Away { url: options.url.to_string(), reason: "not made yet".to_owned() }),
+        Kind::Postgres(location) => postgres::open(&location, options).await,
     }
 }
 
@@ -35,6 +36,6 @@ pub async fn open(options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
 pub async fn migrate(url: &DatabaseUrl) -> Result<MigrationReport, OpenError> {
     match url.kind().clone() {
         Kind::Sqlite(path) => sqlite::migrate(path, url.to_string()).await,
-        Kind::Postgres(_) => Err(OpenError::Away { url: url.to_string(), reason: "not made yet".to_owned() }),
+        Kind::Postgres(location) => postgres::migrate(&location, &url.to_string()).await,
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn failure(health: &Health, error: &rusqlite::Error) -> Failure {
     match failure {
         Failure::Away | Failure::DiskFull | Failure::OutcomeUnknown => health.away(error),
         Failure::Crossed => health.crossed(error),
-        Failure::Rejected => health.failed(error),
+        Failure::Taken | Failure::Rejected => health.failed(error),
     }
     failure
 }

@@ -13,6 +13,9 @@ pub(crate) enum Failure {
     OutcomeUnknown,
     /// Another writer got in the way; the same again may succeed. Nothing was stored.
     Crossed,
+    /// A row that must be unique is there already: another writer was faster, or the write itself is broken. The same again
+    /// tells which. Nothing was stored.
+    Taken,
     /// It refused a statement. Nothing was stored.
     Rejected,
 }
@@ -23,7 +26,7 @@ impl From<Failure> for Error {
             Failure::Away | Failure::Crossed => Outage::StoreAway.into(),
             Failure::DiskFull => Outage::DiskFull.into(),
             Failure::OutcomeUnknown => Outage::OutcomeUnknown.into(),
-            Failure::Rejected => Self::Internal,
+            Failure::Taken | Failure::Rejected => Self::Internal,
         }
     }
 }

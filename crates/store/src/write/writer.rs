@@ -48,7 +48,7 @@ impl<D: WriteDatabase> Writer<D> {
                         command.reply.send(answer);
                     }
                 }
-                Err(Failure::Rejected | Failure::Crossed) if part.len() > 1 => {
+                Err(Failure::Rejected | Failure::Taken | Failure::Crossed) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
                     parts.push(second);
                     parts.push(part);
@@ -71,7 +71,7 @@ impl<D: WriteDatabase> Writer<D> {
         let mut tries = 1;
         loop {
             match self.transaction(&requests, &rooms, since).await {
-                Err(Failure::Crossed) if tries < TRIES => tries += 1,
+                Err(Failure::Crossed | Failure::Taken) if tries < TRIES => tries += 1,
                 result => return result,
             }
         }

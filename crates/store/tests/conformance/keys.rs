@@ -37,10 +37,7 @@ async fn other_keys_are_refused_and_rotated_ones_taken(fixture: Arc<Fixture>) {
     // The new key is the installation's now; the old one alone no longer is.
     let new = |options: &mut chatsphere_store::OpenOptions| options.keys.user = Fingerprint::new("new user key");
     fixture.node_with(new).await.unwrap();
-    assert!(matches!(
-        fixture.node_with(|_| {}).await.err(),
-        Some(OpenError::OtherSecrets { which: SigningKey::User })
-    ));
+    assert!(matches!(fixture.node_with(|_| {}).await.err(), Some(OpenError::OtherSecrets { which: SigningKey::User })));
 }
 
 async fn many_nodes_open_a_new_database_at_once(fixture: Arc<Fixture>) {

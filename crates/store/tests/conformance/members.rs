@@ -23,7 +23,9 @@ async fn joining_and_leaving_are_events(fixture: Arc<Fixture>) {
     assert_eq!(world.node.store.room(room.id, Access::Member(world.bob.id)).await.unwrap().member_count, 2);
     assert_eq!(world.remove(room.id, world.bob.id).await, MembershipChanged::At(Seq::new(3)));
     let events = all_events(&world.node, room.id).await;
-    assert!(matches!(&events[1].kind, EventKind::MemberJoined { user, by } if (user.id, by.id) == (world.bob.id, world.ada.id)));
+    assert!(
+        matches!(&events[1].kind, EventKind::MemberJoined { user, by } if (user.id, by.id) == (world.bob.id, world.ada.id))
+    );
     assert!(matches!(&events[2].kind, EventKind::MemberLeft { user, by } if (user.id, by.id) == (world.bob.id, world.ada.id)));
     let told: Vec<_> = world.node.sink.events().iter().map(|event| (**event).clone()).collect();
     assert_eq!(told, events);

@@ -52,7 +52,8 @@ async fn two_nodes_append_to_the_same_rooms(fixture: Arc<Fixture>) {
     // Each event was told by exactly one of the nodes, and by each in order.
     for node in [&one.node, &two] {
         for room in &rooms {
-            let seqs: Vec<_> = node.sink.events().iter().filter(|event| event.room_id == *room).map(|event| event.seq).collect();
+            let seqs: Vec<_> =
+                node.sink.events().iter().filter(|event| event.room_id == *room).map(|event| event.seq).collect();
             assert!(seqs.is_sorted_by(|a, b| a < b));
             told += seqs.len();
         }

@@ -94,7 +94,8 @@ async fn rooms_are_listed_in_the_order_they_were_made(fixture: Arc<Fixture>) {
         made.push(room);
     }
     let bobs: Vec<_> = made.iter().filter(|room| room.member_count == 2).cloned().collect();
-    let some: Vec<_> = [7, 1, 3].map(|index| made[index].id).into_iter().chain([RoomId::new(Timestamp::from_millis(1))]).collect();
+    let some: Vec<_> =
+        [7, 1, 3].map(|index| made[index].id).into_iter().chain([RoomId::new(Timestamp::from_millis(1))]).collect();
     for limit in [1, 2, 3, 5, 6, 7, 9, 10] {
         let list = async |member, rooms| {
             let filter = RoomFilter { member, rooms };

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use chatsphere_core::{
-    Absent, ControlChange, ControlPosition, Email, Error, Permissions, RoomId, Timestamp, TokenId, TokenRefusal, TokenType, UserId,
+    Absent, ControlChange, ControlPosition, Email, Error, Permissions, RoomId, Timestamp, TokenId, TokenRefusal, TokenType,
+    UserId,
 };
 
 use crate::fixture::Fixture;

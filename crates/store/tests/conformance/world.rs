@@ -3,12 +3,10 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chatsphere_core::store::{
-    MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, Page, PageRequest,
-};
+use chatsphere_core::store::{MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, Page, PageRequest};
 use chatsphere_core::{
-    Access, ClientMessageId, Content, Error, Event, EventKind, Idempotency, Limits, Message, MessageId, Permissions, Role, Room,
-    RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenType, User, UserId, Username,
+    Access, ClientMessageId, Content, Error, Event, EventKind, Idempotency, Limits, Message, MessageId, Permissions, Role,
+    Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenType, User, UserId, Username,
 };
 
 use crate::fixture::{Fixture, Node};

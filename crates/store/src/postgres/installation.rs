@@ -1,0 +1,43 @@
+//! The row that tells which installation this is.
+
+use chatsphere_core::Epoch;
+use tokio_postgres::{Error, Transaction};
+
+use super::failure::Cause;
+use crate::error::OpenError;
+use crate::fingerprints::{Fingerprint, KeyCheck, KeyFingerprints, StoredKeys};
+
+/// Finds the installation's row, or makes it in a new database, and compares its keys with this node's. Within a transaction
+/// that holds the start-up lock.
+pub(super) async fn join(url: &str, transaction: &Transaction<'_>, keys: &KeyFingerprints) -> Result<Epoch, OpenError> {
+    let failed = |error: Error| Cause::from(error).open_error(url);
+    let Some((epoch, stored)) = find(transaction).await.map_err(failed)? else {
+        let (epoch, keys) = (Epoch::random(), keys.current());
+        let sql = "INSERT INTO installation (one, epoch, user_key, client_key) VALUES (1, $1, $2, $3)";
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&epoch.as_str(), &keys.user.as_str(), &keys.client.as_str()];
+        transaction.execute(sql, &values).await.map_err(failed)?;
+        return Ok(epoch);
+    };
+    match keys.check(&stored) {
+        KeyCheck::Same => Ok(epoch),
+        KeyCheck::Rotated(keys) => {
+            let sql = "UPDATE installation SET user_key = $1, client_key = $2";
+            transaction.execute(sql, &[&keys.user.as_str(), &keys.client.as_str()]).await.map_err(failed)?;
+            Ok(epoch)
+        }
+        KeyCheck::Other(which) => Err(OpenError::OtherSecrets { which }),
+    }
+}
+
+async fn find(transaction: &Transaction<'_>) -> Result<Option<(Epoch, StoredKeys)>, Error> {
+    let row = transaction.query_opt("SELECT epoch, user_key, client_key FROM installation", &[]).await?;
+    row.map(|row| {
+        let keys = StoredKeys {
+            user: Fingerprint::new(row.try_get::<_, String>(1)?),
+            client: Fingerprint::new(row.try_get::<_, String>(2)?),
+        };
+        Ok((Epoch::from_stored(row.try_get(0)?), keys))
+    })
+    .transpose()
+}

@@ -1,0 +1,100 @@
+//! PostgreSQL's tables, step by step.
+
+use tokio_postgres::Transaction;
+
+use super::failure::Cause;
+use crate::error::OpenError;
+use crate::migration::{Migration, left, report};
+use crate::open::MigrationReport;
+
+const STEPS: &[Migration] = &[Migration { name: "tables", sql: include_str!("../../migrations/postgres/0001_tables.sql") }];
+/// The oldest server whose behaviour this adapter was tested with, as `server_version_num` tells it.
+const OLDEST_SERVER: i32 = 150_000;
+/// Names of the first step's tables. Where one of them is there without `schema_version`, it is another program's.
+const OURS: &[&str] = &[
+    "installation",
+    "users",
+    "tokens",
+    "rooms",
+    "members",
+    "messages",
+    "room_events",
+    "control_log",
+    "control_head",
+    "idempotency",
+];
+
+/// Takes the steps that are left, within a transaction that holds the start-up lock.
+pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<MigrationReport, OpenError> {
+    check_server(url, transaction).await?;
+    let found = version(url, transaction).await?;
+    for (version, step) in left(STEPS, found)? {
+        run(transaction, version, step).await.map_err(|error| step_error(url, version, step, error))?;
+    }
+    Ok(report(STEPS, found))
+}
+
+async fn check_server(url: &str, transaction: &Transaction<'_>) -> Result<(), OpenError> {
+    let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+                      current_setting('server_encoding'), current_schema()::text";
+    let row = transaction.query_one(sql, &[]).await.map_err(|error| Cause::from(error).open_error(url))?;
+    let get = |column| row.try_get::<_, Option<String>>(column).map_err(|error| Cause::from(error).open_error(url));
+    let number: i32 = row.try_get(0).map_err(|error| Cause::from(error).open_error(url))?;
+    if number < OLDEST_SERVER {
+        return Err(OpenError::TooOldServer { found: get(1)?.unwrap_or_default() });
+    }
+    let failed = |reason: String| Err(OpenError::Failed { url: url.to_owned(), reason });
+    match get(2)?.as_deref() {
+        Some("UTF8") => {}
+        other => {
+            let encoding = other.unwrap_or_default();
+            return failed(format!(
+                "its encoding is {encoding}, which can't hold every message\nmake it anew with ENCODING 'UTF8'"
+            ));
+        }
+    }
+    if get(3)?.is_none() {
+        return failed(
+            "the schema that it is to use does not exist\ncheck `schema` in DATABASE_URL, or make the schema".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// The version of the tables; 0 if there are none.
+async fn version(url: &str, transaction: &Transaction<'_>) -> Result<u32, OpenError> {
+    let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
+    let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY ($1)";
+    let names: Vec<&str> = OURS.iter().copied().chain(["schema_version"]).collect();
+    let found = transaction.query(tables, &[&names]).await.map_err(failed)?;
+    let found: Vec<String> = found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)?;
+    if found.iter().any(|table| table == "schema_version") {
+        let newest = "SELECT coalesce(max(version), 0) FROM schema_version";
+        let row = transaction.query_one(newest, &[]).await.map_err(failed)?;
+        let version: i32 = row.try_get(0).map_err(failed)?;
+        return Ok(u32::try_from(version).unwrap_or_default());
+    }
+    match found.first() {
+        None => Ok(0),
+        Some(table) => {
+            let reason = format!("it has another program's table \"{table}\"; another schema can be named with ?schema=…");
+            Err(OpenError::NotADatabase { url: url.to_owned(), reason })
+        }
+    }
+}
+
+async fn run(transaction: &Transaction<'_>, version: u32, step: &Migration) -> Result<(), tokio_postgres::Error> {
+    if version == 1 {
+        transaction.batch_execute("CREATE TABLE schema_version (version int PRIMARY KEY, name text NOT NULL)").await?;
+    }
+    transaction.batch_execute(step.sql).await?;
+    let version = i32::try_from(version).unwrap_or(i32::MAX);
+    transaction.execute("INSERT INTO schema_version (version, name) VALUES ($1, $2)", &[&version, &step.name]).await.map(drop)
+}
+
+fn step_error(url: &str, version: u32, step: &Migration, error: tokio_postgres::Error) -> OpenError {
+    match Cause::from(error).open_error(url) {
+        OpenError::Failed { reason, .. } => OpenError::Migration { version, name: step.name, reason },
+        other => other,
+    }
+}

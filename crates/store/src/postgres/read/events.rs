@@ -1,0 +1,98 @@
+//! Reading the events of a room, of all kinds.
+
+use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::{Access, Error, Event, Message, RoomId, Seq};
+use tokio_postgres::Row;
+
+use super::{enter, page_rows, reader, room_cte};
+use crate::pages::{self, rows_for};
+use crate::postgres::failure::Cause;
+use crate::postgres::pool::Reads;
+use crate::postgres::rows::{self, number};
+
+/// Both kinds in one form: of a message `kind` is null, of all else the content is. The columns of a message, then those of
+/// the others.
+macro_rules! both_kinds {
+    ($messages:literal, $others:literal) => {
+        concat!(
+            "(SELECT m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at,
+                     m.seq AS other_seq, NULL::text AS kind, m.created_at AS at, NULL::uuid AS other_id, NULL::text AS other_name,
+                     NULL::uuid AS by_id, NULL::text AS by_name
+              FROM messages m JOIN users u ON u.pk = m.user_pk WHERE room.open AND m.room_pk = room.pk ",
+            $messages,
+            ") UNION ALL
+             (SELECT NULL, NULL, NULL, e.seq, NULL, NULL, NULL, NULL, e.seq, e.kind, e.at, u.id, u.username, b.id, b.username
+              FROM room_events e JOIN users u ON u.pk = e.user_pk JOIN users b ON b.pk = e.by_pk
+              WHERE room.open AND e.room_pk = room.pk ",
+            $others,
+            ")"
+        )
+    };
+}
+const AFTER: &str = concat!(
+    room_cte!(),
+    "SELECT room.seq, room.member, page.* FROM room LEFT JOIN LATERAL (",
+    both_kinds!("AND m.seq > $4 ORDER BY m.seq LIMIT $5", "AND e.seq > $4 ORDER BY e.seq LIMIT $5"),
+    ") AS page ON true ORDER BY page.seq LIMIT greatest($5, 1)"
+);
+const NEWEST: &str = concat!(
+    room_cte!(),
+    "SELECT room.seq, room.member, page.* FROM room LEFT JOIN LATERAL (",
+    both_kinds!("ORDER BY m.seq DESC LIMIT $4", "ORDER BY e.seq DESC LIMIT $5"),
+    ") AS page ON true ORDER BY page.seq DESC"
+);
+
+pub(in crate::postgres) async fn after(
+    reads: &Reads,
+    room: RoomId,
+    access: Access,
+    after: Seq,
+    limit: usize,
+) -> Result<EventsPage, Error> {
+    let (user, any) = reader(access);
+    reads
+        .read(AFTER, &[room.as_uuid(), &user, &any, &number(after), &pages::rows(limit)], |found| {
+            Ok(match enter(&found, access)? {
+                Ok(head) => {
+                    let (messages, others) = split(&found, room)?;
+                    Ok(pages::events(messages, others, head, limit))
+                }
+                Err(error) => Err(error),
+            })
+        })
+        .await
+}
+
+pub(in crate::postgres) async fn newest(
+    reads: &Reads,
+    room: RoomId,
+    access: Access,
+    message_limit: usize,
+    other_limit: usize,
+) -> Result<Newest, Error> {
+    let (user, any) = reader(access);
+    reads
+        .read(NEWEST, &[room.as_uuid(), &user, &any, &rows_for(message_limit), &rows_for(other_limit)], |found| {
+            Ok(match enter(&found, access)? {
+                Ok(head) => {
+                    let (messages, others) = split(&found, room)?;
+                    Ok(pages::newest(messages, others, message_limit, other_limit, head))
+                }
+                Err(error) => Err(error),
+            })
+        })
+        .await
+}
+
+/// Parts the two kinds, each in the order it came.
+fn split(found: &[Row], room: RoomId) -> Result<(Vec<Message>, Vec<Event>), Cause> {
+    let (mut messages, mut others) = (Vec::new(), Vec::new());
+    for row in page_rows(found, 5) {
+        if row.try_get::<_, Option<&str>>(11)?.is_none() {
+            messages.push(rows::message(row, 2, room)?);
+        } else {
+            others.push(rows::membership_event(row, 10, room)?);
+        }
+    }
+    Ok((messages, others))
+}

@@ -1,0 +1,58 @@
+//! Reading the messages of a room.
+
+use chatsphere_core::store::{History, HistoryRange};
+use chatsphere_core::{Access, Error, RoomId};
+
+use super::{enter, page_rows, reader, room_cte};
+use crate::pages::{self, rows_for};
+use crate::postgres::failure::Cause;
+use crate::postgres::pool::Reads;
+use crate::postgres::rows::{self, message_columns, number};
+
+/// Towards the older ones, or towards the newer ones; nearest first, with a look at what lies beyond the beginning.
+macro_rules! history_sql {
+    ($beyond:literal, $within:literal, $order:literal) => {
+        concat!(
+            room_cte!(),
+            "SELECT room.seq, room.member, room.open AND EXISTS (
+                 SELECT FROM messages b WHERE b.room_pk = room.pk AND b.seq ",
+            $beyond,
+            " $4), page.* FROM room LEFT JOIN LATERAL (SELECT ",
+            message_columns!(),
+            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE room.open AND m.room_pk = room.pk AND m.seq ",
+            $within,
+            " $4 ORDER BY m.seq ",
+            $order,
+            " LIMIT $5) AS page ON true ORDER BY page.seq ",
+            $order
+        )
+    };
+}
+const BEFORE: &str = history_sql!(">=", "<", "DESC");
+const AFTER: &str = history_sql!("<=", ">", "ASC");
+
+pub(in crate::postgres) async fn history(
+    reads: &Reads,
+    room: RoomId,
+    access: Access,
+    range: HistoryRange,
+    limit: usize,
+) -> Result<History, Error> {
+    let (sql, seq) = match range {
+        HistoryRange::Newest => (BEFORE, i64::MAX),
+        HistoryRange::Before(seq) => (BEFORE, number(seq)),
+        HistoryRange::After(seq) => (AFTER, number(seq)),
+    };
+    let (user, any) = reader(access);
+    reads
+        .read(sql, &[room.as_uuid(), &user, &any, &seq, &rows_for(limit)], |found| {
+            let head = match enter(&found, access)? {
+                Ok(head) => head,
+                Err(error) => return Ok(Err(error)),
+            };
+            let beyond = found.first().map(|row| row.try_get(2)).transpose()?.unwrap_or_default();
+            let messages = page_rows(&found, 6).map(|row| rows::message(row, 3, room)).collect::<Result<_, Cause>>()?;
+            Ok(Ok(pages::history(messages, range, beyond, head, limit)))
+        })
+        .await
+}

@@ -1,0 +1,38 @@
+//! Reading memberships.
+
+use chatsphere_core::store::{Page, PageRequest};
+use chatsphere_core::{Access, Error, RoomId, UserRef};
+
+use super::{enter, page_rows, reader, room_cte};
+use crate::pages::{page, rows_for};
+use crate::postgres::failure::Cause;
+use crate::postgres::pool::Reads;
+use crate::postgres::rows;
+
+const MEMBERS: &str = concat!(
+    room_cte!(),
+    "SELECT room.seq, room.member, page.joined_seq, page.id, page.username
+     FROM room LEFT JOIN LATERAL (
+         SELECT m.joined_seq, u.id, u.username FROM members m JOIN users u ON u.pk = m.user_pk
+         WHERE room.open AND m.room_pk = room.pk AND m.joined_seq > $4 ORDER BY m.joined_seq LIMIT $5
+     ) AS page ON true ORDER BY page.joined_seq"
+);
+
+pub(in crate::postgres) async fn members(
+    reads: &Reads,
+    room: RoomId,
+    access: Access,
+    request: PageRequest,
+) -> Result<Page<UserRef>, Error> {
+    let (user, any) = reader(access);
+    let after = request.cursor.map_or(0, |cursor| cursor.0);
+    reads
+        .read(MEMBERS, &[room.as_uuid(), &user, &any, &after, &rows_for(request.limit)], |found| {
+            if let Err(error) = enter(&found, access)? {
+                return Ok(Err(error));
+            }
+            let members = page_rows(&found, 2).map(|row| Ok((row.try_get(2)?, rows::user_ref(row, 3)?)));
+            Ok(Ok(page(members.collect::<Result<_, Cause>>()?, request.limit)))
+        })
+        .await
+}

@@ -1,0 +1,55 @@
+//! The reading side of a PostgreSQL database. Each read is one statement, and so one snapshot: a page comes together with the
+//! membership that allows it.
+
+pub(super) mod control;
+pub(super) mod events;
+pub(super) mod history;
+pub(super) mod members;
+pub(super) mod messages;
+pub(super) mod rooms;
+pub(super) mod tokens;
+pub(super) mod users;
+
+use chatsphere_core::{Access, Error, Seq};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::failure::Cause;
+use super::rows;
+use crate::pages::admit;
+
+/// The room of id `$1`, and whether the user of id `$2` is a member; `$3` tells whether that matters not. `open` says whether the
+/// page may be read, so that it isn't for nothing.
+macro_rules! room_cte {
+    () => {
+        "WITH room AS MATERIALIZED (
+            SELECT pk, seq, member, member OR $3::boolean AS open FROM (
+                SELECT r.pk, r.seq,
+                       EXISTS (SELECT FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = $2 AND m.room_pk = r.pk) AS member
+                FROM rooms r WHERE r.id = $1
+            ) AS found
+        ) "
+    };
+}
+use room_cte;
+
+/// `$2` and `$3` of [`room_cte`].
+fn reader(access: Access) -> (Option<Uuid>, bool) {
+    match access {
+        Access::Member(user) => (Some(*user.as_uuid()), false),
+        Access::Any => (None, true),
+    }
+}
+
+/// The room's head, if it may be read, from rows that begin with the columns `seq` and `member` of [`room_cte`]. There is at
+/// least one row if there is a room.
+fn enter(found: &[Row], access: Access) -> Result<Result<Seq, Error>, Cause> {
+    let Some(row) = found.first() else { return Ok(admit(access, None).map(|()| Seq::ZERO)) };
+    let head = rows::seq(row, 0)?;
+    Ok(admit(access, Some(row.try_get(1)?)).map(|()| head))
+}
+
+/// The rows of the page itself: an empty one is a row without a value in `column`.
+fn page_rows(found: &[Row], column: usize) -> impl Iterator<Item = &Row> {
+    found.iter().filter(move |row| matches!(row.try_get::<_, Option<i64>>(column), Ok(Some(_)) | Err(_)))
+}

@@ -1,0 +1,132 @@
+//! From PostgreSQL's rows to the model.
+
+use chatsphere_core::ids::Id;
+use chatsphere_core::{
+    ClientMessageId, Content, Email, Event, EventKind, Message, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenType,
+    TokenWithUser, User, UserRef, Username,
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::failure::Cause;
+use crate::write::database::MembershipKind;
+
+type Result<T> = std::result::Result<T, Cause>;
+
+/// Columns of [`user`], given `users` as `u`.
+macro_rules! user_columns {
+    () => {
+        "u.id, u.username, u.role, u.disabled, u.created_at, u.updated_at"
+    };
+}
+/// Columns of [`token_with_user`], given `tokens` as `t` and its parent as `p`; those of the user come first.
+macro_rules! token_columns {
+    () => {
+        concat!(
+            crate::postgres::rows::user_columns!(),
+            ", t.id, t.kind, t.permissions, p.id, t.email, t.created_at, t.expires_at, t.revoked_at"
+        )
+    };
+}
+/// Columns of [`room`], given `rooms` as `r` and its owner as `o`.
+macro_rules! room_columns {
+    () => {
+        "r.id, r.name, o.id, r.created_at, r.updated_at, r.seq, r.message_count, r.member_count"
+    };
+}
+/// Columns of [`message`], given `messages` as `m` and its author as `u`.
+macro_rules! message_columns {
+    () => {
+        "m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at"
+    };
+}
+pub(super) use {message_columns, room_columns, token_columns, user_columns};
+
+pub(super) fn id<Kind>(row: &Row, column: usize) -> Result<Id<Kind>> {
+    Ok(Id::from_uuid(row.try_get::<_, Uuid>(column)?))
+}
+
+pub(super) fn time(row: &Row, column: usize) -> Result<Timestamp> {
+    Ok(Timestamp::from_millis(row.try_get(column)?))
+}
+
+pub(super) fn count(row: &Row, column: usize) -> Result<u64> {
+    u64::try_from(row.try_get::<_, i64>(column)?).map_err(|_| Cause::Foreign("a negative count"))
+}
+
+pub(super) fn seq(row: &Row, column: usize) -> Result<Seq> {
+    count(row, column).map(Seq::new)
+}
+
+/// The number as the database holds it.
+pub(super) fn number(seq: Seq) -> i64 {
+    i64::try_from(seq.get()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn user(row: &Row) -> Result<User> {
+    Ok(User {
+        id: id(row, 0)?,
+        username: Username::from_stored(row.try_get(1)?),
+        role: Role::parse(row.try_get(2)?).ok_or(Cause::Foreign("no role"))?,
+        disabled: row.try_get(3)?,
+        created_at: time(row, 4)?,
+        updated_at: time(row, 5)?,
+    })
+}
+
+pub(super) fn user_ref(row: &Row, column: usize) -> Result<UserRef> {
+    Ok(UserRef { id: id(row, column)?, username: Username::from_stored(row.try_get(column + 1)?) })
+}
+
+pub(super) fn token_with_user(row: &Row) -> Result<TokenWithUser> {
+    let user = user(row)?;
+    let token = Token {
+        id: id(row, 6)?,
+        token_type: TokenType::parse(row.try_get(7)?).ok_or(Cause::Foreign("no kind of token"))?,
+        user_id: user.id,
+        permissions: serde_json::from_str(row.try_get(8)?).map_err(|_| Cause::Foreign("no permissions"))?,
+        parent: row.try_get::<_, Option<Uuid>>(9)?.map(Id::from_uuid),
+        email: row.try_get::<_, Option<String>>(10)?.map(Email::from_stored),
+        created_at: time(row, 11)?,
+        expires_at: time(row, 12)?,
+        revoked_at: row.try_get::<_, Option<i64>>(13)?.map(Timestamp::from_millis),
+    };
+    Ok(TokenWithUser { token, user })
+}
+
+pub(super) fn room(row: &Row) -> Result<Room> {
+    Ok(Room {
+        id: id(row, 0)?,
+        name: RoomName::from_stored(row.try_get(1)?),
+        owner: id(row, 2)?,
+        created_at: time(row, 3)?,
+        updated_at: time(row, 4)?,
+        seq: seq(row, 5)?,
+        message_count: count(row, 6)?,
+        member_count: count(row, 7)?,
+    })
+}
+
+/// A message whose columns begin at `first`.
+pub(super) fn message(row: &Row, first: usize, room_id: RoomId) -> Result<Message> {
+    Ok(Message {
+        id: id(row, first)?,
+        room_id,
+        author: user_ref(row, first + 1)?,
+        seq: seq(row, first + 3)?,
+        content: Content::from_stored(row.try_get(first + 4)?),
+        client_message_id: row.try_get::<_, Option<String>>(first + 5)?.map(ClientMessageId::from_stored),
+        created_at: time(row, first + 6)?,
+        updated_at: time(row, first + 7)?,
+    })
+}
+
+/// An event that is no message: `seq, kind, at`, and of both users the id and the name, from `first` on.
+pub(super) fn membership_event(row: &Row, first: usize, room_id: RoomId) -> Result<Event> {
+    let (user, by) = (user_ref(row, first + 3)?, user_ref(row, first + 5)?);
+    let kind = match MembershipKind::parse(row.try_get(first + 1)?).ok_or(Cause::Foreign("no kind of event"))? {
+        MembershipKind::Joined => EventKind::MemberJoined { user, by },
+        MembershipKind::Left => EventKind::MemberLeft { user, by },
+    };
+    Ok(Event { room_id, seq: seq(row, first)?, at: time(row, first + 2)?, kind })
+}

@@ -1,0 +1,74 @@
+//! Opening a PostgreSQL database and starting its writer.
+
+use std::sync::Arc;
+
+use chatsphere_core::{Epoch, Store};
+use metrics::{gauge, histogram};
+use tokio::sync::watch;
+use tokio_postgres::Client;
+
+use super::connect::Connector;
+use super::failure::Cause;
+use super::installation;
+use super::migrations;
+use super::pool::Reads;
+use super::store::PostgresStore;
+use super::write::PostgresWriter;
+use crate::error::OpenError;
+use crate::health::Health;
+use crate::open::MigrationReport;
+use crate::options::OpenOptions;
+use crate::url::PostgresUrl;
+use crate::write::Writes;
+use crate::write::queue::Queue;
+use crate::write::writer::Writer;
+
+/// Nodes that start together go through this one by one. The number says nothing: it only has to be the same everywhere.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(4846791580151137091)";
+
+pub(crate) async fn migrate(location: &PostgresUrl, url: &str) -> Result<MigrationReport, OpenError> {
+    let mut client = connect(&Connector::new(location)?, url).await?;
+    let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
+    let transaction = client.transaction().await.map_err(failed)?;
+    transaction.batch_execute(LOCK).await.map_err(failed)?;
+    let report = migrations::migrate(url, &transaction).await?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(report)
+}
+
+async fn connect(connector: &Connector, url: &str) -> Result<Client, OpenError> {
+    connector.for_migrating().await.map_err(|error| Cause::from(error).open_error(url))
+}
+
+pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+    let url = options.url.to_string();
+    let connector = Connector::new(location)?;
+    let epoch = prepare(&connector, &url, &options).await?;
+    let reads = Reads::new(&url, &connector, options.readers)?;
+    let queue = Arc::new(Queue::new(options.queue, gauge!("chatsphere_write_queue")));
+    let writer = Writer {
+        database: PostgresWriter::new(connector, Arc::new(Health::new("writing"))),
+        queue: Arc::clone(&queue),
+        sink: Arc::clone(&options.sink),
+        batch_messages: histogram!("chatsphere_commit_batch_messages"),
+        commit_seconds: histogram!("chatsphere_commit_seconds"),
+    };
+    let (ended, writer_ended) = watch::channel(());
+    tokio::spawn(async move {
+        let _ended = ended;
+        writer.run().await;
+    });
+    Ok(Arc::new(PostgresStore::new(Writes::new(queue, writer_ended), reads, epoch)))
+}
+
+/// Brings the tables up to date and joins the installation, in one transaction: it becomes ours whole or not at all.
+async fn prepare(connector: &Connector, url: &str, options: &OpenOptions) -> Result<Epoch, OpenError> {
+    let mut client = connect(connector, url).await?;
+    let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
+    let transaction = client.transaction().await.map_err(failed)?;
+    transaction.batch_execute(LOCK).await.map_err(failed)?;
+    migrations::migrate(url, &transaction).await?;
+    let epoch = installation::join(url, &transaction, &options.keys).await?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(epoch)
+}

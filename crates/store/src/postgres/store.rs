@@ -1,0 +1,139 @@
+//! The port, put together.
+
+use async_trait::async_trait;
+use chatsphere_core::store::{
+    EventsPage, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter, NewMessage, NewRoom, NewToken,
+    NewUser, Newest, Page, PageRequest, Pending, RoomFilter, Standing, UserChange,
+};
+use chatsphere_core::{
+    Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Store, Timestamp,
+    TokenId, TokenWithUser, User, UserId, UserRef,
+};
+
+use super::pool::Reads;
+use super::read;
+use crate::write::Writes;
+
+pub(super) struct PostgresStore {
+    writes: Writes,
+    reads: Reads,
+    epoch: Epoch,
+}
+
+impl PostgresStore {
+    pub(super) fn new(writes: Writes, reads: Reads, epoch: Epoch) -> Self {
+        Self { writes, reads, epoch }
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn append(&self, message: NewMessage) -> Pending<Done<Message>> {
+        self.writes.append(message)
+    }
+
+    async fn create_user(&self, user: NewUser) -> Result<Done<TokenWithUser>, Error> {
+        self.writes.create_user(user).await
+    }
+
+    async fn change_user(&self, change: UserChange) -> Result<User, Error> {
+        self.writes.change_user(change).await
+    }
+
+    async fn create_room(&self, room: NewRoom) -> Result<Done<Room>, Error> {
+        self.writes.create_room(room).await
+    }
+
+    async fn add_member(&self, change: MembershipChange) -> Result<Done<MembershipChanged>, Error> {
+        self.writes.add_member(change).await
+    }
+
+    async fn remove_member(&self, change: MembershipChange) -> Result<Done<MembershipChanged>, Error> {
+        self.writes.remove_member(change).await
+    }
+
+    async fn create_token(&self, token: NewToken) -> Result<Done<TokenWithUser>, Error> {
+        self.writes.create_token(token).await
+    }
+
+    async fn revoke_token(&self, token: TokenId, at: Timestamp) -> Result<(), Error> {
+        self.writes.revoke_token(token, at).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
+        read::users::user(&self.reads, id).await
+    }
+
+    async fn user_by_name(&self, username: &str) -> Result<Option<User>, Error> {
+        read::users::user_by_name(&self.reads, username).await
+    }
+
+    async fn users(&self, page: PageRequest) -> Result<Page<User>, Error> {
+        read::users::users(&self.reads, page).await
+    }
+
+    async fn token(&self, id: TokenId) -> Result<Option<TokenWithUser>, Error> {
+        read::tokens::token(&self.reads, id).await
+    }
+
+    async fn tokens(&self, page: PageRequest) -> Result<Page<TokenWithUser>, Error> {
+        read::tokens::tokens(&self.reads, page).await
+    }
+
+    async fn room(&self, id: RoomId, access: Access) -> Result<Room, Error> {
+        read::rooms::room(&self.reads, id, access).await
+    }
+
+    async fn standing(&self, room: RoomId, user: UserId) -> Result<Option<Standing>, Error> {
+        read::rooms::standing(&self.reads, room, user).await
+    }
+
+    async fn rooms(&self, filter: RoomFilter, page: PageRequest) -> Result<Page<Room>, Error> {
+        read::rooms::rooms(&self.reads, &filter, page).await
+    }
+
+    async fn members(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Page<UserRef>, Error> {
+        read::members::members(&self.reads, room, access, page).await
+    }
+
+    async fn history(&self, room: RoomId, access: Access, range: HistoryRange, limit: usize) -> Result<History, Error> {
+        read::history::history(&self.reads, room, access, range, limit).await
+    }
+
+    async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
+        read::events::after(&self.reads, room, access, after, limit).await
+    }
+
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error> {
+        read::events::newest(&self.reads, room, access, messages, others).await
+    }
+
+    async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error> {
+        read::messages::messages(&self.reads, &filter, page).await
+    }
+
+    async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
+        read::rooms::heads(&self.reads, rooms).await
+    }
+
+    async fn control_after(&self, after: ControlPosition, limit: usize) -> Result<Vec<ControlEntry>, Error> {
+        read::control::after(&self.reads, after, limit).await
+    }
+
+    async fn control_head(&self) -> Result<ControlPosition, Error> {
+        read::control::head(&self.reads).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch.clone()
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        read::rooms::ping(&self.reads).await
+    }
+
+    async fn close(&self) {
+        self.writes.close().await;
+        self.reads.close();
+    }
+}

@@ -1,0 +1,172 @@
+//! Messages, as the writer needs them: a few statements for the whole run, whatever its length.
+
+use chatsphere_core::store::NewMessage;
+use chatsphere_core::{Access, Message, RoomId, Seq, UserId, UserRef, Username};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::PostgresWriter;
+use super::idempotency::{RECALL, remembered};
+use super::session::Session;
+use crate::postgres::failure::Cause;
+use crate::postgres::rows::{self, message_columns, number};
+use crate::write::Outcome;
+use crate::write::database::{AppendFacts, Author, MessageRow, Messages, RoomAdvance, RoomHead};
+use crate::write::failure::Failure;
+
+pub(super) const ROOMS: &str = "SELECT id, pk, seq FROM rooms WHERE id = ANY ($1)";
+const AUTHORS: &str = "SELECT id, pk, username FROM users WHERE id = ANY ($1)";
+const MEMBERS: &str = "SELECT r.id, u.id FROM UNNEST($1::uuid[], $2::uuid[]) AS asked (room, usr)
+    JOIN rooms r ON r.id = asked.room JOIN users u ON u.id = asked.usr
+    JOIN members m ON m.user_pk = u.pk AND m.room_pk = r.pk";
+const SENT: &str = concat!(
+    "SELECT r.id AS room_id, ",
+    message_columns!(),
+    " FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS asked (room, usr, client_id)
+     JOIN rooms r ON r.id = asked.room JOIN users u ON u.id = asked.usr
+     JOIN messages m ON m.user_pk = u.pk AND m.room_pk = r.pk AND m.client_message_id = asked.client_id
+                    AND m.client_message_id IS NOT NULL"
+);
+const ANSWERED: &str = concat!(
+    "SELECT r.id AS room_id, ",
+    message_columns!(),
+    " FROM UNNEST($1::uuid[], $2::bigint[]) AS asked (room, seq)
+     JOIN rooms r ON r.id = asked.room
+     JOIN messages m ON m.room_pk = r.pk AND m.seq = asked.seq
+     JOIN users u ON u.pk = m.user_pk"
+);
+const INSERT: &str = "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
+    SELECT id, room_pk, seq, user_pk, content, client_message_id, at, at
+    FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[])
+        AS new (id, room_pk, seq, user_pk, content, client_message_id, at)";
+const ADVANCE: &str = "UPDATE rooms r SET seq = new.seq, message_count = r.message_count + new.messages
+    FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[]) AS new (pk, seq, messages) WHERE r.pk = new.pk";
+
+impl Messages for PostgresWriter {
+    async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {
+        let asked = Asked::new(messages);
+        self.run(|session| async move { asked.answer(&session).await }).await
+    }
+
+    async fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<(), Failure> {
+        let ids: Vec<Uuid> = rows.iter().map(|row| *row.message.id.as_uuid()).collect();
+        let room_pks: Vec<i64> = rows.iter().map(|row| row.room_pk).collect();
+        let seqs: Vec<i64> = rows.iter().map(|row| number(row.message.seq)).collect();
+        let author_pks: Vec<i64> = rows.iter().map(|row| row.author_pk).collect();
+        let contents: Vec<&str> = rows.iter().map(|row| row.message.content.as_str()).collect();
+        let client_ids: Vec<Option<&str>> =
+            rows.iter().map(|row| row.message.client_message_id.as_ref().map(|id| id.as_str())).collect();
+        let times: Vec<i64> = rows.iter().map(|row| row.message.created_at.as_millis()).collect();
+        let pks: Vec<i64> = rooms.iter().map(|room| room.pk).collect();
+        let heads: Vec<i64> = rooms.iter().map(|room| number(room.seq)).collect();
+        let counts: Vec<i64> = rooms.iter().map(|room| room.messages).collect();
+        self.run(|session| async move {
+            tokio::try_join!(
+                async { session.change(INSERT, &[&ids, &room_pks, &seqs, &author_pks, &contents, &client_ids, &times]).await },
+                async { session.change(ADVANCE, &[&pks, &heads, &counts]).await },
+            )
+            .map(drop)
+        })
+        .await
+    }
+}
+
+/// What is asked about a run of messages.
+#[derive(Default)]
+struct Asked {
+    rooms: Vec<Uuid>,
+    users: Vec<Uuid>,
+    members: Vec<(RoomId, UserId)>,
+    sent: (Vec<Uuid>, Vec<Uuid>, Vec<String>),
+    keys: Vec<Vec<u8>>,
+}
+
+impl Asked {
+    fn new(messages: &[&NewMessage]) -> Self {
+        let mut asked = Self::default();
+        for message in messages {
+            asked.rooms.push(*message.room_id.as_uuid());
+            asked.users.push(*message.author.as_uuid());
+            if let Access::Member(user) = message.access {
+                asked.members.push((message.room_id, user));
+            }
+            if let Some(client_id) = &message.client_message_id {
+                asked.sent.0.push(*message.room_id.as_uuid());
+                asked.sent.1.push(*message.author.as_uuid());
+                asked.sent.2.push(client_id.as_str().to_owned());
+            }
+            asked.keys.extend(message.idempotency.map(|idempotency| idempotency.key.to_vec()));
+        }
+        for ids in [&mut asked.rooms, &mut asked.users] {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        asked.members.sort_unstable();
+        asked.members.dedup();
+        asked
+    }
+
+    async fn answer(self, session: &Session) -> Result<AppendFacts, Cause> {
+        let (member_rooms, member_users): (Vec<Uuid>, Vec<Uuid>) =
+            self.members.iter().map(|(room, user)| (*room.as_uuid(), *user.as_uuid())).unzip();
+        let sent = async {
+            match self.sent.0.is_empty() {
+                true => Ok(Vec::new()),
+                false => session.query(SENT, &[&self.sent.0, &self.sent.1, &self.sent.2]).await,
+            }
+        };
+        let remembered_rows = async {
+            match self.keys.is_empty() {
+                true => Ok(Vec::new()),
+                false => session.query(RECALL, &[&self.keys]).await,
+            }
+        };
+        let (rooms, authors, members, sent, known) = tokio::try_join!(
+            async { session.query(ROOMS, &[&self.rooms]).await },
+            async { session.query(AUTHORS, &[&self.users]).await },
+            async { session.query(MEMBERS, &[&member_rooms, &member_users]).await },
+            sent,
+            remembered_rows,
+        )?;
+        let mut facts = AppendFacts {
+            rooms: rooms.iter().map(room_head).collect::<Result<_, _>>()?,
+            authors: authors.iter().map(author).collect::<Result<_, _>>()?,
+            members: members.iter().map(|row| Ok((rows::id(row, 0)?, rows::id(row, 1)?))).collect::<Result<_, Cause>>()?,
+            sent: sent.iter().filter_map(|row| sent_message(row).transpose()).collect::<Result<_, _>>()?,
+            remembered: known.iter().map(remembered).collect::<Result<_, _>>()?,
+            ..AppendFacts::default()
+        };
+        let named = facts.remembered.values().filter_map(|remembered| match remembered.outcome {
+            Outcome::Message { room, seq } => Some((*room.as_uuid(), number(seq))),
+            _ => None,
+        });
+        let (rooms, seqs): (Vec<Uuid>, Vec<i64>) = named.unzip();
+        if !rooms.is_empty() {
+            let answered = session.query(ANSWERED, &[&rooms, &seqs]).await?;
+            facts.answered = answered.iter().map(answered_message).collect::<Result<_, _>>()?;
+        }
+        Ok(facts)
+    }
+}
+
+pub(super) fn room_head(row: &Row) -> Result<(RoomId, RoomHead), Cause> {
+    Ok((rows::id(row, 0)?, RoomHead { pk: row.try_get(1)?, seq: rows::seq(row, 2)? }))
+}
+
+fn author(row: &Row) -> Result<(UserId, Author), Cause> {
+    let id = rows::id(row, 0)?;
+    Ok((id, Author { pk: row.try_get(1)?, user: UserRef { id, username: Username::from_stored(row.try_get(2)?) } }))
+}
+
+type Sent = ((RoomId, UserId, chatsphere_core::ClientMessageId), Message);
+
+fn sent_message(row: &Row) -> Result<Option<Sent>, Cause> {
+    let message = rows::message(row, 1, rows::id(row, 0)?)?;
+    let key = message.client_message_id.clone().map(|client_id| (message.room_id, message.author.id, client_id));
+    Ok(key.map(|key| (key, message)))
+}
+
+fn answered_message(row: &Row) -> Result<((RoomId, Seq), Message), Cause> {
+    let message = rows::message(row, 1, rows::id(row, 0)?)?;
+    Ok(((message.room_id, message.seq), message))
+}

@@ -1,0 +1,142 @@
+//! The writing side of a PostgreSQL database: one connection, made anew whenever it breaks.
+
+mod control;
+mod idempotency;
+mod messages;
+mod rooms;
+mod session;
+mod tokens;
+mod users;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatsphere_core::RoomId;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use self::session::Session;
+use super::connect::{CONNECT, Connector, SILENCE};
+use super::failure::Cause;
+use crate::health::Health;
+use crate::write::database::Transactions;
+use crate::write::failure::Failure;
+
+/// How long a write waits for a database that is away, counted from when it was submitted: enough for a restart or a
+/// failover that is quick, and short enough for someone to wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between the attempts to connect; doubled from the first to the last.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// The connection that writes, if there is one at the moment.
+pub(super) struct PostgresWriter {
+    connector: Connector,
+    session: Option<Session>,
+    health: Arc<Health>,
+}
+
+impl PostgresWriter {
+    pub(super) fn new(connector: Connector, health: Arc<Health>) -> Self {
+        Self { connector, session: None, health }
+    }
+
+    /// Runs a step of the transaction, or several that the connection sends together.
+    async fn run<T, F>(&mut self, step: impl FnOnce(Session) -> F + Send) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Cause>> + Send,
+    {
+        let Some(session) = self.session.clone() else { return Err(Failure::Away) };
+        match timeout(SILENCE, step(session)).await.unwrap_or(Err(Cause::Silent)) {
+            Ok(value) => Ok(value),
+            Err(cause) => Err(self.failed(&cause)),
+        }
+    }
+
+    /// One statement as a step.
+    async fn query(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
+        self.run(|session| async move { session.query(sql, params).await }).await
+    }
+
+    /// Takes apart what a step found.
+    fn read<T>(&mut self, value: Result<T, Cause>) -> Result<T, Failure> {
+        value.map_err(|cause| self.failed(&cause))
+    }
+
+    fn failed(&mut self, cause: &Cause) -> Failure {
+        let failure = cause.failure(&self.health);
+        if failure == Failure::Away {
+            // The server rolls back what a lost connection began.
+            self.session = None;
+        }
+        failure
+    }
+
+    /// Connects unless that is done, however often it takes until `deadline`, but at least once.
+    async fn connect(&mut self, deadline: Instant) -> Result<(), Failure> {
+        if self.session.as_ref().is_some_and(|session| !session.is_closed()) {
+            return Ok(());
+        }
+        let mut pause = PAUSE.0;
+        loop {
+            match timeout(CONNECT, self.connector.for_writing()).await {
+                Ok(Ok(client)) => {
+                    self.session = Some(Session::new(client));
+                    return Ok(());
+                }
+                Ok(Err(error)) => drop(Cause::from(error).failure(&self.health)),
+                Err(_) => drop(Cause::Silent.failure(&self.health)),
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(Failure::Away);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    async fn try_begin(&mut self, rooms: &[RoomId]) -> Result<(), Failure> {
+        let ids: Vec<_> = rooms.iter().map(|room| *room.as_uuid()).collect();
+        self.run(|session| async move { session.begin(&ids).await }).await
+    }
+}
+
+impl Transactions for PostgresWriter {
+    async fn begin(&mut self, rooms: &[RoomId], since: Instant) -> Result<(), Failure> {
+        let deadline = since + PATIENCE;
+        loop {
+            self.connect(deadline).await?;
+            match self.try_begin(rooms).await {
+                // The connection broke since it was used last, which shows only now. Nothing was sent that matters.
+                Err(Failure::Away) if Instant::now() < deadline => sleep(PAUSE.0).await,
+                result => return result,
+            }
+        }
+    }
+
+    async fn commit(&mut self) -> Result<(), Failure> {
+        let Some(session) = self.session.clone().filter(|session| !session.is_closed()) else {
+            self.session = None;
+            return Err(Failure::Away);
+        };
+        let deadline = Instant::now() + SILENCE;
+        let committed = timeout_at(deadline, session.execute("COMMIT")).await.unwrap_or(Err(Cause::Silent));
+        if let Err(cause) = committed {
+            let failure = cause.commit_failure(&self.health);
+            if failure == Failure::OutcomeUnknown {
+                self.session = None;
+            }
+            return Err(failure);
+        }
+        self.health.back();
+        Ok(())
+    }
+
+    async fn rollback(&mut self) {
+        let Some(session) = self.session.clone() else { return };
+        if !matches!(timeout(CONNECT, session.execute("ROLLBACK")).await, Ok(Ok(()))) {
+            self.session = None;
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Rooms and memberships, as the writer needs them.
+
+use chatsphere_core::{Room, RoomId};
+
+use super::PostgresWriter;
+use super::messages::{ROOMS, room_head};
+use super::users::new_key;
+use crate::postgres::rows::number;
+use crate::write::database::{MembershipKind, MembershipRow, RoomHead, Rooms};
+use crate::write::failure::Failure;
+
+const EVENT: &str = "INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at) VALUES ($1, $2, $3, $4, $5, $6)";
+const JOIN: &str = "INSERT INTO members (room_pk, user_pk, joined_seq) VALUES ($1, $2, $3)";
+const LEAVE: &str = "DELETE FROM members WHERE room_pk = $1 AND user_pk = $2";
+const ADVANCE: &str = "UPDATE rooms SET seq = $2, member_count = member_count + $3 WHERE pk = $1";
+
+impl Rooms for PostgresWriter {
+    async fn find_room(&mut self, id: RoomId) -> Result<Option<RoomHead>, Failure> {
+        let found = self.query(ROOMS, &[&vec![*id.as_uuid()]]).await?;
+        let head = self.read(found.first().map(room_head).transpose())?;
+        Ok(head.map(|(_, head)| head))
+    }
+
+    async fn insert_room(&mut self, room: &Room, owner_pk: i64) -> Result<i64, Failure> {
+        let sql = "INSERT INTO rooms (id, name, owner_pk, seq, message_count, member_count, created_at, updated_at)
+            VALUES ($1, $2, $3, 0, 0, 0, $4, $5) RETURNING pk";
+        let (created, updated) = (room.created_at.as_millis(), room.updated_at.as_millis());
+        let made = self.query(sql, &[room.id.as_uuid(), &room.name.as_str(), &owner_pk, &created, &updated]).await?;
+        self.read(new_key(&made))
+    }
+
+    async fn is_member(&mut self, room_pk: i64, user_pk: i64) -> Result<bool, Failure> {
+        let sql = "SELECT FROM members WHERE user_pk = $1 AND room_pk = $2";
+        Ok(!self.query(sql, &[&user_pk, &room_pk]).await?.is_empty())
+    }
+
+    async fn change_membership(&mut self, row: &MembershipRow) -> Result<(), Failure> {
+        let (room, user, seq) = (row.room_pk, row.user_pk, number(row.seq));
+        let (kind, by, at) = (row.kind.as_str(), row.by_pk, row.at.as_millis());
+        let joins = row.kind == MembershipKind::Joined;
+        self.run(|session| async move {
+            let membership = async {
+                match joins {
+                    true => session.change(JOIN, &[&room, &user, &seq]).await,
+                    false => session.change(LEAVE, &[&room, &user]).await,
+                }
+            };
+            let more: i64 = if joins { 1 } else { -1 };
+            tokio::try_join!(async { session.change(EVENT, &[&room, &seq, &kind, &user, &by, &at]).await }, membership, async {
+                session.change(ADVANCE, &[&room, &seq, &more]).await
+            },)
+            .map(drop)
+        })
+        .await
+    }
+}

@@ -1,0 +1,66 @@
+//! One connection with its prepared statements.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
+
+use crate::postgres::failure::Cause;
+
+/// Cheap to clone. What several clones send at once goes out together and is carried out in that order.
+#[derive(Clone)]
+pub(super) struct Session {
+    client: Arc<Client>,
+    statements: Arc<Mutex<HashMap<&'static str, Statement>>>,
+}
+
+impl Session {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client: Arc::new(client), statements: Arc::default() }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Begins a transaction and locks the rooms' rows, in the order of their ids as every node does: so two can't wait for each
+    /// other. What is read from the next statement on is newer than the locks, since each statement has a snapshot of its own.
+    pub(super) async fn begin(&self, rooms: &[Uuid]) -> Result<(), Cause> {
+        let lock = "SELECT FROM rooms WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
+        let lock = self.prepare(lock).await?;
+        let begin = self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+        if rooms.is_empty() {
+            return begin.await;
+        }
+        let locked = async { Ok(self.client.execute(&lock, &[&rooms]).await?) };
+        tokio::try_join!(biased; begin, locked).map(drop)
+    }
+
+    /// Runs a statement without parameters.
+    pub(super) async fn execute(&self, sql: &str) -> Result<(), Cause> {
+        Ok(self.client.batch_execute(sql).await?)
+    }
+
+    pub(super) async fn query(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Cause> {
+        let statement = self.prepare(sql).await?;
+        Ok(self.client.query(&statement, params).await?)
+    }
+
+    /// How many rows it changed.
+    pub(super) async fn change(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Cause> {
+        let statement = self.prepare(sql).await?;
+        Ok(self.client.execute(&statement, params).await?)
+    }
+
+    async fn prepare(&self, sql: &'static str) -> Result<Statement, Cause> {
+        let known = self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, statement.clone());
+        Ok(statement)
+    }
+}

@@ -1,0 +1,57 @@
+//! Tokens, as the writer needs them.
+
+use chatsphere_core::{Timestamp, Token, TokenId};
+
+use super::PostgresWriter;
+use crate::postgres::failure::Cause;
+use crate::postgres::rows;
+use crate::write::database::{TokenKey, Tokens};
+use crate::write::failure::Failure;
+
+const REVOKE: &str = "WITH RECURSIVE family (pk, depth) AS (
+        SELECT pk, 0 FROM tokens WHERE id = $1
+        UNION ALL
+        SELECT t.pk, f.depth + 1 FROM family f JOIN tokens t ON t.parent_pk = f.pk
+    ), revoked AS (
+        UPDATE tokens t SET revoked_at = $2 FROM family f WHERE t.pk = f.pk AND t.revoked_at IS NULL
+        RETURNING t.id, t.pk, f.depth
+    )
+    SELECT id FROM revoked ORDER BY depth, pk";
+
+impl Tokens for PostgresWriter {
+    async fn find_token(&mut self, id: TokenId) -> Result<Option<TokenKey>, Failure> {
+        // Who mints holds its parent's row: a revocation on another node waits for the child, and then takes it along.
+        let sql = "SELECT pk, revoked_at IS NOT NULL FROM tokens WHERE id = $1 FOR NO KEY UPDATE";
+        let found = self.query(sql, &[id.as_uuid()]).await?;
+        let key = found.first().map(|row| Ok(TokenKey { pk: row.try_get(0)?, revoked: row.try_get(1)? }));
+        self.read(key.transpose())
+    }
+
+    async fn insert_token(&mut self, token: &Token, user_pk: i64, parent_pk: Option<i64>) -> Result<(), Failure> {
+        let sql = "INSERT INTO tokens (id, kind, user_pk, parent_pk, permissions, email, created_at, expires_at, revoked_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+        let permissions = serde_json::to_string(&token.permissions).map_err(|_| Cause::Foreign("no permissions"));
+        let permissions = self.read(permissions)?;
+        let email = token.email.as_ref().map(|email| email.as_str());
+        let (created, expires) = (token.created_at.as_millis(), token.expires_at.as_millis());
+        let revoked = token.revoked_at.map(Timestamp::as_millis);
+        let kind = token.token_type.as_str();
+        self.query(sql, &[token.id.as_uuid(), &kind, &user_pk, &parent_pk, &permissions, &email, &created, &expires, &revoked])
+            .await
+            .map(drop)
+    }
+
+    async fn revoke_family(&mut self, id: TokenId, at: Timestamp) -> Result<Vec<TokenId>, Failure> {
+        let mut family = Vec::new();
+        // A member of the family may be minting on another node: it is waited for, but its child was not there yet when the
+        // statement began. So until a statement finds nobody any more.
+        loop {
+            let revoked = self.query(REVOKE, &[id.as_uuid(), &at.as_millis()]).await?;
+            if revoked.is_empty() {
+                return Ok(family);
+            }
+            let revoked: Result<Vec<TokenId>, Cause> = revoked.iter().map(|row| rows::id(row, 0)).collect();
+            family.extend(self.read(revoked)?);
+        }
+    }
+}
