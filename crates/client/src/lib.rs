@@ -1,1 +1,51 @@
 //! The Rust SDK of ChatSphere.
+//!
+//! A [`Client`] calls the REST API. [`Client::connect`] opens a WebSocket that keeps itself: it reconnects, resumes every room
+//! where it was, sends again what was not acknowledged, and hands out each event of a room once and in order.
+//!
+//! ```no_run
+//! use chatsphere_client::{Client, ConnectOptions, Update};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new("http://127.0.0.1:3001", std::env::var("CHATSPHERE_TOKEN")?)?;
+//! let rooms = client.rooms(None).await?;
+//! let Some(room) = rooms.items.first() else { return Ok(()) };
+//!
+//! let (connection, mut events) = client.connect(ConnectOptions::default());
+//! connection.join(room.id).await?;
+//! let ack = connection.send(room.id, "hello").await?;
+//! println!("stored as number {}", ack.seq);
+//!
+//! while let Some(update) = events.recv().await {
+//!     match update {
+//!         Update::Event(event) => println!("{} {:?}", event.seq, event.kind),
+//!         Update::Closed { code, reason } => println!("closed with {code}: {reason}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Take what [`Events`] brings: it is bounded, and while it is full the socket is not read, so that acknowledgements wait too.
+//! An application that only sends drops it.
+
+mod client;
+mod connection;
+mod error;
+mod event;
+mod frame;
+mod rest;
+
+pub use chatsphere_core::{ConnectionId, Epoch, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId};
+pub use chatsphere_protocol::frames::{Ack, ErrorFrame, NotRecovered};
+pub use chatsphere_protocol::rest as bodies;
+
+pub use client::Client;
+pub use connection::{
+    ConnectOptions, Connection, ConnectionState, Cursor, Events, Joined, OutgoingMessage, TokenError, TokenFuture,
+    TokenProvider, Update,
+};
+pub use error::{ApiError, Error, RequestError};
+pub use event::{Event, EventKind};
+pub use rest::{Page, PageLink};

@@ -1,0 +1,158 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+
+use crate::connection::{ConnectOptions, Connection, Events, tls};
+use crate::error::Error;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than the server takes to give up on a call of its own.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Calls a ChatSphere server in the name of one token. Clones share the token and the pool of connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    http: reqwest::Client,
+    base: Url,
+    token: watch::Sender<Token>,
+    tls: Option<TlsConnector>,
+}
+
+/// A token that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(Arc<str>);
+
+impl Token {
+    fn parse(text: String) -> Result<Self, Error> {
+        let text = text.trim();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::Token);
+        }
+        Ok(Self(text.into()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value of `Authorization`.
+    pub(crate) fn bearer(&self) -> Result<HeaderValue, Error> {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0)).map_err(|_| Error::Token)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+impl Client {
+    /// A client for the server at `base_url`, such as `http://127.0.0.1:3001`. Nothing is called yet.
+    ///
+    /// # Errors
+    /// [`Error::Address`], [`Error::Token`], and [`Error::Tls`] for an `https` address where the machine's certificates can't
+    /// be read.
+    pub fn new(base_url: &str, token: impl Into<String>) -> Result<Self, Error> {
+        let mut base = Url::parse(base_url).map_err(|_| Error::Address(base_url.to_owned()))?;
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() || base.query().is_some() {
+            return Err(Error::Address(base_url.to_owned()));
+        }
+        let path = base.path().trim_end_matches('/').to_owned();
+        base.set_path(&path);
+        let tls = (base.scheme() == "https").then(tls::connector).transpose().map_err(Error::Tls)?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            // A redirect could carry a POST, and the token, elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(Error::Transport)?;
+        let token = watch::Sender::new(Token::parse(token.into())?);
+        Ok(Self { inner: Arc::new(Inner { http, base, token, tls }) })
+    }
+
+    /// Uses another token from now on: in calls, and in this client's open connections, which send it as `auth`.
+    ///
+    /// # Errors
+    /// [`Error::Token`]
+    pub fn set_token(&self, token: impl Into<String>) -> Result<(), Error> {
+        self.inner.token.send_replace(Token::parse(token.into())?);
+        Ok(())
+    }
+
+    /// Opens a connection, which connects in the background and keeps itself. Needs a tokio runtime.
+    pub fn connect(&self, options: ConnectOptions) -> (Connection, Events) {
+        Connection::open(self.clone(), options)
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.inner.http
+    }
+
+    pub(crate) fn tls(&self) -> Option<&TlsConnector> {
+        self.inner.tls.as_ref()
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.inner.token.borrow().clone()
+    }
+
+    pub(crate) fn watch_token(&self) -> watch::Receiver<Token> {
+        self.inner.token.subscribe()
+    }
+
+    pub(crate) fn base(&self) -> &Url {
+        &self.inner.base
+    }
+
+    /// The address of a path of the API, which may bring a query.
+    pub(crate) fn address(&self, path: &str) -> Result<Url, Error> {
+        let base = self.base().as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}{path}")).map_err(|_| Error::Address(path.to_owned()))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("base", &self.inner.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_joined_below_a_prefix() {
+        for (base, expected) in [
+            ("http://h:1", "http://h:1/api/rooms?limit=2"),
+            ("http://h:1/", "http://h:1/api/rooms?limit=2"),
+            ("https://h/chat/", "https://h/chat/api/rooms?limit=2"),
+        ] {
+            let client = Client::new(base, "t").unwrap();
+            assert_eq!(client.address("/api/rooms?limit=2").unwrap().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_or_token_is_refused() {
+        for base in ["", "h:1", "ftp://h", "ws://h", "http://h?x=1"] {
+            assert!(matches!(Client::new(base, "t"), Err(Error::Address(_))), "{base}");
+        }
+        for token in ["", " ", "a b", "a\nb", "é"] {
+            assert!(matches!(Client::new("http://h", token), Err(Error::Token)), "{token:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let client = Client::new("http://h", "secret").unwrap();
+        assert!(!format!("{client:?} {:?}", client.token().bearer()).contains("secret"));
+    }
+}

@@ -1,0 +1,31 @@
+use chatsphere_core::{RoomId, Seq};
+use chatsphere_protocol::frames::Ack;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::outbox::OutgoingMessage;
+use super::room_cursor::Cursor;
+use crate::error::RequestError;
+
+/// What the application asks of its connection.
+pub(crate) enum Command {
+    Join { room: RoomId, since: Option<Cursor>, reply: JoinReply },
+    Leave { room: RoomId, reply: oneshot::Sender<()> },
+    Send { room: RoomId, message: OutgoingMessage, reply: SendReply },
+}
+
+pub(crate) type JoinReply = oneshot::Sender<Result<Joined, RequestError>>;
+
+/// Who waits for an acknowledgement. The permit bounds how many may.
+pub(crate) struct SendReply {
+    pub(crate) reply: oneshot::Sender<Result<Ack<'static>, RequestError>>,
+    pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+/// A room was joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Joined {
+    /// The room's newest event at that moment: what was before ends there.
+    pub seq: Seq,
+    /// Whether everything after the cursor follows. False without a cursor: the newest part follows.
+    pub recovered: bool,
+}

@@ -1,0 +1,291 @@
+//! The task behind a connection: connects, moves [`State`], hands out updates, and connects again.
+
+use std::future::Future;
+use std::time::Duration;
+
+use chatsphere_protocol::close;
+use chatsphere_protocol::frames::Hello;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::ConnectionState;
+use super::backoff::Backoff;
+use super::command::Command;
+use super::options::ConnectOptions;
+use super::socket::{Ended, Socket, Turn};
+use super::state::{Delivery, State};
+use super::update::Update;
+use crate::client::{Client, Token};
+use crate::frame::Frame;
+
+/// How long a connection may take until the server says hello.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer to a ping may take.
+const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long saying goodbye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that lasted this long was no mere attempt.
+const LASTED: Duration = Duration::from_secs(5);
+
+pub(super) struct Driver {
+    pub(super) client: Client,
+    pub(super) options: ConnectOptions,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) updates: mpsc::Sender<Delivery>,
+    pub(super) status: watch::Sender<ConnectionState>,
+    pub(super) state: State,
+}
+
+/// The application dropped its handle.
+struct Dropped;
+
+/// Whether to go on.
+enum Next {
+    Reconnect { after: Duration, reason: String },
+    Closed { code: u16, reason: String },
+}
+
+impl Driver {
+    pub(super) async fn run(mut self) {
+        // Whatever ends this, the application sees the end of its updates.
+        let _ = self.keep_connected().await;
+    }
+
+    async fn keep_connected(&mut self) -> Result<(), Dropped> {
+        let mut backoff = Backoff::new(self.options.backoff.0, self.options.backoff.1);
+        let mut tokens = self.client.watch_token();
+        // The token that the server refused, and how often in a row one was.
+        let mut refused = 0;
+        loop {
+            let token = tokens.borrow_and_update().clone();
+            let (client, largest_frame) = (self.client.clone(), self.options.largest_frame);
+            let ended = match self.meanwhile(open(&client, &token, largest_frame)).await? {
+                Err(ended) => ended,
+                Ok((socket, hello)) => {
+                    let since = Instant::now();
+                    refused = 0;
+                    self.state.connected(&hello);
+                    self.status.send_replace(ConnectionState::Connected);
+                    let ended = self.converse(socket, &hello, &mut tokens).await;
+                    self.state.disconnected();
+                    if since.elapsed() >= LASTED {
+                        backoff.reset();
+                    }
+                    ended?
+                }
+            };
+            let next = match ended {
+                Ended::Lost(reason) => reconnect(&mut backoff, reason),
+                Ended::Closed { code, reason } if !close::may_reconnect(code) => Next::Closed { code, reason },
+                Ended::Closed { code: close::TOKEN_EXPIRED, reason } => {
+                    self.renew(&token, close::TOKEN_EXPIRED, reason, &mut refused, &mut backoff).await?
+                }
+                Ended::Refused(401) => {
+                    let reason = "the server does not accept the token".to_owned();
+                    self.renew(&token, close::TOKEN_INVALID, reason, &mut refused, &mut backoff).await?
+                }
+                Ended::Refused(status) => reconnect(&mut backoff, format!("the server answered with HTTP {status}")),
+                Ended::Closed { code, reason } => {
+                    if code == close::FLOOD {
+                        backoff.be_patient();
+                    }
+                    let hint = asked_for(&reason);
+                    match reconnect(&mut backoff, format!("closed with {code}: {reason}")) {
+                        Next::Reconnect { after, reason } => Next::Reconnect { after: after.max(hint), reason },
+                        closed @ Next::Closed { .. } => closed,
+                    }
+                }
+            };
+            match next {
+                Next::Closed { code, reason } => return self.closed(code, reason).await,
+                Next::Reconnect { after, reason } => {
+                    tracing::debug!(?after, reason, "reconnecting");
+                    self.status.send_replace(ConnectionState::Reconnecting);
+                    self.state.update(Update::Reconnecting { after, reason });
+                    self.hand_out().await?;
+                    self.meanwhile(sleep(after)).await?;
+                }
+            }
+        }
+    }
+
+    /// The server no longer accepts the token: is there another?
+    async fn renew(
+        &mut self,
+        token: &Token,
+        code: u16,
+        reason: String,
+        refused: &mut u32,
+        backoff: &mut Backoff,
+    ) -> Result<Next, Dropped> {
+        *refused += 1;
+        if self.client.token() != *token {
+            return Ok(reconnect(backoff, reason));
+        }
+        let Some(provider) = self.options.tokens.clone() else { return Ok(Next::Closed { code, reason }) };
+        // A token fresh from the provider that is no better: asking again would go on for ever.
+        if *refused > 2 {
+            return Ok(Next::Closed { code, reason });
+        }
+        let answer = self.meanwhile(provider.token()).await?;
+        let set = answer.and_then(|token| Ok(self.client.set_token(token)?));
+        Ok(match set {
+            Ok(()) => reconnect(backoff, reason),
+            Err(error) => {
+                // No token was tried.
+                *refused -= 1;
+                reconnect(backoff, format!("no new token is to be had: {error}"))
+            }
+        })
+    }
+
+    /// Moves everything while the socket is up.
+    async fn converse(
+        &mut self,
+        mut socket: Socket,
+        hello: &Hello,
+        tokens: &mut watch::Receiver<Token>,
+    ) -> Result<Ended, Dropped> {
+        let interval = Duration::from_millis(hello.heartbeat_ms.max(1_000));
+        let mut silent_since = Instant::now();
+        let mut pinged = false;
+        loop {
+            let now = Instant::now();
+            while socket.has_room()
+                && let Some(frame) = self.state.next_frame(now)
+            {
+                socket.queue(frame);
+            }
+            // While the application takes nothing, nothing is read, and silence means nothing.
+            let reading = !self.state.has_deliveries();
+            if !reading {
+                (silent_since, pinged) = (now, false);
+            }
+            let heartbeat = silent_since + if pinged { interval + PONG_TIMEOUT } else { interval };
+            let wake = self.state.wakes_at().filter(|_| socket.has_room()).map_or(heartbeat, |at| at.min(heartbeat));
+            tokio::select! {
+                permit = self.updates.reserve(), if !reading => match permit {
+                    Ok(permit) => if let Some(delivery) = self.state.next_delivery() { permit.send(delivery) },
+                    Err(_) => self.state.discard_deliveries(),
+                },
+                command = self.commands.recv() => match command {
+                    Some(command) => self.state.command(command),
+                    None => {
+                        let _ = timeout(CLOSE_TIMEOUT, socket.close()).await;
+                        return Err(Dropped);
+                    }
+                },
+                turn = socket.turn(reading) => {
+                    (silent_since, pinged) = (Instant::now(), false);
+                    match turn {
+                        Turn::Text(text) => match Frame::parse(&text) {
+                            Ok(frame) => if let Err(broken) = self.state.frame(frame, Instant::now()) {
+                                let _ = timeout(CLOSE_TIMEOUT, socket.close()).await;
+                                return Ok(Ended::Lost(broken.0.to_owned()));
+                            },
+                            Err(error) => tracing::warn!(%error, "a frame of the server can't be read"),
+                        },
+                        Turn::Alive => {}
+                        Turn::Ended(ended) => return Ok(ended),
+                    }
+                }
+                Ok(()) = tokens.changed() => {
+                    let token = tokens.borrow_and_update().clone();
+                    self.state.authenticate(token.as_str());
+                }
+                () = sleep_until(wake) => {
+                    if Instant::now() >= heartbeat {
+                        if pinged {
+                            return Ok(Ended::Lost("the server fell silent".to_owned()));
+                        }
+                        pinged = true;
+                        self.state.ping();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells everybody that it is over.
+    async fn closed(&mut self, code: u16, reason: String) -> Result<(), Dropped> {
+        self.status.send_replace(ConnectionState::Closed { code, reason: reason.clone() });
+        // Whoever waits for an answer gets none: dropping them tells so.
+        self.state = State::new();
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+        let _ = self.updates.send((Update::Closed { code, reason }, None)).await;
+        Ok(())
+    }
+
+    /// Hands out all updates, and takes what the application asks meanwhile.
+    async fn hand_out(&mut self) -> Result<(), Dropped> {
+        while self.state.has_deliveries() {
+            tokio::select! {
+                permit = self.updates.reserve() => match permit {
+                    Ok(permit) => if let Some(delivery) = self.state.next_delivery() { permit.send(delivery) },
+                    Err(_) => self.state.discard_deliveries(),
+                },
+                command = self.commands.recv() => self.state.command(command.ok_or(Dropped)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the application asks until `future` is done.
+    async fn meanwhile<F: Future>(&mut self, future: F) -> Result<F::Output, Dropped> {
+        tokio::pin!(future);
+        loop {
+            tokio::select! {
+                output = &mut future => return Ok(output),
+                command = self.commands.recv() => self.state.command(command.ok_or(Dropped)?),
+            }
+        }
+    }
+}
+
+/// Connects and waits for the server's hello.
+async fn open(client: &Client, token: &Token, largest_frame: usize) -> Result<(Socket, Hello), Ended> {
+    let opening = async {
+        let mut socket = Socket::open(client, token, largest_frame).await?;
+        loop {
+            match socket.turn(true).await {
+                Turn::Text(text) => {
+                    if let Ok(Frame::Hello(hello)) = Frame::parse(&text) {
+                        return Ok((socket, *hello));
+                    }
+                }
+                Turn::Alive => {}
+                Turn::Ended(ended) => return Err(ended),
+            }
+        }
+    };
+    timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(Ended::Lost("the server did not answer in time".to_owned())))
+}
+
+fn reconnect(backoff: &mut Backoff, reason: String) -> Next {
+    Next::Reconnect { after: backoff.next(rand::random()), reason }
+}
+
+/// The wait that the server named in the reason of its close: `… in 700 ms`.
+fn asked_for(reason: &str) -> Duration {
+    const LONGEST: u64 = 60_000;
+    let millis = reason.rsplit_once(" in ").and_then(|(_, rest)| rest.strip_suffix(" ms")?.parse::<u64>().ok());
+    Duration::from_millis(millis.unwrap_or(0).min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_may_name_the_wait() {
+        for (reason, millis) in [
+            ("the server is restarting: reconnect in 700 ms", 700),
+            ("", 0),
+            ("reconnect in a while", 0),
+            ("reconnect in 99999999999 ms", 60_000),
+        ] {
+            assert_eq!(asked_for(reason), Duration::from_millis(millis), "{reason}");
+        }
+    }
+}

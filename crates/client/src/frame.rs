@@ -1,0 +1,206 @@
+//! Reads what the server sends, as a newer server may send it: events of unknown kinds keep their place in the room's order.
+
+use std::borrow::Cow;
+
+use chatsphere_core::{Epoch, RoomId, Seq, Timestamp};
+use chatsphere_protocol::frames::{Ack, ErrorFrame, EventFrame, Hello, NotRecovered};
+use chatsphere_protocol::rest::Message;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::event::{Event, EventKind};
+
+/// A frame from the server.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    Hello(Box<Hello>),
+    AuthOk(AuthOk),
+    JoinConfirmation(JoinConfirmation),
+    Page(Page),
+    LeaveConfirmation,
+    Ack(Ack<'static>),
+    Left {
+        room_id: RoomId,
+        reason: String,
+    },
+    Pong,
+    Error(ErrorFrame<'static>),
+    Event(Event),
+    /// A type that this version does not know and that is no event.
+    Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuthOk {
+    pub(crate) expires_at: Timestamp,
+}
+
+#[derive(Debug)]
+pub(crate) struct JoinConfirmation {
+    pub(crate) room_id: RoomId,
+    pub(crate) seq: Seq,
+    pub(crate) epoch: Epoch,
+    pub(crate) recovered: bool,
+    pub(crate) reason: Option<NotRecovered>,
+    pub(crate) reference: Option<String>,
+}
+
+/// `previous_messages`, its messages and other events in one order.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) room_id: RoomId,
+    pub(crate) events: Vec<Event>,
+    pub(crate) from: Seq,
+    pub(crate) to: Seq,
+    pub(crate) more: bool,
+    pub(crate) reference: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    room_id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    seq: Option<Seq>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawConfirmation<'a> {
+    room_id: RoomId,
+    seq: Seq,
+    epoch: Epoch,
+    recovered: bool,
+    #[serde(borrow, default)]
+    reason: Option<&'a RawValue>,
+    #[serde(rename = "ref", default)]
+    reference: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawPage<'a> {
+    room_id: RoomId,
+    messages: Vec<Message<'static>>,
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+    from_seq: Seq,
+    to_seq: Seq,
+    more: bool,
+    #[serde(rename = "ref", default)]
+    reference: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawLeft {
+    room_id: RoomId,
+    reason: String,
+}
+
+impl Frame {
+    /// Reads a text frame.
+    pub(crate) fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        let head: Head<'_> = serde_json::from_str(text)?;
+        Ok(match &*head.kind {
+            "hello" => Self::Hello(serde_json::from_str(text)?),
+            "auth_ok" => Self::AuthOk(serde_json::from_str(text)?),
+            "join_confirmation" => Self::JoinConfirmation(serde_json::from_str::<RawConfirmation<'_>>(text)?.into()),
+            "previous_messages" => Self::Page(serde_json::from_str::<RawPage<'_>>(text)?.into()),
+            "leave_confirmation" => Self::LeaveConfirmation,
+            "ack" => Self::Ack(serde_json::from_str(text)?),
+            "left" => {
+                let RawLeft { room_id, reason } = serde_json::from_str(text)?;
+                Self::Left { room_id, reason }
+            }
+            "pong" => Self::Pong,
+            "error" => Self::Error(serde_json::from_str(text)?),
+            _ => event(text, head).map_or(Self::Unknown, Self::Event),
+        })
+    }
+}
+
+/// Reads one durable event, from a live frame, a page or REST.
+pub(crate) fn parse_event(text: &str) -> Option<Event> {
+    event(text, serde_json::from_str(text).ok()?)
+}
+
+fn event(text: &str, head: Head<'_>) -> Option<Event> {
+    if let Ok(frame) = serde_json::from_str::<EventFrame<'static>>(text) {
+        return Some(frame.into());
+    }
+    let room = head.room_id?.parse().ok()?;
+    let kind = EventKind::Other { name: head.kind.into_owned(), json: text.to_owned() };
+    Some(Event { room, seq: head.seq?, kind })
+}
+
+impl From<RawConfirmation<'_>> for JoinConfirmation {
+    fn from(raw: RawConfirmation<'_>) -> Self {
+        let RawConfirmation { room_id, seq, epoch, recovered, reason, reference } = raw;
+        let reason = reason.and_then(|reason| serde_json::from_str(reason.get()).ok());
+        Self { room_id, seq, epoch, recovered, reason, reference }
+    }
+}
+
+impl From<RawPage<'_>> for Page {
+    fn from(raw: RawPage<'_>) -> Self {
+        let RawPage { room_id, messages, events, from_seq, to_seq, more, reference } = raw;
+        let others = events.iter().filter_map(|event| parse_event(event.get()));
+        let mut events: Vec<Event> = messages.into_iter().map(Event::from).chain(others).collect();
+        events.sort_unstable_by_key(|event| event.seq);
+        Self { room_id, events, from: from_seq, to: to_seq, more, reference }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: &str = "0198c0de-7c1a-7000-8000-0123456789ab";
+
+    #[test]
+    fn an_unknown_event_keeps_its_number() {
+        let text = format!(r#"{{"type":"message_edited","roomId":"{ROOM}","seq":7,"new":[1]}}"#);
+        let Frame::Event(event) = Frame::parse(&text).unwrap() else { panic!("no event") };
+        assert_eq!((event.room.to_string().as_str(), event.seq.get()), (ROOM, 7));
+        assert!(matches!(event.kind, EventKind::Other { name, json } if name == "message_edited" && json == text));
+        assert!(matches!(Frame::parse(r#"{"type":"typing"}"#).unwrap(), Frame::Unknown));
+        assert!(Frame::parse("[]").is_err());
+    }
+
+    #[test]
+    fn a_page_is_one_order_of_messages_and_other_events() {
+        let user = r#"{"id":"0198c0de-7c1a-7000-8000-0123456789ac","username":"ada"}"#;
+        let message = |seq: u64| {
+            format!(
+                r#"{{"id":"0198c0de-7c1a-7000-8000-0123456789ad","roomId":"{ROOM}","userId":"0198c0de-7c1a-7000-8000-0123456789ac",
+                "seq":{seq},"content":"x","createdAt":"2026-11-22T09:56:10.473Z","updatedAt":"2026-11-22T09:56:10.473Z","user":{user}}}"#
+            )
+        };
+        let joined = format!(
+            r#"{{"type":"member_joined","roomId":"{ROOM}","seq":1,"user":{user},"by":{user},"createdAt":"2026-11-22T09:56:10.473Z"}}"#
+        );
+        let later = format!(r#"{{"type":"pinned","roomId":"{ROOM}","seq":3}}"#);
+        let text = format!(
+            r#"{{"type":"previous_messages","roomId":"{ROOM}","messages":[{},{}],"events":[{joined},{later}],"fromSeq":1,"toSeq":4,"more":false,"ref":"j1"}}"#,
+            message(2),
+            message(4),
+        );
+        let Frame::Page(page) = Frame::parse(&text).unwrap() else { panic!("no page") };
+        assert_eq!(page.events.iter().map(|event| event.seq.get()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(page.reference.as_deref(), Some("j1"));
+    }
+
+    #[test]
+    fn an_unknown_reason_is_no_hindrance() {
+        let text = format!(
+            r#"{{"type":"join_confirmation","roomId":"{ROOM}","seq":3,"epoch":"e","recovered":false,"reason":"a_new_one","ref":"j1"}}"#
+        );
+        let Frame::JoinConfirmation(confirmation) = Frame::parse(&text).unwrap() else { panic!("no confirmation") };
+        assert!(!confirmation.recovered && confirmation.reason.is_none());
+    }
+}

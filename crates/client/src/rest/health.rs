@@ -1,0 +1,14 @@
+use chatsphere_protocol::rest::Health;
+
+use crate::client::Client;
+use crate::error::Error;
+
+impl Client {
+    /// How the server is. Any caller may ask.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn health(&self) -> Result<Health<'static>, Error> {
+        self.get("/api/health").await
+    }
+}

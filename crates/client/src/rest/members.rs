@@ -1,0 +1,36 @@
+use chatsphere_core::{RoomId, UserId};
+use chatsphere_protocol::rest::{AddUser, Done, UserRef};
+use reqwest::Method;
+
+use super::Page;
+use crate::client::Client;
+use crate::error::Error;
+
+impl Client {
+    /// A room's members, in the order in which they joined.
+    ///
+    /// # Errors
+    /// `not_a_member`, `room_not_found`, and those of any call.
+    pub async fn members(&self, room: RoomId, limit: Option<u32>) -> Result<Page<UserRef<'static>>, Error> {
+        self.page(&format!("/api/rooms/{room}/users"), limit).await
+    }
+
+    /// Makes a user a member. If it is one already, nothing happens.
+    ///
+    /// # Errors
+    /// `not_a_moderator`, `user_not_found`, and those of any call.
+    pub async fn add_member(&self, room: RoomId, user: UserId) -> Result<(), Error> {
+        let body = AddUser { user_id: user.to_string() };
+        let path = format!("/api/rooms/{room}/users");
+        self.call::<Done<'static>>(Method::POST, &path, Some(&body)).await.map(drop)
+    }
+
+    /// Ends a membership.
+    ///
+    /// # Errors
+    /// `not_a_moderator`, `owner_stays`, and those of any call.
+    pub async fn remove_member(&self, room: RoomId, user: UserId) -> Result<(), Error> {
+        let path = format!("/api/rooms/{room}/users/{user}");
+        self.call::<Done<'static>>(Method::DELETE, &path, None::<&()>).await.map(drop)
+    }
+}

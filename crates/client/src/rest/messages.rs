@@ -1,0 +1,62 @@
+use chatsphere_core::{RoomId, Seq, UserId};
+use chatsphere_protocol::rest::{Message, MessageInRoom, PostMessage};
+use reqwest::Method;
+
+use super::Page;
+use crate::client::Client;
+use crate::error::Error;
+
+impl Client {
+    /// The newest messages of a room, ascending. The page's `prev` leads to older ones.
+    ///
+    /// # Errors
+    /// `not_a_member`, `room_not_found`, and those of any call.
+    pub async fn messages(&self, room: RoomId, limit: Option<u32>) -> Result<Page<Message<'static>>, Error> {
+        self.page(&format!("/api/rooms/{room}/messages"), limit).await
+    }
+
+    /// The messages of a room nearest above `after`, ascending. The page's `next` leads to newer ones.
+    ///
+    /// # Errors
+    /// `not_a_member`, `room_not_found`, and those of any call.
+    pub async fn messages_after(&self, room: RoomId, after: Seq, limit: Option<u32>) -> Result<Page<Message<'static>>, Error> {
+        self.page(&format!("/api/rooms/{room}/messages?after={after}"), limit).await
+    }
+
+    /// The messages of a room nearest below `before`, ascending. The page's `prev` leads to older ones.
+    ///
+    /// # Errors
+    /// `not_a_member`, `room_not_found`, and those of any call.
+    pub async fn messages_before(
+        &self,
+        room: RoomId,
+        before: Seq,
+        limit: Option<u32>,
+    ) -> Result<Page<Message<'static>>, Error> {
+        self.page(&format!("/api/rooms/{room}/messages?before={before}"), limit).await
+    }
+
+    /// Posts a message. With a `clientMessageId` the same call may be made again: it stores nothing new.
+    ///
+    /// # Errors
+    /// `not_a_member`, `rate_limited`, `client_message_id_reused`, and those of any call.
+    pub async fn post_message(&self, room: RoomId, message: &PostMessage) -> Result<Message<'static>, Error> {
+        self.call(Method::POST, &format!("/api/rooms/{room}/messages"), Some(message)).await
+    }
+
+    /// Messages of all rooms, newest first. For CLIENT tokens.
+    ///
+    /// # Errors
+    /// `client_token_required`, and those of any call.
+    pub async fn all_messages(&self, limit: Option<u32>) -> Result<Page<MessageInRoom<'static>>, Error> {
+        self.page("/api/messages", limit).await
+    }
+
+    /// A user's messages in all rooms, newest first. For CLIENT tokens and that user.
+    ///
+    /// # Errors
+    /// `not_yourself`, and those of any call.
+    pub async fn messages_of(&self, user: UserId, limit: Option<u32>) -> Result<Page<MessageInRoom<'static>>, Error> {
+        self.page(&format!("/api/users/{user}/messages"), limit).await
+    }
+}

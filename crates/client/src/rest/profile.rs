@@ -1,0 +1,24 @@
+use chatsphere_protocol::rest::{ChangeProfile, Profile, ProfileChanged};
+use reqwest::Method;
+
+use crate::client::Client;
+use crate::error::Error;
+
+impl Client {
+    /// Whom the token stands for.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn profile(&self) -> Result<Profile<'static>, Error> {
+        Ok(self.get::<ProfileChanged<'static>>("/api/auth/profile").await?.user)
+    }
+
+    /// Takes another name.
+    ///
+    /// # Errors
+    /// `username_taken`, `needs_write`, and those of any call.
+    pub async fn rename(&self, username: impl Into<String>) -> Result<Profile<'static>, Error> {
+        let body = ChangeProfile { username: username.into() };
+        Ok(self.call::<ProfileChanged<'static>>(Method::PUT, "/api/auth/profile", Some(&body)).await?.user)
+    }
+}

@@ -1,0 +1,33 @@
+use chatsphere_core::RoomId;
+use chatsphere_protocol::rest::{CreateRoom, Room, RoomWithUsers};
+use reqwest::Method;
+
+use super::Page;
+use crate::client::Client;
+use crate::error::Error;
+
+impl Client {
+    /// The rooms that the token shows: all of them to a CLIENT token, one's own to a USER token.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn rooms(&self, limit: Option<u32>) -> Result<Page<Room>, Error> {
+        self.page("/api/rooms", limit).await
+    }
+
+    /// Makes a room.
+    ///
+    /// # Errors
+    /// `not_yourself`, `needs_write`, and those of any call.
+    pub async fn create_room(&self, room: &CreateRoom) -> Result<Room, Error> {
+        self.call(Method::POST, "/api/rooms", Some(room)).await
+    }
+
+    /// A room with its first 100 members.
+    ///
+    /// # Errors
+    /// `not_a_member`, `room_not_found`, and those of any call.
+    pub async fn room(&self, room: RoomId) -> Result<RoomWithUsers, Error> {
+        self.get(&format!("/api/rooms/{room}")).await
+    }
+}

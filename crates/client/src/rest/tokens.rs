@@ -1,0 +1,41 @@
+use chatsphere_core::TokenId;
+use chatsphere_protocol::rest::{Done, MintClientToken, MintUserToken, Minted, Token};
+use reqwest::Method;
+
+use super::Page;
+use crate::client::Client;
+use crate::error::Error;
+
+impl Client {
+    /// Makes a USER token, for any user by a CLIENT token, for oneself by a USER token.
+    ///
+    /// # Errors
+    /// `more_rights_than_own`, `user_not_found`, and those of any call.
+    pub async fn mint_user_token(&self, request: &MintUserToken) -> Result<Minted, Error> {
+        self.call(Method::POST, "/api/tokens/user", Some(request)).await
+    }
+
+    /// Makes a CLIENT token. For CLIENT tokens.
+    ///
+    /// # Errors
+    /// `client_token_required`, `user_not_found`, and those of any call.
+    pub async fn mint_client_token(&self, request: &MintClientToken) -> Result<Minted, Error> {
+        self.call(Method::POST, "/api/tokens/client", Some(request)).await
+    }
+
+    /// What tokens exist; never the tokens themselves. For CLIENT tokens.
+    ///
+    /// # Errors
+    /// `client_token_required`, and those of any call.
+    pub async fn tokens(&self, limit: Option<u32>) -> Result<Page<Token>, Error> {
+        self.page("/api/tokens", limit).await
+    }
+
+    /// Ends a token and those minted by it, before this returns.
+    ///
+    /// # Errors
+    /// `token_not_found`, and those of any call.
+    pub async fn revoke_token(&self, token: TokenId) -> Result<(), Error> {
+        self.call::<Done<'static>>(Method::DELETE, &format!("/api/tokens/{token}"), None::<&()>).await.map(drop)
+    }
+}
