@@ -1,0 +1,147 @@
+//! The whole product as people meet it: a fresh server, one person on the demo page in Chromium, another on a WebSocket client
+//! that is not ours, a thousand lines of real text between them, and a `kill -9` half way.
+//!
+//! Needs Chromium, Node.js and Python (`cargo xtask test` finds or installs them), and for the second test PostgreSQL.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
+
+mod driver;
+mod needs;
+mod server;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use driver::Driver;
+use needs::Needs;
+use server::{Api, Server};
+
+const LINES: usize = 1_000;
+/// Lines acknowledged before the server is killed.
+const HALF_WAY: usize = 400;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_a_thousand_lines_survive_a_kill() {
+    let Some(needs) = needs::browser_and_python() else { return };
+    walk(&needs, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgresql_a_thousand_lines_survive_a_kill() {
+    let Some(needs) = needs::browser_and_python() else { return };
+    let Some(database) = needs::postgres_database().await else { return };
+    walk(&needs, Some(&database.url)).await;
+    database.drop().await;
+}
+
+async fn walk(needs: &Needs, database: Option<&str>) {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let server = Server::start(&data, 0, database).await;
+    let client_token = std::fs::read_to_string(data.join("client-token")).unwrap();
+    let api = Api::new(&server.url(), client_token.trim());
+
+    // Alice enters through the demo page, which makes her user and the room.
+    let mut alice = Driver::spawn(
+        &needs.node,
+        &[
+            needs.e2e("demo.mjs").as_str(),
+            "--url",
+            &server.url(),
+            "--chromium",
+            &needs.chromium,
+            "--mode",
+            "token",
+            "--token-file",
+            data.join("client-token").to_str().unwrap(),
+            "--names",
+            "alice",
+            "--timeout",
+            "60000",
+        ],
+    );
+    alice.line_with("ready").await;
+    let rooms = api.get("/api/rooms").await;
+    let room = rooms[0]["id"].as_str().unwrap().to_owned();
+
+    // Bob is made by the backend and comes with a client that shares no code with ours.
+    let bob = api.post("/api/users", &json!({"username": "bob"})).await;
+    let bob_id = bob["user"]["id"].as_str().unwrap();
+    api.post(&format!("/api/rooms/{room}/users"), &json!({"userId": bob_id})).await;
+    let websocket = format!("{}/ws", server.url().replace("http", "ws"));
+    let lines_file = needs.e2e("lines.txt");
+    let mut bob = Driver::spawn(
+        &needs.python,
+        &[
+            needs.e2e("chat.py").as_str(),
+            "--url",
+            &websocket,
+            "--token",
+            bob["token"].as_str().unwrap(),
+            "--room",
+            &room,
+            "--since",
+            "0",
+        ],
+    );
+
+    bob.ask(json!({"do": "send_file", "file": lines_file, "from": 0, "to": LINES, "window": 16, "prefix": "line-"})).await;
+    bob.ask(json!({"do": "wait_ack_count", "count": HALF_WAY, "timeoutMs": 60_000})).await;
+    let port = server.kill();
+    let server = Server::start(&data, port, database).await;
+    bob.ask(json!({"do": "wait_acked", "timeoutMs": 120_000})).await;
+
+    let acks = bob.ask(json!({"do": "acks"})).await["acks"].clone();
+    let head = acks.as_object().unwrap().values().filter_map(Value::as_u64).max().unwrap();
+    bob.ask(json!({"do": "wait_seq", "seq": head})).await;
+    alice.ask(json!({"do": "wait_seq", "page": 0, "seq": head, "timeoutMs": 60_000})).await;
+    alice.ask(json!({"do": "sound", "page": 0})).await;
+
+    // And back: Alice answers, Bob reads it.
+    alice.ask(json!({"do": "send", "page": 0, "text": "and what is the use of a book without a reply?"})).await;
+    alice.ask(json!({"do": "wait_settled", "page": 0})).await;
+    bob.ask(json!({"do": "wait_seq", "seq": head + 1})).await;
+
+    let text = std::fs::read_to_string(&lines_file).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), LINES);
+    let of_bob = |log: &[(u64, String)]| log.iter().map(|(_, content)| content.clone()).collect::<Vec<_>>();
+
+    let stored = api.history(&room).await;
+    let stored: Vec<(u64, String)> = stored
+        .iter()
+        .filter(|message| message["user"]["username"] == "bob")
+        .map(|message| (message["seq"].as_u64().unwrap(), message["content"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(of_bob(&stored), lines, "the store holds each line once, in order");
+    let stored: HashMap<u64, String> = stored.into_iter().collect();
+    assert_eq!(acks.as_object().unwrap().len(), LINES);
+    for (id, seq) in acks.as_object().unwrap() {
+        let number: usize = id.strip_prefix("line-").unwrap().parse().unwrap();
+        assert_eq!(stored[&seq.as_u64().unwrap()], lines[number], "what was acknowledged is there under its number");
+    }
+
+    let log = bob.ask(json!({"do": "log"})).await;
+    let seen_by_bob: Vec<&str> = log["log"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|message| message["userId"] == bob_id)
+        .map(|message| message["content"].as_str().unwrap())
+        .collect();
+    assert_eq!(seen_by_bob, lines, "the WebSocket client saw each line once, in order");
+    let stats = bob.ask(json!({"do": "stats"})).await;
+    assert!(stats["connections"].as_u64().unwrap() >= 2, "the kill was noticed: {stats}");
+
+    let log = alice.ask(json!({"do": "log", "page": 0})).await;
+    let seen_by_alice: Vec<&str> =
+        log["lines"].as_array().unwrap().iter().filter(|line| line[2] == "bob").map(|line| line[1].as_str().unwrap()).collect();
+    // The page shows what it had when it entered and everything since.
+    assert_eq!(seen_by_alice, lines, "the demo page saw each line once, in order");
+
+    alice.quit().await;
+    bob.quit().await;
+    server.stop(Duration::from_secs(10)).await;
+}
