@@ -1,5 +1,7 @@
 //! Whatever is sent: an answer of the 4xx kind, in the one form, with the right code; never a fault of the server's own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::time::Duration;
@@ -309,7 +311,7 @@ async fn tokens_that_are_no_good() {
         }
     }
     let brief = server.token(member.id, json!({ "expiresIn": "1s" })).await;
-    server.backend.clock.advance(Duration::from_secs(1));
+    server.advance(Duration::from_secs(1)).await;
     for route in ROUTES.iter().filter(|route| !route.is_public()) {
         let call = server.call(route.method, &route.path_for(&case.target())).header("x-forwarded-for", "203.0.113.9");
         call.bearer(&brief.token).send().await.refused(401, "token_expired");

@@ -1,5 +1,7 @@
 //! The demo: the page, invitations, and who is let in.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::time::Duration;
@@ -39,7 +41,7 @@ async fn an_invitation_lets_one_in() {
 async fn an_invitation_ends() {
     let server = demo().await;
     let invite = server.invite();
-    server.backend.clock.advance(Duration::from_secs(600));
+    server.advance(Duration::from_secs(600)).await;
     server.post("/demo/session", &ask(&invite, "ada")).send().await.refused(403, "invite_invalid");
     server.post("/demo/session", &ask("x", "ada")).send().await.refused(403, "invite_invalid");
 }

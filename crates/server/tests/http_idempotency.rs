@@ -1,5 +1,7 @@
 //! The same POST again, with `Idempotency-Key` or `clientMessageId`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! Lists in pages, and the header `Link` that leads through them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -22,6 +22,13 @@ use crate::listener::BodyTimeout;
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the next part of a body may take.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait for a body: in all, and for each part.
+#[derive(Clone, Copy)]
+struct Patience {
+    whole: Duration,
+    chunk: Duration,
+}
 
 /// A body, and the hash by which an `Idempotency-Key` recognises it.
 pub(crate) struct JsonBody<T> {
@@ -37,7 +44,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<HttpState>> for JsonBody<T> {
         if !is_json(&parts.headers) {
             return Err(Failure::not_json());
         }
-        let bytes = read(body, &parts.headers, http.chat.limits.body_bytes).await?;
+        let patience = Patience { whole: BODY_TIMEOUT, chunk: CHUNK_TIMEOUT };
+        let bytes = read(body, &parts.headers, http.chat.limits.body_bytes, patience).await?;
         Ok(Self { value: decode(&bytes)?, digest: Sha256::digest(&bytes).into() })
     }
 }
@@ -49,16 +57,16 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Vec<u8>, Failure> {
+async fn read(mut body: Body, headers: &HeaderMap, limit: usize, patience: Patience) -> Result<Vec<u8>, Failure> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let announced: usize = announced.unwrap_or(0);
     if announced > limit {
         return Err(Failure::too_large(limit));
     }
-    let deadline = Instant::now() + BODY_TIMEOUT;
+    let deadline = Instant::now() + patience.whole;
     let mut bytes = Vec::with_capacity(announced);
     loop {
-        let next = timeout_at(deadline, timeout(CHUNK_TIMEOUT, body.frame())).await;
+        let next = timeout_at(deadline, timeout(patience.chunk, body.frame())).await;
         let Ok(Ok(frame)) = next else { return Err(Failure::slow_body()) };
         let Some(frame) = frame else { return Ok(bytes) };
         let frame = frame.map_err(|error| broken(&error))?;
@@ -94,13 +102,18 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         Some(_) => return Err(Failure::malformed("the body is not a JSON object")),
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(&error))?;
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(text, &error))?;
     reader.end().map_err(|_| Failure::malformed("something follows the JSON object"))?;
     Ok(value)
 }
 
-fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
+fn explain(json: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
     let inner = error.inner();
+    // The reader calls a number where one of several words should stand a fault of the syntax.
+    let misplaced = inner.to_string().starts_with("expected value") && serde_json::from_str::<IgnoredAny>(json).is_ok();
+    if misplaced {
+        return Failure::invalid(error.path().to_string(), "must be one of the words that the API's description lists");
+    }
     if !inner.is_data() {
         let (line, column) = (inner.line(), inner.column());
         return Failure::malformed(format!("the body is not valid JSON: line {line}, column {column}"));
@@ -159,6 +172,7 @@ mod tests {
         assert_eq!(fields::<CreateUser>(r#"{"username":"a","username":"b"}"#), field("username", "must be there once"));
         let roles = "must be one of ADMIN, MODERATOR, MEMBER";
         assert_eq!(fields::<CreateUser>(r#"{"username":"a","role":"x, expected y"}"#), field("role", roles));
+        assert_eq!(fields::<CreateUser>(r#"{"username":"a","role":[7]}"#)[0].0, "role");
         let mint = |permissions: &str| fields::<MintUserToken>(&format!(r#"{{"userId":"a","permissions":{permissions}}}"#));
         assert_eq!(mint(r#"{"read":"yes"}"#), field("permissions.read", "must be true or false"));
         assert_eq!(mint("7"), field("permissions", "must be an object"));
@@ -177,6 +191,33 @@ mod tests {
             assert_eq!(decode::<CreateUser>(body).unwrap_err().parts().code, "malformed");
         }
         assert!(decode::<CreateUser>(br#" {"username":"a","unknown":[1,{}]} "#).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_slow_body_is_not_waited_for() {
+        let parts = |every: Duration| {
+            let parts = futures_util::stream::unfold((), move |()| async move {
+                tokio::time::sleep(every).await;
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+            });
+            Body::from_stream(parts)
+        };
+        let millis = Duration::from_millis;
+        for (every, whole, chunk) in [(millis(60_000), millis(60_000), millis(20)), (millis(5), millis(50), millis(60_000))] {
+            let failure = read(parts(every), &HeaderMap::new(), 1_000_000, Patience { whole, chunk }).await.unwrap_err();
+            assert_eq!(failure.parts().status, StatusCode::REQUEST_TIMEOUT);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_body_is_the_clients_fault() {
+        let patience = Patience { whole: BODY_TIMEOUT, chunk: CHUNK_TIMEOUT };
+        let broken = |error: axum::BoxError| {
+            let stream = futures_util::stream::once(async move { Err::<Bytes, _>(error) });
+            async move { read(Body::from_stream(stream), &HeaderMap::new(), 10, patience).await.unwrap_err().parts().status }
+        };
+        assert_eq!(broken(Box::new(BodyTimeout)).await, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(broken("reset".into()).await, StatusCode::BAD_REQUEST);
     }
 
     proptest! {

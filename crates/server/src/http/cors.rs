@@ -17,7 +17,8 @@ const PREFLIGHT_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 pub(crate) fn layer(origins: &AllowedOrigins) -> CorsLayer {
     let allowed = match origins {
         AllowedOrigins::Any => AllowOrigin::any(),
-        AllowedOrigins::List(list) => AllowOrigin::list(list.iter().cloned()),
+        // `*` is no origin, and the layer would panic at it.
+        AllowedOrigins::List(list) => AllowOrigin::list(list.iter().filter(|origin| *origin != "*").cloned()),
     };
     let allowed_headers: [HeaderName; 4] = [AUTHORIZATION, CONTENT_TYPE, IDEMPOTENCY_KEY, X_REQUEST_ID];
     let exposed: [HeaderName; 6] = [LINK, RETRY_AFTER, RATELIMIT, RATELIMIT_POLICY, IDEMPOTENCY_REPLAYED, X_REQUEST_ID];

@@ -33,13 +33,19 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     let started = Instant::now();
     let id = RequestId::take(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let route = match &route {
+        Some(route) => route.as_str(),
+        // The WebSocket front door takes it before the router is asked.
+        None if request.uri().path() == "/ws" => "/ws",
+        None => UNMATCHED,
+    };
     let method = method_label(request.method());
     request.extensions_mut().insert(id.clone());
 
     let span = tracing::info_span!("request", id = id.as_str(), method, route);
     let mut response = async {
-        let response = guard(request, next).await;
+        let limit = if request.body().is_end_stream() { HANDLING_TIMEOUT } else { HANDLING_TIMEOUT + BODY_TIMEOUT };
+        let response = guard(next.run(request), limit).await;
         finish(response, &id, &http.chat.limits)
     }
     .instrument(span.clone())
@@ -63,10 +69,9 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     response
 }
 
-/// Runs the call; a panic or a lapse of time becomes an answer.
-async fn guard(request: Request, next: Next) -> Response {
-    let limit = if request.body().is_end_stream() { HANDLING_TIMEOUT } else { HANDLING_TIMEOUT + BODY_TIMEOUT };
-    let call = AssertUnwindSafe(next.run(request)).catch_unwind();
+/// Awaits the call; a panic or a lapse of time becomes an answer.
+async fn guard(call: impl Future<Output = Response>, limit: Duration) -> Response {
+    let call = AssertUnwindSafe(call).catch_unwind();
     match tokio::time::timeout(limit, call).await {
         Ok(Ok(response)) => response,
         // What was panicked with may quote a body, so it is not logged here; the panic hook says where it happened.
@@ -158,6 +163,15 @@ mod tests {
     use axum::http::StatusCode;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_hangs_or_panics_is_answered() {
+        let hangs = guard(std::future::pending(), Duration::from_millis(10)).await;
+        assert_eq!(hangs.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(hangs.extensions().get::<Failure>(), Some(&Failure::timeout()));
+        let panics = guard(async { panic!("on purpose") }, HANDLING_TIMEOUT).await;
+        assert_eq!(panics.extensions().get::<Failure>(), Some(&Failure::from(Error::Internal)));
+    }
 
     #[test]
     fn waits_are_rounded_up() {

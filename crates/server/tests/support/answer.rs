@@ -6,40 +6,40 @@ use serde_json::Value;
 
 /// An answer, read to its end.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub async fn read(response: reqwest::Response) -> Self {
+    pub(crate) async fn read(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         Self { status, headers, body: response.bytes().await.expect("the answer's body").to_vec() }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("a header in ASCII"))
     }
 
     /// Asserts a success of this status and gives its JSON.
     #[track_caller]
-    pub fn ok(self, status: u16) -> Value {
+    pub(crate) fn ok(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self.json()
     }
 
     /// Asserts that this is a problem in the one form that all have, and gives its code.
     #[track_caller]
-    pub fn problem(&self) -> String {
+    pub(crate) fn problem(&self) -> String {
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         assert_eq!(content_type, Some("application/problem+json"), "{} {}", self.status, self.text());
         let body = self.json();
@@ -56,7 +56,7 @@ impl Answer {
 
     /// Asserts a problem of this status and code.
     #[track_caller]
-    pub fn refused(self, status: u16, code: &str) -> Value {
+    pub(crate) fn refused(self, status: u16, code: &str) -> Value {
         let found = self.problem();
         assert_eq!((self.status.as_u16(), found.as_str()), (status, code), "{}", self.text());
         self.json()
@@ -64,13 +64,13 @@ impl Answer {
 
     /// Asserts that the value of this field is refused.
     #[track_caller]
-    pub fn invalid(self, field: &str) {
+    pub(crate) fn invalid(self, field: &str) {
         let body = self.refused(400, "invalid");
         assert_eq!(body["errors"][0]["field"], field, "{body}");
     }
 
     /// The addresses of the header `Link`, by their relation.
-    pub fn links(&self) -> HashMap<String, String> {
+    pub(crate) fn links(&self) -> HashMap<String, String> {
         let Some(header) = self.header("link") else { return HashMap::new() };
         let link = |link: &str| {
             let (target, relation) = link.split_once(">; rel=\"").expect("a link");

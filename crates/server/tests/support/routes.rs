@@ -6,7 +6,7 @@ use super::{Person, TestServer, World};
 
 /// Who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Actor {
+pub(crate) enum Actor {
     Nobody,
     Stranger,
     Member,
@@ -23,7 +23,7 @@ pub enum Actor {
 }
 
 impl Actor {
-    pub const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Nobody,
         Self::Stranger,
         Self::Member,
@@ -38,38 +38,38 @@ impl Actor {
 }
 
 /// A call.
-pub struct Route {
-    pub method: &'static str,
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
     /// As in the API's description.
-    pub path: &'static str,
+    pub(crate) path: &'static str,
     /// A valid body, made for a [`Target`].
-    pub body: Option<fn(&Target) -> Value>,
+    pub(crate) body: Option<fn(&Target) -> Value>,
     /// The expected status for each of [`Actor::ALL`].
-    pub expected: [u16; 10],
+    pub(crate) expected: [u16; 10],
 }
 
 /// What a call is about, made anew for each, so that one call does not spoil the next.
-pub struct Target {
+pub(crate) struct Target {
     /// Unlike any other.
-    pub number: usize,
+    pub(crate) number: usize,
     /// Whose token is revoked, whose messages are read, who is removed.
-    pub user: Person,
-    pub room: String,
+    pub(crate) user: Person,
+    pub(crate) room: String,
     /// A second token of `user`.
-    pub token_id: String,
+    pub(crate) token_id: String,
 }
 
 impl Route {
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
     /// Whether it needs a token.
-    pub fn is_public(&self) -> bool {
+    pub(crate) fn is_public(&self) -> bool {
         self.expected[0] == 200
     }
 
-    pub fn path_for(&self, target: &Target) -> String {
+    pub(crate) fn path_for(&self, target: &Target) -> String {
         self.path
             .replace("{roomId}", &target.room)
             .replace("{userId}", &target.user.id.to_string())
@@ -78,7 +78,7 @@ impl Route {
 
     /// Makes what the call is about. What concerns a user concerns the world's member, except where that user would be gone
     /// afterwards.
-    pub async fn target(&self, server: &TestServer, world: &World, number: usize) -> Target {
+    pub(crate) async fn target(&self, server: &TestServer, world: &World, number: usize) -> Target {
         let spent = self.path == "/api/rooms/{roomId}/users/{userId}" || self.method == "PATCH";
         let user = if spent || self.path == "/api/rooms/{roomId}/users" {
             server.user(&format!("target {number}")).await
@@ -114,7 +114,7 @@ macro_rules! route {
 }
 
 //                                      none str. mem. own. mod. adm. cli. r-o. sco. rev.
-pub const ROUTES: &[Route] = &[
+pub(crate) const ROUTES: &[Route] = &[
     route!("GET" "/api/health", ANYONE),
     route!("GET" "/livez", ANYONE),
     route!("GET" "/readyz", ANYONE),

@@ -25,7 +25,7 @@ use super::Answer;
 /// 2026-11-22T09:56:10.473Z
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_473);
 
-pub fn secret(letter: char) -> Secret {
+pub(crate) fn secret(letter: char) -> Secret {
     Secret::parse("JWT_SECRET", &format!("{letter}123456789abcdef0123456789abcdef0")).expect("a secret")
 }
 
@@ -37,16 +37,16 @@ impl CommitSink for NobodyListens {
 }
 
 /// What stands behind every front door.
-pub struct Backend {
-    pub chat: Arc<Chat>,
-    pub keys: Arc<Keys>,
-    pub clock: Arc<ManualClock>,
-    pub directory: TempDir,
+pub(crate) struct Backend {
+    pub(crate) chat: Arc<Chat>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) directory: TempDir,
 }
 
 impl Backend {
     /// A chat on an empty database of its own.
-    pub async fn new(limits: Limits, sink: Arc<dyn CommitSink>) -> Self {
+    pub(crate) async fn new(limits: Limits, sink: Arc<dyn CommitSink>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let clock = Arc::new(ManualClock::new(START));
         let (user, client) = (secret('u'), secret('c'));
@@ -68,47 +68,51 @@ impl Backend {
     }
 }
 
+type Before = Box<dyn FnOnce(Router<Arc<HttpState>>) -> Router<Arc<HttpState>>>;
+
 /// How a test's server differs from the usual one.
-pub struct Setup {
-    pub limits: Limits,
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
     /// Serves the demo, in the first ADMIN's name.
-    pub demo: bool,
+    pub(crate) demo: bool,
     /// Changes the state before the router is made of it.
-    pub adjust: Box<dyn FnOnce(&mut HttpState)>,
+    pub(crate) adjust: Box<dyn FnOnce(&mut HttpState)>,
+    /// Puts something in front of the router's own routes.
+    pub(crate) before: Before,
 }
 
 impl Default for Setup {
     /// Without a limit to how often one may post.
     fn default() -> Self {
         let limits = Limits { messages_per_second: 0, ..Limits::default() };
-        Self { limits, demo: false, adjust: Box::new(|_| {}) }
+        Self { limits, demo: false, adjust: Box::new(|_| {}), before: Box::new(|routes| routes) }
     }
 }
 
 /// A server on a port of its own. Dropped, it fails the test if any call was answered with a fault of the server's own that
 /// the test did not expect.
-pub struct TestServer {
-    pub backend: Backend,
-    pub addr: SocketAddr,
+pub(crate) struct TestServer {
+    pub(crate) backend: Backend,
+    pub(crate) addr: SocketAddr,
     /// The first CLIENT token.
-    pub client_token: String,
+    pub(crate) client_token: String,
     /// The ADMIN user in whose name the first CLIENT token acts.
-    pub admin_id: UserId,
-    pub handle: ListenerHandle,
-    pub shutdown: CancellationToken,
+    pub(crate) admin_id: UserId,
+    pub(crate) handle: ListenerHandle,
+    pub(crate) shutdown: CancellationToken,
     http: reqwest::Client,
     faults: AtomicUsize,
     state: Option<Arc<HttpState>>,
 }
 
 /// The usual server.
-pub async fn start() -> TestServer {
+pub(crate) async fn start() -> TestServer {
     TestServer::rest(Setup::default()).await
 }
 
 impl TestServer {
     /// The REST front door alone.
-    pub async fn rest(setup: Setup) -> Self {
+    pub(crate) async fn rest(setup: Setup) -> Self {
         let backend = Backend::new(setup.limits, Arc::new(NobodyListens)).await;
         let mut state = HttpState::new(backend.chat.clone(), backend.keys.clone());
         let first = Self::bootstrap(&backend).await;
@@ -118,13 +122,13 @@ impl TestServer {
         }
         (setup.adjust)(&mut state);
         let state = Arc::new(state);
-        let mut server = Self::serve_with(backend, http::router(state.clone(), |routes| routes), first).await;
+        let mut server = Self::serve_with(backend, http::router(state.clone(), setup.before), first).await;
         server.state = Some(state);
         server
     }
 
     /// Any router upon a backend, with the first ADMIN and CLIENT token made.
-    pub async fn serve(backend: Backend, router: Router) -> Self {
+    pub(crate) async fn serve(backend: Backend, router: Router) -> Self {
         let first = Self::bootstrap(&backend).await;
         Self::serve_with(backend, router, first).await
     }
@@ -150,35 +154,41 @@ impl TestServer {
         Self { backend, addr, client_token, admin_id, handle, shutdown, http, faults: AtomicUsize::new(0), state: None }
     }
 
-    /// The demo's invitations.
-    pub fn invite(&self) -> String {
+    /// Moves the clock on. The control log is read meanwhile, as a running server does.
+    pub(crate) async fn advance(&self, by: Duration) {
+        self.backend.clock.advance(by);
+        self.backend.chat.authority.poll(&*self.backend.chat.store).await.expect("the control log");
+    }
+
+    /// An invitation to the demo.
+    pub(crate) fn invite(&self) -> String {
         self.state.as_ref().and_then(|state| state.demo.as_ref()).expect("a demo").invites.issue()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    pub fn call(&self, method: &str, path: &str) -> Call<'_> {
+    pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         Call { server: self, request: self.http.request(method, self.url(path)) }
     }
 
-    pub fn get(&self, path: &str) -> Call<'_> {
+    pub(crate) fn get(&self, path: &str) -> Call<'_> {
         self.call("GET", path)
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Call<'_> {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Call<'_> {
         self.call("POST", path).json(body)
     }
 
-    pub fn delete(&self, path: &str) -> Call<'_> {
+    pub(crate) fn delete(&self, path: &str) -> Call<'_> {
         self.call("DELETE", path)
     }
 
     /// Says that so many answers with a status of 5xx were meant to be, and asserts that there were no others.
     #[track_caller]
-    pub fn expect_faults(&self, expected: usize) {
+    pub(crate) fn expect_faults(&self, expected: usize) {
         assert_eq!(self.faults.swap(0, Ordering::SeqCst), expected, "answers with a status of 5xx");
     }
 }
@@ -192,45 +202,45 @@ impl Drop for TestServer {
 }
 
 /// A call to be sent.
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     server: &'a TestServer,
     request: RequestBuilder,
 }
 
 impl Call<'_> {
     #[must_use]
-    pub fn bearer(self, token: &str) -> Self {
+    pub(crate) fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
     /// With the first CLIENT token.
     #[must_use]
-    pub fn client(self) -> Self {
+    pub(crate) fn client(self) -> Self {
         let token = self.server.client_token.clone();
         self.bearer(&token)
     }
 
     #[must_use]
-    pub fn header(self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(self, name: &str, value: &str) -> Self {
         Self { request: self.request.header(name, value), ..self }
     }
 
     #[must_use]
-    pub fn key(self, key: &str) -> Self {
+    pub(crate) fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
 
     #[must_use]
-    pub fn json(self, body: &Value) -> Self {
+    pub(crate) fn json(self, body: &Value) -> Self {
         self.raw("application/json", body.to_string().into_bytes())
     }
 
     #[must_use]
-    pub fn raw(self, content_type: &str, body: Vec<u8>) -> Self {
+    pub(crate) fn raw(self, content_type: &str, body: Vec<u8>) -> Self {
         Self { request: self.request.header("content-type", content_type).body(body), ..self }
     }
 
-    pub async fn send(self) -> Answer {
+    pub(crate) async fn send(self) -> Answer {
         let answer = Answer::read(self.request.send().await.expect("an answer")).await;
         if answer.status.is_server_error() {
             self.server.faults.fetch_add(1, Ordering::SeqCst);

@@ -5,19 +5,19 @@ use super::TestServer;
 
 /// A user and a token of theirs.
 #[derive(Debug, Clone)]
-pub struct Person {
-    pub id: UserId,
-    pub username: String,
-    pub token: String,
-    pub token_id: String,
+pub(crate) struct Person {
+    pub(crate) id: UserId,
+    pub(crate) username: String,
+    pub(crate) token: String,
+    pub(crate) token_id: String,
 }
 
 impl TestServer {
-    pub async fn user(&self, username: &str) -> Person {
+    pub(crate) async fn user(&self, username: &str) -> Person {
         self.user_as(username, "MEMBER").await
     }
 
-    pub async fn user_as(&self, username: &str, role: &str) -> Person {
+    pub(crate) async fn user_as(&self, username: &str, role: &str) -> Person {
         let body = json!({ "username": username, "role": role });
         let made = self.post("/api/users", &body).client().send().await.ok(201);
         Person {
@@ -29,7 +29,7 @@ impl TestServer {
     }
 
     /// Another token of the same user; `more` is added to the body.
-    pub async fn token(&self, user: UserId, more: Value) -> Person {
+    pub(crate) async fn token(&self, user: UserId, more: Value) -> Person {
         let mut body = json!({ "userId": user });
         if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
             body.extend(more);
@@ -38,33 +38,33 @@ impl TestServer {
         Person { id: user, username: text(&made["user"]["username"]), token: text(&made["token"]), token_id: text(&made["id"]) }
     }
 
-    pub async fn room(&self, name: &str, owner: &Person) -> RoomId {
+    pub(crate) async fn room(&self, name: &str, owner: &Person) -> RoomId {
         let made = self.post("/api/rooms", &json!({ "name": name })).bearer(&owner.token).send().await.ok(201);
         made["id"].as_str().expect("an id").parse().expect("an id")
     }
 
-    pub async fn add(&self, room: RoomId, user: UserId) {
+    pub(crate) async fn add(&self, room: RoomId, user: UserId) {
         self.post(&format!("/api/rooms/{room}/users"), &json!({ "userId": user })).client().send().await.ok(200);
     }
 
-    pub async fn say(&self, room: RoomId, by: &Person, content: &str) -> Value {
+    pub(crate) async fn say(&self, room: RoomId, by: &Person, content: &str) -> Value {
         let body = json!({ "content": content });
         self.post(&format!("/api/rooms/{room}/messages"), &body).bearer(&by.token).send().await.ok(201)
     }
 }
 
 /// A room with an owner and the people around it.
-pub struct World {
-    pub room: RoomId,
-    pub owner: Person,
-    pub member: Person,
-    pub moderator: Person,
-    pub stranger: Person,
-    pub admin: Person,
+pub(crate) struct World {
+    pub(crate) room: RoomId,
+    pub(crate) owner: Person,
+    pub(crate) member: Person,
+    pub(crate) moderator: Person,
+    pub(crate) stranger: Person,
+    pub(crate) admin: Person,
 }
 
 impl World {
-    pub async fn new(server: &TestServer) -> Self {
+    pub(crate) async fn new(server: &TestServer) -> Self {
         let owner = server.user("owner").await;
         let member = server.user("member").await;
         let moderator = server.user_as("moderator", "MODERATOR").await;
