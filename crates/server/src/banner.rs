@@ -68,10 +68,10 @@ impl Banner<'_> {
     pub fn plain(&self) -> String {
         let mut text = format!("ChatSphere {}\nlistening on {}\n", env!("CARGO_PKG_VERSION"), self.url());
         let _ = writeln!(text, "data in {}, database {}", self.data_dir.display(), self.database);
-        let _ = writeln!(text, "{}", self.who_gets_in());
         if let Some(file) = self.first_token_file {
             let _ = writeln!(text, "first start: the CLIENT token is in {}", file.display());
         }
+        let _ = writeln!(text, "{}", self.who_gets_in());
         text
     }
 

@@ -230,3 +230,65 @@ fn origins(settings: &Settings) -> AllowedOrigins {
         Some(list) => AllowedOrigins::List(list.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chatsphere_core::{ManualClock, Timestamp};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn settings(directory: &TempDir) -> Settings {
+        Settings { data_dir: directory.path().join("data"), port: 0, ..Settings::default() }
+    }
+
+    fn clock() -> Arc<ManualClock> {
+        Arc::new(ManualClock::new(Timestamp::from_millis(1_795_341_370_000)))
+    }
+
+    async fn status(running: &Running, path: &str, token: &str) -> u16 {
+        let url = format!("http://{}{path}", running.http_addr());
+        reqwest::Client::new().get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn starts_and_stops_any_number_of_times() {
+        let directory = TempDir::new().unwrap();
+        let first = start(settings(&directory), clock()).await.unwrap();
+        let token = first.first_token().unwrap().token.clone();
+        assert_ne!(first.http_addr().port(), 0);
+        assert_eq!(status(&first, "/api/users", &token).await, 200);
+        assert!(matches!(start(settings(&directory), clock()).await, Err(StartError::DataDir(_))));
+        let addr = first.http_addr();
+        assert!(first.shutdown().await);
+        assert!(tokio::net::TcpStream::connect(addr).await.is_err());
+
+        let second = start(settings(&directory), clock()).await.unwrap();
+        assert!(second.first_token().is_none());
+        assert_eq!(status(&second, "/api/users", &token).await, 200);
+        assert!(second.shutdown().await);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_injected_clock_is_the_one_that_counts() {
+        let directory = TempDir::new().unwrap();
+        let clock = clock();
+        let running = start(settings(&directory), clock.clone()).await.unwrap();
+        let token = running.first_token().unwrap().token.clone();
+        clock.advance(settings(&directory).lifetimes.client);
+        // Before anything is judged by the new time, the control log must have been read at it.
+        let chat = running.chat();
+        chat.authority.poll(&*chat.store).await.unwrap();
+        assert_eq!(status(&running, "/api/users", &token).await, 401);
+        assert!(running.shutdown().await);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_demo_can_be_left_out() {
+        let directory = TempDir::new().unwrap();
+        let running = start(Settings { demo: false, ..settings(&directory) }, clock()).await.unwrap();
+        assert_eq!(running.demo_invite(), None);
+        assert_eq!(status(&running, "/demo/", "").await, 404);
+        assert!(running.shutdown().await);
+    }
+}
