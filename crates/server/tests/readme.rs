@@ -91,7 +91,9 @@ fn every_call_is_in_the_api_document() {
 #[test]
 fn every_error_code_is_in_the_documents() {
     let source = |path: &str| fs::read_to_string(root().join("crates").join(path)).unwrap();
-    let of_calls = words_after(&source("core/src/error.rs"), "=> \"");
+    // The names of what is absent stand in an error's words.
+    let of_calls: String = source("core/src/error.rs").lines().filter(|line| !line.contains("there is no such")).collect();
+    let of_calls = words_after(&of_calls, "=> \"");
     let of_http = words_after(&source("server/src/http/failure.rs"), ", \"");
     let api = fs::read_to_string(root().join("docs/api.md")).unwrap();
     for code in of_calls.union(&of_http) {
@@ -124,8 +126,8 @@ fn every_close_code_is_in_the_websocket_document() {
 #[test]
 fn the_operator_is_told_of_the_metrics_that_there_are() {
     let mut made = BTreeSet::new();
-    for file in sources(&root().join("crates")) {
-        let text = fs::read_to_string(&file).unwrap();
+    for file in sources().iter().filter(|file| !file.iter().any(|part| part == "tests")) {
+        let text = fs::read_to_string(file).unwrap();
         // Names made up in unit tests are not told of.
         let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         made.extend(words_after(text, "\"").into_iter().filter(|word| is_metric(word)));
@@ -134,6 +136,34 @@ fn the_operator_is_told_of_the_metrics_that_there_are() {
     let told: BTreeSet<String> = words_after(&document, "`").into_iter().filter(|word| is_metric(word)).collect();
     assert!(!made.is_empty());
     assert_eq!(told, made, "docs/operations.md on the left, the code on the right");
+}
+
+#[test]
+fn what_the_architecture_names_is_there() {
+    let files = sources();
+    let code: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let words: BTreeSet<&str> = code.split(|c: char| !is_of_a_name(c)).collect();
+    let document = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let prose: String = document.split("```").step_by(2).collect();
+    for name in prose.split('`').skip(1).step_by(2) {
+        let is_there = if name.contains('/') || name.ends_with(".rs") {
+            let path = name.trim_start_matches("../").trim_end_matches('/');
+            let is_in = |file: &PathBuf| file.ancestors().any(|above| above.ends_with(path));
+            name.starts_with('/')
+                || files.iter().any(is_in)
+                || root().join(path).exists()
+                || root().join("crates/store").join(path).exists()
+        } else {
+            let is_known = |word: &str| words.contains(word) || root().join(word).exists();
+            let is_code = name.chars().all(|c| is_of_a_name(c) || c == ':' || c == '(' || c == ')');
+            !is_code || name.split(|c| !is_of_a_name(c)).filter(|word| !word.is_empty()).all(is_known)
+        };
+        assert!(is_there, "ARCHITECTURE.md names {name}, which is not there");
+    }
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 /// How a block is to be treated.
@@ -352,16 +382,15 @@ fn anchor(line: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// The words of lower case letters, digits and underscores that follow `before`.
+/// The words of lower case letters, digits and underscores between `before` and a quote or backtick.
 fn words_after(text: &str, before: &str) -> BTreeSet<String> {
-    text.split(before)
-        .skip(1)
-        .filter_map(|rest| {
-            let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))?;
-            let ended_well = matches!(rest.as_bytes().get(end), Some(b'"' | b'`'));
-            (ended_well && end > 0).then(|| rest[..end].to_owned())
-        })
-        .collect()
+    let words = text.match_indices(before).filter_map(|(place, _)| {
+        let rest = &text[place + before.len()..];
+        let (word, _) = rest.split_once(['"', '`'])?;
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        (!word.is_empty() && word.chars().all(is_word)).then(|| word.to_owned())
+    });
+    words.collect()
 }
 
 fn is_metric(word: &str) -> bool {
@@ -369,15 +398,19 @@ fn is_metric(word: &str) -> bool {
     word.starts_with("chatsphere_") && kinds.iter().any(|kind| word.ends_with(kind))
 }
 
-fn sources(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "tests") {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
+/// Every file of Rust, tests included.
+fn sources() -> Vec<PathBuf> {
+    fn gather(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                gather(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
         }
     }
+    let mut found = Vec::new();
+    ["crates", "xtask"].iter().for_each(|directory| gather(&root().join(directory), &mut found));
     found
 }
