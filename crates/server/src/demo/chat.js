@@ -1,15 +1,16 @@
 // The chat view for one session: ties the connection, the room and what is on the page together.
 
+import { call } from './api.js';
 import { Connection } from './connection.js';
 import { renew } from './enter.js';
-import { historyAbove } from './history.js';
 import { Members } from './members.js';
 import { MessageList } from './message-list.js';
-import { newId } from './outbox.js';
+import { newId, tooLong } from './outbox.js';
 import { Room } from './room.js';
 import { showClosed, showNotice, showStatus, showWaiting } from './status.js';
 import { held } from './windows.js';
 
+const HISTORY_PAGE = 50;
 const $ = (selector) => document.querySelector(selector);
 
 /** Starts chatting; returns a function that stops. */
@@ -97,13 +98,6 @@ export function chat(session) {
   return () => connection.stop();
 }
 
-/** Checked here too, because a frame that is too big costs the connection, and would again each time it is sent. */
-function tooLong(content, limits) {
-  const bytes = (text) => new TextEncoder().encode(text).length;
-  const forTheRestOfTheFrame = 300;
-  return limits !== null && (bytes(content) > limits.messageBytes || bytes(JSON.stringify(content)) + forTheRestOfTheFrame > limits.frameBytes);
-}
-
 function setComposer(enabled) {
   $('#composer').disabled = $('#send').disabled = !enabled;
 }
@@ -118,4 +112,37 @@ async function renewed(session, connection) {
   } catch (problem) {
     showNotice(`Your token has expired and there is no new one: ${problem.message} Sign out and enter again.`);
   }
+}
+
+/** What came before the messages on the page, a page at a time over REST, for those who ask for it. */
+function historyAbove(session, list) {
+  const button = $('#load-older');
+  const note = $('#history-note');
+  let before = null;
+  const api = {
+    from(seq, exists) {
+      before = seq;
+      button.hidden = !exists;
+    },
+    note(text) {
+      note.hidden = !text;
+      note.textContent = text ?? '';
+    },
+  };
+  button.hidden = true;
+  api.note(null);
+  button.onclick = async () => {
+    button.disabled = true;
+    try {
+      const path = `/api/rooms/${session.room.id}/messages?before=${before}&limit=${HISTORY_PAGE}`;
+      const { body, prev } = await call('GET', path, { token: session.token });
+      list.prepend(body);
+      api.from(body[0]?.seq ?? before, prev !== undefined && body.length > 0);
+      if (button.hidden) api.note('This is where the room begins.');
+    } catch (problem) {
+      showNotice(`Older messages could not be loaded. ${problem.message}`);
+    }
+    button.disabled = false;
+  };
+  return api;
 }

@@ -6,7 +6,7 @@
 //   chat.js          the chat view: ties the following together
 //   connection.js    one WebSocket that comes back; backoff.js, when
 //   room.js          join, resume, send; room-log.js, order of events; outbox.js, what is not yet stored
-//   message-list.js, rows.js, history.js, members.js, status.js   what is on the page
+//   message-list.js, rows.js, members.js, status.js   what is on the page
 //
 // For tests, these stay as they are:
 //
