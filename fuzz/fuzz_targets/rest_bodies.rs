@@ -1,0 +1,47 @@
+//! Whatever stands in a body, reading it and checking its fields ends in a value within the limits or an error.
+
+#![no_main]
+
+use chatsphere_core::{Content, Email, Limits, Permissions, RoomName, Username};
+use chatsphere_protocol::rest::{
+    AddUser, ChangeProfile, ChangeUser, CreateRoom, CreateUser, MintClientToken, MintUserToken, PostMessage,
+};
+use libfuzzer_sys::fuzz_target;
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+
+fuzz_target!(|body: &[u8]| {
+    let limits = Limits::default();
+    if let Some(body) = read::<CreateUser>(body)
+        && let Ok(username) = Username::parse(body.username, &limits)
+    {
+        assert!((1..=limits.username_chars).contains(&username.as_str().chars().count()));
+    }
+    if let Some(body) = read::<CreateRoom>(body)
+        && let Ok(name) = RoomName::parse(body.name, &limits)
+    {
+        assert!((1..=limits.room_name_chars).contains(&name.as_str().chars().count()));
+    }
+    if let Some(body) = read::<PostMessage>(body)
+        && let Ok(content) = Content::parse(body.content, &limits)
+    {
+        assert!((1..=limits.message_bytes).contains(&content.as_str().len()) && !content.as_str().contains('\0'));
+    }
+    if let Some(body) = read::<MintUserToken>(body)
+        && let Some(permissions) = body.permissions
+    {
+        assert!(Permissions::from(permissions).is_within(&Permissions::ALL));
+    }
+    if let Some(body) = read::<MintClientToken>(body) {
+        let _ = Email::parse(body.email);
+    }
+    let _ = (read::<AddUser>(body), read::<ChangeProfile>(body), read::<ChangeUser>(body));
+});
+
+/// Reads a body; one that is understood can be written and understood again.
+fn read<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(body: &[u8]) -> Option<T> {
+    let read: T = serde_json::from_slice(body).ok()?;
+    let written = serde_json::to_vec(&read).expect("what was read can be written");
+    assert_eq!(serde_json::from_slice::<T>(&written).expect("what was written can be read"), read);
+    Some(read)
+}
