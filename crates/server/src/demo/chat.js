@@ -21,6 +21,7 @@ export function chat(session) {
   const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`;
 
   let limits = null;
+  let warned = false;
 
   const connection = new Connection(url, session.token, {
     hello: (hello) => {
@@ -80,7 +81,10 @@ export function chat(session) {
     const content = composer.value;
     composer.focus();
     if (content.trim() === '') return;
-    if (tooLong(content, limits)) return showNotice('That message is too long for this server. Shorten it, or send it in parts.');
+    const long = tooLong(content, limits);
+    if (long || warned) showNotice(long ? 'That message is too long for this server. Shorten it, or send it in parts.' : null);
+    warned = long;
+    if (long) return;
     composer.value = '';
     const id = newId();
     list.pending({ id, content }, session.user);
