@@ -29,6 +29,7 @@ pub(super) struct Accepting {
     tasks: TaskTracker,
     spare: Option<File>,
     pause: Duration,
+    failing: bool,
 }
 
 impl Accepting {
@@ -40,7 +41,7 @@ impl Accepting {
         tasks: TaskTracker,
     ) -> io::Result<Self> {
         let refusals = Arc::new(Semaphore::new(REFUSALS));
-        Ok(Self { listener, tls, http, slots, refusals, tasks, spare: Some(spare()?), pause: SHORTEST_PAUSE })
+        Ok(Self { listener, tls, http, slots, refusals, tasks, spare: Some(spare()?), pause: SHORTEST_PAUSE, failing: false })
     }
 
     /// Accepts until shutdown, then closes the listening socket.
@@ -54,6 +55,9 @@ impl Accepting {
             match self.listener.accept().await {
                 Ok((tcp, addr)) => {
                     self.pause = SHORTEST_PAUSE;
+                    if std::mem::take(&mut self.failing) {
+                        tracing::info!("accepting connections again");
+                    }
                     self.admit(tcp, addr);
                 }
                 Err(error) => self.failed(error).await,
@@ -96,22 +100,26 @@ impl Accepting {
         ) {
             return;
         }
-        if out_of_descriptors(&error) {
-            self.refuse_with_spare().await;
+        if !self.failing {
+            self.failing = true;
+            tracing::warn!(%error, "can't accept connections; trying again");
         }
-        // The socket stays readable, so that without a pause this would spin.
-        tracing::warn!(%error, pause_ms = self.pause.as_millis(), "can't accept connections");
+        let refused = out_of_descriptors(&error) && self.refuse_with_spare().await;
+        // The socket stays readable, so that without a pause this would spin. Each refusal is progress, though, and
+        // many may be waiting for theirs.
+        self.pause = if refused { SHORTEST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
         tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
     /// With every descriptor in use a client would wait in the backlog until it gives up. Giving up the spare one makes
-    /// room to tell it.
-    async fn refuse_with_spare(&mut self) {
+    /// room to tell it. Whether one was told.
+    async fn refuse_with_spare(&mut self) -> bool {
+        let mut refused = false;
         if let Some(spare) = self.spare.take() {
             drop(spare);
             // Another thread may have taken the descriptor first; the next pause then tries again.
             if let Ok(Ok((tcp, _))) = tokio::time::timeout(SHORTEST_PAUSE, self.listener.accept()).await {
+                refused = true;
                 self.http.meters.refused_descriptors.increment(1);
                 if self.tls.is_none() {
                     refuse::full_at_once(&tcp);
@@ -119,6 +127,7 @@ impl Accepting {
             }
         }
         self.spare = spare().ok();
+        refused
     }
 }
 

@@ -1,5 +1,7 @@
 //! The accept loop as clients meet it: real sockets on loopback, short time-outs, generous upper bounds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
 mod capacity;
 mod drain;
 mod peers;
