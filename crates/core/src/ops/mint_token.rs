@@ -63,7 +63,14 @@ pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) 
         token.parent = Some(caller.token_id);
         token
     };
-    chat.store.create_token(NewToken { token, idempotency: mint.idempotency }).await
+    let done = chat.store.create_token(NewToken { token, idempotency: mint.idempotency }).await?;
+    // A replay hands out what another token of the same user may have minted, with rights that this one lacks.
+    let minted = &done.value.token;
+    let within = minted.permissions.is_within(&caller.permissions) && minted.expires_at <= caller.expires_at;
+    if caller.token_type == TokenType::User && !within {
+        return Err(Denial::MoreRights.into());
+    }
+    Ok(done)
 }
 
 /// Mints a CLIENT token. Needs a CLIENT token: an ADMIN's is not enough, since a CLIENT token acts in anyone's name.
