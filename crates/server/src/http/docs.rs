@@ -25,7 +25,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(openapi_json);
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("/api/openapi.json");
     // Its default sends the description's address to a validator elsewhere.
-    Arc::new(config.validator_url("none").deep_linking(true).display_request_duration(true).doc_expansion("none"))
+    Arc::new(config.validator_url("none").deep_linking(true).display_request_duration(true).doc_expansion("list"))
 });
 
 pub(crate) fn routes() -> Router<Arc<HttpState>> {

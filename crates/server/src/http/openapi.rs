@@ -73,16 +73,34 @@ pub fn openapi() -> OpenApi {
     for item in document.paths.paths.values_mut() {
         if let Some(post) = &mut item.post {
             post.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+            for (_, response) in post.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
+                if let RefOr::T(response) = response {
+                    let replayed = header("`true` if this is an earlier call's answer, and nothing was done now.");
+                    response.headers.insert("Idempotency-Replayed".to_owned(), replayed);
+                }
+            }
         }
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
         {
-            add_common_refusals(operation);
             for (status, response) in &mut operation.responses.responses {
                 if let RefOr::T(response) = response {
                     describe(status, response);
                 }
             }
+            add_common_refusals(operation);
         }
+    }
+    let components = document.components.get_or_insert_default();
+    for (name, status, codes) in COMMON {
+        let mut response = ResponseBuilder::new().description(codes).build();
+        describe(status, &mut response);
+        components.responses.insert(name.to_owned(), RefOr::T(response));
+    }
+    for failure in catalogue() {
+        let parts = failure.parts();
+        let mut example = Example::new();
+        example.value = serde_json::to_value(parts.body("4bf92f3577b34da6a3ce929d0e0e4736")).ok();
+        components.examples.insert(parts.code.to_owned(), RefOr::T(example));
     }
     document
 }
@@ -102,38 +120,43 @@ fn idempotency_key() -> Parameter {
     parameter
 }
 
+/// What many calls may answer alike: a name, the status, what it means.
+const COMMON: [(&str, &str, &str); 8] = [
+    ("Internal", "500", "`internal`"),
+    (
+        "Unavailable",
+        "503",
+        "`store_away`, `queue_full`, `disk_full`, `outcome_unknown`, `authority_stale`, `stopping`, `timeout`",
+    ),
+    ("Unauthorized", "401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"),
+    ("InvalidBody", "400", "`invalid`: a field breaks a rule; `malformed`: the body is not the JSON asked for"),
+    ("InvalidParameters", "400", "`invalid`: a parameter breaks a rule"),
+    ("BodyTooSlow", "408", "`request_timeout`"),
+    ("BodyTooLarge", "413", "`body_too_large`"),
+    ("NotJson", "415", "`unsupported_media_type`"),
+];
+
 /// What a call may answer because it takes a token, a body, parameters, or at all.
 fn add_common_refusals(operation: &mut Operation) {
-    let is_probe =
-        operation.operation_id.as_deref().is_some_and(|id| matches!(id, "getHealth" | "getLiveness" | "getReadiness"));
-    if is_probe {
+    if operation.tags.iter().flatten().any(|tag| tag == "health") && operation.security.is_none() {
         return;
     }
-    let has_body = operation.request_body.is_some();
+    let mut names = vec!["Internal", "Unavailable"];
+    if operation.security.is_some() {
+        names.push("Unauthorized");
+    }
     let has_parameters = operation.parameters.iter().flatten().any(|parameter| match parameter {
         RefOr::T(parameter) => !matches!(parameter.parameter_in, ParameterIn::Path),
         RefOr::Ref(_) => true,
     });
-    let mut common = vec![
-        ("500", "`internal`"),
-        ("503", "`store_away`, `queue_full`, `disk_full`, `outcome_unknown`, `authority_stale`, `stopping`, `timeout`"),
-    ];
-    if operation.security.is_some() {
-        common.push(("401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"));
+    if operation.request_body.is_some() {
+        names.extend(["InvalidBody", "BodyTooSlow", "BodyTooLarge", "NotJson"]);
+    } else if has_parameters {
+        names.push("InvalidParameters");
     }
-    match (has_body, has_parameters) {
-        (true, _) => {
-            common.push(("400", "`invalid`: `errors` names the fields; `malformed`: the body is not the JSON asked for"))
-        }
-        (false, true) => common.push(("400", "`invalid`: `errors` names the parameters")),
-        (false, false) => {}
-    }
-    if has_body {
-        common.extend([("408", "`request_timeout`"), ("413", "`body_too_large`"), ("415", "`unsupported_media_type`")]);
-    }
-    for (status, codes) in common {
-        let response = RefOr::T(ResponseBuilder::new().description(codes).build());
-        operation.responses.responses.entry(status.to_owned()).or_insert(response);
+    for (name, status, _) in COMMON.iter().filter(|(name, ..)| names.contains(name)) {
+        let response = RefOr::Ref(Ref::from_response_name(*name));
+        operation.responses.responses.entry((*status).to_owned()).or_insert(response);
     }
 }
 
@@ -163,13 +186,9 @@ fn describe(status: &str, response: &mut Response) {
         }
     }
     let mut content = Content::new(Some(Ref::from_schema_name(Problem::name())));
-    let catalogue = catalogue();
     for code in codes(&response.description) {
-        if let Some(failure) = catalogue.iter().find(|failure| failure.parts().code == code) {
-            let mut example = Example::new();
-            example.value = serde_json::to_value(failure.parts().body("4bf92f3577b34da6a3ce929d0e0e4736")).ok();
-            content.examples.insert(code.to_owned(), RefOr::T(example));
-        }
+        let example = RefOr::Ref(Ref::new(format!("#/components/examples/{code}")));
+        content.examples.insert(code.to_owned(), example);
     }
     response.content.insert("application/problem+json".to_owned(), RefOr::T(content));
 }
@@ -295,11 +314,19 @@ mod tests {
     use super::*;
 
     fn responses() -> Vec<(String, String, Response)> {
+        let document = openapi();
+        let common = document.components.unwrap().responses;
         let mut all = Vec::new();
-        for (path, item) in openapi().paths.paths {
+        for (path, item) in document.paths.paths {
             for operation in [item.get, item.put, item.post, item.delete, item.patch].into_iter().flatten() {
                 for (status, response) in operation.responses.responses {
-                    let RefOr::T(response) = response else { panic!("{path}: a reference") };
+                    let response = match response {
+                        RefOr::T(response) => response,
+                        RefOr::Ref(reference) => match &common[reference.ref_location.rsplit('/').next().unwrap()] {
+                            RefOr::T(response) => response.clone(),
+                            RefOr::Ref(_) => panic!("{path}: a reference to a reference"),
+                        },
+                    };
                     all.push((format!("{path} {:?}", operation.operation_id), status, response));
                 }
             }
@@ -328,9 +355,6 @@ mod tests {
         for (operation, status, response) in responses().into_iter().filter(|(_, status, _)| !status.starts_with('2')) {
             let mut named = 0;
             for code in codes(&response.description) {
-                if code == "errors" {
-                    continue;
-                }
                 let failure = catalogue.iter().find(|failure| failure.parts().code == code);
                 let failure = failure.unwrap_or_else(|| panic!("{operation}: no error has the code {code}"));
                 assert_eq!(failure.parts().status.as_u16().to_string(), status, "{operation} {code}");
