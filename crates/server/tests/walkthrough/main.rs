@@ -36,6 +36,13 @@ async fn on_postgresql_a_thousand_lines_survive_a_kill() {
     database.drop().await;
 }
 
+#[tokio::test]
+async fn the_demo_page_passes_its_unit_tests() {
+    let Some(needs) = needs::browser_and_python() else { return };
+    let status = tokio::process::Command::new(&needs.node).arg("--test").current_dir(needs.e2e("")).status().await.unwrap();
+    assert!(status.success(), "{status}");
+}
+
 async fn walk(needs: &Needs, database: Option<&str>) {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
