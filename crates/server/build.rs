@@ -16,7 +16,9 @@ fn main() -> io::Result<()> {
     let mut list = "&[\n".to_owned();
     for file in &files {
         let name = file.file_name().map(Path::new).map(Path::display).ok_or(io::ErrorKind::InvalidData)?.to_string();
-        writeln!(list, "    ({name:?}, include_bytes!({:?})),", file.display().to_string()).map_err(io::Error::other)?;
+        // Not the path as it is now: a checkout that moves keeps what was built, but not where it lay.
+        let path = format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})", format!("/{FOLDER}/{name}"));
+        writeln!(list, "    ({name:?}, include_bytes!({path})),").map_err(io::Error::other)?;
     }
     list += "]\n";
     fs::write(PathBuf::from(variable("OUT_DIR")?).join("demo_files.rs"), list)
