@@ -7,6 +7,7 @@ mod control;
 mod error;
 mod fingerprints;
 mod health;
+mod inspect;
 mod migration;
 mod open;
 mod options;
@@ -18,6 +19,7 @@ mod write;
 
 pub use error::OpenError;
 pub use fingerprints::{Fingerprint, KeyFingerprints, SigningKey};
+pub use inspect::{Inspection, inspect};
 pub use open::{MigrationReport, migrate, open};
 pub use options::{OpenOptions, QueueBounds};
 pub use url::{DatabaseUrl, InvalidUrl};

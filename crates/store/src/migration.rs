@@ -31,6 +31,7 @@ pub(crate) fn report(steps: &'static [Migration], from: u32) -> MigrationReport 
     MigrationReport { from, to: newest(steps), applied }
 }
 
-fn newest(steps: &[Migration]) -> u32 {
+/// The version that the last step leads to.
+pub(crate) fn newest(steps: &[Migration]) -> u32 {
     u32::try_from(steps.len()).unwrap_or(u32::MAX)
 }

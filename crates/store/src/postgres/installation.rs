@@ -30,7 +30,7 @@ pub(super) async fn join(url: &str, transaction: &Transaction<'_>, keys: &KeyFin
     }
 }
 
-async fn find(transaction: &Transaction<'_>) -> Result<Option<(Epoch, StoredKeys)>, Error> {
+pub(super) async fn find(transaction: &Transaction<'_>) -> Result<Option<(Epoch, StoredKeys)>, Error> {
     let row = transaction.query_opt("SELECT epoch, user_key, client_key FROM installation", &[]).await?;
     row.map(|row| {
         let keys = StoredKeys {

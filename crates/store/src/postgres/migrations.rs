@@ -4,7 +4,7 @@ use tokio_postgres::Transaction;
 
 use super::failure::Cause;
 use crate::error::OpenError;
-use crate::migration::{Migration, left, report};
+use crate::migration::{Migration, left, newest, report};
 use crate::open::MigrationReport;
 
 const STEPS: &[Migration] = &[Migration { name: "tables", sql: include_str!("../../migrations/postgres/0001_tables.sql") }];
@@ -32,6 +32,18 @@ pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<
         run(transaction, version, step).await.map_err(|error| step_error(url, version, step, error))?;
     }
     Ok(report(STEPS, found))
+}
+
+/// The version of the tables; 0 if there are none. Refuses a server that is too old, and tables of a newer program.
+pub(super) async fn found_version(url: &str, transaction: &Transaction<'_>) -> Result<u32, OpenError> {
+    check_server(url, transaction).await?;
+    let found = version(url, transaction).await?;
+    left(STEPS, found).map(|_| found)
+}
+
+/// The version to which this program brings the tables.
+pub(super) fn newest_version() -> u32 {
+    newest(STEPS)
 }
 
 async fn check_server(url: &str, transaction: &Transaction<'_>) -> Result<(), OpenError> {

@@ -2,6 +2,7 @@
 
 mod connect;
 mod failure;
+mod inspect;
 mod installation;
 mod migrations;
 mod pool;
@@ -12,4 +13,5 @@ mod store;
 mod tls;
 mod write;
 
+pub(crate) use inspect::inspect;
 pub(crate) use start::{migrate, open};

@@ -35,7 +35,7 @@ pub(super) fn join(url: &str, connection: &mut Connection, keys: &KeyFingerprint
     Ok(epoch)
 }
 
-fn find(connection: &Connection) -> rusqlite::Result<Option<(Epoch, StoredKeys)>> {
+pub(super) fn find(connection: &Connection) -> rusqlite::Result<Option<(Epoch, StoredKeys)>> {
     let row = |row: &rusqlite::Row<'_>| {
         let keys =
             StoredKeys { user: Fingerprint::new(row.get::<_, String>(1)?), client: Fingerprint::new(row.get::<_, String>(2)?) };

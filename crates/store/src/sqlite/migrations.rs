@@ -4,7 +4,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::failure::open_error;
 use crate::error::OpenError;
-use crate::migration::{Migration, left, report};
+use crate::migration::{Migration, left, newest, report};
 use crate::open::MigrationReport;
 
 const STEPS: &[Migration] = &[Migration { name: "tables", sql: include_str!("../../migrations/sqlite/0001_tables.sql") }];
@@ -19,6 +19,17 @@ pub(super) fn migrate(url: &str, connection: &mut Connection) -> Result<Migratio
     }
     transaction.commit().map_err(failed)?;
     Ok(report(STEPS, found))
+}
+
+/// The version of the tables; 0 in an empty file. Refuses those of a newer program.
+pub(super) fn found_version(url: &str, connection: &Connection) -> Result<u32, OpenError> {
+    let found = version(url, connection)?;
+    left(STEPS, found).map(|_| found)
+}
+
+/// The version to which this program brings the tables.
+pub(super) fn newest_version() -> u32 {
+    newest(STEPS)
 }
 
 /// The version of the tables; 0 in an empty file.

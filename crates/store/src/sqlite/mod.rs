@@ -3,6 +3,7 @@
 mod checkpoint;
 mod connection;
 mod failure;
+mod inspect;
 mod installation;
 mod migrations;
 mod read;
@@ -12,4 +13,5 @@ mod start;
 mod store;
 mod write;
 
+pub(crate) use inspect::inspect;
 pub(crate) use start::{migrate, open};

@@ -37,7 +37,7 @@ pub(crate) async fn open(path: PathBuf, options: OpenOptions) -> Result<Arc<dyn 
     blocking(url.clone(), move || start(path, &url, &options)).await
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     url: String,
     work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
 ) -> Result<T, OpenError> {

@@ -71,6 +71,11 @@ pub(crate) fn keys() -> KeyFingerprints {
 }
 
 impl Fixture {
+    /// A database that somebody else looks after.
+    pub(crate) fn on(url: DatabaseUrl) -> Self {
+        Self { url, _dir: None }
+    }
+
     /// One more node on the database.
     pub(crate) async fn node(&self) -> Node {
         self.node_with(|_| {}).await.unwrap()

@@ -4,6 +4,7 @@
 mod appends;
 mod fixture;
 mod idempotency;
+mod inspect;
 mod keys;
 mod members;
 mod model;

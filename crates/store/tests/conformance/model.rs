@@ -1,1 +1,455 @@
+//! Random writes against a simple model in memory. A failure prints its seed; `CHATSPHERE_TEST_SEED` repeats it.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatsphere_core::store::{
+    HistoryRange, IDEMPOTENCY_KEPT, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, RoomFilter,
+    UserChange,
+};
+use chatsphere_core::{
+    Absent, Access, Conflict, ControlChange, ControlPosition, Denial, Done, Error, Event, EventKind, Idempotency, Message,
+    MessageId, Permissions, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenRefusal, TokenType,
+    TokenWithUser, User, UserId, UserRef,
+};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use crate::fixture::{Fixture, Node};
+use crate::on_every_database;
+use crate::world::{all_events, all_pages, client_id, content, idempotency, name};
+
+on_every_database!(random_writes_do_what_the_model_does);
+
+/// What is remembered under a key.
+#[derive(Clone)]
+enum Outcome {
+    Message(RoomId, Seq),
+    Token(TokenWithUser),
+    Room(Room),
+    Membership(MembershipChanged),
+}
+
+#[derive(Default)]
+struct Model {
+    users: Vec<User>,
+    tokens: Vec<Token>,
+    rooms: Vec<Room>,
+    members: BTreeMap<RoomId, Vec<UserId>>,
+    events: BTreeMap<RoomId, Vec<Event>>,
+    keys: HashMap<[u8; 32], ([u8; 32], Outcome, Timestamp)>,
+    control: Vec<ControlChange>,
+}
+
+fn done<T>(value: T, replayed: bool) -> Result<Done<T>, Error> {
+    Ok(Done { value, replayed })
+}
+
+impl Model {
+    fn user(&self, id: UserId) -> Option<&User> {
+        self.users.iter().find(|user| user.id == id)
+    }
+
+    /// With present names.
+    fn present(&self, event: &Event) -> Event {
+        let named = |user: &UserRef| UserRef::from(self.user(user.id).unwrap());
+        let kind = match &event.kind {
+            EventKind::Message(message) => EventKind::Message(Message { author: named(&message.author), ..message.clone() }),
+            EventKind::MemberJoined { user, by } => EventKind::MemberJoined { user: named(user), by: named(by) },
+            EventKind::MemberLeft { user, by } => EventKind::MemberLeft { user: named(user), by: named(by) },
+        };
+        Event { kind, ..event.clone() }
+    }
+
+    fn message(&self, room: RoomId, seq: Seq) -> Message {
+        let event = self.present(&self.events[&room][seq.previous().get() as usize]);
+        let EventKind::Message(message) = event.kind else { panic!("no message") };
+        message
+    }
+
+    fn earlier(&self, key: Option<Idempotency>, at: Timestamp) -> Result<Option<Outcome>, Error> {
+        let Some(key) = key else { return Ok(None) };
+        match self.keys.get(&key.key) {
+            Some((_, _, stored)) if stored.after(IDEMPOTENCY_KEPT) < at => Ok(None),
+            Some((body, ..)) if *body != key.body => Err(Conflict::IdempotencyKeyReused.into()),
+            found => Ok(found.map(|(_, outcome, _)| outcome.clone())),
+        }
+    }
+
+    fn keep(&mut self, key: Option<Idempotency>, outcome: Outcome, at: Timestamp) {
+        if let Some(key) = key {
+            self.keys.insert(key.key, (key.body, outcome, at));
+        }
+    }
+
+    /// Adds the room's next event.
+    fn add_event(&mut self, room: RoomId, at: Timestamp, kind: impl FnOnce(Seq) -> EventKind) -> Seq {
+        let row = self.rooms.iter_mut().find(|row| row.id == room).unwrap();
+        row.seq = row.seq.next();
+        let event = Event { room_id: room, seq: row.seq, at, kind: kind(row.seq) };
+        match &event.kind {
+            EventKind::Message(_) => row.message_count += 1,
+            EventKind::MemberJoined { .. } => row.member_count += 1,
+            EventKind::MemberLeft { .. } => row.member_count -= 1,
+        }
+        let seq = row.seq;
+        self.events.entry(room).or_default().push(event);
+        seq
+    }
+
+    fn append(&mut self, new: &NewMessage) -> Result<Done<Message>, Error> {
+        let exists = self.rooms.iter().any(|room| room.id == new.room_id);
+        match new.access {
+            Access::Any if !exists => return Err(Error::Absent(Absent::Room)),
+            Access::Member(user) if !exists || !self.members[&new.room_id].contains(&user) => {
+                return Err(Denial::NotAMember.into());
+            }
+            _ => {}
+        }
+        let author = UserRef::from(self.user(new.author).ok_or(Error::Absent(Absent::User))?);
+        match self.earlier(new.idempotency, new.at)? {
+            Some(Outcome::Message(room, seq)) => return done(self.message(room, seq), true),
+            Some(_) => return Err(Conflict::IdempotencyKeyReused.into()),
+            None => {}
+        }
+        let same = self.events[&new.room_id].iter().find_map(|event| match &event.kind {
+            EventKind::Message(message)
+                if new.client_message_id.is_some()
+                    && message.client_message_id == new.client_message_id
+                    && message.author.id == new.author =>
+            {
+                Some(message.clone())
+            }
+            _ => None,
+        });
+        let (seq, replayed) = match same {
+            Some(same) if same.content != new.content => return Err(Conflict::ClientMessageIdReused.into()),
+            Some(same) => (same.seq, true),
+            None => {
+                let new = new.clone();
+                let kind = |seq| {
+                    EventKind::Message(Message {
+                        id: new.id,
+                        room_id: new.room_id,
+                        author,
+                        seq,
+                        content: new.content,
+                        client_message_id: new.client_message_id,
+                        created_at: new.at,
+                        updated_at: new.at,
+                    })
+                };
+                (self.add_event(new.room_id, new.at, kind), false)
+            }
+        };
+        self.keep(new.idempotency, Outcome::Message(new.room_id, seq), new.at);
+        done(self.message(new.room_id, seq), replayed)
+    }
+
+    fn create_user(&mut self, new: &NewUser) -> Result<Done<TokenWithUser>, Error> {
+        match self.earlier(new.idempotency, new.at)? {
+            Some(Outcome::Token(value)) => return done(value, true),
+            Some(_) => return Err(Conflict::IdempotencyKeyReused.into()),
+            None => {}
+        }
+        if self.users.iter().any(|user| user.username == new.username) {
+            return Err(Conflict::UsernameTaken.into());
+        }
+        let user = User {
+            id: new.id,
+            username: new.username.clone(),
+            role: new.role,
+            disabled: false,
+            created_at: new.at,
+            updated_at: new.at,
+        };
+        self.users.push(user.clone());
+        self.tokens.push(new.token.clone());
+        let value = TokenWithUser { token: new.token.clone(), user };
+        self.keep(new.idempotency, Outcome::Token(value.clone()), new.at);
+        done(value, false)
+    }
+
+    fn change_user(&mut self, change: &UserChange) -> Result<User, Error> {
+        let before = self.user(change.user_id).cloned().ok_or(Error::Absent(Absent::User))?;
+        let mut after = before.clone();
+        after.username = change.username.clone().unwrap_or(after.username);
+        after.role = change.role.unwrap_or(after.role);
+        after.disabled = change.disabled.unwrap_or(after.disabled);
+        if after == before {
+            return Ok(before);
+        }
+        if self.users.iter().any(|user| user.username == after.username && user.id != after.id) {
+            return Err(Conflict::UsernameTaken.into());
+        }
+        after.updated_at = change.at;
+        *self.users.iter_mut().find(|user| user.id == after.id).unwrap() = after.clone();
+        self.control.push(ControlChange::User(after.id));
+        Ok(after)
+    }
+
+    fn create_room(&mut self, new: &NewRoom) -> Result<Done<Room>, Error> {
+        match self.earlier(new.idempotency, new.at)? {
+            Some(Outcome::Room(value)) => return done(value, true),
+            Some(_) => return Err(Conflict::IdempotencyKeyReused.into()),
+            None => {}
+        }
+        let owner = UserRef::from(self.user(new.owner).ok_or(Error::Absent(Absent::User))?);
+        let by = UserRef::from(self.user(new.by).ok_or(Error::Absent(Absent::User))?);
+        self.rooms.push(Room {
+            id: new.id,
+            name: new.name.clone(),
+            owner: new.owner,
+            created_at: new.at,
+            updated_at: new.at,
+            seq: Seq::ZERO,
+            message_count: 0,
+            member_count: 0,
+        });
+        self.members.insert(new.id, vec![new.owner]);
+        self.add_event(new.id, new.at, |_| EventKind::MemberJoined { user: owner, by });
+        let room = self.rooms.last().unwrap().clone();
+        self.keep(new.idempotency, Outcome::Room(room.clone()), new.at);
+        done(room, false)
+    }
+
+    fn change_member(&mut self, change: &MembershipChange, joins: bool) -> Result<Done<MembershipChanged>, Error> {
+        match self.earlier(change.idempotency, change.at)? {
+            Some(Outcome::Membership(value)) => return done(value, true),
+            Some(_) => return Err(Conflict::IdempotencyKeyReused.into()),
+            None => {}
+        }
+        let members = self.members.get(&change.room_id).ok_or(Error::Absent(Absent::Room))?;
+        if joins && self.user(change.user_id).is_none() {
+            return Err(Error::Absent(Absent::User));
+        }
+        let changed = if members.contains(&change.user_id) == joins {
+            MembershipChanged::NotNeeded
+        } else {
+            let by = UserRef::from(self.user(change.by).ok_or(Error::Absent(Absent::User))?);
+            let user = UserRef::from(self.user(change.user_id).unwrap());
+            let members = self.members.get_mut(&change.room_id).unwrap();
+            members.retain(|member| *member != change.user_id);
+            if joins {
+                members.push(change.user_id);
+            }
+            MembershipChanged::At(self.add_event(change.room_id, change.at, |_| match joins {
+                true => EventKind::MemberJoined { user, by },
+                false => EventKind::MemberLeft { user, by },
+            }))
+        };
+        self.keep(change.idempotency, Outcome::Membership(changed), change.at);
+        done(changed, false)
+    }
+
+    fn create_token(&mut self, new: &NewToken) -> Result<Done<TokenWithUser>, Error> {
+        match self.earlier(new.idempotency, new.token.created_at)? {
+            Some(Outcome::Token(value)) => return done(value, true),
+            Some(_) => return Err(Conflict::IdempotencyKeyReused.into()),
+            None => {}
+        }
+        let user = self.user(new.token.user_id).cloned().ok_or(Error::Absent(Absent::User))?;
+        if let Some(parent) = new.token.parent {
+            let parent = self.tokens.iter().find(|token| token.id == parent).ok_or(TokenRefusal::Invalid)?;
+            if parent.revoked_at.is_some() {
+                return Err(TokenRefusal::Revoked.into());
+            }
+        }
+        self.tokens.push(new.token.clone());
+        let value = TokenWithUser { token: new.token.clone(), user };
+        self.keep(new.idempotency, Outcome::Token(value.clone()), new.token.created_at);
+        done(value, false)
+    }
+
+    fn revoke(&mut self, id: TokenId, at: Timestamp) -> Result<(), Error> {
+        let first = self.tokens.iter().position(|token| token.id == id).ok_or(Error::Absent(Absent::Token))?;
+        let mut generation = vec![first];
+        while !generation.is_empty() {
+            generation.retain(|index| self.tokens[*index].revoked_at.is_none());
+            let mut next = Vec::new();
+            for index in generation {
+                self.tokens[index].revoked_at = Some(at);
+                let id = self.tokens[index].id;
+                self.control.push(ControlChange::Token(id));
+                next.extend((0..self.tokens.len()).filter(|child| self.tokens[*child].parent == Some(id)));
+            }
+            next.sort_unstable();
+            generation = next;
+        }
+        Ok(())
+    }
+
+    async fn compare(&self, node: &Node) {
+        let store = &node.store;
+        assert_eq!(all_pages(7, |page| store.users(page)).await, self.users);
+        let tokens: Vec<_> = self.tokens.iter().rev().cloned().collect();
+        assert_eq!(all_pages(7, |page| store.tokens(page)).await.into_iter().map(|row| row.token).collect::<Vec<_>>(), tokens);
+        assert_eq!(all_pages(3, |page| store.rooms(RoomFilter::default(), page)).await, self.rooms);
+        for room in &self.rooms {
+            let members = all_pages(2, |page| store.members(room.id, Access::Any, page)).await;
+            assert_eq!(members.iter().map(|user| user.id).collect::<Vec<_>>(), self.members[&room.id]);
+            let events: Vec<_> = self.events[&room.id].iter().map(|event| self.present(event)).collect();
+            assert_eq!(all_events(node, room.id).await, events);
+            let history = store.history(room.id, Access::Any, HistoryRange::Newest, usize::MAX >> 1).await.unwrap();
+            assert_eq!(history.messages.len() as u64, room.message_count);
+        }
+        let control = store.control_after(ControlPosition(0), 100_000).await.unwrap();
+        assert_eq!(control.iter().map(|entry| entry.change).collect::<Vec<_>>(), self.control);
+        assert_eq!(store.control_head().await.unwrap(), ControlPosition(self.control.len() as u64));
+        // The sink heard the same, with the names of then.
+        for room in &self.rooms {
+            let told: Vec<_> = node.sink.events().into_iter().filter(|event| event.room_id == room.id).collect();
+            assert_eq!(told.iter().map(|event| (**event).clone()).collect::<Vec<_>>(), self.events[&room.id]);
+        }
+        assert_eq!(node.sink.control(), control);
+    }
+}
+
+/// Makes random commands from few names, rooms and keys, so that they collide often.
+struct Random {
+    rng: StdRng,
+    now: i64,
+}
+
+impl Random {
+    fn at(&mut self) -> Timestamp {
+        self.now += self.rng.random_range(1..2_000);
+        if self.rng.random_ratio(1, 60) {
+            self.now += Duration::from_secs(13 * 60 * 60).as_millis() as i64;
+        }
+        Timestamp::from_millis(self.now)
+    }
+
+    fn key(&mut self) -> Option<Idempotency> {
+        self.rng.random_ratio(1, 3).then(|| idempotency(self.rng.random_range(0..12), self.rng.random_range(0..2)))
+    }
+
+    fn user(&mut self, model: &Model) -> UserId {
+        let unknown = UserId::from_bytes([9; 16]);
+        let known = model.users.choose(&mut self.rng).map_or(unknown, |user| user.id);
+        if self.rng.random_ratio(1, 20) { unknown } else { known }
+    }
+
+    fn room(&mut self, model: &Model) -> RoomId {
+        let unknown = RoomId::from_bytes([9; 16]);
+        let known = model.rooms.choose(&mut self.rng).map_or(unknown, |room| room.id);
+        if self.rng.random_ratio(1, 20) { unknown } else { known }
+    }
+
+    fn token(&mut self, model: &Model) -> TokenId {
+        let unknown = TokenId::from_bytes([9; 16]);
+        let known = model.tokens.choose(&mut self.rng).map_or(unknown, |token| token.id);
+        if self.rng.random_ratio(1, 20) { unknown } else { known }
+    }
+
+    fn new_token(&mut self, user: UserId, parent: Option<TokenId>) -> Token {
+        let created_at = Timestamp::from_millis(self.at().as_millis() / 1000 * 1000);
+        Token {
+            id: TokenId::from_bytes(self.rng.random()),
+            token_type: TokenType::User,
+            user_id: user,
+            permissions: Permissions { rooms: self.rng.random_bool(0.5).then(Vec::new), ..Permissions::ALL },
+            parent,
+            email: None,
+            created_at,
+            expires_at: created_at.after(Duration::from_secs(60)),
+            revoked_at: None,
+        }
+    }
+
+    fn message(&mut self, model: &Model) -> NewMessage {
+        let author = self.user(model);
+        NewMessage {
+            id: MessageId::from_bytes(self.rng.random()),
+            room_id: self.room(model),
+            author,
+            access: if self.rng.random_ratio(1, 3) { Access::Any } else { Access::Member(author) },
+            content: content(["hello", "world", "🌍"].choose(&mut self.rng).unwrap()),
+            client_message_id: self.rng.random_bool(0.5).then(|| client_id(&self.rng.random_range(0..8).to_string())),
+            idempotency: self.key(),
+            at: self.at(),
+        }
+    }
+}
+
+async fn step(random: &mut Random, model: &mut Model, node: &Node) {
+    let store = &node.store;
+    match random.rng.random_range(0..20) {
+        0 | 1 => {
+            let id = UserId::from_bytes(random.rng.random());
+            let token = random.new_token(id, None);
+            let username = name(&format!("user {}", random.rng.random_range(0..15)));
+            let new = NewUser { id, username, role: Role::Member, token, idempotency: random.key(), at: random.at() };
+            assert_eq!(store.create_user(new.clone()).await, model.create_user(&new));
+        }
+        2 | 3 => {
+            let change = UserChange {
+                user_id: random.user(model),
+                username: random.rng.random_bool(0.5).then(|| name(&format!("user {}", random.rng.random_range(0..15)))),
+                role: [None, Some(Role::Member), Some(Role::Admin)].choose(&mut random.rng).copied().flatten(),
+                disabled: [None, Some(true), Some(false)].choose(&mut random.rng).copied().flatten(),
+                at: random.at(),
+            };
+            assert_eq!(store.change_user(change.clone()).await, model.change_user(&change));
+        }
+        4 => {
+            let new = NewRoom {
+                id: RoomId::from_bytes(random.rng.random()),
+                name: RoomName::from_stored("room".to_owned()),
+                owner: random.user(model),
+                by: random.user(model),
+                idempotency: random.key(),
+                at: random.at(),
+            };
+            assert_eq!(store.create_room(new.clone()).await, model.create_room(&new));
+        }
+        kind @ 5..=9 => {
+            let change = MembershipChange {
+                room_id: random.room(model),
+                user_id: random.user(model),
+                by: random.user(model),
+                idempotency: random.key(),
+                at: random.at(),
+            };
+            let answer = match kind {
+                5..=7 => store.add_member(change.clone()).await,
+                _ => store.remove_member(change.clone()).await,
+            };
+            assert_eq!(answer, model.change_member(&change, kind <= 7));
+        }
+        10 | 11 => {
+            let parent = random.rng.random_bool(0.7).then(|| random.token(model));
+            let user = random.user(model);
+            let new = NewToken { token: random.new_token(user, parent), idempotency: random.key() };
+            assert_eq!(store.create_token(new.clone()).await, model.create_token(&new));
+        }
+        12 => {
+            let (token, at) = (random.token(model), random.at());
+            assert_eq!(store.revoke_token(token, at).await, model.revoke(token, at));
+        }
+        _ => {
+            // Submitted together, so that they share batches.
+            let messages: Vec<_> = (0..random.rng.random_range(1..30)).map(|_| random.message(model)).collect();
+            let pending: Vec<_> = messages.iter().map(|new| store.append(new.clone())).collect();
+            for (new, pending) in messages.iter().zip(pending) {
+                assert_eq!(pending.await, model.append(new), "{new:?}");
+            }
+        }
+    }
+}
+
+async fn random_writes_do_what_the_model_does(fixture: Arc<Fixture>) {
+    let seed = std::env::var("CHATSPHERE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("CHATSPHERE_TEST_SEED={seed}");
+    let node = fixture.node().await;
+    let mut model = Model::default();
+    let mut random = Random { rng: StdRng::seed_from_u64(seed), now: 1_800_000_000_000 };
+    for round in 0..600 {
+        step(&mut random, &mut model, &node).await;
+        if round % 100 == 99 {
+            model.compare(&node).await;
+        }
+    }
+}

@@ -1,1 +1,133 @@
+//! A PostgreSQL server of one test's own, which may be stopped, killed and frozen.
 
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::fixture::left_out;
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct PostgresServer {
+    bin: PathBuf,
+    dir: TempDir,
+    port: u16,
+    /// Root may not run the server.
+    account: Option<(u32, u32)>,
+    running: Option<Child>,
+}
+
+/// How to end a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    /// Ends connections and shuts down.
+    Fast,
+    /// Ends at once, as if it had crashed.
+    Immediate,
+}
+
+impl PostgresServer {
+    /// A running server, or none if this machine's tests are to do without.
+    pub(crate) async fn start() -> Option<Self> {
+        let Some(bin) = std::env::var_os("CHATSPHERE_TEST_PG_BIN") else {
+            left_out("CHATSPHERE_TEST_PG_BIN names no directory with PostgreSQL's programs");
+            return None;
+        };
+        let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
+        let account = number("CHATSPHERE_TEST_PG_UID").zip(number("CHATSPHERE_TEST_PG_GID"));
+        let dir = tempfile::Builder::new().prefix("chatsphere-store-pg-").tempdir().unwrap();
+        if let Some((uid, gid)) = account {
+            std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Self { bin: bin.into(), dir, port, account, running: None };
+        let data = server.data();
+        let init = server
+            .program("initdb")
+            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+        server.run().await;
+        Some(server)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Starts the server that was stopped.
+    pub(crate) async fn run(&mut self) {
+        assert!(self.running.is_none());
+        let data = self.data();
+        let port = self.port.to_string();
+        let mut program = self.program("postgres");
+        program.arg("-D").arg(&data).args(["-p", &port, "-k", "", "-c", "listen_addresses=127.0.0.1"]);
+        self.running = Some(program.spawn().unwrap());
+        let until = Instant::now() + PATIENCE;
+        while tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.is_err() {
+            assert!(Instant::now() < until, "the server does not start");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn stop(&mut self, how: Stop) {
+        if let Some(mut child) = self.running.take() {
+            signal(child.id(), if matches!(how, Stop::Fast) { "INT" } else { "QUIT" });
+            child.wait().unwrap();
+        }
+    }
+
+    /// Lets no process of the server run, as if its machine hung.
+    pub(crate) fn freeze(&self) {
+        self.signal_all("STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal_all("CONT");
+    }
+
+    fn signal_all(&self, name: &str) {
+        let Some(child) = &self.running else { return };
+        let leader = child.id();
+        signal(leader, name);
+        let children = std::fs::read_to_string(format!("/proc/{leader}/task/{leader}/children")).unwrap();
+        for child in children.split_whitespace() {
+            signal(child.parse().unwrap(), name);
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.bin.join(name));
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if name == "initdb" {
+            command.stderr(Stdio::piped());
+        }
+        if let Some((uid, gid)) = self.account {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+}
+
+fn signal(process: u32, name: &str) {
+    // One that ended in the meantime needs none.
+    let _ = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).stderr(Stdio::null()).status().unwrap();
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.thaw();
+        self.stop(Stop::Immediate);
+    }
+}
