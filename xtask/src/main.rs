@@ -49,7 +49,7 @@ enum Task {
     },
     /// Run lint, codegen --check and test, as a change must pass them
     Ci,
-    /// Run every test, with what they need: PostgreSQL, Chromium, Node and Python are found or installed
+    /// Run every test, with what they need: PostgreSQL, NATS, Chromium, Node and Python are found or installed
     Test {
         /// Passed on to `cargo test`
         #[arg(last = true)]
@@ -57,7 +57,7 @@ enum Task {
     },
     /// Run a command with the services and variables that the tests get
     WithServices {
-        /// Leave out Chromium, Node and Python
+        /// Leave out NATS, Chromium, Node and Python
         #[arg(long)]
         postgres_only: bool,
         /// The command

@@ -3,6 +3,7 @@
 mod apt;
 mod chromium;
 mod look_up;
+mod nats;
 mod node;
 mod port;
 mod postgres;
@@ -43,6 +44,8 @@ impl Needs {
         let bin = postgres::find_or_install(&apt)?;
         variables.push(("CHATSPHERE_TEST_PG_BIN", bin.clone().into()));
         if wanted == Wanted::All {
+            let nats = nats::find_or_install(&apt)?;
+            variables.push(("CHATSPHERE_TEST_NATS_SERVER", nats.into()));
             let chromium = chromium::find_or_install(&apt)?;
             variables.push(("CHATSPHERE_TEST_CHROMIUM", chromium.into()));
             let python = python::find_or_install(&apt, interrupts)?;
