@@ -36,7 +36,7 @@ pub(crate) async fn open_chat(
     let mut options = OpenOptions::new(settings.database(), secrets.fingerprints(), sink);
     options.queue = settings.queue;
     options.readers = settings.database_readers.unwrap_or(options.readers);
-    let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, secrets))?;
+    let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, Some(secrets)))?;
     let authority = Arc::new(Authority::new(clock.clone(), store.control_head().await?));
     let limits = settings.limits_in_force();
     let post_rate = PostRate::new(limits.messages_per_second, limits.message_burst);

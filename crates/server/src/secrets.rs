@@ -56,26 +56,54 @@ impl Secrets {
     /// # Errors
     /// [`SecretsError`].
     pub fn resolve(settings: &Settings, directory: &DataDir) -> Result<Self, SecretsError> {
+        match Self::find(settings, directory)? {
+            Some(secrets) => Ok(secrets),
+            None => Ok(Self::join(settings, directory, Kept::make(directory)?)),
+        }
+    }
+
+    /// The same, but makes none.
+    ///
+    /// # Errors
+    /// [`SecretsError`].
+    pub fn find(settings: &Settings, directory: &DataDir) -> Result<Option<Self>, SecretsError> {
+        if let Some(given) = Self::given(settings)? {
+            return Ok(Some(given));
+        }
+        Ok(Kept::read(directory)?.map(|kept| Self::join(settings, directory, kept)))
+    }
+
+    /// Those that were given, if that is all of them.
+    ///
+    /// # Errors
+    /// [`SecretsError::ClusterNeedsSecrets`].
+    pub fn given(settings: &Settings) -> Result<Option<Self>, SecretsError> {
         for (secret, missing) in [(&settings.jwt_secret, "JWT_SECRET"), (&settings.jwt_api_secret, "JWT_API_SECRET")] {
             if secret.is_none() && settings.is_cluster() {
                 return Err(SecretsError::ClusterNeedsSecrets { missing });
             }
         }
-        let (user_previous, client_previous) = (settings.jwt_secret_previous.clone(), settings.jwt_api_secret_previous.clone());
-        if let (Some(user), Some(client)) = (&settings.jwt_secret, &settings.jwt_api_secret) {
-            return Ok(Self { user: user.clone(), user_previous, client: client.clone(), client_previous, kept_in: None });
-        }
-        let kept = match Kept::read(directory)? {
-            Some(kept) => kept,
-            None => Kept::make(directory)?,
+        let (Some(user), Some(client)) = (settings.jwt_secret.clone(), settings.jwt_api_secret.clone()) else {
+            return Ok(None);
         };
-        Ok(Self {
+        Ok(Some(Self {
+            user,
+            user_previous: settings.jwt_secret_previous.clone(),
+            client,
+            client_previous: settings.jwt_api_secret_previous.clone(),
+            kept_in: None,
+        }))
+    }
+
+    /// What was given goes before what was kept, each secret for itself.
+    fn join(settings: &Settings, directory: &DataDir, kept: Kept) -> Self {
+        Self {
             user: settings.jwt_secret.clone().unwrap_or(kept.user),
-            user_previous: user_previous.or(kept.user_previous),
+            user_previous: settings.jwt_secret_previous.clone().or(kept.user_previous),
             client: settings.jwt_api_secret.clone().unwrap_or(kept.client),
-            client_previous: client_previous.or(kept.client_previous),
+            client_previous: settings.jwt_api_secret_previous.clone().or(kept.client_previous),
             kept_in: Some(directory.secrets_file()),
-        })
+        }
     }
 
     /// To sign and verify tokens with.

@@ -61,8 +61,8 @@ pub enum StartError {
 
 impl StartError {
     /// Adds what the store can't know: where this node's secrets come from.
-    pub(crate) fn database(error: OpenError, secrets: &Secrets) -> Self {
-        let hint = match (&error, &secrets.kept_in) {
+    pub(crate) fn database(error: OpenError, secrets: Option<&Secrets>) -> Self {
+        let hint = match (&error, secrets.and_then(|secrets| secrets.kept_in.as_ref())) {
             (OpenError::OtherSecrets { .. }, Some(file)) => format!(
                 "\nthis node's own secrets are those in {}; where several nodes share a database, set JWT_SECRET and \
                  JWT_API_SECRET to the same values on all of them",

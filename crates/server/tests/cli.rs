@@ -366,6 +366,30 @@ fn the_doctor_changes_nothing() {
 }
 
 #[test]
+fn the_doctor_misses_secrets_that_are_lost() {
+    let place = Place::new();
+    place.serve(&[]).stop();
+    fs::remove_file(place.data("secrets.toml")).unwrap();
+    let ended = place.run(&["doctor", "--port", "0", "--connections", "100"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.answer.contains("put secrets.toml back"), "{}", ended.answer);
+    assert!(!place.data("secrets.toml").exists(), "others were made");
+}
+
+#[test]
+fn a_database_that_is_away_is_told_without_its_password() {
+    let place = Place::new().with("DATABASE_URL", "postgresql://ada:s3cret@127.0.0.1:1/chat");
+    for arguments in [&["serve", "--port", "0"][..], &["user", "list"], &["migrate"], &["doctor"], &["config", "check"]] {
+        let ended = place.run(arguments);
+        assert!(!(ended.answer.clone() + &ended.errors).contains("s3cret"), "{arguments:?}");
+        if arguments[0] != "config" {
+            assert_eq!(ended.code, 1, "{arguments:?}");
+            assert!((ended.answer + &ended.errors).contains("can't be reached"), "{arguments:?}: {}", ended.errors);
+        }
+    }
+}
+
+#[test]
 fn a_stop_finishes_what_is_under_way_and_a_second_signal_does_not() {
     let place = Place::new();
     let mut server = place.serve(&[]);

@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::finding::Finding;
-use crate::config::{Loaded, Place};
+use crate::config::{Loaded, Place, Settings};
 use crate::data_dir::DataDir;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, SecretsError};
 
 const SECRETS: &str = "secrets";
 const PERMISSIONS: &str = "permissions";
@@ -21,16 +21,19 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Finding> {
 
 fn good(loaded: &Loaded) -> Finding {
     let settings = &loaded.settings;
-    let given = settings.jwt_secret.is_some() && settings.jwt_api_secret.is_some();
-    let file = settings.data_dir.join("secrets.toml");
-    if !given && !settings.is_cluster() && !file.exists() {
-        return Finding::ok(SECRETS, "will be made on the first start");
-    }
-    // The directory exists wherever this reads or writes in it.
-    match DataDir::at(&settings.data_dir).map_or(Ok(None), |directory| Secrets::resolve(settings, &directory).map(Some)) {
+    match present(settings) {
         Ok(Some(Secrets { kept_in: Some(file), .. })) => Finding::ok(SECRETS, format!("strong, kept in {}", file.display())),
-        Ok(_) => Finding::ok(SECRETS, "strong, as configured"),
+        Ok(Some(_)) => Finding::ok(SECRETS, "strong, as configured"),
+        Ok(None) => Finding::ok(SECRETS, "will be made on the first start"),
         Err(error) => Finding::from_error(SECRETS, &error.to_string()),
+    }
+}
+
+/// Those that a start would use, if it did not have to make them.
+pub(super) fn present(settings: &Settings) -> Result<Option<Secrets>, SecretsError> {
+    match DataDir::at(&settings.data_dir) {
+        Some(directory) => Secrets::find(settings, &directory),
+        None => Secrets::given(settings),
     }
 }
 
