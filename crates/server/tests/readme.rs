@@ -18,6 +18,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use chatsphere_protocol::frames::{Incoming, ServerFrame, encode_client_frame};
+use serde_json::Value;
+
 /// How long one block may take, a server's start included.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -62,11 +65,14 @@ fn links_between_the_documents_lead_somewhere() {
     for document in documents() {
         let text = fs::read_to_string(root().join(&document)).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
-            if target.contains("://") || target.starts_with('#') {
+            if target.contains("://") {
                 continue;
             }
             let (path, heading) = target.split_once('#').unwrap_or((target, ""));
-            let path = root().join(document.parent().unwrap()).join(path);
+            let path = match path {
+                "" => root().join(&document),
+                path => root().join(document.parent().unwrap()).join(path),
+            };
             assert!(path.exists(), "{}: {target} is not there", document.display());
             if !heading.is_empty() {
                 let found = fs::read_to_string(&path).unwrap().lines().any(|line| anchor(line) == heading);
@@ -78,7 +84,7 @@ fn links_between_the_documents_lead_somewhere() {
 
 #[test]
 fn every_call_is_in_the_api_document() {
-    let description: serde_json::Value = serde_json::from_str(&chatsphere::http::openapi_json()).unwrap();
+    let description: Value = serde_json::from_str(&chatsphere::http::openapi_json()).unwrap();
     let document = fs::read_to_string(root().join("docs/api.md")).unwrap();
     for (path, item) in description["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
@@ -121,6 +127,33 @@ fn every_close_code_is_in_the_websocket_document() {
     for code in codes {
         assert!(document.contains(&format!("| {code} |")), "docs/websocket.md does not tell of the close code {code}");
     }
+}
+
+/// Read by the types of the wire and written again, an example is the same: no field is missing, misspelt or too many.
+#[test]
+fn the_examples_of_frames_are_frames() {
+    let text = fs::read_to_string(root().join("docs/websocket.md")).unwrap();
+    let examples = text.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut seen = 0;
+    for example in examples {
+        // Ids are cut short for people.
+        let whole = example.replace("-…\"", "-7c1a-7000-8000-0123456789ab\"");
+        for example in serde_json::Deserializer::from_str(&whole).into_iter::<Value>() {
+            let example = example.unwrap();
+            let written = example.to_string();
+            let again = match Incoming::parse(&written) {
+                Ok(frame) => serde_json::from_str(&encode_client_frame(&frame).unwrap()).unwrap(),
+                Err(_) => {
+                    let frame: ServerFrame<'_> =
+                        serde_json::from_str(&written).unwrap_or_else(|error| panic!("{example}: {error}"));
+                    serde_json::to_value(frame).unwrap()
+                }
+            };
+            assert_eq!(again, example);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 18, "{seen} examples were found");
 }
 
 #[test]
