@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chatsphere_core::Chat;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::data_dir::DataDirLock;
@@ -28,6 +28,8 @@ pub(crate) struct Parts {
     pub(crate) background: Background,
     pub(crate) chat: Arc<Chat>,
     pub(crate) lock: DataDirLock,
+    /// A server that is dropped without being stopped at least accepts nothing more.
+    pub(crate) stopped_when_dropped: DropGuard,
 }
 
 impl Parts {

@@ -1,4 +1,5 @@
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::sync::Arc;
 
 use chatsphere_core::SystemClock;
@@ -42,12 +43,16 @@ impl Serve {
 fn show(running: &Running, settings: &Settings) {
     let on_terminal = io::stdout().is_terminal();
     let first = running.first_token();
+    // Whole paths: the other terminal, or the reader of the log, is elsewhere.
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let data_dir = whole(&settings.data_dir);
+    let first_token_file = first.map(|first| whole(&first.file));
     let banner = Banner {
         addr: running.http_addr(),
         tls: running.is_tls(),
-        data_dir: &settings.data_dir,
+        data_dir: &data_dir,
         database: settings.database().to_string(),
-        first_token_file: first.map(|first| first.file.as_path()),
+        first_token_file: first_token_file.as_deref(),
         first_token: first.filter(|_| on_terminal).map(|first| first.token.as_str()),
         demo_invite: if on_terminal { running.demo_invite() } else { None },
     };

@@ -225,6 +225,16 @@ mod tests {
     }
 
     #[test]
+    fn what_kubernetes_sets_is_not_taken_for_settings() {
+        let case = Case::new()
+            .variable("CHATSPHERE_PORT", "tcp://10.96.0.7:3001")
+            .variable("CHATSPHERE_SERVICE_HOST", "10.96.0.7")
+            .variable("CHATSPHERE_SERVICE_PORT_HTTP", "3001")
+            .variable("CHATSPHERE_PORT_3001_TCP_ADDR", "10.96.0.7");
+        assert_eq!(case.load().unwrap().settings.port, 3001);
+    }
+
+    #[test]
     fn files_that_cannot_be_read_are_named() {
         let mistakes = Case::new().file("chatsphere.toml", "a = 1\nb =\n").file(".env", "A=b\nx y z\n").mistakes();
         assert!(mistakes[0].starts_with("chatsphere.toml:2: this is not TOML"), "{mistakes:?}");

@@ -1,7 +1,7 @@
 //! The places that settings come from, each read into the same form. Nothing is judged here but names.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,8 @@ use super::table::{SETTINGS, Setting};
 const CONFIG_VARIABLE: &str = "CHATSPHERE_CONFIG";
 const PREFIX: &str = "CHATSPHERE_";
 const TESTS_PREFIX: &str = "CHATSPHERE_TEST_";
+/// Kubernetes sets these, and a `CHATSPHERE_PORT` that is a URL, in every container beside a Service named chatsphere.
+const SERVICE_LINKS: [&str; 3] = ["CHATSPHERE_SERVICE_HOST", "CHATSPHERE_SERVICE_PORT", "CHATSPHERE_PORT_"];
 /// Below this likeness a suggestion would rather confuse.
 const ALIKE: f64 = 0.6;
 
@@ -55,6 +57,9 @@ pub(super) fn environment(variables: Vec<(OsString, OsString)>) -> Layer {
     let mut readable = Vec::new();
     for (name, value) in variables {
         let Ok(name) = name.into_string() else { continue };
+        if is_service_link(&name, &value) {
+            continue;
+        }
         let place = Place::Environment { name: name.clone() };
         match value.into_string() {
             Ok(value) => readable.push((name, value, place)),
@@ -108,6 +113,11 @@ fn line_of_variable(text: &str, name: &str) -> usize {
         line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
     };
     text.lines().position(sets).map_or(1, |index| index + 1)
+}
+
+fn is_service_link(name: &str, value: &OsStr) -> bool {
+    let is_url = || value.to_str().is_some_and(|value| value.contains("://"));
+    SERVICE_LINKS.iter().any(|link| name.starts_with(link)) || (name == "CHATSPHERE_PORT" && is_url())
 }
 
 fn is_ours(name: &str) -> bool {
