@@ -118,8 +118,8 @@ pub struct MessageInRoom {
     pub room_name: RoomName,
 }
 
-/// One durable event of a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One durable event of a room. Its serialised form is what nodes tell each other; clients get frames of the protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Where it happened.
     pub room_id: RoomId,
@@ -132,7 +132,7 @@ pub struct Event {
 }
 
 /// The kinds of durable events. Each is a frame of its own type on the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// A message was posted.
     Message(Message),

@@ -2,6 +2,7 @@
 //!
 //! Never SQL, HTTP routes or policy.
 
+pub mod bus;
 pub mod frame;
 pub mod hub;
 pub mod join;
@@ -12,6 +13,7 @@ pub mod repair;
 mod room;
 pub mod websocket;
 
+pub use bus::{Bus, Link, LinkError};
 pub use hub::{Hub, HubTasks};
 pub use join::{Join, join};
 pub use listener::Listener;

@@ -15,12 +15,13 @@ use crate::start_error::StartError;
 
 const PAGE: usize = 200;
 
-/// Refuses what this version can't do, before anything is touched.
+/// Refuses what can't work, before anything is touched.
 ///
 /// # Errors
-/// [`StartError::NoClusterYet`].
+/// [`StartError::ClusterNeedsPostgres`].
 pub(crate) fn check_supported(settings: &Settings) -> Result<(), StartError> {
-    if settings.is_cluster() { Err(StartError::NoClusterYet) } else { Ok(()) }
+    let shareable = settings.database().sqlite_path().is_none();
+    if settings.is_cluster() && !shareable { Err(StartError::ClusterNeedsPostgres) } else { Ok(()) }
 }
 
 /// Opens the database and puts the chat on it.

@@ -9,7 +9,13 @@ use crate::config::{LogFormat, Settings};
 /// Sends log lines to standard error from now on. A second call changes nothing.
 pub fn start(settings: &Settings) {
     // Checked when it was read; an empty filter says nothing rather than failing here.
-    let filter = EnvFilter::try_new(&settings.log).unwrap_or_default();
+    let mut filter = EnvFilter::try_new(&settings.log).unwrap_or_default();
+    // The bus tells of itself in our words; the library's, several a second while NATS is away, only where asked for.
+    if !settings.log.contains("async_nats")
+        && let Ok(quiet) = "async_nats=off".parse()
+    {
+        filter = filter.add_directive(quiet);
+    }
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let _ = match settings.log_format {
         LogFormat::Auto => subscriber.with_ansi(colours_wanted()).try_init(),

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use chatsphere_core::authority::POLL_INTERVAL;
-use chatsphere_core::{AuthorityListener, Chat, Clock, UserRef};
-use chatsphere_realtime::{Hub, HubTasks, repair};
+use chatsphere_core::{AuthorityListener, Chat, Clock, CommitSink, UserRef};
+use chatsphere_realtime::bus::Outbox;
+use chatsphere_realtime::{Bus, Hub, HubTasks, Link, repair};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -56,7 +57,8 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
 
     let (hub, hub_tasks) = Hub::new(available_parallelism().map_or(1, usize::from));
     let hub = Arc::new(hub);
-    let chat = open_chat(&settings, &secrets, hub.clone(), clock).await?;
+    let (sink, link) = open_bus(&settings, &hub, &*clock).await?;
+    let chat = open_chat(&settings, &secrets, sink, clock).await?;
     let keys = Arc::new(secrets.keys());
     let first_token = if settings.is_cluster() { None } else { make_first_token(&chat, &keys, &directory).await? };
 
@@ -64,6 +66,9 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let background = Background::new();
     let sockets = TaskTracker::new();
     run_hub(&background, &hub, hub_tasks, &chat);
+    if let Some((link, outbox)) = link {
+        background.spawn(link.run(hub.clone(), chat.store.epoch(), outbox));
+    }
     background.spawn(follow_control_log(chat.clone()));
 
     let demo = open_demo(&settings, &chat).await?;
@@ -154,6 +159,18 @@ fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
         socket.listen(BACKLOG)
     };
     bind().map_err(|source| StartError::Listen { addr, source })
+}
+
+/// Where commits are announced: to this node's hub, and over NATS to the others of a cluster.
+async fn open_bus(
+    settings: &Settings,
+    hub: &Arc<Hub>,
+    clock: &dyn Clock,
+) -> Result<(Arc<dyn CommitSink>, Option<(Link, Outbox)>), StartError> {
+    let Some(url) = &settings.nats_url else { return Ok((Arc::new(Bus::local(hub.clone())), None)) };
+    let link = Link::connect(url.as_str(), clock.now()).await?;
+    let (bus, outbox) = Bus::clustered(hub.clone());
+    Ok((Arc::new(bus), Some((link, outbox))))
 }
 
 fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>) {

@@ -16,13 +16,15 @@ pub enum StartError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// `NATS_URL` is set.
+    /// `NATS_URL` is set, and the database is a file of this machine.
     #[error(
-        "NATS_URL is set, but clustering over NATS is not in this version of ChatSphere\n\
-         unset it; several nodes on one PostgreSQL database work together without it, given the same DATABASE_URL, JWT_SECRET \
-         and JWT_API_SECRET"
+        "NATS_URL makes this node one of a cluster, but its database is SQLite, which nodes can't share\n\
+         set DATABASE_URL to the PostgreSQL database of the cluster, or unset NATS_URL"
     )]
-    NoClusterYet,
+    ClusterNeedsPostgres,
+    /// NATS can't be used at all; its being away is no error.
+    #[error("{0}\nset NATS_URL to an address such as nats://127.0.0.1:4222")]
+    Nats(#[from] chatsphere_realtime::LinkError),
     /// The data directory can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -76,7 +78,7 @@ impl StartError {
     /// What the process answers to its caller: 2 if the way it was called or configured is wrong, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::NoClusterYet | Self::Secrets(SecretsError::ClusterNeedsSecrets { .. }) => 2,
+            Self::Config(_) | Self::ClusterNeedsPostgres | Self::Secrets(SecretsError::ClusterNeedsSecrets { .. }) => 2,
             _ => 1,
         }
     }

@@ -261,7 +261,7 @@ pub static SETTINGS: &[Setting] = &[
         "How long a CLIENT token lives when the call that mints it does not say")
         .administrative(),
     option!(Running, "nats_url", "URL", nats_url, values::nats, |_| String::new(),
-        "The bus of a cluster. Not in this version: several nodes on one PostgreSQL database work without it")
+        "Makes this node one of a cluster whose nodes tell each other of events over NATS; needs PostgreSQL and given secrets. Separate several servers by commas")
         .also(&["NATS_URL"])
         .unset("none")
         .secret()

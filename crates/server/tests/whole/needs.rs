@@ -38,6 +38,15 @@ pub fn browser_and_python() -> Option<Needs> {
     needs
 }
 
+/// The program `nats-server`.
+pub fn nats_server() -> Option<String> {
+    let program = env::var("CHATSPHERE_TEST_NATS_SERVER").ok();
+    if program.is_none() {
+        left_out("CHATSPHERE_TEST_NATS_SERVER names no nats-server");
+    }
+    program
+}
+
 /// A database of the test's own.
 pub struct Database {
     pub url: String,
@@ -51,7 +60,7 @@ pub async fn postgres_database() -> Option<Database> {
         left_out("CHATSPHERE_TEST_POSTGRES names no PostgreSQL server");
         return None;
     };
-    let name = format!("walkthrough_{:016x}", rand::random::<u64>());
+    let name = format!("whole_{:016x}", rand::random::<u64>());
     execute(&server, &format!("CREATE DATABASE {name}")).await;
     let (base, _) = server.rsplit_once('/').unwrap();
     Some(Database { url: format!("{base}/{name}"), server, name })

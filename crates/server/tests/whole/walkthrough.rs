@@ -1,22 +1,16 @@
-//! The whole product as people meet it: a fresh server, one person on the demo page in Chromium, another on a WebSocket client
+//! The product as people meet it: a fresh server, one person on the demo page in Chromium, another on a WebSocket client
 //! that is not ours, a thousand lines of real text between them, and a `kill -9` half way.
 //!
 //! Needs Chromium, Node.js and Python (`cargo xtask test` finds or installs them), and for the second test PostgreSQL.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
-
-mod driver;
-mod needs;
-mod server;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use driver::Driver;
-use needs::Needs;
-use server::{Api, Server};
+use crate::driver::Driver;
+use crate::needs::{self, Needs};
+use crate::server::{Api, Server};
 
 const LINES: usize = 1_000;
 /// Lines acknowledged before the server is killed.
@@ -43,10 +37,14 @@ async fn the_demo_page_passes_its_unit_tests() {
     assert!(status.success(), "{status}");
 }
 
+fn environment(database: Option<&str>) -> Vec<(&'static str, String)> {
+    database.map(|url| ("DATABASE_URL", url.to_owned())).into_iter().collect()
+}
+
 async fn walk(needs: &Needs, database: Option<&str>) {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    let server = Server::start(&data, 0, database).await;
+    let server = Server::start(&data, 0, &environment(database)).await;
     let client_token = std::fs::read_to_string(data.join("client-token")).unwrap();
     let api = Api::new(&server.url(), client_token.trim());
 
@@ -97,7 +95,7 @@ async fn walk(needs: &Needs, database: Option<&str>) {
     bob.ask(json!({"do": "send_file", "file": lines_file, "from": 0, "to": LINES, "window": 16, "prefix": "line-"})).await;
     bob.ask(json!({"do": "wait_ack_count", "count": HALF_WAY, "timeoutMs": 60_000})).await;
     let port = server.kill();
-    let server = Server::start(&data, port, database).await;
+    let server = Server::start(&data, port, &environment(database)).await;
     bob.ask(json!({"do": "wait_acked", "timeoutMs": 120_000})).await;
 
     let acks = bob.ask(json!({"do": "acks"})).await["acks"].clone();

@@ -1,0 +1,11 @@
+//! Whole servers as processes of their own, with the programs around them that they meet in life: a browser, a client of
+//! another make, PostgreSQL, NATS. What a test needs and does not find it says it left out, or fails if nothing may be.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
+
+mod cluster;
+mod driver;
+mod nats;
+mod needs;
+mod server;
+mod walkthrough;

@@ -1,0 +1,50 @@
+//! A NATS server of the test's own, which it can stop and start again.
+
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+pub struct Nats {
+    child: Child,
+    program: String,
+    port: u16,
+}
+
+impl Nats {
+    pub async fn start(program: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self { child: spawn(program, port).await, program: program.to_owned(), port }
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub async fn stop(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    pub async fn start_again(&mut self) {
+        self.child = spawn(&self.program, self.port).await;
+    }
+}
+
+async fn spawn(program: &str, port: u16) -> Child {
+    let child = Command::new(program)
+        .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let listens = async {
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), listens).await.expect("NATS listens");
+    child
+}
