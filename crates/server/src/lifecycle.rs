@@ -20,7 +20,8 @@ const CUT_OFF: Duration = Duration::from_secs(1);
 /// Everything that has to end, in this order.
 pub(crate) struct Parts {
     /// Cancelled first: not ready any more, nothing more is accepted, sockets are told to go.
-    pub(crate) stopping: CancellationToken,
+    /// A server that is dropped without being stopped gets as far as this.
+    pub(crate) stopping: DropGuard,
     pub(crate) listener: ListenerHandle,
     /// Every socket's task.
     pub(crate) sockets: TaskTracker,
@@ -28,8 +29,6 @@ pub(crate) struct Parts {
     pub(crate) background: Background,
     pub(crate) chat: Arc<Chat>,
     pub(crate) lock: DataDirLock,
-    /// A server that is dropped without being stopped at least accepts nothing more.
-    pub(crate) stopped_when_dropped: DropGuard,
 }
 
 impl Parts {
@@ -37,7 +36,7 @@ impl Parts {
     pub(crate) async fn end(self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let patience = within.saturating_sub(FOR_THE_STORE.min(within / 2) + CUT_OFF);
-        self.stopping.cancel();
+        drop(self.stopping);
         self.sockets.close();
         let (requests_ended, sockets_ended) =
             tokio::join!(self.listener.drained(patience), timeout(patience, self.sockets.wait()));

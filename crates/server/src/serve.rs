@@ -100,8 +100,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     }
     let (addr, capacity) = (listener.local_addr(), listener.capacity());
     tracing::info!(%addr, tls = tls.is_some(), capacity, version = env!("CARGO_PKG_VERSION"), "listening");
-    let stopped_when_dropped = stopping.clone().drop_guard();
-    let parts = Parts { stopped_when_dropped, stopping, listener, sockets, background, chat, lock };
+    let parts = Parts { stopping: stopping.drop_guard(), listener, sockets, background, chat, lock };
     let shutdown_timeout = settings.shutdown_timeout;
     Ok(Running { addr, tls: tls.is_some(), capacity, first_token, demo, parts, shutdown_timeout })
 }
