@@ -241,9 +241,7 @@ mod tests {
             assert!(!format!("{url} {url:?}").contains("s3cret"), "{url}");
             assert!(url.to_string().starts_with("postgresql://ada:***@"), "{url}");
         }
-        for bad in
-            ["postgresql://ada:s3cret@db:notaport/x", "postgresql://ada:s3cret@db/x?s3=s3cret", "postgres://ada:s3cret%zz@db/x"]
-        {
+        for bad in ["postgresql://ada:s3cret@db:notaport/x", "postgresql://ada:s3cret@db/x?s3=s3cret"] {
             let error = bad.parse::<DatabaseUrl>().unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }

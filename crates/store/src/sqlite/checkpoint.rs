@@ -1,52 +1,108 @@
 //! Moves commits from the write-ahead log into the database file, off the path of the commits: within a commit it would
 //! hold everyone up for as long as the disk takes.
+//!
+//! A thread copies while the writer goes on. Under steady load that never reaches the log's end, so that the log would grow
+//! for ever: once little is left to copy, the writer does that itself between two commits and begins the log anew. (A
+//! thread that asked for the writer's lock instead would hardly ever get it: SQLite's locks don't queue.)
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::connection::BUSY;
 use crate::health::Health;
 
-/// From this many pages of 4 KiB on, the log is copied while the writer goes on.
+/// This many pages of 4 KiB not yet copied are worth a copy.
 const COPY_FROM: i32 = 1_000;
-/// From this many on, the writer is kept waiting for the little that came in the meantime, so that the log begins anew:
-/// under steady load it would grow for ever.
+/// From this many pages on, the log is begun anew …
 const RESTART_FROM: i32 = 8_000;
+/// … as soon as no more than this many are left to copy …
+const RESTART_LEFT: i32 = 4_000;
+/// … or, when that never comes, from this many pages on all the same.
+const RESTART_AT_LAST: i32 = 32_000;
+/// How long the writer waits for reads that still need the log.
+const READS: Duration = Duration::from_millis(100);
 
-/// Tells the checkpointer how long the log has become.
-pub(super) struct Checkpoints(SyncSender<i32>);
+/// The writer's side.
+pub(super) struct Checkpoints {
+    orders: SyncSender<()>,
+    state: Arc<State>,
+    /// A read held the last attempt to begin anew up: the next is made when the log has this many pages.
+    not_before: Cell<i32>,
+}
+
+/// The thread's side.
+pub(super) struct Orders {
+    orders: Receiver<()>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The thread is copying, or about to.
+    copying: AtomicBool,
+    /// How many pages of the log are copied.
+    copied: AtomicI32,
+}
+
+pub(super) fn checkpoints() -> (Checkpoints, Orders) {
+    let (sender, receiver) = sync_channel(1);
+    let state = Arc::new(State::default());
+    (Checkpoints { orders: sender, state: Arc::clone(&state), not_before: Cell::new(0) }, Orders { orders: receiver, state })
+}
 
 impl Checkpoints {
-    pub(super) fn new() -> (Self, Receiver<i32>) {
-        let (sender, receiver) = sync_channel(1);
-        (Self(sender), receiver)
+    /// Called after each commit with the length of the log.
+    pub(super) fn committed(&self, connection: &Connection, pages: i32, health: &Health) {
+        if self.state.copying.load(Ordering::Acquire) {
+            return;
+        }
+        let left = pages - self.state.copied.load(Ordering::Acquire);
+        if pages < RESTART_FROM {
+            self.not_before.set(0);
+        }
+        let short_enough = pages >= RESTART_AT_LAST || left <= RESTART_LEFT;
+        if pages >= RESTART_FROM.max(self.not_before.get()) && short_enough {
+            if let Err(error) = self.restart(connection, pages) {
+                // Nothing is lost: the log grows until a later attempt works.
+                health.failed(&error);
+            }
+        } else if left >= COPY_FROM {
+            self.state.copying.store(true, Ordering::Release);
+            // The thread takes orders for as long as the writer lives.
+            let _ = self.orders.try_send(());
+        }
     }
 
-    /// Called after each commit.
-    pub(super) fn log_has(&self, pages: i32) {
-        if pages >= COPY_FROM {
-            // A checkpointer that is at it has one more order waiting: that is enough.
-            let _ = self.0.try_send(pages);
+    fn restart(&self, connection: &Connection, pages: i32) -> rusqlite::Result<()> {
+        connection.busy_timeout(READS)?;
+        let copied = checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)");
+        connection.busy_timeout(BUSY)?;
+        let (held_up, copied) = copied?;
+        self.not_before.set(if held_up { pages + RESTART_FROM } else { 0 });
+        self.state.copied.store(if held_up { copied } else { 0 }, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Orders {
+    /// Copies whenever it is told to, until the writer is gone.
+    pub(super) fn carry_out(&self, connection: &Connection, health: &Health) {
+        while self.orders.recv().is_ok() {
+            match checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
+                Ok((_, copied)) => self.state.copied.store(copied, Ordering::Release),
+                Err(error) => health.failed(&error),
+            }
+            self.state.copying.store(false, Ordering::Release);
         }
     }
 }
 
-/// Checkpoints whenever it is told to, until the writer is gone.
-pub(super) fn run(connection: &Connection, orders: &Receiver<i32>, health: &Arc<Health>) {
-    while let Ok(pages) = orders.recv() {
-        let mut done = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)");
-        if pages >= RESTART_FROM {
-            done = done.and_then(|()| checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)"));
-        }
-        if let Err(error) = done {
-            // Nothing is lost: the log grows until a later checkpoint works.
-            health.failed(&error);
-        }
-    }
-}
-
-fn checkpoint(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-    // It answers whether it was held up by a reader, which the next one makes good.
-    connection.prepare_cached(sql)?.query_row([], |_| Ok(()))
+/// Whether something held it up, and how many pages of the log are copied now.
+fn checkpoint(connection: &Connection, sql: &str) -> rusqlite::Result<(bool, i32)> {
+    connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(2)?)))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Result};
 
 /// How long a connection waits for a lock that another process holds.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// More than the number of statements that the store has.
 const STATEMENTS: usize = 128;
 
@@ -22,6 +22,8 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     // In WAL mode, FULL is what makes a commit survive a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -16_000)?;
+    // A log that a long read let grow gives its space back, down to 64 MiB.
+    connection.pragma_update_and_check(None, "journal_size_limit", 64 * 1024 * 1024, |_| Ok(()))?;
     Ok(connection)
 }
 

@@ -9,7 +9,7 @@ use metrics::{gauge, histogram};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::checkpoint::{self, Checkpoints};
+use super::checkpoint::checkpoints;
 use super::connection;
 use super::failure::open_error;
 use super::installation;
@@ -86,11 +86,11 @@ fn start_writer(
     options: &OpenOptions,
 ) -> Result<Arc<dyn Store>, OpenError> {
     let health = Arc::new(Health::new("writing"));
-    let (checkpoints, orders) = Checkpoints::new();
+    let (checkpoints, orders) = checkpoints();
     let checkpointing = connection::open(path).map_err(|error| open_error(url, &error))?;
     let checkpointer = {
         let health = Arc::clone(&health);
-        thread(url, "sqlite-checkpoint", move || checkpoint::run(&checkpointing, &orders, &health))?
+        thread(url, "sqlite-checkpoint", move || orders.carry_out(&checkpointing, &health))?
     };
     let queue = Arc::new(Queue::new(options.queue, gauge!("chatsphere_write_queue")));
     let (ended, writer_ended) = watch::channel(());
@@ -119,3 +119,6 @@ fn thread(url: &str, name: &str, work: impl FnOnce() + Send + 'static) -> Result
         .spawn(work)
         .map_err(|error| OpenError::Failed { url: url.to_owned(), reason: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! What every adapter of the store does alike. Each test runs on SQLite in a temporary directory, and on PostgreSQL in a
 //! database of its own if `CHATSPHERE_TEST_POSTGRES` names a server (`cargo xtask with-services -- cargo test`).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+
 mod appends;
 mod fixture;
 mod idempotency;

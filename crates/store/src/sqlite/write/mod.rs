@@ -59,7 +59,7 @@ impl Transactions for SqliteWriter {
         let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         committed.map_err(|error| commit_failure(&self.health, &error))?;
         self.health.back();
-        self.checkpoints.log_has(LOG_PAGES.get());
+        self.checkpoints.committed(&self.connection, LOG_PAGES.get(), &self.health);
         Ok(())
     }
 

@@ -40,7 +40,8 @@ struct Deciding<'a> {
     rooms: HashMap<RoomId, usize>,
     /// The client's ids that this run stores, and where in `decision.rows`.
     sent: HashMap<(RoomId, UserId, &'a ClientMessageId), usize>,
-    /// The idempotency keys that this run stores: the body's hash and the answer.
+    /// The idempotency keys that this run stores: the body's hash and the answer. None of them is forgotten yet: what shares
+    /// a batch was accepted within seconds.
     answered: HashMap<[u8; 32], ([u8; 32], Message)>,
 }
 

@@ -1,1 +1,154 @@
+use std::collections::BTreeMap;
 
+use chatsphere_core::store::{IDEMPOTENCY_KEPT, Idempotency};
+use chatsphere_core::{Content, MessageId, Timestamp, UserRef, Username};
+use proptest::prelude::*;
+
+use super::*;
+use crate::write::Remembered;
+use crate::write::database::{Author, RoomHead};
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+fn room(number: u8) -> RoomId {
+    RoomId::from_bytes([number; 16])
+}
+
+fn user(number: u8) -> UserId {
+    UserId::from_bytes([number; 16])
+}
+
+fn client_id(number: u8) -> ClientMessageId {
+    ClientMessageId::from_stored(number.to_string())
+}
+
+/// Rooms 0 to 2, of which room n stands at 10 × n; users 0 to 2, of whom user 2 is nowhere a member.
+fn facts() -> AppendFacts {
+    let mut facts = AppendFacts::default();
+    for number in 0..3_u8 {
+        facts.rooms.insert(room(number), RoomHead { pk: number.into(), seq: Seq::new(u64::from(number) * 10) });
+        let name = UserRef { id: user(number), username: Username::from_stored(format!("user {number}")) };
+        facts.authors.insert(user(number), Author { pk: number.into(), user: name });
+        facts.members.extend([(room(number), user(0)), (room(number), user(1))]);
+    }
+    facts
+}
+
+fn message(room_id: RoomId, author: UserId, text: &str) -> NewMessage {
+    NewMessage {
+        id: MessageId::from_bytes([1; 16]),
+        room_id,
+        author,
+        access: Access::Member(author),
+        content: Content::from_stored(text.to_owned()),
+        client_message_id: None,
+        idempotency: None,
+        at: NOW,
+    }
+}
+
+fn decided(messages: &[NewMessage], facts: &AppendFacts) -> Decision {
+    decide(&messages.iter().collect::<Vec<_>>(), facts)
+}
+
+#[test]
+fn each_room_goes_on_from_where_it_stands() {
+    let messages = [room(2), room(0), room(2), room(0)].map(|room| message(room, user(0), "x"));
+    let decision = decided(&messages, &facts());
+    let seqs: Vec<_> = decision.rows.iter().map(|row| (row.room_pk, row.message.seq.get())).collect();
+    assert_eq!(seqs, [(2, 21), (0, 1), (2, 22), (0, 2)]);
+    let expected = [(2, 22), (0, 2)].map(|(pk, seq)| RoomAdvance { pk, seq: Seq::new(seq), messages: 2 });
+    assert_eq!(decision.rooms, expected);
+}
+
+#[test]
+fn a_refused_message_takes_no_number() {
+    let messages = [message(room(0), user(2), "no member"), message(room(0), user(0), "x")];
+    let decision = decided(&messages, &facts());
+    assert_eq!(decision.answers[0], Err(Denial::NotAMember.into()));
+    assert_eq!(decision.answers[1].as_ref().unwrap().value.seq, Seq::new(1));
+}
+
+#[test]
+fn a_key_counts_for_a_day() {
+    let mut new = message(room(0), user(0), "x");
+    new.idempotency = Some(Idempotency { key: [1; 32], body: [1; 32] });
+    let first = decided(&[new.clone()], &facts()).rows.remove(0).message;
+    let mut facts = facts();
+    facts.answered.insert((room(0), first.seq), first.clone());
+    let outcome = Outcome::Message { room: room(0), seq: first.seq };
+    facts.remembered.insert([1; 32], Remembered { body: [1; 32], outcome, at: NOW });
+
+    let same = decided(&[new.clone()], &facts);
+    assert_eq!(same.answers, [Ok(Done { value: first, replayed: true })]);
+    assert!(same.rows.is_empty() && same.memories.is_empty());
+    new.idempotency = Some(Idempotency { key: [1; 32], body: [2; 32] });
+    assert_eq!(decided(&[new.clone()], &facts).answers, [Err(Conflict::IdempotencyKeyReused.into())]);
+    new.at = Timestamp::from_millis(NOW.after(IDEMPOTENCY_KEPT).as_millis() + 1);
+    let later = decided(&[new], &facts);
+    assert_eq!((later.rows.len(), later.memories.len()), (1, 1));
+}
+
+#[test]
+fn a_replay_by_the_clients_id_is_kept_under_the_key() {
+    let mut first = message(room(0), user(0), "x");
+    first.client_message_id = Some(client_id(1));
+    let mut second = first.clone();
+    second.idempotency = Some(Idempotency { key: [1; 32], body: [1; 32] });
+    let decision = decided(&[first, second], &facts());
+    assert_eq!((decision.rows.len(), decision.memories.len()), (1, 1));
+    assert!(decision.answers[1].as_ref().unwrap().replayed);
+}
+
+fn any_message() -> impl Strategy<Value = NewMessage> {
+    let idempotency = prop::option::of((0..4_u8, 0..2_u8));
+    (0..4_u8, 0..4_u8, any::<bool>(), "[ab]", prop::option::of(0..3_u8), idempotency).prop_map(
+        |(room_number, author, any, text, client, idempotency)| NewMessage {
+            access: if any { Access::Any } else { Access::Member(user(author)) },
+            client_message_id: client.map(client_id),
+            idempotency: idempotency.map(|(key, body)| Idempotency { key: [key; 32], body: [body; 32] }),
+            ..message(room(room_number), user(author), &text)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_rooms_stay_gapless_and_answers_true(messages in prop::collection::vec(any_message(), 0..60)) {
+        let facts = facts();
+        let decision = decided(&messages, &facts);
+        prop_assert_eq!(decision.answers.len(), messages.len());
+
+        let mut heads: BTreeMap<i64, u64> = facts.rooms.values().map(|room| (room.pk, room.seq.get())).collect();
+        for row in &decision.rows {
+            let head = heads.get_mut(&row.room_pk).unwrap();
+            *head += 1;
+            prop_assert_eq!(row.message.seq.get(), *head);
+        }
+        for advance in &decision.rooms {
+            prop_assert_eq!(heads[&advance.pk], advance.seq.get());
+            let rows = decision.rows.iter().filter(|row| row.room_pk == advance.pk).count();
+            prop_assert_eq!(usize::try_from(advance.messages), Ok(rows));
+        }
+
+        let stored: Vec<_> = decision.rows.iter().map(|row| &row.message).collect();
+        let new: Vec<_> = decision.answers.iter().flatten().filter(|done| !done.replayed).map(|done| &done.value).collect();
+        prop_assert_eq!(&new, &stored);
+        for (message, answer) in messages.iter().zip(&decision.answers) {
+            if let Ok(done) = answer {
+                prop_assert!(stored.contains(&&done.value));
+                let own = done.value.author.id == message.author && done.value.room_id == message.room_id;
+                prop_assert!(own || message.idempotency.is_some());
+            }
+        }
+        let mut client_ids: Vec<_> = stored
+            .iter()
+            .filter_map(|message| Some((message.room_id, message.author.id, message.client_message_id.clone()?.as_str().to_owned())))
+            .collect();
+        client_ids.sort();
+        let mut keys: Vec<_> = decision.memories.iter().map(|memory| memory.idempotency.key).collect();
+        keys.sort_unstable();
+        prop_assert!(client_ids.windows(2).all(|pair| pair[0] != pair[1]));
+        prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

@@ -1,0 +1,117 @@
+//! What can only be tried from within: a database that may not grow.
+
+use chatsphere_core::store::{HistoryRange, NewMessage, NewRoom, NewUser};
+use chatsphere_core::{
+    Access, CommitSink, Committed, Content, Error, MessageId, Outage, Permissions, Role, RoomId, RoomName, Timestamp, Token,
+    TokenId, TokenType, UserId, Username,
+};
+
+use super::*;
+use crate::fingerprints::{Fingerprint, KeyFingerprints};
+use crate::url::DatabaseUrl;
+
+struct NoSink;
+
+impl CommitSink for NoSink {
+    fn committed(&self, _: Committed) {}
+}
+
+fn options(path: &Path) -> OpenOptions {
+    let keys = KeyFingerprints {
+        user: Fingerprint::new("user"),
+        user_previous: None,
+        client: Fingerprint::new("client"),
+        client_previous: None,
+    };
+    OpenOptions::new(DatabaseUrl::sqlite(path), keys, Arc::new(NoSink))
+}
+
+const AT: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+async fn room_with_owner(store: &Arc<dyn Store>) -> (RoomId, UserId) {
+    let (user, room) = (UserId::new(AT), RoomId::new(AT));
+    let token = Token {
+        id: TokenId::new(AT),
+        token_type: TokenType::User,
+        user_id: user,
+        permissions: Permissions::ALL,
+        parent: None,
+        email: None,
+        created_at: AT,
+        expires_at: AT,
+        revoked_at: None,
+    };
+    let username = Username::from_stored("ada".to_owned());
+    store.create_user(NewUser { id: user, username, role: Role::Member, token, idempotency: None, at: AT }).await.unwrap();
+    let name = RoomName::from_stored("room".to_owned());
+    store.create_room(NewRoom { id: room, name, owner: user, by: user, idempotency: None, at: AT }).await.unwrap();
+    (room, user)
+}
+
+fn message(room: RoomId, author: UserId) -> NewMessage {
+    NewMessage {
+        id: MessageId::new(AT),
+        room_id: room,
+        author,
+        access: Access::Member(author),
+        content: Content::from_stored("x".repeat(4096)),
+        client_message_id: None,
+        idempotency: None,
+        at: AT,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.db");
+    let options = options(&path);
+    let (mut connection, _) = prepare(&path, "sqlite:chat.db").unwrap();
+    let epoch = installation::join("sqlite:chat.db", &mut connection, &options.keys).unwrap();
+    connection.pragma_update_and_check(None, "max_page_count", 120, |_| Ok(())).unwrap();
+    let readers = Readers::new(path.clone(), 2, Arc::new(Health::new("reading")));
+    let store = start_writer(&path, "sqlite:chat.db", connection, readers, epoch, &options).unwrap();
+    let (room, ada) = room_with_owner(&store).await;
+    let mut stored = 0;
+    let refused = loop {
+        match store.append(message(room, ada)).await {
+            Ok(done) => {
+                stored += 1;
+                assert_eq!(done.value.seq.get(), stored + 1);
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, Error::Outage(Outage::DiskFull));
+    assert!(stored > 10);
+    // Reads go on, and see nothing of what was refused.
+    let history = store.history(room, Access::Any, HistoryRange::Newest, 1000).await.unwrap();
+    assert_eq!((history.messages.len() as u64, history.head.get()), (stored, stored + 1));
+    // So it is for as long as there is no space; then it goes on by itself, and no number is missing.
+    assert_eq!(store.append(message(room, ada)).await, Err(Error::Outage(Outage::DiskFull)));
+    store.close().await;
+    let again = open(path, options).await.unwrap();
+    assert_eq!(again.append(message(room, ada)).await.unwrap().value.seq.get(), stored + 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_beside_the_file_stays_short_under_load_and_goes_when_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.db");
+    let store = open(path.clone(), options(&path)).await.unwrap();
+    let (room, ada) = room_with_owner(&store).await;
+    let log = dir.path().join("chat.db-wal");
+    let mut longest = 0;
+    for _ in 0..100 {
+        // About 4 MiB of contents each.
+        let pending: Vec<_> = (0..1000).map(|_| store.append(message(room, ada))).collect();
+        for pending in pending {
+            pending.await.unwrap();
+        }
+        longest = longest.max(std::fs::metadata(&log).unwrap().len());
+    }
+    // 400 MiB went through it.
+    assert!(longest < 150 * 1024 * 1024, "{longest}");
+    store.close().await;
+    assert!(!log.exists());
+}
