@@ -96,7 +96,8 @@ impl Link {
     async fn tell(&self, epoch: &Epoch, Outbox(mut waiting): Outbox) {
         while let Some(events) = waiting.recv().await {
             for events in parts(&events) {
-                let told = Told { node: self.node, epoch: epoch.clone(), events: events.iter().map(|event| &**event).collect() };
+                let told =
+                    Told { node: self.node, epoch: epoch.clone(), events: events.iter().map(|event| &**event).collect() };
                 let Ok(payload) = serde_json::to_vec(&told) else { continue };
                 if let Err(error) = self.client.publish(SUBJECT, payload.into()).await {
                     tracing::debug!(%error, "other nodes were not told of a commit");
@@ -189,7 +190,8 @@ mod tests {
         let parts = parts(&events);
         assert_eq!(parts.concat(), events);
         for part in parts {
-            let told = Told { node: ConnectionId::new(Timestamp::from_millis(1)), epoch: Epoch::random(), events: part.to_vec() };
+            let told =
+                Told { node: ConnectionId::new(Timestamp::from_millis(1)), epoch: Epoch::random(), events: part.to_vec() };
             assert!(serde_json::to_vec(&told).unwrap().len() < 1024 * 1024);
         }
     }
