@@ -10,6 +10,8 @@ pub const BINARY: u16 = 1003;
 pub const NOT_UTF8: u16 = 1007;
 /// A message was larger than `limits.frameBytes`.
 pub const TOO_BIG: u16 = 1009;
+/// The server could not judge the token at the moment: connect again.
+pub const TRY_AGAIN_LATER: u16 = 1013;
 /// The token expired: connect again with a new one.
 pub const TOKEN_EXPIRED: u16 = 4001;
 /// The connection did not take its frames fast enough: connect again and resume with `since`.

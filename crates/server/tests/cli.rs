@@ -445,3 +445,15 @@ fn what_is_printed_is_what_was_asked_for() {
     assert_eq!(row("port")[1..], ["4000", "--port"]);
     assert_eq!(row("jwt_secret ")[1..], ["set", "environment", "variable", "JWT_SECRET"]);
 }
+
+#[test]
+fn an_epoch_is_renewed_only_while_no_server_tells_the_old_one() {
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let refused = place.run(&["epoch", "renew"]);
+    assert_eq!(refused.code, 1, "{}", refused.errors);
+    drop(server);
+    let answer = place.answer(&["epoch", "renew"]);
+    assert!(answer.contains("the epoch is now "), "{answer}");
+    assert_ne!(place.answer(&["epoch", "renew"]), answer);
+}

@@ -20,6 +20,6 @@ mod write;
 pub use error::OpenError;
 pub use fingerprints::{Fingerprint, KeyFingerprints, SigningKey};
 pub use inspect::{Inspection, inspect};
-pub use open::{MigrationReport, migrate, open};
+pub use open::{MigrationReport, migrate, open, renew_epoch};
 pub use options::{OpenOptions, QueueBounds};
 pub use url::{DatabaseUrl, InvalidUrl};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::Store;
+use chatsphere_core::{Epoch, Store};
 
 use crate::error::OpenError;
 use crate::options::OpenOptions;
@@ -37,5 +37,14 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<MigrationReport, OpenError> {
     match url.kind().clone() {
         Kind::Sqlite(path) => sqlite::migrate(path, url.to_string()).await,
         Kind::Postgres(location) => postgres::migrate(&location, &url.to_string()).await,
+    }
+}
+
+/// Gives the data another epoch, as after a restore: clients then know that their cursors are worth nothing. `None` where
+/// nothing was stored yet. No server may be running on the database: it would go on telling the old one.
+pub async fn renew_epoch(url: &DatabaseUrl) -> Result<Option<Epoch>, OpenError> {
+    match url.kind().clone() {
+        Kind::Sqlite(path) => sqlite::renew_epoch(path, url.to_string()).await,
+        Kind::Postgres(location) => postgres::renew_epoch(&location, &url.to_string()).await,
     }
 }

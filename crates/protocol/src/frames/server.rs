@@ -58,7 +58,7 @@ pub enum ServerFrame<'a> {
     Left {
         /// Which room.
         room_id: RoomId,
-        /// Why: `removed`, `token_scope`, `switched`.
+        /// Why: `removed` from the room, or `rights_changed`.
         reason: Cow<'a, str>,
     },
     /// The answer to `ping`.

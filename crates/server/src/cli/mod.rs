@@ -3,6 +3,7 @@
 mod access;
 mod config;
 mod doctor;
+mod epoch;
 mod error;
 mod migrate;
 mod openapi;
@@ -36,6 +37,9 @@ enum Command {
     User(user::Command),
     /// Bring the database's tables up to date and do nothing else
     Migrate(migrate::Migrate),
+    /// Tell clients that their cursors are worth nothing any more, after a restore
+    #[command(subcommand)]
+    Epoch(epoch::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -55,6 +59,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(command) => command.run().await,
         Command::User(command) => command.run().await,
         Command::Migrate(command) => command.run().await,
+        Command::Epoch(command) => command.run().await,
         Command::Config(command) => command.run(),
         Command::Doctor(command) => command.run().await,
         Command::Openapi => {

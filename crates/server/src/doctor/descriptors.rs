@@ -1,4 +1,4 @@
-//! Does the limit of open files fit the connections that are wanted?
+//! Does the limit of open files leave room for the connections that come?
 
 use rustix::process::{Resource, getrlimit};
 
@@ -8,6 +8,8 @@ use crate::config::Settings;
 const CHECK: &str = "open files";
 /// For the database, the log and the like.
 const RESERVE: u64 = 1_024;
+/// Below this a server of any use runs short. Above it, what is too few only its people know.
+const FEW: u64 = 4_096;
 
 pub(super) fn check(settings: &Settings) -> Finding {
     // The server raises the soft limit to the hard one by itself.
@@ -15,14 +17,20 @@ pub(super) fn check(settings: &Settings) -> Finding {
 }
 
 fn judge(limit: Option<u64>, connections: usize) -> Finding {
-    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(RESERVE);
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(RESERVE);
     match limit {
-        Some(limit) if limit < needed => Finding::wrong(
+        Some(limit) if limit < FEW.min(wanted) => Finding::wrong(
             CHECK,
-            format!("the limit is {limit}, too few for the {connections} connections that are configured"),
+            format!("the limit is {limit}, which is too few for a server"),
             format!(
-                "raise it (ulimit -Hn {needed}, LimitNOFILE={needed} in systemd, --ulimit nofile={needed} in Docker), or lower \
-                 connections: the server takes no more than fit"
+                "raise it (ulimit -Hn {wanted}, LimitNOFILE={wanted} in systemd, --ulimit nofile={wanted} in Docker): the server \
+                 takes no more connections than fit"
+            ),
+        ),
+        Some(limit) if limit < wanted => Finding::ok(
+            CHECK,
+            format!(
+                "the limit is {limit}; with LimitNOFILE={wanted} the server would take all {connections} connections that it may"
             ),
         ),
         Some(limit) => Finding::ok(CHECK, format!("the limit is {limit}, enough for {connections} connections")),
@@ -38,6 +46,8 @@ mod tests {
     fn too_few_are_told_with_how_many_it_takes() {
         let finding = judge(Some(1_024), 100_000);
         assert!(!finding.ok && finding.to_do.unwrap().contains("LimitNOFILE=101024"));
+        assert!(judge(Some(20_000), 100_000).ok);
         assert!(judge(Some(1_048_576), 100_000).ok && judge(None, 100_000).ok);
+        assert!(judge(Some(2_048), 1_000).ok);
     }
 }

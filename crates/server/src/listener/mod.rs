@@ -98,11 +98,8 @@ pub fn serve(
     let local_addr = listener.local_addr()?;
     let capacity = capacity::of(options.connections);
     if capacity < options.connections {
-        tracing::warn!(
-            capacity,
-            wanted = options.connections,
-            "the limit of open files allows fewer connections than configured; raise it with `ulimit -n`"
-        );
+        // Usual on a machine that nobody has prepared, and enough for most: the doctor tells where it is too few.
+        tracing::info!(capacity, at_most = options.connections, "the limit of open files bounds the connections");
     }
     let shutdown = shutdown.child_token();
     let abort = CancellationToken::new();

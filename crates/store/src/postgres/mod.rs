@@ -14,4 +14,4 @@ mod tls;
 mod write;
 
 pub(crate) use inspect::inspect;
-pub(crate) use start::{migrate, open};
+pub(crate) use start::{migrate, open, renew_epoch};

@@ -36,6 +36,19 @@ pub(crate) async fn migrate(location: &PostgresUrl, url: &str) -> Result<Migrati
     Ok(report)
 }
 
+/// Gives the data another epoch; `None` where nothing was stored yet.
+pub(crate) async fn renew_epoch(location: &PostgresUrl, url: &str) -> Result<Option<Epoch>, OpenError> {
+    let mut client = connect(&Connector::new(location)?, url).await?;
+    let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
+    let transaction = client.transaction().await.map_err(failed)?;
+    transaction.batch_execute(LOCK).await.map_err(failed)?;
+    migrations::migrate(url, &transaction).await?;
+    let epoch = Epoch::random();
+    let renewed = transaction.execute("UPDATE installation SET epoch = $1", &[&epoch.as_str()]).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    Ok((renewed > 0).then_some(epoch))
+}
+
 async fn connect(connector: &Connector, url: &str) -> Result<Client, OpenError> {
     connector.for_migrating().await.map_err(|error| Cause::from(error).open_error(url))
 }

@@ -32,6 +32,17 @@ pub(crate) async fn migrate(path: PathBuf, url: String) -> Result<MigrationRepor
     blocking(url.clone(), move || prepare(&path, &url).map(|(_, report)| report)).await
 }
 
+/// Gives the data another epoch; `None` where nothing was stored yet.
+pub(crate) async fn renew_epoch(path: PathBuf, url: String) -> Result<Option<Epoch>, OpenError> {
+    blocking(url.clone(), move || {
+        let (connection, _) = prepare(&path, &url)?;
+        let epoch = Epoch::random();
+        let renewed = connection.execute("UPDATE installation SET epoch = ?1", [epoch.as_str()]);
+        Ok((renewed.map_err(|error| open_error(&url, &error))? > 0).then_some(epoch))
+    })
+    .await
+}
+
 pub(crate) async fn open(path: PathBuf, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
     let url = options.url.to_string();
     blocking(url.clone(), move || start(path, &url, &options)).await

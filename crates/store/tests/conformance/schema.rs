@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chatsphere_store::{DatabaseUrl, OpenError, migrate};
+use chatsphere_store::{DatabaseUrl, OpenError, migrate, renew_epoch};
 
 use crate::fixture::{Fixture, left_out, postgres_server, with_database};
 use crate::on_every_database;
@@ -12,7 +12,16 @@ on_every_database!(
     several_migrate_at_once,
     a_newer_version_is_recognised,
     another_programs_tables_are_left_alone,
+    a_renewed_epoch_is_told_from_the_next_start_on,
 );
+
+async fn a_renewed_epoch_is_told_from_the_next_start_on(fixture: Arc<Fixture>) {
+    assert_eq!(renew_epoch(&fixture.url).await.unwrap(), None, "nothing is stored yet");
+    let before = fixture.node().await.store.epoch();
+    let renewed = renew_epoch(&fixture.url).await.unwrap();
+    assert_ne!(renewed.as_ref(), Some(&before));
+    assert_eq!(Some(fixture.node().await.store.epoch()), renewed);
+}
 
 async fn migrating_makes_the_tables_once(fixture: Arc<Fixture>) {
     let first = migrate(&fixture.url).await.unwrap();
