@@ -15,10 +15,13 @@ pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// limits below, so that usually it is the server that ends what takes too long.
 pub(super) const SILENCE: Duration = Duration::from_secs(12);
 
-/// All statements find their rows by an index. The planner is kept from preferring anything else: a plan made while a table
-/// was nearly empty stays in use while it grows, until the server gathers statistics.
+/// All statements find their rows by an index. The planner is kept from preferring anything else: a
+/// plan made while a table was nearly empty stays in use while it grows, until the server gathers statistics. For the same
+/// reason each look-up within a statement is a LATERAL of its own with a LIMIT, which the planner can neither turn round nor
+/// replace by a walk over the whole table.
 const ALWAYS: &str = "SET statement_timeout = '10s';
-    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off;";
+    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off;
+    SET enable_material = off; SET enable_memoize = off; SET jit = off;";
 /// A writer that hangs in mid-transaction, on a machine that was frozen for example, must not keep the others from their
 /// rooms; and a commit is on disk when it answers, whatever the server's default is.
 const WRITING: &str = "SET idle_in_transaction_session_timeout = '5s';

@@ -40,7 +40,19 @@ macro_rules! message_columns {
         "m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at"
     };
 }
-pub(super) use {message_columns, room_columns, token_columns, user_columns};
+/// The author of the message `m`, as `u`.
+macro_rules! join_author {
+    () => {
+        " CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = m.user_pk LIMIT 1) AS u "
+    };
+}
+/// The owner of the room `r`, as `o`.
+macro_rules! join_owner {
+    () => {
+        " CROSS JOIN LATERAL (SELECT id FROM users WHERE pk = r.owner_pk LIMIT 1) AS o "
+    };
+}
+pub(super) use {join_author, join_owner, message_columns, room_columns, token_columns, user_columns};
 
 pub(super) fn id<Kind>(row: &Row, column: usize) -> Result<Id<Kind>> {
     Ok(Id::from_uuid(row.try_get::<_, Uuid>(column)?))

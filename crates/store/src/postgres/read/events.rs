@@ -8,7 +8,7 @@ use super::{enter, page_rows, reader, room_cte};
 use crate::pages::{self, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, number};
+use crate::postgres::rows::{self, join_author, number};
 
 /// Both kinds in one form: of a message `kind` is null, of all else the content is. The columns of a message, then those of
 /// the others.
@@ -18,27 +18,30 @@ macro_rules! both_kinds {
             "(SELECT m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at,
                      m.seq AS other_seq, NULL::text AS kind, m.created_at AS at, NULL::uuid AS other_id, NULL::text AS other_name,
                      NULL::uuid AS by_id, NULL::text AS by_name
-              FROM messages m JOIN users u ON u.pk = m.user_pk WHERE room.open AND m.room_pk = room.pk ",
+              FROM (SELECT * FROM messages WHERE room.open AND room_pk = room.pk ",
             $messages,
+            ") AS m",
+            join_author!(),
             ") UNION ALL
              (SELECT NULL, NULL, NULL, e.seq, NULL, NULL, NULL, NULL, e.seq, e.kind, e.at, u.id, u.username, b.id, b.username
-              FROM room_events e JOIN users u ON u.pk = e.user_pk JOIN users b ON b.pk = e.by_pk
-              WHERE room.open AND e.room_pk = room.pk ",
+              FROM (SELECT * FROM room_events WHERE room.open AND room_pk = room.pk ",
             $others,
-            ")"
+            ") AS e
+              CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = e.user_pk LIMIT 1) AS u
+              CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = e.by_pk LIMIT 1) AS b)"
         )
     };
 }
 const AFTER: &str = concat!(
     room_cte!(),
     "SELECT room.seq, room.member, page.* FROM room LEFT JOIN LATERAL (",
-    both_kinds!("AND m.seq > $4 ORDER BY m.seq LIMIT $5", "AND e.seq > $4 ORDER BY e.seq LIMIT $5"),
+    both_kinds!("AND seq > $4 ORDER BY seq LIMIT $5", "AND seq > $4 ORDER BY seq LIMIT $5"),
     ") AS page ON true ORDER BY page.seq LIMIT greatest($5, 1)"
 );
 const NEWEST: &str = concat!(
     room_cte!(),
     "SELECT room.seq, room.member, page.* FROM room LEFT JOIN LATERAL (",
-    both_kinds!("ORDER BY m.seq DESC LIMIT $4", "ORDER BY e.seq DESC LIMIT $5"),
+    both_kinds!("ORDER BY seq DESC LIMIT $4", "ORDER BY seq DESC LIMIT $5"),
     ") AS page ON true ORDER BY page.seq DESC"
 );
 

@@ -7,23 +7,27 @@ use super::{enter, page_rows, reader, room_cte};
 use crate::pages::{self, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, message_columns, number};
+use crate::postgres::rows::{self, join_author, message_columns, number};
 
 /// Towards the older ones, or towards the newer ones; nearest first, with a look at what lies beyond the beginning.
 macro_rules! history_sql {
     ($beyond:literal, $within:literal, $order:literal) => {
         concat!(
             room_cte!(),
-            "SELECT room.seq, room.member, room.open AND EXISTS (
-                 SELECT FROM messages b WHERE b.room_pk = room.pk AND b.seq ",
+            ", beyond AS MATERIALIZED (
+                 SELECT room.open AND EXISTS (SELECT FROM messages b WHERE b.room_pk = room.pk AND b.seq ",
             $beyond,
-            " $4), page.* FROM room LEFT JOIN LATERAL (SELECT ",
+            " $4) AS beyond FROM room
+             ) SELECT room.seq, room.member, beyond.beyond, page.*
+             FROM room CROSS JOIN beyond LEFT JOIN LATERAL (SELECT ",
             message_columns!(),
-            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE room.open AND m.room_pk = room.pk AND m.seq ",
+            " FROM (SELECT * FROM messages WHERE room.open AND room_pk = room.pk AND seq ",
             $within,
-            " $4 ORDER BY m.seq ",
+            " $4 ORDER BY seq ",
             $order,
-            " LIMIT $5) AS page ON true ORDER BY page.seq ",
+            " LIMIT $5) AS m",
+            join_author!(),
+            ") AS page ON true ORDER BY page.seq ",
             $order
         )
     };

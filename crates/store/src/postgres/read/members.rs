@@ -7,15 +7,16 @@ use super::{enter, page_rows, reader, room_cte};
 use crate::pages::{page, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows;
+use crate::postgres::rows::{self, join_author};
 
 const MEMBERS: &str = concat!(
     room_cte!(),
     "SELECT room.seq, room.member, page.joined_seq, page.id, page.username
      FROM room LEFT JOIN LATERAL (
-         SELECT m.joined_seq, u.id, u.username FROM members m JOIN users u ON u.pk = m.user_pk
-         WHERE room.open AND m.room_pk = room.pk AND m.joined_seq > $4 ORDER BY m.joined_seq LIMIT $5
-     ) AS page ON true ORDER BY page.joined_seq"
+         SELECT m.joined_seq, u.id, u.username
+         FROM (SELECT * FROM members WHERE room.open AND room_pk = room.pk AND joined_seq > $4 ORDER BY joined_seq LIMIT $5) AS m",
+    join_author!(),
+    ") AS page ON true ORDER BY page.joined_seq"
 );
 
 pub(in crate::postgres) async fn members(

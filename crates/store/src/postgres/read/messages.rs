@@ -9,44 +9,50 @@ use uuid::Uuid;
 use crate::pages::{page, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, message_columns};
+use crate::postgres::rows::{self, join_author, message_columns};
 
-const OF_AUTHOR: &str = concat!(
-    "SELECT ",
-    message_columns!(),
-    ", r.id, r.name, m.pk FROM messages m JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk
-     WHERE m.user_pk = (SELECT pk FROM users WHERE id = $1) AND m.pk < $2
-       AND ($3::uuid IS NULL OR EXISTS (
-           SELECT FROM users s JOIN members x ON x.user_pk = s.pk WHERE s.id = $3 AND x.room_pk = m.room_pk))
-       AND ($4::uuid[] IS NULL OR r.id = ANY ($4))
-     ORDER BY m.pk DESC LIMIT $5"
-);
-const ALL: &str = concat!(
-    "SELECT ",
-    message_columns!(),
-    ", r.id, r.name, m.pk FROM messages m JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk
-     WHERE m.pk < $1 ORDER BY m.pk DESC LIMIT $2"
-);
-/// Each room is walked by itself: a walk over all messages might pass millions of other rooms'. `seq` and `pk` rise together
-/// within a room, since both are given while its row is locked.
-macro_rules! of_rooms {
-    ($rooms:literal) => {
+macro_rules! messages_from {
+    ($messages:literal, $limit:literal) => {
         concat!(
-            "WITH picked AS MATERIALIZED (",
-            $rooms,
-            ") SELECT ",
+            "SELECT ",
             message_columns!(),
-            ", picked.id, picked.name, m.pk FROM picked CROSS JOIN LATERAL (
-                 SELECT * FROM messages WHERE room_pk = picked.pk AND pk < $1 ORDER BY seq DESC LIMIT $2
-             ) AS m JOIN users u ON u.pk = m.user_pk ORDER BY m.pk DESC LIMIT $2"
+            ", r.id, r.name, m.pk FROM ",
+            $messages,
+            join_author!(),
+            "ORDER BY m.pk DESC ",
+            $limit
         )
     };
 }
-const SEEN_BY: &str = of_rooms!(
-    "SELECT r.pk, r.id, r.name FROM users s JOIN members x ON x.user_pk = s.pk JOIN rooms r ON r.pk = x.room_pk
-     WHERE s.id = $3 AND ($4::uuid[] IS NULL OR r.id = ANY ($4))"
+const OF_AUTHOR: &str = messages_from!(
+    "(SELECT messages.*, r.id AS room_id, r.name FROM messages
+      CROSS JOIN LATERAL (SELECT id, name FROM rooms WHERE pk = messages.room_pk LIMIT 1) AS r
+      LEFT JOIN LATERAL (
+          SELECT true AS yes FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3) AND room_pk = messages.room_pk LIMIT 1
+      ) AS seen ON $3::uuid IS NOT NULL
+      WHERE user_pk = (SELECT pk FROM users WHERE id = $1) AND pk < $2
+        AND ($3::uuid IS NULL OR seen.yes) AND ($4::uuid[] IS NULL OR r.id = ANY ($4))
+      ORDER BY pk DESC LIMIT $5) AS m CROSS JOIN LATERAL (SELECT m.room_id AS id, m.name) AS r",
+    "LIMIT $5"
 );
-const AMONG: &str = of_rooms!("SELECT r.pk, r.id, r.name FROM rooms r WHERE r.id = ANY ($3)");
+const ALL: &str = messages_from!(
+    "(SELECT * FROM messages WHERE pk < $1 ORDER BY pk DESC LIMIT $2) AS m
+     CROSS JOIN LATERAL (SELECT id, name FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r",
+    "LIMIT $2"
+);
+/// Each room is walked by itself: a walk over all messages might pass millions of other rooms'. `seq` and `pk` rise together
+/// within a room, since both are given while its row is locked.
+const SEEN_BY: &str = messages_from!(
+    "(SELECT room_pk FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3)) AS x
+     CROSS JOIN LATERAL (SELECT * FROM rooms WHERE pk = x.room_pk AND ($4::uuid[] IS NULL OR id = ANY ($4)) LIMIT 1) AS r
+     CROSS JOIN LATERAL (SELECT * FROM messages WHERE room_pk = r.pk AND pk < $1 ORDER BY seq DESC LIMIT $2) AS m",
+    "LIMIT $2"
+);
+const AMONG: &str = messages_from!(
+    "(SELECT pk, id, name FROM rooms WHERE id = ANY ($3)) AS r
+     CROSS JOIN LATERAL (SELECT * FROM messages WHERE room_pk = r.pk AND pk < $1 ORDER BY seq DESC LIMIT $2) AS m",
+    "LIMIT $2"
+);
 
 pub(in crate::postgres) async fn messages(
     reads: &Reads,

@@ -18,19 +18,29 @@ use super::failure::Cause;
 use super::rows;
 use crate::pages::admit;
 
+/// Whether the user of id `$2` is a member of the room `r`: `member.yes` is true or null. The LIMIT binds the planner to look up
+/// this one row; joined plainly, or by EXISTS, it may gather all of the user's rooms.
+macro_rules! join_membership {
+    () => {
+        " LEFT JOIN LATERAL (
+            SELECT true AS yes FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $2) AND room_pk = r.pk LIMIT 1
+        ) AS member ON true "
+    };
+}
 /// The room of id `$1`, and whether the user of id `$2` is a member; `$3` tells whether that matters not. `open` says whether the
 /// page may be read, so that it isn't for nothing.
 macro_rules! room_cte {
     () => {
-        "WITH room AS MATERIALIZED (
-            SELECT pk, seq, member, member OR $3::boolean AS open FROM (
-                SELECT r.pk, r.seq,
-                       EXISTS (SELECT FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = $2 AND m.room_pk = r.pk) AS member
-                FROM rooms r WHERE r.id = $1
-            ) AS found
-        ) "
+        concat!(
+            "WITH room AS MATERIALIZED (
+                SELECT r.pk, r.seq, member.yes IS TRUE AS member, member.yes IS TRUE OR $3::boolean AS open FROM rooms r",
+            crate::postgres::read::join_membership!(),
+            "WHERE r.id = $1
+            ) "
+        )
     };
 }
+use join_membership;
 use room_cte;
 
 /// `$2` and `$3` of [`room_cte`].

@@ -5,18 +5,20 @@ use chatsphere_core::{Access, Error, Room, RoomId, Seq, UserId};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::reader;
+use super::{join_membership, reader};
 use crate::pages::{admit, page, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, room_columns};
+use crate::postgres::rows::{self, join_owner, room_columns};
 
 pub(in crate::postgres) async fn room(reads: &Reads, id: RoomId, access: Access) -> Result<Room, Error> {
     let sql = concat!(
         "SELECT ",
         room_columns!(),
-        ", EXISTS (SELECT FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = $2 AND m.room_pk = r.pk)
-         FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.id = $1"
+        ", member.yes IS TRUE FROM rooms r",
+        join_owner!(),
+        join_membership!(),
+        "WHERE r.id = $1"
     );
     reads
         .read(sql, &[id.as_uuid(), &reader(access).0], |found| {
@@ -31,9 +33,7 @@ pub(in crate::postgres) async fn room(reads: &Reads, id: RoomId, access: Access)
 }
 
 pub(in crate::postgres) async fn standing(reads: &Reads, room: RoomId, user: UserId) -> Result<Option<Standing>, Error> {
-    let sql =
-        "SELECT o.id, EXISTS (SELECT FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = $2 AND m.room_pk = r.pk)
-        FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.id = $1";
+    let sql = concat!("SELECT o.id, member.yes IS TRUE FROM rooms r", join_owner!(), join_membership!(), "WHERE r.id = $1");
     reads
         .read(sql, &[room.as_uuid(), user.as_uuid()], |found| {
             let standing = found.first().map(|row| Ok(Standing { owner: rows::id(row, 0)?, member: row.try_get(1)? }));
@@ -42,31 +42,38 @@ pub(in crate::postgres) async fn standing(reads: &Reads, room: RoomId, user: Use
         .await
 }
 
-const OF_MEMBER: &str = concat!(
-    "SELECT ",
-    room_columns!(),
-    ", r.pk FROM users u JOIN members m ON m.user_pk = u.pk JOIN rooms r ON r.pk = m.room_pk JOIN users o ON o.pk = r.owner_pk
-     WHERE u.id = $1 AND m.room_pk > $2 AND ($3::uuid[] IS NULL OR r.id = ANY ($3)) ORDER BY m.room_pk LIMIT $4"
+macro_rules! rooms_from {
+    ($with:literal, $rooms:literal) => {
+        concat!($with, "SELECT ", room_columns!(), ", r.pk FROM ", $rooms, join_owner!(), "ORDER BY r.pk")
+    };
+}
+const OF_MEMBER: &str = rooms_from!(
+    "",
+    "(SELECT room_pk FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $1) AND room_pk > $2
+      ORDER BY room_pk LIMIT $3) AS m CROSS JOIN LATERAL (SELECT * FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r"
 );
-const AMONG: &str = concat!(
-    "SELECT ",
-    room_columns!(),
-    ", r.pk FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.id = ANY ($1) AND r.pk > $2 ORDER BY r.pk LIMIT $3"
+// Those asked for are found by their ids first, lest the planner walk through all rooms in the order wanted.
+const OF_MEMBER_AMONG: &str = rooms_from!(
+    "WITH picked AS MATERIALIZED (SELECT * FROM rooms WHERE id = ANY ($4)) ",
+    "(SELECT picked.* FROM picked CROSS JOIN LATERAL (
+          SELECT FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $1) AND room_pk = picked.pk LIMIT 1
+      ) AS m WHERE pk > $2 ORDER BY pk LIMIT $3) AS r"
 );
-const ALL: &str = concat!(
-    "SELECT ",
-    room_columns!(),
-    ", r.pk FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.pk > $1 ORDER BY r.pk LIMIT $2"
+const AMONG: &str = rooms_from!(
+    "WITH picked AS MATERIALIZED (SELECT * FROM rooms WHERE id = ANY ($3)) ",
+    "(SELECT * FROM picked WHERE pk > $1 ORDER BY pk LIMIT $2) AS r"
 );
+const ALL: &str = rooms_from!("", "(SELECT * FROM rooms WHERE pk > $1 ORDER BY pk LIMIT $2) AS r");
 
 pub(in crate::postgres) async fn rooms(reads: &Reads, filter: &RoomFilter, request: PageRequest) -> Result<Page<Room>, Error> {
     let only = filter.rooms.as_ref().map(|ids| ids.iter().map(|id| *id.as_uuid()).collect::<Vec<Uuid>>());
     let (after, count) = (request.cursor.map_or(0, |cursor| cursor.0), rows_for(request.limit));
     let member = filter.member.map(|member| *member.as_uuid());
-    // Three statements rather than one with conditions, so that each walks the index that suits it.
+    // Several statements rather than one with conditions, so that each walks the index that suits it.
     let (sql, params): (&str, &[&(dyn ToSql + Sync)]) = match (&member, &only) {
-        (Some(member), _) => (OF_MEMBER, &[member, &after, &only, &count]),
-        (None, Some(only)) => (AMONG, &[only, &after, &count]),
+        (Some(member), None) => (OF_MEMBER, &[member, &after, &count]),
+        (Some(member), Some(only)) => (OF_MEMBER_AMONG, &[member, &after, &count, only]),
+        (None, Some(only)) => (AMONG, &[&after, &count, only]),
         (None, None) => (ALL, &[&after, &count]),
     };
     reads

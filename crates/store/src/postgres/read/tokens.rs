@@ -8,22 +8,31 @@ use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
 use crate::postgres::rows::{self, token_columns};
 
-macro_rules! from_tokens {
-    () => {
-        " FROM tokens t JOIN users u ON u.pk = t.user_pk LEFT JOIN tokens p ON p.pk = t.parent_pk "
+macro_rules! tokens_where {
+    ($rest:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            token_columns!(),
+            ", t.pk FROM (SELECT * FROM tokens WHERE ",
+            $rest,
+            ") AS t
+             CROSS JOIN LATERAL (SELECT * FROM users WHERE pk = t.user_pk LIMIT 1) AS u
+             LEFT JOIN LATERAL (SELECT id FROM tokens WHERE pk = t.parent_pk LIMIT 1) AS p ON true ",
+            $order
+        )
     };
 }
+const ONE: &str = tokens_where!("id = $1", "");
+const PAGE: &str = tokens_where!("pk < $1 ORDER BY pk DESC LIMIT $2", "ORDER BY t.pk DESC");
 
 pub(in crate::postgres) async fn token(reads: &Reads, id: TokenId) -> Result<Option<TokenWithUser>, Error> {
-    let sql = concat!("SELECT ", token_columns!(), from_tokens!(), "WHERE t.id = $1");
-    reads.read(sql, &[id.as_uuid()], |found| Ok(Ok(found.first().map(rows::token_with_user).transpose()?))).await
+    reads.read(ONE, &[id.as_uuid()], |found| Ok(Ok(found.first().map(rows::token_with_user).transpose()?))).await
 }
 
 pub(in crate::postgres) async fn tokens(reads: &Reads, request: PageRequest) -> Result<Page<TokenWithUser>, Error> {
-    let sql = concat!("SELECT ", token_columns!(), ", t.pk", from_tokens!(), "WHERE t.pk < $1 ORDER BY t.pk DESC LIMIT $2");
     let before = request.cursor.map_or(i64::MAX, |cursor| cursor.0);
     reads
-        .read(sql, &[&before, &rows_for(request.limit)], |found| {
+        .read(PAGE, &[&before, &rows_for(request.limit)], |found| {
             let tokens =
                 found.iter().map(|row| Ok((row.try_get(14)?, rows::token_with_user(row)?))).collect::<Result<_, Cause>>()?;
             Ok(Ok(page(tokens, request.limit)))

@@ -9,38 +9,50 @@ use super::PostgresWriter;
 use super::idempotency::{RECALL, remembered};
 use super::session::Session;
 use crate::postgres::failure::Cause;
-use crate::postgres::rows::{self, message_columns, number};
+use crate::postgres::rows::{self, join_author, message_columns, number};
 use crate::write::Outcome;
 use crate::write::database::{AppendFacts, Author, MessageRow, Messages, RoomAdvance, RoomHead};
 use crate::write::failure::Failure;
 
 pub(super) const ROOMS: &str = "SELECT id, pk, seq FROM rooms WHERE id = ANY ($1)";
 const AUTHORS: &str = "SELECT id, pk, username FROM users WHERE id = ANY ($1)";
-const MEMBERS: &str = "SELECT r.id, u.id FROM UNNEST($1::uuid[], $2::uuid[]) AS asked (room, usr)
-    JOIN rooms r ON r.id = asked.room JOIN users u ON u.id = asked.usr
-    JOIN members m ON m.user_pk = u.pk AND m.room_pk = r.pk";
+/// The room and the user that a row of `asked` names.
+macro_rules! asked_for {
+    () => {
+        " CROSS JOIN LATERAL (SELECT pk, id FROM rooms WHERE id = asked.room LIMIT 1) AS r
+          CROSS JOIN LATERAL (SELECT pk, id, username FROM users WHERE id = asked.usr LIMIT 1) AS u "
+    };
+}
+const MEMBERS: &str = concat!(
+    "SELECT r.id, u.id FROM UNNEST($1::uuid[], $2::uuid[]) AS asked (room, usr)",
+    asked_for!(),
+    "CROSS JOIN LATERAL (SELECT FROM members WHERE user_pk = u.pk AND room_pk = r.pk LIMIT 1) AS m"
+);
 const SENT: &str = concat!(
     "SELECT r.id AS room_id, ",
     message_columns!(),
-    " FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS asked (room, usr, client_id)
-     JOIN rooms r ON r.id = asked.room JOIN users u ON u.id = asked.usr
-     JOIN messages m ON m.user_pk = u.pk AND m.room_pk = r.pk AND m.client_message_id = asked.client_id
-                    AND m.client_message_id IS NOT NULL"
+    " FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS asked (room, usr, client_id)",
+    asked_for!(),
+    "CROSS JOIN LATERAL (
+         SELECT * FROM messages
+         WHERE user_pk = u.pk AND room_pk = r.pk AND client_message_id = asked.client_id AND client_message_id IS NOT NULL LIMIT 1
+     ) AS m"
 );
 const ANSWERED: &str = concat!(
     "SELECT r.id AS room_id, ",
     message_columns!(),
     " FROM UNNEST($1::uuid[], $2::bigint[]) AS asked (room, seq)
-     JOIN rooms r ON r.id = asked.room
-     JOIN messages m ON m.room_pk = r.pk AND m.seq = asked.seq
-     JOIN users u ON u.pk = m.user_pk"
+     CROSS JOIN LATERAL (SELECT pk, id FROM rooms WHERE id = asked.room LIMIT 1) AS r
+     CROSS JOIN LATERAL (SELECT * FROM messages WHERE room_pk = r.pk AND seq = asked.seq LIMIT 1) AS m",
+    join_author!()
 );
 const INSERT: &str = "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
     SELECT id, room_pk, seq, user_pk, content, client_message_id, at, at
     FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[])
         AS new (id, room_pk, seq, user_pk, content, client_message_id, at)";
-const ADVANCE: &str = "UPDATE rooms r SET seq = new.seq, message_count = r.message_count + new.messages
-    FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[]) AS new (pk, seq, messages) WHERE r.pk = new.pk";
+const ADVANCE: &str = "UPDATE rooms SET seq = ($2::bigint[])[array_position($1, pk)],
+        message_count = message_count + ($3::bigint[])[array_position($1, pk)]
+    WHERE pk = ANY ($1::bigint[])";
 
 impl Messages for PostgresWriter {
     async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {

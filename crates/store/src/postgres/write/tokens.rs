@@ -11,12 +11,12 @@ use crate::write::failure::Failure;
 const REVOKE: &str = "WITH RECURSIVE family (pk, depth) AS (
         SELECT pk, 0 FROM tokens WHERE id = $1
         UNION ALL
-        SELECT t.pk, f.depth + 1 FROM family f JOIN tokens t ON t.parent_pk = f.pk
+        SELECT t.pk, f.depth + 1 FROM family f
+        CROSS JOIN LATERAL (SELECT pk FROM tokens WHERE parent_pk = f.pk AND parent_pk IS NOT NULL OFFSET 0) AS t
     ), revoked AS (
-        UPDATE tokens t SET revoked_at = $2 FROM family f WHERE t.pk = f.pk AND t.revoked_at IS NULL
-        RETURNING t.id, t.pk, f.depth
+        UPDATE tokens SET revoked_at = $2 WHERE pk = ANY (ARRAY(SELECT pk FROM family)) AND revoked_at IS NULL RETURNING id, pk
     )
-    SELECT id FROM revoked ORDER BY depth, pk";
+    SELECT r.id FROM revoked r JOIN family f ON f.pk = r.pk ORDER BY f.depth, f.pk";
 
 impl Tokens for PostgresWriter {
     async fn find_token(&mut self, id: TokenId) -> Result<Option<TokenKey>, Failure> {
