@@ -17,6 +17,7 @@ mod pages;
 mod postgres_server;
 mod rooms;
 mod schema;
+mod tls;
 mod tokens;
 mod users;
 mod world;

@@ -1,6 +1,8 @@
 //! A PostgreSQL server of one test's own, which may be stopped, killed and frozen.
 
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -34,6 +36,30 @@ pub(crate) enum Stop {
 impl PostgresServer {
     /// A running server, or none if this machine's tests are to do without.
     pub(crate) async fn start() -> Option<Self> {
+        let mut server = Self::prepare()?;
+        server.run().await;
+        Some(server)
+    }
+
+    /// The same with TLS.
+    pub(crate) async fn start_with_tls(certificate: &str, key: &str) -> Option<Self> {
+        let mut server = Self::prepare()?;
+        let data = server.data();
+        std::fs::write(data.join("server.crt"), certificate).unwrap();
+        let key_file = data.join("server.key");
+        std::fs::write(&key_file, key).unwrap();
+        std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if let Some((uid, gid)) = server.account {
+            std::os::unix::fs::chown(&key_file, Some(uid), Some(gid)).unwrap();
+        }
+        let mut settings = std::fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+        settings.write_all(b"ssl = on\n").unwrap();
+        server.run().await;
+        Some(server)
+    }
+
+    /// A server's directory, with nothing running in it yet.
+    fn prepare() -> Option<Self> {
         let Some(bin) = std::env::var_os("CHATSPHERE_TEST_PG_BIN") else {
             left_out("CHATSPHERE_TEST_PG_BIN names no directory with PostgreSQL's programs");
             return None;
@@ -45,7 +71,7 @@ impl PostgresServer {
             std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid)).unwrap();
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { bin: bin.into(), dir, port, account, running: None };
+        let server = Self { bin: bin.into(), dir, port, account, running: None };
         let data = server.data();
         let init = server
             .program("initdb")
@@ -54,7 +80,6 @@ impl PostgresServer {
             .output()
             .unwrap();
         assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
-        server.run().await;
         Some(server)
     }
 
