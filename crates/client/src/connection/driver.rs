@@ -176,7 +176,9 @@ impl Driver {
                     }
                 },
                 turn = socket.turn(reading) => {
-                    (silent_since, pinged) = (Instant::now(), false);
+                    if !matches!(turn, Turn::Sent) {
+                        (silent_since, pinged) = (Instant::now(), false);
+                    }
                     match turn {
                         Turn::Text(text) => match Frame::parse(&text) {
                             Ok(frame) => if let Err(broken) = self.state.frame(frame, Instant::now()) {
@@ -185,7 +187,7 @@ impl Driver {
                             },
                             Err(error) => tracing::warn!(%error, "a frame of the server can't be read"),
                         },
-                        Turn::Alive => {}
+                        Turn::Alive | Turn::Sent => {}
                         Turn::Ended(ended) => return Ok(ended),
                     }
                 }
@@ -254,7 +256,7 @@ async fn open(client: &Client, token: &Token, largest_frame: usize) -> Result<(S
                         return Ok((socket, *hello));
                     }
                 }
-                Turn::Alive => {}
+                Turn::Alive | Turn::Sent => {}
                 Turn::Ended(ended) => return Err(ended),
             }
         }

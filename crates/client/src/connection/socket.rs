@@ -31,6 +31,8 @@ pub(super) struct Socket {
 #[derive(Debug)]
 pub(super) enum Turn {
     Text(String),
+    /// All that was queued is on its way; there is room for more.
+    Sent,
     /// A sign of life without content.
     Alive,
     Ended(Ended),
@@ -101,14 +103,18 @@ impl Socket {
         self.queued.push_back(text);
     }
 
-    /// Sends what is queued and, if `read`, waits for what arrives. Without `read` it only ends when the socket does.
+    /// Sends what is queued and, if `read`, waits for what arrives.
     pub(super) async fn turn(&mut self, read: bool) -> Turn {
         poll_fn(|context| self.poll_turn(context, read)).await
     }
 
     fn poll_turn(&mut self, context: &mut Context<'_>, read: bool) -> Poll<Turn> {
+        let was_full = !self.has_room();
         if let Err(error) = self.poll_write(context) {
             return Poll::Ready(Turn::Ended(error.into()));
+        }
+        if was_full && self.has_room() {
+            return Poll::Ready(Turn::Sent);
         }
         if !read {
             return Poll::Pending;

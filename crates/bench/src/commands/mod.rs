@@ -1,0 +1,5 @@
+//! One command a file.
+
+pub(crate) mod fanout;
+pub(crate) mod ingest;
+pub(crate) mod smoke;

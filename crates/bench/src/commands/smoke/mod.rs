@@ -1,0 +1,126 @@
+//! Many users, rooms and sockets at once, connections cut in the middle, and at the end nothing missing and nothing twice.
+
+mod history;
+mod sender;
+mod stage;
+mod watcher;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinSet;
+
+use crate::cutter::Cutter;
+use crate::error::BenchError;
+use crate::latency::Latencies;
+use crate::process::CpuMeter;
+use crate::report::{Report, rate};
+use crate::target::Target;
+use history::RoomHistory;
+use sender::{Acknowledged, Sender};
+use stage::Stage;
+use watcher::Watch;
+
+/// Checks that no event is lost, doubled or out of order, whatever happens to the connections.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Users to make.
+    #[arg(long, default_value_t = 20)]
+    users: usize,
+    /// Rooms to make.
+    #[arg(long, default_value_t = 5)]
+    rooms: usize,
+    /// Sockets to open, each as one of the users, joined to all of that user's rooms.
+    #[arg(long, default_value_t = 30)]
+    sockets: usize,
+    /// Messages to send.
+    #[arg(long, default_value_t = 2_000)]
+    messages: usize,
+    /// Messages under way at once.
+    #[arg(long, default_value_t = 32)]
+    in_flight: usize,
+    /// Connections to cut while messages are sent.
+    #[arg(long, default_value_t = 20)]
+    cuts: usize,
+    /// Seconds that the sockets may take for the last events.
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
+    /// Repeats the choices of an earlier run.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+    if args.users == 0 || args.rooms == 0 || args.sockets == 0 || args.in_flight == 0 {
+        return Err(BenchError::Usage("there must be users, rooms, sockets and messages under way".to_owned()));
+    }
+    let seed = args.seed.unwrap_or_else(rand::random);
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut report = Report::new("smoke");
+    report.figure("seed", seed);
+
+    let cutter = Cutter::start(&args.target.url).await?;
+    let stage = Arc::new(Stage::set(&args, cutter, &mut random).await?);
+    let cpu = CpuMeter::start(args.target.server());
+    let began = Instant::now();
+    let changing = tokio::spawn(Stage::change_members(Arc::clone(&stage)));
+    let (acknowledged, latencies, mut violations) = send(&args, &stage, &mut random).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    changing.await.unwrap_or(Ok(()))?;
+
+    let mut histories = Vec::new();
+    for room in &stage.rooms {
+        histories.push(RoomHistory::read(&stage.client, room.id).await?);
+    }
+    for history in &histories {
+        history.check(&acknowledged, &mut violations);
+    }
+    let cpu = cpu.seconds();
+    let mut received = 0;
+    let mut reconnects = 0;
+    let deadline = Instant::now() + Duration::from_secs(args.patience);
+    let stage = Arc::into_inner(stage).ok_or_else(|| BenchError::Unexpected("the run is still going on".to_owned()))?;
+    let cuts = stage.cuts();
+    for socket in stage.sockets {
+        let watch: Watch = socket.finish(&histories, deadline, &mut violations).await;
+        received += watch.events;
+        reconnects += watch.reconnects;
+    }
+
+    let messages = acknowledged.len() as u64;
+    let events: u64 = histories.iter().map(|history| history.head.get()).sum();
+    report.figure("users", args.users).figure("rooms", args.rooms).figure("sockets", args.sockets);
+    report.figure("messagesAcknowledged", messages).figure("eventsStored", events).figure("eventsReceived", received);
+    report.figure("connectionsCut", cuts).figure("reconnects", reconnects);
+    report.figure("seconds", seconds).figure("acksPerSecond", rate(messages, seconds));
+    report.figure("ackMs", latencies.percentiles());
+    report.cpu(cpu, "acksPerCpuSecond", messages);
+    report.violations = violations;
+    Ok(report)
+}
+
+/// Sends all messages, a number of them at a time.
+async fn send(
+    args: &Args,
+    stage: &Arc<Stage>,
+    random: &mut StdRng,
+) -> Result<(Vec<Acknowledged>, Latencies, Vec<String>), BenchError> {
+    let mut senders = JoinSet::new();
+    for number in 0..args.in_flight {
+        let share = args.messages / args.in_flight + usize::from(number < args.messages % args.in_flight);
+        let sender = Sender::new(StdRng::seed_from_u64(random.random()), number)?;
+        senders.spawn(sender.run(Arc::clone(stage), share));
+    }
+    let (mut acknowledged, mut latencies, mut violations) = (Vec::new(), Latencies::new()?, Vec::new());
+    while let Some(ended) = senders.join_next().await {
+        let sender = ended.map_err(|error| BenchError::Unexpected(format!("a sender ended: {error}")))??;
+        acknowledged.extend(sender.acknowledged);
+        violations.extend(sender.violations);
+        latencies.add(&sender.latencies);
+    }
+    Ok((acknowledged, latencies, violations))
+}

@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::error::BenchError;
+
+/// Longer is counted as this long.
+const LONGEST_MICROS: u64 = 600_000_000;
+
+/// A distribution of durations, to a thousandth.
+#[derive(Debug)]
+pub(crate) struct Latencies(Histogram<u64>);
+
+/// What a report shows of it, in milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Percentiles {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+impl Latencies {
+    pub(crate) fn new() -> Result<Self, BenchError> {
+        Ok(Self(Histogram::new_with_bounds(1, LONGEST_MICROS, 3)?))
+    }
+
+    pub(crate) fn record(&mut self, duration: Duration) {
+        self.0.saturating_record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).clamp(1, LONGEST_MICROS));
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        // Both have the same bounds.
+        let _ = self.0.add(&other.0);
+    }
+
+    pub(crate) fn percentiles(&self) -> Percentiles {
+        let millis = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1_000.0;
+        Percentiles {
+            p50: millis(self.0.value_at_quantile(0.5)),
+            p99: millis(self.0.value_at_quantile(0.99)),
+            max: millis(self.0.max()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_in_milliseconds() {
+        let mut latencies = Latencies::new().unwrap();
+        (1..=100).for_each(|millis| latencies.record(Duration::from_millis(millis)));
+        let mut all = Latencies::new().unwrap();
+        all.add(&latencies);
+        let Percentiles { p50, p99, max } = all.percentiles();
+        assert!((p50 - 50.0).abs() < 0.1 && (p99 - 99.0).abs() < 0.1 && (max - 100.0).abs() < 0.1, "{p50} {p99} {max}");
+    }
+}

@@ -1,0 +1,124 @@
+use std::io::{self, Write};
+
+use serde_json::{Map, Value};
+
+use crate::error::BenchError;
+
+/// What a run found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    command: &'static str,
+    figures: Vec<(&'static str, Value)>,
+    /// What the server did that it promises not to do.
+    pub(crate) violations: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(command: &'static str) -> Self {
+        Self { command, figures: Vec::new(), violations: Vec::new() }
+    }
+
+    /// Adds a figure. What can't be told is left out.
+    pub(crate) fn figure(&mut self, name: &'static str, value: impl serde::Serialize) -> &mut Self {
+        match serde_json::to_value(value) {
+            Ok(Value::Null) | Err(_) => {}
+            Ok(value) => self.figures.push((name, value)),
+        }
+        self
+    }
+
+    /// Adds CPU seconds, and how many of `count` each of them brought.
+    pub(crate) fn cpu(&mut self, seconds: Option<f64>, per_second: &'static str, count: u64) -> &mut Self {
+        let Some(seconds) = seconds else { return self };
+        self.figure("serverCpuSeconds", seconds);
+        if seconds > 0.0 {
+            self.figure(per_second, rate(count, seconds));
+        }
+        self
+    }
+
+    pub(crate) fn print(&self, json: bool) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if json {
+            serde_json::to_writer_pretty(&mut out, &self.json())?;
+            writeln!(out)
+        } else {
+            out.write_all(self.table().as_bytes())
+        }
+    }
+
+    fn json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("command".to_owned(), self.command.into());
+        object.extend(self.figures.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        object.insert("violations".to_owned(), self.violations.clone().into());
+        Value::Object(object)
+    }
+
+    fn table(&self) -> String {
+        let mut rows = Vec::new();
+        for (name, value) in &self.figures {
+            match value {
+                Value::Object(parts) => rows.extend(parts.iter().map(|(part, value)| (format!("{name}.{part}"), shown(value)))),
+                value => rows.push(((*name).to_owned(), shown(value))),
+            }
+        }
+        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let mut table = format!("{}\n", self.command);
+        for (name, value) in rows {
+            table.push_str(&format!("  {name:width$}  {value}\n"));
+        }
+        if self.violations.is_empty() {
+            table.push_str("  no violations\n");
+        }
+        for violation in &self.violations {
+            table.push_str(&format!("  VIOLATION  {violation}\n"));
+        }
+        table
+    }
+}
+
+/// So many a second.
+pub(crate) fn rate(count: u64, seconds: f64) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
+    let count = count as f64;
+    (count / seconds).round()
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Number(number) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// Tells why a run could not be made.
+pub(crate) fn complain(error: &BenchError) {
+    let mut text = format!("error: {error}");
+    let mut cause = std::error::Error::source(error).and_then(std::error::Error::source);
+    while let Some(source) = cause {
+        text.push_str(&format!(": {source}"));
+        cause = source.source();
+    }
+    // Without a place to write to there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_shows_its_figures_and_violations() {
+        let mut report = Report::new("smoke");
+        report.figure("seed", 7).figure("ackMs", serde_json::json!({"p50": 1.234})).figure("absent", None::<u8>);
+        report.cpu(Some(2.0), "acksPerCpuSecond", 10);
+        assert!(report.table().ends_with("no violations\n"));
+        report.violations.push("a gap".to_owned());
+        let table = report.table();
+        assert!(table.contains("  ackMs.p50         1.23\n") && table.contains("acksPerCpuSecond  5"), "{table}");
+        assert!(table.contains("VIOLATION  a gap"));
+        assert_eq!(report.json()["violations"][0], "a gap");
+    }
+}

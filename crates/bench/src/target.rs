@@ -1,0 +1,38 @@
+use std::path::PathBuf;
+
+use chatsphere_client::Client;
+
+use crate::error::BenchError;
+use crate::process::ServerProcess;
+
+/// Which server.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Target {
+    /// The server's address.
+    #[arg(long, default_value = "http://127.0.0.1:3001")]
+    pub(crate) url: String,
+    /// A file with a CLIENT token, such as `client-token` in the server's data directory.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) token_file: PathBuf,
+    /// The server's process, to report the CPU time that it takes.
+    #[arg(long, value_name = "PID")]
+    pub(crate) server_pid: Option<u32>,
+}
+
+impl Target {
+    /// A client with the CLIENT token.
+    pub(crate) fn client(&self) -> Result<Client, BenchError> {
+        let token = std::fs::read_to_string(&self.token_file)
+            .map_err(|source| BenchError::TokenFile { path: self.token_file.clone(), source })?;
+        self.client_of(&token)
+    }
+
+    /// A client with another token.
+    pub(crate) fn client_of(&self, token: &str) -> Result<Client, BenchError> {
+        Client::new(&self.url, token).map_err(|source| BenchError::Call { what: "the server's address", source })
+    }
+
+    pub(crate) fn server(&self) -> Option<ServerProcess> {
+        self.server_pid.map(ServerProcess::new)
+    }
+}
