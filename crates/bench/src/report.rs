@@ -93,6 +93,11 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// Tells something while the run goes on, beside the report.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Tells why a run could not be made.
 pub(crate) fn complain(error: &BenchError) {
     let mut text = format!("error: {error}");

@@ -16,7 +16,7 @@ use crate::cutter::Cutter;
 use crate::error::BenchError;
 use crate::latency::Latencies;
 use crate::process::CpuMeter;
-use crate::report::{Report, rate};
+use crate::report::{self, Report, rate};
 use crate::target::Target;
 use history::RoomHistory;
 use sender::{Acknowledged, Sender};
@@ -62,6 +62,8 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut report = Report::new("smoke");
     report.figure("seed", seed);
+    // A run that ends early can be repeated too.
+    report::note(&format!("seed {seed}"));
 
     let cutter = Cutter::start(&args.target.url).await?;
     let stage = Arc::new(Stage::set(&args, cutter, &mut random).await?);
