@@ -24,8 +24,6 @@ use crate::websocket::CloseCode;
 const PAGE: usize = 100;
 /// Other events shown with the newest messages.
 const NEWEST_OTHERS: usize = 200;
-/// A client that takes nothing of its replay for this long is closed with 4008.
-const NO_PROGRESS: Duration = Duration::from_secs(10);
 
 /// What a client asks with `join`.
 #[derive(Debug, Clone)]
@@ -42,7 +40,8 @@ pub struct Join<'a> {
     pub reference: Option<&'a str>,
 }
 
-/// Answers a join and lets the connection listen from then on. If it listens already, it is answered again and goes on.
+/// Answers a join and lets the connection listen from then on. If it listens already, it is answered again and goes on. A client
+/// that takes nothing of the replay for as long as `patience` is closed with 4008.
 ///
 /// # Errors
 /// Before anything was sent: [`Denial::NotAMember`], [`chatsphere_core::Absent::Room`], [`Error::Outage`]. A membership that
@@ -52,15 +51,16 @@ pub async fn join<L: RoomLog + ?Sized>(
     log: &L,
     listener: &Arc<Listener>,
     limits: &Limits,
+    patience: Duration,
     join: Join<'_>,
 ) -> Result<(), Error> {
     let pin = hub.pin(join.room);
-    let already = listener.is_in(join.room);
-    let mut replay = Replay { most_bytes: limits.outbound_queue_bytes, log, listener, join: &join, cursor: Seq::ZERO };
+    let most_bytes = limits.outbound_queue_bytes;
+    let mut replay = Replay { most_bytes, patience, log, listener, join: &join, cursor: Seq::ZERO, is_seated: false };
     if let Err(error) = replay.answer(limits).await {
         return replay.departed_or(error);
     }
-    if already {
+    if replay.is_seated {
         return Ok(());
     }
     loop {
@@ -87,11 +87,14 @@ pub async fn join<L: RoomLog + ?Sized>(
 struct Replay<'a, L: ?Sized> {
     /// The bound of the client's queue.
     most_bytes: usize,
+    patience: Duration,
     log: &'a L,
     listener: &'a Arc<Listener>,
     join: &'a Join<'a>,
     /// Everything up to here was sent, or lies before what the client asked for.
     cursor: Seq,
+    /// The connection listened already when its answer began. If it ceases to, `left` comes after that and ends it.
+    is_seated: bool,
 }
 
 /// How a join is answered.
@@ -181,7 +184,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         let outbound = &self.listener.outbound;
         loop {
             let before = outbound.waiting_bytes();
-            if timeout(NO_PROGRESS, outbound.has_room()).await.is_ok() {
+            if timeout(self.patience, outbound.has_room()).await.is_ok() {
                 return;
             }
             if outbound.waiting_bytes() >= before {
@@ -190,7 +193,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         }
     }
 
-    fn confirm(&self, seq: Seq, recovered: bool, reason: Option<NotRecovered>) {
+    fn confirm(&mut self, seq: Seq, recovered: bool, reason: Option<NotRecovered>) {
+        self.is_seated = self.listener.is_in(self.join.room);
         let epoch = self.log.epoch();
         self.send(&ServerFrame::JoinConfirmation {
             room_id: self.join.room,

@@ -289,7 +289,7 @@ impl Client {
             let (since, access) = (self.cursor.map(Seq::get), Access::Member(self.user.id));
             async move {
                 let request = Join { room: truth.room, access, since, epoch: Some("one"), reference: None };
-                join(&hub, &*truth, &listener, &Limits::default(), request).await
+                join(&hub, &*truth, &listener, &Limits::default(), Duration::from_secs(10), request).await
             }
         });
         self.departed_at = None;

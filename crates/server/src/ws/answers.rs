@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use chatsphere_core::{Error, Message};
-use chatsphere_protocol::frames::{Ack, ErrorFrame, FrameError, ServerFrame};
+use chatsphere_core::{Error, Limits, Message};
+use chatsphere_protocol::frames::{Ack, ClientFrame, ErrorFrame, FrameError, ServerFrame};
 
 /// What an answer repeats of the frame that it answers.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +14,22 @@ pub(super) struct About {
 }
 
 impl About {
+    /// What an answer to this frame repeats of it, but for its `ref`. What is longer than it may be is not repeated.
+    pub(super) fn new(frame: &ClientFrame<'_>, limits: &Limits) -> Self {
+        let short = |text: &str| (text.len() <= limits.client_message_id_bytes).then(|| text.to_owned());
+        let (room_id, client_message_id) = match frame {
+            ClientFrame::Message { room_id, client_message_id, .. } => (short(room_id), client_message_id.as_deref()),
+            ClientFrame::Join { room_id, .. } | ClientFrame::Leave { room_id } => (short(room_id), None),
+            ClientFrame::Auth { .. } | ClientFrame::Ping => (None, None),
+        };
+        Self { reference: None, room_id, client_message_id: client_message_id.and_then(short) }
+    }
+
+    /// The `ref`, for an answer.
+    pub(super) fn reference(&self) -> Option<Cow<'_, str>> {
+        self.reference.as_deref().map(Cow::Borrowed)
+    }
+
     /// Whether a message asked for an `ack`.
     pub(super) fn wants_ack(&self) -> bool {
         self.reference.is_some() || self.client_message_id.is_some()
@@ -27,7 +43,7 @@ pub(super) fn ack<'a>(about: &'a About, message: &Message) -> ServerFrame<'a> {
         id: message.id,
         seq: message.seq,
         created_at: message.created_at,
-        reference: about.reference.as_deref().map(Cow::Borrowed),
+        reference: about.reference(),
     })
 }
 
@@ -44,7 +60,7 @@ pub(super) fn error<'a>(about: &'a About, error: &Error) -> ServerFrame<'a> {
         client_message_id: about.client_message_id.as_deref().map(Cow::Borrowed),
         retryable: error.is_retryable(),
         retry_after_ms: retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
-        reference: about.reference.as_deref().map(Cow::Borrowed),
+        reference: about.reference(),
     })
 }
 
@@ -57,7 +73,7 @@ pub(super) fn refusal<'a>(about: &'a About, code: &'static str, message: &'stati
         client_message_id: about.client_message_id.as_deref().map(Cow::Borrowed),
         retryable: false,
         retry_after_ms: None,
-        reference: about.reference.as_deref().map(Cow::Borrowed),
+        reference: about.reference(),
     })
 }
 

@@ -9,11 +9,11 @@ mod reader;
 mod requests;
 mod session;
 mod sessions;
+mod times;
 mod upgrade;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -26,12 +26,8 @@ use crate::auth::Keys;
 use crate::http::AllowedOrigins;
 
 pub use sessions::Sessions;
+pub use times::Times;
 use upgrade::Mode;
-
-/// How long a connection may take to authenticate.
-const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a close frame may take to go out, and the other side to answer it.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the WebSocket front door needs.
 pub struct WsState {

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use chatsphere_core::ops::{self, PostMessage};
 use chatsphere_core::store::Pending;
-use chatsphere_core::text::check_bytes;
 use chatsphere_core::{Access, Caller, Denial, Done, Error, Message, RoomId};
-use chatsphere_protocol::frames::{ClientFrame, Incoming, ServerFrame};
+use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
 use chatsphere_realtime::{Join, join};
 use futures_util::StreamExt;
 use tokio::time::sleep;
@@ -20,7 +19,7 @@ use super::Mode;
 use super::answers::{self, About};
 use super::session::Connection;
 use super::sessions::{Session, close_refused};
-use crate::auth::authenticate;
+use super::upgrade::authenticate_brought;
 
 /// How often a connection whose replay is under way counts as heard.
 const STILL_THERE: Duration = Duration::from_secs(5);
@@ -59,67 +58,61 @@ impl Sent {
 
 impl Connection {
     /// Carries out one frame.
-    pub(super) async fn request(&mut self, session: &Arc<Session>, incoming: Incoming<'_>) {
+    pub(super) async fn request(&mut self, session: &Arc<Session>, frame: ClientFrame<'_>, about: About) {
         let caller = session.listener.caller();
         if let Err(error) = self.check_expiry(&caller) {
             return match error {
                 Error::Token(refusal) => close_refused(&session.listener, refusal),
-                error => self.send(&answers::error(&About::default(), &error)),
+                error => self.send(&answers::error(&about, &error)),
             };
         }
-        let reference = incoming.reference;
-        if let Some(reference) = &reference
-            && let Err(invalid) = check_bytes("ref", reference, self.state.chat.limits.ref_bytes)
-        {
-            return self.send(&answers::error(&About::default(), &invalid.into()));
-        }
-        match incoming.frame {
-            ClientFrame::Ping => self.send(&ServerFrame::Pong { reference }),
-            ClientFrame::Auth { token } => self.authenticate_again(session, &token, reference).await,
+        let done = match frame {
+            ClientFrame::Ping => {
+                self.send(&ServerFrame::Pong { reference: about.reference() });
+                Ok(())
+            }
+            ClientFrame::Auth { token } => self.authenticate_again(session, &token, &about).await,
             ClientFrame::Message { room_id, content, client_message_id, user_id } => {
-                let about = self.about(&reference, &room_id, client_message_id.as_deref());
-                let post = Post { room_id, content, client_message_id, user_id };
-                if let Err(error) = self.post(&caller, post, &about) {
-                    self.send(&answers::error(&about, &error));
-                }
+                self.post(&caller, Post { room_id, content, client_message_id, user_id }, &about).map_err(Refused::Error)
             }
             ClientFrame::Join { room_id, since, epoch } => {
-                let about = self.about(&reference, &room_id, None);
-                match self.join(session, &caller, &room_id, since, epoch.as_deref(), reference.as_deref()).await {
-                    Ok(()) => {}
-                    Err(Refused::Error(error)) => self.send(&answers::error(&about, &error)),
-                    Err(Refused::TooManyRooms) => {
-                        let message = "this connection has joined as many rooms as it may: leave some, or open another";
-                        self.send(&answers::refusal(&about, "too_many_rooms", message));
-                    }
-                }
+                let epoch = epoch.as_deref();
+                self.join(session, &caller, &room_id, since, epoch, about.reference.as_deref()).await
             }
-            ClientFrame::Leave { room_id } => match ops::room_id(&caller, &room_id) {
-                Ok(room) => {
-                    self.state.hub.leave(&session.listener, room);
-                    self.send(&ServerFrame::LeaveConfirmation { room_id: room, reference });
-                }
-                Err(error) => self.send(&answers::error(&self.about(&reference, &room_id, None), &error)),
-            },
+            ClientFrame::Leave { room_id } => self.leave(session, &caller, &room_id, &about).map_err(Refused::Error),
+        };
+        match done {
+            Ok(()) => {}
+            Err(Refused::Error(error)) => self.send(&answers::error(&about, &error)),
+            Err(Refused::Here(code, message)) => self.send(&answers::refusal(&about, code, message)),
         }
     }
 
     /// Answers an `auth` that was accepted.
-    pub(super) fn auth_ok(&self, caller: &Caller, reference: Option<Cow<'_, str>>) {
-        self.send(&ServerFrame::AuthOk { user_id: caller.user.id, expires_at: caller.expires_at, reference });
+    pub(super) fn auth_ok(&self, caller: &Caller, about: &About) {
+        let (user_id, expires_at) = (caller.user.id, caller.expires_at);
+        self.send(&ServerFrame::AuthOk { user_id, expires_at, reference: about.reference() });
     }
 
-    async fn authenticate_again(&self, session: &Arc<Session>, token: &str, reference: Option<Cow<'_, str>>) {
-        let about = About { reference: reference.as_ref().map(ToString::to_string), ..About::default() };
-        let answer = match authenticate(&self.state.chat, &self.state.keys, token).await {
-            Ok(caller) if !session.listener.caller().is(caller.user.id) => Err(Denial::NotYourself.into()),
-            Ok(caller) => self.state.sessions.adopt(&session.listener, caller).await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(()) => self.auth_ok(&session.listener.caller(), reference),
-            Err(error) => self.send(&answers::error(&about, &error)),
+    async fn authenticate_again(&self, session: &Arc<Session>, token: &str, about: &About) -> Result<(), Refused> {
+        let listener = &session.listener;
+        let caller = authenticate_brought(&self.state, token).await?;
+        if !listener.caller().is(caller.user.id) {
+            let message = "this connection is another user's: open another with this token";
+            return Err(Refused::Here(Denial::NotYourself.code(), message));
         }
+        listener.set_caller(caller);
+        // Only now does a revocation of this token find this connection: one that came before shows when it is looked up again.
+        self.state.sessions.judge(listener).await?;
+        self.auth_ok(&listener.caller(), about);
+        Ok(())
+    }
+
+    fn leave(&self, session: &Arc<Session>, caller: &Caller, room_id: &str, about: &About) -> Result<(), Error> {
+        let room_id = ops::room_id(caller, room_id)?;
+        self.state.hub.leave(&session.listener, room_id);
+        self.send(&ServerFrame::LeaveConfirmation { room_id, reference: about.reference() });
+        Ok(())
     }
 
     fn post(&self, caller: &Caller, post: Post<'_>, about: &About) -> Result<(), Error> {
@@ -150,12 +143,15 @@ impl Connection {
         let access = ops::authorize_join(caller, room)?;
         let listener = &session.listener;
         if self.mode == Mode::OneRoom {
+            // Whoever may not join stays where they are.
+            self.state.chat.store.room(room, access).await?;
             for other in listener.rooms().into_iter().filter(|other| *other != room) {
                 self.state.hub.leave(listener, other);
             }
         }
         if !listener.is_in(room) && listener.room_count() >= self.state.chat.limits.rooms_per_connection {
-            return Err(Refused::TooManyRooms);
+            let message = "this connection has joined as many rooms as it may: leave some, or open another";
+            return Err(Refused::Here("too_many_rooms", message));
         }
         self.replay(session, Join { room, access, since, epoch, reference }).await?;
         self.keep_rights(session, room, access).await?;
@@ -165,13 +161,22 @@ impl Connection {
     /// Joins while the answers to earlier sends go on going out.
     async fn replay(&mut self, session: &Arc<Session>, request: Join<'_>) -> Result<(), Error> {
         let state = self.state.clone();
-        let joining = join(&state.hub, &*state.chat.store, &session.listener, &state.chat.limits, request);
+        let joining = join(
+            &state.hub,
+            &*state.chat.store,
+            &session.listener,
+            &state.chat.limits,
+            state.sessions.times.no_progress,
+            request,
+        );
         tokio::pin!(joining);
         loop {
             tokio::select! {
                 biased;
                 joined = &mut joining => return joined,
                 Some(answer) = self.sends.next(), if !self.sends.is_empty() => self.answer(&answer),
+                // Who comes back resumes: a long replay must not hold a stop up.
+                () = state.stopping.cancelled() => return Ok(()),
                 // Nothing is read meanwhile; the replay itself gives up on a client that takes nothing.
                 () = sleep(STILL_THERE) => state.sessions.heard(session),
             }
@@ -186,16 +191,6 @@ impl Connection {
             _ => self.state.sessions.adopt(&session.listener, caller).await,
         }
     }
-
-    fn about(&self, reference: &Option<Cow<'_, str>>, room_id: &str, client_message_id: Option<&str>) -> About {
-        // What is longer than it may be is not repeated.
-        let short = |text: &str| (text.len() <= self.state.chat.limits.client_message_id_bytes).then(|| text.to_owned());
-        About {
-            reference: reference.as_ref().map(ToString::to_string),
-            room_id: short(room_id),
-            client_message_id: client_message_id.and_then(short),
-        }
-    }
 }
 
 /// A `message` frame.
@@ -206,10 +201,11 @@ struct Post<'a> {
     user_id: Option<Cow<'a, str>>,
 }
 
-/// Why a join is refused.
+/// Why a frame is refused.
 enum Refused {
     Error(Error),
-    TooManyRooms,
+    /// For a reason that only this door knows: its code, and what to do.
+    Here(&'static str, &'static str),
 }
 
 impl From<Error> for Refused {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use chatsphere_core::text::check_bytes;
 use chatsphere_core::{Caller, ConnectionId, Error, TokenRefusal};
 use chatsphere_protocol::PROTOCOL_VERSION;
 use chatsphere_protocol::frames::{ClientFrame, Hello, HelloLimits, Incoming as ClientIncoming, ServerFrame};
@@ -21,10 +22,9 @@ use super::flood::Flood;
 use super::reader::Reader;
 use super::requests::{Sending, Sent};
 use super::sessions::{Session, close_code};
-use super::upgrade::Credentials;
+use super::upgrade::{Credentials, authenticate_brought};
 use super::writer::Writer;
-use super::{AUTH_TIMEOUT, CLOSE_TIMEOUT, Mode, WsState};
-use crate::auth::authenticate;
+use super::{Mode, WsState};
 use crate::listener::{Taken, TakenStream};
 
 /// Reads, answers and writes until the connection ends.
@@ -33,22 +33,25 @@ pub(super) async fn run(state: Arc<WsState>, taken: Taken, mode: Mode, credentia
     let Taken { stream, read_ahead, slot: _slot } = taken;
     let (mut reader, mut writer, socket) = split(stream);
     let outbound = Arc::new(Outbound::new(socket, state.chat.limits.outbound_queue_bytes));
+    let patience = state.sessions.times.close;
     let mut connection = Connection::new(state, outbound.clone(), mode);
     {
-        let writing = writer.run(&outbound);
+        let writing = writer.run(&outbound, patience);
         tokio::pin!(writing);
         tokio::select! {
             biased;
             () = connection.converse(credentials, &mut reader, read_ahead) => {
                 outbound.close(CloseCode::NORMAL, "");
-                let _ = timeout(CLOSE_TIMEOUT, &mut writing).await;
+                let _ = timeout(patience, &mut writing).await;
             }
             () = &mut writing => {}
         }
     }
     connection.end();
-    // Closing while bytes are still on their way in would reset the connection, and the close frame could be lost with it.
-    let _ = timeout(CLOSE_TIMEOUT, discard(&mut reader)).await;
+    // The server closes first (RFC 6455, section 7.1.1), but its own half alone: closing while bytes are still on their way in
+    // would reset the connection, and the close frame could be lost with it.
+    let _ = timeout(patience, writer.shutdown()).await;
+    let _ = timeout(patience, discard(&mut reader)).await;
 }
 
 async fn discard(reader: &mut Reader) {
@@ -99,7 +102,7 @@ impl Connection {
         let mut buffer = BytesMut::from(&*read_ahead);
         let begun = match credentials {
             Credentials::Caller(caller) => self.welcome(caller).await,
-            Credentials::Refused(error) => self.refuse(&error),
+            Credentials::Refused(error) => self.refuse(&About::default(), &error),
             Credentials::Origin => {
                 let message = "pages of this origin may not connect: see CHATSPHERE_ALLOWED_ORIGINS";
                 self.send(&answers::refusal(&About::default(), "origin_not_allowed", message));
@@ -131,7 +134,7 @@ impl Connection {
 
     /// Reads until the first frames have brought a token that is accepted.
     async fn await_auth(&mut self, reader: &mut Reader, buffer: &mut BytesMut) -> Result<(), Ended> {
-        let deadline = Instant::now() + AUTH_TIMEOUT;
+        let deadline = Instant::now() + self.state.sessions.times.authenticate;
         let stopping = self.state.stopping.clone();
         loop {
             self.take_frames(buffer).await?;
@@ -195,6 +198,7 @@ impl Connection {
         Ok(())
     }
 
+    /// Reads a frame and has it carried out. Every answer repeats its `ref`.
     async fn take_text(&mut self, text: &Bytes) -> Result<(), Ended> {
         let Ok(text) = std::str::from_utf8(text) else {
             return self.close(CloseCode::INVALID_PAYLOAD, "not UTF-8");
@@ -206,27 +210,33 @@ impl Connection {
                 return Ok(());
             }
         };
-        match (self.session.clone(), incoming) {
-            (None, ClientIncoming { frame: ClientFrame::Auth { token }, reference }) => {
-                match authenticate(&self.state.chat, &self.state.keys, &token).await {
-                    Ok(caller) => {
-                        self.welcome(caller).await?;
-                        if let Some(session) = self.session.clone() {
-                            self.auth_ok(&session.listener.caller(), reference);
-                        }
-                        Ok(())
-                    }
-                    Err(error) => self.refuse(&error),
-                }
+        let limits = &self.state.chat.limits;
+        let mut about = About::new(&incoming.frame, limits);
+        if let Some(reference) = incoming.reference {
+            if let Err(invalid) = check_bytes("ref", &reference, limits.ref_bytes) {
+                self.send(&answers::error(&about, &invalid.into()));
+                return Ok(());
             }
-            (None, incoming) => {
-                let about = About { reference: incoming.reference.map(|text| text.into_owned()), ..About::default() };
+            about.reference = Some(reference.into_owned());
+        }
+        match (self.session.clone(), incoming.frame) {
+            (None, ClientFrame::Auth { token }) => match authenticate_brought(&self.state, &token).await {
+                Ok(caller) => {
+                    self.welcome(caller).await?;
+                    if let Some(session) = self.session.clone() {
+                        self.auth_ok(&session.listener.caller(), &about);
+                    }
+                    Ok(())
+                }
+                Err(error) => self.refuse(&about, &error),
+            },
+            (None, _) => {
                 let message = "authenticate first: send {\"type\":\"auth\",\"token\":…}";
                 self.send(&answers::refusal(&about, "not_authenticated", message));
                 Ok(())
             }
-            (Some(session), incoming) => {
-                self.request(&session, incoming).await;
+            (Some(session), frame) => {
+                self.request(&session, frame, about).await;
                 Ok(())
             }
         }
@@ -254,7 +264,7 @@ impl Connection {
         tracing::debug!(connection = %id, user = %caller.user.id, "connected");
         // Between the look at the token and the entry above a revocation may have passed this connection by.
         if let Err(error) = self.state.sessions.judge(&listener).await {
-            return self.refuse(&error);
+            return self.refuse(&About::default(), &error);
         }
         if self.outbound.is_ended() {
             return Err(Ended);
@@ -272,8 +282,8 @@ impl Connection {
     }
 
     /// Tells why a token is refused, and closes.
-    fn refuse(&self, error: &Error) -> Result<(), Ended> {
-        self.send(&answers::error(&About::default(), error));
+    fn refuse(&self, about: &About, error: &Error) -> Result<(), Ended> {
+        self.send(&answers::error(about, error));
         match error {
             Error::Token(refusal) => self.close(close_code(*refusal), refusal.code()),
             _ => self.close(CloseCode::TRY_AGAIN_LATER, error.code()),

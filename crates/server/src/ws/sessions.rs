@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chatsphere_core::ops::authorize_join;
-use chatsphere_core::{Access, AuthorityListener, Caller, Chat, ConnectionId, ControlChange, Error, TokenRefusal, UserId};
+use chatsphere_core::{
+    Access, AuthorityListener, Caller, Chat, ConnectionId, ControlChange, Error, RoomId, TokenRefusal, UserId,
+};
 use chatsphere_protocol::frames::ServerFrame;
 use chatsphere_realtime::frame::encode;
 use chatsphere_realtime::websocket::{self, CloseCode};
@@ -13,15 +15,13 @@ use chatsphere_realtime::{Hub, Listener};
 use rand::Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How often every connection is looked at: for its heartbeat, and whether its token has expired.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How much longer than the heartbeat's interval a connection may be silent.
-const SILENCE: Duration = Duration::from_secs(10);
+use super::Times;
 
 /// The authenticated connections of this node.
 pub struct Sessions {
     chat: Arc<Chat>,
     hub: Arc<Hub>,
+    pub(super) times: Times,
     started: Instant,
     open: Mutex<Open>,
 }
@@ -44,7 +44,12 @@ pub(super) struct Session {
 impl Sessions {
     /// No connections yet.
     pub fn new(chat: Arc<Chat>, hub: Arc<Hub>) -> Self {
-        Self { chat, hub, started: Instant::now(), open: Mutex::default() }
+        Self::with_times(chat, hub, Times::default())
+    }
+
+    /// No connections yet, and other patience than usual.
+    pub fn with_times(chat: Arc<Chat>, hub: Arc<Hub>, times: Times) -> Self {
+        Self { chat, hub, times, started: Instant::now(), open: Mutex::default() }
     }
 
     /// How many connections are open and authenticated.
@@ -91,7 +96,7 @@ impl Sessions {
 
     /// Pings, drops the silent, and closes those whose token has expired. Runs for ever.
     pub async fn run(&self) {
-        let mut look = interval(LOOK_EVERY);
+        let mut look = interval(self.times.look);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             look.tick().await;
@@ -102,7 +107,7 @@ impl Sessions {
     fn look(&self) {
         let sessions: Vec<_> = self.open().sessions.values().cloned().collect();
         let (now, wall) = (self.elapsed(), self.chat.clock.now());
-        let silence = millis(self.chat.limits.heartbeat + SILENCE);
+        let silence = millis(self.chat.limits.heartbeat + self.times.silence);
         let ping = websocket::ping(b"");
         let mut queued = 0;
         for session in sessions {
@@ -167,24 +172,27 @@ impl Sessions {
     pub(super) async fn adopt(&self, listener: &Arc<Listener>, caller: Arc<Caller>) -> Result<(), Error> {
         listener.set_caller(caller.clone());
         for room in listener.rooms() {
-            let access = match authorize_join(&caller, room) {
-                Ok(Access::Any) => Some(Access::Any),
-                Ok(Access::Member(user)) => {
-                    let standing = self.chat.store.standing(room, user).await?;
-                    standing.filter(|standing| standing.member).map(|_| Access::Member(user))
+            let stays = match authorize_join(&caller, room) {
+                Ok(access) => {
+                    // Before the store is asked: a removal up to then shows in its answer, a later one finds a member's seat.
+                    self.hub.set_access(listener, room, access);
+                    self.is_there(room, access).await?
                 }
-                Err(_) => None,
+                Err(_) => false,
             };
-            match access {
-                Some(access) => self.hub.set_access(listener, room, access),
-                None => {
-                    self.hub.leave(listener, room);
-                    let left = ServerFrame::Left { room_id: room, reason: "rights_changed".into() };
-                    encode(&left).into_iter().for_each(|frame| listener.outbound.send(frame));
-                }
+            if !stays && self.hub.leave(listener, room) {
+                let left = ServerFrame::Left { room_id: room, reason: "rights_changed".into() };
+                encode(&left).into_iter().for_each(|frame| listener.outbound.send(frame));
             }
         }
         Ok(())
+    }
+
+    async fn is_there(&self, room: RoomId, access: Access) -> Result<bool, Error> {
+        Ok(match access {
+            Access::Any => true,
+            Access::Member(user) => self.chat.store.standing(room, user).await?.is_some_and(|standing| standing.member),
+        })
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

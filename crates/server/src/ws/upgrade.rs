@@ -25,7 +25,7 @@ pub(super) enum Mode {
 pub(super) async fn intercept(State(state): State<Arc<WsState>>, request: Request, next: Next) -> Response {
     let mode = match request.uri().path() {
         "/ws" => Mode::ManyRooms,
-        "/" if request.headers().contains_key(header::UPGRADE) => Mode::OneRoom,
+        "/" if asks_for_websocket(request.headers()) => Mode::OneRoom,
         _ => return next.run(request).await,
     };
     match accept(state, request, mode).await {
@@ -87,6 +87,14 @@ async fn accept(state: Arc<WsState>, mut request: Request, mode: Mode) -> Result
     Ok(response)
 }
 
+/// The caller behind a token that a page or a frame brought. An empty one is no good; it is not missing.
+pub(super) async fn authenticate_brought(state: &WsState, token: &str) -> Result<Arc<Caller>, Error> {
+    authenticate(&state.chat, &state.keys, token).await.map_err(|error| match error {
+        Error::Token(TokenRefusal::Missing) => TokenRefusal::Invalid.into(),
+        error => error,
+    })
+}
+
 /// What a request brings to show who connects.
 enum Shown {
     Origin,
@@ -119,12 +127,18 @@ async fn credentials(state: &WsState, shown: Shown) -> Result<Credentials, Failu
         Shown::Query(token) => (token, true),
         Shown::Subprotocol(token) => (token, false),
     };
-    Ok(match authenticate(&state.chat, &state.keys, &token).await {
+    Ok(match authenticate_brought(state, &token).await {
         // A CLIENT token in a URL would end up in histories and proxies' logs.
         Ok(caller) if in_query && caller.token_type != TokenType::User => Credentials::Refused(TokenRefusal::Invalid.into()),
         Ok(caller) => Credentials::Caller(caller),
         Err(error) => Credentials::Refused(error),
     })
+}
+
+/// Other protocols may be offered too (RFC 9110, section 7.8); ignoring such an offer is allowed.
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let offered = joined(headers, header::UPGRADE).unwrap_or_default();
+    offered.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
 }
 
 fn refuse(refusal: HandshakeError) -> Response {

@@ -1,11 +1,12 @@
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chatsphere_realtime::{Flushed, Outbound};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use super::CLOSE_TIMEOUT;
 
 /// The write side of a connection: carries out what [`Outbound`] leaves to the connection's task.
 pub(super) enum Writer {
@@ -16,13 +17,29 @@ pub(super) enum Writer {
 }
 
 impl Writer {
+    /// Nothing more will be written: the other side learns it at once.
+    pub(super) async fn shutdown(&mut self) {
+        let ended = match self {
+            // Others hold the socket too, so it is shut down through a descriptor of its own.
+            Self::Direct(socket) => socket
+                .as_fd()
+                .try_clone_to_owned()
+                .and_then(|descriptor| std::net::TcpStream::from(descriptor).shutdown(Shutdown::Write)),
+            Self::Stream(stream) => stream.shutdown().await,
+        };
+        if let Err(error) = ended {
+            tracing::trace!(%error, "the other side was gone already");
+        }
+    }
+
     /// Writes what waits until the connection's end: its close frame has gone out, or its socket broke.
-    pub(super) async fn run(&mut self, outbound: &Outbound) {
+    /// Whoever takes nothing for as long as `patience` does not get the close frame.
+    pub(super) async fn run(&mut self, outbound: &Outbound, patience: Duration) {
         loop {
             outbound.work().await;
             let ended = match self {
-                Self::Direct(socket) => flush(outbound, socket).await,
-                Self::Stream(stream) => write_taken(outbound, stream).await,
+                Self::Direct(socket) => flush(outbound, socket, patience).await,
+                Self::Stream(stream) => write_taken(outbound, stream, patience).await,
             };
             if ended {
                 return;
@@ -31,14 +48,14 @@ impl Writer {
     }
 }
 
-async fn flush(outbound: &Outbound, socket: &TcpStream) -> bool {
+async fn flush(outbound: &Outbound, socket: &TcpStream, patience: Duration) -> bool {
     loop {
         match outbound.flush() {
             Flushed::All => return false,
             Flushed::End => return true,
             Flushed::Blocked if outbound.closing().is_some() => {
                 // Whoever does not read any more does not read the close frame either.
-                if timeout(CLOSE_TIMEOUT, socket.writable()).await.is_err() {
+                if timeout(patience, socket.writable()).await.is_err() {
                     return true;
                 }
             }
@@ -54,7 +71,7 @@ async fn flush(outbound: &Outbound, socket: &TcpStream) -> bool {
     }
 }
 
-async fn write_taken(outbound: &Outbound, stream: &mut (dyn AsyncWrite + Send + Unpin)) -> bool {
+async fn write_taken(outbound: &Outbound, stream: &mut (dyn AsyncWrite + Send + Unpin), patience: Duration) -> bool {
     loop {
         let frames = outbound.take();
         let write = async {
@@ -66,7 +83,7 @@ async fn write_taken(outbound: &Outbound, stream: &mut (dyn AsyncWrite + Send + 
         tokio::pin!(write);
         let written = loop {
             if outbound.closing().is_some() {
-                break timeout(CLOSE_TIMEOUT, &mut write).await.is_ok_and(|written| written.is_ok());
+                break timeout(patience, &mut write).await.is_ok_and(|written| written.is_ok());
             }
             tokio::select! {
                 biased;

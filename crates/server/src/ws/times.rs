@@ -1,0 +1,28 @@
+use std::time::Duration;
+
+/// How long this door waits for what.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// How long a connection may take to authenticate.
+    pub authenticate: Duration,
+    /// How long a close frame may take to go out, and the other side to answer it.
+    pub close: Duration,
+    /// How often every connection is looked at: for its heartbeat, and whether its token has expired.
+    pub look: Duration,
+    /// How much longer than the heartbeat's interval a connection may be silent.
+    pub silence: Duration,
+    /// How long a client may take nothing of its replay.
+    pub no_progress: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            authenticate: Duration::from_secs(5),
+            close: Duration::from_secs(2),
+            look: Duration::from_millis(500),
+            silence: Duration::from_secs(10),
+            no_progress: Duration::from_secs(10),
+        }
+    }
+}
