@@ -1,0 +1,256 @@
+//! A client as a program would have it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
+
+/// Far above what any step takes, so that a busy machine fails no test.
+pub(crate) const AMPLE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Client {
+    stream: WebSocketStream<TcpStream>,
+    asked: usize,
+    /// Frames that came while another was waited for.
+    early: VecDeque<Value>,
+    pub(crate) hello: Value,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Got {
+    Frame(Value),
+    Close(u16, String),
+    /// The connection ended.
+    End,
+}
+
+/// The answer to a join.
+pub(crate) struct Joined {
+    pub(crate) confirmation: Value,
+    pub(crate) pages: Vec<Value>,
+}
+
+impl Client {
+    /// Opens a connection without reading anything.
+    pub(crate) async fn open(addr: SocketAddr, path: &str, headers: &[(&'static str, &str)]) -> Self {
+        let mut builder = ClientBuilder::new().uri(&format!("ws://{addr}{path}")).expect("an address");
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value).expect("a header");
+            builder = builder.add_header(HeaderName::from_static(name), value).expect("a header");
+        }
+        let socket = TcpStream::connect(addr).await.expect("a connection");
+        let (stream, _) = timeout(AMPLE, builder.connect_on(socket)).await.expect("an answer").expect("an upgrade");
+        Self { stream, asked: 0, early: VecDeque::new(), hello: Value::Null }
+    }
+
+    pub(crate) async fn connect(addr: SocketAddr, token: &str) -> Self {
+        Self::connect_at(addr, "/ws", token).await
+    }
+
+    pub(crate) async fn connect_at(addr: SocketAddr, path: &str, token: &str) -> Self {
+        let mut client = Self::open(addr, path, &[("authorization", &format!("Bearer {token}"))]).await;
+        client.hello = client.expect("hello").await;
+        client
+    }
+
+    pub(crate) async fn send(&mut self, frame: Value) {
+        self.send_text(&frame.to_string()).await;
+    }
+
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        self.stream.send(Message::text(text.to_owned())).await.expect("an open connection");
+    }
+
+    /// Hands frames over without waiting for the socket; [`Client::flush`] sends them.
+    pub(crate) async fn feed(&mut self, frame: Value) {
+        self.stream.feed(Message::text(frame.to_string())).await.expect("an open connection");
+    }
+
+    pub(crate) async fn flush(&mut self) {
+        self.stream.flush().await.expect("an open connection");
+    }
+
+    async fn read(&mut self) -> Got {
+        loop {
+            let message = match timeout(AMPLE, self.stream.next()).await.expect("nothing came") {
+                Some(Ok(message)) => message,
+                Some(Err(_)) | None => return Got::End,
+            };
+            if let Some(text) = message.as_text() {
+                return Got::Frame(serde_json::from_str(text).expect("JSON"));
+            }
+            if let Some((code, reason)) = message.as_close() {
+                return Got::Close(code.into(), reason.to_owned());
+            }
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Got {
+        match self.early.pop_front() {
+            Some(frame) => Got::Frame(frame),
+            None => self.read().await,
+        }
+    }
+
+    /// The next frame.
+    pub(crate) async fn frame(&mut self) -> Value {
+        match self.next().await {
+            Got::Frame(frame) => frame,
+            other => panic!("no frame but {other:?}"),
+        }
+    }
+
+    /// The next frame, which must be of this type.
+    pub(crate) async fn expect(&mut self, kind: &str) -> Value {
+        let frame = self.frame().await;
+        assert_eq!(frame["type"], kind, "{frame}");
+        frame
+    }
+
+    /// The next frame, which must be an error of this code.
+    pub(crate) async fn refused(&mut self, code: &str) -> Value {
+        let frame = self.expect("error").await;
+        assert_eq!(frame["code"], code, "{frame}");
+        frame
+    }
+
+    /// The next thing must be a close with this code, and then the end.
+    pub(crate) async fn closed(&mut self, code: u16) -> String {
+        match self.next().await {
+            Got::Close(found, reason) if found == code => {
+                assert_eq!(self.next().await, Got::End);
+                reason
+            }
+            other => panic!("no close with {code} but {other:?}"),
+        }
+    }
+
+    /// Whatever comes, up to the close.
+    pub(crate) async fn until_closed(&mut self) -> (Vec<Value>, u16) {
+        let mut frames = Vec::new();
+        loop {
+            match self.next().await {
+                Got::Frame(frame) => frames.push(frame),
+                Got::Close(code, _) => return (frames, code),
+                Got::End => return (frames, 1006),
+            }
+        }
+    }
+
+    /// Sends a frame with a `ref` of its own and waits for its first answer. What else comes is kept.
+    pub(crate) async fn ask(&mut self, frame: Value) -> Value {
+        let reference = self.reference(frame).await;
+        self.answer(&reference).await
+    }
+
+    /// Sends a frame with a `ref` of its own.
+    pub(crate) async fn reference(&mut self, mut frame: Value) -> String {
+        self.asked += 1;
+        let reference = format!("ref {}", self.asked);
+        frame["ref"] = json!(reference);
+        self.send(frame).await;
+        reference
+    }
+
+    /// Waits for an answer with this `ref`. What else comes is kept.
+    pub(crate) async fn answer(&mut self, reference: &str) -> Value {
+        if let Some(place) = self.early.iter().position(|frame| frame["ref"] == reference) {
+            return self.early.remove(place).expect("a frame");
+        }
+        loop {
+            match self.read().await {
+                Got::Frame(frame) if frame["ref"] == reference => return frame,
+                Got::Frame(frame) => self.early.push_back(frame),
+                other => panic!("no answer but {other:?}, after {:?}", self.early),
+            }
+        }
+    }
+
+    /// Joins a room; `more` is added to the frame.
+    pub(crate) async fn join(&mut self, room: impl std::fmt::Display, more: Value) -> Joined {
+        let mut frame = json!({ "type": "join", "roomId": room.to_string() });
+        if let (Value::Object(frame), Value::Object(more)) = (&mut frame, more) {
+            frame.extend(more);
+        }
+        let reference = self.reference(frame).await;
+        let confirmation = self.answer(&reference).await;
+        assert_eq!(confirmation["type"], "join_confirmation", "{confirmation}");
+        let mut pages = Vec::new();
+        loop {
+            let page = self.answer(&reference).await;
+            assert_eq!(page["type"], "previous_messages", "{page}");
+            let more = page["more"] == true;
+            pages.push(page);
+            if !more {
+                return Joined { confirmation, pages };
+            }
+        }
+    }
+
+    /// Posts a message, gives its `ack`.
+    pub(crate) async fn post(&mut self, room: impl std::fmt::Display, content: &str) -> Value {
+        let ack = self.ask(json!({ "type": "message", "roomId": room.to_string(), "content": content })).await;
+        assert_eq!(ack["type"], "ack", "{ack}");
+        ack
+    }
+
+    /// Everything that the server had sent before it answered a ping sent now.
+    pub(crate) async fn drain(&mut self) -> Vec<Value> {
+        let pong = self.ask(json!({ "type": "ping" })).await;
+        assert_eq!(pong["type"], "pong");
+        self.early.drain(..).collect()
+    }
+
+    /// Asserts that the server has sent nothing that was not read.
+    pub(crate) async fn quiet(&mut self) {
+        assert_eq!(self.drain().await, Vec::<Value>::new());
+    }
+
+    pub(crate) async fn close(&mut self, code: u16, reason: &str) {
+        let code = tokio_websockets::CloseCode::try_from(code).expect("a code");
+        self.stream.send(Message::close(Some(code), reason)).await.expect("an open connection");
+    }
+}
+
+impl Joined {
+    /// The seqs of all pages, each of which must be whole.
+    pub(crate) fn seqs(&self) -> Vec<u64> {
+        self.pages.iter().flat_map(page_seqs).collect()
+    }
+
+    pub(crate) fn to_seq(&self) -> u64 {
+        number(&self.pages.last().expect("a page")["toSeq"])
+    }
+}
+
+pub(crate) fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// The seqs of a page, ascending; messages and other events must each be ascending already.
+pub(crate) fn page_seqs(page: &Value) -> Vec<u64> {
+    let seqs =
+        |key: &str| -> Vec<u64> { page[key].as_array().expect("a list").iter().map(|event| number(&event["seq"])).collect() };
+    let (messages, events) = (seqs("messages"), seqs("events"));
+    assert!(messages.is_sorted() && events.is_sorted(), "{page}");
+    let mut all = [messages, events].concat();
+    all.sort_unstable();
+    all
+}
+
+/// The seqs of those frames that are events of this room.
+pub(crate) fn live_seqs(frames: &[Value], room: impl std::fmt::Display) -> Vec<u64> {
+    let room = room.to_string();
+    frames.iter().filter(|frame| is_event(frame) && frame["roomId"] == room).map(|frame| number(&frame["seq"])).collect()
+}
+
+pub(crate) fn is_event(frame: &Value) -> bool {
+    matches!(frame["type"].as_str(), Some("new_message" | "member_joined" | "member_left"))
+}

@@ -1,0 +1,54 @@
+//! The WebSocket front door as it is used: over real sockets, against a whole server. Each test runs on SQLite in a temporary
+//! directory, and on PostgreSQL in a database of its own if `CHATSPHERE_TEST_POSTGRES` names a server
+//! (`cargo xtask with-services -- cargo test`).
+
+// Helpers of tests fail and tell like tests; clippy knows only the tests themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod auth;
+mod bad_input;
+mod client;
+mod codec;
+mod crash;
+mod database;
+mod drain;
+mod handshake;
+mod heartbeat;
+mod join;
+mod membership;
+mod message;
+mod model;
+mod raw;
+mod rooms;
+mod seam;
+mod security;
+mod server;
+mod slow;
+
+/// Makes of each function a test on every database.
+macro_rules! on_every_database {
+    ($($(#[$attribute:meta])* $name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                $(#[$attribute])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    $crate::database::on_sqlite(super::$name).await;
+                }
+            )+
+        }
+        mod postgres {
+            $(
+                $(#[$attribute])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    $crate::database::on_postgres(super::$name).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_every_database;

@@ -1,0 +1,287 @@
+//! Posting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::client::number;
+use crate::database::Database;
+use crate::on_every_database;
+use crate::raw::{Raw, TEXT, frame};
+use crate::server::{Server, Setup};
+
+on_every_database!(
+    who_asks_for_an_ack_gets_one,
+    pipelined_messages_keep_their_order,
+    more_than_may_be_unanswered_are_not_lost,
+    the_same_message_again_is_the_same_message,
+    only_client_tokens_name_the_author,
+    membership_is_needed_and_joining_is_not,
+    too_fast_is_told_when_to_try_again,
+    a_flood_ends_the_connection,
+    content_has_its_limits,
+    what_was_sent_is_stored_though_the_sender_is_gone,
+);
+
+async fn who_asks_for_an_ack_gets_one(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, _) = server.pair().await;
+    let mut client = server.connect(&ada.token).await;
+    client.send(json!({ "type": "message", "roomId": room, "content": "silent" })).await;
+    client.send(json!({ "type": "message", "roomId": room, "content": "two", "ref": "r" })).await;
+    client.send(json!({ "type": "message", "roomId": room, "content": "three", "clientMessageId": "c" })).await;
+    client.send(json!({ "type": "message", "roomId": room, "content": "four", "clientMessageId": "d", "ref": "s" })).await;
+    let events = loop {
+        let events = server.events(room).await;
+        if events.len() == 6 {
+            break events;
+        }
+    };
+    let at = "2026-11-22T09:56:10.473Z";
+    let id = |place: usize| events[place]["message"]["id"].clone();
+    let mut acks = [client.frame().await, client.frame().await, client.frame().await];
+    acks.sort_by_key(|ack| number(&ack["seq"]));
+    let expected = [
+        json!({ "type": "ack", "roomId": room, "id": id(3), "seq": 4, "createdAt": at, "ref": "r" }),
+        json!({ "type": "ack", "roomId": room, "id": id(4), "seq": 5, "createdAt": at, "clientMessageId": "c" }),
+        json!({ "type": "ack", "roomId": room, "id": id(5), "seq": 6, "createdAt": at, "clientMessageId": "d", "ref": "s" }),
+    ];
+    assert_eq!(acks, expected);
+    client.quiet().await;
+    client.join(room, json!({})).await;
+    client.send(json!({ "type": "message", "roomId": room, "content": "five", "clientMessageId": "e" })).await;
+    let mut both = [client.frame().await, client.frame().await];
+    both.sort_by_key(|frame| frame["type"].as_str().unwrap().to_owned());
+    let new = json!({
+        "type": "new_message", "roomId": room, "seq": 7, "message": {
+            "id": both[0]["id"], "roomId": room, "userId": ada.id, "seq": 7, "content": "five", "createdAt": at, "updatedAt": at,
+            "clientMessageId": "e", "user": { "id": ada.id, "username": "ada" },
+        },
+    });
+    assert_eq!(both[1], new);
+}
+
+async fn pipelined_messages_keep_their_order(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, _) = server.pair().await;
+    let mut client = server.connect(&ada.token).await;
+    for n in 0..500 {
+        client.feed(json!({ "type": "message", "roomId": room, "content": n.to_string(), "ref": n.to_string() })).await;
+    }
+    client.flush().await;
+    for _ in 0..500 {
+        let ack = client.expect("ack").await;
+        assert_eq!(number(&ack["seq"]), ack["ref"].as_str().unwrap().parse::<u64>().unwrap() + 3);
+    }
+    let contents: Vec<_> = server.events(room).await[2..].iter().map(|event| event["message"]["content"].clone()).collect();
+    assert_eq!(contents, (0..500).map(|n| json!(n.to_string())).collect::<Vec<_>>());
+}
+
+async fn more_than_may_be_unanswered_are_not_lost(database: Arc<Database>) {
+    let server = Server::start_with(&database, Setup::limits(|limits| limits.unanswered_sends = 1)).await;
+    let (room, ada, _) = server.pair().await;
+    let mut client = server.connect(&ada.token).await;
+    client.join(room, json!({})).await;
+    for n in 0..200 {
+        client.feed(json!({ "type": "message", "roomId": room, "content": "x".repeat(5_000), "ref": n.to_string() })).await;
+    }
+    client.feed(json!({ "type": "ping", "ref": "last" })).await;
+    client.flush().await;
+    let (mut acks, mut news) = (0, 0);
+    while acks + news < 400 {
+        let frame = client.frame().await;
+        match frame["type"].as_str() {
+            Some("ack") => {
+                assert_eq!(frame["ref"], acks.to_string(), "one at a time, so in order");
+                acks += 1;
+            }
+            Some("new_message") => news += 1,
+            Some("pong") => assert!(acks >= 199, "read only once the sends before it were answered"),
+            _ => panic!("{frame}"),
+        }
+    }
+    assert_eq!((acks, news), (200, 200));
+}
+
+async fn the_same_message_again_is_the_same_message(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let mut client = server.connect(&ada.token).await;
+    let message = |content: &str| json!({ "type": "message", "roomId": room, "content": content, "clientMessageId": "once" });
+    // Several in flight together, and on another connection, and over REST.
+    for _ in 0..5 {
+        client.feed(message("hello")).await;
+    }
+    client.flush().await;
+    let first = client.expect("ack").await;
+    for _ in 0..4 {
+        assert_eq!(client.expect("ack").await, first);
+    }
+    let mut again = server.connect(&ada.token).await;
+    again.send(message("hello")).await;
+    assert_eq!(again.expect("ack").await, first);
+    let body = json!({ "content": "hello", "clientMessageId": "once" });
+    let answer = server.post(&format!("/api/rooms/{room}/messages"), &body).bearer(&ada.token).send().await;
+    assert_eq!(answer.header("idempotency-replayed"), Some("true"));
+    assert_eq!(answer.json()["id"], first["id"]);
+
+    again.send(message("something else")).await;
+    let error = again.refused("client_message_id_reused").await;
+    assert_eq!(
+        (&error["clientMessageId"], &error["roomId"], &error["retryable"]),
+        (&json!("once"), &json!(room), &json!(false))
+    );
+    // The scope is one author in one room.
+    let other = server.room("other", &ada).await;
+    again.send(json!({ "type": "message", "roomId": other, "content": "x", "clientMessageId": "once" })).await;
+    assert_eq!(again.expect("ack").await["seq"], 2);
+    let mut bobs = server.connect(&bob.token).await;
+    bobs.send(message("mine")).await;
+    assert_eq!(bobs.expect("ack").await["seq"], 4);
+    assert_eq!(server.events(room).await.len(), 4);
+}
+
+async fn only_client_tokens_name_the_author(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let boss = server.user_as("boss", "ADMIN").await;
+    let message = |user: &str| json!({ "type": "message", "roomId": room, "content": "x", "userId": user });
+    for person in [&ada, &boss] {
+        let mut client = server.connect(&person.token).await;
+        let answer = client.ask(message(&bob.id.to_string())).await;
+        assert_eq!((&answer["code"], &answer["roomId"]), (&json!("not_yourself"), &json!(room)));
+        assert_eq!(client.ask(message(&person.id.to_string())).await["type"], "ack");
+    }
+    let mut client = server.connect(&server.client_token).await;
+    client.join(room, json!({})).await;
+    client.send(message(&bob.id.to_string())).await;
+    assert_eq!(client.expect("new_message").await["message"]["user"]["username"], "bob");
+    for user in ["0198c0de-7c1a-7000-8000-0123456789ab", "bob", ""] {
+        assert_eq!(client.ask(message(user)).await["code"], "user_not_found", "{user}");
+    }
+    let answer =
+        client.ask(json!({ "type": "message", "roomId": "0198c0de-7c1a-7000-8000-0123456789ab", "content": "x" })).await;
+    assert_eq!(answer["code"], "room_not_found");
+}
+
+async fn membership_is_needed_and_joining_is_not(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, _) = server.pair().await;
+    let stranger = server.user("stranger").await;
+    let mut client = server.connect(&stranger.token).await;
+    for id in [room.to_string(), "0198c0de-7c1a-7000-8000-0123456789ab".to_owned(), "x".to_owned()] {
+        let message = json!({ "type": "message", "roomId": id, "content": "x", "clientMessageId": "c" });
+        let answer = client.ask(message).await;
+        assert_eq!((&answer["code"], &answer["clientMessageId"]), (&json!("not_a_member"), &json!("c")));
+    }
+    let mut member = server.connect(&ada.token).await;
+    assert_eq!(member.post(room, "x").await["seq"], 3);
+    member.quiet().await;
+}
+
+async fn too_fast_is_told_when_to_try_again(database: Arc<Database>) {
+    let setup = Setup::limits(|limits| (limits.messages_per_second, limits.message_burst) = (20, 100));
+    let server = Server::start_with(&database, setup).await;
+    let (room, ada, bob) = server.pair().await;
+    let mut clients = [server.connect(&ada.token).await, server.connect(&ada.token).await];
+    for n in 0..100 {
+        clients[n % 2].post(room, "x").await;
+    }
+    let message = json!({ "type": "message", "roomId": room, "content": "y", "clientMessageId": "c" });
+    for client in &mut clients {
+        let error = client.ask(message.clone()).await;
+        let expected = json!({
+            "type": "error", "code": "rate_limited", "message": error["message"], "roomId": room, "clientMessageId": "c",
+            "retryable": true, "retryAfterMs": 50, "ref": error["ref"],
+        });
+        assert_eq!(error, expected);
+    }
+    server.connect(&bob.token).await.post(room, "another user").await;
+    server.connect(&server.client_token).await.post(room, "an application").await;
+    server.advance(Duration::from_millis(50)).await;
+    assert_eq!(clients[0].ask(message.clone()).await["type"], "ack");
+    assert_eq!(clients[1].ask(message).await["code"], "rate_limited");
+}
+
+async fn a_flood_ends_the_connection(database: Arc<Database>) {
+    let setup = Setup::limits(|limits| (limits.messages_per_second, limits.message_burst) = (1, 10));
+    let server = Server::start_with(&database, setup).await;
+    let (room, ada, bob) = server.pair().await;
+    let mut other = server.connect(&ada.token).await;
+    let mut raw = Raw::connect(server.addr, &ada.token).await;
+    let ping = frame(TEXT, br#"{"type":"ping"}"#);
+    raw.write(&ping.repeat(150)).await;
+    let mut pongs = 0;
+    let error = loop {
+        let frame = raw.read().await.json();
+        match frame["type"].as_str() {
+            Some("pong") => pongs += 1,
+            _ => break frame,
+        }
+    };
+    assert!((100..150).contains(&pongs), "{pongs}");
+    assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("flood")));
+    raw.closed(4029).await;
+    other.join(room, json!({})).await;
+    server.say(room, &bob, "x").await;
+    other.expect("new_message").await;
+}
+
+async fn content_has_its_limits(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let mut client = server.connect(&ada.token).await;
+    let message = |content: &str| json!({ "type": "message", "roomId": room, "content": content, "clientMessageId": "c" });
+    for content in [String::new(), "x".repeat(32 * 1024 + 1), "é".repeat(16 * 1024) + "x", "nul \0 inside".to_owned()] {
+        let error = client.ask(message(&content)).await;
+        assert_eq!((&error["code"], &error["clientMessageId"]), (&json!("invalid"), &json!("c")));
+        assert!(error["message"].as_str().unwrap().starts_with("content: must"), "{error}");
+    }
+    for id in ["", "tab\t", &"x".repeat(65)] {
+        let error = client.ask(json!({ "type": "message", "roomId": room, "content": "x", "clientMessageId": id })).await;
+        assert_eq!(error["code"], "invalid");
+        assert!(error["message"].as_str().unwrap().starts_with("clientMessageId: must"), "{error}");
+    }
+    let mut reader = server.connect(&bob.token).await;
+    reader.join(room, json!({})).await;
+    for content in ["x".repeat(32 * 1024), " ".to_owned(), "\u{1}\u{7f}\u{2028}\u{feff}\u{10ffff}\"\\/".to_owned()] {
+        client.post(room, &content).await;
+        assert_eq!(reader.expect("new_message").await["message"]["content"], content);
+    }
+}
+
+async fn what_was_sent_is_stored_though_the_sender_is_gone(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let mut witness = server.connect(&bob.token).await;
+    witness.join(room, json!({})).await;
+    let message =
+        |n: u64| frame(TEXT, json!({ "type": "message", "roomId": room, "content": n.to_string() }).to_string().as_bytes());
+    for n in 0..20 {
+        let mut raw = Raw::connect(server.addr, &ada.token).await;
+        raw.write(&message(n)).await;
+        // Both ways to go: in order, and without a word.
+        if n % 2 == 0 {
+            raw.tcp.shutdown().await.unwrap();
+        } else {
+            raw.tcp.set_zero_linger().unwrap();
+        }
+        drop(raw);
+        // A reset may overtake what was sent before it; an end in order does not.
+        let content = json!(n.to_string());
+        while n % 2 == 0 && witness.expect("new_message").await["message"]["content"] != content {}
+    }
+    let mut raw = Raw::connect(server.addr, &ada.token).await;
+    let burst: Vec<u8> = (100..150).flat_map(message).collect();
+    raw.write(&burst).await;
+    raw.tcp.shutdown().await.unwrap();
+    let mut last = Value::Null;
+    while last != "149" {
+        last = witness.expect("new_message").await["message"]["content"].clone();
+    }
+    let contents: Vec<_> =
+        server.events(room).await.iter().filter_map(|event| event["message"]["content"].as_str()?.parse().ok()).collect();
+    assert_eq!(contents.iter().filter(|n| **n >= 100).copied().collect::<Vec<u64>>(), (100..150).collect::<Vec<_>>());
+}

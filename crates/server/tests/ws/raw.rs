@@ -1,0 +1,142 @@
+//! A connection byte by byte, for what a library refuses to send and for clients that do not read.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use crate::client::AMPLE;
+
+pub(crate) const TEXT: u8 = 0x81;
+pub(crate) const BINARY: u8 = 0x82;
+pub(crate) const CLOSE: u8 = 0x88;
+pub(crate) const PING: u8 = 0x89;
+pub(crate) const PONG: u8 = 0x8a;
+
+pub(crate) struct Raw {
+    pub(crate) tcp: TcpStream,
+    /// The head of the server's answer.
+    pub(crate) head: String,
+}
+
+/// A frame as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RawFrame {
+    pub(crate) first: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl RawFrame {
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.first, TEXT);
+        serde_json::from_slice(&self.payload).unwrap()
+    }
+
+    /// The code of a close frame.
+    pub(crate) fn code(&self) -> u16 {
+        assert_eq!(self.first, CLOSE, "{}", String::from_utf8_lossy(&self.payload));
+        u16::from_be_bytes([self.payload[0], self.payload[1]])
+    }
+}
+
+/// A client's frame: masked, with the shortest length.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..=125 => bytes.push(0x80 | u8::try_from(length).unwrap()),
+        length @ 126..=0xffff => {
+            bytes.push(0xfe);
+            bytes.extend(u16::try_from(length).unwrap().to_be_bytes());
+        }
+        length => {
+            bytes.push(0xff);
+            bytes.extend(u64::try_from(length).unwrap().to_be_bytes());
+        }
+    }
+    bytes.extend(mask);
+    bytes.extend(payload.iter().enumerate().map(|(place, byte)| byte ^ mask[place % 4]));
+    bytes
+}
+
+pub(crate) fn upgrade(path: &str, headers: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    )
+}
+
+impl Raw {
+    /// Sends a request and these bytes right behind it, and reads the head of the answer.
+    pub(crate) async fn request(addr: SocketAddr, request: &str, behind: &[u8]) -> Self {
+        Self::request_on(TcpStream::connect(addr).await.unwrap(), request, behind).await
+    }
+
+    async fn request_on(mut tcp: TcpStream, request: &str, behind: &[u8]) -> Self {
+        tcp.set_nodelay(true).unwrap();
+        tcp.write_all(&[request.as_bytes(), behind].concat()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(AMPLE, tcp.read_u8()).await.expect("no answer").unwrap());
+        }
+        Self { tcp, head: String::from_utf8(head).unwrap() }
+    }
+
+    /// Connects with this token, reads `hello`.
+    pub(crate) async fn connect(addr: SocketAddr, token: &str) -> Self {
+        Self::connect_on(TcpStream::connect(addr).await.unwrap(), token).await
+    }
+
+    /// The same with little memory for what was not read yet.
+    pub(crate) async fn connect_narrow(addr: SocketAddr, token: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        Self::connect_on(socket.connect(addr).await.unwrap(), token).await
+    }
+
+    async fn connect_on(tcp: TcpStream, token: &str) -> Self {
+        let request = upgrade("/ws", &format!("authorization: Bearer {token}\r\n"));
+        let mut raw = Self::request_on(tcp, &request, b"").await;
+        assert!(raw.head.starts_with("HTTP/1.1 101"), "{}", raw.head);
+        assert_eq!(raw.read().await.json()["type"], "hello");
+        raw
+    }
+
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        self.tcp.write_all(bytes).await.unwrap();
+    }
+
+    pub(crate) async fn send(&mut self, value: &Value) {
+        self.write(&frame(TEXT, value.to_string().as_bytes())).await;
+    }
+
+    /// The next frame, of any kind.
+    pub(crate) async fn read(&mut self) -> RawFrame {
+        self.try_read().await.expect("the connection ended")
+    }
+
+    /// The next frame; none at the connection's end.
+    pub(crate) async fn try_read(&mut self) -> Option<RawFrame> {
+        timeout(AMPLE, async {
+            let first = self.tcp.read_u8().await.ok()?;
+            let length = match self.tcp.read_u8().await.ok()? {
+                126 => u64::from(self.tcp.read_u16().await.ok()?),
+                127 => self.tcp.read_u64().await.ok()?,
+                short => u64::from(short),
+            };
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            self.tcp.read_exact(&mut payload).await.ok()?;
+            Some(RawFrame { first, payload })
+        })
+        .await
+        .expect("nothing came")
+    }
+
+    /// The next frame must close the connection with this code, and the connection must end after it.
+    pub(crate) async fn closed(&mut self, code: u16) {
+        assert_eq!(self.read().await.code(), code);
+        assert_eq!(self.try_read().await, None);
+    }
+}

@@ -1,0 +1,211 @@
+//! Servers with both front doors.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use chatsphere::auth::Keys;
+use chatsphere::http::{self, AllowedOrigins, HttpState};
+use chatsphere::ws::{self, Sessions, Times, WsState};
+use chatsphere_core::ops::PostMessage;
+use chatsphere_core::rate::PostRate;
+use chatsphere_core::{
+    Authority, AuthorityListener, Caller, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, RoomId,
+    Timestamp, TokenLifetimes, UserRef, ops,
+};
+use chatsphere_realtime::{Hub, repair};
+use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::client::Client;
+use crate::database::Database;
+use crate::support::{Backend, Person, TestServer, secret};
+
+/// 2026-11-22T09:56:10.473Z
+const START: Timestamp = Timestamp::from_millis(1_795_341_370_473);
+
+/// How a test's server differs from the usual one.
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) times: Times,
+    pub(crate) origins: AllowedOrigins,
+    /// Whether the control log is read every so often.
+    pub(crate) follows_control_log: bool,
+}
+
+impl Default for Setup {
+    /// Without a limit to how often one may post.
+    fn default() -> Self {
+        let limits = Limits { messages_per_second: 0, ..Limits::default() };
+        Self { limits, times: Times::default(), origins: AllowedOrigins::Any, follows_control_log: true }
+    }
+}
+
+impl Setup {
+    pub(crate) fn limits(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut setup = Self::default();
+        change(&mut setup.limits);
+        setup
+    }
+
+    pub(crate) fn times(change: impl FnOnce(&mut Times)) -> Self {
+        let mut setup = Self::default();
+        change(&mut setup.times);
+        setup
+    }
+}
+
+/// A server: `TestServer` is its REST side.
+pub(crate) struct Server {
+    rest: TestServer,
+    pub(crate) sessions: Arc<Sessions>,
+    /// Cancelled, it makes the connections end.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    _background: JoinSet<()>,
+    _database: Arc<Database>,
+}
+
+impl Deref for Server {
+    type Target = TestServer;
+
+    fn deref(&self) -> &TestServer {
+        &self.rest
+    }
+}
+
+/// Commits of another process are told to nobody here.
+struct Elsewhere;
+
+impl CommitSink for Elsewhere {
+    fn committed(&self, _: Committed) {}
+}
+
+async fn open(
+    database: &Database,
+    limits: Limits,
+    sink: Arc<dyn CommitSink>,
+    clock: Arc<ManualClock>,
+) -> (Arc<Chat>, Arc<Keys>) {
+    let (user, client) = (secret('u'), secret('c'));
+    let fingerprints = KeyFingerprints {
+        user: Fingerprint::new(user.fingerprint()),
+        user_previous: None,
+        client: Fingerprint::new(client.fingerprint()),
+        client_previous: None,
+    };
+    let store = chatsphere_store::open(OpenOptions::new(database.url.clone(), fingerprints, sink)).await.expect("a store");
+    let authority = Arc::new(Authority::new(clock.clone() as Arc<dyn Clock>, ControlPosition::default()));
+    let post_rate = PostRate::new(limits.messages_per_second, limits.message_burst);
+    let chat = Chat { store, authority, clock, limits, lifetimes: TokenLifetimes::default(), post_rate };
+    (Arc::new(chat), Arc::new(Keys::new(&user, None, &client, None)))
+}
+
+/// What another process, such as the command line, does on the same database.
+pub(crate) async fn elsewhere(database: &Database) -> Arc<Chat> {
+    open(database, Limits::default(), Arc::new(Elsewhere), Arc::new(ManualClock::new(START))).await.0
+}
+
+impl Server {
+    pub(crate) async fn start(database: &Arc<Database>) -> Self {
+        Self::start_with(database, Setup::default()).await
+    }
+
+    pub(crate) async fn start_with(database: &Arc<Database>, setup: Setup) -> Self {
+        let clock = Arc::new(ManualClock::new(START));
+        let (hub, hub_tasks) = Hub::new(2);
+        let hub = Arc::new(hub);
+        let (chat, keys) = open(database, setup.limits, hub.clone(), clock.clone()).await;
+        let sessions = Arc::new(Sessions::with_times(chat.clone(), hub.clone(), setup.times));
+        let listener: Arc<dyn AuthorityListener> = sessions.clone();
+        chat.authority.set_listener(Arc::downgrade(&listener));
+
+        let mut background = JoinSet::new();
+        for lane in hub_tasks.lanes {
+            let hub = hub.clone();
+            background.spawn(async move { hub.run_lane(lane).await });
+        }
+        background.spawn(repair::run(hub.clone(), chat.store.clone(), hub_tasks.gaps));
+        background.spawn({
+            let sessions = sessions.clone();
+            async move { sessions.run().await }
+        });
+        if setup.follows_control_log {
+            background.spawn(follow(chat.clone()));
+        }
+
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let websocket = Arc::new(WsState {
+            chat: chat.clone(),
+            keys: keys.clone(),
+            hub,
+            sessions: sessions.clone(),
+            origins: setup.origins.clone(),
+            stopping: stopping.clone(),
+            tasks: tasks.clone(),
+        });
+        let state = HttpState { origins: setup.origins, ..HttpState::new(chat.clone(), keys.clone()) };
+        let router = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
+        let directory = tempfile::tempdir().expect("a directory");
+        let rest = TestServer::serve(Backend { chat, keys, clock, directory }, router).await;
+        Self { rest, sessions, stopping, tasks, _background: background, _database: database.clone() }
+    }
+
+    /// Connects with the token in the header, and reads `hello`.
+    pub(crate) async fn connect(&self, token: &str) -> Client {
+        Client::connect(self.addr, token).await
+    }
+
+    pub(crate) async fn remove(&self, room: RoomId, person: &Person) {
+        self.delete(&format!("/api/rooms/{room}/users/{}", person.id)).client().send().await.ok(200);
+    }
+
+    /// All events of a room, as REST tells them.
+    pub(crate) async fn events(&self, room: RoomId) -> Vec<Value> {
+        let mut events: Vec<Value> = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |event| event["seq"].as_u64().expect("a seq"));
+            let path = format!("/api/rooms/{room}/events?after={after}&limit=200");
+            let page = self.get(&path).client().send().await.ok(200);
+            let page = page.as_array().expect("a list").clone();
+            if page.is_empty() {
+                return events;
+            }
+            events.extend(page);
+        }
+    }
+
+    /// Posts many messages, as fast as the store takes them.
+    pub(crate) async fn fill(&self, room: RoomId, by: &Person, contents: impl IntoIterator<Item = String>) {
+        let chat = &self.backend.chat;
+        let admin = chat.store.user(self.admin_id).await.expect("the store").expect("the first ADMIN");
+        let caller = Caller::operator(UserRef::from(&admin), START);
+        let message =
+            |content| PostMessage { room_id: room, content, client_message_id: None, author: Some(by.id), idempotency: None };
+        let posts =
+            contents.into_iter().map(|content| ops::post_message(chat, &caller, message(content)).expect("a valid message"));
+        for posted in posts.collect::<Vec<_>>() {
+            posted.await.expect("the store");
+        }
+    }
+
+    /// Two people who are members of one room.
+    pub(crate) async fn pair(&self) -> (RoomId, Person, Person) {
+        let (ada, bob) = (self.user("ada").await, self.user("bob").await);
+        let room = self.room("lobby", &ada).await;
+        self.add(room, bob.id).await;
+        (room, ada, bob)
+    }
+}
+
+async fn follow(chat: Arc<Chat>) {
+    let mut ticks = interval(chatsphere_core::authority::POLL_INTERVAL);
+    loop {
+        ticks.tick().await;
+        // A store that is away answers the next time.
+        let _ = chat.authority.poll(&*chat.store).await;
+    }
+}
