@@ -3,7 +3,7 @@
 //! A token's row is read from the store once and kept until the control log names its token or its user. The log is read
 //! every [`POLL_INTERVAL`], and by each op that wrote to it before that op returns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -24,7 +24,8 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// A node that could not read the control log for this long refuses rather than guesses.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// Most tokens that are kept in memory. Beyond it all are forgotten and read anew.
+/// How much is kept in memory: tokens, and every eighth room that their permissions name. Beyond it all are forgotten and read
+/// anew. About 100 MB.
 const MOST_KEPT: usize = 200_000;
 
 /// Entries read from the control log at a time.
@@ -45,12 +46,15 @@ pub struct Authority {
     /// When the control log was last read to its end, in milliseconds since 1970.
     fresh_at: AtomicI64,
     listener: Mutex<Option<Weak<dyn AuthorityListener>>>,
+    /// One poll at a time: those that wait find its work done.
+    polling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
     tokens: HashMap<TokenId, Entry>,
-    of_user: HashMap<UserId, Vec<TokenId>>,
+    of_user: HashMap<UserId, HashSet<TokenId>>,
+    weight: usize,
     position: ControlPosition,
     /// Rises with every change, so that a row read before a change is not kept after it.
     generation: u64,
@@ -67,7 +71,7 @@ impl Authority {
     pub fn new(clock: Arc<dyn Clock>, position: ControlPosition) -> Self {
         let fresh_at = AtomicI64::new(clock.now().as_millis());
         let known = Mutex::new(Known { position, ..Known::default() });
-        Self { clock, known, fresh_at, listener: Mutex::new(None) }
+        Self { clock, known, fresh_at, listener: Mutex::new(None), polling: tokio::sync::Mutex::new(()) }
     }
 
     /// Whom to tell of changes from now on.
@@ -105,20 +109,26 @@ impl Authority {
     /// # Errors
     /// Whatever the store answers; the next call goes on where this one stopped.
     pub async fn poll(&self, store: &dyn Store) -> Result<(), Error> {
+        // Whoever returns from here knows that every change before the call is effective: its own poll saw it, or the one
+        // before, which has ended.
+        let _turn = self.polling.lock().await;
         loop {
             let started = self.clock.now();
             let position = self.known().position;
             let entries = store.control_after(position, POLL_PAGE).await?;
-            if let Some(last) = entries.last() {
-                let changes: Vec<ControlChange> = entries.iter().map(|entry| entry.change).collect();
-                self.known().forget(&changes);
-                self.tell(&changes).await;
-                // Only now: a poll that runs beside this one must not return before these changes are effective.
-                let mut known = self.known();
-                known.position = known.position.max(last.position);
-            }
-            if entries.len() < POLL_PAGE {
+            let end = entries.len() < POLL_PAGE;
+            let changes: Vec<ControlChange> = entries.iter().map(|entry| entry.change).collect();
+            self.known().forget(&changes);
+            if end {
+                // Before the telling, which may take a while: from here on new calls are judged by what was read.
                 self.fresh_at.store(started.as_millis(), Ordering::SeqCst);
+            }
+            if let Some(last) = entries.last() {
+                self.tell(&changes).await;
+                // Only now: if whoever polls vanishes before, the next poll tells again.
+                self.known().position = last.position;
+            }
+            if end {
                 return Ok(());
             }
         }
@@ -147,31 +157,38 @@ impl Authority {
 
 impl Known {
     fn keep(&mut self, token: TokenId, entry: Entry) {
-        if self.tokens.len() >= MOST_KEPT {
+        if self.weight >= MOST_KEPT {
             self.tokens.clear();
             self.of_user.clear();
+            self.weight = 0;
         }
-        let tokens = self.of_user.entry(entry.caller.user.id).or_default();
-        if !tokens.contains(&token) {
-            tokens.push(token);
+        self.of_user.entry(entry.caller.user.id).or_default().insert(token);
+        self.weight += entry.weight();
+        if let Some(before) = self.tokens.insert(token, entry) {
+            self.weight -= before.weight();
         }
-        self.tokens.insert(token, entry);
+    }
+
+    fn remove(&mut self, token: TokenId) {
+        let Some(entry) = self.tokens.remove(&token) else { return };
+        self.weight -= entry.weight();
+        let user = entry.caller.user.id;
+        if let Some(tokens) = self.of_user.get_mut(&user) {
+            tokens.remove(&token);
+            if tokens.is_empty() {
+                self.of_user.remove(&user);
+            }
+        }
     }
 
     fn forget(&mut self, changes: &[ControlChange]) {
         self.generation += 1;
         for change in changes {
             match change {
-                ControlChange::Token(token) => {
-                    if let Some(entry) = self.tokens.remove(token)
-                        && let Some(tokens) = self.of_user.get_mut(&entry.caller.user.id)
-                    {
-                        tokens.retain(|kept| kept != token);
-                    }
-                }
+                ControlChange::Token(token) => self.remove(*token),
                 ControlChange::User(user) => {
-                    for token in self.of_user.remove(user).unwrap_or_default() {
-                        self.tokens.remove(&token);
+                    for token in self.of_user.get(user).cloned().unwrap_or_default() {
+                        self.remove(token);
                     }
                 }
             }
@@ -191,6 +208,10 @@ impl From<&TokenWithUser> for Entry {
 }
 
 impl Entry {
+    fn weight(&self) -> usize {
+        1 + self.caller.permissions.rooms.as_ref().map_or(0, Vec::len) / 8
+    }
+
     fn judge(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {
         if let Some(refusal) = self.refusal {
             return Err(refusal.into());

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authority::Authority;
+use crate::caller::Caller;
+use crate::error::Error;
 use crate::limits::Limits;
 use crate::rate::PostRate;
 use crate::store::Store;
@@ -23,6 +25,34 @@ pub struct Chat {
     pub lifetimes: TokenLifetimes,
     /// How often users may post.
     pub post_rate: PostRate,
+    /// How often users may change anything else; the same measure, counted apart.
+    pub change_rate: PostRate,
+}
+
+impl Chat {
+    /// A chat upon a store, with nothing counted against anyone yet.
+    pub fn new(
+        store: Arc<dyn Store>,
+        authority: Arc<Authority>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        lifetimes: TokenLifetimes,
+    ) -> Self {
+        let rate = || PostRate::new(limits.messages_per_second, limits.message_burst);
+        let (post_rate, change_rate) = (rate(), rate());
+        Self { store, authority, clock, limits, lifetimes, post_rate, change_rate }
+    }
+
+    /// Counts a change other than a message against its user. A backend's CLIENT token is not bounded.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn count_change(&self, caller: &Caller) -> Result<(), Error> {
+        if caller.may_name_others() {
+            return Ok(());
+        }
+        self.change_rate.take(caller.user.id, self.clock.now()).map_err(Error::RateLimited)
+    }
 }
 
 /// How long tokens live when the call does not say.

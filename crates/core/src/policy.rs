@@ -71,7 +71,8 @@ pub fn may_add_members(caller: &Caller, standing: Option<Standing>) -> Result<()
         return standing.map(|_| ()).ok_or(Error::Absent(Absent::Room));
     }
     match standing {
-        Some(standing) if caller.is(standing.owner) => Ok(()),
+        // An owner who was removed, or left, has nothing to say here any more.
+        Some(standing) if standing.member && caller.is(standing.owner) => Ok(()),
         Some(standing) if standing.member && caller.role == Role::Moderator => Ok(()),
         Some(standing) if standing.member => Err(Denial::NotAModerator.into()),
         _ => Err(Denial::NotAMember.into()),

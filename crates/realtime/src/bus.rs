@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event as NatsEvent, Message as NatsMessage, ServerAddr, Subject};
 use bytes::Bytes;
 use chatsphere_core::{CommitSink, Committed, ConnectionId, Epoch, Event, Timestamp};
@@ -17,7 +18,7 @@ use crate::hub::Hub;
 /// What the nodes speak about events. A later, different format gets a subject of its own.
 const SUBJECT: Subject = Subject::from_static("chatsphere.v1.events");
 /// Commits that may wait to be told. Beyond it they are not told: other nodes find them in the store.
-const WAITING: usize = 8_192;
+const WAITING: usize = 256;
 /// Bytes of contents that one message tells of, well below NATS' usual bound of 1 MiB even where JSON needs six bytes for one.
 const MOST_BYTES: usize = 128 * 1024;
 
@@ -95,6 +96,10 @@ impl Link {
 
     async fn tell(&self, epoch: &Epoch, Outbox(mut waiting): Outbox) {
         while let Some(events) = waiting.recv().await {
+            if self.client.connection_state() != State::Connected {
+                // When NATS is back, others have long found these in the store.
+                continue;
+            }
             for events in parts(&events) {
                 let told =
                     Told { node: self.node, epoch: epoch.clone(), events: events.iter().map(|event| &**event).collect() };

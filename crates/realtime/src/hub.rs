@@ -12,7 +12,7 @@ use crate::room::Fault;
 use crate::room::Room;
 
 /// Events that may wait for one lane of the fan-out. Beyond it they are dropped: rooms compare themselves with the store.
-const LANE: usize = 65_536;
+const LANE: usize = 8_192;
 /// Events of one lane handed out in one go.
 const GO: usize = 256;
 

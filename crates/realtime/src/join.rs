@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::{EventsPage, Newest};
-use chatsphere_core::{Access, Denial, Epoch, Error, Event, EventKind, Limits, RoomId, Seq};
+use chatsphere_core::{Access, Denial, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq};
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
 use chatsphere_protocol::rest::Message;
 use tokio::time::timeout;
@@ -26,12 +26,13 @@ const PAGE: usize = 100;
 const NEWEST_OTHERS: usize = 200;
 
 /// What a client asks with `join`.
-#[derive(Debug, Clone)]
+#[derive(Clone, Copy)]
 pub struct Join<'a> {
     /// Which room.
     pub room: RoomId,
-    /// With which eyes.
-    pub access: Access,
+    /// With which eyes it may be read at this moment; `None` if not at all. Asked again before each read, since rights may
+    /// change while a long replay is under way.
+    pub rights: &'a (dyn Fn() -> Option<Access> + Send + Sync),
     /// The last `seq` that the client has.
     pub since: Option<u64>,
     /// The epoch in which that was given.
@@ -56,7 +57,16 @@ pub async fn join<L: RoomLog + ?Sized>(
 ) -> Result<(), Error> {
     let pin = hub.pin(join.room);
     let most_bytes = limits.outbound_queue_bytes;
-    let mut replay = Replay { most_bytes, patience, log, listener, join: &join, cursor: Seq::ZERO, is_seated: false };
+    let mut replay = Replay {
+        began_with: (join.rights)(),
+        most_bytes,
+        patience,
+        log,
+        listener,
+        join: &join,
+        cursor: Seq::ZERO,
+        is_seated: false,
+    };
     if let Err(error) = replay.answer(limits).await {
         return replay.departed_or(error);
     }
@@ -64,10 +74,14 @@ pub async fn join<L: RoomLog + ?Sized>(
         return Ok(());
     }
     loop {
+        let access = match replay.access() {
+            Ok(access) => access,
+            Err(error) => return replay.departed_or(error),
+        };
         let spare = limits.outbound_queue_bytes.saturating_sub(listener.outbound.waiting_bytes());
         let seated = pin.room.seat(
             listener,
-            join.access,
+            access,
             replay.cursor,
             spare,
             #[cfg(test)]
@@ -85,6 +99,8 @@ pub async fn join<L: RoomLog + ?Sized>(
 }
 
 struct Replay<'a, L: ?Sized> {
+    /// What the rights were when the join came.
+    began_with: Option<Access>,
     /// The bound of the client's queue.
     most_bytes: usize,
     patience: Duration,
@@ -138,7 +154,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 
     async fn plan(&self, limits: &Limits) -> Result<Plan, Error> {
-        let Join { room, access, .. } = *self.join;
+        let (room, access) = (self.join.room, self.access()?);
         let reason = match self.join.since {
             None => None,
             Some(_) if self.is_of_another_epoch() => Some(NotRecovered::EpochChanged),
@@ -164,6 +180,10 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     /// Sends what came after the answer, as live frames.
     async fn catch_up(&mut self) -> Result<(), Error> {
         let page = self.read().await?;
+        if page.events.is_empty() {
+            // The room is ahead of its store: the database has lost what it had committed. Asking at once would spin.
+            return Err(Outage::StoreAway.into());
+        }
         for part in self.parts(&page.events) {
             self.wait_for_room().await;
             let frames: Vec<_> = part.iter().filter_map(EventBytes::encode).map(|event| event.frame).collect();
@@ -175,19 +195,23 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         Ok(())
     }
 
+    fn access(&self) -> Result<Access, Error> {
+        (self.join.rights)().ok_or(Error::Denied(Denial::NotAMember))
+    }
+
     async fn read(&self) -> Result<EventsPage, Error> {
-        self.log.events_after(self.join.room, self.join.access, self.cursor, PAGE).await
+        self.log.events_after(self.join.room, self.access()?, self.cursor, PAGE).await
     }
 
     /// Waits until the client has taken most of what was sent, or is given up.
     async fn wait_for_room(&self) {
         let outbound = &self.listener.outbound;
         loop {
-            let before = outbound.waiting_bytes();
+            let before = outbound.progress();
             if timeout(self.patience, outbound.has_room()).await.is_ok() {
                 return;
             }
-            if outbound.waiting_bytes() >= before {
+            if outbound.progress() == before {
                 return outbound.close(CloseCode::SLOW_CONSUMER, "no progress: connect again and join with since");
             }
         }
@@ -269,7 +293,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     /// A membership that ended after the answer had begun is told by `left`.
     fn departed_or(&self, error: Error) -> Result<(), Error> {
         if error == Error::Denied(Denial::NotAMember) && self.cursor > Seq::ZERO {
-            self.send(&ServerFrame::Left { room_id: self.join.room, reason: "removed".into() });
+            let reason = if (self.join.rights)() == self.began_with { "removed" } else { "rights_changed" };
+            self.send(&ServerFrame::Left { room_id: self.join.room, reason: reason.into() });
             return Ok(());
         }
         Err(error)

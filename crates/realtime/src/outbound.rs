@@ -46,6 +46,8 @@ struct State {
     taken_bytes: usize,
     /// Whether the first waiting frame was written in part.
     head_begun: bool,
+    /// Bytes that the socket has taken so far, other than those that never waited.
+    taken_by_socket: u64,
     closing: Option<CloseCode>,
     broken: bool,
 }
@@ -127,6 +129,16 @@ impl Outbound {
         state.closing.is_some() || state.broken
     }
 
+    /// Whether the socket is gone, or was given up.
+    pub fn is_broken(&self) -> bool {
+        self.state().broken
+    }
+
+    /// How many of the bytes that had to wait the socket has taken so far. It rises as long as the client reads.
+    pub fn progress(&self) -> u64 {
+        self.state().taken_by_socket
+    }
+
     /// Bytes that wait.
     pub fn waiting_bytes(&self) -> usize {
         let state = self.state();
@@ -169,6 +181,14 @@ impl Outbound {
         state.taken_bytes += state.waiting_bytes;
         state.waiting_bytes = 0;
         std::mem::take(&mut state.waiting).into()
+    }
+
+    /// So many of the bytes that were taken have been written.
+    pub fn wrote(&self, bytes: usize) {
+        let mut state = self.state();
+        state.taken_bytes = state.taken_bytes.saturating_sub(bytes);
+        state.taken_by_socket += bytes as u64;
+        self.progress.notify_waiters();
     }
 
     /// What was taken has been written.
@@ -235,6 +255,7 @@ impl Outbound {
 impl State {
     fn advance(&mut self, mut written: usize) {
         self.waiting_bytes -= written;
+        self.taken_by_socket += written as u64;
         while let Some(head) = self.waiting.front_mut() {
             if written < head.len() {
                 self.head_begun = self.head_begun || written > 0;

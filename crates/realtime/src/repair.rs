@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::{Access, RoomId};
+use futures_util::StreamExt;
+use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
@@ -15,44 +17,51 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// How often rooms compare themselves with the store. A lost last event leaves no gap, so only this finds it; the contract
 /// allows 2 s.
 const COMPARE_EVERY: Duration = Duration::from_millis(1_500);
-/// Rooms compared in one read.
-const COMPARE_PAGE: usize = 500;
+/// Rooms compared in one read, and gaps closed after one wait.
+const ROOMS: usize = 500;
+/// Rooms read at a time.
+const AT_ONCE: usize = 8;
 /// Events read at a time.
 const PAGE: usize = 256;
 
-/// Closes gaps as they are seen, and compares all rooms with the store now and then. Runs until the hub is dropped.
-pub async fn run<L: RoomLog + ?Sized>(hub: Arc<Hub>, log: Arc<L>, mut gaps: mpsc::UnboundedReceiver<RoomId>) {
-    let mut compare = interval_at(Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
-    compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            room = gaps.recv() => match room {
-                Some(room) => {
-                    sleep(PATIENCE).await;
-                    mend(&hub, &*log, room).await;
-                }
-                None => return,
-            },
-            _ = compare.tick() => compare_all(&hub, &*log).await,
-        }
+/// Closes gaps as they are seen, and beside that compares all rooms with the store now and then. Runs for ever.
+pub async fn run<L: RoomLog + ?Sized>(hub: Arc<Hub>, log: Arc<L>, gaps: mpsc::UnboundedReceiver<RoomId>) {
+    // Side by side: however many gaps there are, a lost last event is found in time.
+    tokio::join!(close_gaps(&hub, &*log, gaps), compare(&hub, &*log));
+}
+
+async fn close_gaps<L: RoomLog + ?Sized>(hub: &Hub, log: &L, mut gaps: mpsc::UnboundedReceiver<RoomId>) {
+    let mut rooms = Vec::new();
+    while gaps.recv_many(&mut rooms, ROOMS).await > 0 {
+        sleep(PATIENCE).await;
+        mend_all(hub, log, std::mem::take(&mut rooms)).await;
     }
 }
 
 /// Compares every room that somebody listens to with the store, and mends those that are behind.
-async fn compare_all<L: RoomLog + ?Sized>(hub: &Hub, log: &L) {
-    for rooms in hub.room_ids().chunks(COMPARE_PAGE) {
-        let heads = match log.heads(rooms).await {
-            Ok(heads) => heads,
-            Err(error) => return tracing::warn!(%error, "rooms could not be compared with the store"),
-        };
-        for (id, head) in heads {
-            let Some(room) = hub.room(id) else { continue };
-            if room.last().is_some_and(|last| last < head) && room.begin_repair() {
-                mend(hub, log, id).await;
-            }
+async fn compare<L: RoomLog + ?Sized>(hub: &Hub, log: &L) {
+    let mut ticks = interval_at(Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for rooms in hub.room_ids().chunks(ROOMS) {
+            let heads = match log.heads(rooms).await {
+                Ok(heads) => heads,
+                Err(error) => {
+                    tracing::warn!(%error, "rooms could not be compared with the store");
+                    break;
+                }
+            };
+            let behind = heads.into_iter().filter(|(id, head)| {
+                hub.room(*id).is_some_and(|room| room.last().is_some_and(|last| last < *head) && room.begin_repair())
+            });
+            mend_all(hub, log, behind.map(|(id, _)| id).collect()).await;
         }
     }
+}
+
+async fn mend_all<L: RoomLog + ?Sized>(hub: &Hub, log: &L, rooms: Vec<RoomId>) {
+    stream::iter(rooms).for_each_concurrent(AT_ONCE, |room| mend(hub, log, room)).await;
 }
 
 /// Brings a room up to the store. Its repair was claimed before.
@@ -64,7 +73,7 @@ async fn mend<L: RoomLog + ?Sized>(hub: &Hub, log: &L, id: RoomId) {
         match log.events_after(id, Access::Any, last, PAGE).await {
             Ok(page) => {
                 hub.publish_to(id, &page.events);
-                if page.events.len() < PAGE {
+                if page.events.last().is_none_or(|event| event.seq >= page.head) {
                     return;
                 }
             }

@@ -15,8 +15,10 @@ use crate::listener::{Listener, Seat};
 
 /// Frames kept to close the last steps between a replay and the present without another read.
 const RECENT: usize = 64;
+/// The same in bytes, so that long messages in many rooms do not fill the memory.
+const RECENT_BYTES: usize = 64 * 1024;
 /// Events that may wait for an earlier one. More are dropped: the repair reads them from the store.
-const MOST_EARLY: usize = 1_024;
+const MOST_EARLY: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -29,6 +31,7 @@ struct State {
     /// The newest event handed out; unknown until the first listener has read the room.
     last: Option<Seq>,
     recent: VecDeque<EventBytes>,
+    recent_bytes: usize,
     /// Events that came before their turn.
     early: BTreeMap<Seq, Arc<Event>>,
     seats: Vec<Seat>,
@@ -262,10 +265,12 @@ impl State {
         }
         self.send_to_seats(rest);
         for event in due {
-            if self.recent.len() == RECENT {
-                self.recent.pop_front();
-            }
+            self.recent_bytes += event.frame.len();
             self.recent.push_back(event.clone());
+            while self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES {
+                let Some(oldest) = self.recent.pop_front() else { break };
+                self.recent_bytes -= oldest.frame.len();
+            }
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::rate::PostRate;
 use chatsphere_core::store::PageRequest;
 use chatsphere_core::{Authority, Chat, Clock, CommitSink, Error, Role, User, ops};
 use chatsphere_store::OpenOptions;
@@ -40,8 +39,7 @@ pub(crate) async fn open_chat(
     let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, Some(secrets)))?;
     let authority = Arc::new(Authority::new(clock.clone(), store.control_head().await?));
     let limits = settings.limits_in_force();
-    let post_rate = PostRate::new(limits.messages_per_second, limits.message_burst);
-    Ok(Arc::new(Chat { store, authority, clock, limits, lifetimes: settings.lifetimes, post_rate }))
+    Ok(Arc::new(Chat::new(store, authority, clock, limits, settings.lifetimes)))
 }
 
 /// In whose name the server and its operator act: the user `admin`, or another ADMIN.

@@ -20,12 +20,13 @@ pub struct AddMember {
 /// privileged.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Error::Absent`], [`Error::Outage`].
+/// [`Error::Denied`], [`Error::Absent`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn add_member(chat: &Chat, caller: &Caller, add: AddMember) -> Result<Done<MembershipChanged>, Error> {
     policy::may_write(caller)?;
     if !caller.permissions.covers_room(add.room_id) {
         return Err(Denial::NotAMember.into());
     }
+    chat.count_change(caller)?;
     let standing = chat.store.standing(add.room_id, caller.user.id).await?;
     policy::may_add_members(caller, standing)?;
     let AddMember { room_id, user_id, idempotency } = add;

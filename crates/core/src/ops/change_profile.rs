@@ -9,10 +9,11 @@ use crate::text::Username;
 /// Renames the caller's own user. Needs `write`.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`crate::Conflict::UsernameTaken`], [`Error::Outage`].
+/// [`Error::Invalid`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn change_profile(chat: &Chat, caller: &Caller, username: String) -> Result<User, Error> {
     policy::may_write(caller)?;
     let username = Some(Username::parse(username, &chat.limits)?);
+    chat.count_change(caller)?;
     let user_id = caller.user.id;
     let change = UserChange { user_id, username, role: None, disabled: None, at: chat.clock.now() };
     let user = chat.store.change_user(change).await?;

@@ -22,7 +22,7 @@ pub struct CreateRoom {
 /// not bound to certain rooms.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::Denied`], [`crate::Absent::User`], [`Error::Outage`].
+/// [`Error::Invalid`], [`Error::Denied`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn create_room(chat: &Chat, caller: &Caller, room: CreateRoom) -> Result<Done<Room>, Error> {
     policy::may_write(caller)?;
     if caller.permissions.rooms.is_some() {
@@ -30,6 +30,7 @@ pub async fn create_room(chat: &Chat, caller: &Caller, room: CreateRoom) -> Resu
     }
     let owner = policy::acting_user(caller, room.owner)?;
     let name = RoomName::parse(room.name, &chat.limits)?;
+    chat.count_change(caller)?;
     let at = chat.clock.now();
     // Made in the owner's name: a backend that makes a room for somebody is not itself in it.
     let new = NewRoom { id: RoomId::new(at), name, owner, by: owner, idempotency: room.idempotency, at };

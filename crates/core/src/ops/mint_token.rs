@@ -45,7 +45,7 @@ pub struct MintClientToken {
 /// living longer, and dying with its parent. Needs `write`.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Denial::NotYourself`], [`Denial::MoreRights`], [`crate::Absent::User`], [`Error::Outage`].
+/// [`Error::Invalid`], [`Denial::NotYourself`], [`Denial::MoreRights`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) -> Result<Done<TokenWithUser>, Error> {
     policy::may_write(caller)?;
     policy::acting_user(caller, Some(mint.user_id))?;
@@ -63,11 +63,11 @@ pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) 
         token.parent = Some(caller.token_id);
         token
     };
+    chat.count_change(caller)?;
     let done = chat.store.create_token(NewToken { token, idempotency: mint.idempotency }).await?;
-    // A replay hands out what another token of the same user may have minted, with rights that this one lacks.
-    let minted = &done.value.token;
-    let within = minted.permissions.is_within(&caller.permissions) && minted.expires_at <= caller.expires_at;
-    if caller.token_type == TokenType::User && !within {
+    // A replay hands out what another token of the same user may have minted: with rights that this one lacks, and a life that
+    // does not end with this one's.
+    if caller.token_type == TokenType::User && done.value.token.parent != Some(caller.token_id) {
         return Err(Denial::MoreRights.into());
     }
     Ok(done)

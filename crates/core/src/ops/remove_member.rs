@@ -18,7 +18,7 @@ pub struct RemoveMember {
 /// to moderate it, to be that user, or to be privileged. The owner is removed by no moderator.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::Outage`].
+/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn remove_member(chat: &Chat, caller: &Caller, remove: RemoveMember) -> Result<MembershipChanged, Error> {
     let RemoveMember { room_id, user_id } = remove;
     if caller.is(user_id) {
@@ -29,6 +29,7 @@ pub async fn remove_member(chat: &Chat, caller: &Caller, remove: RemoveMember) -
     if !caller.permissions.covers_room(room_id) {
         return Err(Denial::NotAMember.into());
     }
+    chat.count_change(caller)?;
     let standing = chat.store.standing(room_id, caller.user.id).await?;
     policy::may_remove_member(caller, standing, user_id)?;
     let change = MembershipChange { room_id, user_id, by: caller.user.id, idempotency: None, at: chat.clock.now() };

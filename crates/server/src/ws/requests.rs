@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chatsphere_core::ops::{self, PostMessage};
 use chatsphere_core::store::Pending;
-use chatsphere_core::{Access, Caller, Denial, Done, Error, Message, RoomId};
+use chatsphere_core::{Caller, Denial, Done, Error, Message};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
 use chatsphere_realtime::{Join, join};
 use futures_util::StreamExt;
@@ -101,9 +101,7 @@ impl Connection {
             let message = "this connection is another user's: open another with this token";
             return Err(Refused::Here(Denial::NotYourself.code(), message));
         }
-        listener.set_caller(caller);
-        // Only now does a revocation of this token find this connection: one that came before shows when it is looked up again.
-        self.state.sessions.judge(listener).await?;
+        self.state.sessions.adopt(session, caller).await?;
         self.auth_ok(&listener.caller(), about);
         Ok(())
     }
@@ -153,8 +151,13 @@ impl Connection {
             let message = "this connection has joined as many rooms as it may: leave some, or open another";
             return Err(Refused::Here("too_many_rooms", message));
         }
-        self.replay(session, Join { room, access, since, epoch, reference }).await?;
-        self.keep_rights(session, room, access).await?;
+        let rights = {
+            let listener = listener.clone();
+            move || ops::authorize_join(&listener.caller(), room).ok()
+        };
+        self.replay(session, Join { room, rights: &rights, since, epoch, reference }).await?;
+        // Until it was seated, the room was not among those that a change of rights looks at.
+        self.state.sessions.keep_rights(session, room, access).await?;
         Ok(())
     }
 
@@ -180,15 +183,6 @@ impl Connection {
                 // Nothing is read meanwhile; the replay itself gives up on a client that takes nothing.
                 () = sleep(STILL_THERE) => state.sessions.heard(session),
             }
-        }
-    }
-
-    /// The caller's rights may have changed while it joined, when the room was not yet among those that a change looks at.
-    async fn keep_rights(&self, session: &Arc<Session>, room: RoomId, access: Access) -> Result<(), Error> {
-        let caller = session.listener.caller();
-        match ops::authorize_join(&caller, room) {
-            Ok(now) if now == access => Ok(()),
-            _ => self.state.sessions.adopt(&session.listener, caller).await,
         }
     }
 }

@@ -260,10 +260,10 @@ impl Connection {
             self.send(&answers::refusal(&About::default(), "too_many_connections", message));
             return self.close(CloseCode::FLOOD, "too_many_connections");
         };
-        self.session = Some(session);
+        self.session = Some(session.clone());
         tracing::debug!(connection = %id, user = %caller.user.id, "connected");
         // Between the look at the token and the entry above a revocation may have passed this connection by.
-        if let Err(error) = self.state.sessions.judge(&listener).await {
+        if let Err(error) = self.state.sessions.judge(&session).await {
             return self.refuse(&About::default(), &error);
         }
         if self.outbound.is_ended() {

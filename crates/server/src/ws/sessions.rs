@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(super) struct Session {
     heard_at: AtomicU64,
     /// When it is to be pinged next, likewise.
     ping_at: AtomicU64,
+    /// Held while its rights are looked up and set: of two judgements the later one must win.
+    rights: tokio::sync::Mutex<()>,
 }
 
 impl Sessions {
@@ -61,8 +63,12 @@ impl Sessions {
     pub(super) fn enter(&self, listener: Arc<Listener>) -> Option<Arc<Session>> {
         let (id, user) = (listener.id, listener.caller().user.id);
         let now = self.elapsed();
-        let session =
-            Arc::new(Session { listener, heard_at: AtomicU64::new(now), ping_at: AtomicU64::new(now + self.jittered()) });
+        let session = Arc::new(Session {
+            listener,
+            heard_at: AtomicU64::new(now),
+            ping_at: AtomicU64::new(now + self.jittered()),
+            rights: tokio::sync::Mutex::default(),
+        });
         let mut open = self.open();
         let of_user = open.of_user.entry(user).or_default();
         if of_user.len() >= self.chat.limits.connections_per_user {
@@ -136,54 +142,76 @@ impl Sessions {
         millis(self.started.elapsed())
     }
 
+    /// The sessions that changes may concern, each once.
     fn affected(&self, changes: &[ControlChange]) -> Vec<Arc<Session>> {
-        let open = self.open();
-        let mut affected = Vec::new();
+        let (mut users, mut tokens) = (HashSet::new(), HashSet::new());
         for change in changes {
             match change {
-                ControlChange::User(user) => {
-                    let ids = open.of_user.get(user).into_iter().flatten();
-                    affected.extend(ids.filter_map(|id| open.sessions.get(id).cloned()));
-                }
-                ControlChange::Token(token) => {
-                    affected
-                        .extend(open.sessions.values().filter(|session| session.listener.caller().token_id == *token).cloned());
-                }
+                ControlChange::User(user) => drop(users.insert(*user)),
+                ControlChange::Token(token) => drop(tokens.insert(*token)),
             }
         }
-        affected
+        let concerned = |caller: &Caller| users.contains(&caller.user.id) || tokens.contains(&caller.token_id);
+        self.open().sessions.values().filter(|session| concerned(&session.listener.caller())).cloned().collect()
     }
 
     /// Looks a connection's token up anew, and closes it or lets it go on with what it may now do.
-    pub(super) async fn judge(&self, listener: &Arc<Listener>) -> Result<(), Error> {
-        let before = listener.caller();
-        let caller = match self.chat.authority.caller(&*self.chat.store, before.token_id).await {
-            Ok(caller) => caller,
+    pub(super) async fn judge(&self, session: &Session) -> Result<(), Error> {
+        let _turn = session.rights.lock().await;
+        let listener = &session.listener;
+        match self.chat.authority.caller(&*self.chat.store, listener.caller().token_id).await {
+            Ok(caller) => self.go_on_as(listener, caller).await,
             Err(Error::Token(refusal)) => {
                 close_refused(listener, refusal);
-                return Ok(());
+                Ok(())
             }
-            Err(error) => return Err(error),
-        };
-        self.adopt(listener, caller).await
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The connection showed another token of the same user, and goes on with that one.
+    pub(super) async fn adopt(&self, session: &Session, caller: Arc<Caller>) -> Result<(), Error> {
+        {
+            let _turn = session.rights.lock().await;
+            self.go_on_as(&session.listener, caller).await?;
+        }
+        // Only now does a revocation of this token find this connection: one that came before shows when it is looked up again.
+        self.judge(session).await
+    }
+
+    /// A room was joined with these eyes while the caller's rights may have changed.
+    pub(super) async fn keep_rights(&self, session: &Session, room: RoomId, access: Access) -> Result<(), Error> {
+        let _turn = session.rights.lock().await;
+        let has = authorize_join(&session.listener.caller(), room);
+        if has == Ok(access) { Ok(()) } else { self.keep_or_leave(&session.listener, room, has).await }
     }
 
     /// The connection goes on as this caller: rooms that it may no longer listen to are left.
-    pub(super) async fn adopt(&self, listener: &Arc<Listener>, caller: Arc<Caller>) -> Result<(), Error> {
+    async fn go_on_as(&self, listener: &Listener, caller: Arc<Caller>) -> Result<(), Error> {
+        let before = listener.caller();
         listener.set_caller(caller.clone());
         for room in listener.rooms() {
-            let stays = match authorize_join(&caller, room) {
-                Ok(access) => {
-                    // Before the store is asked: a removal up to then shows in its answer, a later one finds a member's seat.
-                    self.hub.set_access(listener, room, access);
-                    self.is_there(room, access).await?
-                }
-                Err(_) => false,
-            };
-            if !stays && self.hub.leave(listener, room) {
-                let left = ServerFrame::Left { room_id: room, reason: "rights_changed".into() };
-                encode(&left).into_iter().for_each(|frame| listener.outbound.send(frame));
+            let has = authorize_join(&caller, room);
+            // With the same eyes as before there is nothing to do: a member's seat ends with the membership by itself.
+            if has.is_err() || has != authorize_join(&before, room) {
+                self.keep_or_leave(listener, room, has).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn keep_or_leave(&self, listener: &Listener, room: RoomId, has: Result<Access, Error>) -> Result<(), Error> {
+        let stays = match has {
+            Ok(access) => {
+                // Before the store is asked: a removal up to then shows in its answer, a later one finds a member's seat.
+                self.hub.set_access(listener, room, access);
+                self.is_there(room, access).await?
+            }
+            Err(_) => false,
+        };
+        if !stays && self.hub.leave(listener, room) {
+            let left = ServerFrame::Left { room_id: room, reason: "rights_changed".into() };
+            encode(&left).into_iter().for_each(|frame| listener.outbound.send(frame));
         }
         Ok(())
     }
@@ -204,7 +232,7 @@ impl Sessions {
 impl AuthorityListener for Sessions {
     async fn authority_changed(&self, changes: &[ControlChange]) {
         for session in self.affected(changes) {
-            if let Err(error) = self.judge(&session.listener).await {
+            if let Err(error) = self.judge(&session).await {
                 // Guessing could leave a revoked token its socket: the client connects again when the store is back.
                 tracing::warn!(%error, "a connection could not be judged anew and is closed");
                 session.listener.outbound.close(CloseCode::TRY_AGAIN_LATER, "try again");

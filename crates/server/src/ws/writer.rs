@@ -77,11 +77,16 @@ async fn write_taken(outbound: &Outbound, stream: &mut (dyn AsyncWrite + Send + 
         let write = async {
             for frame in &frames {
                 stream.write_all(frame).await?;
+                outbound.wrote(frame.len());
             }
             stream.flush().await
         };
         tokio::pin!(write);
         let written = loop {
+            if outbound.is_broken() {
+                // Given up while it was blocked: the peer may be dead, and the write would wait for as long as TCP does.
+                break false;
+            }
             if outbound.closing().is_some() {
                 break timeout(patience, &mut write).await.is_ok_and(|written| written.is_ok());
             }

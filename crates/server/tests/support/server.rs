@@ -7,7 +7,6 @@ use axum::Router;
 use chatsphere::auth::{Keys, Secret};
 use chatsphere::http::{self, Demo, HttpState};
 use chatsphere::listener::{ListenerHandle, ListenerOptions, serve};
-use chatsphere_core::rate::PostRate;
 use chatsphere_core::store::PageRequest;
 use chatsphere_core::{
     Authority, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, Timestamp, TokenLifetimes, UserId,
@@ -61,9 +60,8 @@ impl Backend {
         let users = store.users(PageRequest { cursor: None, limit: 1 }).await.expect("users");
         assert!(users.items.is_empty(), "another test left something in the database");
         let authority = Arc::new(Authority::new(clock.clone() as Arc<dyn Clock>, ControlPosition::default()));
-        let post_rate = PostRate::new(limits.messages_per_second, limits.message_burst);
         let lifetimes = TokenLifetimes::default();
-        let chat = Arc::new(Chat { store, authority, clock: clock.clone(), limits, lifetimes, post_rate });
+        let chat = Arc::new(Chat::new(store, authority, clock.clone(), limits, lifetimes));
         Self { chat, keys: Arc::new(Keys::new(&user, None, &client, None)), clock, directory }
     }
 }

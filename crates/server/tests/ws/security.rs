@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::database::Database;
 use crate::on_every_database;
+use crate::raw::{Raw, TEXT};
 use crate::server::{Server, Setup, elsewhere};
 use crate::support::Person;
 
@@ -26,6 +27,7 @@ on_every_database!(
     an_expired_token_ends_its_connection,
     what_another_process_changes_holds_within_a_second,
     who_cannot_read_the_control_log_refuses,
+    a_demotion_ends_a_replay_under_way,
     a_token_revoked_while_it_is_shown_opens_nothing,
     a_token_revoked_while_it_is_shown_again_ends_the_connection,
 );
@@ -365,4 +367,32 @@ async fn a_token_revoked_while_it_is_shown_again_ends_the_connection(database: A
             }
         }
     }
+}
+
+async fn a_demotion_ends_a_replay_under_way(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, _) = server.pair().await;
+    for _ in 0..10 {
+        server.fill(room, &ada, (0..100).map(|_| "x".repeat(30 * 1024))).await;
+    }
+    let boss = server.user_as("boss", "ADMIN").await;
+    let mut raw = Raw::connect_narrow(server.addr, &boss.token).await;
+    raw.send(&json!({ "type": "join", "roomId": room, "since": 0 })).await;
+    assert_eq!(raw.read().await.json()["type"], "join_confirmation");
+    change(&server, &boss, json!({ "role": "MEMBER" })).await;
+    // What waited for the socket already may come; of the 30 MB the rest must not.
+    let mut bytes = 0;
+    loop {
+        let frame = raw.read().await;
+        if frame.first != TEXT {
+            continue;
+        }
+        let frame = frame.json();
+        if frame["type"] == "left" {
+            assert_eq!(frame["reason"], "rights_changed");
+            break;
+        }
+        bytes += frame.to_string().len();
+    }
+    assert!(bytes < 16 * 1024 * 1024, "{bytes}");
 }

@@ -7,7 +7,6 @@ use chatsphere::auth::Keys;
 use chatsphere::http::{self, AllowedOrigins, HttpState};
 use chatsphere::ws::{self, Sessions, Times, WsState};
 use chatsphere_core::ops::PostMessage;
-use chatsphere_core::rate::PostRate;
 use chatsphere_core::{
     Authority, AuthorityListener, Caller, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, RoomId,
     Timestamp, TokenLifetimes, UserRef, ops,
@@ -99,8 +98,7 @@ async fn open(
     };
     let store = chatsphere_store::open(OpenOptions::new(database.url.clone(), fingerprints, sink)).await.expect("a store");
     let authority = Arc::new(Authority::new(clock.clone() as Arc<dyn Clock>, ControlPosition::default()));
-    let post_rate = PostRate::new(limits.messages_per_second, limits.message_burst);
-    let chat = Chat { store, authority, clock, limits, lifetimes: TokenLifetimes::default(), post_rate };
+    let chat = Chat::new(store, authority, clock, limits, TokenLifetimes::default());
     (Arc::new(chat), Arc::new(Keys::new(&user, None, &client, None)))
 }
 
