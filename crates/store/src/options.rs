@@ -35,7 +35,8 @@ pub struct OpenOptions {
     pub sink: Arc<dyn CommitSink>,
     /// How much may wait to be written.
     pub queue: QueueBounds,
-    /// How many reads run at the same time, each on a connection of its own. At least 1.
+    /// How many reads run at the same time, each on a connection of its own. At least 1. A few more
+    /// connections are kept for the look-ups that must not wait behind pages.
     pub readers: usize,
 }
 

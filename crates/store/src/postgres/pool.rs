@@ -24,7 +24,7 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    pub(super) fn new(url: &str, connector: &Connector, readers: usize) -> Result<Self, OpenError> {
+    pub(super) fn new(url: &str, connector: &Connector, readers: usize, health: Arc<Health>) -> Result<Self, OpenError> {
         let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(connector.config.clone(), connector.tls.clone(), config);
         let setup: Arc<str> = connector.reading().into();
@@ -41,7 +41,7 @@ impl Reads {
             .post_create(set_up)
             .build()
             .map_err(|error| OpenError::Failed { url: url.to_owned(), reason: error.to_string() })?;
-        Ok(Self { pool, health: Arc::new(Health::new("reading")) })
+        Ok(Self { pool, health })
     }
 
     /// Runs a statement and turns what it found into the answer.

@@ -23,6 +23,8 @@ use crate::write::Writes;
 use crate::write::queue::Queue;
 use crate::write::writer::Writer;
 
+/// Readers for what must not wait behind pages. Each such read is short.
+const URGENT_READERS: usize = 4;
 /// Nodes that start together go through this one by one. The number says nothing: it only has to be the same everywhere.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(4846791580151137091)";
 
@@ -57,7 +59,9 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
     let url = options.url.to_string();
     let connector = Connector::new(location)?;
     let epoch = prepare(&connector, &url, &options).await?;
-    let reads = Reads::new(&url, &connector, options.readers)?;
+    let health = Arc::new(Health::new("reading"));
+    let reads = Reads::new(&url, &connector, options.readers, Arc::clone(&health))?;
+    let urgent = Reads::new(&url, &connector, URGENT_READERS, health)?;
     let queue = Arc::new(Queue::new(options.queue, gauge!("chatsphere_write_queue")));
     let writer = Writer {
         database: PostgresWriter::new(connector, Arc::new(Health::new("writing"))),
@@ -71,7 +75,7 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
         let _ended = ended;
         writer.run().await;
     });
-    Ok(Arc::new(PostgresStore::new(Writes::new(queue, writer_ended), reads, epoch)))
+    Ok(Arc::new(PostgresStore::new(Writes::new(queue, writer_ended), reads, urgent, epoch)))
 }
 
 /// Brings the tables up to date and joins the installation, in one transaction: it becomes ours whole or not at all.

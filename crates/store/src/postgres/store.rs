@@ -17,12 +17,14 @@ use crate::write::Writes;
 pub(super) struct PostgresStore {
     writes: Writes,
     reads: Reads,
+    /// For what decides who may do what, and whether this node is well: that must never wait behind clients' pages.
+    urgent: Reads,
     epoch: Epoch,
 }
 
 impl PostgresStore {
-    pub(super) fn new(writes: Writes, reads: Reads, epoch: Epoch) -> Self {
-        Self { writes, reads, epoch }
+    pub(super) fn new(writes: Writes, reads: Reads, urgent: Reads, epoch: Epoch) -> Self {
+        Self { writes, reads, urgent, epoch }
     }
 }
 
@@ -73,7 +75,7 @@ impl Store for PostgresStore {
     }
 
     async fn token(&self, id: TokenId) -> Result<Option<TokenWithUser>, Error> {
-        read::tokens::token(&self.reads, id).await
+        read::tokens::token(&self.urgent, id).await
     }
 
     async fn tokens(&self, page: PageRequest) -> Result<Page<TokenWithUser>, Error> {
@@ -113,15 +115,15 @@ impl Store for PostgresStore {
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
-        read::rooms::heads(&self.reads, rooms).await
+        read::rooms::heads(&self.urgent, rooms).await
     }
 
     async fn control_after(&self, after: ControlPosition, limit: usize) -> Result<Vec<ControlEntry>, Error> {
-        read::control::after(&self.reads, after, limit).await
+        read::control::after(&self.urgent, after, limit).await
     }
 
     async fn control_head(&self) -> Result<ControlPosition, Error> {
-        read::control::head(&self.reads).await
+        read::control::head(&self.urgent).await
     }
 
     fn epoch(&self) -> Epoch {
@@ -129,11 +131,12 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        read::rooms::ping(&self.reads).await
+        read::rooms::ping(&self.urgent).await
     }
 
     async fn close(&self) {
         self.writes.close().await;
         self.reads.close();
+        self.urgent.close();
     }
 }

@@ -27,6 +27,8 @@ use crate::write::writer::Writer;
 
 /// How long another process may hold up the first switch to the write-ahead log.
 const SWITCH: Duration = Duration::from_secs(5);
+/// Readers for what must not wait behind pages. Each such read is short.
+const URGENT_READERS: usize = 2;
 
 pub(crate) async fn migrate(path: PathBuf, url: String) -> Result<MigrationReport, OpenError> {
     blocking(url.clone(), move || prepare(&path, &url).map(|(_, report)| report)).await
@@ -45,7 +47,8 @@ pub(crate) async fn renew_epoch(path: PathBuf, url: String) -> Result<Option<Epo
 
 pub(crate) async fn open(path: PathBuf, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
     let url = options.url.to_string();
-    blocking(url.clone(), move || start(path, &url, &options)).await
+    let store = blocking(url.clone(), move || start(path, &url, &options)).await?;
+    Ok(Arc::new(store))
 }
 
 pub(super) async fn blocking<T: Send + 'static>(
@@ -81,24 +84,22 @@ fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-fn start(path: PathBuf, url: &str, options: &OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
+pub(super) fn start(path: PathBuf, url: &str, options: &OpenOptions) -> Result<SqliteStore, OpenError> {
     let (mut connection, _) = prepare(&path, url)?;
     let epoch = installation::join(url, &mut connection, &options.keys)?;
-    let readers = Readers::new(path.clone(), options.readers, Arc::new(Health::new("reading")));
-    start_writer(&path, url, connection, readers, epoch, options)
+    start_threads(path, url, connection, epoch, options)
 }
 
-fn start_writer(
-    path: &Path,
+fn start_threads(
+    path: PathBuf,
     url: &str,
     connection: Connection,
-    readers: Readers,
     epoch: Epoch,
     options: &OpenOptions,
-) -> Result<Arc<dyn Store>, OpenError> {
+) -> Result<SqliteStore, OpenError> {
     let health = Arc::new(Health::new("writing"));
     let (checkpoints, orders) = checkpoints();
-    let checkpointing = connection::open(path).map_err(|error| open_error(url, &error))?;
+    let checkpointing = connection::open(&path).map_err(|error| open_error(url, &error))?;
     let checkpointer = {
         let health = Arc::clone(&health);
         thread(url, "sqlite-checkpoint", move || orders.carry_out(&checkpointing, &health))?
@@ -121,7 +122,10 @@ fn start_writer(
         // The writer is gone, and with it the checkpointer's orders.
         let _ = checkpointer.join();
     })?;
-    Ok(Arc::new(SqliteStore::new(Writes::new(queue, writer_ended), readers, epoch)))
+    let health = Arc::new(Health::new("reading"));
+    let readers = Readers::new(path.clone(), options.readers, Arc::clone(&health));
+    let urgent = Readers::new(path, URGENT_READERS, health);
+    Ok(SqliteStore::new(Writes::new(queue, writer_ended), readers, urgent, epoch))
 }
 
 fn thread(url: &str, name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, OpenError> {

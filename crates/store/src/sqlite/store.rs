@@ -17,12 +17,14 @@ use crate::write::Writes;
 pub(super) struct SqliteStore {
     writes: Writes,
     readers: Readers,
+    /// For what decides who may do what, and whether this node is well: that must never wait behind clients' pages.
+    urgent: Readers,
     epoch: Epoch,
 }
 
 impl SqliteStore {
-    pub(super) fn new(writes: Writes, readers: Readers, epoch: Epoch) -> Self {
-        Self { writes, readers, epoch }
+    pub(super) fn new(writes: Writes, readers: Readers, urgent: Readers, epoch: Epoch) -> Self {
+        Self { writes, readers, urgent, epoch }
     }
 }
 
@@ -74,7 +76,7 @@ impl Store for SqliteStore {
     }
 
     async fn token(&self, id: TokenId) -> Result<Option<TokenWithUser>, Error> {
-        self.readers.read(move |connection| read::tokens::token(connection, id)).await
+        self.urgent.read(move |connection| read::tokens::token(connection, id)).await
     }
 
     async fn tokens(&self, page: PageRequest) -> Result<Page<TokenWithUser>, Error> {
@@ -115,15 +117,15 @@ impl Store for SqliteStore {
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
         let rooms = rooms.to_vec();
-        self.readers.read(move |connection| read::rooms::heads(connection, &rooms)).await
+        self.urgent.read(move |connection| read::rooms::heads(connection, &rooms)).await
     }
 
     async fn control_after(&self, after: ControlPosition, limit: usize) -> Result<Vec<ControlEntry>, Error> {
-        self.readers.read(move |connection| read::control::after(connection, after, limit)).await
+        self.urgent.read(move |connection| read::control::after(connection, after, limit)).await
     }
 
     async fn control_head(&self) -> Result<ControlPosition, Error> {
-        self.readers.read(read::control::head).await
+        self.urgent.read(read::control::head).await
     }
 
     fn epoch(&self) -> Epoch {
@@ -131,11 +133,15 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.readers.read(read::rooms::ping).await
+        self.urgent.read(read::rooms::ping).await
     }
 
     async fn close(&self) {
         self.writes.close().await;
         self.readers.close();
+        self.urgent.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

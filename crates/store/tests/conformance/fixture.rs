@@ -92,13 +92,16 @@ impl Fixture {
     pub(crate) async fn execute(&self, sql: &str) {
         match self.url.sqlite_path() {
             Some(path) => rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap(),
-            None => {
-                let server = postgres_server().unwrap();
-                let database = self.url.to_string();
-                let (_, database) = database.rsplit_once('/').unwrap();
-                administer(&with_database(&server, database), sql).await;
-            }
+            None => administer(&self.postgres_url(), sql).await,
         }
+    }
+
+    /// Where a PostgreSQL client of the test's own finds the database.
+    pub(crate) fn postgres_url(&self) -> String {
+        let server = postgres_server().unwrap();
+        let database = self.url.to_string();
+        let (_, database) = database.rsplit_once('/').unwrap();
+        with_database(&server, database)
     }
 }
 

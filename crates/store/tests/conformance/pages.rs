@@ -1,13 +1,14 @@
 //! Pages of a room's events and of messages across rooms, exactly at their borders.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chatsphere_core::store::{HistoryRange, MessageFilter};
-use chatsphere_core::{Absent, Access, Denial, Error, Message, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::{Absent, Access, ControlPosition, Denial, Error, Message, RoomId, Seq, Timestamp, UserId};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, on_postgres};
 use crate::on_every_database;
-use crate::world::{World, all_events, all_pages, first, new_message, text_of};
+use crate::world::{World, all_events, all_pages, first, new_message, new_token, text_of};
 
 on_every_database!(
     history_ends_where_it_says,
@@ -219,4 +220,38 @@ async fn messages_across_rooms_are_newest_first(fixture: Arc<Fixture>) {
             assert_eq!(listed, expected, "{author:?} {seen_by:?} {only:?} {limit}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn urgent_reads_do_not_wait_behind_pages() {
+    on_postgres(|fixture| async move {
+        let node = fixture.node_with(|options| options.readers = 2).await.unwrap();
+        let world = World::on(node).await;
+        let (room, token) = (world.room().await.id, new_token(world.ada.id, None));
+        let store = &world.node.store;
+        store.create_token(token.clone()).await.unwrap();
+
+        // Whoever reads messages waits for this lock, and everybody else for a connection.
+        let (client, connection) = tokio_postgres::connect(&fixture.postgres_url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let mut pages = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let store = Arc::clone(store);
+            pages.spawn(async move { store.history(room, Access::Any, HistoryRange::Newest, 5).await });
+        }
+        while tokio::time::timeout(Duration::from_millis(50), store.user(world.ada.id)).await.is_ok() {}
+
+        let urgent = async {
+            assert_eq!(store.control_after(ControlPosition(0), 10).await, Ok(Vec::new()));
+            assert_eq!(store.control_head().await, Ok(ControlPosition(0)));
+            assert_eq!(store.token(token.token.id).await.unwrap().unwrap().token, token.token);
+            assert_eq!(store.heads(&[room]).await, Ok(vec![(room, Seq::new(1))]));
+            assert_eq!(store.ping().await, Ok(()));
+        };
+        tokio::time::timeout(Duration::from_secs(3), urgent).await.unwrap();
+        client.batch_execute("ROLLBACK").await.unwrap();
+        assert!(pages.join_all().await.iter().all(Result::is_ok));
+    })
+    .await;
 }

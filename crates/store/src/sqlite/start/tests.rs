@@ -69,8 +69,7 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     let (mut connection, _) = prepare(&path, "sqlite:chat.db").unwrap();
     let epoch = installation::join("sqlite:chat.db", &mut connection, &options.keys).unwrap();
     connection.pragma_update_and_check(None, "max_page_count", 120, |_| Ok(())).unwrap();
-    let readers = Readers::new(path.clone(), 2, Arc::new(Health::new("reading")));
-    let store = start_writer(&path, "sqlite:chat.db", connection, readers, epoch, &options).unwrap();
+    let store: Arc<dyn Store> = Arc::new(start_threads(path.clone(), "sqlite:chat.db", connection, epoch, &options).unwrap());
     let (room, ada) = room_with_owner(&store).await;
     let mut stored = 0;
     let refused = loop {
