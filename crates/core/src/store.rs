@@ -35,6 +35,12 @@ use crate::token::{Token, TokenWithUser};
 /// How long an `Idempotency-Key` is remembered.
 pub const IDEMPOTENCY_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
+/// How many bytes of contents a page of messages or events holds at most, whatever its limit: it ends before the message that
+/// would exceed them, unless that is its first. So a page with fewer items than its limit need not be the last one; whether
+/// more follows is told by [`History::has_older`] and [`History::has_newer`], [`Page::next`], [`EventsPage::head`] and
+/// [`Newest::from`].
+pub const PAGE_BYTES: usize = 1024 * 1024;
+
 /// What one group commit changed, in commit order.
 #[derive(Debug, Clone, Default)]
 pub struct Committed {
@@ -231,7 +237,8 @@ pub struct History {
 /// A page of a room's durable events of all kinds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventsPage {
-    /// The events, ascending by `seq`, without a gap: the first is `after` + 1.
+    /// The events, ascending by `seq`, without a gap: the first is `after` + 1. More follow as long as the last one is below
+    /// `head`, also where there are fewer than the limit.
     pub events: Vec<Arc<Event>>,
     /// The room's newest event in the same snapshot.
     pub head: Seq,
@@ -240,7 +247,7 @@ pub struct EventsPage {
 /// The newest part of a room, for a join that has nothing yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newest {
-    /// The newest messages, ascending, at most the limit asked.
+    /// The newest messages, ascending, at most the limit asked and [`PAGE_BYTES`].
     pub messages: Vec<Message>,
     /// The newest other events from `from` on, ascending, at most the limit asked.
     pub others: Vec<Arc<Event>>,
@@ -344,14 +351,15 @@ pub trait Store: Send + Sync + 'static {
     async fn rooms(&self, filter: RoomFilter, page: PageRequest) -> Result<Page<Room>, Error>;
     /// A room's members, in the order they joined.
     async fn members(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Page<UserRef>, Error>;
-    /// A page of a room's messages, by keyset on `(room, seq)`.
+    /// A page of a room's messages, by keyset on `(room, seq)`: at most `limit` and [`PAGE_BYTES`], those nearest to where the
+    /// range begins.
     async fn history(&self, room: RoomId, access: Access, range: HistoryRange, limit: usize) -> Result<History, Error>;
-    /// The events after `after`, of all kinds, at most `limit`.
+    /// The events after `after`, of all kinds, at most `limit` and [`PAGE_BYTES`].
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
-    /// The newest part of a room: `messages` messages at most, and the other events that lie among and after them, at most
-    /// `others`.
+    /// The newest part of a room: `messages` messages and [`PAGE_BYTES`] at most, and the other events that lie among and after
+    /// them, at most `others`.
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error>;
-    /// Messages across rooms, newest first.
+    /// Messages across rooms, newest first, at most the page's limit and [`PAGE_BYTES`].
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error>;
     /// The newest event of each of these rooms; rooms that do not exist are left out.
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error>;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, Page};
-use chatsphere_core::{Absent, Access, Denial, Error, Event, EventKind, Message, Seq};
+use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page};
+use chatsphere_core::{Absent, Access, Denial, Error, Event, EventKind, Message, MessageInRoom, Seq};
 
 /// How many rows to read for a page of `limit`.
 pub(crate) fn rows_for(limit: usize) -> i64 {
@@ -25,6 +25,41 @@ pub(crate) fn admit(access: Access, found: Option<bool>) -> Result<(), Error> {
     }
 }
 
+/// Messages up to the end of their page, and the first beyond it that was read.
+pub(crate) struct Cut<T> {
+    kept: Vec<T>,
+    omitted: Option<T>,
+}
+
+/// Takes from `rows` no more than a page of `limit` and [`PAGE_BYTES`] needs; the rest stays unread.
+pub(crate) fn cut<T, E>(
+    rows: impl IntoIterator<Item = Result<T, E>>,
+    limit: usize,
+    message: impl Fn(&T) -> &Message,
+) -> Result<Cut<T>, E> {
+    let (mut kept, mut bytes) = (Vec::new(), 0_usize);
+    for row in rows {
+        let row = row?;
+        bytes = bytes.saturating_add(message(&row).content.as_str().len());
+        if kept.len() >= limit || (bytes > PAGE_BYTES && !kept.is_empty()) {
+            return Ok(Cut { kept, omitted: Some(row) });
+        }
+        kept.push(row);
+    }
+    Ok(Cut { kept, omitted: None })
+}
+
+/// The same of messages alone.
+pub(crate) fn cut_messages<E>(rows: impl IntoIterator<Item = Result<Message, E>>, limit: usize) -> Result<Cut<Message>, E> {
+    cut(rows, limit, |message| message)
+}
+
+/// A page of messages across rooms, from rows with their places.
+pub(crate) fn messages_page(cut: Cut<(i64, MessageInRoom)>) -> Page<MessageInRoom> {
+    let next = cut.kept.last().filter(|_| cut.omitted.is_some()).map(|(place, _)| Cursor(*place));
+    Page { items: cut.kept.into_iter().map(|(_, item)| item).collect(), next }
+}
+
 /// A page of a list from rows with their places, in the list's order.
 pub(crate) fn page<T>(mut rows: Vec<(i64, T)>, limit: usize) -> Page<T> {
     let more = rows.len() > limit;
@@ -35,22 +70,24 @@ pub(crate) fn page<T>(mut rows: Vec<(i64, T)>, limit: usize) -> Page<T> {
 
 /// A page of history from the messages nearest to where the range begins, nearest first. `beyond` tells whether there are
 /// messages on the other side of that.
-pub(crate) fn history(mut nearest: Vec<Message>, range: HistoryRange, beyond: bool, head: Seq, limit: usize) -> History {
-    let more = nearest.len() > limit;
-    nearest.truncate(limit);
+pub(crate) fn history(nearest: Cut<Message>, range: HistoryRange, beyond: bool, head: Seq) -> History {
+    let (mut messages, more) = (nearest.kept, nearest.omitted.is_some());
     let (has_older, has_newer) = match range {
         HistoryRange::Newest | HistoryRange::Before(_) => {
-            nearest.reverse();
+            messages.reverse();
             (more, beyond)
         }
         HistoryRange::After(_) => (beyond, more),
     };
-    History { messages: nearest, has_older, has_newer, head }
+    History { messages, has_older, has_newer, head }
 }
 
 /// The two kinds of events, each ascending, as one page.
-pub(crate) fn events(messages: Vec<Message>, others: Vec<Event>, head: Seq, limit: usize) -> EventsPage {
-    let mut events: Vec<Event> = messages.into_iter().map(message_event).chain(others).collect();
+pub(crate) fn events(messages: Cut<Message>, others: Vec<Event>, head: Seq, limit: usize) -> EventsPage {
+    // Nothing may come after a gap.
+    let end = messages.omitted.map_or(Seq::MAX, |omitted| omitted.seq);
+    let others = others.into_iter().filter(|event| event.seq < end);
+    let mut events: Vec<Event> = messages.kept.into_iter().map(message_event).chain(others).collect();
     events.sort_unstable_by_key(|event| event.seq);
     events.truncate(limit);
     EventsPage { events: events.into_iter().map(Arc::new).collect(), head }
@@ -60,16 +97,9 @@ fn message_event(message: Message) -> Event {
     Event { room_id: message.room_id, seq: message.seq, at: message.created_at, kind: EventKind::Message(message) }
 }
 
-/// The newest part of a room, from both kinds of events, newest first, each read with [`rows_for`] its limit.
-pub(crate) fn newest(
-    mut messages: Vec<Message>,
-    mut others: Vec<Event>,
-    message_limit: usize,
-    other_limit: usize,
-    head: Seq,
-) -> Newest {
-    let omitted = messages.get(message_limit).map(|message| message.seq);
-    messages.truncate(message_limit);
+/// The newest part of a room, from both kinds of events, newest first; the others were read with [`rows_for`] their limit.
+pub(crate) fn newest(messages: Cut<Message>, mut others: Vec<Event>, other_limit: usize, head: Seq) -> Newest {
+    let (mut messages, omitted) = (messages.kept, messages.omitted.map(|message| message.seq));
     // With all messages here, everything from the beginning is; else everything from the oldest of them on.
     let mut from = match omitted {
         None => Seq::ZERO.next(),

@@ -40,6 +40,21 @@ macro_rules! message_columns {
         "m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at"
     };
 }
+/// Those messages of a page that its bytes have room for, and the first beyond them, so that the server doesn't send the rest
+/// for nothing: the rows of `$messages`, in `$order`, a key. Their lengths are known without reading their contents. A
+/// message larger than a page counts as a page, lest the one after it be missed.
+macro_rules! within_page_bytes {
+    ($messages:expr, $order:expr) => {
+        concat!(
+            "(SELECT * FROM (SELECT *, sum(least(octet_length(content), 1048576)) OVER (ORDER BY ",
+            $order,
+            " ROWS UNBOUNDED PRECEDING) - least(octet_length(content), 1048576) AS bytes_before FROM (",
+            $messages,
+            ") AS nearest) AS summed WHERE bytes_before <= 1048576)"
+        )
+    };
+}
+const _: () = assert!(chatsphere_core::store::PAGE_BYTES == 1_048_576, "the number in the statement above");
 /// The author of the message `m`, as `u`.
 macro_rules! join_author {
     () => {
@@ -52,7 +67,7 @@ macro_rules! join_owner {
         " CROSS JOIN LATERAL (SELECT id FROM users WHERE pk = r.owner_pk LIMIT 1) AS o "
     };
 }
-pub(super) use {join_author, join_owner, message_columns, room_columns, token_columns, user_columns};
+pub(super) use {join_author, join_owner, message_columns, room_columns, token_columns, user_columns, within_page_bytes};
 
 pub(super) fn id<Kind>(row: &Row, column: usize) -> Result<Id<Kind>> {
     Ok(Id::from_uuid(row.try_get::<_, Uuid>(column)?))

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{HistoryRange, MessageFilter};
-use chatsphere_core::{Absent, Access, ControlPosition, Denial, Error, Message, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::store::{HistoryRange, MessageFilter, PAGE_BYTES};
+use chatsphere_core::{Absent, Access, Content, ControlPosition, Denial, Error, Message, RoomId, Seq, Timestamp, UserId};
 
 use crate::fixture::{Fixture, on_postgres};
 use crate::on_every_database;
@@ -18,6 +18,8 @@ on_every_database!(
     an_empty_room_has_empty_pages,
     pages_are_for_members,
     messages_across_rooms_are_newest_first,
+    pages_are_bounded_by_bytes,
+    one_message_larger_than_a_page_is_a_page,
 );
 
 async fn history_ends_where_it_says(fixture: Arc<Fixture>) {
@@ -220,6 +222,104 @@ async fn messages_across_rooms_are_newest_first(fixture: Arc<Fixture>) {
             assert_eq!(listed, expected, "{author:?} {seen_by:?} {only:?} {limit}");
         }
     }
+}
+
+fn bytes<'a>(messages: impl IntoIterator<Item = &'a Message>) -> usize {
+    messages.into_iter().map(|message| message.content.as_str().len()).sum()
+}
+
+async fn pages_are_bounded_by_bytes(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let rooms = [world.room().await.id, world.room().await.id];
+    let text = "x".repeat(32 * 1024);
+    let full = PAGE_BYTES / text.len();
+    // Messages 2 to 81 of the first room; a membership begins at 82 and ends at 83; then one more message, 84.
+    for _ in 0..80 {
+        world.post(rooms[0], &text).await;
+    }
+    world.add(rooms[0], world.bob.id).await;
+    world.remove(rooms[0], world.bob.id).await;
+    let last = world.post(rooms[0], &text).await;
+    assert_eq!(last.seq, Seq::new(84));
+    for _ in 0..10 {
+        world.post(rooms[1], &text).await;
+    }
+
+    let seqs = |messages: &[Message]| messages.iter().map(|message| message.seq.get()).collect::<Vec<_>>();
+    let access = Access::Member(world.ada.id);
+    let newest = store.history(rooms[0], access, HistoryRange::Newest, 200).await.unwrap();
+    assert_eq!(seqs(&newest.messages), (51..=81).chain([84]).collect::<Vec<_>>());
+    assert_eq!((newest.messages.len(), newest.has_older, newest.has_newer), (full, true, false));
+    let before = store.history(rooms[0], access, HistoryRange::Before(Seq::new(51)), 200).await.unwrap();
+    assert_eq!(seqs(&before.messages), (19..=50).collect::<Vec<_>>());
+    assert_eq!((before.has_older, before.has_newer), (true, true));
+    let first_of_all = store.history(rooms[0], access, HistoryRange::Before(Seq::new(19)), 200).await.unwrap();
+    assert_eq!(seqs(&first_of_all.messages), (2..=18).collect::<Vec<_>>());
+    assert_eq!((first_of_all.has_older, first_of_all.has_newer), (false, true));
+    let after = store.history(rooms[0], access, HistoryRange::After(Seq::ZERO), 200).await.unwrap();
+    assert_eq!(seqs(&after.messages), (2..=33).collect::<Vec<_>>());
+    assert_eq!((after.has_older, after.has_newer), (false, true));
+    // Exactly as many bytes as fit are no reason to expect more.
+    let rest = store.history(rooms[0], access, HistoryRange::After(Seq::new(50)), 200).await.unwrap();
+    assert_eq!((rest.messages.len(), rest.has_older, rest.has_newer), (full, true, false));
+
+    let events = store.events_after(rooms[0], access, Seq::ZERO, 100).await.unwrap();
+    assert_eq!((events.events.len(), events.head), (1 + full, last.seq));
+    // The others lie beyond the message that ended the page, or are in it.
+    let events = store.events_after(rooms[0], access, Seq::new(49), 100).await.unwrap();
+    assert_eq!(events.events.last().unwrap().seq, Seq::new(81 + 2));
+    let events = store.events_after(rooms[0], access, Seq::new(50), 100).await.unwrap();
+    assert_eq!(events.events.last().unwrap().seq, events.head);
+    assert_eq!(all_events(&world.node, rooms[0]).await.len(), 84);
+
+    let newest = store.newest(rooms[0], access, 50, 50).await.unwrap();
+    assert_eq!(seqs(&newest.messages), (51..=81).chain([84]).collect::<Vec<_>>());
+    assert_eq!((newest.others.len(), newest.from, newest.head), (2, Seq::new(51), Seq::new(84)));
+
+    for (author, seen_by, only) in [
+        (None, None, None),
+        (Some(world.ada.id), None, None),
+        (None, Some(world.ada.id), None),
+        (None, None, Some(rooms.to_vec())),
+    ] {
+        let filter = MessageFilter { author, seen_by, rooms: only };
+        let (mut request, mut listed) = (first(200), Vec::new());
+        loop {
+            let page = store.messages(filter.clone(), request).await.unwrap();
+            assert!(bytes(page.items.iter().map(|item| &item.message)) <= PAGE_BYTES);
+            listed.extend(page.items.into_iter().map(|item| item.message));
+            request.cursor = page.next;
+            if page.next.is_none() {
+                break;
+            }
+            assert_eq!(listed.len() % full, 0);
+        }
+        assert_eq!(listed.len(), 91, "{filter:?}");
+        assert_eq!(seqs(&listed[..11]), (2..=11).rev().chain([84]).collect::<Vec<_>>());
+    }
+}
+
+async fn one_message_larger_than_a_page_is_a_page(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let room = world.room().await.id;
+    for _ in 0..2 {
+        let mut new = new_message(room, world.ada.id, "x");
+        new.content = Content::from_stored("x".repeat(PAGE_BYTES + 1));
+        store.append(new).await.unwrap();
+    }
+    for (range, seq, has_older) in [(HistoryRange::Newest, 3, true), (HistoryRange::After(Seq::ZERO), 2, false)] {
+        let page = store.history(room, Access::Any, range, 10).await.unwrap();
+        assert_eq!((page.messages.len(), page.messages[0].seq.get()), (1, seq));
+        assert_eq!((page.has_older, page.has_newer), (has_older, !has_older));
+    }
+    let events = store.events_after(room, Access::Any, Seq::new(1), 10).await.unwrap();
+    assert_eq!((events.events.len(), events.head), (1, Seq::new(3)));
+    let newest = store.newest(room, Access::Any, 10, 10).await.unwrap();
+    assert_eq!((newest.messages.len(), newest.others.len(), newest.from), (1, 0, Seq::new(3)));
+    let page = store.messages(MessageFilter::default(), first(10)).await.unwrap();
+    assert!(page.items.len() == 1 && page.next.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -5,22 +5,25 @@ use chatsphere_core::{Access, Error, Event, Message, RoomId, Seq};
 use tokio_postgres::Row;
 
 use super::{enter, page_rows, reader, room_cte};
-use crate::pages::{self, rows_for};
+use crate::pages::{self, Cut, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, join_author, number};
+use crate::postgres::rows::{self, join_author, number, within_page_bytes};
 
 /// Both kinds in one form: of a message `kind` is null, of all else the content is. The columns of a message, then those of
 /// the others.
 macro_rules! both_kinds {
-    ($messages:literal, $others:literal) => {
+    ($messages:literal, $others:literal, $order:literal) => {
         concat!(
             "(SELECT m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at,
                      m.seq AS other_seq, NULL::text AS kind, m.created_at AS at, NULL::uuid AS other_id, NULL::text AS other_name,
                      NULL::uuid AS by_id, NULL::text AS by_name
-              FROM (SELECT * FROM messages WHERE room.open AND room_pk = room.pk ",
-            $messages,
-            ") AS m",
+              FROM ",
+            within_page_bytes!(
+                concat!("SELECT * FROM messages WHERE room.open AND room_pk = room.pk ", $messages),
+                $order
+            ),
+            " AS m",
             join_author!(),
             ") UNION ALL
              (SELECT NULL, NULL, NULL, e.seq, NULL, NULL, NULL, NULL, e.seq, e.kind, e.at, u.id, u.username, b.id, b.username
@@ -35,13 +38,13 @@ macro_rules! both_kinds {
 const AFTER: &str = concat!(
     room_cte!(),
     "SELECT room.seq, room.member, page.* FROM room LEFT JOIN LATERAL (",
-    both_kinds!("AND seq > $4 ORDER BY seq LIMIT $5", "AND seq > $4 ORDER BY seq LIMIT $5"),
+    both_kinds!("AND seq > $4 ORDER BY seq LIMIT $5", "AND seq > $4 ORDER BY seq LIMIT $5", "seq"),
     ") AS page ON true ORDER BY page.seq LIMIT greatest($5, 1)"
 );
 const NEWEST: &str = concat!(
     room_cte!(),
     "SELECT room.seq, room.member, page.* FROM room LEFT JOIN LATERAL (",
-    both_kinds!("ORDER BY seq DESC LIMIT $4", "ORDER BY seq DESC LIMIT $5"),
+    both_kinds!("ORDER BY seq DESC LIMIT $4", "ORDER BY seq DESC LIMIT $5", "seq DESC"),
     ") AS page ON true ORDER BY page.seq DESC"
 );
 
@@ -57,7 +60,7 @@ pub(in crate::postgres) async fn after(
         .read(AFTER, &[room.as_uuid(), &user, &any, &number(after), &pages::rows(limit)], |found| {
             Ok(match enter(&found, access)? {
                 Ok(head) => {
-                    let (messages, others) = split(&found, room)?;
+                    let (messages, others) = split(&found, room, limit)?;
                     Ok(pages::events(messages, others, head, limit))
                 }
                 Err(error) => Err(error),
@@ -78,8 +81,8 @@ pub(in crate::postgres) async fn newest(
         .read(NEWEST, &[room.as_uuid(), &user, &any, &rows_for(message_limit), &rows_for(other_limit)], |found| {
             Ok(match enter(&found, access)? {
                 Ok(head) => {
-                    let (messages, others) = split(&found, room)?;
-                    Ok(pages::newest(messages, others, message_limit, other_limit, head))
+                    let (messages, others) = split(&found, room, message_limit)?;
+                    Ok(pages::newest(messages, others, other_limit, head))
                 }
                 Err(error) => Err(error),
             })
@@ -87,15 +90,16 @@ pub(in crate::postgres) async fn newest(
         .await
 }
 
-/// Parts the two kinds, each in the order it came.
-fn split(found: &[Row], room: RoomId) -> Result<(Vec<Message>, Vec<Event>), Cause> {
+/// Parts the two kinds, each in the order it came, with the messages cut to their page.
+fn split(found: &[Row], room: RoomId, message_limit: usize) -> Result<(Cut<Message>, Vec<Event>), Cause> {
     let (mut messages, mut others) = (Vec::new(), Vec::new());
     for row in page_rows(found, 5) {
         if row.try_get::<_, Option<&str>>(11)?.is_none() {
-            messages.push(rows::message(row, 2, room)?);
+            messages.push(row);
         } else {
             others.push(rows::membership_event(row, 10, room)?);
         }
     }
+    let messages = pages::cut_messages(messages.into_iter().map(|row| rows::message(row, 2, room)), message_limit)?;
     Ok((messages, others))
 }

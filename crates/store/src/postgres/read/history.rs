@@ -5,9 +5,8 @@ use chatsphere_core::{Access, Error, RoomId};
 
 use super::{enter, page_rows, reader, room_cte};
 use crate::pages::{self, rows_for};
-use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, join_author, message_columns, number};
+use crate::postgres::rows::{self, join_author, message_columns, number, within_page_bytes};
 
 /// Towards the older ones, or towards the newer ones; nearest first, with a look at what lies beyond the beginning.
 macro_rules! history_sql {
@@ -21,11 +20,18 @@ macro_rules! history_sql {
              ) SELECT room.seq, room.member, beyond.beyond, page.*
              FROM room CROSS JOIN beyond LEFT JOIN LATERAL (SELECT ",
             message_columns!(),
-            " FROM (SELECT * FROM messages WHERE room.open AND room_pk = room.pk AND seq ",
-            $within,
-            " $4 ORDER BY seq ",
-            $order,
-            " LIMIT $5) AS m",
+            " FROM ",
+            within_page_bytes!(
+                concat!(
+                    "SELECT * FROM messages WHERE room.open AND room_pk = room.pk AND seq ",
+                    $within,
+                    " $4 ORDER BY seq ",
+                    $order,
+                    " LIMIT $5"
+                ),
+                concat!("seq ", $order)
+            ),
+            " AS m",
             join_author!(),
             ") AS page ON true ORDER BY page.seq ",
             $order
@@ -55,8 +61,8 @@ pub(in crate::postgres) async fn history(
                 Err(error) => return Ok(Err(error)),
             };
             let beyond = found.first().map(|row| row.try_get(2)).transpose()?.unwrap_or_default();
-            let messages = page_rows(&found, 6).map(|row| rows::message(row, 3, room)).collect::<Result<_, Cause>>()?;
-            Ok(Ok(pages::history(messages, range, beyond, head, limit)))
+            let messages = pages::cut_messages(page_rows(&found, 6).map(|row| rows::message(row, 3, room)), limit)?;
+            Ok(Ok(pages::history(messages, range, beyond, head)))
         })
         .await
 }

@@ -6,21 +6,27 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::pages::{page, rows_for};
+use crate::pages::{cut, messages_page, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, join_author, message_columns};
+use crate::postgres::rows::{self, join_author, message_columns, within_page_bytes};
 
 macro_rules! messages_from {
     ($messages:literal, $limit:literal) => {
         concat!(
-            "SELECT ",
-            message_columns!(),
-            ", r.id, r.name, m.pk FROM ",
-            $messages,
-            join_author!(),
-            "ORDER BY m.pk DESC ",
-            $limit
+            within_page_bytes!(
+                concat!(
+                    "SELECT ",
+                    message_columns!(),
+                    ", r.id AS room_id, r.name AS room_name, m.pk FROM ",
+                    $messages,
+                    join_author!(),
+                    "ORDER BY m.pk DESC ",
+                    $limit
+                ),
+                "pk DESC"
+            ),
+            " ORDER BY pk DESC"
         )
     };
 }
@@ -71,8 +77,8 @@ pub(in crate::postgres) async fn messages(
     };
     reads
         .read(sql, params, |found| {
-            let messages = found.iter().map(message_in_room).collect::<Result<_, Cause>>()?;
-            Ok(Ok(page(messages, request.limit)))
+            let messages = cut(found.iter().map(message_in_room), request.limit, |(_, item)| &item.message)?;
+            Ok(Ok(messages_page(messages)))
         })
         .await
 }

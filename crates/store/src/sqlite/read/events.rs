@@ -28,7 +28,7 @@ pub(in crate::sqlite) fn after(
     limit: usize,
 ) -> Result<EventsPage, Stop> {
     let room = enter(connection, room, access)?;
-    let messages = oldest_above(connection, &room, after, pages::rows(limit))?;
+    let messages = oldest_above(connection, &room, after, limit)?;
     let others = connection
         .prepare_cached(membership_events!("AND e.seq > ?2 ORDER BY e.seq LIMIT ?3"))?
         .query_map((room.pk, number(after), pages::rows(limit)), |row| rows::membership_event(row, room.id))?
@@ -44,10 +44,10 @@ pub(in crate::sqlite) fn newest(
     other_limit: usize,
 ) -> Result<Newest, Stop> {
     let room = enter(connection, room, access)?;
-    let messages = newest_below(connection, &room, i64::MAX, rows_for(message_limit))?;
+    let messages = newest_below(connection, &room, i64::MAX, message_limit)?;
     let others = connection
         .prepare_cached(membership_events!("ORDER BY e.seq DESC LIMIT ?2"))?
         .query_map((room.pk, rows_for(other_limit)), |row| rows::membership_event(row, room.id))?
         .collect::<Result<_, _>>()?;
-    Ok(pages::newest(messages, others, message_limit, other_limit, room.head))
+    Ok(pages::newest(messages, others, other_limit, room.head))
 }

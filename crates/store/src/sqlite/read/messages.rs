@@ -5,7 +5,7 @@ use chatsphere_core::{MessageInRoom, RoomName};
 use rusqlite::{Connection, Params, Row};
 
 use super::{room_pks, user_pk};
-use crate::pages::{page, rows_for};
+use crate::pages::{Cut, cut, messages_page, rows_for};
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows::{self, message_columns};
 
@@ -28,7 +28,7 @@ pub(in crate::sqlite) fn messages(
     let only = filter.rooms.as_ref().map(|ids| room_pks(connection, ids)).transpose()?;
     let seen_by = filter.seen_by.map(|user| user_pk(connection, user)).transpose()?;
     let before = request.cursor.map_or(i64::MAX, |cursor| cursor.0);
-    let count = rows_for(request.limit);
+    let limit = request.limit;
     let found = match filter.author {
         Some(author) => select(
             connection,
@@ -38,24 +38,26 @@ pub(in crate::sqlite) fn messages(
                  AND (?4 IS NULL OR m.room_pk IN (SELECT value FROM json_each(?4)))
                  ORDER BY m.pk DESC LIMIT ?5"
             ),
-            (user_pk(connection, author)?, before, seen_by, only, count),
+            (user_pk(connection, author)?, before, seen_by, only, rows_for(limit)),
+            limit,
         )?,
         None if seen_by.is_none() && only.is_none() => {
-            select(connection, messages_in_rooms!("m.pk < ?1 ORDER BY m.pk DESC LIMIT ?2"), (before, count))?
+            select(connection, messages_in_rooms!("m.pk < ?1 ORDER BY m.pk DESC LIMIT ?2"), (before, rows_for(limit)), limit)?
         }
-        None => of_rooms(connection, seen_by, only, before, count)?,
+        None => of_rooms(connection, seen_by, only, before, limit)?,
     };
-    Ok(page(found, request.limit))
+    Ok(messages_page(found))
 }
 
-/// The newest of some rooms. Each room is walked by itself: a walk over all messages might pass millions of other rooms'.
+/// The newest of some rooms. Each room is walked by itself: a walk over all messages might pass millions of other rooms'. Only
+/// the keys are gathered of all rooms: their contents might be gigabytes.
 fn of_rooms(
     connection: &Connection,
     seen_by: Option<i64>,
     only: Option<String>,
     before: i64,
-    count: i64,
-) -> rusqlite::Result<Vec<(i64, MessageInRoom)>> {
+    limit: usize,
+) -> rusqlite::Result<Cut<(i64, MessageInRoom)>> {
     let rooms: Vec<i64> = connection
         .prepare_cached(
             "SELECT r.pk FROM rooms r
@@ -64,19 +66,27 @@ fn of_rooms(
         )?
         .query_map((seen_by, only), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let mut found = Vec::new();
+    // `seq` and `pk` rise together within a room. The `+` keeps SQLite from walking by `pk`.
+    let mut newest = connection
+        .prepare_cached("SELECT m.pk FROM messages m WHERE m.room_pk = ?1 AND +m.pk < ?2 ORDER BY m.seq DESC LIMIT ?3")?;
+    let mut found: Vec<i64> = Vec::new();
     for room in rooms {
-        // `seq` and `pk` rise together within a room. The `+` keeps SQLite from walking by `pk`.
-        let sql = messages_in_rooms!("m.room_pk = ?1 AND +m.pk < ?2 ORDER BY m.seq DESC LIMIT ?3");
-        found.extend(select(connection, sql, (room, before, count))?);
+        for pk in newest.query_map((room, before, rows_for(limit)), |row| row.get(0))? {
+            found.push(pk?);
+        }
     }
-    found.sort_unstable_by_key(|(pk, _)| std::cmp::Reverse(*pk));
-    found.truncate(usize::try_from(count).unwrap_or(usize::MAX));
-    Ok(found)
+    found.sort_unstable_by_key(|pk| std::cmp::Reverse(*pk));
+    let mut one = connection.prepare_cached(messages_in_rooms!("m.pk = ?1"))?;
+    cut(found.into_iter().map(|pk| one.query_row([pk], message_in_room)), limit, |(_, item)| &item.message)
 }
 
-fn select(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<Vec<(i64, MessageInRoom)>> {
-    connection.prepare_cached(sql)?.query_map(params, message_in_room)?.collect()
+fn select(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    limit: usize,
+) -> rusqlite::Result<Cut<(i64, MessageInRoom)>> {
+    cut(connection.prepare_cached(sql)?.query_map(params, message_in_room)?, limit, |(_, item)| &item.message)
 }
 
 fn message_in_room(row: &Row<'_>) -> rusqlite::Result<(i64, MessageInRoom)> {
