@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use chatsphere_core::{Caller, Idempotency};
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::authenticated::Authenticated;
 use super::failure::Failure;
+use super::idempotency::IdempotencyKey;
 use super::state::HttpState;
 use crate::listener::BodyTimeout;
 
@@ -30,24 +33,53 @@ struct Patience {
     chunk: Duration,
 }
 
-/// A body, and the hash by which an `Idempotency-Key` recognises it.
+/// The first allocation for a body: how long it is to be is only what the client says.
+const FIRST_ALLOCATION: usize = 16 * 1_024;
+
+/// A body, and who sent it.
+///
+/// The caller is judged before the body is read, so that nobody else makes the server read one; and again when it is there,
+/// since a client may take its time with it and lose its rights meanwhile. What is here is the second look's.
 pub(crate) struct JsonBody<T> {
+    pub(crate) caller: Arc<Caller>,
     pub(crate) value: T,
-    pub(crate) digest: [u8; 32],
+    pub(crate) idempotency: Option<Idempotency>,
+}
+
+/// A body of a call that needs no token.
+pub(crate) struct OpenBody<T> {
+    pub(crate) value: T,
 }
 
 impl<T: DeserializeOwned> FromRequest<Arc<HttpState>> for JsonBody<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, http: &Arc<HttpState>) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
-        if !is_json(&parts.headers) {
-            return Err(Failure::not_json());
-        }
-        let patience = Patience { whole: BODY_TIMEOUT, chunk: CHUNK_TIMEOUT };
-        let bytes = read(body, &parts.headers, http.chat.limits.body_bytes, patience).await?;
-        Ok(Self { value: decode(&bytes)?, digest: Sha256::digest(&bytes).into() })
+        let (mut parts, body) = request.into_parts();
+        Authenticated::from_request_parts(&mut parts, http).await?;
+        let key = IdempotencyKey::from_request_parts(&mut parts, http).await?;
+        let bytes = read_json(body, &parts.headers, http).await?;
+        let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, http).await?;
+        let idempotency = key.bind(&caller, Sha256::digest(&bytes).into());
+        Ok(Self { value: decode(&bytes)?, caller, idempotency })
     }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<HttpState>> for OpenBody<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, http: &Arc<HttpState>) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        Ok(Self { value: decode(&read_json(body, &parts.headers, http).await?)? })
+    }
+}
+
+async fn read_json(body: Body, headers: &HeaderMap, http: &HttpState) -> Result<Vec<u8>, Failure> {
+    if !is_json(headers) {
+        return Err(Failure::not_json());
+    }
+    let patience = Patience { whole: BODY_TIMEOUT, chunk: CHUNK_TIMEOUT };
+    read(body, headers, http.chat.limits.body_bytes, patience).await
 }
 
 /// `application/json`, or another type with JSON's suffix (RFC 6839, section 3.1), whatever parameters follow.
@@ -64,7 +96,7 @@ async fn read(mut body: Body, headers: &HeaderMap, limit: usize, patience: Patie
         return Err(Failure::too_large(limit));
     }
     let deadline = Instant::now() + patience.whole;
-    let mut bytes = Vec::with_capacity(announced);
+    let mut bytes = Vec::with_capacity(announced.min(FIRST_ALLOCATION));
     loop {
         let next = timeout_at(deadline, timeout(patience.chunk, body.frame())).await;
         let Ok(Ok(frame)) = next else { return Err(Failure::slow_body()) };
@@ -207,6 +239,14 @@ mod tests {
             let failure = read(parts(every), &HeaderMap::new(), 1_000_000, Patience { whole, chunk }).await.unwrap_err();
             assert_eq!(failure.parts().status, StatusCode::REQUEST_TIMEOUT);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_announced_takes_no_memory() {
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, axum::http::HeaderValue::from_static("1000000"))]);
+        let patience = Patience { whole: BODY_TIMEOUT, chunk: CHUNK_TIMEOUT };
+        let bytes = read(Body::empty(), &headers, 1_000_000, patience).await.unwrap();
+        assert!(bytes.capacity() <= FIRST_ALLOCATION);
     }
 
     #[tokio::test]

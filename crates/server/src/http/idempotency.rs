@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponseParts, ResponseParts};
 use chatsphere_core::{Caller, Idempotency};
 use sha2::{Digest, Sha256};
@@ -27,6 +27,9 @@ impl FromRequestParts<Arc<HttpState>> for IdempotencyKey {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
+        if parts.method != Method::POST {
+            return Ok(Self(None));
+        }
         let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
         let Some(key) = values.next() else { return Ok(Self(None)) };
         let longest = http.chat.limits.idempotency_key_bytes;

@@ -38,9 +38,8 @@ async fn read(Authenticated(caller): Authenticated) -> Json<ProfileChanged<'stat
     ))]
 async fn change(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
     body: JsonBody<ChangeProfile>,
 ) -> Result<Json<ProfileChanged<'static>>, Failure> {
-    let user = ops::change_profile(&http.chat, &caller, body.value.username).await?;
+    let user = ops::change_profile(&http.chat, &body.caller, body.value.username).await?;
     Ok(Json(ProfileChanged { message: Some("Profile updated successfully".into()), user: Profile::from(&user) }))
 }

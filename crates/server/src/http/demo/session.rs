@@ -10,7 +10,7 @@ use chatsphere_protocol::rest::{Profile, RoomRef};
 use serde::{Deserialize, Serialize};
 
 use super::local::Local;
-use crate::http::body::JsonBody;
+use crate::http::body::OpenBody;
 use crate::http::failure::Failure;
 use crate::http::state::HttpState;
 
@@ -40,7 +40,7 @@ struct Session {
 pub(super) async fn open(
     State(http): State<Arc<HttpState>>,
     _: Local,
-    body: JsonBody<OpenSession>,
+    body: OpenBody<OpenSession>,
 ) -> Result<Response, Failure> {
     let OpenSession { invite, username, room_name } = body.value;
     let refused = || Failure::forbidden("invite_invalid", "this invitation is not good, or not any more: ask for a new one");

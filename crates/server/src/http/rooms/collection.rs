@@ -11,7 +11,7 @@ use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::cursor::List;
 use crate::http::failure::Failure;
-use crate::http::idempotency::{IdempotencyKey, Replayed};
+use crate::http::idempotency::Replayed;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
 use crate::http::state::HttpState;
@@ -53,13 +53,11 @@ pub(super) async fn list(
     ))]
 pub(super) async fn create(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
-    key: IdempotencyKey,
     body: JsonBody<CreateRoom>,
 ) -> Result<impl IntoResponse, Failure> {
     let CreateRoom { name, user_id } = body.value;
     let owner = user_id.as_deref().map(ops::user_id).transpose()?;
-    let idempotency = key.bind(&caller, body.digest);
-    let done = ops::create_room(&http.chat, &caller, ops::CreateRoom { name, owner, idempotency }).await?;
+    let idempotency = body.idempotency;
+    let done = ops::create_room(&http.chat, &body.caller, ops::CreateRoom { name, owner, idempotency }).await?;
     Ok((StatusCode::CREATED, Replayed(done.replayed), Json(Room::from(done.value))))
 }

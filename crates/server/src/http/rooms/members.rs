@@ -10,7 +10,7 @@ use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::cursor::List;
 use crate::http::failure::Failure;
-use crate::http::idempotency::{IdempotencyKey, Replayed};
+use crate::http::idempotency::Replayed;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
 use crate::http::state::HttpState;
@@ -57,15 +57,13 @@ pub(super) async fn list(
     ))]
 pub(super) async fn add(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
     Path(room): Path<String>,
-    key: IdempotencyKey,
     body: JsonBody<AddUser>,
 ) -> Result<Response, Failure> {
-    let room_id = ops::room_id(&caller, &room)?;
+    let room_id = ops::room_id(&body.caller, &room)?;
     let user_id = ops::user_id(&body.value.user_id)?;
-    let idempotency = key.bind(&caller, body.digest);
-    let done = ops::add_member(&http.chat, &caller, ops::AddMember { room_id, user_id, idempotency }).await?;
+    let idempotency = body.idempotency;
+    let done = ops::add_member(&http.chat, &body.caller, ops::AddMember { room_id, user_id, idempotency }).await?;
     let answer = Done { message: "User added to room successfully".into() };
     Ok((Replayed(done.replayed), Json(answer)).into_response())
 }

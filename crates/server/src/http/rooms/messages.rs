@@ -11,7 +11,7 @@ use chatsphere_protocol::rest::{Message, PostMessage};
 use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
-use crate::http::idempotency::{IdempotencyKey, Replayed};
+use crate::http::idempotency::Replayed;
 use crate::http::link::Links;
 use crate::http::query::{HistoryParams, Query};
 use crate::http::state::HttpState;
@@ -82,16 +82,14 @@ fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
     ))]
 pub(super) async fn post(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
     Path(room): Path<String>,
-    key: IdempotencyKey,
     body: JsonBody<PostMessage>,
 ) -> Result<Response, Failure> {
-    let room_id = ops::room_id(&caller, &room)?;
+    let room_id = ops::room_id(&body.caller, &room)?;
     let PostMessage { content, client_message_id, user_id } = body.value;
     let author = user_id.as_deref().map(ops::user_id).transpose()?;
-    let idempotency = key.bind(&caller, body.digest);
+    let idempotency = body.idempotency;
     let post = ops::PostMessage { room_id, content, client_message_id, author, idempotency };
-    let done = ops::post_message(&http.chat, &caller, post)?.await?;
+    let done = ops::post_message(&http.chat, &body.caller, post)?.await?;
     Ok((StatusCode::CREATED, Replayed(done.replayed), Json(Message::from(&done.value))).into_response())
 }

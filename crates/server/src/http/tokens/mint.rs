@@ -8,10 +8,9 @@ use axum::response::{IntoResponse, Response};
 use chatsphere_core::{Done, InvalidField, TokenWithUser, ops, parse_duration};
 use chatsphere_protocol::rest::{MintClientToken, MintUserToken, Minted, Profile};
 
-use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
-use crate::http::idempotency::{IdempotencyKey, Replayed};
+use crate::http::idempotency::Replayed;
 use crate::http::state::HttpState;
 
 /// Mint a USER token
@@ -28,20 +27,15 @@ use crate::http::state::HttpState;
         (status = 404, description = "`user_not_found`"),
         (status = 409, description = "`idempotency_key_reused`"),
     ))]
-pub(super) async fn user(
-    State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
-    key: IdempotencyKey,
-    body: JsonBody<MintUserToken>,
-) -> Result<Response, Failure> {
+pub(super) async fn user(State(http): State<Arc<HttpState>>, body: JsonBody<MintUserToken>) -> Result<Response, Failure> {
     let MintUserToken { user_id, permissions, expires_in } = body.value;
     let mint = ops::MintUserToken {
         user_id: ops::user_id(&user_id)?,
         permissions: permissions.map(Into::into),
         expires_in: life(expires_in.as_deref())?,
-        idempotency: key.bind(&caller, body.digest),
+        idempotency: body.idempotency,
     };
-    answer(&http, ops::mint_user_token(&http.chat, &caller, mint).await?)
+    answer(&http, ops::mint_user_token(&http.chat, &body.caller, mint).await?)
 }
 
 /// Mint a CLIENT token
@@ -57,20 +51,15 @@ pub(super) async fn user(
         (status = 404, description = "`user_not_found`"),
         (status = 409, description = "`idempotency_key_reused`"),
     ))]
-pub(super) async fn client(
-    State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
-    key: IdempotencyKey,
-    body: JsonBody<MintClientToken>,
-) -> Result<Response, Failure> {
+pub(super) async fn client(State(http): State<Arc<HttpState>>, body: JsonBody<MintClientToken>) -> Result<Response, Failure> {
     let MintClientToken { user_id, email, expires_in } = body.value;
     let mint = ops::MintClientToken {
         user_id: ops::user_id(&user_id)?,
         email,
         expires_in: life(expires_in.as_deref())?,
-        idempotency: key.bind(&caller, body.digest),
+        idempotency: body.idempotency,
     };
-    answer(&http, ops::mint_client_token(&http.chat, &caller, mint).await?)
+    answer(&http, ops::mint_client_token(&http.chat, &body.caller, mint).await?)
 }
 
 fn life(text: Option<&str>) -> Result<Option<Duration>, InvalidField> {

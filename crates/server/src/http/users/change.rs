@@ -5,7 +5,6 @@ use axum::extract::{Path, State};
 use chatsphere_core::ops;
 use chatsphere_protocol::rest::{ChangeUser, User};
 
-use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
 use crate::http::state::HttpState;
@@ -25,12 +24,11 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn change(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
     Path(user): Path<String>,
     body: JsonBody<ChangeUser>,
 ) -> Result<Json<User<'static>>, Failure> {
     let ChangeUser { role, disabled } = body.value;
     let user_id = ops::user_id(&user)?;
-    let user = ops::change_user(&http.chat, &caller, ops::ChangeUser { user_id, role, disabled }).await?;
+    let user = ops::change_user(&http.chat, &body.caller, ops::ChangeUser { user_id, role, disabled }).await?;
     Ok(Json(User::from(user)))
 }

@@ -7,10 +7,9 @@ use axum::response::IntoResponse;
 use chatsphere_core::ops;
 use chatsphere_protocol::rest::{CreateUser, CreatedUser, Profile};
 
-use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
-use crate::http::idempotency::{IdempotencyKey, Replayed};
+use crate::http::idempotency::Replayed;
 use crate::http::state::HttpState;
 
 /// Create a user
@@ -27,13 +26,11 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn create(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
-    key: IdempotencyKey,
     body: JsonBody<CreateUser>,
 ) -> Result<impl IntoResponse, Failure> {
     let CreateUser { username, role } = body.value;
-    let idempotency = key.bind(&caller, body.digest);
-    let done = ops::create_user(&http.chat, &caller, ops::CreateUser { username, role, idempotency }).await?;
+    let idempotency = body.idempotency;
+    let done = ops::create_user(&http.chat, &body.caller, ops::CreateUser { username, role, idempotency }).await?;
     let made = done.value;
     let answer = CreatedUser {
         user: Profile::from(&made.user),

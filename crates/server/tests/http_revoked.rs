@@ -1,0 +1,116 @@
+//! Rights that end while a call's body is still on its way: what the caller may do is judged by what holds once the call can
+//! be carried out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Person, ROUTES, TestServer, World, start};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A call of whose body the last byte is missing.
+struct Unfinished {
+    stream: TcpStream,
+    last: u8,
+}
+
+impl Unfinished {
+    /// Returns when the server waits for the body, which is to say that it has let the caller pass.
+    async fn begin(server: &TestServer, method: &str, path: &str, token: &str, body: &Value) -> Self {
+        let body = body.to_string().into_bytes();
+        let (last, most) = body.split_last().unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
+            server.addr,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(server.addr).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&go_on), "HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(most).await.unwrap();
+        Self { stream, last: *last }
+    }
+
+    /// Sends the last byte, and gives the answer's status and code.
+    async fn finish(mut self) -> (u16, String) {
+        self.stream.write_all(&[self.last]).await.unwrap();
+        let mut answer = String::new();
+        self.stream.read_to_string(&mut answer).await.unwrap();
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).expect("JSON");
+        (status, body["code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+async fn client_token(server: &TestServer) -> Person {
+    let body = json!({ "userId": server.admin_id, "email": "a@b.example" });
+    let made = server.post("/api/tokens/client", &body).client().send().await.ok(201);
+    let text = |name: &str| made[name].as_str().unwrap().to_owned();
+    Person { id: server.admin_id, username: String::new(), token: text("token"), token_id: text("id") }
+}
+
+/// All that a call could have made or changed.
+async fn everything(server: &TestServer, world: &World) -> Vec<Value> {
+    let room = format!("/api/rooms/{}", world.room);
+    let mut all = Vec::new();
+    for path in ["/api/users", "/api/rooms", "/api/tokens", "/api/messages", &room] {
+        all.push(server.get(&format!("{path}?limit=200")).client().send().await.ok(200));
+    }
+    // When a token was revoked is what the test itself changes.
+    for token in all[2].as_array_mut().unwrap() {
+        token.as_object_mut().unwrap().remove("revokedAt");
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_meanwhile_does_nothing() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    for (number, route) in ROUTES.iter().enumerate() {
+        let Some(body) = route.body else { continue };
+        let target = route.target(&server, &world, number).await;
+        let token = client_token(&server).await;
+        let before = everything(&server, &world).await;
+        let call = Unfinished::begin(&server, route.method, &route.path_for(&target), &token.token, &body(&target)).await;
+        server.delete(&format!("/api/tokens/{}", token.token_id)).client().send().await.ok(200);
+        assert_eq!(call.finish().await, (401, "token_revoked".to_owned()), "{}", route.name());
+        assert_eq!(everything(&server, &world).await, before, "{}", route.name());
+    }
+}
+
+#[tokio::test]
+async fn who_is_demoted_or_disabled_meanwhile_does_nothing() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let path = format!("/api/users/{}", world.admin.id);
+    for (change, expected) in [
+        (json!({ "role": "MEMBER" }), (403, "client_token_required".to_owned())),
+        (json!({ "role": "ADMIN", "disabled": true }), (401, "user_disabled".to_owned())),
+    ] {
+        server.call("PATCH", &path).json(&json!({ "role": "ADMIN" })).client().send().await.ok(200);
+        let body = json!({ "username": "made", "role": "ADMIN" });
+        let call = Unfinished::begin(&server, "POST", "/api/users", &world.admin.token, &body).await;
+        server.call("PATCH", &path).json(&change).client().send().await.ok(200);
+        assert_eq!(call.finish().await, expected);
+        let users = server.get("/api/users?limit=200").client().send().await.ok(200);
+        assert!(users.as_array().unwrap().iter().all(|user| user["username"] != "made"), "{users}");
+    }
+}
+
+/// The other way round, too: it is the second look that counts.
+#[tokio::test]
+async fn who_is_promoted_meanwhile_may() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let body = json!({ "username": "made" });
+    let call = Unfinished::begin(&server, "POST", "/api/users", &world.member.token, &body).await;
+    let path = format!("/api/users/{}", world.member.id);
+    server.call("PATCH", &path).json(&json!({ "role": "ADMIN" })).client().send().await.ok(200);
+    assert_eq!(call.finish().await.0, 201);
+}
