@@ -135,10 +135,19 @@ async fn metrics_are_for_this_machine_and_the_privileged() {
     let answer = server.get("/metrics").send().await;
     assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "up 1\n"));
     assert!(answer.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    // A page that a browser on this machine shows must not read them, whatever its name is made to resolve to.
+    for (name, value) in [("origin", "https://evil.example"), ("origin", "null"), ("host", "evil.example:3001")] {
+        let page = || server.get("/metrics").header(name, value);
+        page().send().await.refused(401, "token_missing");
+        page().bearer(&ada.token).send().await.refused(403, "client_token_required");
+        assert_eq!(page().client().send().await.status.as_u16(), 200);
+    }
     let from_afar = || server.get("/metrics").header("x-forwarded-for", "203.0.113.9");
     from_afar().send().await.refused(401, "token_missing");
     from_afar().bearer(&ada.token).send().await.refused(403, "client_token_required");
     assert_eq!(from_afar().client().send().await.status.as_u16(), 200);
+    let writer = server.token(server.admin_id, json!({ "permissions": { "write": true } })).await;
+    from_afar().bearer(&writer.token).send().await.refused(403, "needs_read");
 }
 
 #[tokio::test]

@@ -19,14 +19,19 @@ impl FromRequestParts<Arc<HttpState>> for Local {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<HttpState>) -> Result<Self, Failure> {
-        let here = parts.extensions.get::<Peer>().is_some_and(|peer| peer.direct_loopback);
-        let mut hosts = parts.headers.get_all(HOST).iter();
-        let host = hosts.next().and_then(|host| host.to_str().ok());
-        if here && host.is_some_and(names_this_machine) && hosts.next().is_none() {
+        if is_local(parts) {
             return Ok(Self);
         }
         Err(Failure::forbidden("loopback_only", "the demo works only in a browser on the server's own machine, at localhost"))
     }
+}
+
+/// Whether the call comes from this machine, and names it.
+pub(crate) fn is_local(parts: &Parts) -> bool {
+    let here = parts.extensions.get::<Peer>().is_some_and(|peer| peer.direct_loopback);
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    here && host.is_some_and(names_this_machine) && hosts.next().is_none()
 }
 
 fn names_this_machine(host: &str) -> bool {

@@ -13,6 +13,8 @@ use axum::Router;
 use axum::routing::{get, post};
 use chatsphere_core::{Chat, UserId, UserRef};
 
+pub(crate) use local::is_local;
+
 pub use invites::DemoInvites;
 
 use super::state::HttpState;
