@@ -71,7 +71,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     }
     background.spawn(follow_control_log(chat.clone()));
 
-    let demo = open_demo(&settings, &chat).await?;
+    let demo = open_demo(&settings, &chat, &directory).await?;
     let origins = origins(&settings);
     let state = HttpState {
         origins: origins.clone(),
@@ -232,12 +232,12 @@ async fn follow_control_log(chat: Arc<Chat>) {
 }
 
 /// The demo acts in an ADMIN's name, so it needs one to be there.
-async fn open_demo(settings: &Settings, chat: &Chat) -> Result<Option<Arc<Demo>>, StartError> {
+async fn open_demo(settings: &Settings, chat: &Chat, directory: &DataDir) -> Result<Option<Arc<Demo>>, StartError> {
     if !settings.demo {
         return Ok(None);
     }
     let admin = some_admin(chat).await?;
-    Ok(admin.map(|admin| Arc::new(Demo::new(chat, UserRef::from(&admin)))))
+    Ok(admin.map(|admin| Arc::new(Demo::new(chat, UserRef::from(&admin)).remembering(directory.clone()))))
 }
 
 fn origins(settings: &Settings) -> AllowedOrigins {

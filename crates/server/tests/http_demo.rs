@@ -77,6 +77,20 @@ async fn a_guest_does_not_get_into_other_peoples_rooms() {
 }
 
 #[tokio::test]
+async fn a_guest_does_not_get_into_the_operators_rooms() {
+    let server = demo().await;
+    for (number, owner) in [server.admin_id, server.user("demo-host").await.id].into_iter().enumerate() {
+        let name = format!("board of {owner}");
+        let room = server.post("/api/rooms", &json!({ "name": name, "userId": owner })).client().send().await.ok(201);
+        let body = json!({ "invite": server.invite(), "username": format!("guest {number}"), "roomName": name });
+        let session = server.post("/demo/session", &body).send().await.ok(201);
+        assert_ne!(session["room"]["id"], room["id"]);
+        let path = format!("/api/rooms/{}", room["id"].as_str().unwrap());
+        server.get(&path).bearer(session["token"].as_str().unwrap()).send().await.refused(403, "not_a_member");
+    }
+}
+
+#[tokio::test]
 async fn twenty_guests_meet_in_one_lobby() {
     let server = demo().await;
     let calls: Vec<Value> = (0..20).map(|number| ask(&server.invite(), &format!("guest {number}"))).collect();

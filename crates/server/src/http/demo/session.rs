@@ -47,9 +47,10 @@ pub(super) async fn open(
     let demo = http.demo.as_ref().ok_or_else(refused)?;
     let taken = demo.invites.take(&invite).ok_or_else(refused)?;
 
-    let _door = demo.door.lock().await;
+    let mut host = demo.door.lock().await;
     let operator = Caller::operator(demo.operator.clone(), http.chat.clock.now());
-    let room = room(&http.chat, &operator, room_name.unwrap_or_else(|| LOBBY.to_owned())).await?;
+    let owner = host.get(&http.chat, &operator).await?;
+    let room = room(&http.chat, &operator, owner, room_name.unwrap_or_else(|| LOBBY.to_owned())).await?;
     let user = ops::CreateUser { username, role: None, idempotency: None };
     let made = ops::create_user(&http.chat, &operator, user).await?.value;
     let user_id: UserId = made.user.id;
@@ -68,18 +69,19 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, Json(session)).into_response())
 }
 
-/// The operator's oldest room of this name, or a new one. Other people's rooms of the same name stay closed to guests.
-async fn room(chat: &Chat, operator: &Caller, name: String) -> Result<Room, Error> {
+/// The demo's oldest room of this name, or a new one. All other rooms of the same name stay closed to guests, the operator's own
+/// too.
+async fn room(chat: &Chat, operator: &Caller, owner: UserId, name: String) -> Result<Room, Error> {
     let mut cursor = None;
     loop {
         let page = ops::list_rooms(chat, operator, PageRequest { cursor, limit: chat.limits.page_max }).await?;
         let mut rooms = page.items.into_iter();
-        if let Some(room) = rooms.find(|room| room.owner == operator.user.id && room.name.as_str() == name) {
+        if let Some(room) = rooms.find(|room| room.owner == owner && room.name.as_str() == name) {
             return Ok(room);
         }
         cursor = page.next;
         if cursor.is_none() {
-            let room = ops::CreateRoom { name, owner: None, idempotency: None };
+            let room = ops::CreateRoom { name, owner: Some(owner), idempotency: None };
             return Ok(ops::create_room(chat, operator, room).await?.value);
         }
     }

@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+
+use chatsphere_core::{Caller, Chat, Conflict, Error, UserId, ops};
+
+use crate::data_dir::DataDir;
+
+/// The name of the user that owns the demo's rooms, unless somebody else has it.
+const NAME: &str = "demo-host";
+
+/// The user that owns the demo's rooms, and nothing else.
+///
+/// It is known by its id alone, which is kept in memory or in a private file: whoever else has its name has rooms that are not
+/// for guests.
+#[derive(Default)]
+pub(super) struct Host {
+    id: Option<UserId>,
+    directory: Option<DataDir>,
+}
+
+impl Host {
+    /// As an earlier run of the server left it in this directory.
+    pub(super) fn remembered(directory: DataDir) -> Self {
+        let text = std::fs::read_to_string(file(&directory)).ok();
+        Self { id: text.and_then(|text| text.trim().parse().ok()), directory: Some(directory) }
+    }
+
+    /// The user, made now if there is none.
+    pub(super) async fn get(&mut self, chat: &Chat, operator: &Caller) -> Result<UserId, Error> {
+        if let Some(id) = self.id
+            // The directory may have outlived its database.
+            && chat.store.user(id).await?.is_some()
+        {
+            return Ok(id);
+        }
+        let id = make(chat, operator).await?;
+        self.id = Some(id);
+        if let Some(directory) = &self.directory
+            && let Err(error) = directory.write_private(&file(directory), &format!("{id}\n"))
+        {
+            tracing::warn!(%error, "after a restart the demo's guests will meet in new rooms");
+        }
+        Ok(id)
+    }
+}
+
+fn file(directory: &DataDir) -> PathBuf {
+    directory.path().join(NAME)
+}
+
+async fn make(chat: &Chat, operator: &Caller) -> Result<UserId, Error> {
+    let user = |username| ops::CreateUser { username, role: None, idempotency: None };
+    let made = match ops::create_user(chat, operator, user(NAME.to_owned())).await {
+        Err(Error::Conflict(Conflict::UsernameTaken)) => {
+            ops::create_user(chat, operator, user(format!("{NAME}-{:08x}", rand::random::<u32>()))).await?
+        }
+        made => made?,
+    };
+    // Nobody is to act in its name.
+    ops::revoke_token(chat, operator, made.value.token.id).await?;
+    Ok(made.value.user.id)
+}
