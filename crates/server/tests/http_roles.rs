@@ -154,6 +154,25 @@ async fn a_role_is_taken_away_at_once() {
 }
 
 #[tokio::test]
+async fn a_restricted_admin_does_not_see_who_holds_which_token() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let all = json!({ "read": true, "write": true, "delete": true });
+    let mut scoped = all.clone();
+    scoped["rooms"] = json!([world.room]);
+    for (permissions, code) in [
+        (json!({ "read": true }), "needs_unrestricted_token"),
+        (scoped, "needs_unrestricted_token"),
+        (json!({ "write": true }), "needs_read"),
+    ] {
+        let token = server.token(world.admin.id, json!({ "permissions": permissions })).await.token;
+        server.get("/api/tokens").bearer(&token).send().await.refused(403, code);
+    }
+    let token = server.token(world.admin.id, json!({ "permissions": all })).await.token;
+    server.get("/api/tokens").bearer(&token).send().await.ok(200);
+}
+
+#[tokio::test]
 async fn a_moderator_does_not_remove_the_owner() {
     let server = start().await;
     let world = World::new(&server).await;

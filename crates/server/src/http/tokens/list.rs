@@ -17,12 +17,12 @@ use crate::http::state::HttpState;
 ///
 /// Newest first: what is known of them, never the tokens themselves. `next` in the header `Link` is older.
 ///
-/// Who: a CLIENT token, or an ADMIN's. Permission: `read`.
+/// Who: a CLIENT token, or an ADMIN's without restrictions. Permission: `read`.
 #[utoipa::path(get, path = "/api/tokens", operation_id = "listTokens", tag = "tokens", security(("bearer" = [])),
     params(PageParams),
     responses(
         (status = 200, description = "A page of tokens", body = Vec<Token>),
-        (status = 403, description = "`client_token_required`, `needs_read`"),
+        (status = 403, description = "`client_token_required`, `needs_read`, `needs_unrestricted_token`"),
     ))]
 pub(super) async fn list(
     State(http): State<Arc<HttpState>>,
