@@ -48,6 +48,8 @@ async fn a_call_is_logged_and_counted_without_what_was_sent() {
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let line = log.lines().find(|line| line.contains("request-1") && line.contains("answered")).expect("a line for the call");
     assert!(line.contains("/api/rooms/{roomId}/messages") && line.contains("status=200") && line.contains("ms="), "{line}");
+    let ms = line.split_once("ms=").unwrap().1.split(' ').next().unwrap();
+    assert!(ms.split_once('.').is_none_or(|(_, decimals)| decimals.len() <= 2), "{line}");
     let metrics = server.get("/metrics").send().await.text();
     for counted in [
         r#"chatsphere_http_requests_total{method="GET",route="/api/rooms/{roomId}/messages",status="200"} 1"#,

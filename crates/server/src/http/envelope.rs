@@ -57,7 +57,7 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     metrics::counter!("chatsphere_http_requests_total", "method" => method, "route" => route.to_owned(), "status" => status.as_str().to_owned())
         .increment(1);
     metrics::histogram!("chatsphere_http_request_seconds", "route" => route.to_owned()).record(elapsed.as_secs_f64());
-    let ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
+    let ms = (elapsed.as_secs_f64() * 1e5).round() / 1e2;
     span.in_scope(|| {
         // Probes come every few seconds, for ever.
         if matches!(route, "/api/health" | "/livez" | "/readyz" | "/metrics") {
