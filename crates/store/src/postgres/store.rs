@@ -131,6 +131,7 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), Error> {
+        self.writes.check()?;
         read::rooms::ping(&self.urgent).await
     }
 

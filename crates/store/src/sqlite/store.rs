@@ -133,6 +133,7 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), Error> {
+        self.writes.check()?;
         self.urgent.read(read::rooms::ping).await
     }
 

@@ -72,6 +72,11 @@ impl Writes {
         pending.await
     }
 
+    /// Fails once the writer has ended, be it by a panic: nothing would ever be written again.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.ended.has_changed().map(drop).map_err(|_| Outage::StoreAway.into())
+    }
+
     /// Takes no more, and returns when all that waits has been carried out and the writer has ended.
     pub(crate) async fn close(&self) {
         self.queue.close(Outage::Stopping);
