@@ -7,9 +7,10 @@
 //! - A room's events are numbered 1, 2, 3 … without a gap; the number is given inside the commit, and `seq` N + 1 is never
 //!   visible to a read before N.
 //! - Writes that wait are committed in groups. One bad write never fails its group.
-//! - After a commit and before any of its writes answers, [`CommitSink::committed`] is called once, in commit order. A caller
-//!   that vanishes cancels nothing: a write once submitted is carried out.
+//! - After a commit that added to rooms and before any of its writes answers, [`CommitSink::committed`] is called once, in
+//!   commit order. A caller that vanishes cancels nothing: a write once submitted is carried out.
 //! - Reads never wait for writes. A page and the membership that allows it are read from one snapshot.
+//! - What decides access (`token`, `heads`, `control_after`, `control_head`) and `ping` never wait behind other reads.
 //! - A full write queue answers [`Outage::QueueFull`](crate::Outage::QueueFull) at once.
 //!
 //! One conformance suite (`chatsphere-store/tests/conformance`) runs against every adapter.
@@ -35,22 +36,24 @@ use crate::token::{Token, TokenWithUser};
 /// How long an `Idempotency-Key` is remembered.
 pub const IDEMPOTENCY_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
+/// How long the control log is kept. A node that could not read it for so long has refused everybody meanwhile, and goes on from
+/// its head.
+pub const CONTROL_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
 /// How many bytes of contents a page of messages or events holds at most, whatever its limit: it ends before the message that
 /// would exceed them, unless that is its first. So a page with fewer items than its limit need not be the last one; whether
 /// more follows is told by [`History::has_older`] and [`History::has_newer`], [`Page::next`], [`EventsPage::head`] and
 /// [`Newest::from`].
 pub const PAGE_BYTES: usize = 1024 * 1024;
 
-/// What one group commit changed, in commit order.
+/// What one group commit added to rooms, in commit order.
 #[derive(Debug, Clone, Default)]
 pub struct Committed {
     /// Durable events of rooms. Several of one room come in the order of their `seq`.
     pub events: Vec<Arc<Event>>,
-    /// Entries of the control log.
-    pub control: Vec<ControlEntry>,
 }
 
-/// Told of every commit. Called on the writer's own thread: must return quickly and never block.
+/// Told of every commit that added to a room. Called on the writer's own thread: must return quickly and never block.
 pub trait CommitSink: Send + Sync + 'static {
     /// The batch is durable and visible to every read.
     fn committed(&self, batch: Committed);
@@ -363,13 +366,13 @@ pub trait Store: Send + Sync + 'static {
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error>;
     /// The newest event of each of these rooms; rooms that do not exist are left out.
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error>;
-    /// The control log after a position, in commit order, at most `limit`.
+    /// The control log after a position, in commit order, at most `limit`. What is older than [`CONTROL_KEPT`] may be gone.
     async fn control_after(&self, after: ControlPosition, limit: usize) -> Result<Vec<ControlEntry>, Error>;
     /// The newest position of the control log.
     async fn control_head(&self) -> Result<ControlPosition, Error>;
     /// This life of the data.
     fn epoch(&self) -> Epoch;
-    /// Whether the database answers.
+    /// Whether the database answers reads, and the writer is there.
     async fn ping(&self) -> Result<(), Error>;
     /// Carries out what waits, refuses what comes later with [`Outage::Stopping`](crate::Outage::Stopping), and closes.
     async fn close(&self);

@@ -8,8 +8,7 @@ use std::future::Future;
 
 use chatsphere_core::store::NewMessage;
 use chatsphere_core::{
-    ClientMessageId, ControlChange, ControlEntry, Message, Room, RoomId, Seq, Timestamp, Token, TokenId, User, UserId, UserRef,
-    Username,
+    ClientMessageId, ControlChange, Message, Room, RoomId, Seq, Timestamp, Token, TokenId, User, UserId, UserRef, Username,
 };
 use tokio::time::Instant;
 
@@ -170,5 +169,8 @@ pub(crate) trait Idempotencies {
 
 pub(crate) trait ControlLog {
     /// Adds to the log. Positions rise in commit order: no other writer can add until this transaction ends.
-    fn add_control(&mut self, changes: &[(ControlChange, Timestamp)]) -> impl Step<Vec<ControlEntry>>;
+    fn add_control(&mut self, changes: &[(ControlChange, Timestamp)]) -> impl Step<()>;
+    /// Removes those of the oldest `limit` that are older than `before`, but none of the newest `spared`. Comes after
+    /// [`ControlLog::add_control`] in the same transaction, so that no two writers do it at once.
+    fn forget_control(&mut self, before: Timestamp, spared: u64, limit: usize) -> impl Step<()>;
 }

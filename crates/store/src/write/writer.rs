@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::{CommitSink, Committed, Error, Outage, RoomId};
+use chatsphere_core::store::CONTROL_KEPT;
+use chatsphere_core::{CommitSink, Committed, Error, Outage, RoomId, Timestamp};
 use metrics::Histogram;
 use tokio::time::Instant;
 
@@ -14,6 +15,11 @@ use super::rules::{self, Effects};
 
 /// How often a batch is tried when other writers get in its way.
 const TRIES: u32 = 4;
+/// The newest entries of the control log stay whatever their age: a node whose clock is wrong must not remove what the others
+/// have yet to read.
+const CONTROL_SPARED: u64 = 1_000;
+/// How many entries of the control log one transaction looks at to remove them.
+const CONTROL_FORGOTTEN: usize = 500;
 
 /// Carries out what comes through a queue, until that is closed and empty.
 pub(crate) struct Writer<D> {
@@ -100,17 +106,19 @@ impl<D: WriteDatabase> Writer<D> {
         let mut effects = Effects::default();
         let answers = rules::carry_out(&mut self.database, requests, &mut effects).await?;
         // Last of all, since every writer's control entries wait for this one from here on.
-        let control = match effects.control.is_empty() {
-            true => Vec::new(),
-            false => self.database.add_control(&effects.control).await?,
-        };
+        if let Some(newest) = effects.control.iter().map(|(_, at)| *at).max() {
+            self.database.add_control(&effects.control).await?;
+            let kept = i64::try_from(CONTROL_KEPT.as_millis()).unwrap_or(i64::MAX);
+            let before = Timestamp::from_millis(newest.as_millis().saturating_sub(kept));
+            self.database.forget_control(before, CONTROL_SPARED, CONTROL_FORGOTTEN).await?;
+        }
         self.database.commit().await?;
-        Ok((Committed { events: effects.events, control }, answers))
+        Ok((Committed { events: effects.events }, answers))
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a batch is never near 2^52 long")]
     fn tell(&self, committed: Committed) {
-        if committed.events.is_empty() && committed.control.is_empty() {
+        if committed.events.is_empty() {
             return;
         }
         self.batch_messages.record(committed.events.len() as f64);

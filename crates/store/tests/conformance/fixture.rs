@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex};
 
-use chatsphere_core::{CommitSink, Committed, ControlEntry, Event, Store};
+use chatsphere_core::{CommitSink, Committed, Event, Store};
 use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenError, OpenOptions};
 use tempfile::TempDir;
 use tokio::runtime::RuntimeFlavor;
@@ -169,9 +169,5 @@ impl Recorder {
 
     pub(crate) fn events(&self) -> Vec<Arc<Event>> {
         self.batches().into_iter().flat_map(|batch| batch.events).collect()
-    }
-
-    pub(crate) fn control(&self) -> Vec<ControlEntry> {
-        self.batches().into_iter().flat_map(|batch| batch.control).collect()
     }
 }

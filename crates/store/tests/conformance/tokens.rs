@@ -1,15 +1,17 @@
 //! Tokens, their families, and the control log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use chatsphere_core::store::{CONTROL_KEPT, UserChange};
 use chatsphere_core::{
-    Absent, ControlChange, ControlPosition, Email, Error, Permissions, RoomId, Timestamp, TokenId, TokenRefusal, TokenType,
-    UserId,
+    Absent, CommitSink, Committed, ControlChange, ControlPosition, Email, Error, Outage, Permissions, RoomId, Timestamp,
+    TokenId, TokenRefusal, TokenType, UserId,
 };
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
-use crate::world::{World, all_pages, new_token, new_user, now};
+use crate::world::{World, all_pages, name, new_room, new_token, new_user, now, unique};
 
 on_every_database!(
     a_token_is_kept_as_it_was_given,
@@ -19,6 +21,8 @@ on_every_database!(
     a_parent_dies_with_those_it_is_minting,
     positions_rise_in_commit_order_across_nodes,
     tokens_are_listed_newest_first,
+    the_control_log_forgets_what_is_old,
+    a_store_without_a_writer_is_not_well,
 );
 
 async fn a_token_is_kept_as_it_was_given(fixture: Arc<Fixture>) {
@@ -84,7 +88,6 @@ async fn revoking_takes_the_whole_family(fixture: Arc<Fixture>) {
     assert_eq!(changes, [root, left, below_left].map(ControlChange::Token));
     let positions: Vec<_> = logged.iter().map(|entry| entry.position.0).collect();
     assert_eq!(positions, [before.0 + 1, before.0 + 2, before.0 + 3]);
-    assert_eq!(world.node.sink.control()[1..], logged);
     assert_eq!(store.control_after(before, 2).await.unwrap(), logged[..2]);
     assert_eq!(store.control_after(logged[1].position, 10).await.unwrap(), logged[2..]);
     assert_eq!(store.control_after(ControlPosition(u64::MAX), 10).await.unwrap(), []);
@@ -145,11 +148,7 @@ async fn positions_rise_in_commit_order_across_nodes(fixture: Arc<Fixture>) {
         }
     }
     revoking.join_all().await;
-    for node in [&one.node, &two] {
-        let told: Vec<_> = node.sink.control().iter().map(|entry| entry.position).collect();
-        assert!(told.is_sorted());
-    }
-    assert_eq!(one.node.sink.control().len() + two.sink.control().len(), 40);
+    assert_eq!(one.node.store.control_head().await, Ok(ControlPosition(40)));
 }
 
 async fn tokens_are_listed_newest_first(fixture: Arc<Fixture>) {
@@ -162,4 +161,55 @@ async fn tokens_are_listed_newest_first(fixture: Arc<Fixture>) {
     for limit in [1, 2, 3, 6, 7, 8, 100] {
         assert_eq!(all_pages(limit, |page| store.tokens(page)).await, made, "{limit}");
     }
+}
+
+async fn the_control_log_forgets_what_is_old(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let rename =
+        |at| UserChange { user_id: world.ada.id, username: Some(name(&unique("ada"))), role: None, disabled: None, at };
+    let mut changes = tokio::task::JoinSet::new();
+    for _ in 0..1_700 {
+        let (store, change) = (Arc::clone(store), rename(now()));
+        changes.spawn(async move { store.change_user(change).await.map(drop) });
+    }
+    assert!(changes.join_all().await.iter().all(Result::is_ok));
+    let positions = async || {
+        let entries = store.control_after(ControlPosition(0), 10_000).await.unwrap();
+        (entries[0].position.0, entries.last().unwrap().position.0, entries.len())
+    };
+    assert_eq!(positions().await, (1, 1_700, 1_700));
+
+    // Some hundred at a time, and never the newest thousand.
+    let tomorrow = now().after(CONTROL_KEPT);
+    for expected in [(501, 1_701, 1_201), (703, 1_702, 1_000), (704, 1_703, 1_000)] {
+        store.change_user(rename(tomorrow)).await.unwrap();
+        assert_eq!(positions().await, expected);
+    }
+    assert_eq!(store.control_head().await, Ok(ControlPosition(1_703)));
+    let newest = store.control_after(ControlPosition(1_702), 10).await.unwrap();
+    assert_eq!(newest.iter().map(|entry| entry.change).collect::<Vec<_>>(), [ControlChange::User(world.ada.id)]);
+}
+
+struct Panics;
+
+impl CommitSink for Panics {
+    fn committed(&self, _: Committed) {
+        panic!("a sink that a test made to panic");
+    }
+}
+
+async fn a_store_without_a_writer_is_not_well(fixture: Arc<Fixture>) {
+    let world = World::on(fixture.node_with(|options| options.sink = Arc::new(Panics)).await.unwrap()).await;
+    let store = &world.node.store;
+    assert_eq!(store.ping().await, Ok(()));
+    assert_eq!(store.create_room(new_room(world.ada.id)).await, Err(Outage::OutcomeUnknown.into()));
+    let unwell = async {
+        while store.ping().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), unwell).await.unwrap();
+    assert_eq!(store.ping().await, Err(Outage::StoreAway.into()));
+    assert_eq!(store.create_room(new_room(world.ada.id)).await, Err(Outage::StoreAway.into()));
 }
