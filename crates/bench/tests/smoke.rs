@@ -3,6 +3,7 @@
 //! The server's program is the one beside this package's own, which `cargo test --workspace` has built.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
+#![allow(clippy::print_stdout, reason = "tells its figures, and what it leaves out")]
 
 use std::env;
 use std::io::{BufRead, BufReader};

@@ -2,7 +2,7 @@
 //! another make, PostgreSQL, NATS. What a test needs and does not find it says it left out, or fails if nothing may be.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
-#![allow(unreachable_pub, reason = "a test program has no outside")]
+#![allow(clippy::print_stdout, unreachable_pub, reason = "a test program has no outside, and tells what it leaves out")]
 
 mod cluster;
 mod driver;
