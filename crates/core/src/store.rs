@@ -36,8 +36,8 @@ use crate::token::{Token, TokenWithUser};
 /// How long an `Idempotency-Key` is remembered.
 pub const IDEMPOTENCY_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
-/// How long the control log is kept. A node that could not read it for so long has refused everybody meanwhile, and goes on from
-/// its head.
+/// How long the control log is kept at least. Positions have no gaps: a reader that finds its next entry further on than the next
+/// position was away for longer, missed changes, and must look up anew all that it remembers.
 pub const CONTROL_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 /// How many bytes of contents a page of messages or events holds at most, whatever its limit: it ends before the message that
