@@ -34,9 +34,9 @@ const POLL_PAGE: usize = 500;
 /// Told when standing callers must be judged anew, such as those behind open sockets.
 #[async_trait]
 pub trait AuthorityListener: Send + Sync {
-    /// These tokens and users changed. Look each affected caller up again with [`Authority::caller`]; the change counts as
-    /// effective on this node when this returns.
-    async fn authority_changed(&self, changes: &[ControlChange]);
+    /// These tokens and users changed; `None` is any, after entries of the log were missed. Look each affected caller up again
+    /// with [`Authority::caller`]; the change counts as effective on this node when this returns.
+    async fn authority_changed(&self, changes: Option<&[ControlChange]>);
 }
 
 /// The look-up.
@@ -118,13 +118,18 @@ impl Authority {
             let entries = store.control_after(position, POLL_PAGE).await?;
             let end = entries.len() < POLL_PAGE;
             let changes: Vec<ControlChange> = entries.iter().map(|entry| entry.change).collect();
-            self.known().forget(&changes);
+            // Positions have no gaps: where one is, entries were pruned before this node, long away, had read them.
+            let missed = entries.first().is_some_and(|first| first.position.0 != position.0 + 1);
+            let told = (!missed).then_some(&*changes);
+            if !entries.is_empty() {
+                self.known().forget(told);
+            }
             if end {
                 // Before the telling, which may take a while: from here on new calls are judged by what was read.
                 self.fresh_at.store(started.as_millis(), Ordering::SeqCst);
             }
             if let Some(last) = entries.last() {
-                self.tell(&changes).await;
+                self.tell(told).await;
                 // Only now: if whoever polls vanishes before, the next poll tells again.
                 self.known().position = last.position;
             }
@@ -143,7 +148,7 @@ impl Authority {
         if fresh_at.until(now) > STALE_AFTER { Err(Outage::AuthorityStale) } else { Ok(()) }
     }
 
-    async fn tell(&self, changes: &[ControlChange]) {
+    async fn tell(&self, changes: Option<&[ControlChange]>) {
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
         if let Some(listener) = listener {
             listener.authority_changed(changes).await;
@@ -181,8 +186,13 @@ impl Known {
         }
     }
 
-    fn forget(&mut self, changes: &[ControlChange]) {
+    /// `None` forgets everything.
+    fn forget(&mut self, changes: Option<&[ControlChange]>) {
         self.generation += 1;
+        let Some(changes) = changes else {
+            (self.tokens, self.of_user, self.weight) = Default::default();
+            return;
+        };
         for change in changes {
             match change {
                 ControlChange::Token(token) => self.remove(*token),

@@ -142,8 +142,9 @@ impl Sessions {
         millis(self.started.elapsed())
     }
 
-    /// The sessions that changes may concern, each once.
-    fn affected(&self, changes: &[ControlChange]) -> Vec<Arc<Session>> {
+    /// The sessions that changes may concern, each once; all of them where the changes are not known.
+    fn affected(&self, changes: Option<&[ControlChange]>) -> Vec<Arc<Session>> {
+        let Some(changes) = changes else { return self.open().sessions.values().cloned().collect() };
         let (mut users, mut tokens) = (HashSet::new(), HashSet::new());
         for change in changes {
             match change {
@@ -230,7 +231,7 @@ impl Sessions {
 
 #[async_trait]
 impl AuthorityListener for Sessions {
-    async fn authority_changed(&self, changes: &[ControlChange]) {
+    async fn authority_changed(&self, changes: Option<&[ControlChange]>) {
         for session in self.affected(changes) {
             if let Err(error) = self.judge(&session).await {
                 // Guessing could leave a revoked token its socket: the client connects again when the store is back.

@@ -43,8 +43,9 @@ impl Server {
     }
 
     /// `kill -9`. Answers the port, for the next start.
-    pub fn kill(mut self) -> u16 {
-        self.child.start_kill().unwrap();
+    pub async fn kill(mut self) -> u16 {
+        // Waits for the end too: only then is the lock of the data directory free.
+        self.child.kill().await.unwrap();
         self.port
     }
 

@@ -94,7 +94,7 @@ async fn walk(needs: &Needs, database: Option<&str>) {
 
     bob.ask(json!({"do": "send_file", "file": lines_file, "from": 0, "to": LINES, "window": 16, "prefix": "line-"})).await;
     bob.ask(json!({"do": "wait_ack_count", "count": HALF_WAY, "timeoutMs": 60_000})).await;
-    let port = server.kill();
+    let port = server.kill().await;
     let server = Server::start(&data, port, &environment(database)).await;
     bob.ask(json!({"do": "wait_acked", "timeoutMs": 120_000})).await;
 
