@@ -1,12 +1,15 @@
 //! Running out of descriptors. In a process of its own, since the limit is the whole process's.
 #![cfg(target_os = "linux")]
 
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use chatsphere::listener::{ListenerOptions, serve};
 use chatsphere_core::Limits;
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,10 +30,10 @@ async fn without_descriptors_clients_are_told_and_service_resumes() {
         client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         clients.push(client);
     }
-    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-    let before = getrlimit(Resource::Nofile);
-    // One more for the spare descriptor; the directory just read is closed again, but was counted.
-    setrlimit(Resource::Nofile, Rlimit { current: Some(open + ACCEPTED as u64), maximum: before.maximum }).unwrap();
+    // What started this process may have left it descriptors with high numbers; these stand for them.
+    let _inherited: Vec<OwnedFd> = (0..2 * CLIENTS).map(|_| fcntl_dupfd_cloexec(&listener, 1_000).unwrap()).collect();
+    // One more for the spare descriptor.
+    leave_free(ACCEPTED as u64 + 1);
 
     let app = Router::new().route("/", get(|| async { "hello" }));
     let handle = serve(listener, app, ListenerOptions::new(&Limits::default()), CancellationToken::new()).unwrap();
@@ -58,4 +61,18 @@ async fn without_descriptors_clients_are_told_and_service_resumes() {
         timeout(Duration::from_secs(60), client.read_to_string(&mut text)).await.unwrap().unwrap();
         assert!(text.ends_with("hello"), "{text}");
     }
+}
+
+/// Lowers the limit of open files until so many more can be opened. The limit is one of numbers, not of how many are
+/// open: those above it that are open already stay open, and leave room below.
+fn leave_free(free: u64) {
+    let open: HashSet<u64> = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        // The directory being read is itself listed, and closed again after.
+        .filter(|number| std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|to| !to.ends_with("fd")))
+        .collect();
+    let last = (0..).filter(|number| !open.contains(number)).nth(free as usize - 1).unwrap();
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(last + 1), maximum }).unwrap();
 }

@@ -104,30 +104,39 @@ impl Accepting {
             self.failing = true;
             tracing::warn!(%error, "can't accept connections; trying again");
         }
-        let refused = out_of_descriptors(&error) && self.refuse_with_spare().await;
-        // The socket stays readable, so that without a pause this would spin. Each refusal is progress, though, and
+        let answered = out_of_descriptors(&error) && self.answer_with_spare().await;
+        // The socket stays readable, so that without a pause this would spin. Each answer is progress, though, and
         // many may be waiting for theirs.
-        self.pause = if refused { SHORTEST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
+        self.pause = if answered { SHORTEST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
         tokio::time::sleep(self.pause).await;
     }
 
     /// With every descriptor in use a client would wait in the backlog until it gives up. Giving up the spare one makes
-    /// room to tell it. Whether one was told.
-    async fn refuse_with_spare(&mut self) -> bool {
-        let mut refused = false;
-        if let Some(spare) = self.spare.take() {
-            drop(spare);
-            // Another thread may have taken the descriptor first; the next pause then tries again.
-            if let Ok(Ok((tcp, _))) = tokio::time::timeout(SHORTEST_PAUSE, self.listener.accept()).await {
-                refused = true;
+    /// room to tell it. Whether one was answered.
+    async fn answer_with_spare(&mut self) -> bool {
+        drop(self.spare.take());
+        // Another thread may have taken the descriptor first; the next pause then tries again.
+        let accepted = tokio::time::timeout(SHORTEST_PAUSE, self.listener.accept()).await;
+        let answered = if let Ok(Ok((tcp, addr))) = accepted {
+            // The system says that descriptors are used up even while nobody waits. Whoever came since may find that
+            // one has come free.
+            self.spare = spare().ok();
+            if self.spare.is_some() {
+                self.admit(tcp, addr);
+            } else {
                 self.http.meters.refused_descriptors.increment(1);
                 if self.tls.is_none() {
                     refuse::full_at_once(&tcp);
                 }
             }
+            true
+        } else {
+            false
+        };
+        if self.spare.is_none() {
+            self.spare = spare().ok();
         }
-        self.spare = spare().ok();
-        refused
+        answered
     }
 }
 
