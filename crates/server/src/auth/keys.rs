@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Verified;
+use super::recent::Recent;
 
 /// A JWT longer than this is not looked at: the longest that this server makes, with 1,000 rooms named, is shorter.
 const LONGEST_TOKEN: usize = 64 * 1024;
@@ -66,6 +67,7 @@ pub struct Keys {
     user: Pair,
     client: Pair,
     validation: Validation,
+    recent: Recent,
 }
 
 /// The secret in use, and the one before it, whose tokens are still good.
@@ -112,7 +114,12 @@ impl Keys {
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        Self { user: Pair::new(user, user_previous), client: Pair::new(client, client_previous), validation }
+        Self {
+            user: Pair::new(user, user_previous),
+            client: Pair::new(client, client_previous),
+            validation,
+            recent: Recent::default(),
+        }
     }
 
     /// The JWT for a token's row. The same row gives the same text while the user's name and role stay.
@@ -152,6 +159,15 @@ impl Keys {
         if token.len() > LONGEST_TOKEN {
             return Err(TokenRefusal::Invalid);
         }
+        if let Some(verified) = self.recent.get(token) {
+            return Ok(verified);
+        }
+        let verified = self.verify_signature(token)?;
+        self.recent.keep(token, verified);
+        Ok(verified)
+    }
+
+    fn verify_signature(&self, token: &str) -> Result<Verified, TokenRefusal> {
         for (token_type, pair) in [(TokenType::User, &self.user), (TokenType::Client, &self.client)] {
             for key in &pair.verify {
                 if let Ok(data) = jsonwebtoken::decode::<Located>(token, key, &self.validation) {

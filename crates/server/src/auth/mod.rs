@@ -1,6 +1,7 @@
 //! From the text of a token to the caller behind it.
 
 mod keys;
+mod recent;
 
 use std::sync::Arc;
 

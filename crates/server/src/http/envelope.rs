@@ -59,11 +59,14 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     metrics::histogram!("chatsphere_http_request_seconds", "route" => route.to_owned()).record(elapsed.as_secs_f64());
     let ms = (elapsed.as_secs_f64() * 1e5).round() / 1e2;
     span.in_scope(|| {
-        // Probes come every few seconds, for ever.
-        if matches!(route, "/api/health" | "/livez" | "/readyz" | "/metrics") {
-            tracing::debug!(status = status.as_u16(), ms, "answered");
+        // A line for each call that went well would hide the others, and take more time than many a call.
+        let code = status.as_u16();
+        if status.is_server_error() {
+            tracing::warn!(status = code, ms, "answered");
+        } else if status.is_client_error() {
+            tracing::info!(status = code, ms, "answered");
         } else {
-            tracing::info!(status = status.as_u16(), ms, "answered");
+            tracing::debug!(status = code, ms, "answered");
         }
     });
     response

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::ops;
@@ -11,6 +10,7 @@ use utoipa_axum::routes;
 use super::authenticated::Authenticated;
 use super::cursor::List;
 use super::failure::Failure;
+use super::json_list::JsonList;
 use super::link::Links;
 use super::query::{PageParams, Query};
 use super::state::HttpState;
@@ -37,5 +37,5 @@ async fn list(
 ) -> Result<Response, Failure> {
     let page = ops::all_messages(&http.chat, &caller, query.page(List::Messages)?).await?;
     let links = Links::next(&query, List::Messages, page.next);
-    Ok((links, Json(page.items.iter().map(MessageInRoom::from).collect::<Vec<_>>())).into_response())
+    Ok((links, JsonList(page.items.iter().map(MessageInRoom::from).collect::<Vec<_>>())).into_response())
 }

@@ -13,6 +13,7 @@ mod envelope;
 mod failure;
 mod health;
 mod idempotency;
+mod json_list;
 mod link;
 mod messages;
 mod metrics;

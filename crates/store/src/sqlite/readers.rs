@@ -1,23 +1,45 @@
-//! The connections that read, each used by one read at a time.
+//! The threads that read, each with a connection of its own.
+//!
+//! Threads of its own rather than the runtime's pool for blocking work: that one wakes another thread for each read, and under
+//! load the waking costs more than the reading. Here a thread that is done takes the next read that waits, and only reads that
+//! find everyone asleep wake someone.
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use chatsphere_core::{Error, Outage};
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use super::connection::open_reader;
 use super::failure::read_error;
 use crate::health::Health;
 
-/// A bounded set of reading connections, made when first needed.
-#[derive(Clone)]
-pub(super) struct Readers {
-    path: Arc<PathBuf>,
-    permits: Arc<Semaphore>,
-    idle: Arc<Mutex<Vec<Connection>>>,
+/// A bounded set of reading threads, started when first needed. They end when it is closed or dropped.
+pub(super) struct Readers(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    most: usize,
     health: Arc<Health>,
+    desk: Mutex<Desk>,
+    called: Condvar,
+}
+
+/// A read that waits. Given no connection, it tells that the file could not be opened.
+type Read = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
+
+#[derive(Default)]
+struct Desk {
+    waiting: VecDeque<Read>,
+    threads: usize,
+    /// Threads that sleep and were not called yet.
+    idle: usize,
+    /// Threads that were called and have not woken yet.
+    calls: usize,
+    closed: bool,
 }
 
 /// Why a read ended early.
@@ -39,9 +61,8 @@ impl From<Error> for Stop {
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, readers: usize, health: Arc<Health>) -> Self {
-        let permits = Arc::new(Semaphore::new(readers.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { path: Arc::new(path), permits, idle: Arc::default(), health }
+    pub(super) fn new(path: PathBuf, most: usize, health: Arc<Health>) -> Self {
+        Self(Arc::new(Shared { path, most: most.max(1), health, desk: Mutex::default(), called: Condvar::new() }))
     }
 
     /// Runs a read on a thread that may block. All its statements see one snapshot.
@@ -50,50 +71,118 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Stop> + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Outage::StoreAway)?;
-        let readers = self.clone();
-        let blocking = move || {
-            let result = readers.read_now(read);
-            drop(permit);
-            result
-        };
-        match tokio::task::spawn_blocking(blocking).await {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Box::new(move |connection| {
+            let result = match connection {
+                // A reader who no longer waits need not be read for.
+                Ok(_) if answer.is_closed() => return,
+                Ok(connection) => in_snapshot(connection, read),
+                Err(error) => Err(Stop::Sql(error)),
+            };
+            let _ = answer.send(result);
+        }))?;
+        match answered.await {
             Ok(Ok(value)) => {
-                self.health.back();
+                self.0.health.back();
                 Ok(value)
             }
             Ok(Err(Stop::Told(error))) => Err(error),
-            Ok(Err(Stop::Sql(error))) => Err(read_error(&self.health, &error)),
-            Err(panicked) => {
-                self.health.failed(&panicked);
-                Err(Error::Internal)
+            Ok(Err(Stop::Sql(error))) => Err(read_error(&self.0.health, &error)),
+            // It panicked, or the readers were closed before its turn.
+            Err(_) if self.0.desk().closed => Err(Outage::StoreAway.into()),
+            Err(_) => Err(Error::Internal),
+        }
+    }
+
+    fn hand_in(&self, read: Read) -> Result<(), Error> {
+        let mut desk = self.0.desk();
+        if desk.closed {
+            return Err(Outage::StoreAway.into());
+        }
+        desk.waiting.push_back(read);
+        if desk.idle > 0 {
+            desk.idle -= 1;
+            desk.calls += 1;
+            self.0.called.notify_one();
+        } else if desk.threads < self.0.most {
+            desk.threads += 1;
+            let shared = Arc::clone(&self.0);
+            let started = std::thread::Builder::new().name("sqlite-read".to_owned()).spawn(move || shared.work());
+            if let Err(error) = started {
+                self.0.health.failed(&error);
+                desk.threads -= 1;
+                if desk.threads == 0 {
+                    desk.waiting.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes no more reads; their threads end and close their connections. Those under way are finished.
+    pub(super) fn close(&self) {
+        let mut desk = self.0.desk();
+        desk.closed = true;
+        desk.waiting.clear();
+        self.0.called.notify_all();
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        let mut connection = None;
+        while let Some(read) = self.next() {
+            let opened = match connection.take() {
+                Some(opened) => Ok(opened),
+                None => open_reader(&self.path),
+            };
+            match opened {
+                Ok(opened) => {
+                    // A connection that a panic went through may be in any state.
+                    match catch_unwind(AssertUnwindSafe(|| read(Ok(&opened)))) {
+                        Ok(()) => connection = Some(opened),
+                        Err(_) => self.health.failed(&"a read panicked"),
+                    }
+                }
+                Err(error) => read(Err(error)),
             }
         }
     }
 
-    fn read_now<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Stop>) -> Result<T, Stop> {
-        let idle = self.idle().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => open_reader(&self.path)?,
-        };
-        let result = {
-            let snapshot = connection.unchecked_transaction()?;
-            read(&snapshot)
-        };
-        if !self.permits.is_closed() {
-            self.idle().push(connection);
+    fn next(&self) -> Option<Read> {
+        let mut desk = self.desk();
+        loop {
+            if let Some(read) = desk.waiting.pop_front() {
+                return Some(read);
+            }
+            if desk.closed {
+                return None;
+            }
+            desk.idle += 1;
+            while desk.calls == 0 && !desk.closed {
+                desk = self.called.wait(desk).unwrap_or_else(PoisonError::into_inner);
+            }
+            desk.calls = desk.calls.saturating_sub(1);
         }
-        result
     }
 
-    /// Takes no more reads and closes the connections. Those that read at the moment are closed after that.
-    pub(super) fn close(&self) {
-        self.permits.close();
-        self.idle().clear();
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.close();
     }
+}
+
+fn in_snapshot<T>(connection: &Connection, read: impl FnOnce(&Connection) -> Result<T, Stop>) -> Result<T, Stop> {
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let result = read(connection);
+    // A read has nothing to undo, and after some errors SQLite has ended the transaction by itself.
+    if !connection.is_autocommit() {
+        connection.prepare_cached("COMMIT")?.execute([])?;
+    }
+    result
 }

@@ -12,6 +12,7 @@ use crate::http::body::JsonBody;
 use crate::http::cursor::List;
 use crate::http::failure::Failure;
 use crate::http::idempotency::Replayed;
+use crate::http::json_list::JsonList;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
 use crate::http::state::HttpState;
@@ -35,7 +36,7 @@ pub(super) async fn list(
 ) -> Result<impl IntoResponse, Failure> {
     let page = ops::list_rooms(&http.chat, &caller, query.page(List::Rooms)?).await?;
     let links = Links::next(&query, List::Rooms, page.next);
-    Ok((links, Json(page.items.into_iter().map(Room::from).collect::<Vec<_>>())))
+    Ok((links, JsonList(page.items.into_iter().map(Room::from).collect::<Vec<_>>())))
 }
 
 /// Create a room

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::ops;
@@ -8,6 +7,7 @@ use chatsphere_protocol::frames::EventFrame;
 
 use crate::http::authenticated::Authenticated;
 use crate::http::failure::Failure;
+use crate::http::json_list::JsonList;
 use crate::http::link::Links;
 use crate::http::query::{EventsParams, Query};
 use crate::http::state::HttpState;
@@ -40,5 +40,5 @@ pub(super) async fn list(
         links.add(&query, "next", "after", &last.seq.to_string());
     }
     let events = page.events.iter().map(|event| EventFrame::from(&**event)).collect::<Vec<_>>();
-    Ok((links, Json(events)).into_response())
+    Ok((links, JsonList(events)).into_response())
 }

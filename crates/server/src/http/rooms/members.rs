@@ -11,6 +11,7 @@ use crate::http::body::JsonBody;
 use crate::http::cursor::List;
 use crate::http::failure::Failure;
 use crate::http::idempotency::Replayed;
+use crate::http::json_list::JsonList;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
 use crate::http::state::HttpState;
@@ -37,7 +38,7 @@ pub(super) async fn list(
     let room = ops::room_id(&caller, &room)?;
     let page = ops::list_members(&http.chat, &caller, room, query.page(List::Members)?).await?;
     let links = Links::next(&query, List::Members, page.next);
-    Ok((links, Json(page.items.iter().map(UserRef::from).collect::<Vec<_>>())).into_response())
+    Ok((links, JsonList(page.items.iter().map(UserRef::from).collect::<Vec<_>>())).into_response())
 }
 
 /// Add a member

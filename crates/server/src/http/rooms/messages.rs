@@ -12,6 +12,7 @@ use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
 use crate::http::idempotency::Replayed;
+use crate::http::json_list::JsonList;
 use crate::http::link::Links;
 use crate::http::query::{HistoryParams, Query};
 use crate::http::state::HttpState;
@@ -40,7 +41,7 @@ pub(super) async fn list(
     let (range, limit) = query.history()?;
     let history = ops::read_history(&http.chat, &caller, room, range, limit).await?;
     let messages = history.messages.iter().map(Message::from).collect::<Vec<_>>();
-    Ok((links(&query, range, &history), Json(messages)).into_response())
+    Ok((links(&query, range, &history), JsonList(messages)).into_response())
 }
 
 fn links(query: &Query, range: HistoryRange, history: &History) -> Links {

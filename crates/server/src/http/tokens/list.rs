@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use chatsphere_core::ops;
@@ -9,6 +8,7 @@ use chatsphere_protocol::rest::Token;
 use crate::http::authenticated::Authenticated;
 use crate::http::cursor::List;
 use crate::http::failure::Failure;
+use crate::http::json_list::JsonList;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
 use crate::http::state::HttpState;
@@ -31,5 +31,5 @@ pub(super) async fn list(
 ) -> Result<impl IntoResponse, Failure> {
     let page = ops::list_tokens(&http.chat, &caller, query.page(List::Tokens)?).await?;
     let links = Links::next(&query, List::Tokens, page.next);
-    Ok((links, Json(page.items.into_iter().map(Token::from).collect::<Vec<_>>())))
+    Ok((links, JsonList(page.items.into_iter().map(Token::from).collect::<Vec<_>>())))
 }

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::{Caller, UserId, ops};
@@ -9,6 +8,7 @@ use chatsphere_protocol::rest::MessageInRoom;
 use crate::http::authenticated::Authenticated;
 use crate::http::cursor::List;
 use crate::http::failure::Failure;
+use crate::http::json_list::JsonList;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
 use crate::http::state::HttpState;
@@ -62,5 +62,5 @@ pub(super) async fn own(
 async fn answer(http: &HttpState, caller: &Caller, user: UserId, query: &Query) -> Result<Response, Failure> {
     let page = ops::messages_of_user(&http.chat, caller, user, query.page(List::Messages)?).await?;
     let links = Links::next(query, List::Messages, page.next);
-    Ok((links, Json(page.items.iter().map(MessageInRoom::from).collect::<Vec<_>>())).into_response())
+    Ok((links, JsonList(page.items.iter().map(MessageInRoom::from).collect::<Vec<_>>())).into_response())
 }

@@ -26,7 +26,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
         client_previous: None,
     };
     let options = OpenOptions::new(DatabaseUrl::sqlite(&path), keys, Arc::new(NoSink));
-    let store = start(path, "sqlite", &options).unwrap();
+    let store = Arc::new(start(path, "sqlite", &options).unwrap());
 
     // More than there are readers: the rest waits in line.
     let mut busy = tokio::task::JoinSet::new();
@@ -34,13 +34,13 @@ async fn urgent_reads_do_not_wait_behind_pages() {
     for _ in 0..options.readers * 2 {
         let (end, ended) = mpsc::channel::<()>();
         release.push(end);
-        let readers = store.readers.clone();
+        let store = store.clone();
         busy.spawn(async move {
             let hold = move |_: &rusqlite::Connection| {
                 let _ = ended.recv();
                 Ok(())
             };
-            readers.read(hold).await
+            store.readers.read(hold).await
         });
     }
     tokio::task::yield_now().await;
