@@ -8,7 +8,7 @@
 //!   visible to a read before N.
 //! - Writes that wait are committed in groups. One bad write never fails its group.
 //! - After a commit that added to rooms and before any of its writes answers, [`CommitSink::committed`] is called once, in
-//!   commit order. A caller that vanishes cancels nothing: a write once submitted is carried out.
+//!   commit order; it also hands on the answers of [`Store::append_for`]. A caller that vanishes cancels nothing: a write once submitted is carried out.
 //! - Reads never wait for writes. A page and the membership that allows it are read from one snapshot.
 //! - What decides access (`token`, `heads`, `control_after`, `control_head`) and `ping` never wait behind other reads.
 //! - A full write queue answers [`Outage::QueueFull`](crate::Outage::QueueFull) at once.
@@ -46,16 +46,43 @@ pub const CONTROL_KEPT: std::time::Duration = std::time::Duration::from_secs(24 
 /// [`Newest::from`].
 pub const PAGE_BYTES: usize = 1024 * 1024;
 
-/// What one group commit added to rooms, in commit order.
-#[derive(Debug, Clone, Default)]
+/// What one group commit added to rooms, in commit order, and whom it answers.
+#[derive(Default)]
 pub struct Committed {
     /// Durable events of rooms. Several of one room come in the order of their `seq`.
     pub events: Vec<Arc<Event>>,
+    /// What became of messages that were handed in with [`Store::append_for`], in the order in which they were.
+    pub answers: Vec<Answered>,
 }
 
-/// Told of every commit that added to a room. Called on the writer's own thread: must return quickly and never block.
+/// Takes what became of a message, instead of a task that waits for it: waking one costs more than the answer does.
+pub trait OnAppended: Send + Sync + 'static {
+    /// Called once, from any thread: must return quickly and never block. Dropped without a call if the store came to an end
+    /// in mid-commit, so that nobody knows.
+    fn appended(self: Box<Self>, outcome: Result<Done<Message>, Error>);
+}
+
+/// An answer on its way, so that it can travel with the events of its room.
+pub struct Answered {
+    /// The room of the message.
+    pub room_id: RoomId,
+    /// Whom to tell.
+    pub to: Box<dyn OnAppended>,
+    /// What to tell.
+    pub outcome: Result<Done<Message>, Error>,
+}
+
+impl Answered {
+    /// Tells.
+    pub fn tell(self) {
+        self.to.appended(self.outcome);
+    }
+}
+
+/// Told of every commit that added to a room or answers a message. Called on the writer's own thread: must return quickly and
+/// never block.
 pub trait CommitSink: Send + Sync + 'static {
-    /// The batch is durable and visible to every read.
+    /// The batch is durable and visible to every read. Each of its answers is to be told, now or soon.
     fn committed(&self, batch: Committed);
 }
 
@@ -319,6 +346,8 @@ pub trait Store: Send + Sync + 'static {
     /// Appends a message: membership, both kinds of idempotency and the next `seq` are decided inside the commit.
     /// Takes its place in the queue before it returns: two calls in a row are carried out in this order.
     fn append(&self, message: NewMessage) -> Pending<Done<Message>>;
+    /// The same, and tells `to` instead of a waiting task: through the sink once it is committed, at once if it is refused before.
+    fn append_for(&self, message: NewMessage, to: Box<dyn OnAppended>);
     /// Makes a user and its first token.
     async fn create_user(&self, user: NewUser) -> Result<Done<TokenWithUser>, Error>;
     /// Renames, promotes, disables. Answers the user as it is then.

@@ -117,7 +117,7 @@ impl Link {
             Err(error) => return tracing::error!(%error, "this node can't listen to others over NATS"),
         };
         while let Some(NatsMessage { payload, .. }) = told.next().await {
-            hub.publish(&self.read(&payload, epoch));
+            hub.publish(self.read(&payload, epoch));
         }
     }
 

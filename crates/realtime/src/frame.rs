@@ -33,13 +33,13 @@ pub struct EventBytes {
 }
 
 impl EventBytes {
-    /// Encodes an event.
-    pub fn encode(event: &Arc<Event>) -> Option<Self> {
+    /// Encodes an event. Should that ever fail, its frame is empty, so that the others keep their places.
+    pub fn encode(event: &Arc<Event>) -> Self {
         let departed = match &event.kind {
             EventKind::MemberLeft { user, .. } => Some(user.id),
             EventKind::Message(_) | EventKind::MemberJoined { .. } => None,
         };
-        let frame = encode(&EventFrame::from(&**event))?;
-        Some(Self { seq: event.seq, frame, departed })
+        let frame = encode(&EventFrame::from(&**event)).unwrap_or_default();
+        Self { seq: event.seq, frame, departed }
     }
 }

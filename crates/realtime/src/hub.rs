@@ -3,83 +3,106 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chatsphere_core::store::Answered;
 use chatsphere_core::{Access, CommitSink, Committed, Event, RoomId};
+use metrics::{Counter, counter};
 use tokio::sync::mpsc;
 
+use crate::lane::{Lane, LaneSender};
 use crate::listener::Listener;
 #[cfg(test)]
 use crate::room::Fault;
 use crate::room::Room;
 
-/// Events that may wait for one lane of the fan-out. Beyond it they are dropped: rooms compare themselves with the store.
-const LANE: usize = 8_192;
-/// Events of one lane handed out in one go.
-const GO: usize = 256;
-
 /// The rooms that somebody on this node listens to.
 pub struct Hub {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
-    lanes: Vec<mpsc::Sender<Arc<Event>>>,
+    lanes: Vec<LaneSender>,
     gaps: mpsc::UnboundedSender<RoomId>,
+    pub(crate) meters: Meters,
     #[cfg(test)]
     pub(crate) fault: Option<Fault>,
 }
 
-/// What a hub needs to run: to be given to [`Hub::run_lane`] and [`crate::repair::run`], each as a task of its own.
+/// What a hub counts.
+pub(crate) struct Meters {
+    pub(crate) events_in: Counter,
+    pub(crate) events_out: Counter,
+}
+
+/// What a hub needs to run: each lane by [`Lane::run`], the gaps by [`crate::repair::run`], each in a task of its own.
 pub struct HubTasks {
-    /// One receiver for each lane of the fan-out.
-    pub lanes: Vec<mpsc::Receiver<Arc<Event>>>,
+    /// The lanes of the fan-out.
+    pub lanes: Vec<Lane>,
     /// Rooms in which a gap was seen. Each is in here once at most.
     pub gaps: mpsc::UnboundedReceiver<RoomId>,
 }
 
 impl Hub {
-    /// A hub whose fan-out runs in `lanes` tasks. A room stays in its lane, which keeps its order.
+    /// A hub whose fan-out runs in `lanes` tasks. A room stays in its lane.
     pub fn new(lanes: usize) -> (Self, HubTasks) {
-        let (senders, receivers) = (0..lanes.max(1)).map(|_| mpsc::channel(LANE)).unzip();
+        let (senders, lanes) = (0..lanes.max(1)).map(|_| Lane::new()).unzip();
         let (gaps, gaps_receiver) = mpsc::unbounded_channel();
         let hub = Self {
             rooms: Mutex::default(),
             lanes: senders,
             gaps,
+            meters: Meters {
+                events_in: counter!("chatsphere_events_in_total"),
+                events_out: counter!("chatsphere_events_out_total"),
+            },
             #[cfg(test)]
             fault: None,
         };
-        (hub, HubTasks { lanes: receivers, gaps: gaps_receiver })
+        (hub, HubTasks { lanes, gaps: gaps_receiver })
     }
 
-    /// Hands out what comes in one lane, until the hub is dropped.
-    pub async fn run_lane(&self, mut lane: mpsc::Receiver<Arc<Event>>) {
-        let mut events = Vec::with_capacity(GO);
-        while lane.recv_many(&mut events, GO).await > 0 {
-            self.publish(&events);
-            events.clear();
-            // One lane's flood must not keep a worker from everything else.
-            tokio::task::yield_now().await;
+    /// Hands events of rooms, in any order, to those who listen.
+    pub fn publish(&self, events: Vec<Arc<Event>>) {
+        self.send(events, Vec::new());
+    }
+
+    fn send(&self, events: Vec<Arc<Event>>, answers: Vec<Answered>) {
+        if let [lane] = &*self.lanes {
+            return lane.send(events, answers);
+        }
+        let mut loads: Vec<(Vec<Arc<Event>>, Vec<Answered>)> = self.lanes.iter().map(|_| Default::default()).collect();
+        for event in events {
+            loads[self.lane_of(event.room_id)].0.push(event);
+        }
+        for answer in answers {
+            loads[self.lane_of(answer.room_id)].1.push(answer);
+        }
+        for (lane, (events, answers)) in self.lanes.iter().zip(loads) {
+            lane.send(events, answers);
         }
     }
 
-    /// Hands events to the rooms that somebody listens to. Several of one room go out together.
-    pub fn publish(&self, events: &[Arc<Event>]) {
-        let mut rest = events;
-        while let Some(first) = rest.first() {
-            let run = rest.iter().position(|event| event.room_id != first.room_id).unwrap_or(rest.len());
-            self.publish_to(first.room_id, &rest[..run]);
-            rest = &rest[run..];
-        }
-    }
-
-    pub(crate) fn publish_to(&self, id: RoomId, events: &[Arc<Event>]) {
-        let Some(room) = self.room(id) else { return };
-        let gap = room.accept(
+    /// Puts a room's events in order at once and leaves handing them out to its lane. Answers whether the room took them all.
+    pub(crate) fn accept(&self, id: RoomId, events: &[Arc<Event>]) -> bool {
+        let Some(room) = self.room(id) else { return true };
+        let accepted = room.accept(
             events,
             #[cfg(test)]
             self.fault,
         );
-        if gap {
-            // The receiver is gone only while the node stops.
-            let _ = self.gaps.send(id);
+        if accepted.gap {
+            self.ask_for_repair(id);
         }
+        if accepted.list {
+            self.lanes[self.lane_of(id)].list(room);
+        }
+        !accepted.full
+    }
+
+    pub(crate) fn ask_for_repair(&self, id: RoomId) {
+        // The receiver is gone only while the node stops.
+        let _ = self.gaps.send(id);
+    }
+
+    /// The last byte of an id is random.
+    fn lane_of(&self, id: RoomId) -> usize {
+        usize::from(id.as_bytes()[15]) % self.lanes.len()
     }
 
     /// The connection no longer listens to the room. Nothing of the room is sent to it after this returns. Answers whether it
@@ -144,12 +167,8 @@ impl Hub {
 
 impl CommitSink for Hub {
     fn committed(&self, batch: Committed) {
-        metrics::counter!("chatsphere_events_in_total").increment(batch.events.len() as u64);
-        for event in batch.events {
-            let lane = event.room_id.as_bytes()[15] as usize % self.lanes.len();
-            // A full lane is a hint lost: the room's next event shows the gap, or its comparison with the store does.
-            let _ = self.lanes[lane].try_send(event);
-        }
+        self.meters.events_in.increment(batch.events.len() as u64);
+        self.send(batch.events, batch.answers);
     }
 }
 

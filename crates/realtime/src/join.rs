@@ -186,8 +186,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         }
         for part in self.parts(&page.events) {
             self.wait_for_room().await;
-            let frames: Vec<_> = part.iter().filter_map(EventBytes::encode).map(|event| event.frame).collect();
-            self.listener.outbound.send_all(&frames);
+            let frames: Vec<_> = part.iter().map(|event| EventBytes::encode(event).frame).collect();
+            self.listener.outbound.send(frames.concat().into());
         }
         if let Some(last) = page.events.last() {
             self.cursor = last.seq;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chatsphere_core::{Access, Caller, ConnectionId, RoomId};
+use chatsphere_core::{Caller, ConnectionId, RoomId};
 
 use crate::outbound::Outbound;
 
@@ -63,14 +63,4 @@ impl Listener {
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
     }
-}
-
-/// A listener's place in a room.
-#[derive(Debug, Clone)]
-pub(crate) struct Seat {
-    pub(crate) listener: Arc<Listener>,
-    /// With which eyes it listens: a member's end with the membership.
-    pub(crate) access: Access,
-    /// It has every event up to here from its replay; the room itself may be behind.
-    pub(crate) after: chatsphere_core::Seq,
 }

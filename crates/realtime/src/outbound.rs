@@ -1,8 +1,9 @@
 //! The write side of one socket: what waits for it, bounded in bytes.
 //!
 //! Whoever has a frame for a connection calls [`Outbound::send`]. When nothing waits, the frame is written to the socket at
-//! once, on the sender's own thread; only a socket that would block makes a queue and wakes the connection's task. What waits
-//! goes out in vectored writes. A queue over its bound closes the connection with 4008: frames are never skipped.
+//! once, on the sender's own thread; only a socket that would block makes a queue and wakes the connection's task. Whoever
+//! will have several frames for many connections calls [`Outbound::hold`] for each, and [`Outbound::release`] in the end. What
+//! waits goes out in vectored writes. A queue over its bound closes the connection with 4008: frames are never skipped.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -69,31 +70,63 @@ impl Outbound {
         Self { socket, most_bytes, state: Mutex::default(), work: Notify::new(), progress: Notify::new() }
     }
 
-    /// Sends a frame, or queues it. After [`Outbound::close`] it goes nowhere.
+    /// Sends a frame, or several that follow one another, or queues them. After [`Outbound::close`] it goes nowhere.
     pub fn send(&self, frame: Bytes) {
-        self.send_all(std::slice::from_ref(&frame));
-    }
-
-    /// Sends several frames in this order, in one write where the socket takes them.
-    pub fn send_all(&self, frames: &[Bytes]) {
         let mut state = self.state();
         if state.closing.is_some() || state.broken {
             return;
         }
         let nothing_waited = state.waiting.is_empty();
-        for frame in frames {
-            state.waiting_bytes += frame.len();
-            state.waiting.push_back(frame.clone());
+        match &self.socket {
+            Socket::Direct(socket) if nothing_waited => match socket.try_write(&frame) {
+                Ok(written) if written == frame.len() => return,
+                Ok(0) => state.broken = true,
+                Ok(written) => {
+                    state.push(frame.slice(written..));
+                    state.head_begun = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => state.push(frame),
+                Err(_) => state.broken = true,
+            },
+            _ => state.push(frame),
         }
-        if nothing_waited && matches!(self.socket, Socket::Direct(_)) && self.write_out(&mut state) == Flushed::All {
-            return;
-        }
-        if state.waiting_bytes + state.taken_bytes > self.most_bytes {
-            metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
-            Self::begin_close(&mut state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", false);
-        }
+        self.bound(&mut state);
         if nothing_waited || state.closing.is_some() || state.broken {
             self.work.notify_one();
+        }
+    }
+
+    /// Queues a frame, or several that follow one another. Answers whether the caller has to [`Outbound::release`] it; if not,
+    /// somebody else is about to.
+    #[must_use]
+    pub fn hold(&self, frame: Bytes) -> bool {
+        let mut state = self.state();
+        if state.closing.is_some() || state.broken {
+            return false;
+        }
+        let nothing_waited = state.waiting.is_empty();
+        state.push(frame);
+        self.bound(&mut state);
+        let is_direct = matches!(self.socket, Socket::Direct(_));
+        if state.closing.is_some() || (nothing_waited && !is_direct) {
+            self.work.notify_one();
+        }
+        nothing_waited && is_direct
+    }
+
+    /// Writes what was held, and what came behind it.
+    pub fn release(&self) {
+        let mut state = self.state();
+        if self.write_out(&mut state) != Flushed::All {
+            self.work.notify_one();
+        }
+    }
+
+    /// Ends a connection for which too much waits.
+    fn bound(&self, state: &mut State) {
+        if state.waiting_bytes + state.taken_bytes > self.most_bytes {
+            metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
+            Self::begin_close(state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", false);
         }
     }
 
@@ -240,10 +273,8 @@ impl Outbound {
             state.waiting_bytes = 0;
             return Flushed::End;
         }
-        if state.waiting.capacity() > 64 {
-            // An idle connection keeps no queue.
-            state.waiting = VecDeque::new();
-        }
+        // An idle connection keeps no queue.
+        state.waiting = VecDeque::new();
         if state.closing.is_some() { Flushed::End } else { Flushed::All }
     }
 
@@ -253,6 +284,11 @@ impl Outbound {
 }
 
 impl State {
+    fn push(&mut self, frame: Bytes) {
+        self.waiting_bytes += frame.len();
+        self.waiting.push_back(frame);
+    }
+
     fn advance(&mut self, mut written: usize) {
         self.waiting_bytes -= written;
         self.taken_by_socket += written as u64;

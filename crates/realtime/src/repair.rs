@@ -72,8 +72,9 @@ async fn mend<L: RoomLog + ?Sized>(hub: &Hub, log: &L, id: RoomId) {
     while let Some(last) = room.last() {
         match log.events_after(id, Access::Any, last, PAGE).await {
             Ok(page) => {
-                hub.publish_to(id, &page.events);
-                if page.events.last().is_none_or(|event| event.seq >= page.head) {
+                let took_all = hub.accept(id, &page.events);
+                // A room with too much to hand out asks again when that is done.
+                if !took_all || page.events.last().is_none_or(|event| event.seq >= page.head) {
                     return;
                 }
             }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use chatsphere_core::store::{EventsPage, Newest};
 use chatsphere_core::*;
 use chatsphere_protocol::frames::{EventFrame, ServerFrame};
@@ -181,6 +180,10 @@ impl World {
             hub.fault = plan.fault;
             let hub = Arc::new(hub);
             tokio::spawn(crate::repair::run(hub.clone(), truth.clone(), tasks.gaps));
+            for lane in tasks.lanes {
+                let hub = hub.clone();
+                tokio::spawn(async move { lane.run(&hub).await });
+            }
             hubs.push(hub);
         }
         let (writers, queues): (Vec<_>, Vec<_>) = hubs.iter().map(|_| mpsc::unbounded_channel()).unzip();
@@ -211,7 +214,7 @@ impl World {
 
     /// Each node's own events come in order; the other's come as a bad network brings them.
     fn publish(self: &Arc<Self>, node: usize, events: Vec<Arc<Event>>) {
-        self.hubs[node].publish(&events);
+        self.hubs[node].publish(events.clone());
         for (other, hub) in self.hubs.iter().enumerate().filter(|(other, _)| *other != node) {
             debug_assert_ne!(other, node);
             for event in &events {
@@ -220,7 +223,7 @@ impl World {
                     let (hub, event, rolls) = (hub.clone(), event.clone(), self.rolls.clone());
                     tokio::spawn(async move {
                         dawdle(&rolls, 3_000).await;
-                        hub.publish(&[event]);
+                        hub.publish(vec![event]);
                     });
                 }
             }
@@ -327,8 +330,8 @@ impl Client {
     fn read(&mut self, outbound: &Outbound) -> Result<Option<End>, String> {
         let frames = outbound.take();
         outbound.taken_written();
-        for frame in frames {
-            match serde_json::from_slice(payload(&frame)).map_err(|error| error.to_string())? {
+        for payload in frames.iter().flat_map(|frames| payloads(frames)) {
+            match serde_json::from_slice(payload).map_err(|error| error.to_string())? {
                 ServerFrame::JoinConfirmation { recovered, .. } => {
                     if self.cursor.is_some() != recovered {
                         return Err(format!("recovered: {recovered} with the cursor {:?}", self.cursor));
@@ -382,13 +385,19 @@ impl Client {
     }
 }
 
-/// The payload of a server's frame: unmasked (RFC 6455, section 5.1).
-fn payload(frame: &Bytes) -> &[u8] {
-    match frame[1] {
-        126 => &frame[4..],
-        127 => &frame[10..],
-        _ => &frame[2..],
+/// The payloads of a server's frames, which come one behind the other and unmasked (RFC 6455, sections 5.1 and 5.2).
+fn payloads(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut payloads = Vec::new();
+    while !bytes.is_empty() {
+        let (head, length) = match bytes[1] {
+            126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
+            127 => (10, u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize),
+            length => (2, usize::from(length)),
+        };
+        payloads.push(&bytes[head..head + length]);
+        bytes = &bytes[head + length..];
     }
+    payloads
 }
 
 async fn run(plan: Plan) -> Result<(), String> {

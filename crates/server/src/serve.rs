@@ -175,7 +175,7 @@ async fn open_bus(
 fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>) {
     for lane in tasks.lanes {
         let hub = hub.clone();
-        background.spawn(async move { hub.run_lane(lane).await });
+        background.spawn(async move { lane.run(&hub).await });
     }
     background.spawn(repair::run(hub.clone(), chat.store.clone(), tasks.gaps));
 }

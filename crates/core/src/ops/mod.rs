@@ -30,7 +30,7 @@ pub use list_rooms::list_rooms;
 pub use list_tokens::list_tokens;
 pub use list_users::list_users;
 pub use mint_token::{MintClientToken, MintUserToken, mint_client_token, mint_user_token};
-pub use post_message::{PostMessage, post_message};
+pub use post_message::{PostMessage, post_message, post_message_for};
 pub use read_history::{authorize_join, read_events, read_history};
 pub use read_room::{FIRST_MEMBERS, list_members, read_room};
 pub use remove_member::{RemoveMember, remove_member};

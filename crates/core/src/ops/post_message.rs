@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::model::Message;
 use crate::policy;
-use crate::store::{Done, Idempotency, NewMessage, Pending};
+use crate::store::{Done, Idempotency, NewMessage, OnAppended, Pending};
 use crate::text::{ClientMessageId, Content};
 
 /// A message as a client sends it.
@@ -32,6 +32,25 @@ pub struct PostMessage {
 /// [`Error::Invalid`], [`Error::Denied`], [`Error::RateLimited`]; from the pending write also [`Error::Absent`],
 /// [`Error::Conflict`] and [`Error::Outage`].
 pub fn post_message(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<Pending<Done<Message>>, Error> {
+    Ok(chat.store.append(accept(chat, caller, post)?))
+}
+
+/// Posts a message like [`post_message`]; what becomes of it is told to `sender`, unless it is refused now.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::Denied`], [`Error::RateLimited`].
+pub fn post_message_for(
+    chat: &Chat,
+    caller: &Caller,
+    post: PostMessage,
+    sender: impl FnOnce() -> Box<dyn OnAppended>,
+) -> Result<(), Error> {
+    let message = accept(chat, caller, post)?;
+    chat.store.append_for(message, sender());
+    Ok(())
+}
+
+fn accept(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<NewMessage, Error> {
     policy::may_write(caller)?;
     let author = policy::acting_user(caller, post.author)?;
     let access = policy::room_access(caller, post.room_id)?;
@@ -41,7 +60,7 @@ pub fn post_message(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<P
     if !caller.may_name_others() {
         chat.post_rate.take(author, now).map_err(Error::RateLimited)?;
     }
-    Ok(chat.store.append(NewMessage {
+    Ok(NewMessage {
         id: MessageId::new(now),
         room_id: post.room_id,
         author,
@@ -50,5 +69,5 @@ pub fn post_message(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<P
         client_message_id,
         idempotency: post.idempotency,
         at: now,
-    }))
+    })
 }

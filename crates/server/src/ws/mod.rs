@@ -10,6 +10,7 @@ mod requests;
 mod session;
 mod sessions;
 mod times;
+mod unanswered;
 mod upgrade;
 mod writer;
 

@@ -1,60 +1,25 @@
 //! What each frame of an authenticated connection does: decode, call one op, encode.
 
 use std::borrow::Cow;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chatsphere_core::ops::{self, PostMessage};
-use chatsphere_core::store::Pending;
-use chatsphere_core::{Caller, Denial, Done, Error, Message};
+use chatsphere_core::store::OnAppended;
+use chatsphere_core::{Caller, Denial, Error};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
 use chatsphere_realtime::{Join, join};
-use futures_util::StreamExt;
 use tokio::time::sleep;
 
 use super::Mode;
 use super::answers::{self, About};
 use super::session::Connection;
 use super::sessions::{Session, close_refused};
+use super::unanswered::Sender;
 use super::upgrade::authenticate_brought;
 
 /// How often a connection whose replay is under way counts as heard.
 const STILL_THERE: Duration = Duration::from_secs(5);
-
-/// A message that was submitted.
-pub(super) struct Sending {
-    about: Option<About>,
-    pending: Pending<Done<Message>>,
-}
-
-/// What became of a submitted message.
-pub(super) struct Sent {
-    about: About,
-    outcome: Result<Message, Error>,
-}
-
-impl Future for Sending {
-    type Output = Sent;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Sent> {
-        let outcome = std::task::ready!(Pin::new(&mut self.pending).poll(context));
-        Poll::Ready(Sent { about: self.about.take().unwrap_or_default(), outcome: outcome.map(|done| done.value) })
-    }
-}
-
-impl Sent {
-    /// The frame that answers: `None` where no answer was asked for.
-    pub(super) fn frame(&self) -> Option<ServerFrame<'_>> {
-        match &self.outcome {
-            Ok(message) if self.about.wants_ack() => Some(answers::ack(&self.about, message)),
-            Ok(_) => None,
-            Err(error) => Some(answers::error(&self.about, error)),
-        }
-    }
-}
 
 impl Connection {
     /// Carries out one frame.
@@ -113,7 +78,7 @@ impl Connection {
         Ok(())
     }
 
-    fn post(&self, caller: &Caller, post: Post<'_>, about: &About) -> Result<(), Error> {
+    fn post(&mut self, caller: &Caller, post: Post<'_>, about: &About) -> Result<(), Error> {
         let room_id = ops::room_id(caller, &post.room_id)?;
         let author = post.user_id.map(|id| ops::user_id(&id)).transpose()?;
         let message = PostMessage {
@@ -123,9 +88,10 @@ impl Connection {
             author,
             idempotency: None,
         };
-        let pending = ops::post_message(&self.state.chat, caller, message)?;
-        self.sends.push(Sending { about: Some(about.clone()), pending });
-        Ok(())
+        let unanswered = self.unanswered.get_or_insert_default();
+        let sender =
+            || -> Box<dyn OnAppended> { Box::new(Sender::new(about.clone(), self.outbound.clone(), unanswered.clone())) };
+        ops::post_message_for(&self.state.chat, caller, message, sender)
     }
 
     async fn join(
@@ -161,7 +127,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Joins while the answers to earlier sends go on going out.
+    /// Joins, however long the replay takes.
     async fn replay(&mut self, session: &Arc<Session>, request: Join<'_>) -> Result<(), Error> {
         let state = self.state.clone();
         let joining = join(
@@ -177,7 +143,6 @@ impl Connection {
             tokio::select! {
                 biased;
                 joined = &mut joining => return joined,
-                Some(answer) = self.sends.next(), if !self.sends.is_empty() => self.answer(&answer),
                 // Who comes back resumes: a long replay must not hold a stop up.
                 () = state.stopping.cancelled() => return Ok(()),
                 // Nothing is read meanwhile; the replay itself gives up on a client that takes nothing.

@@ -11,8 +11,6 @@ use chatsphere_protocol::frames::{ClientFrame, Hello, HelloLimits, Incoming as C
 use chatsphere_realtime::frame::encode;
 use chatsphere_realtime::websocket::{self, CloseCode, Decoder, Incoming};
 use chatsphere_realtime::{Listener, Outbound, Socket};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use rand::Rng;
 use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -20,8 +18,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::answers::{self, About};
 use super::flood::Flood;
 use super::reader::Reader;
-use super::requests::{Sending, Sent};
 use super::sessions::{Session, close_code};
+use super::unanswered::Unanswered;
 use super::upgrade::{Credentials, authenticate_brought};
 use super::writer::Writer;
 use super::{Mode, WsState};
@@ -82,7 +80,7 @@ pub(super) struct Connection {
     /// Set once it is authenticated.
     pub(super) session: Option<Arc<Session>>,
     /// Messages that were submitted and are not answered yet.
-    pub(super) sends: FuturesUnordered<Sending>,
+    pub(super) unanswered: Option<Arc<Unanswered>>,
     flood: Flood,
     decoder: Decoder,
 }
@@ -94,7 +92,7 @@ impl Connection {
     fn new(state: Arc<WsState>, outbound: Arc<Outbound>, mode: Mode) -> Self {
         let flood = Flood::new(&state.chat.limits);
         let decoder = Decoder::new(state.chat.limits.frame_bytes);
-        Self { state, outbound, mode, session: None, sends: FuturesUnordered::new(), flood, decoder }
+        Self { state, outbound, mode, session: None, unanswered: None, flood, decoder }
     }
 
     /// Authenticates, then reads frames and answers them, until either side ends.
@@ -123,7 +121,6 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = &mut stopping => return self.finish().await,
-                Some(answer) = self.sends.next(), if !self.sends.is_empty() => self.answer(&answer),
                 read = reader.read(&mut buffer) => match (read, &self.session) {
                     (Ok(1..), Some(session)) => self.state.sessions.heard(session),
                     _ => return self.outbound.abandon(),
@@ -185,10 +182,8 @@ impl Connection {
                     return self.close(code.unwrap_or(CloseCode::NORMAL), "");
                 }
             }
-            while self.sends.len() >= self.state.chat.limits.unanswered_sends {
-                if let Some(answer) = self.sends.next().await {
-                    self.answer(&answer);
-                }
+            if let Some(unanswered) = &self.unanswered {
+                unanswered.fewer_than(self.state.chat.limits.unanswered_sends).await;
             }
         }
         if buffer.is_empty() {
@@ -275,8 +270,8 @@ impl Connection {
 
     /// Answers what was accepted, then says that the server goes away.
     async fn finish(&mut self) {
-        while let Some(answer) = self.sends.next().await {
-            self.answer(&answer);
+        if let Some(unanswered) = &self.unanswered {
+            unanswered.fewer_than(1).await;
         }
         self.outbound.close(CloseCode::GOING_AWAY, &reconnect_hint());
     }
@@ -295,13 +290,6 @@ impl Connection {
         let now = self.state.chat.clock.now();
         self.state.chat.authority.check_fresh(now)?;
         if caller.expires_at <= now { Err(TokenRefusal::Expired.into()) } else { Ok(()) }
-    }
-
-    /// Tells what became of a submitted message, if that is to be told.
-    pub(super) fn answer(&self, sent: &Sent) {
-        if let Some(frame) = sent.frame() {
-            self.send(&frame);
-        }
     }
 
     fn close(&self, code: CloseCode, reason: &str) -> Result<(), Ended> {

@@ -124,7 +124,7 @@ impl Server {
         let mut background = JoinSet::new();
         for lane in hub_tasks.lanes {
             let hub = hub.clone();
-            background.spawn(async move { hub.run_lane(lane).await });
+            background.spawn(async move { lane.run(&hub).await });
         }
         background.spawn(repair::run(hub.clone(), chat.store.clone(), hub_tasks.gaps));
         background.spawn({

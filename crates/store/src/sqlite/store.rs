@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chatsphere_core::store::{
     EventsPage, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter, NewMessage, NewRoom, NewToken,
-    NewUser, Newest, Page, PageRequest, Pending, RoomFilter, Standing, UserChange,
+    NewUser, Newest, OnAppended, Page, PageRequest, Pending, RoomFilter, Standing, UserChange,
 };
 use chatsphere_core::{
     Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Store, Timestamp,
@@ -32,6 +32,10 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn append(&self, message: NewMessage) -> Pending<Done<Message>> {
         self.writes.append(message)
+    }
+
+    fn append_for(&self, message: NewMessage, to: Box<dyn OnAppended>) {
+        self.writes.append_for(message, to);
     }
 
     async fn create_user(&self, user: NewUser) -> Result<Done<TokenWithUser>, Error> {

@@ -1,6 +1,8 @@
 //! A write that waits for its turn.
 
-use chatsphere_core::store::{Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, UserChange};
+use chatsphere_core::store::{
+    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, OnAppended, UserChange,
+};
 use chatsphere_core::{Error, Message, Room, RoomId, Timestamp, TokenId, TokenWithUser, User};
 use tokio::sync::oneshot::Sender;
 use tokio::time::Instant;
@@ -51,9 +53,10 @@ pub(crate) enum Answer {
 }
 
 /// Who waits for the answer.
-#[derive(Debug)]
 pub(crate) enum Reply {
     Message(Sender<Result<Done<Message>, Error>>),
+    /// Told through the sink once there is a commit.
+    Told(Box<dyn OnAppended>),
     User(Sender<Result<User, Error>>),
     Token(Sender<Result<Done<TokenWithUser>, Error>>),
     Room(Sender<Result<Done<Room>, Error>>),
@@ -76,6 +79,7 @@ impl Reply {
             }};
         }
         match self {
+            Self::Told(to) => to.appended(as_message(answer)),
             Self::Message(sender) => deliver!(sender, Answer::Message(done) => done),
             Self::User(sender) => deliver!(sender, Answer::User(user) => user),
             Self::Token(sender) => deliver!(sender, Answer::Token(done) => done),
@@ -86,8 +90,16 @@ impl Reply {
     }
 }
 
+/// A rule that answers an append with something else is a fault of ours.
+pub(crate) fn as_message(answer: Result<Answer, Error>) -> Result<Done<Message>, Error> {
+    match answer {
+        Ok(Answer::Message(done)) => Ok(done),
+        Ok(_) => Err(Error::Internal),
+        Err(error) => Err(error),
+    }
+}
+
 /// A request, who waits for its answer, and since when.
-#[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) request: Request,
     pub(crate) reply: Reply,

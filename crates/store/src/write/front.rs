@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::{
-    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, Pending, UserChange,
+    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, OnAppended, Pending, UserChange,
 };
 use chatsphere_core::{Error, Message, Outage, Room, Timestamp, TokenId, TokenWithUser, User};
 use tokio::sync::watch;
@@ -28,6 +28,10 @@ impl Writes {
         let (sender, pending) = Pending::new();
         self.queue.push(Request::Append(message), Reply::Message(sender));
         pending
+    }
+
+    pub(crate) fn append_for(&self, message: NewMessage, to: Box<dyn OnAppended>) {
+        self.queue.push(Request::Append(message), Reply::Told(to));
     }
 
     pub(crate) async fn create_user(&self, user: NewUser) -> Result<Done<TokenWithUser>, Error> {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::CONTROL_KEPT;
+use chatsphere_core::store::{Answered, CONTROL_KEPT};
 use chatsphere_core::{CommitSink, Committed, Error, Outage, RoomId, Timestamp};
 use metrics::Histogram;
 use tokio::time::Instant;
 
-use super::command::{Answer, Command, Request};
+use super::command::{Answer, Command, Reply, Request, as_message};
 use super::database::WriteDatabase;
 use super::failure::Failure;
 use super::queue::Queue;
@@ -49,10 +49,7 @@ impl<D: WriteDatabase> Writer<D> {
             match self.commit(&part).await {
                 Ok((committed, answers)) => {
                     self.commit_seconds.record(started.elapsed());
-                    self.tell(committed);
-                    for (command, answer) in part.into_iter().zip(answers) {
-                        command.reply.send(answer);
-                    }
+                    self.tell(committed, part, answers);
                 }
                 Err(Failure::Rejected | Failure::Taken | Failure::Crossed) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
@@ -113,16 +110,30 @@ impl<D: WriteDatabase> Writer<D> {
             self.database.forget_control(before, CONTROL_SPARED, CONTROL_FORGOTTEN).await?;
         }
         self.database.commit().await?;
-        Ok((Committed { events: effects.events }, answers))
+        Ok((Committed { events: effects.events, answers: Vec::new() }, answers))
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a batch is never near 2^52 long")]
-    fn tell(&self, committed: Committed) {
-        if committed.events.is_empty() {
-            return;
+    /// Tells the sink first, then those who wait for themselves.
+    fn tell(&self, mut committed: Committed, batch: Vec<Command>, answers: Vec<Result<Answer, Error>>) {
+        let mut replies = Vec::new();
+        for (Command { request, reply, .. }, answer) in batch.into_iter().zip(answers) {
+            match (reply, request.room()) {
+                (Reply::Told(to), Some(room_id)) => {
+                    committed.answers.push(Answered { room_id, to, outcome: as_message(answer) });
+                }
+                (reply, _) => replies.push((reply, answer)),
+            }
         }
-        self.batch_messages.record(committed.events.len() as f64);
-        self.sink.committed(committed);
+        if !committed.events.is_empty() {
+            #[allow(clippy::cast_precision_loss, reason = "a batch is never near 2^52 long")]
+            self.batch_messages.record(committed.events.len() as f64);
+        }
+        if !committed.events.is_empty() || !committed.answers.is_empty() {
+            self.sink.committed(committed);
+        }
+        for (reply, answer) in replies {
+            reply.send(answer);
+        }
     }
 }
 

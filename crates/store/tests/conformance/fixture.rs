@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex};
 
+use chatsphere_core::store::Answered;
 use chatsphere_core::{CommitSink, Committed, Event, Store};
 use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenError, OpenOptions};
 use tempfile::TempDir;
@@ -121,7 +122,7 @@ pub(crate) struct Recorder {
 
 #[derive(Default)]
 struct State {
-    batches: Vec<Committed>,
+    batches: Vec<Vec<Arc<Event>>>,
     hold: bool,
     held: bool,
 }
@@ -129,7 +130,8 @@ struct State {
 impl CommitSink for Recorder {
     fn committed(&self, batch: Committed) {
         let mut state = self.state.lock().unwrap();
-        state.batches.push(batch);
+        state.batches.push(batch.events);
+        batch.answers.into_iter().for_each(Answered::tell);
         state.held = state.hold;
         self.changed.notify_all();
         if !state.hold {
@@ -163,11 +165,11 @@ impl Recorder {
         self.changed.notify_all();
     }
 
-    pub(crate) fn batches(&self) -> Vec<Committed> {
+    pub(crate) fn batches(&self) -> Vec<Vec<Arc<Event>>> {
         self.state.lock().unwrap().batches.clone()
     }
 
     pub(crate) fn events(&self) -> Vec<Arc<Event>> {
-        self.batches().into_iter().flat_map(|batch| batch.events).collect()
+        self.batches().into_iter().flatten().collect()
     }
 }

@@ -64,7 +64,7 @@ async fn one_batch_is_told_once(fixture: Arc<Fixture>) {
     // The decoy's room, the decoy, and the hundred together.
     let batches = world.node.sink.batches();
     assert_eq!(batches.len(), before + 3);
-    assert_eq!(batches.last().unwrap().events.len(), 100);
+    assert_eq!(batches.last().unwrap().len(), 100);
 }
 
 async fn the_sink_hears_each_room_in_order(fixture: Arc<Fixture>) {

@@ -1,0 +1,195 @@
+//! A lane of the fan-out: hands the events of its rooms to those who listen, and answers to those who sent.
+//!
+//! In turns: a turn takes in all that has come, serves every room that has something due for some seats, and then tells the
+//! answers. So a room of ten thousand holds up a room of two for some seats and no longer, and a connection that sends into
+//! the room that it listens to gets the events and its answers in one write.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chatsphere_core::Event;
+use chatsphere_core::store::Answered;
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
+
+use crate::hub::Hub;
+use crate::room::{Held, Left, Room};
+
+/// Events that may wait for a lane. Beyond it they are dropped: rooms compare themselves with the store.
+const MOST_WAITING: usize = 8_192;
+/// A turn ends once it has served so many seats, or when more has come.
+const TURN: usize = 512;
+/// From so many seats on, a room rests between two rounds if more had come during the first …
+const RESTS_FROM: usize = 256;
+/// … for so long, in which still more comes: then each write carries more, and costs less for each event.
+const REST: Duration = Duration::from_millis(2);
+
+/// The sending side of a lane.
+pub(crate) struct LaneSender {
+    loads: mpsc::UnboundedSender<Load>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A part of the fan-out, to be run as a task.
+pub struct Lane {
+    loads: mpsc::UnboundedReceiver<Load>,
+    /// Events in `loads`.
+    waiting: Arc<AtomicUsize>,
+    /// Rooms with something due, each once.
+    listed: VecDeque<Arc<Room>>,
+    /// Rooms that rest, and until when; the earliest first.
+    resting: VecDeque<(Instant, Arc<Room>)>,
+    answers: Vec<Answered>,
+    held: Held,
+}
+
+/// What comes to a lane at once.
+enum Load {
+    Commit { events: Vec<Arc<Event>>, answers: Vec<Answered> },
+    List(Arc<Room>),
+}
+
+impl LaneSender {
+    /// Answers always arrive; events may be dropped, as hints.
+    pub(crate) fn send(&self, mut events: Vec<Arc<Event>>, answers: Vec<Answered>) {
+        if self.waiting.load(Ordering::Relaxed) > MOST_WAITING {
+            events = Vec::new();
+        }
+        if events.is_empty() && answers.is_empty() {
+            return;
+        }
+        self.waiting.fetch_add(events.len(), Ordering::Relaxed);
+        if let Err(unsent) = self.loads.send(Load::Commit { events, answers })
+            && let Load::Commit { answers, .. } = unsent.0
+        {
+            // The lane is gone only while the node stops, and those who sent are told all the same.
+            answers.into_iter().for_each(Answered::tell);
+        }
+    }
+
+    /// There is something due in a room.
+    pub(crate) fn list(&self, room: Arc<Room>) {
+        // The receiver is gone only while the node stops.
+        let _ = self.loads.send(Load::List(room));
+    }
+}
+
+impl Lane {
+    pub(crate) fn new() -> (LaneSender, Self) {
+        let (sender, loads) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let lane = Self {
+            loads,
+            waiting: waiting.clone(),
+            listed: VecDeque::new(),
+            resting: VecDeque::new(),
+            answers: Vec::new(),
+            held: Held::new(),
+        };
+        (LaneSender { loads: sender, waiting }, lane)
+    }
+
+    /// Hands out what comes until the task is dropped, or the hub.
+    pub async fn run(mut self, hub: &Hub) {
+        loop {
+            if self.listed.is_empty() && !self.wait(hub).await {
+                return;
+            }
+            while let Ok(load) = self.loads.try_recv() {
+                self.take(hub, load);
+            }
+            self.end_rests();
+            self.serve(hub);
+            self.answers.drain(..).for_each(Answered::tell);
+            self.held.drain(..).for_each(|outbound| outbound.release());
+            // However much there is, others have their turn too.
+            yield_now().await;
+        }
+    }
+
+    /// Waits for something to do. `false` once nothing can come any more.
+    async fn wait(&mut self, hub: &Hub) -> bool {
+        let load = match self.resting.front() {
+            None => self.loads.recv().await,
+            Some((until, _)) => tokio::select! {
+                biased;
+                load = self.loads.recv() => load,
+                () = sleep_until(*until) => return true,
+            },
+        };
+        match load {
+            Some(load) => {
+                self.take(hub, load);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn take(&mut self, hub: &Hub, load: Load) {
+        match load {
+            Load::List(room) => self.listed.push_back(room),
+            Load::Commit { events, answers } => {
+                self.waiting.fetch_sub(events.len(), Ordering::Relaxed);
+                self.answers.extend(answers);
+                for run in events.chunk_by(|one, next| one.room_id == next.room_id) {
+                    self.accept(hub, run);
+                }
+            }
+        }
+    }
+
+    /// Several events of one room are put in order together.
+    fn accept(&mut self, hub: &Hub, run: &[Arc<Event>]) {
+        let Some(room) = run.first().and_then(|event| hub.room(event.room_id)) else { return };
+        let accepted = room.accept(
+            run,
+            #[cfg(test)]
+            hub.fault,
+        );
+        if accepted.gap {
+            hub.ask_for_repair(room.id);
+        }
+        if accepted.list {
+            self.listed.push_back(room);
+        }
+    }
+
+    fn end_rests(&mut self) {
+        if self.resting.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some((_, room)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
+            self.listed.push_back(room);
+        }
+    }
+
+    /// Serves the rooms on the list in turn, some seats of each, for as long as a turn goes.
+    fn serve(&mut self, hub: &Hub) {
+        let (mut seats, mut delivered) = (0, 0);
+        let mut at_least = self.listed.len();
+        while let Some(room) = self.listed.pop_front_if(|_| seats < TURN && (at_least > 0 || self.loads.is_empty())) {
+            at_least = at_least.saturating_sub(1);
+            let served = room.serve(
+                &mut self.held,
+                #[cfg(test)]
+                hub.fault,
+            );
+            seats += served.served;
+            delivered += served.delivered;
+            if served.gap {
+                hub.ask_for_repair(room.id);
+            }
+            match served.left {
+                Left::Nothing => {}
+                Left::Another if served.seats >= RESTS_FROM => self.resting.push_back((Instant::now() + REST, room)),
+                Left::Round | Left::Another => self.listed.push_back(room),
+            }
+        }
+        hub.meters.events_out.increment(delivered);
+    }
+}

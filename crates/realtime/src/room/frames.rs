@@ -1,0 +1,134 @@
+//! The newest events of a room as frames: those that are yet to be handed out, and some before them.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use chatsphere_core::{Seq, UserId};
+
+use crate::frame::EventBytes;
+
+/// Frames kept after they were handed out, to close the last steps between a replay and the present without another read.
+const RECENT: usize = 64;
+/// The same in bytes, so that long messages in many rooms do not fill the memory.
+const RECENT_BYTES: usize = 64 * 1024;
+
+/// Frames that follow one another without a gap.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    kept: VecDeque<EventBytes>,
+    bytes: usize,
+    /// How many of them end a membership.
+    departures: usize,
+    /// The run that was asked for last: all seats of a room mostly lack the same.
+    joined: Option<Joined>,
+}
+
+#[derive(Debug)]
+struct Joined {
+    after: Seq,
+    up_to: Seq,
+    run: Bytes,
+}
+
+impl Frames {
+    /// Adds the event that follows the newest.
+    pub(super) fn push(&mut self, event: EventBytes) {
+        self.bytes += event.frame.len();
+        self.departures += usize::from(event.departed.is_some());
+        self.kept.push_back(event);
+    }
+
+    /// Forgets what is no longer recent and was handed out to everyone.
+    pub(super) fn trim(&mut self, handed: Seq) {
+        self.joined = None;
+        while self.kept.len() > RECENT || self.bytes > RECENT_BYTES {
+            match self.kept.front() {
+                Some(oldest) if oldest.seq <= handed => {
+                    self.bytes -= oldest.frame.len();
+                    self.departures -= usize::from(oldest.departed.is_some());
+                    self.kept.pop_front();
+                }
+                _ => break,
+            }
+        }
+        if self.kept.is_empty() || self.kept.capacity() > 4 * RECENT {
+            self.kept.shrink_to_fit();
+        }
+    }
+
+    /// Everything above `after` up to `up_to`, in one piece. `None` if it is no longer all here.
+    pub(super) fn run(&mut self, after: Seq, up_to: Seq) -> Option<Bytes> {
+        if let Some(joined) = self.joined.as_ref().filter(|joined| joined.after == after && joined.up_to == up_to) {
+            return Some(joined.run.clone());
+        }
+        let (begin, end) = self.places(after, up_to)?;
+        let run = if end - begin == 1 {
+            self.kept.get(begin)?.frame.clone()
+        } else {
+            let mut run = BytesMut::with_capacity(self.kept.range(begin..end).map(|event| event.frame.len()).sum());
+            self.kept.range(begin..end).for_each(|event| run.extend_from_slice(&event.frame));
+            run.freeze()
+        };
+        self.joined = Some(Joined { after, up_to, run: run.clone() });
+        Some(run)
+    }
+
+    /// Where a user's membership ended above `after`, the first time.
+    pub(super) fn departure(&self, user: UserId, after: Seq) -> Option<Seq> {
+        if self.departures == 0 {
+            return None;
+        }
+        self.kept.iter().find(|event| event.seq > after && event.departed == Some(user)).map(|event| event.seq)
+    }
+
+    /// How much lies above `after`: events, and bytes.
+    pub(super) fn above(&self, after: Seq) -> (usize, usize) {
+        let events = self.kept.iter().rev().take_while(|event| event.seq > after);
+        events.fold((0, 0), |(count, bytes), event| (count + 1, bytes + event.frame.len()))
+    }
+
+    fn places(&self, after: Seq, up_to: Seq) -> Option<(usize, usize)> {
+        let first = self.kept.front()?.seq.get();
+        let begin = usize::try_from(after.next().get().checked_sub(first)?).ok()?;
+        let end = usize::try_from(up_to.next().get().checked_sub(first)?).ok()?;
+        (begin < end && end <= self.kept.len()).then_some((begin, end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(range: std::ops::RangeInclusive<u64>, bytes: usize) -> Frames {
+        let mut frames = Frames::default();
+        for seq in range {
+            let frame = Bytes::from(vec![u8::try_from(seq % 256).unwrap(); bytes]);
+            frames.push(EventBytes { seq: Seq::new(seq), frame, departed: None });
+        }
+        frames
+    }
+
+    #[test]
+    fn a_run_is_whole_or_not_at_all() {
+        let mut frames = frames(5..=9, 2);
+        let run = |frames: &mut Frames, after, up_to| frames.run(Seq::new(after), Seq::new(up_to)).map(|run| run.to_vec());
+        assert_eq!(run(&mut frames, 4, 6), Some(vec![5, 5, 6, 6]));
+        assert_eq!(run(&mut frames, 8, 9), Some(vec![9, 9]));
+        for (after, up_to) in [(3, 6), (9, 9), (8, 10), (6, 5)] {
+            assert_eq!(run(&mut frames, after, up_to), None, "{after}..={up_to}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_handed_out_stays() {
+        let mut many = frames(1..=200, 1);
+        many.trim(Seq::new(10));
+        assert!(many.run(Seq::new(10), Seq::new(200)).is_some());
+        assert!(many.run(Seq::new(9), Seq::new(200)).is_none());
+        many.trim(Seq::new(200));
+        assert_eq!(many.above(Seq::new(0)), (RECENT, RECENT));
+        let mut long = frames(1..=4, RECENT_BYTES / 2);
+        long.trim(Seq::new(4));
+        assert_eq!(long.above(Seq::new(0)), (2, RECENT_BYTES));
+    }
+}

@@ -1,0 +1,362 @@
+//! One room that somebody on this node listens to: puts what the bus brings into the order of `seq` and hands it out.
+//!
+//! The bus is a hint, the store is the truth: what comes twice is dropped, what comes early waits, and a gap is read from the
+//! store.
+//!
+//! Handing out goes in rounds over the seats, some seats at a time ([`Room::serve`]). Each seat knows up to where it has the
+//! room, so a round gives it all that has come since, in one write: the busier a room, the more frames a write carries.
+
+mod frames;
+mod seats;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chatsphere_core::{Access, ConnectionId, Event, RoomId, Seq};
+
+use self::frames::Frames;
+pub(crate) use self::seats::Held;
+use self::seats::Seats;
+use crate::frame::EventBytes;
+use crate::listener::Listener;
+
+/// Events that may wait for an earlier one. More are dropped: the repair reads them from the store.
+const MOST_EARLY: usize = 256;
+/// Events that may wait to be handed out, and their bytes. More are dropped, and read from the store when these are out.
+const MOST_DUE: usize = 1_024;
+const MOST_DUE_BYTES: usize = 256 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) id: RoomId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The newest event that was put in order; unknown until the first listener has read the room.
+    last: Option<Seq>,
+    /// Every seat has everything up to here.
+    handed: Seq,
+    /// Up to where the round under way brings the seats.
+    round: Option<Seq>,
+    frames: Frames,
+    /// Events that came before their turn.
+    early: BTreeMap<Seq, Arc<Event>>,
+    seats: Seats,
+    /// A lane has this room on its list.
+    listed: bool,
+    /// Events were dropped since too many waited.
+    dropped: bool,
+    /// Joins under way that keep the room in the hub.
+    pins: usize,
+    /// The hub forgot this room; a join that still holds it must look it up again.
+    forgotten: bool,
+    /// A repair is on its way.
+    repairing: bool,
+}
+
+/// What an attempt to take a seat came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seated {
+    /// From now on the listener gets everything above its cursor.
+    Yes,
+    /// The room has moved on: read from the cursor on and try again.
+    Behind,
+    /// The room or the connection is gone.
+    Gone,
+}
+
+/// What came of events that were taken in.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// A gap is left that nobody repairs yet: the caller is to ask for it.
+    pub(crate) gap: bool,
+    /// There is something to hand out, and no lane knows of it: the caller is to list the room.
+    pub(crate) list: bool,
+    /// Too much waits; some events were dropped.
+    pub(crate) full: bool,
+}
+
+/// How far handing out has come.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// What is left to do.
+    pub(crate) left: Left,
+    /// Frames given to seats, each counted for each seat.
+    pub(crate) delivered: u64,
+    /// How many seats there are, and how many of them were looked at.
+    pub(crate) seats: usize,
+    pub(crate) served: usize,
+    /// Events that were dropped are to be read from the store.
+    pub(crate) gap: bool,
+}
+
+/// What is left to hand out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing: the lane is to take the room off its list.
+    #[default]
+    Nothing,
+    /// The rest of a round.
+    Round,
+    /// Another round: more came during this one.
+    Another,
+}
+
+/// Faults that the simulation plants to see that it finds them.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Hands events out in the order of the bus.
+    TrustTheBus,
+    /// Takes a seat without comparing the cursor with the room.
+    SeatWithoutLooking,
+    /// Goes on sending to a former member.
+    KeepTheDeparted,
+}
+
+impl Room {
+    pub(crate) fn new(id: RoomId) -> Self {
+        Self { id, state: Mutex::default() }
+    }
+
+    /// Keeps the room in the hub for a join; `false` if the hub has already forgotten it.
+    pub(crate) fn pin(&self) -> bool {
+        let mut state = self.state();
+        if state.forgotten {
+            return false;
+        }
+        state.pins += 1;
+        true
+    }
+
+    pub(crate) fn unpin(&self) {
+        self.state().pins -= 1;
+    }
+
+    /// Marks the room as forgotten if nobody needs it any more.
+    pub(crate) fn forget_if_unused(&self) -> bool {
+        let mut state = self.state();
+        state.forgotten = state.forgotten || (state.seats.len() == 0 && state.pins == 0);
+        state.forgotten
+    }
+
+    /// Takes in events in any order.
+    pub(crate) fn accept(&self, events: &[Arc<Event>], #[cfg(test)] fault: Option<Fault>) -> Accepted {
+        let mut state = self.state();
+        let (mut due, mut due_bytes) = state.frames.above(state.handed);
+        let mut full = false;
+        for event in events {
+            #[cfg(test)]
+            if fault == Some(Fault::TrustTheBus) {
+                state.trust(event);
+                continue;
+            }
+            match state.last {
+                Some(last) if event.seq <= last => {}
+                Some(last) if event.seq == last.next() => {
+                    if due >= MOST_DUE || due_bytes >= MOST_DUE_BYTES {
+                        full = true;
+                        break;
+                    }
+                    let bytes = state.put(event);
+                    (due, due_bytes) = (due + 1, due_bytes + bytes);
+                    state.put_early();
+                }
+                _ => state.keep_early(event),
+            }
+        }
+        state.dropped = state.dropped || full;
+        let gap = state.last.is_some() && !state.early.is_empty() && !state.repairing && !full;
+        state.repairing = state.repairing || gap;
+        Accepted { gap, list: state.list(), full }
+    }
+
+    /// Goes on handing out: to some seats, that the caller may do other things in between. To be called by one lane alone.
+    pub(crate) fn serve(&self, held: &mut Held, #[cfg(test)] fault: Option<Fault>) -> Served {
+        self.state().serve(
+            self.id,
+            held,
+            #[cfg(test)]
+            fault,
+        )
+    }
+
+    /// The newest event that was put in order, if a repair is wanted: `None` while nobody listens.
+    pub(crate) fn last(&self) -> Option<Seq> {
+        self.state().last
+    }
+
+    /// Claims the repair of this room; `false` if one is under way.
+    pub(crate) fn begin_repair(&self) -> bool {
+        !std::mem::replace(&mut self.state().repairing, true)
+    }
+
+    pub(crate) fn end_repair(&self) {
+        self.state().repairing = false;
+    }
+
+    /// Seats a listener that has read everything up to `cursor`, from the store, in a snapshot that saw it as a member if
+    /// `access` asks for that.
+    pub(crate) fn seat(
+        &self,
+        listener: &Arc<Listener>,
+        access: Access,
+        cursor: Seq,
+        most_bytes: usize,
+        #[cfg(test)] fault: Option<Fault>,
+    ) -> Seated {
+        let mut state = self.state();
+        if state.forgotten || listener.is_gone() || listener.outbound.is_ended() {
+            return Seated::Gone;
+        }
+        let Some(last) = state.last else {
+            // The first listener brings the truth with it. What the bus brought meanwhile waited in `early`.
+            state.last = Some(cursor);
+            state.handed = cursor;
+            state.seats.sit(self.id, listener, access, cursor);
+            state.early.retain(|seq, _| *seq > cursor);
+            state.put_early();
+            state.serve_all(
+                self.id,
+                #[cfg(test)]
+                fault,
+            );
+            return Seated::Yes;
+        };
+        #[cfg(test)]
+        let last = if fault == Some(Fault::SeatWithoutLooking) { cursor } else { last };
+        if cursor < last {
+            let Some(missed) = state.frames.run(cursor, last).filter(|missed| missed.len() <= most_bytes) else {
+                return Seated::Behind;
+            };
+            if let Access::Member(user) = access
+                && state.frames.departure(user, cursor).is_some()
+            {
+                // The store tells whether it has come back since.
+                return Seated::Behind;
+            }
+            listener.outbound.send(missed);
+        }
+        #[cfg(test)]
+        let last = state.last.unwrap_or(last);
+        state.seats.sit(self.id, listener, access, cursor.max(last));
+        Seated::Yes
+    }
+
+    /// Takes a listener's seat away.
+    pub(crate) fn unseat(&self, connection: ConnectionId) -> bool {
+        self.state().seats.unseat(self.id, connection)
+    }
+
+    /// Changes with which eyes a listener listens.
+    pub(crate) fn set_access(&self, connection: ConnectionId, access: Access) {
+        self.state().seats.set_access(connection, access);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Puts the next event behind the others. Answers its length.
+    fn put(&mut self, event: &Arc<Event>) -> usize {
+        let encoded = EventBytes::encode(event);
+        let bytes = encoded.frame.len();
+        self.frames.push(encoded);
+        self.last = Some(event.seq);
+        bytes
+    }
+
+    /// Puts what has become due from `early` behind the others.
+    fn put_early(&mut self) {
+        while let Some(last) = self.last {
+            match self.early.first_entry() {
+                Some(first) if *first.key() <= last => {
+                    first.remove();
+                }
+                Some(first) if *first.key() == last.next() => {
+                    let event = first.remove();
+                    self.put(&event);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn keep_early(&mut self, event: &Arc<Event>) {
+        if self.early.len() < MOST_EARLY {
+            self.early.insert(event.seq, event.clone());
+        }
+    }
+
+    /// Whether a lane must be told of this room.
+    fn list(&mut self) -> bool {
+        let due = self.last.is_some_and(|last| last > self.handed);
+        let list = due && !self.listed;
+        self.listed = self.listed || list;
+        list
+    }
+
+    fn serve(&mut self, room: RoomId, held: &mut Held, #[cfg(test)] fault: Option<Fault>) -> Served {
+        let mut served = Served { seats: self.seats.len(), ..Served::default() };
+        let Some(last) = self.last.filter(|last| *last > self.handed) else {
+            self.listed = false;
+            return served;
+        };
+        // Those at the round's end get what came since its beginning too; all have at least what there was then.
+        let round = *self.round.get_or_insert(last);
+        served.served = served.seats.min(seats::AT_ONCE);
+        let ended = self.seats.serve(
+            room,
+            &mut self.frames,
+            last,
+            held,
+            &mut served.delivered,
+            #[cfg(test)]
+            {
+                fault == Some(Fault::KeepTheDeparted)
+            },
+        );
+        if !ended {
+            served.left = Left::Round;
+            return served;
+        }
+        self.round = None;
+        self.handed = round;
+        self.frames.trim(round);
+        if last > round {
+            served.left = Left::Another;
+        } else {
+            self.listed = false;
+            served.gap = std::mem::take(&mut self.dropped) && !self.repairing;
+            self.repairing = self.repairing || served.gap;
+        }
+        served
+    }
+
+    /// Hands out all there is, for a room with one seat.
+    fn serve_all(&mut self, room: RoomId, #[cfg(test)] fault: Option<Fault>) {
+        let mut held = Held::new();
+        while self.last.is_some_and(|last| last > self.handed) {
+            self.serve(
+                room,
+                &mut held,
+                #[cfg(test)]
+                fault,
+            );
+        }
+        held.iter().for_each(|outbound| outbound.release());
+    }
+
+    #[cfg(test)]
+    fn trust(&mut self, event: &Arc<Event>) {
+        self.seats.trust(event.seq, &EventBytes::encode(event).frame);
+        let last = self.last.map(|last| last.max(event.seq));
+        self.last = last;
+        self.handed = last.unwrap_or(self.handed);
+        self.frames = Frames::default();
+    }
+}

@@ -1,0 +1,160 @@
+//! Who listens to a room, and up to where each of them has it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chatsphere_core::{Access, ConnectionId, RoomId, Seq};
+use chatsphere_protocol::frames::ServerFrame;
+
+use super::frames::Frames;
+use crate::frame::encode;
+use crate::listener::Listener;
+use crate::outbound::Outbound;
+use crate::websocket::CloseCode;
+
+/// Seats served under one hold of the room's lock, so that one large room holds up neither its joins nor its lane for long.
+#[cfg(not(test))]
+pub(super) const AT_ONCE: usize = 128;
+#[cfg(test)]
+pub(super) const AT_ONCE: usize = 2;
+/// Up to so many seats, frames are held until the lane has all that it has for the connection. Beyond it, a room's own frames
+/// are what there is, and each is written at once.
+const HELD_UP_TO: usize = 64;
+
+/// A listener's place in a room.
+#[derive(Debug)]
+pub(super) struct Seat {
+    id: ConnectionId,
+    listener: Arc<Listener>,
+    /// With which eyes it listens: a member's end with the membership.
+    access: Access,
+    /// It has every event up to here.
+    after: Seq,
+}
+
+/// The seats of a room, and the round under way that brings all of them up to date.
+#[derive(Debug, Default)]
+pub(super) struct Seats {
+    /// A seat given up during a round stays as an empty place, so that the round misses nobody.
+    places: Vec<Option<Seat>>,
+    empty: usize,
+    /// The place where the round goes on.
+    next: usize,
+}
+
+/// Connections with held frames, which are to be released.
+pub(crate) type Held = Vec<Arc<Outbound>>;
+
+impl Seats {
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.empty
+    }
+
+    /// Seats a listener that has everything up to `after`; if it has a seat, that one is given up.
+    pub(super) fn sit(&mut self, room: RoomId, listener: &Arc<Listener>, access: Access, after: Seq) {
+        if !listener.room_set().insert(room) {
+            self.give_up(listener.id);
+        }
+        self.places.push(Some(Seat { id: listener.id, listener: listener.clone(), access, after }));
+    }
+
+    /// Takes a listener's seat away.
+    pub(super) fn unseat(&mut self, room: RoomId, connection: ConnectionId) -> bool {
+        let seat = self.give_up(connection);
+        seat.is_some_and(|seat| seat.listener.room_set().remove(&room))
+    }
+
+    fn give_up(&mut self, connection: ConnectionId) -> Option<Seat> {
+        let is_it = |seat: &Option<Seat>| seat.as_ref().is_some_and(|seat| seat.id == connection);
+        let place = self.places.iter().position(is_it)?;
+        let seat = if self.next == 0 {
+            self.places.swap_remove(place)
+        } else {
+            self.empty += 1;
+            self.places.get_mut(place)?.take()
+        };
+        if self.places.is_empty() {
+            self.places = Vec::new();
+        }
+        seat
+    }
+
+    /// Changes with which eyes a listener listens.
+    pub(super) fn set_access(&mut self, connection: ConnectionId, access: Access) {
+        if let Some(seat) = self.places.iter_mut().flatten().find(|seat| seat.id == connection) {
+            seat.access = access;
+        }
+    }
+
+    /// Goes on with the round: brings the next seats up to `last`. Answers whether that was the round's end. Adds what was
+    /// delivered to `delivered`.
+    pub(super) fn serve(
+        &mut self,
+        room: RoomId,
+        frames: &mut Frames,
+        last: Seq,
+        held: &mut Held,
+        delivered: &mut u64,
+        #[cfg(test)] keep_departed: bool,
+    ) -> bool {
+        let end = (self.next + AT_ONCE).min(self.places.len());
+        let holds = self.len() <= HELD_UP_TO;
+        for place in self.places.get_mut(self.next..end).unwrap_or_default() {
+            let Some(seat) = place else { continue };
+            if seat.after >= last {
+                continue;
+            }
+            let mut send = |seat: &Seat, bytes: Bytes| {
+                if !holds {
+                    seat.listener.outbound.send(bytes);
+                } else if seat.listener.outbound.hold(bytes) {
+                    held.push(seat.listener.outbound.clone());
+                }
+            };
+            let departure = match seat.access {
+                #[cfg(test)]
+                Access::Member(_) if keep_departed => None,
+                Access::Member(user) => frames.departure(user, seat.after),
+                Access::Any => None,
+            };
+            let up_to = departure.unwrap_or(last);
+            let Some(run) = frames.run(seat.after, up_to) else {
+                // Frames are kept until everyone has them. Should that ever be wrong, nothing is skipped in silence.
+                tracing::error!(%room, "frames of a room were missing");
+                seat.listener.outbound.close(CloseCode::TRY_AGAIN_LATER, "join again with since");
+                seat.after = last;
+                continue;
+            };
+            send(seat, run);
+            *delivered += up_to.get() - seat.after.get();
+            seat.after = up_to;
+            if departure.is_some() {
+                encode(&ServerFrame::Left { room_id: room, reason: "removed".into() })
+                    .into_iter()
+                    .for_each(|left| send(seat, left));
+                seat.listener.room_set().remove(&room);
+                *place = None;
+                self.empty += 1;
+            }
+        }
+        self.next = end;
+        let ended = end == self.places.len();
+        if ended {
+            self.next = 0;
+            if self.empty > 0 {
+                self.places.retain(Option::is_some);
+                self.empty = 0;
+            }
+        }
+        ended
+    }
+
+    /// Hands a frame to everyone as it comes, which is what the order of `seq` forbids.
+    #[cfg(test)]
+    pub(super) fn trust(&mut self, seq: Seq, frame: &Bytes) {
+        for seat in self.places.iter_mut().flatten() {
+            seat.listener.outbound.send(frame.clone());
+            seat.after = seat.after.max(seq);
+        }
+    }
+}
