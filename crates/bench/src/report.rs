@@ -3,6 +3,8 @@ use std::io::{self, Write};
 use serde_json::{Map, Value};
 
 use crate::error::BenchError;
+use crate::latency::Latencies;
+use crate::plot::{Chart, Curve};
 
 /// What a run found.
 #[derive(Debug)]
@@ -11,11 +13,14 @@ pub(crate) struct Report {
     figures: Vec<(&'static str, Value)>,
     /// What the server did that it promises not to do.
     pub(crate) violations: Vec<String>,
+    /// Each distribution of durations.
+    latencies: Vec<Curve>,
+    chart: Option<Chart>,
 }
 
 impl Report {
     pub(crate) fn new(command: &'static str) -> Self {
-        Self { command, figures: Vec::new(), violations: Vec::new() }
+        Self { command, figures: Vec::new(), violations: Vec::new(), latencies: Vec::new(), chart: None }
     }
 
     /// Adds a figure. What can't be told is left out.
@@ -25,6 +30,30 @@ impl Report {
             Ok(value) => self.figures.push((name, value)),
         }
         self
+    }
+
+    /// Adds percentiles, and a curve to the plot. Without any duration there are none.
+    pub(crate) fn latencies(&mut self, name: &'static str, latencies: &Latencies) -> &mut Self {
+        if latencies.is_empty() {
+            return self;
+        }
+        self.latencies.push(Curve::of(name, latencies));
+        self.figure(name, latencies.percentiles())
+    }
+
+    /// Plots this instead of the latencies.
+    pub(crate) fn chart(&mut self, chart: Chart) -> &mut Self {
+        self.chart = Some(chart);
+        self
+    }
+
+    /// The plot as SVG, if there is something to plot.
+    pub(crate) fn svg(&self) -> Option<String> {
+        match &self.chart {
+            Some(chart) => Some(chart.svg()),
+            None if self.latencies.is_empty() => None,
+            None => Some(Chart::of_latencies(self.command, self.latencies.clone()).svg()),
+        }
     }
 
     /// Adds CPU seconds, and how many of `count` each of them brought.
@@ -78,6 +107,14 @@ impl Report {
     }
 }
 
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2)?;
+    let lower = values.get((values.len() - 1) / 2)?;
+    Some(f64::midpoint(*lower, *upper))
+}
+
 /// So many a second.
 pub(crate) fn rate(count: u64, seconds: f64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
@@ -113,6 +150,13 @@ pub(crate) fn complain(error: &BenchError) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(median(Vec::new()), None);
+    }
 
     #[test]
     fn a_report_shows_its_figures_and_violations() {

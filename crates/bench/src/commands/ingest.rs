@@ -9,6 +9,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::address::Address;
 use crate::error::BenchError;
 use crate::latency::Latencies;
 use crate::process::CpuMeter;
@@ -64,13 +65,14 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
         return Err(BenchError::Usage("there must be rooms, messages under way and seconds".to_owned()));
     }
     let client = args.target.client()?;
+    let address = Address::parse(&args.target.url)?;
     let tag = setup::run_tag("ingest");
     let ready = Arc::new(Barrier::new(args.rooms + 1));
     let mut sending = JoinSet::new();
     for number in 0..args.rooms {
         let user = setup::create_user(&client, format!("{tag}-{number}")).await?;
         let room = setup::create_room(&client, format!("{tag}-{number}"), user.id).await?;
-        let socket = RawSocket::open(&args.target.url, &user.token).await?;
+        let socket = RawSocket::open(&address, &user.token).await?;
         let message = format!(r#"{{"type":"message","roomId":"{room}","content":"{}""#, "x".repeat(args.bytes));
         let sender = Sender { socket, message, last: 0, under_way: HashMap::new() };
         let warm_up = Duration::from_secs(args.warm_up);
@@ -91,7 +93,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     let mut report = Report::new("ingest");
     report.figure("rooms", args.rooms).figure("inFlight", args.in_flight).figure("contentBytes", args.bytes);
     report.figure("acks", acks).figure("seconds", seconds).figure("acksPerSecond", rate(acks, seconds));
-    report.cpu(cpu, "acksPerCpuSecond", acks).figure("ackMs", latencies.percentiles());
+    report.cpu(cpu, "acksPerCpuSecond", acks).latencies("ackMs", &latencies);
     Ok(report)
 }
 

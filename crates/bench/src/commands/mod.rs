@@ -1,5 +1,8 @@
 //! One command a file.
 
+pub(crate) mod connect;
 pub(crate) mod fanout;
+pub(crate) mod floor;
+pub(crate) mod idle;
 pub(crate) mod ingest;
 pub(crate) mod smoke;
