@@ -11,6 +11,7 @@ mod cutter;
 mod deliveries;
 mod error;
 mod fill;
+mod http_socket;
 mod latency;
 mod parallel;
 mod plot;
@@ -51,6 +52,7 @@ enum Command {
     Connect(commands::connect::Args),
     Fanout(commands::fanout::Args),
     Floor(commands::floor::Args),
+    Rest(commands::rest::Args),
     Ingest(commands::ingest::Args),
     #[command(hide = true)]
     FloorWriter(commands::floor::WriterArgs),
@@ -83,6 +85,7 @@ async fn measure(command: Command) -> Result<Option<Report>, BenchError> {
         Command::Connect(args) => commands::connect::run(args).await.map(Some),
         Command::Fanout(args) => commands::fanout::run(args).await.map(Some),
         Command::Floor(args) => commands::floor::run(args).await.map(Some),
+        Command::Rest(args) => commands::rest::run(args).await.map(Some),
         Command::Ingest(args) => commands::ingest::run(args).await.map(Some),
         Command::FloorWriter(_) => Ok(None),
     }

@@ -88,7 +88,12 @@ impl Report {
         let mut rows = Vec::new();
         for (name, value) in &self.figures {
             match value {
-                Value::Object(parts) => rows.extend(parts.iter().map(|(part, value)| (format!("{name}.{part}"), shown(value)))),
+                Value::Object(parts) => {
+                    let mut parts: Vec<_> = parts.iter().collect();
+                    // After the percentiles.
+                    parts.sort_by_key(|(part, _)| part.as_str() == "max");
+                    rows.extend(parts.into_iter().map(|(part, value)| (format!("{name}.{part}"), shown(value))));
+                }
                 value => rows.push(((*name).to_owned(), shown(value))),
             }
         }

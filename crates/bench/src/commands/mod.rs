@@ -5,4 +5,5 @@ pub(crate) mod fanout;
 pub(crate) mod floor;
 pub(crate) mod idle;
 pub(crate) mod ingest;
+pub(crate) mod rest;
 pub(crate) mod smoke;
