@@ -50,8 +50,9 @@ impl Latencies {
         millis(self.0.value_at_quantile(share))
     }
 
-    pub(crate) fn max(&self) -> f64 {
-        millis(self.0.max())
+    /// How many there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len()
     }
 }
 

@@ -1,4 +1,5 @@
-use std::io;
+use std::io::{self, Write};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,6 +10,8 @@ use crate::error::BenchError;
 use crate::wire::{self, CLOSE, JoinAnswer, PING, PONG, TEXT};
 
 const READ: usize = 16 * 1024;
+/// How long to wait for room in a socket that takes no more.
+const FULL: Duration = Duration::from_micros(200);
 /// A close frame with code 1000, masked with zeros.
 const GOODBYE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8];
 
@@ -192,9 +195,19 @@ impl RawSocket {
         let _ = self.stream.try_write(&GOODBYE);
     }
 
-    /// The bare stream, which does not block, for a thread that writes to it or reads from it by itself.
-    pub(crate) fn into_std(self) -> Result<std::net::TcpStream, BenchError> {
-        self.stream.into_std().map_err(reading)
+    /// A second handle of the stream for a thread that writes by itself; this one goes on reading.
+    pub(crate) fn writer(self) -> Result<(Self, SocketWriter), BenchError> {
+        let stream = self.stream.into_std().map_err(reading)?;
+        let writer = SocketWriter(stream.try_clone().map_err(reading)?);
+        let stream = TcpStream::from_std(stream).map_err(reading)?;
+        Ok((Self { stream, buffer: self.buffer }, writer))
+    }
+
+    /// The bare stream, now blocking, and what has been read of it already.
+    pub(crate) fn into_blocking(self) -> Result<(std::net::TcpStream, BytesMut), BenchError> {
+        let stream = self.stream.into_std().map_err(reading)?;
+        stream.set_nonblocking(false).map_err(reading)?;
+        Ok((stream, self.buffer))
     }
 
     async fn fill(&mut self) -> io::Result<()> {
@@ -203,6 +216,27 @@ impl RawSocket {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
+    }
+}
+
+/// Writes to a socket from a thread of its own.
+#[derive(Debug)]
+pub(crate) struct SocketWriter(std::net::TcpStream);
+
+impl SocketWriter {
+    /// Writes whole frames, however long the server makes it wait; false if it was told to give up.
+    pub(crate) fn write(&mut self, mut bytes: &[u8], give_up: impl Fn() -> bool) -> io::Result<bool> {
+        while !bytes.is_empty() {
+            match self.0.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && give_up() => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(FULL),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 }
 
