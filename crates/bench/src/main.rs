@@ -54,6 +54,7 @@ enum Command {
     Floor(commands::floor::Args),
     Rest(commands::rest::Args),
     Ingest(commands::ingest::Args),
+    Storm(commands::storm::Args),
     #[command(hide = true)]
     FloorWriter(commands::floor::WriterArgs),
 }
@@ -87,6 +88,7 @@ async fn measure(command: Command) -> Result<Option<Report>, BenchError> {
         Command::Floor(args) => commands::floor::run(args).await.map(Some),
         Command::Rest(args) => commands::rest::run(args).await.map(Some),
         Command::Ingest(args) => commands::ingest::run(args).await.map(Some),
+        Command::Storm(args) => commands::storm::run(args).await.map(Some),
         Command::FloorWriter(_) => Ok(None),
     }
 }

@@ -7,3 +7,4 @@ pub(crate) mod idle;
 pub(crate) mod ingest;
 pub(crate) mod rest;
 pub(crate) mod smoke;
+pub(crate) mod storm;
