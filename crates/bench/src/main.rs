@@ -55,6 +55,7 @@ enum Command {
     Rest(commands::rest::Args),
     Ingest(commands::ingest::Args),
     Storm(commands::storm::Args),
+    Fairness(commands::fairness::Args),
     #[command(hide = true)]
     FloorWriter(commands::floor::WriterArgs),
 }
@@ -89,6 +90,7 @@ async fn measure(command: Command) -> Result<Option<Report>, BenchError> {
         Command::Rest(args) => commands::rest::run(args).await.map(Some),
         Command::Ingest(args) => commands::ingest::run(args).await.map(Some),
         Command::Storm(args) => commands::storm::run(args).await.map(Some),
+        Command::Fairness(args) => commands::fairness::run(args).await.map(Some),
         Command::FloorWriter(_) => Ok(None),
     }
 }

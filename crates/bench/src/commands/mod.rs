@@ -1,6 +1,7 @@
 //! One command a file.
 
 pub(crate) mod connect;
+pub(crate) mod fairness;
 pub(crate) mod fanout;
 pub(crate) mod floor;
 pub(crate) mod idle;
