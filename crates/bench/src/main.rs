@@ -56,6 +56,7 @@ enum Command {
     Ingest(commands::ingest::Args),
     Storm(commands::storm::Args),
     Fairness(commands::fairness::Args),
+    Growth(commands::growth::Args),
     #[command(hide = true)]
     FloorWriter(commands::floor::WriterArgs),
 }
@@ -91,6 +92,7 @@ async fn measure(command: Command) -> Result<Option<Report>, BenchError> {
         Command::Ingest(args) => commands::ingest::run(args).await.map(Some),
         Command::Storm(args) => commands::storm::run(args).await.map(Some),
         Command::Fairness(args) => commands::fairness::run(args).await.map(Some),
+        Command::Growth(args) => commands::growth::run(args).await.map(Some),
         Command::FloorWriter(_) => Ok(None),
     }
 }

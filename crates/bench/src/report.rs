@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value};
@@ -10,7 +11,7 @@ use crate::plot::{Chart, Curve};
 #[derive(Debug)]
 pub(crate) struct Report {
     command: &'static str,
-    figures: Vec<(&'static str, Value)>,
+    figures: Vec<(Cow<'static, str>, Value)>,
     /// What the server did that it promises not to do.
     pub(crate) violations: Vec<String>,
     /// Each distribution of durations.
@@ -24,20 +25,26 @@ impl Report {
     }
 
     /// Adds a figure. What can't be told is left out.
-    pub(crate) fn figure(&mut self, name: &'static str, value: impl serde::Serialize) -> &mut Self {
+    pub(crate) fn figure(&mut self, name: impl Into<Cow<'static, str>>, value: impl serde::Serialize) -> &mut Self {
         match serde_json::to_value(value) {
             Ok(Value::Null) | Err(_) => {}
-            Ok(value) => self.figures.push((name, value)),
+            Ok(value) => self.figures.push((name.into(), value)),
         }
         self
     }
 
+    /// What has been added.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.figures.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
     /// Adds percentiles, and a curve to the plot. Without any duration there are none.
-    pub(crate) fn latencies(&mut self, name: &'static str, latencies: &Latencies) -> &mut Self {
+    pub(crate) fn latencies(&mut self, name: impl Into<Cow<'static, str>>, latencies: &Latencies) -> &mut Self {
+        let name = name.into();
         if latencies.is_empty() {
             return self;
         }
-        self.latencies.push(Curve::of(name, latencies));
+        self.latencies.push(Curve::of(&name, latencies));
         self.figure(name, latencies.percentiles())
     }
 
@@ -79,7 +86,7 @@ impl Report {
     fn json(&self) -> Value {
         let mut object = Map::new();
         object.insert("command".to_owned(), self.command.into());
-        object.extend(self.figures.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        object.extend(self.figures.iter().map(|(name, value)| (name.clone().into_owned(), value.clone())));
         object.insert("violations".to_owned(), self.violations.clone().into());
         Value::Object(object)
     }
@@ -94,7 +101,7 @@ impl Report {
                     parts.sort_by_key(|(part, _)| part.as_str() == "max");
                     rows.extend(parts.into_iter().map(|(part, value)| (format!("{name}.{part}"), shown(value))));
                 }
-                value => rows.push(((*name).to_owned(), shown(value))),
+                value => rows.push((name.clone().into_owned(), shown(value))),
             }
         }
         let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
