@@ -9,7 +9,7 @@ use crate::error::BenchError;
 const LONGEST_MICROS: u64 = 600_000_000;
 
 /// A distribution of durations, to a thousandth.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Latencies(Histogram<u64>);
 
 /// What a report shows of it, in milliseconds.
@@ -17,6 +17,9 @@ pub(crate) struct Latencies(Histogram<u64>);
 pub(crate) struct Percentiles {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    /// Of a thousand, 999 took no longer.
+    #[serde(rename = "p99.9")]
+    pub(crate) p999: f64,
     pub(crate) max: f64,
 }
 
@@ -34,14 +37,27 @@ impl Latencies {
         let _ = self.0.add(&other.0);
     }
 
-    pub(crate) fn percentiles(&self) -> Percentiles {
-        let millis = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1_000.0;
-        Percentiles {
-            p50: millis(self.0.value_at_quantile(0.5)),
-            p99: millis(self.0.value_at_quantile(0.99)),
-            max: millis(self.0.max()),
-        }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
+
+    pub(crate) fn percentiles(&self) -> Percentiles {
+        Percentiles { p50: self.at(0.5), p99: self.at(0.99), p999: self.at(0.999), max: millis(self.0.max()) }
+    }
+
+    /// What a share of the durations does not exceed, in milliseconds.
+    pub(crate) fn at(&self, share: f64) -> f64 {
+        millis(self.0.value_at_quantile(share))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+fn millis(micros: u64) -> f64 {
+    Duration::from_micros(micros).as_secs_f64() * 1_000.0
 }
 
 #[cfg(test)]
@@ -51,10 +67,11 @@ mod tests {
     #[test]
     fn percentiles_are_in_milliseconds() {
         let mut latencies = Latencies::new().unwrap();
-        (1..=100).for_each(|millis| latencies.record(Duration::from_millis(millis)));
+        (1..=1_000).for_each(|millis| latencies.record(Duration::from_millis(millis)));
         let mut all = Latencies::new().unwrap();
         all.add(&latencies);
-        let Percentiles { p50, p99, max } = all.percentiles();
-        assert!((p50 - 50.0).abs() < 0.1 && (p99 - 99.0).abs() < 0.1 && (max - 100.0).abs() < 0.1, "{p50} {p99} {max}");
+        let Percentiles { p50, p99, p999, max } = all.percentiles();
+        assert!((p50 - 500.0).abs() < 1.0 && (p99 - 990.0).abs() < 1.0, "{p50} {p99}");
+        assert!((p999 - 999.0).abs() < 1.0 && (max - 1_000.0).abs() < 1.0, "{p999} {max}");
     }
 }

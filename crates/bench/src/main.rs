@@ -1,18 +1,29 @@
 //! Load generator and checker for ChatSphere; speaks the public protocol alone.
 //!
 //! Each command is a file in [`commands`]. What several share is beside it: making users and rooms, raw sockets, a proxy that
-//! cuts connections, latencies, the server's CPU time, the report.
+//! cuts connections, latencies, the server's CPU time, the report and its plot.
 
+mod address;
+mod author;
 mod commands;
+mod crowd;
 mod cutter;
+mod deliveries;
 mod error;
+mod fill;
+mod http_socket;
 mod latency;
+mod parallel;
+mod plot;
 mod process;
+mod progress;
 mod raw_socket;
 mod report;
 mod setup;
 mod target;
+mod wire;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -29,39 +40,78 @@ struct Cli {
     /// Print the report as JSON.
     #[arg(long, global = true)]
     json: bool,
+    /// Draw the latencies, or what else the command measures, as SVG.
+    #[arg(long, global = true, value_name = "FILE")]
+    plot: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Smoke(commands::smoke::Args),
+    Idle(commands::idle::Args),
+    Connect(commands::connect::Args),
     Fanout(commands::fanout::Args),
+    Floor(commands::floor::Args),
+    Rest(commands::rest::Args),
     Ingest(commands::ingest::Args),
+    Storm(commands::storm::Args),
+    Fairness(commands::fairness::Args),
+    Growth(commands::growth::Args),
+    #[command(hide = true)]
+    FloorWriter(commands::floor::WriterArgs),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Cli { command, json } = Cli::parse();
-    let result = match command {
-        Command::Smoke(args) => commands::smoke::run(args).await,
-        Command::Fanout(args) => commands::fanout::run(args).await,
-        Command::Ingest(args) => commands::ingest::run(args).await,
+fn main() -> ExitCode {
+    let Cli { command, json, plot } = Cli::parse();
+    // It is what is measured: no runtime, no report.
+    if let Command::FloorWriter(args) = &command {
+        return match commands::floor::run_writer(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(source) => return fail(&BenchError::Io { what: "starting", source }),
     };
-    match result {
-        Ok(report) => finish(&report, json),
-        Err(error) => {
-            report::complain(&error);
-            ExitCode::FAILURE
-        }
+    match runtime.block_on(measure(command)) {
+        Ok(Some(report)) => finish(&report, json, plot.as_deref()),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
     }
 }
 
-fn finish(report: &Report, json: bool) -> ExitCode {
-    match report.print(json) {
+async fn measure(command: Command) -> Result<Option<Report>, BenchError> {
+    match command {
+        Command::Smoke(args) => commands::smoke::run(args).await.map(Some),
+        Command::Idle(args) => commands::idle::run(args).await.map(Some),
+        Command::Connect(args) => commands::connect::run(args).await.map(Some),
+        Command::Fanout(args) => commands::fanout::run(args).await.map(Some),
+        Command::Floor(args) => commands::floor::run(args).await.map(Some),
+        Command::Rest(args) => commands::rest::run(args).await.map(Some),
+        Command::Ingest(args) => commands::ingest::run(args).await.map(Some),
+        Command::Storm(args) => commands::storm::run(args).await.map(Some),
+        Command::Fairness(args) => commands::fairness::run(args).await.map(Some),
+        Command::Growth(args) => commands::growth::run(args).await.map(Some),
+        Command::FloorWriter(_) => Ok(None),
+    }
+}
+
+fn finish(report: &Report, json: bool, plot: Option<&Path>) -> ExitCode {
+    let drawn = plot.map_or(Ok(()), |path| draw(report, path));
+    match drawn.and_then(|()| Ok(report.print(json)?)) {
         Ok(()) if report.violations.is_empty() => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
-        Err(error) => {
-            report::complain(&BenchError::from(error));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+fn draw(report: &Report, path: &Path) -> Result<(), BenchError> {
+    let svg = report.svg().ok_or_else(|| BenchError::Usage("this run has nothing to plot".to_owned()))?;
+    std::fs::write(path, svg).map_err(|source| BenchError::Io { what: "writing the plot", source })
+}
+
+fn fail(error: &BenchError) -> ExitCode {
+    report::complain(error);
+    ExitCode::FAILURE
 }

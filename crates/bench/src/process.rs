@@ -1,69 +1,161 @@
+use std::collections::{BTreeSet, HashMap};
+use std::{fs, io};
+
 /// `/proc` counts in ticks of `USER_HZ`, which is 100 on every architecture that this runs on (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
+/// Looks at the process table before it is taken as it is, however much it changes.
+const MOST_LOOKS: usize = 5;
 
-/// The server's process on this machine.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ServerProcess {
-    pid: u32,
+/// The server's processes on this machine, their children included: PostgreSQL serves each connection with one.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerProcesses {
+    pids: Vec<u32>,
 }
 
-impl ServerProcess {
-    pub(crate) fn new(pid: u32) -> Self {
-        Self { pid }
+impl ServerProcesses {
+    /// The first is the server itself, whose memory is told; the others, such as the database's, only take CPU time.
+    pub(crate) fn new(pids: Vec<u32>) -> Self {
+        Self { pids }
     }
 
-    /// Seconds of CPU that it has taken so far, in user space and in the kernel. `None` if it is not there.
+    /// Seconds of CPU that all of them and their children have taken so far, in user space and in the kernel; of children that
+    /// came and went too. `None` if one of them is not there.
     pub(crate) fn cpu_seconds(&self) -> Option<f64> {
-        cpu_seconds(&std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?)
+        // A child that ends between two lines of a look is counted nowhere in it, so that two looks must agree.
+        let mut last = self.look()?;
+        for _ in 1..MOST_LOOKS {
+            let next = self.look()?;
+            if next.0 == last.0 {
+                return Some(next.1);
+            }
+            last = next;
+        }
+        Some(last.1)
     }
 
-    /// Its resident memory in bytes.
+    fn look(&self) -> Option<(BTreeSet<u32>, f64)> {
+        let table = processes();
+        let mut found = BTreeSet::new();
+        let mut to_visit = self.pids.clone();
+        if !to_visit.iter().all(|pid| table.contains_key(pid)) {
+            return None;
+        }
+        while let Some(pid) = to_visit.pop() {
+            if found.insert(pid) {
+                to_visit.extend(table.iter().filter(|(_, stat)| stat.parent == pid).map(|(child, _)| *child));
+            }
+        }
+        let seconds = found.iter().filter_map(|pid| table.get(pid)).map(|stat| stat.seconds).sum();
+        Some((found, seconds))
+    }
+
+    /// The server's resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        self.status("VmRSS:")
+    }
+
+    /// The most that it was since the start, or since [`forget_peak`](Self::forget_peak).
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// Lets the peak begin anew, where this process may do that to the server's (proc(5), `clear_refs`).
+    pub(crate) fn forget_peak(&self) -> io::Result<()> {
+        let pid = self.pids.first().ok_or(io::ErrorKind::NotFound)?;
+        fs::write(format!("/proc/{pid}/clear_refs"), "5")
+    }
+
+    fn status(&self, name: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pids.first()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
     }
 }
 
-/// `utime` and `stime`, the 14th and 15th fields. The second, the program's name in parentheses, may hold spaces.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<u32>().ok();
-    Some((f64::from(ticks()?) + f64::from(ticks()?)) / TICKS_PER_SECOND)
+/// What counts of a line of `/proc/PID/stat`.
+#[derive(Debug, PartialEq)]
+struct Stat {
+    parent: u32,
+    /// Its own and that of the children that it has waited for.
+    seconds: f64,
+}
+
+fn processes() -> HashMap<u32, Stat> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            Some((pid, stat(&fs::read_to_string(entry.path().join("stat")).ok()?)?))
+        })
+        .collect()
+}
+
+/// The parent, and `utime`, `stime`, `cutime` and `cstime`: fields 4 and 14 to 17. The second, the program's name in
+/// parentheses, may hold spaces.
+fn stat(line: &str) -> Option<Stat> {
+    let (_, fields) = line.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    let mut fields = fields.skip(9);
+    let mut ticks = 0.0;
+    for _ in 0..4 {
+        ticks += f64::from(fields.next()?.parse::<u32>().ok()?);
+    }
+    Some(Stat { parent, seconds: ticks / TICKS_PER_SECOND })
 }
 
 /// CPU seconds between two moments.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct CpuMeter {
-    server: Option<ServerProcess>,
+    server: Option<ServerProcesses>,
     before: Option<f64>,
 }
 
 impl CpuMeter {
-    pub(crate) fn start(server: Option<ServerProcess>) -> Self {
-        Self { server, before: server.and_then(|server| server.cpu_seconds()) }
+    pub(crate) fn start(server: Option<ServerProcesses>) -> Self {
+        let before = server.as_ref().and_then(ServerProcesses::cpu_seconds);
+        Self { server, before }
     }
 
     pub(crate) fn seconds(&self) -> Option<f64> {
-        Some(self.server?.cpu_seconds()? - self.before?)
+        Some(self.server.as_ref()?.cpu_seconds()? - self.before?)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
     fn a_name_with_spaces_and_parentheses_does_no_harm() {
-        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 3 0 100 1000 100";
-        assert_eq!(cpu_seconds(stat), Some(3.0));
-        assert_eq!(cpu_seconds("7 (x) S"), None);
+        let line = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 25 75 20 0 3 0 100 1000 100";
+        assert_eq!(stat(line), Some(Stat { parent: 1, seconds: 4.0 }));
+        assert_eq!(stat("7 (x) S"), None);
     }
 
     #[test]
     fn this_process_is_there() {
-        let this = ServerProcess::new(std::process::id());
+        let this = ServerProcesses::new(vec![std::process::id()]);
         assert!(this.cpu_seconds().is_some() && this.resident_bytes().is_some_and(|bytes| bytes > 100_000));
+        assert!(this.peak_bytes() >= this.resident_bytes());
+        assert_eq!(ServerProcesses::new(vec![std::process::id(), u32::MAX]).cpu_seconds(), None);
+    }
+
+    #[test]
+    fn children_count_while_they_live_and_after() {
+        let meter = CpuMeter::start(Some(ServerProcesses::new(vec![std::process::id()])));
+        let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        let mut child = Command::new("sh");
+        child.args(["-c", &format!("{busy}; echo done; read wait")]);
+        let mut child = child.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut said).unwrap();
+        let alive = ServerProcesses::new(vec![child.id()]).cpu_seconds().unwrap();
+        assert!(alive > 0.0 && meter.seconds().unwrap() >= alive);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(meter.seconds().unwrap() >= alive);
     }
 }

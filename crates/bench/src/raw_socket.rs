@@ -1,18 +1,19 @@
-use std::io;
+use std::io::{self, Write};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use reqwest::Url;
-use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::address::Address;
 use crate::error::BenchError;
+use crate::wire::{self, CLOSE, JoinAnswer, PING, PONG, TEXT};
 
 const READ: usize = 16 * 1024;
-const TEXT: u8 = 0x1;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
+/// How long to wait for room in a socket that takes no more.
+const FULL: Duration = Duration::from_micros(200);
+/// A close frame with code 1000, masked with zeros.
+const GOODBYE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8];
 
 /// A WebSocket that costs the generator as little as possible, so that the server is what is measured: frames are looked at
 /// where they arrived, nothing is copied, checked or decoded.
@@ -23,30 +24,29 @@ pub(crate) struct RawSocket {
 }
 
 impl RawSocket {
-    /// Connects to `/ws` below `url`, plain HTTP only.
-    pub(crate) async fn open(url: &str, token: &str) -> Result<Self, BenchError> {
-        let usage = || BenchError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
-        let address = Url::parse(url).map_err(|_| usage())?;
-        let (host, port) = address.host_str().zip(address.port_or_known_default()).ok_or_else(usage)?;
-        if address.scheme() != "http" {
-            return Err(usage());
-        }
+    /// Connects to `/ws` below the address.
+    pub(crate) async fn open(address: &Address, token: &str) -> Result<Self, BenchError> {
         let opening = async {
-            let mut stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
-            stream.set_nodelay(true)?;
+            let mut stream = address.connect().await?;
             // The key proves nothing to a generator, so that it may be the one of RFC 6455, section 1.3.
             let request = format!(
-                "GET {}/ws HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                "GET {}/ws HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
                  Authorization: Bearer {token}\r\n\r\n",
-                address.path().trim_end_matches('/')
+                address.path,
+                address.authority()
             );
             stream.write_all(request.as_bytes()).await?;
-            Ok(Self { stream, buffer: BytesMut::with_capacity(READ) })
+            Ok(Self::on(stream))
         };
         let mut socket = opening.await.map_err(|source| BenchError::Io { what: "opening a socket", source })?;
         socket.await_switch().await?;
         Ok(socket)
+    }
+
+    /// A stream on which frames come without a handshake.
+    pub(crate) fn on(stream: TcpStream) -> Self {
+        Self { stream, buffer: BytesMut::new() }
     }
 
     async fn await_switch(&mut self) -> Result<(), BenchError> {
@@ -71,13 +71,13 @@ impl RawSocket {
     /// Sends several texts in one write.
     pub(crate) async fn send_all(&mut self, texts: &[String]) -> io::Result<()> {
         let mut bytes = Vec::new();
-        texts.iter().for_each(|text| frame(&mut bytes, TEXT, text.as_bytes()));
+        texts.iter().for_each(|text| wire::frame(&mut bytes, TEXT, text.as_bytes()));
         self.stream.write_all(&bytes).await
     }
 
     async fn send_frame(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(payload.len() + 14);
-        frame(&mut bytes, opcode, payload);
+        wire::frame(&mut bytes, opcode, payload);
         self.stream.write_all(&bytes).await
     }
 
@@ -86,47 +86,101 @@ impl RawSocket {
     /// # Errors
     /// When the socket ends; the reason of a close frame is told.
     pub(crate) async fn read(&mut self, mut on_text: impl FnMut(&[u8])) -> Result<(), BenchError> {
-        let failed = |source| BenchError::Io { what: "reading from a socket", source };
         loop {
-            let mut pings = Vec::new();
-            let mut shown = false;
-            while let Some((opcode, head, length)) = header(&self.buffer) {
-                if self.buffer.len() < head + length {
-                    break;
-                }
-                let payload = self.buffer.get(head..head + length).unwrap_or_default();
-                match opcode {
-                    TEXT => {
-                        on_text(payload);
-                        shown = true;
-                    }
-                    PING => pings.push(payload.to_vec()),
-                    CLOSE => return Err(BenchError::Unexpected(closed(payload))),
-                    _ => {}
-                }
-                self.buffer.advance(head + length);
+            let seen = self.take_frames(&mut on_text)?;
+            if !seen.pongs.is_empty() {
+                self.stream.write_all(&seen.pongs).await.map_err(reading)?;
             }
-            for payload in pings {
-                self.send_frame(PONG, &payload).await.map_err(failed)?;
-            }
-            if shown {
+            if seen.texts {
                 return Ok(());
             }
-            self.fill().await.map_err(failed)?;
+            self.fill().await.map_err(reading)?;
         }
+    }
+
+    /// Shows what has arrived already and does not wait.
+    pub(crate) fn drain(&mut self, mut on_text: impl FnMut(&[u8])) -> Result<(), BenchError> {
+        loop {
+            self.buffer.reserve(READ);
+            match self.stream.try_read_buf(&mut self.buffer) {
+                Ok(0) => return Err(reading(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(reading(error)),
+            }
+            let seen = self.take_frames(&mut on_text)?;
+            if !seen.pongs.is_empty() {
+                // So few bytes find room unless the server has stopped reading, and then it does not miss them.
+                let _ = self.stream.try_write(&seen.pongs);
+            }
+        }
+    }
+
+    /// Answers pings until the socket ends, and keeps no memory while nothing comes. `on_ping` is told of each.
+    pub(crate) async fn hold(mut self, mut on_ping: impl FnMut()) -> BenchError {
+        loop {
+            if let Err(error) = self.stream.readable().await {
+                return reading(error);
+            }
+            let mut bytes = [0; 2048];
+            match self.stream.try_read(&mut bytes) {
+                Ok(0) => return reading(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => self.buffer.extend_from_slice(bytes.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return reading(error),
+            }
+            match self.take_frames(&mut |_| {}) {
+                Ok(seen) if !seen.pongs.is_empty() => {
+                    on_ping();
+                    if let Err(error) = self.stream.write_all(&seen.pongs).await {
+                        return reading(error);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+            if self.buffer.is_empty() {
+                self.buffer = BytesMut::new();
+            }
+        }
+    }
+
+    fn take_frames(&mut self, on_text: &mut impl FnMut(&[u8])) -> Result<Seen, BenchError> {
+        let mut seen = Seen { texts: false, pongs: Vec::new() };
+        while let Some((opcode, head, length)) = wire::header(&self.buffer) {
+            let Some(payload) = self.buffer.get(head..head + length) else { break };
+            match opcode {
+                TEXT => {
+                    on_text(payload);
+                    seen.texts = true;
+                }
+                PING => wire::frame(&mut seen.pongs, PONG, payload),
+                CLOSE => return Err(BenchError::Unexpected(wire::closed(payload))),
+                _ => {}
+            }
+            self.buffer.advance(head + length);
+        }
+        Ok(seen)
     }
 
     /// Joins a room and waits until all that was before has arrived; the room's newest number then.
     pub(crate) async fn join(&mut self, room: &str) -> Result<u64, BenchError> {
-        let join = format!(r#"{{"type":"join","roomId":"{room}"}}"#);
-        self.send(&join).await.map_err(|source| BenchError::Io { what: "joining", source })?;
+        self.join_with(&format!(r#"{{"type":"join","roomId":"{room}"}}"#), |_| {}).await
+    }
+
+    /// Sends a `join` as it is given, and shows every text until all that was before has arrived.
+    pub(crate) async fn join_with(&mut self, join: &str, mut on_text: impl FnMut(&[u8])) -> Result<u64, BenchError> {
+        self.send(join).await.map_err(|source| BenchError::Io { what: "joining", source })?;
         let (mut seq, mut refused, mut joined) = (0, None, false);
         while !joined {
-            self.read(|text| match serde_json::from_slice::<Value>(text) {
-                Ok(frame) if frame["type"] == "join_confirmation" => seq = frame["seq"].as_u64().unwrap_or(0),
-                Ok(frame) if frame["type"] == "previous_messages" => joined = frame["more"] == false,
-                Ok(frame) if frame["type"] == "error" => refused = Some(frame.to_string()),
-                _ => {}
+            self.read(|text| {
+                on_text(text);
+                match wire::join_answer(text) {
+                    Some(JoinAnswer::Confirmed(number)) => seq = number,
+                    Some(JoinAnswer::Page { more }) => joined = !more,
+                    Some(JoinAnswer::Refused(why)) => refused = Some(why),
+                    None => {}
+                }
             })
             .await?;
             if let Some(refused) = refused {
@@ -134,6 +188,26 @@ impl RawSocket {
             }
         }
         Ok(seq)
+    }
+
+    /// Says goodbye; the connection ends when this is dropped.
+    pub(crate) fn close(self) {
+        let _ = self.stream.try_write(&GOODBYE);
+    }
+
+    /// A second handle of the stream for a thread that writes by itself; this one goes on reading.
+    pub(crate) fn writer(self) -> Result<(Self, SocketWriter), BenchError> {
+        let stream = self.stream.into_std().map_err(reading)?;
+        let writer = SocketWriter(stream.try_clone().map_err(reading)?);
+        let stream = TcpStream::from_std(stream).map_err(reading)?;
+        Ok((Self { stream, buffer: self.buffer }, writer))
+    }
+
+    /// The bare stream, now blocking, and what has been read of it already.
+    pub(crate) fn into_blocking(self) -> Result<(std::net::TcpStream, BytesMut), BenchError> {
+        let stream = self.stream.into_std().map_err(reading)?;
+        stream.set_nonblocking(false).map_err(reading)?;
+        Ok((stream, self.buffer))
     }
 
     async fn fill(&mut self) -> io::Result<()> {
@@ -145,53 +219,34 @@ impl RawSocket {
     }
 }
 
-/// Writes a masked frame (RFC 6455, section 5.2). The mask guards proxies against pages; a mask of zeros spares the work.
-fn frame(bytes: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
-    bytes.push(0x80 | opcode);
-    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(length @ 0..=125), _) => bytes.push(0x80 | length),
-        (_, Ok(length)) => {
-            bytes.push(0x80 | 126);
-            bytes.extend(length.to_be_bytes());
+/// Writes to a socket from a thread of its own.
+#[derive(Debug)]
+pub(crate) struct SocketWriter(std::net::TcpStream);
+
+impl SocketWriter {
+    /// Writes whole frames, however long the server makes it wait; false if it was told to give up.
+    pub(crate) fn write(&mut self, mut bytes: &[u8], give_up: impl Fn() -> bool) -> io::Result<bool> {
+        while !bytes.is_empty() {
+            match self.0.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && give_up() => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(FULL),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
-        _ => {
-            bytes.push(0x80 | 127);
-            bytes.extend((payload.len() as u64).to_be_bytes());
-        }
+        Ok(true)
     }
-    bytes.extend([0; 4]);
-    bytes.extend_from_slice(payload);
 }
 
-/// The opcode, the header's length and the payload's, once the header is there.
-fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
-    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    let opcode = first & 0x0F;
-    Some(match second & 0x7F {
-        126 => (opcode, 4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (opcode, 10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
-        length => (opcode, 2, usize::from(length)),
-    })
+/// What whole frames held.
+struct Seen {
+    texts: bool,
+    /// Answers to pings, framed.
+    pongs: Vec<u8>,
 }
 
-fn closed(payload: &[u8]) -> String {
-    let code = payload.get(..2).and_then(|code| Some(u16::from_be_bytes(code.try_into().ok()?))).unwrap_or(1005);
-    format!("the server closed a socket with {code}: {}", String::from_utf8_lossy(payload.get(2..).unwrap_or_default()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_of_every_length_are_read_as_they_were_written() {
-        for (length, head) in [(0, 6), (125, 6), (126, 8), (65_535, 8), (65_536, 14)] {
-            let mut bytes = Vec::new();
-            frame(&mut bytes, TEXT, &vec![b'x'; length]);
-            assert_eq!(bytes.len(), head + length);
-            // The server's frames bear no mask.
-            assert_eq!(header(&bytes), Some((TEXT, head - 4, length)));
-            assert_eq!(header(&bytes[..1]), None);
-        }
-    }
+fn reading(source: io::Error) -> BenchError {
+    BenchError::Io { what: "reading from a socket", source }
 }

@@ -1,30 +1,66 @@
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
 use crate::error::BenchError;
+use crate::latency::Latencies;
+use crate::plot::{Chart, Curve};
 
 /// What a run found.
 #[derive(Debug)]
 pub(crate) struct Report {
     command: &'static str,
-    figures: Vec<(&'static str, Value)>,
+    figures: Vec<(Cow<'static, str>, Value)>,
     /// What the server did that it promises not to do.
     pub(crate) violations: Vec<String>,
+    /// Each distribution of durations.
+    latencies: Vec<Curve>,
+    chart: Option<Chart>,
 }
 
 impl Report {
     pub(crate) fn new(command: &'static str) -> Self {
-        Self { command, figures: Vec::new(), violations: Vec::new() }
+        Self { command, figures: Vec::new(), violations: Vec::new(), latencies: Vec::new(), chart: None }
     }
 
     /// Adds a figure. What can't be told is left out.
-    pub(crate) fn figure(&mut self, name: &'static str, value: impl serde::Serialize) -> &mut Self {
+    pub(crate) fn figure(&mut self, name: impl Into<Cow<'static, str>>, value: impl serde::Serialize) -> &mut Self {
         match serde_json::to_value(value) {
             Ok(Value::Null) | Err(_) => {}
-            Ok(value) => self.figures.push((name, value)),
+            Ok(value) => self.figures.push((name.into(), value)),
         }
         self
+    }
+
+    /// What has been added.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.figures.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
+    /// Adds percentiles, and a curve to the plot. Without any duration there are none.
+    pub(crate) fn latencies(&mut self, name: impl Into<Cow<'static, str>>, latencies: &Latencies) -> &mut Self {
+        let name = name.into();
+        if latencies.is_empty() {
+            return self;
+        }
+        self.latencies.push(Curve::of(&name, latencies));
+        self.figure(name, latencies.percentiles())
+    }
+
+    /// Plots this instead of the latencies.
+    pub(crate) fn chart(&mut self, chart: Chart) -> &mut Self {
+        self.chart = Some(chart);
+        self
+    }
+
+    /// The plot as SVG, if there is something to plot.
+    pub(crate) fn svg(&self) -> Option<String> {
+        match &self.chart {
+            Some(chart) => Some(chart.svg()),
+            None if self.latencies.is_empty() => None,
+            None => Some(Chart::of_latencies(self.command, self.latencies.clone()).svg()),
+        }
     }
 
     /// Adds CPU seconds, and how many of `count` each of them brought.
@@ -50,7 +86,7 @@ impl Report {
     fn json(&self) -> Value {
         let mut object = Map::new();
         object.insert("command".to_owned(), self.command.into());
-        object.extend(self.figures.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        object.extend(self.figures.iter().map(|(name, value)| (name.clone().into_owned(), value.clone())));
         object.insert("violations".to_owned(), self.violations.clone().into());
         Value::Object(object)
     }
@@ -59,8 +95,13 @@ impl Report {
         let mut rows = Vec::new();
         for (name, value) in &self.figures {
             match value {
-                Value::Object(parts) => rows.extend(parts.iter().map(|(part, value)| (format!("{name}.{part}"), shown(value)))),
-                value => rows.push(((*name).to_owned(), shown(value))),
+                Value::Object(parts) => {
+                    let mut parts: Vec<_> = parts.iter().collect();
+                    // After the percentiles.
+                    parts.sort_by_key(|(part, _)| part.as_str() == "max");
+                    rows.extend(parts.into_iter().map(|(part, value)| (format!("{name}.{part}"), shown(value))));
+                }
+                value => rows.push((name.clone().into_owned(), shown(value))),
             }
         }
         let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -76,6 +117,14 @@ impl Report {
         }
         table
     }
+}
+
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2)?;
+    let lower = values.get((values.len() - 1) / 2)?;
+    Some(f64::midpoint(*lower, *upper))
 }
 
 /// So many a second.
@@ -113,6 +162,13 @@ pub(crate) fn complain(error: &BenchError) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(median(Vec::new()), None);
+    }
 
     #[test]
     fn a_report_shows_its_figures_and_violations() {

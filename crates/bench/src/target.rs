@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use chatsphere_client::Client;
 
 use crate::error::BenchError;
-use crate::process::ServerProcess;
+use crate::process::ServerProcesses;
 
 /// Which server.
 #[derive(Debug, Clone, clap::Args)]
@@ -14,17 +14,23 @@ pub(crate) struct Target {
     /// A file with a CLIENT token, such as `client-token` in the server's data directory.
     #[arg(long, value_name = "PATH")]
     pub(crate) token_file: PathBuf,
-    /// The server's process, to report the CPU time that it takes.
+    /// The server's process, to report the CPU time that it and its children take, and its memory. More of them, such as
+    /// PostgreSQL's postmaster, add their CPU time.
     #[arg(long, value_name = "PID")]
-    pub(crate) server_pid: Option<u32>,
+    pub(crate) server_pid: Vec<u32>,
 }
 
 impl Target {
     /// A client with the CLIENT token.
     pub(crate) fn client(&self) -> Result<Client, BenchError> {
+        self.client_of(&self.token()?)
+    }
+
+    /// The CLIENT token.
+    pub(crate) fn token(&self) -> Result<String, BenchError> {
         let token = std::fs::read_to_string(&self.token_file)
             .map_err(|source| BenchError::TokenFile { path: self.token_file.clone(), source })?;
-        self.client_of(&token)
+        Ok(token.trim().to_owned())
     }
 
     /// A client with another token.
@@ -32,7 +38,7 @@ impl Target {
         Client::new(&self.url, token).map_err(|source| BenchError::Call { what: "the server's address", source })
     }
 
-    pub(crate) fn server(&self) -> Option<ServerProcess> {
-        self.server_pid.map(ServerProcess::new)
+    pub(crate) fn server(&self) -> Option<ServerProcesses> {
+        (!self.server_pid.is_empty()).then(|| ServerProcesses::new(self.server_pid.clone()))
     }
 }

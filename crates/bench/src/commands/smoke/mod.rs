@@ -99,7 +99,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     report.figure("messagesAcknowledged", messages).figure("eventsStored", events).figure("eventsReceived", received);
     report.figure("connectionsCut", cuts).figure("reconnects", reconnects);
     report.figure("seconds", seconds).figure("acksPerSecond", rate(messages, seconds));
-    report.figure("ackMs", latencies.percentiles());
+    report.latencies("ackMs", &latencies);
     report.cpu(cpu, "acksPerCpuSecond", messages);
     report.violations = violations;
     Ok(report)

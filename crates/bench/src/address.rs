@@ -1,0 +1,52 @@
+use std::io;
+
+use reqwest::Url;
+use tokio::net::TcpStream;
+
+use crate::error::BenchError;
+
+/// Where the server is, for sockets that speak to it themselves.
+#[derive(Debug, Clone)]
+pub(crate) struct Address {
+    host: String,
+    port: u16,
+    /// What stands before `/ws` and `/api`, without a slash at its end.
+    pub(crate) path: String,
+}
+
+impl Address {
+    /// Plain HTTP only.
+    pub(crate) fn parse(url: &str) -> Result<Self, BenchError> {
+        let usage = || BenchError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
+        let address = Url::parse(url).map_err(|_| usage())?;
+        let (host, port) = address.host_str().zip(address.port_or_known_default()).ok_or_else(usage)?;
+        if address.scheme() != "http" {
+            return Err(usage());
+        }
+        Ok(Self { host: host.to_owned(), port, path: address.path().trim_end_matches('/').to_owned() })
+    }
+
+    /// What belongs into the header `Host`.
+    pub(crate) fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect((self.host.trim_matches(['[', ']']), self.port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_apart() {
+        let address = Address::parse("http://[::1]:3001/chat/").unwrap();
+        assert_eq!((address.authority().as_str(), address.path.as_str()), ("[::1]:3001", "/chat"));
+        assert!(Address::parse("https://127.0.0.1").is_err());
+        assert!(Address::parse("nowhere").is_err());
+    }
+}

@@ -1,0 +1,138 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::address::Address;
+use crate::author::Author;
+use crate::crowd::Crowd;
+use crate::deliveries::Source;
+use crate::error::BenchError;
+use crate::parallel::in_parallel;
+use crate::raw_socket::RawSocket;
+use crate::wire;
+
+/// Sockets opened at once.
+const OPENING: usize = 50;
+/// How long the deliveries of a message may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A room with many members.
+pub(super) struct Loud {
+    author: Author,
+    listening: JoinSet<()>,
+    board: Arc<Board>,
+    sockets: u64,
+}
+
+/// What its listeners report to.
+#[derive(Default)]
+struct Board {
+    deliveries: AtomicU64,
+    /// When the deliveries reach this, there is room for another message.
+    awaited: AtomicU64,
+    reached: Notify,
+    lost: AtomicU64,
+}
+
+/// The same, with as many messages as it takes.
+pub(super) struct Shouting {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Shouted>,
+}
+
+/// What came of it.
+pub(super) struct Shouted {
+    pub(super) deliveries: u64,
+    pub(super) seconds: f64,
+    pub(super) violation: Option<String>,
+}
+
+impl Loud {
+    pub(super) async fn open(address: &Address, crowd: &Crowd, sockets: usize, bytes: usize) -> Result<Self, BenchError> {
+        let (token, room) = crowd.seat(0);
+        let author = Author::open(address, &token, &room, bytes).await?;
+        let opened = in_parallel("opening sockets", sockets, OPENING, |number| {
+            let ((token, room), address) = (crowd.seat(number), address.clone());
+            async move {
+                let mut socket = RawSocket::open(&address, &token).await?;
+                socket.join(&room).await?;
+                Ok(socket)
+            }
+        })
+        .await?;
+        let board = Arc::new(Board::default());
+        let mut listening = JoinSet::new();
+        for socket in opened {
+            listening.spawn(listen(socket, Arc::clone(&board)));
+        }
+        Ok(Self { author, listening, board, sockets: sockets as u64 })
+    }
+
+    /// Keeps so many messages under way.
+    pub(super) fn start(self, in_flight: usize) -> Shouting {
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(self.shout(in_flight as u64, Arc::clone(&stop)));
+        Shouting { stop, task }
+    }
+
+    async fn shout(mut self, in_flight: u64, stop: Arc<AtomicBool>) -> Shouted {
+        let (began, mut sent, mut violation) = (Instant::now(), 0_u64, None);
+        while violation.is_none() && !stop.load(Ordering::Relaxed) {
+            let awaited = (sent + 1).saturating_sub(in_flight) * self.sockets;
+            match timeout(PATIENCE, self.board.reach(awaited)).await {
+                Ok(()) => {
+                    violation = self.author.send().await.err().map(|error| format!("the loud room: {error}"));
+                    sent += 1;
+                }
+                Err(_) => violation = Some("a message of the loud room did not reach every socket in time".to_owned()),
+            }
+        }
+        let (deliveries, seconds) = (self.board.deliveries.load(Ordering::Acquire), began.elapsed().as_secs_f64());
+        let lost = self.board.lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            violation.get_or_insert_with(|| format!("{lost} sockets of the loud room were closed"));
+        }
+        self.listening.abort_all();
+        Shouted { deliveries, seconds, violation }
+    }
+}
+
+impl Shouting {
+    /// Sends no more, and ends its sockets.
+    pub(super) async fn stop(self) -> Shouted {
+        self.stop.store(true, Ordering::Relaxed);
+        let failed = |error| Shouted { deliveries: 0, seconds: 1.0, violation: Some(format!("the loud room ended: {error}")) };
+        self.task.await.unwrap_or_else(failed)
+    }
+}
+
+impl Board {
+    /// Waits until there are so many deliveries.
+    async fn reach(&self, deliveries: u64) {
+        self.awaited.store(deliveries, Ordering::SeqCst);
+        while self.deliveries.load(Ordering::SeqCst) < deliveries {
+            self.reached.notified().await;
+        }
+    }
+}
+
+async fn listen(mut socket: RawSocket, board: Arc<Board>) {
+    loop {
+        let reading = socket.read(|text| {
+            if wire::new_message(text).is_some() {
+                let deliveries = board.deliveries.fetch_add(1, Ordering::SeqCst) + 1;
+                if deliveries == board.awaited.load(Ordering::SeqCst) {
+                    board.reached.notify_one();
+                }
+            }
+        });
+        if reading.await.is_err() {
+            board.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+    }
+}

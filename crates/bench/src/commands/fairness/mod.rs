@@ -1,0 +1,84 @@
+//! A quiet room beside a loud one, and beside one client that floods: what the quiet one feels.
+
+mod flood;
+mod loud;
+mod probe;
+
+use chatsphere_client::Client;
+
+use crate::address::Address;
+use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
+use crate::error::BenchError;
+use crate::process::CpuMeter;
+use crate::report::{Report, rate};
+use crate::setup;
+use crate::target::Target;
+use flood::Flood;
+use loud::Loud;
+use probe::Probe;
+
+/// Measures how long a message of a quiet room takes to arrive, alone and beside others that take all they can.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Sockets that listen in the loud room.
+    #[arg(long, default_value_t = 10_000)]
+    sockets: usize,
+    /// Messages under way at once in the loud room, each until every socket has it.
+    #[arg(long, default_value_t = 16)]
+    in_flight: usize,
+    /// Bytes of each message's content.
+    #[arg(long, default_value_t = 100)]
+    bytes: usize,
+    /// Messages a second in the quiet room.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    /// Seconds to measure each of the three.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+    if args.sockets == 0 || args.in_flight == 0 {
+        return Err(BenchError::Usage("there must be sockets and messages under way".to_owned()));
+    }
+    let client = args.target.client()?;
+    let address = Address::parse(&args.target.url)?;
+    let probe = Probe { address: address.clone(), rate: args.rate, messages: args.rate * args.seconds, bytes: args.bytes };
+    let quiet = seat(&client, "quiet").await?;
+    let loud_crowd = Spread { sockets: args.sockets, per_user: SOCKETS_PER_USER, per_room: args.sockets };
+    let loud_crowd = Crowd::make(&client, &setup::run_tag("loud"), loud_crowd).await?;
+    // Its sockets are there from the beginning, so that only what they are sent makes the difference.
+    let loud = Loud::open(&address, &loud_crowd, args.sockets, args.bytes).await?;
+    probe.warm_up(&quiet).await?;
+
+    let alone = probe.measure(&quiet).await?;
+    let cpu = CpuMeter::start(args.target.server());
+    let loud = loud.start(args.in_flight);
+    let beside_room = probe.measure(&quiet).await;
+    let (sent, loud_cpu) = (loud.stop().await, cpu.seconds());
+    let beside_room = beside_room?;
+    let flooding = seat(&client, "flood").await?;
+    let flood = Flood::start(&address, &flooding.0, &flooding.1, args.bytes).await?;
+    let beside_flood = probe.measure(&quiet).await;
+    let flooded = flood.stop().await?;
+    let beside_flood = beside_flood?;
+
+    let mut report = Report::new("fairness");
+    report.figure("loudSockets", args.sockets).figure("quietMessagesPerSecond", args.rate);
+    report.latencies("aloneMs", &alone).latencies("besideLoudRoomMs", &beside_room);
+    report.latencies("besideFloodMs", &beside_flood);
+    let ratio = |beside: f64| if alone.at(0.99) > 0.0 { beside / alone.at(0.99) } else { 0.0 };
+    report.figure("p99RatioLoudRoom", ratio(beside_room.at(0.99))).figure("p99RatioFlood", ratio(beside_flood.at(0.99)));
+    report.figure("loudDeliveriesPerSecond", rate(sent.deliveries, sent.seconds)).figure("loudCpuSeconds", loud_cpu);
+    report.figure("floodAcksPerSecond", rate(flooded.acks, flooded.seconds)).figure("floodEnd", flooded.ended);
+    report.violations.extend(sent.violation);
+    Ok(report)
+}
+
+/// A room with one member: a token and the room.
+async fn seat(client: &Client, what: &str) -> Result<(String, String), BenchError> {
+    let crowd = Crowd::make(client, &setup::run_tag(what), Spread { sockets: 1, per_user: 1, per_room: 1 }).await?;
+    Ok(crowd.seat(0))
+}

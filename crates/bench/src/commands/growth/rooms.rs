@@ -1,0 +1,94 @@
+use std::path::Path;
+
+use chatsphere_client::Client;
+use chatsphere_client::bodies::MintUserToken;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::address::Address;
+use crate::error::BenchError;
+use crate::fill::fill;
+use crate::parallel::in_parallel;
+use crate::setup::{self, patiently};
+
+/// How many messages rooms are made with.
+const SIZES: [usize; 3] = [1_000, 100_000, 10_000_000];
+/// Rooms made at once.
+const AT_ONCE: usize = 64;
+
+/// A room to measure.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Room {
+    #[serde(rename = "roomId")]
+    pub(super) id: String,
+    pub(super) messages: usize,
+}
+
+/// Rooms to measure, the smallest first, and a token of a member of all.
+pub(super) struct Prepared {
+    pub(super) token: String,
+    pub(super) rooms: Vec<Room>,
+    /// How many rooms there are altogether, where that is known.
+    pub(super) in_database: Option<u64>,
+}
+
+/// What the store's example `fill` writes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RoomsFile {
+    user_id: String,
+    rooms_in_database: u64,
+    rooms: Vec<Room>,
+}
+
+/// The rooms of a file.
+pub(super) async fn named(client: &Client, path: &Path) -> Result<Prepared, BenchError> {
+    let file: RoomsFile = serde_json::from_value(read_json(path)?)
+        .map_err(|error| BenchError::Usage(format!("{} is not as `fill` writes it: {error}", path.display())))?;
+    let body = MintUserToken { user_id: file.user_id, permissions: None, expires_in: None };
+    let minted = patiently("minting a token", || client.mint_user_token(&body)).await?;
+    let mut rooms = file.rooms;
+    rooms.sort_by_key(|room| room.messages);
+    if rooms.is_empty() {
+        return Err(BenchError::Usage(format!("{} names no room", path.display())));
+    }
+    Ok(Prepared { token: minted.token, rooms, in_database: Some(file.rooms_in_database) })
+}
+
+/// Rooms made and filled by the public protocol.
+pub(super) async fn made(client: &Client, address: &Address, to: usize, bytes: usize) -> Result<Prepared, BenchError> {
+    let tag = setup::run_tag("growth");
+    let user = setup::create_user(client, tag.clone()).await?;
+    let mut rooms = Vec::new();
+    let sizes: Vec<usize> = SIZES.into_iter().filter(|size| *size <= to).collect();
+    let sizes = if sizes.is_empty() { vec![to] } else { sizes };
+    for messages in sizes {
+        let id = setup::create_room(client, format!("{tag}-{messages}"), user.id).await?.to_string();
+        fill(address, &user.token, &id, messages, bytes).await?;
+        rooms.push(Room { id, messages });
+    }
+    Ok(Prepared { token: user.token, rooms, in_database: None })
+}
+
+/// Makes empty rooms until there are so many. `made` says how many there are.
+pub(super) async fn make_more(client: &Client, token: &str, made: &mut usize, count: usize) -> Result<(), BenchError> {
+    let (tag, own) = (setup::run_tag("growth"), client.clone());
+    own.set_token(token).map_err(|source| BenchError::Call { what: "a token", source })?;
+    let more = count.saturating_sub(*made);
+    in_parallel("making rooms", more, AT_ONCE, |number| {
+        let (client, name) = (own.clone(), format!("{tag}-{number}"));
+        async move {
+            let body = chatsphere_client::bodies::CreateRoom { name, user_id: None };
+            patiently("making a room", || client.create_room(&body)).await.map(drop)
+        }
+    })
+    .await?;
+    *made += more;
+    Ok(())
+}
+
+/// A JSON file that an earlier run wrote.
+pub(super) fn read_json(path: &Path) -> Result<Value, BenchError> {
+    let text = std::fs::read(path).map_err(|source| BenchError::Io { what: "reading a file of an earlier run", source })?;
+    serde_json::from_slice(&text).map_err(|error| BenchError::Usage(format!("{} is not JSON: {error}", path.display())))
+}

@@ -1,0 +1,53 @@
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// A terminal is told no more often.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Tells a person at a terminal how far something is; nobody else.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    what: &'static str,
+    total: usize,
+    done: AtomicUsize,
+    told: Option<Mutex<Instant>>,
+}
+
+impl Progress {
+    /// Something of so many steps begins.
+    pub(crate) fn start(what: &'static str, total: usize) -> Self {
+        let told = io::stderr().is_terminal().then(|| Mutex::new(Instant::now()));
+        Self { what, total, done: AtomicUsize::new(0), told }
+    }
+
+    /// One more is done.
+    pub(crate) fn step(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(told) = &self.told else { return };
+        let Ok(mut told) = told.try_lock() else { return };
+        if told.elapsed() >= EVERY {
+            *told = Instant::now();
+            let _ = write!(io::stderr(), "\r\x1b[K{}: {done} of {}", self.what, self.total);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// Waits, and counts the seconds down.
+pub(crate) async fn wait(what: &'static str, seconds: u64) {
+    let progress = Progress::start(what, usize::try_from(seconds).unwrap_or(usize::MAX));
+    let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
+    while tokio::time::Instant::now() < end {
+        tokio::time::sleep_until(end.min(tokio::time::Instant::now() + Duration::from_secs(1))).await;
+        progress.step();
+    }
+}
