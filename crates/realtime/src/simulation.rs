@@ -180,7 +180,7 @@ impl World {
             let (mut hub, tasks) = Hub::new(1);
             hub.fault = plan.fault;
             let hub = Arc::new(hub);
-            tokio::spawn(crate::repair::run(hub.clone(), truth.clone(), tasks.gaps));
+            tokio::spawn(crate::repair::run(hub.clone(), truth.clone(), tasks.gaps, crate::Gate::open()));
             hubs.push(hub);
         }
         let (writers, queues): (Vec<_>, Vec<_>) = hubs.iter().map(|_| mpsc::unbounded_channel()).unzip();
