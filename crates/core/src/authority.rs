@@ -148,6 +148,14 @@ impl Authority {
         }
     }
 
+    /// [`Authority::poll`], for an op whose change is stored already: where this fails, its caller can't know what is effective.
+    ///
+    /// # Errors
+    /// [`Outage::OutcomeUnknown`].
+    pub(crate) async fn poll_after_change(&self, store: &dyn Store) -> Result<(), Error> {
+        self.poll(store).await.map_err(|_| Outage::OutcomeUnknown.into())
+    }
+
     /// Whether the control log was read lately enough to judge.
     ///
     /// # Errors

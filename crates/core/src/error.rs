@@ -154,8 +154,8 @@ pub enum Outage {
     /// No space is left for the database.
     #[error("the database's disk is full: reading works, writing resumes when there is space")]
     DiskFull,
-    /// The commit's outcome is not known.
-    #[error("it is not known whether this was stored: send it again with the same clientMessageId or Idempotency-Key")]
+    /// The commit's outcome is not known, or whether what it changed is effective.
+    #[error("it is not known whether this took effect: send it again, with the same clientMessageId or Idempotency-Key")]
     OutcomeUnknown,
     /// The control log could not be read for so long that tokens can't be judged.
     #[error("this node can't tell at the moment which tokens are valid; try again")]

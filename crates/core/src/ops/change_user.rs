@@ -28,6 +28,6 @@ pub async fn change_user(chat: &Chat, caller: &Caller, change: ChangeUser) -> Re
     let ChangeUser { user_id, role, disabled } = change;
     let change = UserChange { user_id, username: None, role, disabled, at: chat.clock.now() };
     let user = chat.store.change_user(change).await?;
-    chat.authority.poll(&*chat.store).await?;
+    chat.authority.poll_after_change(&*chat.store).await?;
     Ok(user)
 }

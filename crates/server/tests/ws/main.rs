@@ -32,6 +32,7 @@ mod security;
 mod server;
 mod slow;
 mod stale;
+mod unknown;
 
 /// Makes of each function a test on every database.
 macro_rules! on_every_database {
