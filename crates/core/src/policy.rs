@@ -32,8 +32,8 @@ pub fn is_client(caller: &Caller) -> Result<(), Denial> {
     if caller.token_type == TokenType::Client { Ok(()) } else { Err(Denial::ClientOnly) }
 }
 
-/// The caller may hand out rights: privileged, and by a token that is not itself restricted. Without the second rule a
-/// restricted ADMIN token could make itself an unrestricted one.
+/// The caller may hand out rights, and see who holds them: privileged, and by a token that is not itself restricted. Without
+/// the second rule a restricted ADMIN token could make itself an unrestricted one.
 pub fn may_grant_rights(caller: &Caller) -> Result<(), Denial> {
     is_privileged(caller)?;
     if caller.permissions.is_all() { Ok(()) } else { Err(Denial::NeedsUnrestricted) }

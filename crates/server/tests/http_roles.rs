@@ -26,6 +26,10 @@ async fn tokens(server: &TestServer, world: &World) -> Vec<Option<String>> {
                 let permissions = json!({ "read": true, "write": true, "delete": true, "rooms": [world.room] });
                 Some(server.token(world.member.id, json!({ "permissions": permissions })).await.token)
             }
+            Actor::ScopedAdmin => {
+                let permissions = json!({ "read": true, "write": true, "delete": true, "rooms": [world.room] });
+                Some(server.token(world.admin.id, json!({ "permissions": permissions })).await.token)
+            }
             Actor::Revoked => {
                 let token = server.token(world.member.id, json!({})).await;
                 server.delete(&format!("/api/tokens/{}", token.token_id)).client().send().await.ok(200);
@@ -154,7 +158,7 @@ async fn a_role_is_taken_away_at_once() {
 }
 
 #[tokio::test]
-async fn a_restricted_admin_does_not_see_who_holds_which_token() {
+async fn a_restricted_admin_does_not_see_who_there_is_and_who_holds_which_token() {
     let server = start().await;
     let world = World::new(&server).await;
     let all = json!({ "read": true, "write": true, "delete": true });
@@ -166,10 +170,14 @@ async fn a_restricted_admin_does_not_see_who_holds_which_token() {
         (json!({ "write": true }), "needs_read"),
     ] {
         let token = server.token(world.admin.id, json!({ "permissions": permissions })).await.token;
-        server.get("/api/tokens").bearer(&token).send().await.refused(403, code);
+        for path in ["/api/tokens", "/api/users"] {
+            server.get(path).bearer(&token).send().await.refused(403, code);
+        }
     }
     let token = server.token(world.admin.id, json!({ "permissions": all })).await.token;
-    server.get("/api/tokens").bearer(&token).send().await.ok(200);
+    for path in ["/api/tokens", "/api/users"] {
+        server.get(path).bearer(&token).send().await.ok(200);
+    }
 }
 
 #[tokio::test]
