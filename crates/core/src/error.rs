@@ -83,6 +83,9 @@ pub enum Denial {
     /// The owner leaves by their own will or by a CLIENT or ADMIN token alone.
     #[error("the room's owner cannot be removed by a moderator")]
     OwnerStays,
+    /// A CLIENT token acts in this user's name: an application's backend would be out with it.
+    #[error("a CLIENT token acts in this user's name: only a CLIENT token may disable this user")]
+    BehindClientToken,
     /// A token may not mint one with more rights or a longer life than its own.
     #[error("a token may not mint another with more rights than its own")]
     MoreRights,
@@ -101,6 +104,7 @@ impl Denial {
             Self::NeedsUnrestricted => "needs_unrestricted_token",
             Self::NotAModerator => "not_a_moderator",
             Self::OwnerStays => "owner_stays",
+            Self::BehindClientToken => "behind_client_token",
             Self::MoreRights => "more_rights_than_own",
         }
     }

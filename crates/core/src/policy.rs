@@ -39,6 +39,12 @@ pub fn may_grant_rights(caller: &Caller) -> Result<(), Denial> {
     if caller.permissions.is_all() { Ok(()) } else { Err(Denial::NeedsUnrestricted) }
 }
 
+/// The caller may disable a user. With one in whose name an application's backend acts that backend would be out, and it is
+/// not for a person to turn it off.
+pub fn may_disable(caller: &Caller, has_client_token: bool) -> Result<(), Denial> {
+    if has_client_token && caller.token_type != TokenType::Client { Err(Denial::BehindClientToken) } else { Ok(()) }
+}
+
 /// In whose name the caller acts: its own, or for CLIENT tokens any user's.
 pub fn acting_user(caller: &Caller, named: Option<UserId>) -> Result<UserId, Denial> {
     match named {

@@ -225,6 +225,7 @@ fn catalogue() -> Vec<Failure> {
         Denial::NeedsUnrestricted,
         Denial::NotAModerator,
         Denial::OwnerStays,
+        Denial::BehindClientToken,
         Denial::MoreRights,
     ];
     let absent = [Absent::User, Absent::Room, Absent::Token];
