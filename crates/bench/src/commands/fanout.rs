@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
         setup::add_member(&client, room, user.id).await?;
         tokens.push(user.token);
     }
-    let (connection, events) = args.target.client_of(&author.token)?.connect(ConnectOptions::default());
+    let (connection, events) = args.target.client_of(&author.token)?.connect(ConnectOptions::default().unordered());
     drop(events);
     let sockets = open(&args, &tokens, room).await?;
     let base = sockets.iter().map(|(_, seq)| *seq).max().unwrap_or(0);
