@@ -45,6 +45,8 @@ pub struct Authority {
     known: Mutex<Known>,
     /// When the control log was last read to its end, in milliseconds since 1970.
     fresh_at: AtomicI64,
+    /// When what the log said had been told to the listener too, likewise.
+    settled_at: AtomicI64,
     listener: Mutex<Option<Weak<dyn AuthorityListener>>>,
     /// One poll at a time: those that wait find its work done.
     polling: tokio::sync::Mutex<()>,
@@ -69,9 +71,15 @@ struct Entry {
 impl Authority {
     /// Knows nothing yet, and is fresh: `position` was read from the store just now.
     pub fn new(clock: Arc<dyn Clock>, position: ControlPosition) -> Self {
-        let fresh_at = AtomicI64::new(clock.now().as_millis());
-        let known = Mutex::new(Known { position, ..Known::default() });
-        Self { clock, known, fresh_at, listener: Mutex::new(None), polling: tokio::sync::Mutex::new(()) }
+        let now = clock.now().as_millis();
+        Self {
+            clock,
+            known: Mutex::new(Known { position, ..Known::default() }),
+            fresh_at: AtomicI64::new(now),
+            settled_at: AtomicI64::new(now),
+            listener: Mutex::new(None),
+            polling: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// Whom to tell of changes from now on.
@@ -134,9 +142,18 @@ impl Authority {
                 self.known().position = last.position;
             }
             if end {
+                self.settled_at.store(started.as_millis(), Ordering::SeqCst);
                 return Ok(());
             }
         }
+    }
+
+    /// [`Authority::poll`], for an op whose change is stored already: where this fails, its caller can't know what is effective.
+    ///
+    /// # Errors
+    /// [`Outage::OutcomeUnknown`].
+    pub(crate) async fn poll_after_change(&self, store: &dyn Store) -> Result<(), Error> {
+        self.poll(store).await.map_err(|_| Outage::OutcomeUnknown.into())
     }
 
     /// Whether the control log was read lately enough to judge.
@@ -144,8 +161,13 @@ impl Authority {
     /// # Errors
     /// [`Outage::AuthorityStale`].
     pub fn check_fresh(&self, now: Timestamp) -> Result<(), Outage> {
-        let fresh_at = Timestamp::from_millis(self.fresh_at.load(Ordering::SeqCst));
-        if fresh_at.until(now) > STALE_AFTER { Err(Outage::AuthorityStale) } else { Ok(()) }
+        if is_stale(&self.fresh_at, now) { Err(Outage::AuthorityStale) } else { Ok(()) }
+    }
+
+    /// Whether standing callers were judged by what the control log said lately: only then may what others wrote be sent to
+    /// them.
+    pub fn is_settled(&self) -> bool {
+        !is_stale(&self.settled_at, self.clock.now())
     }
 
     async fn tell(&self, changes: Option<&[ControlChange]>) {
@@ -158,6 +180,10 @@ impl Authority {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_stale(at: &AtomicI64, now: Timestamp) -> bool {
+    Timestamp::from_millis(at.load(Ordering::SeqCst)).until(now) > STALE_AFTER
 }
 
 impl Known {

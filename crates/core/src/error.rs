@@ -83,6 +83,9 @@ pub enum Denial {
     /// The owner leaves by their own will or by a CLIENT or ADMIN token alone.
     #[error("the room's owner cannot be removed by a moderator")]
     OwnerStays,
+    /// A CLIENT token acts in this user's name: an application's backend would be out with it.
+    #[error("a CLIENT token acts in this user's name: only a CLIENT token may disable this user")]
+    BehindClientToken,
     /// A token may not mint one with more rights or a longer life than its own.
     #[error("a token may not mint another with more rights than its own")]
     MoreRights,
@@ -101,6 +104,7 @@ impl Denial {
             Self::NeedsUnrestricted => "needs_unrestricted_token",
             Self::NotAModerator => "not_a_moderator",
             Self::OwnerStays => "owner_stays",
+            Self::BehindClientToken => "behind_client_token",
             Self::MoreRights => "more_rights_than_own",
         }
     }
@@ -154,8 +158,8 @@ pub enum Outage {
     /// No space is left for the database.
     #[error("the database's disk is full: reading works, writing resumes when there is space")]
     DiskFull,
-    /// The commit's outcome is not known.
-    #[error("it is not known whether this was stored: send it again with the same clientMessageId or Idempotency-Key")]
+    /// The commit's outcome is not known, or whether what it changed is effective.
+    #[error("it is not known whether this took effect: send it again, with the same clientMessageId or Idempotency-Key")]
     OutcomeUnknown,
     /// The control log could not be read for so long that tokens can't be judged.
     #[error("this node can't tell at the moment which tokens are valid; try again")]

@@ -9,6 +9,7 @@ pub mod control;
 pub mod duration;
 pub mod error;
 pub mod ids;
+mod invisible;
 pub mod limits;
 pub mod model;
 pub mod ops;

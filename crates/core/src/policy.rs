@@ -32,11 +32,17 @@ pub fn is_client(caller: &Caller) -> Result<(), Denial> {
     if caller.token_type == TokenType::Client { Ok(()) } else { Err(Denial::ClientOnly) }
 }
 
-/// The caller may hand out rights: privileged, and by a token that is not itself restricted. Without the second rule a
-/// restricted ADMIN token could make itself an unrestricted one.
+/// The caller may hand out rights, and see who holds them: privileged, and by a token that is not itself restricted. Without
+/// the second rule a restricted ADMIN token could make itself an unrestricted one.
 pub fn may_grant_rights(caller: &Caller) -> Result<(), Denial> {
     is_privileged(caller)?;
     if caller.permissions.is_all() { Ok(()) } else { Err(Denial::NeedsUnrestricted) }
+}
+
+/// The caller may disable a user. With one in whose name an application's backend acts that backend would be out, and it is
+/// not for a person to turn it off.
+pub fn may_disable(caller: &Caller, has_client_token: bool) -> Result<(), Denial> {
+    if has_client_token && caller.token_type != TokenType::Client { Err(Denial::BehindClientToken) } else { Ok(()) }
 }
 
 /// In whose name the caller acts: its own, or for CLIENT tokens any user's.

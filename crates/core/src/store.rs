@@ -373,6 +373,8 @@ pub trait Store: Send + Sync + 'static {
     async fn users(&self, page: PageRequest) -> Result<Page<User>, Error>;
     /// A token with its user.
     async fn token(&self, id: TokenId) -> Result<Option<TokenWithUser>, Error>;
+    /// Whether a CLIENT token that is good at this moment acts in this user's name.
+    async fn has_client_token(&self, user: UserId, now: Timestamp) -> Result<bool, Error>;
     /// All tokens, newest first.
     async fn tokens(&self, page: PageRequest) -> Result<Page<TokenWithUser>, Error>;
     /// A room.

@@ -5,15 +5,16 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::InvalidField;
+use crate::invisible::first_invisible;
 use crate::limits::Limits;
 
-/// A user's name: 1 to 64 characters, none of them a control character, not all of them white space. Unique, compared
-/// byte by byte.
+/// A user's name: 1 to 64 characters, none of them a control character or invisible, not all of them white space. Unique,
+/// compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Username(String);
 
-/// A room's name: 1 to 128 characters, none of them a control character, not all of them white space. Not unique.
+/// A room's name: 1 to 128 characters, none of them a control character or invisible, not all of them white space. Not unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RoomName(String);
@@ -86,7 +87,7 @@ impl Email {
     }
 }
 
-/// 1 to `max` characters, no control characters, something to see.
+/// 1 to `max` characters, no control characters, nothing that nobody sees, something to see.
 fn check_name(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
     // Counting stops early, so that a huge name costs no more than a long one.
     let count = text.chars().take(max + 1).count();
@@ -95,6 +96,11 @@ fn check_name(field: &'static str, text: &str, max: usize) -> Result<(), Invalid
     }
     if text.chars().any(char::is_control) {
         return Err(InvalidField::new(field, "must not contain control characters"));
+    }
+    if let Some(hidden) = first_invisible(text) {
+        // Named, since whoever pasted it can't see it either.
+        let message = format!("must not contain invisible characters; this has U+{:04X}", u32::from(hidden));
+        return Err(InvalidField::new(field, message));
     }
     if text.chars().all(char::is_whitespace) {
         return Err(InvalidField::new(field, "must not be white space alone"));
@@ -156,6 +162,18 @@ mod tests {
         }
         for bad in ["", "  ", "a\nb", "a\0", "\u{85}", &"x".repeat(65)] {
             assert!(Username::parse(bad.to_owned(), &limits).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_does_not_look_like_another() {
+        let limits = Limits::default();
+        for twin in ["ada\u{200b}", "\u{202e}ada", "a\u{ad}da", "ada\u{2800}"] {
+            let refused = Username::parse(twin.to_owned(), &limits).unwrap_err();
+            assert!(refused.message.contains("U+"), "{refused}");
+            assert!(RoomName::parse(twin.to_owned(), &limits).is_err(), "{twin:?}");
+            // One that was stored before this was a rule is read as it is.
+            assert_eq!(Username::from_stored(twin.to_owned()).as_str(), twin);
         }
     }
 

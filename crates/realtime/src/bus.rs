@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::gate::Gate;
 use crate::hub::Hub;
 
 /// What the nodes speak about events. A later, different format gets a subject of its own.
@@ -89,9 +90,10 @@ impl Link {
         Ok(Self { client, node: ConnectionId::new(now) })
     }
 
-    /// Tells other nodes what this one commits and hands what they tell to `hub`. Runs until the bus is dropped.
-    pub async fn run(self, hub: Arc<Hub>, epoch: Epoch, outbox: Outbox) {
-        tokio::join!(self.listen(&hub, &epoch), self.tell(&epoch, outbox));
+    /// Tells other nodes what this one commits and hands what they tell to `hub`, unless `gate` is shut. Runs until the bus is
+    /// dropped.
+    pub async fn run(self, hub: Arc<Hub>, epoch: Epoch, outbox: Outbox, gate: Gate) {
+        tokio::join!(self.listen(&hub, &epoch, &gate), self.tell(&epoch, outbox));
     }
 
     async fn tell(&self, epoch: &Epoch, Outbox(mut waiting): Outbox) {
@@ -111,13 +113,16 @@ impl Link {
         }
     }
 
-    async fn listen(&self, hub: &Hub, epoch: &Epoch) {
+    async fn listen(&self, hub: &Hub, epoch: &Epoch, gate: &Gate) {
         let mut told = match self.client.subscribe(SUBJECT).await {
             Ok(told) => told,
             Err(error) => return tracing::error!(%error, "this node can't listen to others over NATS"),
         };
         while let Some(NatsMessage { payload, .. }) = told.next().await {
-            hub.publish(self.read(&payload, epoch));
+            // A hint like any other: what is not taken now is read from the store when the gate is open again.
+            if gate.is_open() {
+                hub.publish(self.read(&payload, epoch));
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod bus;
 pub mod frame;
+pub mod gate;
 pub mod hub;
 pub mod join;
 pub mod lane;
@@ -15,6 +16,7 @@ mod room;
 pub mod websocket;
 
 pub use bus::{Bus, Link, LinkError};
+pub use gate::Gate;
 pub use hub::{Hub, HubTasks};
 pub use join::{Join, join};
 pub use lane::Lane;

@@ -9,6 +9,7 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
+use crate::gate::Gate;
 use crate::hub::Hub;
 use crate::log::RoomLog;
 
@@ -24,62 +25,77 @@ const AT_ONCE: usize = 8;
 /// Events read at a time.
 const PAGE: usize = 256;
 
-/// Closes gaps as they are seen, and beside that compares all rooms with the store now and then. Runs for ever.
-pub async fn run<L: RoomLog + ?Sized>(hub: Arc<Hub>, log: Arc<L>, gaps: mpsc::UnboundedReceiver<RoomId>) {
+/// Closes gaps as they are seen, and beside that compares all rooms with the store now and then. Hands out nothing while `gate`
+/// is shut. Runs for ever.
+pub async fn run<L: RoomLog + ?Sized>(hub: Arc<Hub>, log: Arc<L>, gaps: mpsc::UnboundedReceiver<RoomId>, gate: Gate) {
+    let repair = Repair { hub: &hub, log: &*log, gate: &gate };
     // Side by side: however many gaps there are, a lost last event is found in time.
-    tokio::join!(close_gaps(&hub, &*log, gaps), compare(&hub, &*log));
+    tokio::join!(repair.close_gaps(gaps), repair.compare());
 }
 
-async fn close_gaps<L: RoomLog + ?Sized>(hub: &Hub, log: &L, mut gaps: mpsc::UnboundedReceiver<RoomId>) {
-    let mut rooms = Vec::new();
-    while gaps.recv_many(&mut rooms, ROOMS).await > 0 {
-        sleep(PATIENCE).await;
-        mend_all(hub, log, std::mem::take(&mut rooms)).await;
-    }
+struct Repair<'a, L: ?Sized> {
+    hub: &'a Hub,
+    log: &'a L,
+    gate: &'a Gate,
 }
 
-/// Compares every room that somebody listens to with the store, and mends those that are behind.
-async fn compare<L: RoomLog + ?Sized>(hub: &Hub, log: &L) {
-    let mut ticks = interval_at(Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        for rooms in hub.room_ids().chunks(ROOMS) {
-            let heads = match log.heads(rooms).await {
-                Ok(heads) => heads,
-                Err(error) => {
-                    tracing::warn!(%error, "rooms could not be compared with the store");
-                    break;
-                }
-            };
-            let behind = heads.into_iter().filter(|(id, head)| {
-                hub.room(*id).is_some_and(|room| room.last().is_some_and(|last| last < *head) && room.begin_repair())
-            });
-            mend_all(hub, log, behind.map(|(id, _)| id).collect()).await;
+impl<L: RoomLog + ?Sized> Repair<'_, L> {
+    async fn close_gaps(&self, mut gaps: mpsc::UnboundedReceiver<RoomId>) {
+        let mut rooms = Vec::new();
+        while gaps.recv_many(&mut rooms, ROOMS).await > 0 {
+            sleep(PATIENCE).await;
+            self.mend_all(std::mem::take(&mut rooms)).await;
         }
     }
-}
 
-async fn mend_all<L: RoomLog + ?Sized>(hub: &Hub, log: &L, rooms: Vec<RoomId>) {
-    stream::iter(rooms).for_each_concurrent(AT_ONCE, |room| mend(hub, log, room)).await;
-}
-
-/// Brings a room up to the store. Its repair was claimed before.
-async fn mend<L: RoomLog + ?Sized>(hub: &Hub, log: &L, id: RoomId) {
-    let Some(room) = hub.room(id) else { return };
-    // Released first: a gap that shows while this one is read is claimed anew.
-    room.end_repair();
-    while let Some(last) = room.last() {
-        match log.events_after(id, Access::Any, last, PAGE).await {
-            Ok(page) => {
-                let took_all = hub.accept(id, &page.events);
-                // A room with too much to hand out asks again when that is done.
-                if !took_all || page.events.last().is_none_or(|event| event.seq >= page.head) {
-                    return;
-                }
+    /// Compares every room that somebody listens to with the store, and mends those that are behind.
+    async fn compare(&self) {
+        let mut ticks = interval_at(Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if !self.gate.is_open() {
+                continue;
             }
-            // The comparison with the store comes back to it.
-            Err(error) => return tracing::warn!(%error, "a gap in a room could not be read from the store yet"),
+            for rooms in self.hub.room_ids().chunks(ROOMS) {
+                let heads = match self.log.heads(rooms).await {
+                    Ok(heads) => heads,
+                    Err(error) => {
+                        tracing::warn!(%error, "rooms could not be compared with the store");
+                        break;
+                    }
+                };
+                let behind = heads.into_iter().filter(|(id, head)| {
+                    self.hub.room(*id).is_some_and(|room| room.last().is_some_and(|last| last < *head) && room.begin_repair())
+                });
+                self.mend_all(behind.map(|(id, _)| id).collect()).await;
+            }
+        }
+    }
+
+    async fn mend_all(&self, rooms: Vec<RoomId>) {
+        stream::iter(rooms).for_each_concurrent(AT_ONCE, |room| self.mend(room)).await;
+    }
+
+    /// Brings a room up to the store. Its repair was claimed before.
+    async fn mend(&self, id: RoomId) {
+        let Some(room) = self.hub.room(id) else { return };
+        // Released first: a gap that shows while this one is read is claimed anew.
+        room.end_repair();
+        while let Some(last) = room.last() {
+            match self.log.events_after(id, Access::Any, last, PAGE).await {
+                // Asked after the read, which may have taken long. The comparison comes back to it.
+                Ok(_) if !self.gate.is_open() => return,
+                Ok(page) => {
+                    let took_all = self.hub.accept(id, &page.events);
+                    // A room with too much to hand out asks again when that is done.
+                    if !took_all || page.events.last().is_none_or(|event| event.seq >= page.head) {
+                        return;
+                    }
+                }
+                // The comparison with the store comes back to it.
+                Err(error) => return tracing::warn!(%error, "a gap in a room could not be read from the store yet"),
+            }
         }
     }
 }

@@ -179,7 +179,7 @@ impl World {
             let (mut hub, tasks) = Hub::new(1);
             hub.fault = plan.fault;
             let hub = Arc::new(hub);
-            tokio::spawn(crate::repair::run(hub.clone(), truth.clone(), tasks.gaps));
+            tokio::spawn(crate::repair::run(hub.clone(), truth.clone(), tasks.gaps, crate::Gate::open()));
             for lane in tasks.lanes {
                 let hub = hub.clone();
                 tokio::spawn(async move { lane.run(&hub).await });

@@ -9,7 +9,7 @@ use axum::http::HeaderValue;
 use chatsphere_core::authority::POLL_INTERVAL;
 use chatsphere_core::{AuthorityListener, Chat, Clock, CommitSink, UserRef};
 use chatsphere_realtime::bus::Outbox;
-use chatsphere_realtime::{Bus, Hub, HubTasks, Link, repair};
+use chatsphere_realtime::{Bus, Gate, Hub, HubTasks, Link, repair};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -65,9 +65,10 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let stopping = CancellationToken::new();
     let background = Background::new();
     let sockets = TaskTracker::new();
-    run_hub(&background, &hub, hub_tasks, &chat);
+    let gate = while_settled(&chat);
+    run_hub(&background, &hub, hub_tasks, &chat, gate.clone());
     if let Some((link, outbox)) = link {
-        background.spawn(link.run(hub.clone(), chat.store.epoch(), outbox));
+        background.spawn(link.run(hub.clone(), chat.store.epoch(), outbox, gate));
     }
     background.spawn(follow_control_log(chat.clone()));
 
@@ -172,12 +173,18 @@ async fn open_bus(
     Ok((Arc::new(bus), Some((link, outbox))))
 }
 
-fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>) {
+/// Whoever listens may have lost the right to: while this node can't tell, what others wrote stays in the database.
+fn while_settled(chat: &Chat) -> Gate {
+    let authority = chat.authority.clone();
+    Gate::new(move || authority.is_settled())
+}
+
+fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>, gate: Gate) {
     for lane in tasks.lanes {
         let hub = hub.clone();
         background.spawn(async move { lane.run(&hub).await });
     }
-    background.spawn(repair::run(hub.clone(), chat.store.clone(), tasks.gaps));
+    background.spawn(repair::run(hub.clone(), chat.store.clone(), tasks.gaps, gate));
 }
 
 fn open_websocket(
@@ -223,7 +230,7 @@ async fn follow_control_log(chat: Arc<Chat>) {
             Err(error) => {
                 // Once an outage, not four times a second.
                 if !failing {
-                    tracing::warn!(%error, "the control log can't be read; after 10 s tokens are refused rather than guessed at");
+                    tracing::warn!(%error, "the control log can't be read; after 10 s tokens are refused rather than guessed at, and sockets get nothing of other nodes");
                 }
                 failing = true;
             }

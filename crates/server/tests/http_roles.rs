@@ -5,8 +5,9 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Actor, ROUTES, TestServer, World, start};
 
 /// The token of each of [`Actor::ALL`].
@@ -25,6 +26,10 @@ async fn tokens(server: &TestServer, world: &World) -> Vec<Option<String>> {
             Actor::Scoped => {
                 let permissions = json!({ "read": true, "write": true, "delete": true, "rooms": [world.room] });
                 Some(server.token(world.member.id, json!({ "permissions": permissions })).await.token)
+            }
+            Actor::ScopedAdmin => {
+                let permissions = json!({ "read": true, "write": true, "delete": true, "rooms": [world.room] });
+                Some(server.token(world.admin.id, json!({ "permissions": permissions })).await.token)
             }
             Actor::Revoked => {
                 let token = server.token(world.member.id, json!({})).await;
@@ -154,7 +159,39 @@ async fn a_role_is_taken_away_at_once() {
 }
 
 #[tokio::test]
-async fn a_restricted_admin_does_not_see_who_holds_which_token() {
+async fn an_admin_does_not_turn_a_backend_off() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let disable = |user, token: &str| {
+        server.call("PATCH", &format!("/api/users/{user}")).json(&json!({ "disabled": true })).bearer(token)
+    };
+    disable(server.admin_id, &world.admin.token).send().await.refused(403, "behind_client_token");
+    // Any other change, and any other user.
+    let demote = server.call("PATCH", &format!("/api/users/{}", server.admin_id)).json(&json!({ "role": "MEMBER" }));
+    demote.bearer(&world.admin.token).send().await.ok(200);
+    disable(world.member.id, &world.admin.token).send().await.ok(200);
+
+    // A CLIENT token that is revoked, or has ended, is nobody's backend.
+    let mint = |more: Value| {
+        let mut body = json!({ "userId": world.owner.id, "email": "a@b.example" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.post("/api/tokens/client", &body).client().send()
+    };
+    let token = mint(json!({})).await.ok(201);
+    disable(world.owner.id, &world.admin.token).send().await.refused(403, "behind_client_token");
+    server.delete(&format!("/api/tokens/{}", token["id"].as_str().unwrap())).client().send().await.ok(200);
+    mint(json!({ "expiresIn": "1s" })).await.ok(201);
+    disable(world.owner.id, &world.admin.token).send().await.refused(403, "behind_client_token");
+    server.advance(Duration::from_secs(2)).await;
+    disable(world.owner.id, &world.admin.token).send().await.ok(200);
+
+    // A backend may, even itself.
+    disable(server.admin_id, &server.client_token).send().await.ok(200);
+    server.get("/api/users").client().send().await.refused(401, "user_disabled");
+}
+
+#[tokio::test]
+async fn a_restricted_admin_does_not_see_who_there_is_and_who_holds_which_token() {
     let server = start().await;
     let world = World::new(&server).await;
     let all = json!({ "read": true, "write": true, "delete": true });
@@ -166,10 +203,14 @@ async fn a_restricted_admin_does_not_see_who_holds_which_token() {
         (json!({ "write": true }), "needs_read"),
     ] {
         let token = server.token(world.admin.id, json!({ "permissions": permissions })).await.token;
-        server.get("/api/tokens").bearer(&token).send().await.refused(403, code);
+        for path in ["/api/tokens", "/api/users"] {
+            server.get(path).bearer(&token).send().await.refused(403, code);
+        }
     }
     let token = server.token(world.admin.id, json!({ "permissions": all })).await.token;
-    server.get("/api/tokens").bearer(&token).send().await.ok(200);
+    for path in ["/api/tokens", "/api/users"] {
+        server.get(path).bearer(&token).send().await.ok(200);
+    }
 }
 
 #[tokio::test]

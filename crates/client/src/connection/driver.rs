@@ -212,7 +212,7 @@ impl Driver {
     async fn closed(&mut self, code: u16, reason: String) -> Result<(), Dropped> {
         self.status.send_replace(ConnectionState::Closed { code, reason: reason.clone() });
         // Whoever waits for an answer gets none: dropping them tells so.
-        self.state = State::new();
+        self.state = State::new(self.options.ordered);
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
         let _ = self.updates.send((Update::Closed { code, reason }, None)).await;

@@ -75,7 +75,8 @@ impl Connection {
         let (status, watched) = watch::channel(ConnectionState::Connecting);
         let unacknowledged = Arc::new(Semaphore::new(options.unacknowledged));
         let cursors = Cursors::default();
-        let driver = Driver { client: client.clone(), options, commands: asked, updates, status, state: State::new() };
+        let state = State::new(options.ordered);
+        let driver = Driver { client: client.clone(), options, commands: asked, updates, status, state };
         let task = tokio::spawn(driver.run());
         let connection = Self { client, commands, unacknowledged, status: watched, cursors: cursors.clone(), task };
         (connection, Events::new(handed_out, cursors))
@@ -110,6 +111,7 @@ impl Connection {
 
     /// Posts a message and waits until it is stored, however often the connection is down meanwhile; it is stored once. Needs
     /// membership, not a join. What fails for a time, such as a rate limit, is sent again after the wait that the server names.
+    /// Messages of one room are stored in the order in which they were given, unless [`ConnectOptions::unordered`].
     ///
     /// To wait for a limited time, put it into [`tokio::time::timeout`]: a message that was not sent by then is not sent any
     /// more; of one that was, it is not known whether it is stored, unless it is sent again with the same `clientMessageId`.

@@ -9,6 +9,7 @@ use std::time::Duration;
 pub struct ConnectOptions {
     pub(crate) events: usize,
     pub(crate) unacknowledged: usize,
+    pub(crate) ordered: bool,
     pub(crate) largest_frame: usize,
     pub(crate) backoff: (Duration, Duration),
     pub(crate) tokens: Option<Arc<dyn TokenProvider>>,
@@ -19,6 +20,7 @@ impl Default for ConnectOptions {
         Self {
             events: 256,
             unacknowledged: 256,
+            ordered: true,
             // A page holds a hundred messages of 32 KiB, each byte of which JSON may write as six.
             largest_frame: 32 * 1024 * 1024,
             backoff: (Duration::from_millis(250), Duration::from_secs(15)),
@@ -39,6 +41,14 @@ impl ConnectOptions {
     #[must_use]
     pub fn unacknowledged(mut self, most: usize) -> Self {
         self.unacknowledged = most.max(1);
+        self
+    }
+
+    /// Sends messages of a room without waiting for the answer to the one before. That is faster where many go into one room,
+    /// but what the server refuses for a time is then stored behind what came after it.
+    #[must_use]
+    pub fn unordered(mut self) -> Self {
+        self.ordered = false;
         self
     }
 
@@ -69,6 +79,7 @@ impl fmt::Debug for ConnectOptions {
         f.debug_struct("ConnectOptions")
             .field("events", &self.events)
             .field("unacknowledged", &self.unacknowledged)
+            .field("ordered", &self.ordered)
             .field("backoff", &self.backoff)
             .finish_non_exhaustive()
     }

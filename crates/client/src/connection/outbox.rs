@@ -1,6 +1,6 @@
 //! Messages that are not acknowledged yet. No I/O.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use chatsphere_core::{RoomId, UserId};
 use chatsphere_protocol::frames::{ClientFrame, Incoming};
@@ -58,6 +58,8 @@ pub(crate) struct Outbox<T> {
     last_number: u64,
     in_flight: usize,
     most_in_flight: usize,
+    /// Whether each message of a room waits for the answer to the one before.
+    ordered: bool,
     /// Nothing is sent before this moment.
     paused_until: Option<Instant>,
 }
@@ -74,8 +76,8 @@ struct Entry<T> {
 }
 
 impl<T> Outbox<T> {
-    pub(crate) fn new() -> Self {
-        Self { entries: VecDeque::new(), last_number: 0, in_flight: 0, most_in_flight: 1, paused_until: None }
+    pub(crate) fn new(ordered: bool) -> Self {
+        Self { entries: VecDeque::new(), last_number: 0, in_flight: 0, most_in_flight: 1, ordered, paused_until: None }
     }
 
     /// How many may wait for their answer at once: beyond what the server answers at a time it would stop reading.
@@ -97,7 +99,7 @@ impl<T> Outbox<T> {
         }
         self.paused_until = None;
         loop {
-            let index = self.entries.iter().position(|entry| !entry.in_flight)?;
+            let index = self.next_index()?;
             let entry = self.entries.get_mut(index)?;
             if !entry.sent && is_abandoned(&entry.reply) {
                 self.entries.remove(index);
@@ -122,6 +124,18 @@ impl<T> Outbox<T> {
             }
             self.answered(number);
         }
+    }
+
+    /// Where the next message to send is. The server judges each message by itself: with two of a room under way it may refuse
+    /// the first for a time and store the second.
+    fn next_index(&self) -> Option<usize> {
+        let mut busy = HashSet::new();
+        self.entries.iter().position(|entry| {
+            if entry.in_flight {
+                busy.insert(entry.room);
+            }
+            !entry.in_flight && !(self.ordered && busy.contains(&entry.room))
+        })
     }
 
     /// The message is answered: it leaves, and whoever waits is returned.
@@ -170,7 +184,7 @@ mod tests {
     use super::*;
 
     fn outbox(most: usize) -> Outbox<usize> {
-        let mut outbox = Outbox::new();
+        let mut outbox = Outbox::new(true);
         outbox.set_most_in_flight(most);
         outbox
     }
@@ -188,7 +202,8 @@ mod tests {
 
     #[test]
     fn what_is_sent_again_bears_the_same_id() {
-        let (now, mut outbox) = (Instant::now(), outbox(8));
+        let (now, mut outbox) = (Instant::now(), Outbox::new(false));
+        outbox.set_most_in_flight(8);
         outbox.push(room(), "a".into(), 1);
         outbox.push(room(), OutgoingMessage::new("b").client_message_id("own"), 2);
         let first: Vec<_> = std::iter::from_fn(|| outbox.next(now, |_| false)).collect();
@@ -209,6 +224,32 @@ mod tests {
         assert!(outbox.next(now, |_| false).is_none());
         outbox.answered(first);
         assert!(outbox.next(now, |_| false).is_some());
+    }
+
+    #[test]
+    fn in_a_room_each_waits_for_the_answer_before() {
+        let (now, mut outbox) = (Instant::now(), outbox(8));
+        let (one, other) = (room(), room());
+        for (room, reply) in [(one, 1), (one, 2), (other, 3), (one, 4), (other, 5)] {
+            outbox.push(room, "x".into(), reply);
+        }
+        let due = |outbox: &mut Outbox<usize>, now| -> Vec<u64> {
+            std::iter::from_fn(|| outbox.next(now, |_| false)).map(|(number, _)| number).collect()
+        };
+        assert_eq!(due(&mut outbox, now), [1, 3]);
+        // Refused for a time: it goes before what came after it.
+        let later = now + Duration::from_secs(1);
+        outbox.postponed(1, later);
+        outbox.answered(3);
+        assert!(due(&mut outbox, now).is_empty());
+        assert_eq!(due(&mut outbox, later), [1, 5]);
+        outbox.answered(1);
+        assert_eq!(due(&mut outbox, later), [2]);
+        // Refused for good, or lost with the connection.
+        outbox.answered(2);
+        assert_eq!(due(&mut outbox, later), [4]);
+        outbox.disconnected();
+        assert_eq!(due(&mut outbox, later), [4, 5]);
     }
 
     #[test]
@@ -245,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_message_is_answered_once_under_one_id(
+        fn every_message_is_answered_once_under_one_id_and_in_order(
             steps in proptest::collection::vec(
                 prop_oneof![
                     Just(Step::Push), Just(Step::Send), any::<u8>().prop_map(Step::Answer),
@@ -257,10 +298,11 @@ mod tests {
         ) {
             let (mut now, mut outbox) = (Instant::now(), outbox(most));
             let (mut pushed, mut flying, mut ids, mut answered) = (0, Vec::new(), HashMap::new(), Vec::new());
+            let rooms = [room(), room()];
             let finish = std::iter::repeat_n([Step::Disconnect, Step::Send, Step::Answer(0)], 200).flatten();
             for step in steps.into_iter().chain(finish) {
                 match step {
-                    Step::Push => { pushed += 1; outbox.push(room(), "x".into(), pushed); }
+                    Step::Push => { pushed += 1; outbox.push(rooms[pushed % 2], "x".into(), pushed); }
                     Step::Send => {
                         now += Duration::from_secs(1);
                         if let Some((number, text)) = outbox.next(now, |_| false) {
@@ -281,6 +323,9 @@ mod tests {
                     Step::Answer(_) | Step::Postpone(_) => {}
                 }
                 prop_assert!(flying.len() <= most);
+            }
+            for room in 0..2 {
+                prop_assert!(answered.iter().filter(|reply| *reply % 2 == room).is_sorted(), "{:?}", answered);
             }
             answered.sort_unstable();
             prop_assert_eq!(answered, (1..=pushed).collect::<Vec<_>>());

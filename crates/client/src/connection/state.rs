@@ -57,13 +57,13 @@ struct Room {
 }
 
 impl State {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(ordered: bool) -> Self {
         Self {
             connected: false,
             rooms: HashMap::new(),
             to_join: VecDeque::new(),
             later: Vec::new(),
-            outbox: Outbox::new(),
+            outbox: Outbox::new(ordered),
             control: VecDeque::new(),
             deliveries: VecDeque::new(),
             last_reference: 0,
@@ -375,7 +375,7 @@ mod tests {
     }
 
     fn connected() -> State {
-        let mut state = State::new();
+        let mut state = State::new(true);
         state.connected(&hello());
         state
     }

@@ -244,6 +244,32 @@ async fn what_was_not_acknowledged_is_sent_again_under_the_same_id() {
 }
 
 #[tokio::test]
+async fn what_is_refused_for_a_time_is_not_overtaken() {
+    let script = Script::start().await;
+    let (connection, _events) = script.connect();
+    let serving = async {
+        let mut peer = script.welcome().await;
+        for seq in 1..=3 {
+            let message = peer.expect("message").await;
+            assert_eq!(message["content"], format!("message {seq}"));
+            peer.send(
+                json!({"type": "error", "code": "rate_limited", "message": "slower", "retryable": true, "retryAfterMs": 20,
+                "roomId": room(), "clientMessageId": message["clientMessageId"], "ref": message["ref"]}),
+            )
+            .await;
+            // A message that was under way already would come first.
+            let again = peer.expect("message").await;
+            assert_eq!(again["clientMessageId"], message["clientMessageId"]);
+            peer.ack(&again, seq).await;
+        }
+        peer
+    };
+    let send = async |n: u64| connection.send(room(), format!("message {n}")).await.unwrap().seq.get();
+    let (one, two, three, _peer) = soon(async { tokio::join!(send(1), send(2), send(3), serving) }).await;
+    assert_eq!([one, two, three], [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn a_code_that_says_so_ends_it_for_good() {
     let script = Script::start().await;
     let (connection, mut events) = script.connect();

@@ -17,6 +17,6 @@ pub async fn change_profile(chat: &Chat, caller: &Caller, username: String) -> R
     let user_id = caller.user.id;
     let change = UserChange { user_id, username, role: None, disabled: None, at: chat.clock.now() };
     let user = chat.store.change_user(change).await?;
-    chat.authority.poll(&*chat.store).await?;
+    chat.authority.poll_after_change(&*chat.store).await?;
     Ok(user)
 }

@@ -17,8 +17,8 @@ pub struct ChangeUser {
     pub disabled: Option<bool>,
 }
 
-/// Promotes, demotes, disables, enables. Needs `write` and an unrestricted CLIENT or ADMIN token. Effective on this node, open
-/// sockets included, when this returns.
+/// Promotes, demotes, disables, enables. Needs `write` and an unrestricted CLIENT or ADMIN token; to disable a user in whose name
+/// a CLIENT token acts, a CLIENT token. Effective on this node, open sockets included, when this returns.
 ///
 /// # Errors
 /// [`Error::Denied`], [`crate::Absent::User`], [`Error::Outage`].
@@ -26,8 +26,12 @@ pub async fn change_user(chat: &Chat, caller: &Caller, change: ChangeUser) -> Re
     policy::may_write(caller)?;
     policy::may_grant_rights(caller)?;
     let ChangeUser { user_id, role, disabled } = change;
-    let change = UserChange { user_id, username: None, role, disabled, at: chat.clock.now() };
+    let at = chat.clock.now();
+    if disabled == Some(true) {
+        policy::may_disable(caller, chat.store.has_client_token(user_id, at).await?)?;
+    }
+    let change = UserChange { user_id, username: None, role, disabled, at };
     let user = chat.store.change_user(change).await?;
-    chat.authority.poll(&*chat.store).await?;
+    chat.authority.poll_after_change(&*chat.store).await?;
     Ok(user)
 }

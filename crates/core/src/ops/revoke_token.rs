@@ -25,7 +25,7 @@ pub async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -> Resul
         None => return Err(refusal(caller)),
     }
     chat.store.revoke_token(token, chat.clock.now()).await?;
-    chat.authority.poll(&*chat.store).await
+    chat.authority.poll_after_change(&*chat.store).await
 }
 
 /// Only the privileged learn whether a token that is not theirs exists.

@@ -45,7 +45,8 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     let span = tracing::info_span!("request", id = id.as_str(), method, route);
     let mut response = async {
         let limit = if request.body().is_end_stream() { HANDLING_TIMEOUT } else { HANDLING_TIMEOUT + BODY_TIMEOUT };
-        let response = guard(next.run(request), limit).await;
+        let late = Failure::timeout(request.method());
+        let response = guard(next.run(request), limit, late).await;
         finish(response, &id, &http.chat.limits)
     }
     .instrument(span.clone())
@@ -72,8 +73,8 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     response
 }
 
-/// Awaits the call; a panic or a lapse of time becomes an answer.
-async fn guard(call: impl Future<Output = Response>, limit: Duration) -> Response {
+/// Awaits the call; a panic or a lapse of time becomes an answer, the latter `late`.
+async fn guard(call: impl Future<Output = Response>, limit: Duration, late: Failure) -> Response {
     let call = AssertUnwindSafe(call).catch_unwind();
     match tokio::time::timeout(limit, call).await {
         Ok(Ok(response)) => response,
@@ -82,7 +83,7 @@ async fn guard(call: impl Future<Output = Response>, limit: Duration) -> Respons
             tracing::error!("a call panicked");
             Failure::from(Error::Internal).into_response()
         }
-        Err(_) => Failure::timeout().into_response(),
+        Err(_) => late.into_response(),
     }
 }
 
@@ -169,10 +170,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_hangs_or_panics_is_answered() {
-        let hangs = guard(std::future::pending(), Duration::from_millis(10)).await;
-        assert_eq!(hangs.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(hangs.extensions().get::<Failure>(), Some(&Failure::timeout()));
-        let panics = guard(async { panic!("on purpose") }, HANDLING_TIMEOUT).await;
+        // What reads is made again; of what writes it is not known whether it took effect.
+        for (method, code) in [(Method::GET, "timeout"), (Method::POST, "outcome_unknown"), (Method::PATCH, "outcome_unknown")]
+        {
+            let hangs = guard(std::future::pending(), Duration::from_millis(10), Failure::timeout(&method)).await;
+            assert_eq!(hangs.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let parts = hangs.extensions().get::<Failure>().unwrap().parts();
+            assert_eq!((parts.code, parts.hint), (code, Hint::RetryAfter(Duration::from_secs(1))));
+        }
+        let panics = guard(async { panic!("on purpose") }, HANDLING_TIMEOUT, Failure::timeout(&Method::GET)).await;
         assert_eq!(panics.extensions().get::<Failure>(), Some(&Failure::from(Error::Internal)));
     }
 

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chatsphere_core::{Error, InvalidField, TokenRefusal};
+use chatsphere_core::{Error, InvalidField, Outage, TokenRefusal};
 use chatsphere_protocol::rest::{FieldError, Problem};
 
 /// An answer other than success. It travels in the response's extensions to [`super::envelope`], which knows the request's id
@@ -83,10 +83,12 @@ impl Failure {
         Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not arrive in time")
     }
 
-    /// The answer took too long.
-    pub(crate) fn timeout() -> Self {
-        let detail = "the server did not answer in time, and it is not known whether the call took effect: \
-                      send it again with the same Idempotency-Key or clientMessageId";
+    /// The answer took too long. A call that writes may have taken effect; one that reads is simply made again.
+    pub(crate) fn timeout(method: &Method) -> Self {
+        if !method.is_safe() {
+            return Error::Outage(Outage::OutcomeUnknown).into();
+        }
+        let detail = "the server did not answer in time: try again";
         let mut failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", detail);
         failure.0.hint = Hint::RetryAfter(Duration::from_secs(1));
         failure

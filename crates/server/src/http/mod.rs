@@ -35,6 +35,7 @@ use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use failure::Failure;
+pub(crate) use request_id::{RequestId, X_REQUEST_ID};
 
 pub use demo::{Demo, DemoInvites};
 pub use openapi::{openapi, openapi_json};

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use axum::http::Method;
 use chatsphere_core::{Absent, Conflict, Denial, Error, Outage, TokenRefusal};
 use serde_json::{Value, json};
 use utoipa::openapi::content::Content;
@@ -224,6 +225,7 @@ fn catalogue() -> Vec<Failure> {
         Denial::NeedsUnrestricted,
         Denial::NotAModerator,
         Denial::OwnerStays,
+        Denial::BehindClientToken,
         Denial::MoreRights,
     ];
     let absent = [Absent::User, Absent::Room, Absent::Token];
@@ -251,7 +253,7 @@ fn catalogue() -> Vec<Failure> {
         Failure::too_large(256 * 1024),
         Failure::not_json(),
         Failure::slow_body(),
-        Failure::timeout(),
+        Failure::timeout(&Method::GET),
     ]);
     all
 }

@@ -15,7 +15,7 @@ impl RequestId {
         }
     }
 
-    fn random() -> Self {
+    pub(crate) fn random() -> Self {
         let bits: u128 = rand::random();
         let text = format!("{bits:032x}");
         Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("none")))

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use axum::Router;
-use axum::http::{Request, StatusCode, Version, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{Request, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,6 +20,7 @@ use tower::Service as _;
 
 use super::body::{AnswerBody, RequestBody};
 use super::meters::Meters;
+use super::refusal::Refusal;
 use super::stream::{PeerStream, Slot, Watched};
 use super::tls::Tls;
 use super::watch::{Overdue, Watch};
@@ -129,7 +129,7 @@ impl Http {
             async move {
                 let answer = match answer {
                     Some(answer) => answer.await?,
-                    None => host_required(),
+                    None => Refusal::HostMissing.response(),
                 };
                 Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, in_flight)))
             }
@@ -179,9 +179,4 @@ impl Http {
 fn names_host<B>(request: &Request<B>) -> bool {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10)
-}
-
-fn host_required() -> Response {
-    let text = "A request needs exactly one Host field.";
-    (StatusCode::BAD_REQUEST, [(header::CONNECTION, "close")], text).into_response()
 }

@@ -6,24 +6,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::refusal::Refusal;
+
 /// How long a client that is turned away may take to send its request, and again to stop sending.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The most that is read, and thrown away, of what a client sends after its answer, in bytes.
 const DISCARDED: usize = 1024 * 1024;
-
-const SERVICE_UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/problem+json\r\n\
-    content-length: 197\r\n\
-    retry-after: 5\r\n\
-    connection: close\r\n\
-    \r\n\
-    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"too_many_connections\",\
-    \"detail\":\"This server holds as many connections as it can. Try again.\",\"error\":\"Too many connections\"}";
-
-const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
-    content-length: 0\r\n\
-    connection: close\r\n\
-    \r\n";
 
 /// Answers 503 and closes. Waits a little for the request, since some clients don't expect an answer before it.
 pub(super) async fn full(tcp: TcpStream) {
@@ -37,12 +25,12 @@ pub(super) fn full_at_once(tcp: &TcpStream) {
     // A new socket's buffer takes it whole. A client that doesn't get it sees the connection closed: no worse than
     // what would happen without.
     let _ = discard_now(tcp);
-    let _ = tcp.try_write(SERVICE_UNAVAILABLE);
+    let _ = tcp.try_write(&Refusal::Full.bytes());
 }
 
 /// Answers 408 (RFC 9110, section 15.5.9) and closes.
 pub(super) async fn late_head(tcp: TcpStream) {
-    let _ = tcp.try_write(REQUEST_TIMEOUT);
+    let _ = tcp.try_write(&Refusal::HeadLate.bytes());
     linger(tcp).await;
 }
 
@@ -81,18 +69,4 @@ async fn discard(tcp: &TcpStream) -> io::Result<usize> {
 /// Not async, so that the buffer is no part of a connection's task.
 fn discard_now(tcp: &TcpStream) -> io::Result<usize> {
     tcp.try_read(&mut [0; 8 * 1024])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_refusal_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(SERVICE_UNAVAILABLE).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "the body has {} bytes", body.len());
-        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(problem["status"], 503);
-    }
 }

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 
+use super::own_answer::{Replacement, recognise};
 use super::watch::Watch;
 
 /// One of the listener's connections, for as long as it is held: keep it beside the socket and drop it with it, so
@@ -72,7 +73,7 @@ pub fn take_stream(upgraded: Upgraded) -> Taken {
             return Taken { stream, read_ahead: Bytes::new(), slot: None };
         }
     };
-    let PeerStream { io, slot } = parts.io.into_inner();
+    let PeerStream { io, slot, .. } = parts.io.into_inner();
     let stream = match io {
         Io::Plain(mut watched) => match watched.tcp.take() {
             Some(tcp) => TakenStream::Plain(tcp),
@@ -89,6 +90,8 @@ pub fn take_stream(upgraded: Upgraded) -> Taken {
 pub struct PeerStream {
     io: Io,
     slot: Arc<Slot>,
+    /// Goes out in place of what hyper answers by itself; the last thing that does.
+    replacement: Option<Box<Replacement>>,
 }
 
 #[derive(Debug)]
@@ -99,11 +102,33 @@ enum Io {
 
 impl PeerStream {
     pub(super) fn plain(tcp: Watched, slot: Arc<Slot>) -> Self {
-        Self { io: Io::Plain(tcp), slot }
+        Self { io: Io::Plain(tcp), slot, replacement: None }
     }
 
     pub(super) fn tls(tls: TlsStream<Watched>, slot: Arc<Slot>) -> Self {
-        Self { io: Io::Tls(Box::new(tls)), slot }
+        Self { io: Io::Tls(Box::new(tls)), slot, replacement: None }
+    }
+
+    fn watch(&self) -> &Watch {
+        match &self.io {
+            Io::Plain(watched) => &watched.watch,
+            Io::Tls(tls) => &tls.get_ref().0.watch,
+        }
+    }
+
+    /// Writes the replacement of an answer that hyper made by itself, if this is one.
+    fn poll_replace(&mut self, cx: &mut Context<'_>, written: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.replacement.is_none() {
+            let refusal = recognise(written).filter(|_| !self.watch().is_answering())?;
+            self.replacement = Some(Box::new(Replacement::new(refusal)));
+        }
+        let replacement = self.replacement.as_mut()?;
+        let outcome = match &mut self.io {
+            Io::Plain(io) => replacement.poll_write(io, cx),
+            Io::Tls(io) => replacement.poll_write(io.as_mut(), cx),
+        };
+        // What hyper wanted to write is as good as written.
+        Some(outcome.map_ok(|()| written.len()))
     }
 }
 
@@ -195,11 +220,20 @@ impl AsyncRead for PeerStream {
 }
 
 impl AsyncWrite for PeerStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(outcome) = self.poll_replace(cx, buf) {
+            return outcome;
+        }
         forward!(self, poll_write, cx, buf)
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        // A head without a body is one piece.
+        if let [only] = bufs
+            && let Some(outcome) = self.poll_replace(cx, only)
+        {
+            return outcome;
+        }
         forward!(self, poll_write_vectored, cx, bufs)
     }
 

@@ -119,6 +119,11 @@ impl Watch {
         InFlight(Arc::clone(self))
     }
 
+    /// Whether a request is with the router, or its answer on the way.
+    pub(super) fn is_answering(&self) -> bool {
+        self.state().in_flight > 0
+    }
+
     /// When the connection is to be given up if nothing happens. None while the server has the next move.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.wait().map(|(deadline, _)| deadline)

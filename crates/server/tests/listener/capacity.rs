@@ -5,7 +5,7 @@ use chatsphere::observability::metrics::install_metrics;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
-use crate::support::{AMPLE, GET, app, patient, read_to_end, read_until, start};
+use crate::support::{AMPLE, GET, app, patient, problem, read_to_end, read_until, start};
 
 #[tokio::test]
 async fn a_full_listener_says_so_and_recovers() {
@@ -20,9 +20,8 @@ async fn a_full_listener_says_so_and_recovers() {
         held.push(tcp);
     }
     let text = server.exchange(GET).await;
-    let head = text.to_ascii_lowercase();
-    assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
-    assert!(head.contains("\r\nretry-after: ") && head.contains("\r\nconnection: close\r\n"), "{text}");
+    assert_eq!(problem(&text, 503), "too_many_connections");
+    assert!(text.to_ascii_lowercase().contains("\r\nretry-after: "), "{text}");
     assert!(metrics.render().contains("chatsphere_connections_refused_total{reason=\"full\"}"));
 
     // A client of another kind, which is surprised by an answer before its request.

@@ -1,6 +1,7 @@
+use chatsphere::listener::ListenerOptions;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{app, patient, read_to_end, read_until, start};
+use crate::support::{app, patient, problem, read_to_end, read_until, start};
 
 #[tokio::test]
 async fn keeps_a_connection_and_answers_pipelined_requests_in_order() {
@@ -40,7 +41,7 @@ async fn http_1_1_needs_exactly_one_host() {
     let server = start(app(), patient()).await;
     for fields in ["", "host: a\r\nhost: a\r\n"] {
         let text = server.exchange(format!("GET / HTTP/1.1\r\n{fields}\r\n").as_bytes()).await;
-        assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+        assert_eq!(problem(&text, 400), "malformed");
     }
     let text = server.exchange(b"GET / HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n").await;
     assert!(text.starts_with("HTTP/1.0 400 "), "{text}");
@@ -52,11 +53,47 @@ async fn garbage_is_answered_with_400_and_closed() {
     for garbage in
         [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello"[..], b"hello?\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
     {
-        let text = server.exchange(garbage).await;
-        assert!(text.starts_with("HTTP/1.1 400 "), "{garbage:?}: {text}");
+        assert_eq!(problem(&server.exchange(garbage).await, 400), "malformed");
     }
     let text = server.exchange(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     assert!(!text.contains("200"), "{text}");
+}
+
+#[tokio::test]
+async fn garbage_behind_a_request_is_answered_after_it() {
+    let server = start(app(), patient()).await;
+    // In one piece, and in two.
+    let text = server.exchange(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nhello?\r\n\r\n").await;
+    let (first, second) = text.split_once("hello").unwrap();
+    assert!(first.starts_with("HTTP/1.1 200 "), "{text}");
+    assert_eq!(problem(second, 400), "malformed");
+    let mut tcp = server.connect().await;
+    tcp.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    read_until(&mut tcp, "hello").await;
+    tcp.write_all(b"hello?\r\n\r\n").await.unwrap();
+    assert_eq!(problem(&read_to_end(&mut tcp).await, 400), "malformed");
+}
+
+#[tokio::test]
+async fn each_refusal_has_an_id_of_its_own() {
+    let server = start(app(), patient()).await;
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        // Its own id is in a head that was not read.
+        let text = server.exchange(b"GET / HTTP/9.9\r\nhost: a\r\nx-request-id: mine\r\n\r\n").await;
+        problem(&text, 400);
+        assert!(!text.contains("mine"), "{text}");
+        answers.push(text.split_once("\r\n\r\n").unwrap().1.to_owned());
+    }
+    assert_ne!(answers[0], answers[1]);
+}
+
+#[tokio::test]
+async fn an_address_too_long_is_answered_with_414() {
+    // The usual limit lets no address come that is too long for hyper.
+    let server = start(app(), ListenerOptions { header_bytes: 256 * 1024, ..patient() }).await;
+    let text = server.exchange(format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(64 * 1024)).as_bytes()).await;
+    assert_eq!(problem(&text, 414), "uri_too_long");
 }
 
 #[tokio::test]
@@ -66,7 +103,7 @@ async fn a_head_too_large_is_answered_with_431() {
     // Far more than the server reads, so that much lies unread when it closes: the answer must arrive all the same.
     for size in [limit, 4 * limit] {
         let text = server.exchange(format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(size)).as_bytes()).await;
-        assert!(text.starts_with("HTTP/1.1 431 "), "{size}: {text}");
+        assert_eq!(problem(&text, 431), "head_too_large");
     }
     let fits = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: {}\r\n\r\n", "y".repeat(limit - 100));
     let text = server.exchange(fits.as_bytes()).await;
@@ -80,7 +117,7 @@ async fn too_many_fields_are_answered_with_431() {
     let text = server.exchange(head(98).as_bytes()).await;
     assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
     let text = server.exchange(head(99).as_bytes()).await;
-    assert!(text.starts_with("HTTP/1.1 431 "), "{text}");
+    assert_eq!(problem(&text, 431), "head_too_large");
 }
 
 #[tokio::test]

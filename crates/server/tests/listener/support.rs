@@ -117,3 +117,32 @@ pub(crate) async fn time_to_close(stream: &mut (impl AsyncRead + Unpin)) -> Dura
         .expect("the connection stays open");
     start.elapsed()
 }
+
+/// Asserts that an answer is a problem in the one form that all have, and gives its code.
+#[track_caller]
+pub(crate) fn problem(text: &str, status: u16) -> String {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let mut lines = head.lines();
+    let line = lines.next().unwrap();
+    assert!(line.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+    let headers: Vec<_> = lines.map(|line| line.split_once(": ").unwrap()).collect();
+    let header = |name: &str| {
+        let values: Vec<_> = headers.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name)).collect();
+        assert_eq!(values.len(), 1, "{name} in {text}");
+        values[0].1
+    };
+    assert_eq!(header("content-type"), "application/problem+json");
+    assert_eq!(header("content-length"), body.len().to_string());
+    assert_eq!(header("connection"), "close");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert_eq!(header("cache-control"), "no-store");
+    assert!(header("date").ends_with(" GMT"));
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(problem["type"], "about:blank");
+    assert_eq!(problem["status"], status);
+    assert!(line.ends_with(problem["title"].as_str().unwrap()), "{text}");
+    assert_eq!(problem["error"], problem["detail"]);
+    assert!(!problem["detail"].as_str().unwrap().is_empty());
+    assert_eq!(problem["requestId"], header("x-request-id"));
+    problem["code"].as_str().unwrap().to_owned()
+}

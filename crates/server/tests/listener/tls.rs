@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{AMPLE, GET, SHORT, Server, app, patient, read_until, start, time_to_close};
+use crate::support::{AMPLE, GET, SHORT, Server, app, patient, problem, read_to_end, read_until, start, time_to_close};
 use crate::upgrade::upgrading;
 
 struct Identity {
@@ -76,6 +76,15 @@ async fn speaks_tls_1_2_and_1_3_and_http_1_1_alone() {
     let h2_only = connector(&identity.der, &[&rustls::version::TLS13], &["h2"]);
     let refused = connect(&server, &h2_only).await.unwrap_err();
     assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
+}
+
+#[tokio::test]
+async fn garbage_is_answered_over_tls_too() {
+    let identity = Identity::new();
+    let server = start(app(), ListenerOptions { tls: Some(identity.tls()), ..patient() }).await;
+    let mut tls = connect(&server, &connector(&identity.der, &[&rustls::version::TLS13], &[])).await.unwrap();
+    tls.write_all(b"hello?\r\n\r\n").await.unwrap();
+    assert_eq!(problem(&read_to_end(&mut tls).await, 400), "malformed");
 }
 
 #[tokio::test]

@@ -20,10 +20,12 @@ pub(crate) enum Actor {
     Scoped,
     /// The member, with a revoked token.
     Revoked,
+    /// The ADMIN, with a token for this room alone.
+    ScopedAdmin,
 }
 
 impl Actor {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Nobody,
         Self::Stranger,
         Self::Member,
@@ -34,6 +36,7 @@ impl Actor {
         Self::ReadOnly,
         Self::Scoped,
         Self::Revoked,
+        Self::ScopedAdmin,
     ];
 }
 
@@ -45,7 +48,7 @@ pub(crate) struct Route {
     /// A valid body, made for a [`Target`].
     pub(crate) body: Option<fn(&Target) -> Value>,
     /// The expected status for each of [`Actor::ALL`].
-    pub(crate) expected: [u16; 10],
+    pub(crate) expected: [u16; 11],
 }
 
 /// What a call is about, made anew for each, so that one call does not spoil the next.
@@ -96,13 +99,15 @@ impl Route {
     }
 }
 
-const ANYONE: [u16; 10] = [200; 10];
-const ANY_TOKEN: [u16; 10] = [401, 200, 200, 200, 200, 200, 200, 200, 200, 401];
-const PRIVILEGED: [u16; 10] = [401, 403, 403, 403, 403, 200, 200, 403, 403, 401];
-const INSIDERS: [u16; 10] = [401, 403, 200, 200, 200, 200, 200, 200, 200, 401];
-const STEWARDS: [u16; 10] = [401, 403, 403, 200, 200, 200, 200, 403, 403, 401];
+const ANYONE: [u16; 11] = [200; 11];
+const ANY_TOKEN: [u16; 11] = [401, 200, 200, 200, 200, 200, 200, 200, 200, 401, 200];
+const PRIVILEGED: [u16; 11] = [401, 403, 403, 403, 403, 200, 200, 403, 403, 401, 200];
+/// The privileged, by a token without restrictions.
+const UNRESTRICTED: [u16; 11] = [401, 403, 403, 403, 403, 200, 200, 403, 403, 401, 403];
+const INSIDERS: [u16; 11] = [401, 403, 200, 200, 200, 200, 200, 200, 200, 401, 200];
+const STEWARDS: [u16; 11] = [401, 403, 403, 200, 200, 200, 200, 403, 403, 401, 200];
 /// `target.user`, which is the member, and the privileged.
-const ONESELF: [u16; 10] = [401, 403, 200, 403, 403, 200, 200, 200, 200, 401];
+const ONESELF: [u16; 11] = [401, 403, 200, 403, 403, 200, 200, 200, 200, 401, 200];
 
 macro_rules! route {
     ($method:literal $path:literal, $expected:expr) => {
@@ -113,32 +118,32 @@ macro_rules! route {
     };
 }
 
-//                                      none str. mem. own. mod. adm. cli. r-o. sco. rev.
+//                                      none str. mem. own. mod. adm. cli. r-o. sco. rev. s-a.
 pub(crate) const ROUTES: &[Route] = &[
     route!("GET" "/api/health", ANYONE),
     route!("GET" "/livez", ANYONE),
     route!("GET" "/readyz", ANYONE),
     route!("GET" "/metrics", PRIVILEGED),
     route!("GET" "/api/auth/profile", ANY_TOKEN),
-    route!("PUT" "/api/auth/profile",   [401, 200, 200, 200, 200, 200, 200, 403, 200, 401], |target| json!({ "username": format!("name {}", target.number) })),
-    route!("GET" "/api/users", PRIVILEGED),
-    route!("POST" "/api/users",         [401, 403, 403, 403, 403, 201, 201, 403, 403, 401], |target| json!({ "username": format!("user {}", target.number), "role": "MEMBER" })),
-    route!("PATCH" "/api/users/{userId}", PRIVILEGED, |_| json!({ "role": "MODERATOR", "disabled": false })),
+    route!("PUT" "/api/auth/profile",   [401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200], |target| json!({ "username": format!("name {}", target.number) })),
+    route!("GET" "/api/users", UNRESTRICTED),
+    route!("POST" "/api/users",         [401, 403, 403, 403, 403, 201, 201, 403, 403, 401, 403], |target| json!({ "username": format!("user {}", target.number), "role": "MEMBER" })),
+    route!("PATCH" "/api/users/{userId}", UNRESTRICTED, |_| json!({ "role": "MODERATOR", "disabled": false })),
     route!("GET" "/api/users/{userId}/messages", ONESELF),
     route!("GET" "/api/messages/user", ANY_TOKEN),
     route!("GET" "/api/messages", PRIVILEGED),
     route!("GET" "/api/rooms", ANY_TOKEN),
-    route!("POST" "/api/rooms",         [401, 201, 201, 201, 201, 201, 201, 403, 403, 401], |_| json!({ "name": "another room" })),
+    route!("POST" "/api/rooms",         [401, 201, 201, 201, 201, 201, 201, 403, 403, 401, 403], |_| json!({ "name": "another room" })),
     route!("GET" "/api/rooms/{roomId}", INSIDERS),
     route!("GET" "/api/rooms/{roomId}/users", INSIDERS),
     route!("POST" "/api/rooms/{roomId}/users", STEWARDS, |target| json!({ "userId": target.user.id })),
     route!("DELETE" "/api/rooms/{roomId}/users/{userId}", STEWARDS),
     route!("GET" "/api/rooms/{roomId}/messages", INSIDERS),
-    route!("POST" "/api/rooms/{roomId}/messages", [401, 403, 201, 201, 201, 201, 201, 403, 201, 401], |_| json!({ "content": "hello" })),
+    route!("POST" "/api/rooms/{roomId}/messages", [401, 403, 201, 201, 201, 201, 201, 403, 201, 401, 201], |_| json!({ "content": "hello" })),
     route!("GET" "/api/rooms/{roomId}/events", INSIDERS),
-    route!("GET" "/api/tokens", PRIVILEGED),
-    route!("POST" "/api/tokens/user",   [401, 403, 201, 403, 403, 403, 201, 403, 201, 401], |target| json!({ "userId": target.user.id, "expiresIn": "1h" })),
-    route!("POST" "/api/tokens/client", [401, 403, 403, 403, 403, 403, 201, 403, 403, 401], |target| json!({ "userId": target.user.id, "email": "a@b.example" })),
-    route!("DELETE" "/api/tokens/{tokenId}", [401, 403, 200, 403, 403, 200, 200, 403, 200, 401]),
-    route!("PUT" "/api/tokens/{tokenId}/revoke", [401, 403, 200, 403, 403, 200, 200, 403, 200, 401]),
+    route!("GET" "/api/tokens", UNRESTRICTED),
+    route!("POST" "/api/tokens/user",   [401, 403, 201, 403, 403, 403, 201, 403, 201, 401, 403], |target| json!({ "userId": target.user.id, "expiresIn": "1h" })),
+    route!("POST" "/api/tokens/client", [401, 403, 403, 403, 403, 403, 201, 403, 403, 401, 403], |target| json!({ "userId": target.user.id, "email": "a@b.example" })),
+    route!("DELETE" "/api/tokens/{tokenId}", [401, 403, 200, 403, 403, 200, 200, 403, 200, 401, 200]),
+    route!("PUT" "/api/tokens/{tokenId}/revoke", [401, 403, 200, 403, 403, 200, 200, 403, 200, 401, 200]),
 ];

@@ -8,27 +8,27 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-pub struct Nats {
+pub(crate) struct Nats {
     child: Child,
     program: String,
     port: u16,
 }
 
 impl Nats {
-    pub async fn start(program: &str) -> Self {
+    pub(crate) async fn start(program: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self { child: spawn(program, port).await, program: program.to_owned(), port }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.child.kill().await.unwrap();
     }
 
-    pub async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.child = spawn(&self.program, self.port).await;
     }
 }

@@ -8,6 +8,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../whole/nats.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of this")]
+mod nats;
+
 mod auth;
 mod bad_input;
 mod client;
@@ -27,6 +31,8 @@ mod seam;
 mod security;
 mod server;
 mod slow;
+mod stale;
+mod unknown;
 
 /// Makes of each function a test on every database.
 macro_rules! on_every_database {

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chatsphere::auth::Keys;
 use chatsphere::http::{self, AllowedOrigins, HttpState};
@@ -11,7 +12,7 @@ use chatsphere_core::{
     Authority, AuthorityListener, Caller, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, RoomId,
     Timestamp, TokenLifetimes, UserRef, ops,
 };
-use chatsphere_realtime::{Hub, repair};
+use chatsphere_realtime::{Bus, Gate, Hub, Link, repair};
 use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -33,13 +34,15 @@ pub(crate) struct Setup {
     pub(crate) origins: AllowedOrigins,
     /// Whether the control log is read every so often.
     pub(crate) follows_control_log: bool,
+    /// The NATS server by which it hears of other nodes' commits.
+    pub(crate) nats: Option<String>,
 }
 
 impl Default for Setup {
     /// Without a limit to how often one may post.
     fn default() -> Self {
         let limits = Limits { messages_per_second: 0, ..Limits::default() };
-        Self { limits, times: Times::default(), origins: AllowedOrigins::Any, follows_control_log: true }
+        Self { limits, times: Times::default(), origins: AllowedOrigins::Any, follows_control_log: true, nats: None }
     }
 }
 
@@ -64,6 +67,8 @@ pub(crate) struct Server {
     /// Cancelled, it makes the connections end.
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// How often what others wrote was withheld, since this node could not tell who may read it.
+    pub(crate) withheld: Arc<AtomicUsize>,
     _background: JoinSet<()>,
     _database: Arc<Database>,
 }
@@ -107,6 +112,17 @@ pub(crate) async fn elsewhere(database: &Database) -> Arc<Chat> {
     open(database, Limits::default(), Arc::new(Elsewhere), Arc::new(ManualClock::new(START))).await.0
 }
 
+/// The same for another node, which tells of its commits over NATS as long as the task lives.
+pub(crate) async fn elsewhere_on_a_bus(database: &Database, nats: &str) -> (Arc<Chat>, JoinSet<()>) {
+    let hub = Arc::new(Hub::new(1).0);
+    let (bus, outbox) = Bus::clustered(hub.clone());
+    let link = Link::connect(nats, START).await.expect("an address");
+    let chat = open(database, Limits::default(), Arc::new(bus), Arc::new(ManualClock::new(START))).await.0;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(link.run(hub, chat.store.epoch(), outbox, Gate::open()));
+    (chat, tasks)
+}
+
 impl Server {
     pub(crate) async fn start(database: &Arc<Database>) -> Self {
         Self::start_with(database, Setup::default()).await
@@ -126,7 +142,22 @@ impl Server {
             let hub = hub.clone();
             background.spawn(async move { lane.run(&hub).await });
         }
-        background.spawn(repair::run(hub.clone(), chat.store.clone(), hub_tasks.gaps));
+        let (authority, looks) = (chat.authority.clone(), Arc::new(AtomicUsize::new(0)));
+        let gate = Gate::new({
+            let looks = looks.clone();
+            move || {
+                let open = authority.is_settled();
+                looks.fetch_add(usize::from(!open), Ordering::SeqCst);
+                open
+            }
+        });
+        if let Some(url) = &setup.nats {
+            // What it commits itself is told to nobody.
+            let (_, outbox) = Bus::clustered(hub.clone());
+            let link = Link::connect(url, START).await.expect("an address");
+            background.spawn(link.run(hub.clone(), chat.store.epoch(), outbox, gate.clone()));
+        }
+        background.spawn(repair::run(hub.clone(), chat.store.clone(), hub_tasks.gaps, gate));
         background.spawn({
             let sessions = sessions.clone();
             async move { sessions.run().await }
@@ -149,7 +180,7 @@ impl Server {
         let router = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
         let directory = tempfile::tempdir().expect("a directory");
         let rest = TestServer::serve(Backend { chat, keys, clock, directory }, router).await;
-        Self { rest, sessions, stopping, tasks, _background: background, _database: database.clone() }
+        Self { rest, sessions, stopping, tasks, withheld: looks, _background: background, _database: database.clone() }
     }
 
     /// Connects with the token in the header, and reads `hello`.

@@ -30,6 +30,7 @@ CREATE TABLE tokens (
     revoked_at  INTEGER
 ) STRICT;
 CREATE INDEX tokens_parent ON tokens (parent_pk) WHERE parent_pk IS NOT NULL;
+CREATE INDEX tokens_client ON tokens (user_pk) WHERE kind = 'CLIENT';
 
 CREATE TABLE rooms (
     pk            INTEGER PRIMARY KEY,

@@ -82,6 +82,10 @@ impl Store for PostgresStore {
         read::tokens::token(&self.urgent, id).await
     }
 
+    async fn has_client_token(&self, user: UserId, now: Timestamp) -> Result<bool, Error> {
+        read::tokens::has_client_token(&self.reads, user, now).await
+    }
+
     async fn tokens(&self, page: PageRequest) -> Result<Page<TokenWithUser>, Error> {
         read::tokens::tokens(&self.reads, page).await
     }

@@ -83,6 +83,10 @@ impl Store for SqliteStore {
         self.urgent.read(move |connection| read::tokens::token(connection, id)).await
     }
 
+    async fn has_client_token(&self, user: UserId, now: Timestamp) -> Result<bool, Error> {
+        self.urgent.read(move |connection| read::tokens::has_client_token(connection, user, now)).await
+    }
+
     async fn tokens(&self, page: PageRequest) -> Result<Page<TokenWithUser>, Error> {
         self.readers.read(move |connection| read::tokens::tokens(connection, page)).await
     }

@@ -21,6 +21,7 @@ on_every_database!(
     a_parent_dies_with_those_it_is_minting,
     positions_rise_in_commit_order_across_nodes,
     tokens_are_listed_newest_first,
+    a_client_token_is_found_while_it_is_good,
     the_control_log_forgets_what_is_old,
     a_store_without_a_writer_is_not_well,
 );
@@ -45,6 +46,23 @@ async fn a_token_is_kept_as_it_was_given(fixture: Arc<Fixture>) {
         assert_eq!(store.token(new.token.id).await, Ok(Some(done.value)));
     }
     assert_eq!(store.token(TokenId::new(Timestamp::from_millis(1))).await, Ok(None));
+}
+
+async fn a_client_token_is_found_while_it_is_good(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let found = async |at| store.has_client_token(world.ada.id, at).await.unwrap();
+    store.create_token(new_token(world.ada.id, None)).await.unwrap();
+    assert!(!found(now()).await, "a USER token is none");
+    assert_eq!(store.has_client_token(UserId::new(Timestamp::from_millis(1)), now()).await, Ok(false));
+    let mut new = new_token(world.ada.id, None);
+    new.token.token_type = TokenType::Client;
+    store.create_token(new.clone()).await.unwrap();
+    let end = new.token.expires_at;
+    assert!(found(now()).await);
+    assert_eq!((found(Timestamp::from_millis(end.as_millis() - 1)).await, found(end).await), (true, false));
+    store.revoke_token(new.token.id, now()).await.unwrap();
+    assert!(!found(now()).await);
 }
 
 async fn a_token_needs_its_user_and_a_living_parent(fixture: Arc<Fixture>) {

@@ -13,13 +13,14 @@ use crate::http::state::HttpState;
 ///
 /// When the answer comes, the change is effective on this node, open sockets included; on every other node within a second.
 ///
-/// Who: a CLIENT token, or an ADMIN's without restrictions. Permission: `write`.
+/// Who: a CLIENT token, or an ADMIN's without restrictions; to disable a user in whose name a CLIENT token acts, a CLIENT
+/// token. Permission: `write`.
 #[utoipa::path(patch, path = "/api/users/{userId}", operation_id = "changeUser", tag = "users", security(("bearer" = [])),
     params(("userId" = String, Path, format = "uuid", description = "The user")),
     request_body = ChangeUser,
     responses(
         (status = 200, description = "The user as it is now", body = User),
-        (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`"),
+        (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`, `behind_client_token`"),
         (status = 404, description = "`user_not_found`"),
     ))]
 pub(super) async fn change(

@@ -17,12 +17,12 @@ use crate::http::state::HttpState;
 ///
 /// In the order they were made.
 ///
-/// Who: a CLIENT token, or an ADMIN's. Permission: `read`.
+/// Who: a CLIENT token, or an ADMIN's without restrictions. Permission: `read`.
 #[utoipa::path(get, path = "/api/users", operation_id = "listUsers", tag = "users", security(("bearer" = [])),
     params(PageParams),
     responses(
         (status = 200, description = "A page of users", body = Vec<User<'static>>),
-        (status = 403, description = "`client_token_required`, `needs_read`"),
+        (status = 403, description = "`client_token_required`, `needs_read`, `needs_unrestricted_token`"),
     ))]
 pub(super) async fn list(
     State(http): State<Arc<HttpState>>,

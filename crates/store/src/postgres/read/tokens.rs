@@ -1,7 +1,7 @@
 //! Reading tokens.
 
 use chatsphere_core::store::{Page, PageRequest};
-use chatsphere_core::{Error, TokenId, TokenWithUser};
+use chatsphere_core::{Error, Timestamp, TokenId, TokenWithUser, UserId};
 
 use crate::pages::{page, rows_for};
 use crate::postgres::failure::Cause;
@@ -27,6 +27,12 @@ const PAGE: &str = tokens_where!("pk < $1 ORDER BY pk DESC LIMIT $2", "ORDER BY 
 
 pub(in crate::postgres) async fn token(reads: &Reads, id: TokenId) -> Result<Option<TokenWithUser>, Error> {
     reads.read(ONE, &[id.as_uuid()], |found| Ok(Ok(found.first().map(rows::token_with_user).transpose()?))).await
+}
+
+pub(in crate::postgres) async fn has_client_token(reads: &Reads, user: UserId, now: Timestamp) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM tokens WHERE kind = 'CLIENT' AND user_pk = (SELECT pk FROM users WHERE id = $1)
+                 AND revoked_at IS NULL AND expires_at > $2 LIMIT 1";
+    reads.read(sql, &[user.as_uuid(), &now.as_millis()], |found| Ok(Ok(!found.is_empty()))).await
 }
 
 pub(in crate::postgres) async fn tokens(reads: &Reads, request: PageRequest) -> Result<Page<TokenWithUser>, Error> {

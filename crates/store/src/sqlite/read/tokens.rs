@@ -1,7 +1,7 @@
 //! Reading tokens.
 
 use chatsphere_core::store::{Page, PageRequest};
-use chatsphere_core::{TokenId, TokenWithUser};
+use chatsphere_core::{Timestamp, TokenId, TokenWithUser, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::pages::{page, rows_for};
@@ -17,6 +17,12 @@ macro_rules! from_tokens {
 pub(in crate::sqlite) fn token(connection: &Connection, id: TokenId) -> Result<Option<TokenWithUser>, Stop> {
     let sql = concat!("SELECT ", token_columns!(), from_tokens!(), "WHERE t.id = ?1");
     Ok(connection.prepare_cached(sql)?.query_row([id.as_bytes()], rows::token_with_user).optional()?)
+}
+
+pub(in crate::sqlite) fn has_client_token(connection: &Connection, user: UserId, now: Timestamp) -> Result<bool, Stop> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM tokens WHERE kind = 'CLIENT' AND user_pk = (SELECT pk FROM users WHERE id = ?1)
+                 AND revoked_at IS NULL AND expires_at > ?2)";
+    Ok(connection.prepare_cached(sql)?.query_row((user.as_bytes(), now.as_millis()), |row| row.get(0))?)
 }
 
 pub(in crate::sqlite) fn tokens(connection: &Connection, request: PageRequest) -> Result<Page<TokenWithUser>, Stop> {

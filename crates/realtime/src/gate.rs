@@ -1,0 +1,31 @@
+//! Whether this node may hand out at this moment what other nodes wrote.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Asked before events of other nodes are handed out. While it is shut they are left in the store, from where the comparison
+/// brings them once it is open again. Who shuts it, and why, is not for this crate to know.
+#[derive(Clone)]
+pub struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Gate {
+    /// Open as long as `is_open` says so.
+    pub fn new(is_open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_open))
+    }
+
+    /// Never shut.
+    pub fn open() -> Self {
+        Self::new(|| true)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate")
+    }
+}

@@ -1,0 +1,57 @@
+//! A node that can't tell who may do what: it answers nobody's call rather than guess.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::time::Duration;
+
+use chatsphere_core::authority::STALE_AFTER;
+use support::{ROUTES, TestServer, World, start};
+
+async fn call_all(server: &TestServer, world: &World) -> Vec<(String, u16, String)> {
+    let mut answers = Vec::new();
+    for (number, route) in ROUTES.iter().enumerate() {
+        let target = support::Target {
+            number,
+            user: world.member.clone(),
+            room: world.room.to_string(),
+            token_id: world.stranger.token_id.clone(),
+        };
+        // Metrics are open to this machine itself; a call that came through a proxy is not from here.
+        let mut call = server.call(route.method, &route.path_for(&target)).header("x-forwarded-for", "203.0.113.9").client();
+        if let Some(body) = route.body {
+            call = call.json(&body(&target));
+        }
+        let answer = call.send().await;
+        let code = if answer.status.is_success() { String::new() } else { answer.problem() };
+        answers.push((route.name(), answer.status.as_u16(), code));
+    }
+    answers
+}
+
+#[tokio::test]
+async fn who_cannot_read_the_control_log_refuses_every_call() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let users = server.get("/api/users").client().send().await.ok(200);
+
+    // As long as it may last, and not longer.
+    server.backend.clock.advance(STALE_AFTER);
+    server.get("/api/users").client().send().await.ok(200);
+    server.backend.clock.advance(Duration::from_millis(1));
+
+    let refused = ROUTES.iter().filter(|route| !route.is_public()).count();
+    for (name, status, code) in call_all(&server, &world).await {
+        let public = ROUTES.iter().any(|route| route.name() == name && route.is_public());
+        let expected = if public { (200, "") } else { (503, "authority_stale") };
+        assert_eq!((status, code.as_str()), expected, "{name}");
+    }
+    server.expect_faults(refused);
+    // Nobody's token is judged, not even one that is none any more.
+    server.get("/api/users").bearer("x.y.z").send().await.refused(401, "token_invalid");
+
+    // The log is read again: all is as it was, and nothing of what was refused was done.
+    server.advance(Duration::ZERO).await;
+    assert_eq!(server.get("/api/users").client().send().await.ok(200), users);
+}

@@ -1,0 +1,123 @@
+//! A node that can't tell who may read: its sockets get nothing of what others wrote until it can.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chatsphere_core::authority::STALE_AFTER;
+use chatsphere_core::ops::{self, PostMessage};
+use chatsphere_core::{Caller, Chat, RoomId, UserId, UserRef};
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::client::{AMPLE, Client};
+use crate::database::Database;
+use crate::nats::Nats;
+use crate::on_every_database;
+use crate::server::{Server, Setup, elsewhere, elsewhere_on_a_bus};
+use crate::support::Person;
+
+on_every_database!(what_another_node_wrote_waits_until_it_is_known_who_may_read_it, what_the_bus_brings_waits_too,);
+
+/// What another process does on the same database.
+struct Other {
+    chat: Arc<Chat>,
+    operator: Caller,
+}
+
+impl Other {
+    async fn new(server: &Server, chat: Arc<Chat>) -> Self {
+        let admin = chat.store.user(server.admin_id).await.unwrap().unwrap();
+        let operator = Caller::operator(UserRef::from(&admin), chat.clock.now());
+        Self { chat, operator }
+    }
+
+    async fn revoke(&self, token: &Person) {
+        ops::revoke_token(&self.chat, &self.operator, token.token_id.parse().unwrap()).await.unwrap();
+    }
+
+    async fn post(&self, room: RoomId, author: UserId) {
+        let content = "not for everyone".to_owned();
+        let message = PostMessage { room_id: room, content, client_message_id: None, author: Some(author), idempotency: None };
+        ops::post_message(&self.chat, &self.operator, message).unwrap().await.unwrap();
+    }
+}
+
+/// Waits until so often was withheld what others wrote.
+async fn withheld(server: &Server, times: usize) {
+    let waiting = async {
+        while server.withheld.load(Ordering::SeqCst) < times {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(AMPLE, waiting).await.expect("nothing asks whether it is known who may read");
+}
+
+async fn is_stale(client: &mut Client) {
+    assert_eq!(client.ask(json!({ "type": "ping" })).await["code"], "authority_stale");
+}
+
+async fn what_another_node_wrote_waits_until_it_is_known_who_may_read_it(database: Arc<Database>) {
+    let server = Server::start_with(&database, Setup { follows_control_log: false, ..Setup::default() }).await;
+    let (room, ada, bob) = server.pair().await;
+    let (mut revoked, mut stays) = (server.connect(&ada.token).await, server.connect(&bob.token).await);
+    let seq = revoked.join(room, json!({})).await.to_seq();
+    stays.join(room, json!({})).await;
+
+    let other = Other::new(&server, elsewhere(&database).await).await;
+    server.backend.clock.advance(STALE_AFTER + Duration::from_millis(1));
+    other.revoke(&ada).await;
+    other.post(room, bob.id).await;
+    // Twice: the first look may have begun before the message was there.
+    withheld(&server, 2).await;
+    is_stale(&mut revoked).await;
+    is_stale(&mut stays).await;
+
+    server.advance(Duration::ZERO).await;
+    revoked.refused("token_revoked").await;
+    revoked.closed(4501).await;
+    let message = stays.expect("new_message").await;
+    assert_eq!((message["seq"].as_u64(), &message["message"]["content"]), (Some(seq + 1), &json!("not for everyone")));
+    stays.quiet().await;
+    other.chat.store.close().await;
+}
+
+async fn what_the_bus_brings_waits_too(database: Arc<Database>) {
+    let Ok(program) = std::env::var("CHATSPHERE_TEST_NATS_SERVER") else {
+        let why = "CHATSPHERE_TEST_NATS_SERVER names no nats-server";
+        assert!(std::env::var_os("CHATSPHERE_TEST_ALL").is_none(), "{why}");
+        println!("left out: {why}");
+        return;
+    };
+    let nats = Nats::start(&program).await;
+    let setup = Setup { follows_control_log: false, nats: Some(nats.url()), ..Setup::default() };
+    let server = Server::start_with(&database, setup).await;
+    let (room, ada, bob) = server.pair().await;
+    let (mut revoked, mut stays) = (server.connect(&ada.token).await, server.connect(&bob.token).await);
+    let seq = revoked.join(room, json!({})).await.to_seq();
+    stays.join(room, json!({})).await;
+
+    let (chat, _link) = elsewhere_on_a_bus(&database, &nats.url()).await;
+    let other = Other::new(&server, chat).await;
+    server.backend.clock.advance(STALE_AFTER + Duration::from_millis(1));
+    other.revoke(&ada).await;
+    // The comparison with the store looks once in 1.5 s: so many looks were for the bus.
+    let (mut posted, mut looks) = (0, 0);
+    while looks < 100 {
+        other.post(room, bob.id).await;
+        posted += 1;
+        looks = server.withheld.load(Ordering::SeqCst);
+        assert!(posted < 20_000, "the bus brings nothing");
+    }
+    is_stale(&mut revoked).await;
+    is_stale(&mut stays).await;
+
+    server.advance(Duration::ZERO).await;
+    revoked.refused("token_revoked").await;
+    revoked.closed(4501).await;
+    for n in 1..=posted {
+        assert_eq!(stays.expect("new_message").await["seq"], seq + n);
+    }
+    stays.quiet().await;
+    other.chat.store.close().await;
+}
