@@ -21,11 +21,11 @@ use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::http::{self, AllowedOrigins, Demo, HttpState};
 use crate::lifecycle::{Background, Parts, UntilStopping};
-use crate::listener::{self, ListenerOptions, Tls, TrustedProxies};
+use crate::listener::{self, FirstLooker, ListenerOptions, Tls, TrustedProxies};
 use crate::observability::metrics::install_metrics;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
-use crate::ws::{self, Sessions, WsState};
+use crate::ws::{self, Door, Sessions, WsState};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4_096;
@@ -82,11 +82,13 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
         ..HttpState::new(chat.clone(), keys.clone())
     };
     let websocket = open_websocket(&background, &chat, &keys, hub, origins, &stopping, &sockets);
+    let first_look = FirstLooker::new(Arc::new(Door::new(websocket.clone())));
     let app = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
 
     let options = ListenerOptions {
         trusted_proxies: TrustedProxies::from(settings.trusted_proxies.clone()),
         tls: tls.clone(),
+        first_look,
         ..ListenerOptions::new(&chat.limits)
     };
     let failed = |source| StartError::Listen { addr: SocketAddr::new(settings.host, settings.port), source };

@@ -2,13 +2,15 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use axum::Router;
-use axum::http::{Request, Version, header};
+use axum::http::{HeaderMap, Request, Version, header};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use super::body::{AnswerBody, RequestBody};
+use super::first_look::{self, FirstLook};
 use super::meters::Meters;
 use super::refusal::Refusal;
-use super::stream::{PeerStream, Slot, Watched};
+use super::stream::{PeerStream, Slot, Taken, TakenStream, Watched};
 use super::tls::Tls;
 use super::watch::{Overdue, Watch};
 use super::{ListenerOptions, refuse};
@@ -69,6 +72,13 @@ impl Http {
         // Small writes are whole answers here; none is to wait for the acknowledgement of the one before.
         let _ = tcp.set_nodelay(true);
         let slot = Arc::new(slot);
+        let tcp = match (&tls, &self.options.first_look.0) {
+            (None, Some(look)) => match self.look_first(&**look, tcp, &slot).await {
+                Some(tcp) => tcp,
+                None => return,
+            },
+            _ => tcp,
+        };
         let watch = Watch::new(&self.options);
         let watched = Watched::new(tcp, Arc::clone(&watch));
         let secure = tls.is_some();
@@ -97,6 +107,33 @@ impl Http {
         }
     }
 
+    /// Waits for a connection's first bytes and lets `look` judge them. Gives back the connection if it is HTTP's.
+    async fn look_first(&self, look: &dyn FirstLook, tcp: TcpStream, slot: &Arc<Slot>) -> Option<TcpStream> {
+        let request = loop {
+            let readable = tokio::select! {
+                biased;
+                readable = timeout(self.options.header_timeout, tcp.readable()) => readable,
+                // HTTP knows how to end.
+                () = self.shutdown.cancelled() => return Some(tcp),
+            };
+            match readable.map(|readable| readable.and_then(|()| first_look::peek(&tcp))) {
+                Ok(Ok(request)) => break request,
+                // Readiness is a guess.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(Err(_)) => return None,
+                Err(_) => {
+                    self.meters.timed_out(Overdue::Head { started: false });
+                    return None;
+                }
+            }
+        };
+        let Some((request, length)) = request else { return Some(tcp) };
+        let Some(take_over) = look.look(&request).await else { return Some(tcp) };
+        first_look::consume(&tcp, length).ok()?;
+        take_over(Taken { stream: TakenStream::Plain(tcp), read_ahead: Bytes::new(), slot: Some(Arc::clone(slot)) });
+        None
+    }
+
     async fn handshake(&self, watched: Watched, tls: Tls, slot: &Arc<Slot>) -> Option<PeerStream> {
         let handshake = timeout(self.options.header_timeout, tls.accept(watched));
         let outcome = tokio::select! {
@@ -121,7 +158,7 @@ impl Http {
         let service = service_fn(|request: Request<Incoming>| {
             let in_flight = watch.request();
             let peer = self.options.trusted_proxies.peer(addr, secure, request.headers());
-            let host_missing = !names_host(&request);
+            let host_missing = !names_host(request.headers(), request.version());
             let mut request = request.map(|body| RequestBody::wrap(body, watch, self.options.body_timeout));
             request.extensions_mut().insert(peer);
             // A router is always ready.
@@ -176,7 +213,7 @@ impl Http {
 
 /// RFC 9112, section 3.2: a request of HTTP/1.1 without `Host`, or with several, is to be refused. hyper leaves that
 /// to its user; two hosts are how a request is made to mean one thing to a proxy and another to us.
-fn names_host<B>(request: &Request<B>) -> bool {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10)
+pub(super) fn names_host(headers: &HeaderMap, version: Version) -> bool {
+    let hosts = headers.get_all(header::HOST).iter().count();
+    hosts == 1 || (hosts == 0 && version == Version::HTTP_10)
 }

@@ -10,6 +10,7 @@ mod body;
 mod capacity;
 mod connection;
 mod drain;
+mod first_look;
 mod meters;
 mod own_answer;
 mod peer;
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 pub use body::BodyTimeout;
 pub use capacity::raise_descriptor_limit;
 pub use drain::ListenerHandle;
+pub use first_look::{FirstLook, FirstLooker, TakeOver};
 pub use peer::Peer;
 pub use proxies::{BadNetwork, TrustedProxies};
 pub use stream::{Duplex, PeerStream, Slot, Taken, TakenStream, take_stream};
@@ -64,6 +66,8 @@ pub struct ListenerOptions {
     pub trusted_proxies: TrustedProxies,
     /// Certificate and key; none: plain HTTP, for a proxy in front.
     pub tls: Option<Tls>,
+    /// Who may take plain connections over before HTTP gets them.
+    pub first_look: FirstLooker,
 }
 
 impl ListenerOptions {
@@ -80,6 +84,7 @@ impl ListenerOptions {
             connections: limits.connections,
             trusted_proxies: TrustedProxies::default(),
             tls: None,
+            first_look: FirstLooker::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`Outbound`](chatsphere_realtime::Outbound), which the hub's fan-out writes to as well.
 
 mod answers;
+mod first_look;
 mod flood;
 mod reader;
 mod requests;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Keys;
 use crate::http::AllowedOrigins;
 
+pub use first_look::Door;
 pub use sessions::Sessions;
 pub use times::Times;
 use upgrade::Mode;

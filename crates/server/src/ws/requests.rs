@@ -22,35 +22,52 @@ use super::upgrade::authenticate_brought;
 const STILL_THERE: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Carries out one frame.
-    pub(super) async fn request(&mut self, session: &Arc<Session>, frame: ClientFrame<'_>, about: About) {
-        let caller = session.listener.caller();
-        if let Err(error) = self.check_expiry(&caller) {
-            return match error {
-                Error::Token(refusal) => close_refused(&session.listener, refusal),
-                error => self.send(&answers::error(&about, &error)),
-            };
-        }
+    /// Carries out a frame at once: all but those of [`Connection::long_request`].
+    pub(super) fn request(&mut self, session: &Arc<Session>, frame: ClientFrame<'_>, about: &About) {
+        let Some(caller) = self.judged(session, about) else { return };
         let done = match frame {
             ClientFrame::Ping => {
                 self.send(&ServerFrame::Pong { reference: about.reference() });
                 Ok(())
             }
-            ClientFrame::Auth { token } => self.authenticate_again(session, &token, &about).await,
             ClientFrame::Message { room_id, content, client_message_id, user_id } => {
-                self.post(&caller, Post { room_id, content, client_message_id, user_id }, &about).map_err(Refused::Error)
+                self.post(&caller, Post { room_id, content, client_message_id, user_id }, about)
             }
+            ClientFrame::Leave { room_id } => self.leave(session, &caller, &room_id, about),
+            ClientFrame::Auth { .. } | ClientFrame::Join { .. } => Ok(()),
+        };
+        if let Err(error) = done {
+            self.send(&answers::error(about, &error));
+        }
+    }
+
+    /// Carries out a frame that needs the store's answer: `auth`, `join`.
+    pub(super) async fn long_request(&mut self, session: &Arc<Session>, frame: ClientFrame<'_>, about: &About) {
+        let Some(caller) = self.judged(session, about) else { return };
+        let done = match frame {
+            ClientFrame::Auth { token } => self.authenticate_again(session, &token, about).await,
             ClientFrame::Join { room_id, since, epoch } => {
                 let epoch = epoch.as_deref();
                 self.join(session, &caller, &room_id, since, epoch, about.reference.as_deref()).await
             }
-            ClientFrame::Leave { room_id } => self.leave(session, &caller, &room_id, &about).map_err(Refused::Error),
+            ClientFrame::Ping | ClientFrame::Message { .. } | ClientFrame::Leave { .. } => Ok(()),
         };
         match done {
             Ok(()) => {}
-            Err(Refused::Error(error)) => self.send(&answers::error(&about, &error)),
-            Err(Refused::Here(code, message)) => self.send(&answers::refusal(&about, code, message)),
+            Err(Refused::Error(error)) => self.send(&answers::error(about, &error)),
+            Err(Refused::Here(code, message)) => self.send(&answers::refusal(about, code, message)),
         }
+    }
+
+    /// The caller, if frames of it are still carried out.
+    fn judged(&self, session: &Arc<Session>, about: &About) -> Option<Arc<Caller>> {
+        let caller = session.listener.caller();
+        match self.check_expiry(&caller) {
+            Ok(()) => return Some(caller),
+            Err(Error::Token(refusal)) => close_refused(&session.listener, refusal),
+            Err(error) => self.send(&answers::error(about, &error)),
+        }
+        None
     }
 
     /// Answers an `auth` that was accepted.
@@ -59,7 +76,7 @@ impl Connection {
         self.send(&ServerFrame::AuthOk { user_id, expires_at, reference: about.reference() });
     }
 
-    async fn authenticate_again(&self, session: &Arc<Session>, token: &str, about: &About) -> Result<(), Refused> {
+    async fn authenticate_again(&mut self, session: &Arc<Session>, token: &str, about: &About) -> Result<(), Refused> {
         let listener = &session.listener;
         let caller = authenticate_brought(&self.state, token).await?;
         if !listener.caller().is(caller.user.id) {

@@ -23,33 +23,69 @@ use super::unanswered::Unanswered;
 use super::upgrade::{Credentials, authenticate_brought};
 use super::writer::Writer;
 use super::{Mode, WsState};
-use crate::listener::{Taken, TakenStream};
+use crate::listener::{Slot, Taken, TakenStream};
+
+/// Where a new connection begins.
+pub(super) struct Opening {
+    pub(super) taken: Taken,
+    pub(super) mode: Mode,
+    pub(super) credentials: Credentials,
+    /// What is to be written before anything else: the answer to the handshake, unless that has gone out.
+    pub(super) answer: Bytes,
+}
 
 /// Reads, answers and writes until the connection ends.
-pub(super) async fn run(state: Arc<WsState>, taken: Taken, mode: Mode, credentials: Credentials) {
-    // The slot is held to the end: this connection counts among those that the listener allows.
-    let Taken { stream, read_ahead, slot: _slot } = taken;
-    let (mut reader, mut writer, socket) = split(stream);
+///
+/// Its future is as large as what an idle connection needs, and there are many of those: whatever is rare is a future of its
+/// own, which lives as long as it takes.
+pub(super) fn run(state: Arc<WsState>, opening: Opening) -> impl Future<Output = ()> + Send {
+    let beginning = Box::pin(begin(state, opening));
+    async move {
+        let Some((mut connection, mut writer, slot)) = beginning.await else { return };
+        if connection.session.is_some() {
+            let patience = connection.state.sessions.times.close;
+            let outbound = connection.outbound.clone();
+            tokio::select! {
+                biased;
+                () = connection.converse() => {}
+                () = writer.run(&outbound, patience) => {}
+            }
+        }
+        Box::pin(end(connection, writer)).await;
+        // Held to the end: this connection counts among those that the listener allows.
+        drop(slot);
+    }
+}
+
+/// Takes the socket over and lets the client show who it is. No session afterwards if it is not to go on.
+async fn begin(state: Arc<WsState>, opening: Opening) -> Option<(Connection, Writer, Option<Arc<Slot>>)> {
+    let Opening { taken: Taken { stream, read_ahead, slot }, mode, credentials, answer } = opening;
+    let (reader, mut writer, socket) = split(stream);
     let outbound = Arc::new(Outbound::new(socket, state.chat.limits.outbound_queue_bytes));
     let patience = state.sessions.times.close;
-    let mut connection = Connection::new(state, outbound.clone(), mode);
-    {
-        let writing = writer.run(&outbound, patience);
-        tokio::pin!(writing);
-        tokio::select! {
-            biased;
-            () = connection.converse(credentials, &mut reader, read_ahead) => {
-                outbound.close(CloseCode::NORMAL, "");
-                let _ = timeout(patience, &mut writing).await;
-            }
-            () = &mut writing => {}
-        }
+    let mut connection = Connection::new(state, outbound.clone(), mode, reader, BytesMut::from(&*read_ahead));
+    let begun = tokio::select! {
+        biased;
+        begun = connection.open(credentials, answer) => begun,
+        () = writer.run(&outbound, patience) => Err(Ended),
+    };
+    if begun.is_err() {
+        connection.leave_sessions();
     }
-    connection.end();
+    Some((connection, writer, slot))
+}
+
+/// Lets the last frames out, and waits a little for the client to close too.
+async fn end(mut connection: Connection, mut writer: Writer) {
+    let patience = connection.state.sessions.times.close;
+    let outbound = connection.outbound.clone();
+    outbound.close(CloseCode::NORMAL, "");
+    let _ = timeout(patience, writer.run(&outbound, patience)).await;
+    connection.leave_sessions();
     // The server closes first (RFC 6455, section 7.1.1), but its own half alone: closing while bytes are still on their way in
     // would reset the connection, and the close frame could be lost with it.
     let _ = timeout(patience, writer.shutdown()).await;
-    let _ = timeout(patience, discard(&mut reader)).await;
+    let _ = timeout(patience, discard(&mut connection.reader)).await;
 }
 
 async fn discard(reader: &mut Reader) {
@@ -81,6 +117,9 @@ pub(super) struct Connection {
     pub(super) session: Option<Arc<Session>>,
     /// Messages that were submitted and are not answered yet.
     pub(super) unanswered: Option<Arc<Unanswered>>,
+    reader: Reader,
+    /// What was read and is no whole frame yet.
+    buffer: BytesMut,
     flood: Flood,
     decoder: Decoder,
 }
@@ -88,40 +127,66 @@ pub(super) struct Connection {
 /// The connection is at its end.
 pub(super) struct Ended;
 
+/// What has to be waited for before the next frame is looked at.
+enum Then {
+    /// More bytes: no whole frame is left.
+    Read,
+    /// A frame that can't be carried out at once.
+    CarryOut(Bytes),
+    /// An answer to one of the messages sent.
+    Answer,
+}
+
 impl Connection {
-    fn new(state: Arc<WsState>, outbound: Arc<Outbound>, mode: Mode) -> Self {
+    fn new(state: Arc<WsState>, outbound: Arc<Outbound>, mode: Mode, reader: Reader, buffer: BytesMut) -> Self {
         let flood = Flood::new(&state.chat.limits);
         let decoder = Decoder::new(state.chat.limits.frame_bytes);
-        Self { state, outbound, mode, session: None, unanswered: None, flood, decoder }
+        Self { state, outbound, mode, session: None, unanswered: None, reader, buffer, flood, decoder }
     }
 
-    /// Authenticates, then reads frames and answers them, until either side ends.
-    async fn converse(&mut self, credentials: Credentials, reader: &mut Reader, read_ahead: Bytes) {
-        let mut buffer = BytesMut::from(&*read_ahead);
-        let begun = match credentials {
-            Credentials::Caller(caller) => self.welcome(caller).await,
+    /// Answers the handshake and authenticates.
+    async fn open(&mut self, credentials: Credentials, answer: Bytes) -> Result<(), Ended> {
+        if let Credentials::Caller(caller) = credentials {
+            // In one write with what follows.
+            let held = !answer.is_empty() && self.outbound.hold(answer);
+            let welcomed = self.welcome(caller).await;
+            if held {
+                self.outbound.release();
+            }
+            return welcomed;
+        }
+        if !answer.is_empty() {
+            self.outbound.send(answer);
+        }
+        match credentials {
             Credentials::Refused(error) => self.refuse(&About::default(), &error),
             Credentials::Origin => {
                 let message = "pages of this origin may not connect: see CHATSPHERE_ALLOWED_ORIGINS";
                 self.send(&answers::refusal(&About::default(), "origin_not_allowed", message));
                 self.close(CloseCode::ORIGIN_REFUSED, "origin_not_allowed")
             }
-            Credentials::Awaited => self.await_auth(reader, &mut buffer).await,
-        };
-        if begun.is_err() {
-            return;
+            Credentials::Awaited | Credentials::Caller(_) => self.await_auth().await,
         }
+    }
+
+    /// Reads frames and answers them, until either side ends.
+    async fn converse(&mut self) {
         let stopping = self.state.stopping.clone();
         let stopping = stopping.cancelled();
         tokio::pin!(stopping);
         loop {
-            if self.take_frames(&mut buffer).await.is_err() {
-                return;
+            match self.take_frames() {
+                Ok(Then::Read) => {}
+                Ok(then) => match Box::pin(self.wait_for(then)).await {
+                    Ok(()) => continue,
+                    Err(Ended) => return,
+                },
+                Err(Ended) => return,
             }
             tokio::select! {
                 biased;
-                () = &mut stopping => return self.finish().await,
-                read = reader.read(&mut buffer) => match (read, &self.session) {
+                () = &mut stopping => return Box::pin(self.finish()).await,
+                read = self.reader.read(&mut self.buffer) => match (read, &self.session) {
                     (Ok(1..), Some(session)) => self.state.sessions.heard(session),
                     _ => return self.outbound.abandon(),
                 },
@@ -129,18 +194,37 @@ impl Connection {
         }
     }
 
+    async fn wait_for(&mut self, then: Then) -> Result<(), Ended> {
+        match then {
+            Then::Read => {}
+            Then::CarryOut(text) => self.carry_out(&text).await?,
+            Then::Answer => {
+                if let Some(unanswered) = &self.unanswered {
+                    unanswered.fewer_than(self.state.chat.limits.unanswered_sends).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Reads until the first frames have brought a token that is accepted.
-    async fn await_auth(&mut self, reader: &mut Reader, buffer: &mut BytesMut) -> Result<(), Ended> {
+    async fn await_auth(&mut self) -> Result<(), Ended> {
         let deadline = Instant::now() + self.state.sessions.times.authenticate;
         let stopping = self.state.stopping.clone();
         loop {
-            self.take_frames(buffer).await?;
-            if self.session.is_some() {
-                return Ok(());
+            match self.take_frames()? {
+                Then::Read => {}
+                then => {
+                    self.wait_for(then).await?;
+                    if self.session.is_some() {
+                        return Ok(());
+                    }
+                    continue;
+                }
             }
             let read = tokio::select! {
                 () = stopping.cancelled() => return self.close(CloseCode::GOING_AWAY, &reconnect_hint()),
-                read = timeout_at(deadline, reader.read(buffer)) => read,
+                read = timeout_at(deadline, self.reader.read(&mut self.buffer)) => read,
             };
             match read {
                 Ok(Ok(1..)) => {}
@@ -157,64 +241,93 @@ impl Connection {
         }
     }
 
-    /// Handles every whole frame that has arrived.
-    async fn take_frames(&mut self, buffer: &mut BytesMut) -> Result<(), Ended> {
+    /// Carries out every whole frame that has arrived, up to one that has to be waited for.
+    fn take_frames(&mut self) -> Result<Then, Ended> {
         loop {
             if self.outbound.is_ended() {
                 return Err(Ended);
             }
-            let incoming = match self.decoder.decode(buffer) {
+            let too_many = |unanswered: &Arc<Unanswered>| unanswered.count() >= self.state.chat.limits.unanswered_sends;
+            if self.unanswered.as_ref().is_some_and(too_many) {
+                return Ok(Then::Answer);
+            }
+            let incoming = match self.decoder.decode(&mut self.buffer) {
                 Ok(Some(incoming)) => incoming,
                 Ok(None) => break,
-                Err(error) => return self.close(error.close_code(), &error.to_string()),
+                Err(error) => return Err(self.closed(error.close_code(), &error.to_string())),
             };
             if self.flood.is_flooded(Instant::now()) {
                 let message = "far too many frames: connect again and send more slowly";
                 self.send(&answers::refusal(&About::default(), "flood", message));
-                return self.close(CloseCode::FLOOD, "flood");
+                return Err(self.closed(CloseCode::FLOOD, "flood"));
             }
             match incoming {
-                Incoming::Text(text) => self.take_text(&text).await?,
-                Incoming::Binary(_) => return self.close(CloseCode::UNSUPPORTED_DATA, "send JSON as text frames"),
+                Incoming::Text(text) => {
+                    if let Some(text) = self.take_text(text)? {
+                        return Ok(Then::CarryOut(text));
+                    }
+                }
+                Incoming::Binary(_) => return Err(self.closed(CloseCode::UNSUPPORTED_DATA, "send JSON as text frames")),
                 Incoming::Ping(payload) => self.outbound.send(websocket::pong(&payload)),
                 Incoming::Pong(_) => {}
-                Incoming::Close { code, .. } => {
-                    return self.close(code.unwrap_or(CloseCode::NORMAL), "");
-                }
-            }
-            if let Some(unanswered) = &self.unanswered {
-                unanswered.fewer_than(self.state.chat.limits.unanswered_sends).await;
+                Incoming::Close { code, .. } => return Err(self.closed(code.unwrap_or(CloseCode::NORMAL), "")),
             }
         }
-        if buffer.is_empty() {
+        if self.buffer.is_empty() {
             // An idle connection holds no buffer.
-            *buffer = BytesMut::new();
+            self.buffer = BytesMut::new();
         }
-        Ok(())
+        Ok(Then::Read)
     }
 
-    /// Reads a frame and has it carried out. Every answer repeats its `ref`.
-    async fn take_text(&mut self, text: &Bytes) -> Result<(), Ended> {
-        let Ok(text) = std::str::from_utf8(text) else {
-            return self.close(CloseCode::INVALID_PAYLOAD, "not UTF-8");
+    /// Reads a frame, and carries it out if that needs no waiting; else gives it back.
+    fn take_text(&mut self, bytes: Bytes) -> Result<Option<Bytes>, Ended> {
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            return Err(self.closed(CloseCode::INVALID_PAYLOAD, "not UTF-8"));
         };
+        let Some((frame, about)) = self.read_frame(text) else { return Ok(None) };
+        match (self.session.clone(), frame) {
+            (None, ClientFrame::Auth { .. }) | (Some(_), ClientFrame::Auth { .. } | ClientFrame::Join { .. }) => {
+                Ok(Some(bytes))
+            }
+            (None, _) => {
+                let message = "authenticate first: send {\"type\":\"auth\",\"token\":…}";
+                self.send(&answers::refusal(&about, "not_authenticated", message));
+                Ok(None)
+            }
+            (Some(session), frame) => {
+                self.request(&session, frame, &about);
+                Ok(None)
+            }
+        }
+    }
+
+    /// What a text asks for, and what its answers repeat of it. `None` if it is refused already.
+    fn read_frame<'t>(&self, text: &'t str) -> Option<(ClientFrame<'t>, About)> {
+        let limits = &self.state.chat.limits;
         let incoming = match ClientIncoming::parse(text) {
             Ok(incoming) => incoming,
             Err(error) => {
-                self.send(&answers::unreadable(error, self.state.chat.limits.ref_bytes));
-                return Ok(());
+                self.send(&answers::unreadable(error, limits.ref_bytes));
+                return None;
             }
         };
-        let limits = &self.state.chat.limits;
         let mut about = About::new(&incoming.frame, limits);
         if let Some(reference) = incoming.reference {
             if let Err(invalid) = check_bytes("ref", &reference, limits.ref_bytes) {
                 self.send(&answers::error(&about, &invalid.into()));
-                return Ok(());
+                return None;
             }
             about.reference = Some(reference.into_owned());
         }
-        match (self.session.clone(), incoming.frame) {
+        Some((incoming.frame, about))
+    }
+
+    /// Carries out a frame that has to be waited for: `auth`, `join`.
+    async fn carry_out(&mut self, text: &Bytes) -> Result<(), Ended> {
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        let Some((frame, about)) = self.read_frame(text) else { return Ok(()) };
+        match (self.session.clone(), frame) {
             (None, ClientFrame::Auth { token }) => match authenticate_brought(&self.state, &token).await {
                 Ok(caller) => {
                     self.welcome(caller).await?;
@@ -225,13 +338,9 @@ impl Connection {
                 }
                 Err(error) => self.refuse(&about, &error),
             },
-            (None, _) => {
-                let message = "authenticate first: send {\"type\":\"auth\",\"token\":…}";
-                self.send(&answers::refusal(&about, "not_authenticated", message));
-                Ok(())
-            }
+            (None, _) => Ok(()),
             (Some(session), frame) => {
-                self.request(&session, frame, about).await;
+                self.long_request(&session, frame, &about).await;
                 Ok(())
             }
         }
@@ -293,8 +402,12 @@ impl Connection {
     }
 
     fn close(&self, code: CloseCode, reason: &str) -> Result<(), Ended> {
+        Err(self.closed(code, reason))
+    }
+
+    fn closed(&self, code: CloseCode, reason: &str) -> Ended {
         self.outbound.close(code, reason);
-        Err(Ended)
+        Ended
     }
 
     pub(super) fn send(&self, frame: &impl Serialize) {
@@ -303,7 +416,7 @@ impl Connection {
         }
     }
 
-    fn end(&mut self) {
+    fn leave_sessions(&mut self) {
         if let Some(session) = self.session.take() {
             self.state.sessions.leave(&session);
             tracing::debug!(connection = %session.listener.id, "disconnected");

@@ -21,6 +21,10 @@ pub(super) struct Unanswered {
 }
 
 impl Unanswered {
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
     /// Waits until there are fewer than `bound`.
     pub(super) async fn fewer_than(&self, bound: usize) {
         loop {
@@ -28,7 +32,7 @@ impl Unanswered {
             tokio::pin!(fewer);
             // Registered before the look, so that what happens in between is not missed.
             fewer.as_mut().enable();
-            if self.count.load(Ordering::Acquire) < bound {
+            if self.count() < bound {
                 return;
             }
             fewer.await;

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use chatsphere_core::{Caller, Error, Outage, TokenRefusal, TokenType};
 use chatsphere_realtime::websocket::handshake::{HandshakeError, Subprotocols, UpgradeRequest};
 
+use super::session::Opening;
 use super::{WsState, session};
 use crate::auth::authenticate;
 use crate::http::{AllowedOrigins, Failure};
@@ -21,13 +23,20 @@ pub(super) enum Mode {
     OneRoom,
 }
 
+impl Mode {
+    /// Which a request asks for; `None` if it is none of this door's.
+    pub(super) fn asked(uri: &Uri, headers: &HeaderMap) -> Option<Self> {
+        match uri.path() {
+            "/ws" => Some(Self::ManyRooms),
+            "/" if asks_for_websocket(headers) => Some(Self::OneRoom),
+            _ => None,
+        }
+    }
+}
+
 /// Takes the requests that are for this door, and passes all others on.
 pub(super) async fn intercept(State(state): State<Arc<WsState>>, request: Request, next: Next) -> Response {
-    let mode = match request.uri().path() {
-        "/ws" => Mode::ManyRooms,
-        "/" if asks_for_websocket(request.headers()) => Mode::OneRoom,
-        _ => return next.run(request).await,
-    };
+    let Some(mode) = Mode::asked(request.uri(), request.headers()) else { return next.run(request).await };
     match accept(state, request, mode).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
@@ -47,12 +56,56 @@ pub(super) enum Credentials {
 }
 
 async fn accept(state: Arc<WsState>, mut request: Request, mode: Mode) -> Result<Response, Failure> {
+    let asked = Asked { method: request.method(), uri: request.uri(), headers: request.headers() };
+    let Accepted { accept_key, subprotocol, credentials } = match decide(&state, asked).await? {
+        Ok(accepted) => accepted,
+        Err(refusal) => return Ok(refuse(refusal)),
+    };
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let answer = response.headers_mut();
+    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    answer.insert(header::SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept_key).map_err(|_| Error::Internal)?);
+    if let Some(subprotocol) = subprotocol {
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    let tasks = state.tasks.clone();
+    tasks.spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => {
+                let opening = Opening { taken: take_stream(upgraded), mode, credentials, answer: Bytes::new() };
+                session::run(state, opening).await;
+            }
+            Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),
+        }
+    });
+    Ok(response)
+}
+
+/// A request that may become a WebSocket.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// How a handshake is answered, and who it lets in.
+pub(super) struct Accepted {
+    pub(super) accept_key: String,
+    pub(super) subprotocol: Option<&'static str>,
+    pub(super) credentials: Credentials,
+}
+
+/// Judges a request for a WebSocket, however it came.
+pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<Accepted, HandshakeError>, Failure> {
     if state.stopping.is_cancelled() {
         return Err(Error::from(Outage::Stopping).into());
     }
-    let headers = request.headers();
+    let headers = asked.headers;
     let accept_key = UpgradeRequest {
-        method: request.method().as_str(),
+        method: asked.method.as_str(),
         connection: joined(headers, header::CONNECTION).as_deref(),
         upgrade: joined(headers, header::UPGRADE).as_deref(),
         version: joined(headers, header::SEC_WEBSOCKET_VERSION).as_deref(),
@@ -61,30 +114,14 @@ async fn accept(state: Arc<WsState>, mut request: Request, mode: Mode) -> Result
     .accept();
     let accept_key = match accept_key {
         Ok(accept_key) => accept_key,
-        Err(refusal) => return Ok(refuse(refusal)),
+        Err(refusal) => return Ok(Err(refusal)),
     };
     let offered = joined(headers, header::SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
     let subprotocols = Subprotocols::parse([&*offered]);
-    let shown = shown(&state, &request, &subprotocols);
-    let selected = subprotocols.selected();
-    let credentials = credentials(&state, shown).await?;
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let answer = response.headers_mut();
-    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    answer.insert(header::SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept_key).map_err(|_| Error::Internal)?);
-    if let Some(selected) = selected {
-        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(selected));
-    }
-    let upgrade = hyper::upgrade::on(&mut request);
-    let tasks = state.tasks.clone();
-    tasks.spawn(async move {
-        match upgrade.await {
-            Ok(upgraded) => session::run(state, take_stream(upgraded), mode, credentials).await,
-            Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),
-        }
-    });
-    Ok(response)
+    let shown = shown(state, asked, &subprotocols);
+    let subprotocol = subprotocols.selected();
+    let credentials = credentials(state, shown).await?;
+    Ok(Ok(Accepted { accept_key, subprotocol, credentials }))
 }
 
 /// The caller behind a token that a page or a frame brought. An empty one is no good; it is not missing.
@@ -104,14 +141,14 @@ enum Shown {
     Nothing,
 }
 
-fn shown(state: &WsState, request: &Request, subprotocols: &Subprotocols<'_>) -> Shown {
-    if !origin_allowed(&state.origins, request.headers()) {
+fn shown(state: &WsState, asked: Asked<'_>, subprotocols: &Subprotocols<'_>) -> Shown {
+    if !origin_allowed(&state.origins, asked.headers) {
         return Shown::Origin;
     }
-    if let Some(token) = bearer(request.headers()) {
+    if let Some(token) = bearer(asked.headers) {
         return Shown::Header(token.to_owned());
     }
-    match (query_token(request.uri().query().unwrap_or_default()), subprotocols.bearer) {
+    match (query_token(asked.uri.query().unwrap_or_default()), subprotocols.bearer) {
         (Some(token), _) => Shown::Query(token),
         (None, Some(token)) => Shown::Subprotocol(token.to_owned()),
         (None, None) => Shown::Nothing,

@@ -38,8 +38,13 @@ impl Writer {
         loop {
             outbound.work().await;
             let ended = match self {
-                Self::Direct(socket) => flush(outbound, socket, patience).await,
-                Self::Stream(stream) => write_taken(outbound, stream, patience).await,
+                Self::Direct(socket) => match outbound.flush() {
+                    Flushed::All => false,
+                    Flushed::End => true,
+                    // Boxed, as it is rare and an idle connection need not keep room for it.
+                    Flushed::Blocked => Box::pin(flush(outbound, socket, patience)).await,
+                },
+                Self::Stream(stream) => Box::pin(write_taken(outbound, stream, patience)).await,
             };
             if ended {
                 return;

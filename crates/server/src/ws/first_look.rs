@@ -1,0 +1,58 @@
+//! The short way in: a handshake on a plain connection, answered without HTTP's machinery, which would cost more than all that
+//! an idle connection does for hours.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::http::request::Parts;
+use bytes::Bytes;
+use metrics::{Counter, counter};
+
+use super::WsState;
+use super::session::{self, Opening};
+use super::upgrade::{Accepted, Asked, Mode, decide};
+use crate::http::RequestId;
+use crate::listener::{FirstLook, TakeOver};
+
+/// Takes what is for this door from a listener.
+pub struct Door {
+    state: Arc<WsState>,
+    opened: Counter,
+}
+
+impl Door {
+    /// Install the metrics' recorder first: a handle is taken here.
+    pub fn new(state: Arc<WsState>) -> Self {
+        let opened = counter!("chatsphere_http_requests_total", "method" => "GET", "route" => "/ws", "status" => "101");
+        Self { state, opened }
+    }
+}
+
+#[async_trait]
+impl FirstLook for Door {
+    async fn look(&self, request: &Parts) -> Option<TakeOver> {
+        let mode = Mode::asked(&request.uri, &request.headers)?;
+        let asked = Asked { method: &request.method, uri: &request.uri, headers: &request.headers };
+        // Whatever is to be refused goes the long way, where it is refused again and told as every other error is.
+        let Ok(Ok(accepted)) = decide(&self.state, asked).await else { return None };
+        let id = RequestId::take(&request.headers);
+        tracing::debug!(id = id.as_str(), route = "/ws", status = 101, "answered");
+        self.opened.increment(1);
+        let (state, answer) = (self.state.clone(), switching(&accepted, &id));
+        Some(Box::new(move |taken| {
+            let opening = Opening { taken, mode, credentials: accepted.credentials, answer };
+            state.tasks.clone().spawn(session::run(state, opening));
+        }))
+    }
+}
+
+/// The answer that makes a connection a WebSocket (RFC 6455, section 4.2.2).
+fn switching(accepted: &Accepted, id: &RequestId) -> Bytes {
+    let subprotocol = accepted.subprotocol.map(|name| format!("sec-websocket-protocol: {name}\r\n")).unwrap_or_default();
+    Bytes::from(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {}\r\n\
+         {subprotocol}x-request-id: {}\r\n\r\n",
+        accepted.accept_key,
+        id.as_str()
+    ))
+}
