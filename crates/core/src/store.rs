@@ -29,6 +29,7 @@ use crate::error::{Error, Outage};
 use crate::ids::{MessageId, RoomId, TokenId, UserId};
 use crate::model::{Event, Message, MessageInRoom, Role, Room, User, UserRef};
 use crate::seq::{Epoch, Seq};
+use crate::shared::Shared;
 use crate::text::{ClientMessageId, Content, RoomName, Username};
 use crate::time::Timestamp;
 use crate::token::{Token, TokenWithUser};
@@ -387,12 +388,18 @@ pub trait Store: Send + Sync + 'static {
     async fn members(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Page<UserRef>, Error>;
     /// A page of a room's messages, by keyset on `(room, seq)`: at most `limit` and [`PAGE_BYTES`], those nearest to where the
     /// range begins.
-    async fn history(&self, room: RoomId, access: Access, range: HistoryRange, limit: usize) -> Result<History, Error>;
+    async fn history(
+        &self,
+        room: RoomId,
+        access: Access,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Arc<Shared<History>>, Error>;
     /// The events after `after`, of all kinds, at most `limit` and [`PAGE_BYTES`].
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
     /// The newest part of a room: `messages` messages and [`PAGE_BYTES`] at most, and the other events that lie among and after
     /// them, at most `others`.
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error>;
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error>;
     /// Messages across rooms, newest first, at most the page's limit and [`PAGE_BYTES`].
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error>;
     /// The newest event of each of these rooms; rooms that do not exist are left out.

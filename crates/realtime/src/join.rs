@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chatsphere_core::store::{EventsPage, Newest};
-use chatsphere_core::{Access, Denial, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq};
+use chatsphere_core::{Access, Denial, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq, Shared};
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
 use chatsphere_protocol::rest::Message;
 use tokio::time::timeout;
@@ -118,7 +119,7 @@ enum Plan {
     /// Everything after `since` follows, of which this is the first page.
     Replay { since: Seq, first: EventsPage },
     /// The newest part follows.
-    Newest { newest: Newest, reason: Option<NotRecovered> },
+    Newest { newest: Arc<Shared<Newest>>, reason: Option<NotRecovered> },
 }
 
 impl<L: RoomLog + ?Sized> Replay<'_, L> {
@@ -126,13 +127,9 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     async fn answer(&mut self, limits: &Limits) -> Result<(), Error> {
         match self.plan(limits).await? {
             Plan::Newest { newest, reason } => {
-                let Newest { messages, others, from, head } = newest;
-                self.confirm(head, false, reason);
-                let mut events = others;
-                events.extend(messages.into_iter().map(as_event));
-                events.sort_unstable_by_key(|event| event.seq);
-                self.cursor = from.previous();
-                self.send_pages(&events, head, head).await;
+                self.confirm(newest.head, false, reason);
+                self.cursor = newest.from.previous();
+                self.send_newest(&newest).await;
                 Ok(())
             }
             Plan::Replay { since, first } => {
@@ -151,6 +148,35 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                 }
             }
         }
+    }
+
+    /// Sends the newest part of the room. Most who join are sent the same, which is encoded once for all of them.
+    async fn send_newest(&mut self, newest: &Shared<Newest>) {
+        let sizes = newest.messages.iter().map(|message| content_size(message.content.as_str()) + REST);
+        let fits = sizes.sum::<usize>() + newest.others.len() * REST <= self.most_bytes / 4;
+        if fits && self.join.reference.is_none() {
+            let frame = newest.made(|newest| self.newest_frame(newest).unwrap_or_default());
+            self.wait_for_room().await;
+            self.listener.outbound.send(frame);
+            self.cursor = newest.head;
+            return;
+        }
+        let mut events = newest.others.clone();
+        events.extend(newest.messages.iter().cloned().map(as_event));
+        events.sort_unstable_by_key(|event| event.seq);
+        self.send_pages(&events, newest.head, newest.head).await;
+    }
+
+    fn newest_frame(&self, newest: &Newest) -> Option<Bytes> {
+        encode(&ServerFrame::PreviousMessages(PreviousMessages {
+            room_id: self.join.room,
+            messages: newest.messages.iter().map(Message::from).collect(),
+            events: newest.others.iter().map(|event| EventFrame::from(&**event)).collect(),
+            from_seq: newest.from,
+            to_seq: newest.head,
+            more: false,
+            reference: None,
+        }))
     }
 
     async fn plan(&self, limits: &Limits) -> Result<Plan, Error> {
@@ -316,19 +342,23 @@ fn as_event(message: chatsphere_core::Message) -> Arc<Event> {
     Arc::new(Event { room_id, seq, at, kind: EventKind::Message(message) })
 }
 
+/// What an event's JSON takes besides a content, at most.
+const REST: usize = 1_024;
+
 /// How long an event's JSON is at most.
 fn encoded_size(event: &Event) -> usize {
-    const REST: usize = 1_024;
     match &event.kind {
-        EventKind::Message(message) => {
-            // JSON writes a control character in six bytes and a quote in two.
-            let text = message.content.as_str().bytes().map(|byte| match byte {
-                0..0x20 => 6,
-                b'"' | b'\\' => 2,
-                _ => 1,
-            });
-            text.sum::<usize>() + REST
-        }
+        EventKind::Message(message) => content_size(message.content.as_str()) + REST,
         EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } => REST,
     }
+}
+
+/// JSON writes a control character in six bytes and a quote in two.
+fn content_size(content: &str) -> usize {
+    let sizes = content.bytes().map(|byte| match byte {
+        0..0x20 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    });
+    sizes.sum()
 }

@@ -186,7 +186,9 @@ impl Lane {
             }
             match served.left {
                 Left::Nothing => {}
-                Left::Another if served.seats >= RESTS_FROM => self.resting.push_back((Instant::now() + REST, room)),
+                Left::Another if served.rest || served.seats >= RESTS_FROM => {
+                    self.resting.push_back((Instant::now() + REST, room))
+                }
                 Left::Round | Left::Another => self.listed.push_back(room),
             }
         }

@@ -1,8 +1,10 @@
 //! What the hub reads of the store: rooms' events, never anything else.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chatsphere_core::store::{EventsPage, Newest};
-use chatsphere_core::{Access, Epoch, Error, RoomId, Seq, Store};
+use chatsphere_core::{Access, Epoch, Error, RoomId, Seq, Shared, Store};
 
 /// The durable truth of rooms. Every [`Store`] is one; its documentation says what is guaranteed.
 #[async_trait]
@@ -10,7 +12,7 @@ pub trait RoomLog: Send + Sync {
     /// See [`Store::events_after`].
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
     /// See [`Store::newest`].
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error>;
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error>;
     /// See [`Store::heads`].
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error>;
     /// See [`Store::epoch`].
@@ -23,7 +25,7 @@ impl RoomLog for dyn Store {
         Store::events_after(self, room, access, after, limit).await
     }
 
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error> {
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
         Store::newest(self, room, access, messages, others).await
     }
 

@@ -178,6 +178,11 @@ impl Outbound {
         state.waiting_bytes + state.taken_bytes
     }
 
+    /// Whether more than a quarter of the bound waits.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.waiting_bytes() > self.most_bytes / 4
+    }
+
     /// Waits until there is something for the connection's task to do: flush, take, or end.
     pub async fn work(&self) {
         self.work.notified().await;

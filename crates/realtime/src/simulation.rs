@@ -133,7 +133,7 @@ impl RoomLog for Truth {
         Ok(page)
     }
 
-    async fn newest(&self, _: RoomId, access: Access, _: usize, others: usize) -> Result<Newest, Error> {
+    async fn newest(&self, _: RoomId, access: Access, _: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
         dawdle(&self.rolls, 400).await;
         self.check(access)?;
         let newest = {
@@ -143,7 +143,7 @@ impl RoomLog for Truth {
             Newest { messages: vec![], others: state.events[begin..].to_vec(), from: Seq::new(begin as u64 + 1), head }
         };
         dawdle(&self.rolls, 400).await;
-        Ok(newest)
+        Ok(Arc::new(Shared::new(newest)))
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {

@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use crate::caller::Caller;
 use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::RoomId;
 use crate::policy;
 use crate::seq::Seq;
+use crate::shared::Shared;
 use crate::store::{Access, EventsPage, History, HistoryRange};
 
 /// A page of a room's messages, ascending. Needs `read`, and membership unless privileged.
@@ -16,7 +19,7 @@ pub async fn read_history(
     room: RoomId,
     range: HistoryRange,
     limit: usize,
-) -> Result<History, Error> {
+) -> Result<Arc<Shared<History>>, Error> {
     policy::may_read(caller)?;
     chat.store.history(room, policy::room_access(caller, room)?, range, limit).await
 }

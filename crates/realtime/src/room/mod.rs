@@ -22,6 +22,9 @@ use crate::listener::Listener;
 
 /// Events that may wait for an earlier one. More are dropped: the repair reads them from the store.
 const MOST_EARLY: usize = 256;
+/// So many rounds in a row, a room rests for those who have not taken what the round before gave them: a burst comes faster than
+/// anyone reads, and that alone makes nobody slow. After that it goes on, and whoever is slow is closed.
+const MOST_RESTS: u32 = 50;
 /// Events that may wait to be handed out, and their bytes. More are dropped, and read from the store when these are out.
 const MOST_DUE: usize = 1_024;
 const MOST_DUE_BYTES: usize = 256 * 1024;
@@ -44,6 +47,8 @@ struct State {
     /// Events that came before their turn.
     early: BTreeMap<Seq, Arc<Event>>,
     seats: Seats,
+    /// How many rounds in a row somebody was behind with reading.
+    rests: u32,
     /// A lane has this room on its list.
     listed: bool,
     /// Events were dropped since too many waited.
@@ -88,6 +93,8 @@ pub(crate) struct Served {
     /// How many seats there are, and how many of them were looked at.
     pub(crate) seats: usize,
     pub(crate) served: usize,
+    /// Before another round, those who read are to be given some time.
+    pub(crate) rest: bool,
     /// Events that were dropped are to be read from the store.
     pub(crate) gap: bool,
 }
@@ -327,8 +334,10 @@ impl State {
         self.round = None;
         self.handed = round;
         self.frames.trim(round);
+        self.rests = if std::mem::take(&mut self.seats.pressed) { self.rests + 1 } else { 0 };
         if last > round {
             served.left = Left::Another;
+            served.rest = (1..=MOST_RESTS).contains(&self.rests);
         } else {
             self.listed = false;
             served.gap = std::mem::take(&mut self.dropped) && !self.repairing;

@@ -21,6 +21,9 @@ pub(super) const AT_ONCE: usize = 2;
 /// are what there is, and each is written at once.
 const HELD_UP_TO: usize = 64;
 
+/// A run so short is given without asking whether the one before has gone out.
+const SHORT: usize = 16 * 1024;
+
 /// A listener's place in a room.
 #[derive(Debug)]
 pub(super) struct Seat {
@@ -40,6 +43,8 @@ pub(super) struct Seats {
     empty: usize,
     /// The place where the round goes on.
     next: usize,
+    /// Somebody had not taken what came before when this round gave more.
+    pub(super) pressed: bool,
 }
 
 /// Connections with held frames, which are to be released.
@@ -125,7 +130,9 @@ impl Seats {
                 seat.after = last;
                 continue;
             };
+            let long = run.len() > SHORT;
             send(seat, run);
+            self.pressed = self.pressed || (long && seat.listener.outbound.is_pressed());
             *delivered += up_to.get() - seat.after.get();
             seat.after = up_to;
             if departure.is_some() {

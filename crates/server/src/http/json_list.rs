@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Serialize;
 
 /// What an item is expected to take, in bytes: a message of some lines. Memory for a page is taken once, not doubled and
@@ -15,13 +16,26 @@ pub(super) struct JsonList<T>(pub(super) Vec<T>);
 
 impl<T: Serialize> IntoResponse for JsonList<T> {
     fn into_response(self) -> Response {
-        let mut body = Vec::with_capacity(2 + self.0.len() * EXPECTED);
-        match serde_json::to_writer(&mut body, &self.0) {
-            Ok(()) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::from(body)).into_response(),
-            Err(error) => {
-                tracing::error!(%error, "a list could not be encoded");
-                StatusCode::INTERNAL_SERVER_ERROR.into_response()
-            }
+        answer(encode(&self.0))
+    }
+}
+
+/// A list as JSON. Empty only if its type can't be written as such, which would be a fault of ours.
+pub(super) fn encode<T: Serialize>(items: &[T]) -> Bytes {
+    let mut body = Vec::with_capacity(2 + items.len() * EXPECTED);
+    match serde_json::to_writer(&mut body, items) {
+        Ok(()) => body.into(),
+        Err(error) => {
+            tracing::error!(%error, "a list could not be encoded");
+            Bytes::new()
         }
     }
+}
+
+/// An encoded list as an answer.
+pub(super) fn answer(body: Bytes) -> Response {
+    if body.is_empty() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::from(body)).into_response()
 }

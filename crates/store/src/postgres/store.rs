@@ -1,13 +1,15 @@
 //! The port, put together.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chatsphere_core::store::{
     EventsPage, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter, NewMessage, NewRoom, NewToken,
     NewUser, Newest, OnAppended, Page, PageRequest, Pending, RoomFilter, Standing, UserChange,
 };
 use chatsphere_core::{
-    Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Store, Timestamp,
-    TokenId, TokenWithUser, User, UserId, UserRef,
+    Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Shared, Store,
+    Timestamp, TokenId, TokenWithUser, User, UserId, UserRef,
 };
 
 use super::pool::Reads;
@@ -106,16 +108,24 @@ impl Store for PostgresStore {
         read::members::members(&self.reads, room, access, page).await
     }
 
-    async fn history(&self, room: RoomId, access: Access, range: HistoryRange, limit: usize) -> Result<History, Error> {
-        read::history::history(&self.reads, room, access, range, limit).await
+    async fn history(
+        &self,
+        room: RoomId,
+        access: Access,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Arc<Shared<History>>, Error> {
+        let history = read::history::history(&self.reads, room, access, range, limit).await?;
+        Ok(Arc::new(Shared::new(history)))
     }
 
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
         read::events::after(&self.reads, room, access, after, limit).await
     }
 
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error> {
-        read::events::newest(&self.reads, room, access, messages, others).await
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
+        let newest = read::events::newest(&self.reads, room, access, messages, others).await?;
+        Ok(Arc::new(Shared::new(newest)))
     }
 
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error> {

@@ -8,6 +8,7 @@ mod installation;
 mod migrations;
 mod read;
 mod readers;
+mod recent;
 mod rows;
 mod start;
 mod store;

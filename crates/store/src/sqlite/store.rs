@@ -1,17 +1,20 @@
 //! The port, put together.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chatsphere_core::store::{
     EventsPage, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter, NewMessage, NewRoom, NewToken,
     NewUser, Newest, OnAppended, Page, PageRequest, Pending, RoomFilter, Standing, UserChange,
 };
 use chatsphere_core::{
-    Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Store, Timestamp,
-    TokenId, TokenWithUser, User, UserId, UserRef,
+    Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Shared, Store,
+    Timestamp, TokenId, TokenWithUser, User, UserId, UserRef,
 };
 
 use super::read;
 use super::readers::Readers;
+use super::recent::Recent;
 use crate::write::Writes;
 
 pub(super) struct SqliteStore {
@@ -19,12 +22,13 @@ pub(super) struct SqliteStore {
     readers: Readers,
     /// For what decides who may do what, and whether this node is well: that must never wait behind clients' pages.
     urgent: Readers,
+    recent: Arc<Recent>,
     epoch: Epoch,
 }
 
 impl SqliteStore {
     pub(super) fn new(writes: Writes, readers: Readers, urgent: Readers, epoch: Epoch) -> Self {
-        Self { writes, readers, urgent, epoch }
+        Self { writes, readers, urgent, recent: Arc::default(), epoch }
     }
 }
 
@@ -107,16 +111,24 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| read::members::members(connection, room, access, page)).await
     }
 
-    async fn history(&self, room: RoomId, access: Access, range: HistoryRange, limit: usize) -> Result<History, Error> {
-        self.readers.read(move |connection| read::history::history(connection, room, access, range, limit)).await
+    async fn history(
+        &self,
+        room: RoomId,
+        access: Access,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Arc<Shared<History>>, Error> {
+        let recent = self.recent.clone();
+        self.readers.read(move |connection| read::history::history(connection, &recent, room, access, range, limit)).await
     }
 
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
         self.readers.read(move |connection| read::events::after(connection, room, access, after, limit)).await
     }
 
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Newest, Error> {
-        self.readers.read(move |connection| read::events::newest(connection, room, access, messages, others)).await
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
+        let recent = self.recent.clone();
+        self.readers.read(move |connection| read::events::newest(connection, &recent, room, access, messages, others)).await
     }
 
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error> {

@@ -12,7 +12,7 @@ use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
 use crate::http::idempotency::Replayed;
-use crate::http::json_list::JsonList;
+use crate::http::json_list;
 use crate::http::link::Links;
 use crate::http::query::{HistoryParams, Query};
 use crate::http::state::HttpState;
@@ -40,8 +40,9 @@ pub(super) async fn list(
     let room = ops::room_id(&caller, &room)?;
     let (range, limit) = query.history()?;
     let history = ops::read_history(&http.chat, &caller, room, range, limit).await?;
-    let messages = history.messages.iter().map(Message::from).collect::<Vec<_>>();
-    Ok((links(&query, range, &history), JsonList(messages)).into_response())
+    // Most who open a room ask for the same page: it is encoded once for all of them.
+    let body = history.made(|history| json_list::encode(&history.messages.iter().map(Message::from).collect::<Vec<_>>()));
+    Ok((links(&query, range, &history), json_list::answer(body)).into_response())
 }
 
 fn links(query: &Query, range: HistoryRange, history: &History) -> Links {

@@ -1,13 +1,16 @@
 //! Reading the events of a room, of all kinds.
 
+use std::sync::Arc;
+
 use chatsphere_core::store::{EventsPage, Newest};
-use chatsphere_core::{Access, RoomId, Seq};
+use chatsphere_core::{Access, RoomId, Seq, Shared};
 use rusqlite::Connection;
 
 use super::enter;
 use super::history::{newest_below, oldest_above};
 use crate::pages::{self, rows_for};
 use crate::sqlite::readers::Stop;
+use crate::sqlite::recent::Recent;
 use crate::sqlite::rows::{self, number};
 
 macro_rules! membership_events {
@@ -38,16 +41,20 @@ pub(in crate::sqlite) fn after(
 
 pub(in crate::sqlite) fn newest(
     connection: &Connection,
+    recent: &Recent,
     room: RoomId,
     access: Access,
     message_limit: usize,
     other_limit: usize,
-) -> Result<Newest, Stop> {
+) -> Result<Arc<Shared<Newest>>, Stop> {
     let room = enter(connection, room, access)?;
-    let messages = newest_below(connection, &room, i64::MAX, message_limit)?;
-    let others = connection
-        .prepare_cached(membership_events!("ORDER BY e.seq DESC LIMIT ?2"))?
-        .query_map((room.pk, rows_for(other_limit)), |row| rows::membership_event(row, room.id))?
-        .collect::<Result<_, _>>()?;
-    Ok(pages::newest(messages, others, other_limit, room.head))
+    // One number for both limits: those who ask use few different ones.
+    recent.newest.page(room.id, message_limit.saturating_mul(1_000_003).saturating_add(other_limit), room.stamp, || {
+        let messages = newest_below(connection, &room, i64::MAX, message_limit)?;
+        let others = connection
+            .prepare_cached(membership_events!("ORDER BY e.seq DESC LIMIT ?2"))?
+            .query_map((room.pk, rows_for(other_limit)), |row| rows::membership_event(row, room.id))?
+            .collect::<Result<_, _>>()?;
+        Ok(pages::newest(messages, others, other_limit, room.head))
+    })
 }

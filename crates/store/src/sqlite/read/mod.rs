@@ -13,6 +13,7 @@ use chatsphere_core::{Access, RoomId, Seq};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::readers::Stop;
+use super::recent::Stamp;
 use super::rows;
 use crate::pages::admit;
 
@@ -21,6 +22,7 @@ struct OpenRoom {
     id: RoomId,
     pk: i64,
     head: Seq,
+    stamp: Stamp,
 }
 
 /// Finds the room and judges the access in the same look.
@@ -32,11 +34,14 @@ fn enter(connection: &Connection, id: RoomId, access: Access) -> Result<OpenRoom
     let found = connection
         .prepare_cached(
             "SELECT r.pk, r.seq,
-                    EXISTS (SELECT 1 FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = ?2 AND m.room_pk = r.pk)
+                    EXISTS (SELECT 1 FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = ?2 AND m.room_pk = r.pk),
+                    (SELECT position FROM control_head)
              FROM rooms r WHERE r.id = ?1",
         )?
         .query_row((id.as_bytes(), reader), |row| {
-            Ok((OpenRoom { id, pk: row.get(0)?, head: rows::seq(row, 1)? }, row.get::<_, bool>(2)?))
+            let head = rows::seq(row, 1)?;
+            let stamp = Stamp { head, control: row.get(3)? };
+            Ok((OpenRoom { id, pk: row.get(0)?, head, stamp }, row.get::<_, bool>(2)?))
         })
         .optional()?;
     admit(access, found.as_ref().map(|(_, member)| *member))?;

@@ -1,0 +1,46 @@
+//! Values that many ask for.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+/// A value that many ask for, and what is made of it for all of them, such as its encoding: made once, when it is first wanted,
+/// and kept as long as the value.
+pub struct Shared<T> {
+    value: T,
+    made: OnceLock<Bytes>,
+}
+
+impl<T> Shared<T> {
+    /// Shares a value.
+    pub const fn new(value: T) -> Self {
+        Self { value, made: OnceLock::new() }
+    }
+
+    /// What `make` makes of it. Whoever asks must want the same: it is made only once.
+    pub fn made(&self, make: impl FnOnce(&T) -> Bytes) -> Bytes {
+        self.made.get_or_init(|| make(&self.value)).clone()
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<T: PartialEq> PartialEq for Shared<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
