@@ -134,7 +134,8 @@ impl<T> Outbox<T> {
             if entry.in_flight {
                 busy.insert(entry.room);
             }
-            !entry.in_flight && !(self.ordered && busy.contains(&entry.room))
+            let waits = self.ordered && busy.contains(&entry.room);
+            !entry.in_flight && !waits
         })
     }
 
