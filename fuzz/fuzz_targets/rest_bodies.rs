@@ -10,17 +10,22 @@ use libfuzzer_sys::fuzz_target;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
+/// Some of what no name may hold, wherever it stands.
+const HIDDEN: [char; 4] = ['\n', '\u{200b}', '\u{202e}', '\u{feff}'];
+
 fuzz_target!(|body: &[u8]| {
     let limits = Limits::default();
     if let Some(body) = read::<CreateUser>(body)
         && let Ok(username) = Username::parse(body.username, &limits)
     {
         assert!((1..=limits.username_chars).contains(&username.as_str().chars().count()));
+        assert!(!username.as_str().contains(HIDDEN));
     }
     if let Some(body) = read::<CreateRoom>(body)
         && let Ok(name) = RoomName::parse(body.name, &limits)
     {
         assert!((1..=limits.room_name_chars).contains(&name.as_str().chars().count()));
+        assert!(!name.as_str().contains(HIDDEN));
     }
     if let Some(body) = read::<PostMessage>(body)
         && let Ok(content) = Content::parse(body.content, &limits)

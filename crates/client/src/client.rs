@@ -1,18 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
-use crate::connection::{ConnectOptions, Connection, Events, tls};
+use crate::builder::ClientBuilder;
+use crate::connection::{ConnectOptions, Connection, Events};
 use crate::error::Error;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longer than the server takes to give up on a call of its own.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Calls a ChatSphere server in the name of one token. Clones share the token and the pool of connections.
 #[derive(Clone)]
@@ -32,7 +28,7 @@ struct Inner {
 pub(crate) struct Token(Arc<str>);
 
 impl Token {
-    fn parse(text: String) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::Token);
@@ -59,22 +55,16 @@ impl Client {
     /// [`Error::Address`], [`Error::Token`], and [`Error::Tls`] for an `https` address where the machine's certificates can't
     /// be read.
     pub fn new(base_url: &str, token: impl Into<String>) -> Result<Self, Error> {
-        let mut base = Url::parse(base_url).map_err(|_| Error::Address(base_url.to_owned()))?;
-        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() || base.query().is_some() {
-            return Err(Error::Address(base_url.to_owned()));
-        }
-        let path = base.path().trim_end_matches('/').to_owned();
-        base.set_path(&path);
-        let tls = (base.scheme() == "https").then(tls::connector).transpose().map_err(Error::Tls)?;
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT)
-            // A redirect could carry a POST, and the token, elsewhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(Error::Transport)?;
-        let token = watch::Sender::new(Token::parse(token.into())?);
-        Ok(Self { inner: Arc::new(Inner { http, base, token, tls }) })
+        Self::builder(base_url, token).build()
+    }
+
+    /// Begins a client that differs from the usual one, such as by whom it trusts.
+    pub fn builder(base_url: &str, token: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(base_url, token.into())
+    }
+
+    pub(crate) fn of(http: reqwest::Client, base: Url, token: Token, tls: Option<TlsConnector>) -> Self {
+        Self { inner: Arc::new(Inner { http, base, token: watch::Sender::new(token), tls }) }
     }
 
     /// Uses another token from now on: in calls, and in this client's open connections, which send it as `auth`.
@@ -82,7 +72,7 @@ impl Client {
     /// # Errors
     /// [`Error::Token`]
     pub fn set_token(&self, token: impl Into<String>) -> Result<(), Error> {
-        self.inner.token.send_replace(Token::parse(token.into())?);
+        self.inner.token.send_replace(Token::parse(&token.into())?);
         Ok(())
     }
 

@@ -25,6 +25,9 @@ pub enum Error {
     /// A `Link` leads away from the server that sent it; the token is not sent there.
     #[error("the link to the next page leads to another server")]
     ForeignLink,
+    /// What is to be trusted is no certificate in PEM.
+    #[error("what is to be trusted is no certificate in PEM")]
+    Certificate,
     /// TLS can't be set up on this machine.
     #[error("TLS can't be set up")]
     Tls(#[source] rustls::Error),

@@ -27,9 +27,12 @@
 //! # }
 //! ```
 //!
+//! Over `https` the client trusts what its machine trusts; [`ClientBuilder::trust`] adds an authority of one's own.
+//!
 //! Take what [`Events`] brings: it is bounded, and while it is full the socket is not read, so that acknowledgements wait too.
 //! An application that only sends drops it.
 
+mod builder;
 mod client;
 mod connection;
 mod error;
@@ -41,6 +44,7 @@ pub use chatsphere_core::{ConnectionId, Epoch, MessageId, Role, RoomId, Seq, Tim
 pub use chatsphere_protocol::frames::{Ack, ErrorFrame, NotRecovered};
 pub use chatsphere_protocol::rest as bodies;
 
+pub use builder::ClientBuilder;
 pub use client::Client;
 pub use connection::{
     ConnectOptions, Connection, ConnectionState, Cursor, Events, Joined, OutgoingMessage, TokenError, TokenFuture,

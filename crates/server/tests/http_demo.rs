@@ -4,10 +4,14 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use chatsphere::config::Settings;
+use chatsphere::serve::{Running, start};
+use chatsphere_core::SystemClock;
 use serde_json::{Value, json};
-use support::{Setup, TestServer};
+use support::{Answer, Setup, TestServer};
 
 async fn demo() -> TestServer {
     TestServer::rest(Setup { demo: true, ..Setup::default() }).await
@@ -98,6 +102,36 @@ async fn twenty_guests_meet_in_one_lobby() {
     let rooms: std::collections::HashSet<String> =
         answers.into_iter().map(|answer| answer.ok(201)["room"]["id"].to_string()).collect();
     assert_eq!(rooms.len(), 1);
+}
+
+/// Lets a guest in, and gives the answer.
+async fn let_in(running: &Running, username: &str) -> Value {
+    let body = ask(&running.demo_invite().unwrap(), username);
+    let url = format!("http://{}/demo/session", running.http_addr());
+    let answer = reqwest::Client::builder().no_proxy().build().unwrap().post(url).json(&body).send().await.unwrap();
+    Answer::read(answer).await.ok(201)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_rooms_are_found_again_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = || Settings { data_dir: directory.path().join("data"), port: 0, ..Settings::default() };
+    let running = start(settings(), Arc::new(SystemClock)).await.unwrap();
+    let first = let_in(&running, "ada").await;
+    assert!(running.shutdown().await);
+
+    let running = start(settings(), Arc::new(SystemClock)).await.unwrap();
+    let second = let_in(&running, "bob").await;
+    assert_eq!(second["room"], first["room"]);
+    assert!(running.shutdown().await);
+
+    // Who the host is was lost: its rooms are nobody's that the demo knows, and stay closed to guests.
+    std::fs::remove_file(directory.path().join("data/demo-host")).unwrap();
+    let running = start(settings(), Arc::new(SystemClock)).await.unwrap();
+    let third = let_in(&running, "eve").await;
+    assert_eq!(third["room"]["name"], first["room"]["name"]);
+    assert_ne!(third["room"]["id"], first["room"]["id"]);
+    assert!(running.shutdown().await);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Running out of descriptors. In a process of its own, since the limit is the whole process's.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;

@@ -2,14 +2,22 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls_pki_types::CertificateDer;
+use rustls_platform_verifier::Verifier;
 use tokio_rustls::TlsConnector;
 
-/// Trusts what the machine trusts, as the REST calls do.
-pub(crate) fn connector() -> Result<TlsConnector, rustls::Error> {
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+/// Trusts what the machine trusts, and beside it what these certificates have signed. The same for calls and connections.
+pub(crate) fn config(trusted: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(default_provider());
+    let verifier = Verifier::new_with_extra_roots(trusted, provider.clone())?;
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_platform_verifier()?
-        .with_no_client_auth();
-    Ok(Arc::new(config).into())
+        // Named so because a verifier of one's own may be anything; this one is the machine's.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+pub(crate) fn connector(config: ClientConfig) -> TlsConnector {
+    Arc::new(config).into()
 }
