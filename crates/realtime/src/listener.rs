@@ -1,6 +1,5 @@
 //! A connection as the hub sees it.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +15,8 @@ pub struct Listener {
     /// Its write side.
     pub outbound: Arc<Outbound>,
     caller: Mutex<Arc<Caller>>,
-    rooms: Mutex<HashSet<RoomId>>,
+    /// Few in most connections, and there are many connections.
+    rooms: Mutex<RoomSet>,
     gone: AtomicBool,
 }
 
@@ -38,20 +38,20 @@ impl Listener {
 
     /// The rooms that it listens to.
     pub fn rooms(&self) -> Vec<RoomId> {
-        self.room_set().iter().copied().collect()
+        self.room_set().0.clone()
     }
 
     /// How many rooms it listens to.
     pub fn room_count(&self) -> usize {
-        self.room_set().len()
+        self.room_set().0.len()
     }
 
     /// Whether it listens to this room.
     pub fn is_in(&self, room: RoomId) -> bool {
-        self.room_set().contains(&room)
+        self.room_set().0.contains(&room)
     }
 
-    pub(crate) fn room_set(&self) -> MutexGuard<'_, HashSet<RoomId>> {
+    pub(crate) fn room_set(&self) -> MutexGuard<'_, RoomSet> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -62,5 +62,29 @@ impl Listener {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
+    }
+}
+
+/// A small set of rooms, which takes no more memory than it must.
+#[derive(Debug, Default)]
+pub(crate) struct RoomSet(Vec<RoomId>);
+
+impl RoomSet {
+    /// Whether it is new.
+    pub(crate) fn insert(&mut self, room: RoomId) -> bool {
+        let is_new = !self.0.contains(&room);
+        if is_new {
+            if self.0.is_empty() {
+                self.0.reserve_exact(1);
+            }
+            self.0.push(room);
+        }
+        is_new
+    }
+
+    /// Whether it was there.
+    pub(crate) fn remove(&mut self, room: RoomId) -> bool {
+        let place = self.0.iter().position(|other| *other == room);
+        place.map(|place| self.0.swap_remove(place)).is_some()
     }
 }

@@ -6,10 +6,14 @@
 //! waits goes out in vectored writes. A queue over its bound closes the connection with 4008: frames are never skipped.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -34,7 +38,9 @@ pub struct Outbound {
     most_bytes: usize,
     state: Mutex<State>,
     /// Something waits, or the end was reached: the connection's task must act.
-    work: Notify,
+    has_work: AtomicBool,
+    /// That task, once it waits. Smaller than a `Notify` and what waits for one.
+    worker: AtomicWaker,
     /// Something that waited went out.
     progress: Notify,
 }
@@ -67,7 +73,14 @@ pub enum Flushed {
 impl Outbound {
     /// Nothing waits yet; `most_bytes` may.
     pub fn new(socket: Socket, most_bytes: usize) -> Self {
-        Self { socket, most_bytes, state: Mutex::default(), work: Notify::new(), progress: Notify::new() }
+        Self {
+            socket,
+            most_bytes,
+            state: Mutex::default(),
+            has_work: AtomicBool::new(false),
+            worker: AtomicWaker::new(),
+            progress: Notify::new(),
+        }
     }
 
     /// Sends a frame, or several that follow one another, or queues them. After [`Outbound::close`] it goes nowhere.
@@ -92,7 +105,7 @@ impl Outbound {
         }
         self.bound(&mut state);
         if nothing_waited || state.closing.is_some() || state.broken {
-            self.work.notify_one();
+            self.call();
         }
     }
 
@@ -109,7 +122,7 @@ impl Outbound {
         self.bound(&mut state);
         let is_direct = matches!(self.socket, Socket::Direct(_));
         if state.closing.is_some() || (nothing_waited && !is_direct) {
-            self.work.notify_one();
+            self.call();
         }
         nothing_waited && is_direct
     }
@@ -118,7 +131,7 @@ impl Outbound {
     pub fn release(&self) {
         let mut state = self.state();
         if self.write_out(&mut state) != Flushed::All {
-            self.work.notify_one();
+            self.call();
         }
     }
 
@@ -137,7 +150,7 @@ impl Outbound {
         if matches!(self.socket, Socket::Direct(_)) {
             self.write_out(&mut state);
         }
-        self.work.notify_one();
+        self.call();
         self.progress.notify_waiters();
     }
 
@@ -147,7 +160,7 @@ impl Outbound {
         state.broken = true;
         state.waiting = VecDeque::new();
         state.waiting_bytes = 0;
-        self.work.notify_one();
+        self.call();
         self.progress.notify_waiters();
     }
 
@@ -183,9 +196,19 @@ impl Outbound {
         self.waiting_bytes() > self.most_bytes / 4
     }
 
-    /// Waits until there is something for the connection's task to do: flush, take, or end.
+    /// Waits until there is something for the connection's task to do: flush, take, or end. For one task at a time.
     pub async fn work(&self) {
-        self.work.notified().await;
+        poll_fn(|cx| {
+            // Registered before the look, so that what happens in between is not missed.
+            self.worker.register(cx.waker());
+            if self.has_work.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn call(&self) {
+        self.has_work.store(true, Ordering::Release);
+        self.worker.wake();
     }
 
     /// Waits until less than half of the bound waits, so that a page more cannot overflow it; or until the end.

@@ -66,7 +66,7 @@ impl Seats {
     /// Takes a listener's seat away.
     pub(super) fn unseat(&mut self, room: RoomId, connection: ConnectionId) -> bool {
         let seat = self.give_up(connection);
-        seat.is_some_and(|seat| seat.listener.room_set().remove(&room))
+        seat.is_some_and(|seat| seat.listener.room_set().remove(room))
     }
 
     fn give_up(&mut self, connection: ConnectionId) -> Option<Seat> {
@@ -139,7 +139,7 @@ impl Seats {
                 encode(&ServerFrame::Left { room_id: room, reason: "removed".into() })
                     .into_iter()
                     .for_each(|left| send(seat, left));
-                seat.listener.room_set().remove(&room);
+                seat.listener.room_set().remove(room);
                 *place = None;
                 self.empty += 1;
             }

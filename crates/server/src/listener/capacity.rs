@@ -1,7 +1,7 @@
 //! How many connections the process can bear.
 
 /// Descriptors kept for the database, the bus, log files and refusals, when the limit is large enough to keep them.
-const RESERVE: std::ops::RangeInclusive<u64> = 128..=1024;
+const RESERVE: std::ops::RangeInclusive<u64> = 128..=512;
 
 /// Raises the process's soft limit of open files to its hard limit, and tells the limit that then holds; none where
 /// the system has no such limit. Call it once, before [`super::serve`].
@@ -52,8 +52,8 @@ mod tests {
         assert_eq!(share(64), 32);
         assert_eq!(share(256), 128);
         assert_eq!(share(1_024), 896);
-        assert_eq!(share(20_000), 18_976);
-        assert_eq!(share(1_048_576), 1_047_552);
+        assert_eq!(share(20_000), 19_488);
+        assert_eq!(share(1_048_576), 1_048_064);
         assert_eq!(of(3), 3);
     }
 }

@@ -7,32 +7,24 @@ use tokio::time::Instant;
 /// the server little, but not nothing.
 const FRAMES_PER_MESSAGE: u32 = 10;
 
-/// How many frames one connection may send: beyond it, it is closed with 4029.
-#[derive(Debug)]
+/// How many frames one connection may send: beyond it, it is closed with 4029. There is one of these for every connection, so
+/// it keeps only what differs between them.
+#[derive(Debug, Default)]
 pub(super) struct Flood {
-    interval: Duration,
-    burst: Duration,
     full_at: Option<Instant>,
 }
 
 impl Flood {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let per_second = limits.messages_per_second.saturating_mul(FRAMES_PER_MESSAGE);
-        let interval = if per_second == 0 { Duration::ZERO } else { Duration::from_secs(1) / per_second };
-        Self {
-            interval,
-            burst: interval.saturating_mul(limits.message_burst.saturating_mul(FRAMES_PER_MESSAGE)),
-            full_at: None,
-        }
-    }
-
     /// Whether one more frame is one too many.
-    pub(super) fn is_flooded(&mut self, now: Instant) -> bool {
-        if self.interval.is_zero() {
+    pub(super) fn is_flooded(&mut self, limits: &Limits, now: Instant) -> bool {
+        let per_second = limits.messages_per_second.saturating_mul(FRAMES_PER_MESSAGE);
+        if per_second == 0 {
             return false;
         }
-        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + self.interval;
-        if full_at > now + self.burst {
+        let interval = Duration::from_secs(1) / per_second;
+        let burst = interval.saturating_mul(limits.message_burst.saturating_mul(FRAMES_PER_MESSAGE));
+        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + interval;
+        if full_at > now + burst {
             return true;
         }
         self.full_at = Some(full_at);
@@ -46,11 +38,11 @@ mod tests {
 
     #[test]
     fn a_burst_is_let_in_and_a_flood_is_not() {
-        let mut flood = Flood::new(&Limits::default());
+        let (mut flood, limits) = (Flood::default(), Limits::default());
         let now = Instant::now();
-        assert_eq!((0..1_500).filter(|_| !flood.is_flooded(now)).count(), 1_000);
-        assert!(!flood.is_flooded(now + Duration::from_millis(5)));
-        let mut off = Flood::new(&Limits { messages_per_second: 0, ..Limits::default() });
-        assert!((0..100_000).all(|_| !off.is_flooded(now)));
+        assert_eq!((0..1_500).filter(|_| !flood.is_flooded(&limits, now)).count(), 1_000);
+        assert!(!flood.is_flooded(&limits, now + Duration::from_millis(5)));
+        let off = Limits { messages_per_second: 0, ..Limits::default() };
+        assert!((0..100_000).all(|_| !flood.is_flooded(&off, now)));
     }
 }

@@ -1,3 +1,4 @@
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ impl Reader {
     pub(super) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Direct(socket) => loop {
-                socket.readable().await?;
+                // Unlike `readable`, this keeps nothing in the future of a connection that waits, as nearly all do.
+                poll_fn(|cx| socket.poll_read_ready(cx)).await?;
                 buffer.reserve(READ);
                 match socket.try_read_buf(buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

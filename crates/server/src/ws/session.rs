@@ -41,8 +41,9 @@ pub(super) struct Opening {
 pub(super) fn run(state: Arc<WsState>, opening: Opening) -> impl Future<Output = ()> + Send {
     let beginning = Box::pin(begin(state, opening));
     async move {
-        let Some((mut connection, mut writer, slot)) = beginning.await else { return };
-        if connection.session.is_some() {
+        let mut live = beginning.await;
+        if live.connection.session.is_some() {
+            let Live { connection, writer, .. } = &mut *live;
             let patience = connection.state.sessions.times.close;
             let outbound = connection.outbound.clone();
             tokio::select! {
@@ -51,14 +52,20 @@ pub(super) fn run(state: Arc<WsState>, opening: Opening) -> impl Future<Output =
                 () = writer.run(&outbound, patience) => {}
             }
         }
-        Box::pin(end(connection, writer)).await;
-        // Held to the end: this connection counts among those that the listener allows.
-        drop(slot);
+        Box::pin(end(live)).await;
     }
 }
 
+/// A connection that was taken over, in one piece of memory: its future would hold it twice.
+struct Live {
+    connection: Connection,
+    writer: Writer,
+    /// Held to the end: this connection counts among those that the listener allows.
+    _slot: Option<Arc<Slot>>,
+}
+
 /// Takes the socket over and lets the client show who it is. No session afterwards if it is not to go on.
-async fn begin(state: Arc<WsState>, opening: Opening) -> Option<(Connection, Writer, Option<Arc<Slot>>)> {
+async fn begin(state: Arc<WsState>, opening: Opening) -> Box<Live> {
     let Opening { taken: Taken { stream, read_ahead, slot }, mode, credentials, answer } = opening;
     let (reader, mut writer, socket) = split(stream);
     let outbound = Arc::new(Outbound::new(socket, state.chat.limits.outbound_queue_bytes));
@@ -72,11 +79,12 @@ async fn begin(state: Arc<WsState>, opening: Opening) -> Option<(Connection, Wri
     if begun.is_err() {
         connection.leave_sessions();
     }
-    Some((connection, writer, slot))
+    Box::new(Live { connection, writer, _slot: slot })
 }
 
 /// Lets the last frames out, and waits a little for the client to close too.
-async fn end(mut connection: Connection, mut writer: Writer) {
+async fn end(mut live: Box<Live>) {
+    let Live { connection, writer, .. } = &mut *live;
     let patience = connection.state.sessions.times.close;
     let outbound = connection.outbound.clone();
     outbound.close(CloseCode::NORMAL, "");
@@ -139,9 +147,8 @@ enum Then {
 
 impl Connection {
     fn new(state: Arc<WsState>, outbound: Arc<Outbound>, mode: Mode, reader: Reader, buffer: BytesMut) -> Self {
-        let flood = Flood::new(&state.chat.limits);
         let decoder = Decoder::new(state.chat.limits.frame_bytes);
-        Self { state, outbound, mode, session: None, unanswered: None, reader, buffer, flood, decoder }
+        Self { state, outbound, mode, session: None, unanswered: None, reader, buffer, flood: Flood::default(), decoder }
     }
 
     /// Answers the handshake and authenticates.
@@ -256,7 +263,7 @@ impl Connection {
                 Ok(None) => break,
                 Err(error) => return Err(self.closed(error.close_code(), &error.to_string())),
             };
-            if self.flood.is_flooded(Instant::now()) {
+            if self.flood.is_flooded(&self.state.chat.limits, Instant::now()) {
                 let message = "far too many frames: connect again and send more slowly";
                 self.send(&answers::refusal(&About::default(), "flood", message));
                 return Err(self.closed(CloseCode::FLOOD, "flood"));
