@@ -97,10 +97,10 @@ impl Chart {
         );
         for (x, label) in &self.ticks {
             let (x, bottom) = (across(*x), HEIGHT - BOTTOM);
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<line class=\"grid\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>\
-                 <text x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\n",
+                 <text x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>",
                 bottom + 18.0,
                 escaped(label)
             );
@@ -108,10 +108,10 @@ impl Chart {
         let mut power = low;
         while power <= high {
             let y = up(power);
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{:.0}\" y2=\"{y:.1}\"/>\
-                 <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+                 <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 WIDTH - RIGHT,
                 LEFT - 8.0,
                 y + 4.0,
@@ -119,9 +119,9 @@ impl Chart {
             );
             power += 1.0;
         }
-        let _ = write!(
+        let _ = writeln!(
             svg,
-            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\n<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>\n",
+            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\n<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>",
             (LEFT + WIDTH - RIGHT) / 2.0,
             HEIGHT - 10.0,
             escaped(self.horizontal),
@@ -133,10 +133,10 @@ impl Chart {
         for (curve, colour) in self.curves.iter().zip(COLOURS.iter().cycle()) {
             let points: Vec<String> =
                 curve.points.iter().map(|(x, y)| format!("{:.1},{:.1}", across(*x), up(y.max(0.001).log10()))).collect();
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<polyline class=\"line\" stroke=\"{colour}\" points=\"{}\"/>\n<rect x=\"{legend:.0}\" y=\"38\" width=\"14\" height=\"4\" \
-                 fill=\"{colour}\"/><text x=\"{:.0}\" y=\"45\">{}</text>\n",
+                 fill=\"{colour}\"/><text x=\"{:.0}\" y=\"45\">{}</text>",
                 points.join(" "),
                 legend + 20.0,
                 escaped(&curve.name)

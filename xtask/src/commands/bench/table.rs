@@ -78,7 +78,8 @@ pub(super) fn markdown(heading: &str, all: &[Measured]) -> String {
         if violations > 0 {
             result.push(format!("**{violations} violations**"));
         }
-        let latencies: Vec<String> = columns.latency.iter().filter_map(|name| latency(report, name)).collect();
+        let mut latencies: Vec<String> = columns.latency.iter().filter_map(|name| latency(report, name)).collect();
+        latencies.extend(medians(report));
         let per_cpu_second = cells(report, columns.per_cpu_second).join("; ");
         let _ = writeln!(text, "| `{arguments}` | {} | {per_cpu_second} | {} |", result.join("; "), latencies.join("; "));
     }
@@ -105,6 +106,16 @@ fn ratios(report: &Value) -> Vec<String> {
         Some(format!("{call} × {} of that beside {} rooms", shown(value.as_f64()?), report["earlierRoomsInDatabase"]))
     });
     own.chain(earlier).collect()
+}
+
+/// The medians that `growth` tells, too many for all their percentiles.
+fn medians(report: &Value) -> Vec<String> {
+    let figures = report.as_object().into_iter().flatten();
+    let median = |(name, value): (&String, &Value)| {
+        let (call, messages) = name.strip_suffix("Messages")?.split_once("MsAt")?;
+        Some(format!("{call} at {messages} messages: p50 {}", shown(value["p50"].as_f64()?)))
+    };
+    figures.filter_map(median).collect()
 }
 
 fn latency(report: &Value, name: &str) -> Option<String> {
@@ -153,8 +164,8 @@ mod tests {
         let ms = json!({ "p50": 1.0, "p99": 2.0, "p99.9": 3.0, "max": 4.5 });
         let fanout = json!({ "command": "fanout", "deliveriesPerSecond": 65700, "serverToFloor": 0.81, "deliveriesPerCpuSecond": 100_700,
             "deliveryMs": ms, "violations": [] });
-        let growth =
-            json!({ "command": "growth", "roomsInDatabase": 10, "newestRatioAt100000Messages": 1.25, "violations": ["a"] });
+        let growth = json!({ "command": "growth", "roomsInDatabase": 10, "newestRatioAt100000Messages": 1.25,
+            "newestMsAt1000Messages": ms, "violations": ["a"] });
         let all = [("fanout-1", fanout), ("growth", growth)].map(|(name, report)| Measured {
             name,
             arguments: format!("{name} --x"),
@@ -162,7 +173,7 @@ mod tests {
         });
         let text = markdown("SQLite", &all);
         assert!(text.contains("| `fanout-1 --x` | 65,700 deliveries/s; 0.81 of the floor | 100,700 deliveries | delivery: p50 1, p99 2, p99.9 3, max 4.5 |"), "{text}");
-        assert!(text.contains("| 10 rooms in the database; newest × 1.25 at 100000 messages; **1 violations** |"), "{text}");
+        assert!(text.contains("| 10 rooms in the database; newest × 1.25 at 100000 messages; **1 violations** |  | newest at 1000 messages: p50 1 |"), "{text}");
         assert_eq!(all[0].json()["report"]["command"], "fanout");
     }
 }
