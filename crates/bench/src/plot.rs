@@ -13,6 +13,8 @@ const BOTTOM: f64 = 50.0;
 /// The shares at which a distribution is drawn, in nines: 0 is the median's side, 4 is 99.99 %.
 const STEPS: u32 = 80;
 const MOST_NINES: f64 = 4.0;
+/// A curve of fewer points shows each of them.
+const FEW: usize = 20;
 /// Told apart by everyone, on white and on black.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9"];
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#222}.title{font-size:16px;font-weight:600}\
@@ -141,6 +143,11 @@ impl Chart {
                 legend + 20.0,
                 escaped(&curve.name)
             );
+            // So few are measurements of their own, of which one alone makes no line.
+            for (x, y) in curve.points.iter().filter(|_| curve.points.len() < FEW) {
+                let (x, y) = (across(*x), up(y.max(0.001).log10()));
+                let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\"/>");
+            }
             legend += 40.0 + 7.5 * f64::from(u16::try_from(curve.name.chars().count()).unwrap_or(u16::MAX));
         }
         svg.push_str("</svg>\n");
@@ -194,6 +201,7 @@ mod tests {
         let curve = Curve::new("get", vec![(1e3, 1.0), (1e5, 2.0), (1e7, 2.5)]);
         let svg = Chart::of_series("growth", "messages", "ms", vec![curve]).svg();
         assert!([">1000<", ">10k<", ">100k<", ">1M<", ">10M<"].iter().all(|label| svg.contains(label)), "{svg}");
+        assert_eq!(svg.matches("<circle ").count(), 3);
         assert!(Chart::of_series("nothing", "", "", Vec::new()).svg().contains("</svg>"));
     }
 }

@@ -31,6 +31,16 @@ fn idle_tells_memory_and_cpu() {
     check_latencies(&report, &["openMs"]);
 }
 
+/// Many systems let a process open 1,024 files unless it asks for more.
+#[test]
+fn a_low_soft_limit_of_open_files_is_raised() {
+    let Some(server) = Server::start(None) else { return };
+    let mut low = Command::new("sh");
+    low.args(["-c", "ulimit -Sn 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_chatsphere-bench")]);
+    let output = server.run_by(low, ["idle", "--sockets", "100", "--settle", "0", "--hold", "0"]);
+    assert!(output.status.success(), "{}", report(&output));
+}
+
 #[test]
 fn connect_counts_whole_joins() {
     let Some(server) = Server::start(None) else { return };

@@ -73,8 +73,12 @@ impl Server {
 
     /// Runs a command of the program.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        self.run_by(Command::new(BENCH), arguments)
+    }
+
+    /// Runs a command of the program as something else starts it, which is given its arguments.
+    pub(crate) fn run_by<S: AsRef<OsStr>>(&self, mut command: Command, arguments: impl IntoIterator<Item = S>) -> Output {
         let pid = self.child.as_ref().unwrap().id().to_string();
-        let mut command = Command::new(BENCH);
         command.args(arguments).args(["--json", "--url", &self.url, "--server-pid", &pid, "--token-file"]);
         command.arg(self.directory.path().join("data/client-token")).output().unwrap()
     }
