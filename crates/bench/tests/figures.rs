@@ -133,7 +133,7 @@ fn what_is_not_replayed_is_a_violation() {
 #[test]
 fn fairness_compares_three_times() {
     let Some(server) = Server::start(None) else { return };
-    let report = server.measure(["fairness", "--sockets", "50", "--seconds", "1"]);
+    let report = server.measure(["fairness", "--sockets", "50", "--seconds", "1", "--rounds", "2"]);
     assert!(number(&report, "p99RatioLoudRoom") > 0.0 && number(&report, "p99RatioFlood") > 0.0, "{report}");
     assert!(number(&report, "loudDeliveriesPerSecond") > 0.0 && number(&report, "floodAcksPerSecond") > 0.0, "{report}");
     check_latencies(&report, &["aloneMs", "besideLoudRoomMs", "besideFloodMs"]);

@@ -43,7 +43,7 @@ pub(super) fn steps(scale: Scale) -> Vec<Step> {
             step("rest", "rest --connections 16 --seconds 2 --warm-up 1"),
             step("ingest", "ingest --rooms 16 --in-flight 8 --seconds 2 --warm-up 1 --open-half"),
             step("storm", "storm --sockets 200 --events 200"),
-            step("fairness", "fairness --sockets 200 --seconds 2"),
+            step("fairness", "fairness --sockets 200 --seconds 1"),
             growth("growth-10-rooms", "growth --samples 50", "--messages 1000,20000 --rooms 10", false),
             growth("growth-5000-rooms", "growth --samples 50", "--messages 1000,20000 --rooms 5000", true),
             step("smoke", "smoke --messages 500 --seed 7"),
