@@ -55,6 +55,8 @@ enum Task {
         #[arg(last = true)]
         extra: Vec<String>,
     },
+    /// Measure the release build as docs/performance.md does; the reports go to target/bench
+    Bench(commands::bench::Args),
     /// Run a command with the services and variables that the tests get
     WithServices {
         /// Leave out NATS, Chromium, Node and Python
@@ -85,6 +87,7 @@ fn run(task: &Task) -> Result {
         Task::Codegen { check } => commands::codegen::run(*check, &interrupts),
         Task::Ci => commands::ci::run(&interrupts),
         Task::Test { extra } => commands::test::run(extra, &interrupts),
+        Task::Bench(args) => commands::bench::run(args, &interrupts),
         Task::WithServices { postgres_only, command } => {
             let wanted = if *postgres_only { Wanted::PostgresOnly } else { Wanted::All };
             commands::with_services::run(command, wanted, &interrupts)

@@ -12,12 +12,16 @@ pub(crate) fn root() -> Result<PathBuf> {
     manifest.parent().map(Path::to_path_buf).ok_or_else(|| TaskError::failed("the workspace's root was not found"))
 }
 
-/// What the tests need and Debian has no package for is kept here, in cargo's target directory.
-pub(crate) fn test_tools() -> Result<PathBuf> {
+/// Cargo's target directory.
+pub(crate) fn target() -> Result<PathBuf> {
     let exe = std::env::current_exe().map_err(TaskError::io("finding the target directory"))?;
     // <target>/<profile>/xtask
-    let target = exe.ancestors().nth(2).ok_or_else(|| TaskError::failed("the target directory was not found"))?;
-    let dir = target.join("test-tools");
+    exe.ancestors().nth(2).map(Path::to_path_buf).ok_or_else(|| TaskError::failed("the target directory was not found"))
+}
+
+/// What the tests need and Debian has no package for is kept here, in cargo's target directory.
+pub(crate) fn test_tools() -> Result<PathBuf> {
+    let dir = target()?.join("test-tools");
     std::fs::create_dir_all(&dir).map_err(TaskError::at("making", &dir))?;
     Ok(dir)
 }

@@ -70,6 +70,7 @@ fn main() -> ExitCode {
             Err(error) => fail(&error),
         };
     }
+    raise_descriptor_limit();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(source) => return fail(&BenchError::Io { what: "starting", source }),
@@ -80,6 +81,19 @@ fn main() -> ExitCode {
         Err(error) => fail(&error),
     }
 }
+
+/// Lets this process have as many sockets as the system allows it; many systems begin with 1,024. If that is refused, whatever
+/// needs more of them will say so.
+#[cfg(unix)]
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+#[cfg(not(unix))]
+fn raise_descriptor_limit() {}
 
 async fn measure(command: Command) -> Result<Option<Report>, BenchError> {
     match command {

@@ -13,6 +13,8 @@ const BOTTOM: f64 = 50.0;
 /// The shares at which a distribution is drawn, in nines: 0 is the median's side, 4 is 99.99 %.
 const STEPS: u32 = 80;
 const MOST_NINES: f64 = 4.0;
+/// A curve of fewer points shows each of them.
+const FEW: usize = 20;
 /// Told apart by everyone, on white and on black.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9"];
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#222}.title{font-size:16px;font-weight:600}\
@@ -97,10 +99,10 @@ impl Chart {
         );
         for (x, label) in &self.ticks {
             let (x, bottom) = (across(*x), HEIGHT - BOTTOM);
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<line class=\"grid\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>\
-                 <text x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\n",
+                 <text x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>",
                 bottom + 18.0,
                 escaped(label)
             );
@@ -108,10 +110,10 @@ impl Chart {
         let mut power = low;
         while power <= high {
             let y = up(power);
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{:.0}\" y2=\"{y:.1}\"/>\
-                 <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+                 <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 WIDTH - RIGHT,
                 LEFT - 8.0,
                 y + 4.0,
@@ -119,9 +121,9 @@ impl Chart {
             );
             power += 1.0;
         }
-        let _ = write!(
+        let _ = writeln!(
             svg,
-            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\n<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>\n",
+            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\n<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>",
             (LEFT + WIDTH - RIGHT) / 2.0,
             HEIGHT - 10.0,
             escaped(self.horizontal),
@@ -133,14 +135,19 @@ impl Chart {
         for (curve, colour) in self.curves.iter().zip(COLOURS.iter().cycle()) {
             let points: Vec<String> =
                 curve.points.iter().map(|(x, y)| format!("{:.1},{:.1}", across(*x), up(y.max(0.001).log10()))).collect();
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<polyline class=\"line\" stroke=\"{colour}\" points=\"{}\"/>\n<rect x=\"{legend:.0}\" y=\"38\" width=\"14\" height=\"4\" \
-                 fill=\"{colour}\"/><text x=\"{:.0}\" y=\"45\">{}</text>\n",
+                 fill=\"{colour}\"/><text x=\"{:.0}\" y=\"45\">{}</text>",
                 points.join(" "),
                 legend + 20.0,
                 escaped(&curve.name)
             );
+            // So few are measurements of their own, of which one alone makes no line.
+            for (x, y) in curve.points.iter().filter(|_| curve.points.len() < FEW) {
+                let (x, y) = (across(*x), up(y.max(0.001).log10()));
+                let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\"/>");
+            }
             legend += 40.0 + 7.5 * f64::from(u16::try_from(curve.name.chars().count()).unwrap_or(u16::MAX));
         }
         svg.push_str("</svg>\n");
@@ -194,6 +201,7 @@ mod tests {
         let curve = Curve::new("get", vec![(1e3, 1.0), (1e5, 2.0), (1e7, 2.5)]);
         let svg = Chart::of_series("growth", "messages", "ms", vec![curve]).svg();
         assert!([">1000<", ">10k<", ">100k<", ">1M<", ">10M<"].iter().all(|label| svg.contains(label)), "{svg}");
+        assert_eq!(svg.matches("<circle ").count(), 3);
         assert!(Chart::of_series("nothing", "", "", Vec::new()).svg().contains("</svg>"));
     }
 }

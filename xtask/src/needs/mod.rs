@@ -18,7 +18,7 @@ use crate::error::{Result, TaskError};
 use crate::interrupt::Interrupts;
 use crate::paths;
 use apt::Apt;
-use postgres_server::PostgresServer;
+pub(crate) use postgres_server::PostgresServer;
 
 /// How much of it is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) enum Wanted {
 
 /// What the tests need, for as long as this lives.
 pub(crate) struct Needs {
-    _postgres: PostgresServer,
+    postgres: PostgresServer,
     variables: Vec<(&'static str, OsString)>,
 }
 
@@ -62,7 +62,12 @@ impl Needs {
             variables.push(("CHATSPHERE_TEST_PG_UID", account.uid.to_string().into()));
             variables.push(("CHATSPHERE_TEST_PG_GID", account.gid.to_string().into()));
         }
-        Ok(Self { _postgres: postgres, variables })
+        Ok(Self { postgres, variables })
+    }
+
+    /// The PostgreSQL server.
+    pub(crate) fn postgres(&self) -> &PostgresServer {
+        &self.postgres
     }
 
     /// Tells the program where everything is.

@@ -32,6 +32,7 @@ pub(crate) struct PostgresServer {
     // Fields are dropped in this order: the server ends before its directory goes.
     running: Running,
     _dir: TempDir,
+    bin: PathBuf,
     port: u16,
     account: Option<Account>,
 }
@@ -55,7 +56,7 @@ impl PostgresServer {
             let mut running = launch(bin, dir.path(), port, account)?;
             if wait_until_ready(&mut running, dir.path(), interrupts)? {
                 say::step(&format!("started PostgreSQL on 127.0.0.1:{port}"));
-                return Ok(Self { running, _dir: dir, port, account });
+                return Ok(Self { running, _dir: dir, bin: bin.to_path_buf(), port, account });
             }
             // Someone may have taken the port in between.
             if tries == TRIES {
@@ -67,6 +68,19 @@ impl PostgresServer {
     /// Where a superuser reaches it.
     pub(crate) fn url(&self) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Its first process, the parent of all others.
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.id()
+    }
+
+    /// Makes an empty database; where a superuser reaches it.
+    pub(crate) fn create_database(&self, name: &str, interrupts: &Interrupts) -> Result<String> {
+        let mut command = Command::new(self.bin.join("createdb"));
+        command.args(["--host=127.0.0.1", "--username=postgres", "--port", &self.port.to_string(), name]);
+        interrupts.run(&mut command, Group::Own)?;
+        Ok(format!("postgresql://postgres@127.0.0.1:{}/{name}", self.port))
     }
 
     /// Who runs it, if not the user of this process.

@@ -23,9 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A room with many members.
 pub(super) struct Loud {
     author: Author,
-    listening: JoinSet<()>,
+    /// They end with this.
+    _listening: JoinSet<()>,
     board: Arc<Board>,
     sockets: u64,
+    sent: u64,
 }
 
 /// What its listeners report to.
@@ -41,7 +43,7 @@ struct Board {
 /// The same, with as many messages as it takes.
 pub(super) struct Shouting {
     stop: Arc<AtomicBool>,
-    task: JoinHandle<Shouted>,
+    task: JoinHandle<(Loud, Shouted)>,
 }
 
 /// What came of it.
@@ -69,7 +71,7 @@ impl Loud {
         for socket in opened {
             listening.spawn(listen(socket, Arc::clone(&board)));
         }
-        Ok(Self { author, listening, board, sockets: sockets as u64 })
+        Ok(Self { author, _listening: listening, board, sockets: sockets as u64, sent: 0 })
     }
 
     /// Keeps so many messages under way.
@@ -79,34 +81,37 @@ impl Loud {
         Shouting { stop, task }
     }
 
-    async fn shout(mut self, in_flight: u64, stop: Arc<AtomicBool>) -> Shouted {
-        let (began, mut sent, mut violation) = (Instant::now(), 0_u64, None);
-        while violation.is_none() && !stop.load(Ordering::Relaxed) {
-            let awaited = (sent + 1).saturating_sub(in_flight) * self.sockets;
-            match timeout(PATIENCE, self.board.reach(awaited)).await {
-                Ok(()) => {
-                    violation = self.author.send().await.err().map(|error| format!("the loud room: {error}"));
-                    sent += 1;
-                }
-                Err(_) => violation = Some("a message of the loud room did not reach every socket in time".to_owned()),
+    /// Until it is told to stop and everything has arrived.
+    async fn shout(mut self, in_flight: u64, stop: Arc<AtomicBool>) -> (Self, Shouted) {
+        let before = self.board.deliveries.load(Ordering::SeqCst);
+        let (began, mut violation) = (Instant::now(), None);
+        while violation.is_none() {
+            let stopped = stop.load(Ordering::Relaxed);
+            // The last ones must not disturb what is measured next.
+            let messages = if stopped { self.sent } else { (self.sent + 1).saturating_sub(in_flight) };
+            if timeout(PATIENCE, self.board.reach(messages * self.sockets)).await.is_err() {
+                violation = Some("a message of the loud room did not reach every socket in time".to_owned());
+            } else if stopped {
+                break;
+            } else {
+                violation = self.author.send().await.err().map(|error| format!("the loud room: {error}"));
+                self.sent += 1;
             }
         }
-        let (deliveries, seconds) = (self.board.deliveries.load(Ordering::Acquire), began.elapsed().as_secs_f64());
-        let lost = self.board.lost.load(Ordering::Relaxed);
+        let deliveries = self.board.deliveries.load(Ordering::SeqCst) - before;
+        let (lost, seconds) = (self.board.lost.load(Ordering::Relaxed), began.elapsed().as_secs_f64());
         if lost > 0 {
-            violation.get_or_insert_with(|| format!("{lost} sockets of the loud room were closed"));
+            violation = Some(format!("{lost} sockets of the loud room were closed"));
         }
-        self.listening.abort_all();
-        Shouted { deliveries, seconds, violation }
+        (self, Shouted { deliveries, seconds, violation })
     }
 }
 
 impl Shouting {
-    /// Sends no more, and ends its sockets.
-    pub(super) async fn stop(self) -> Shouted {
+    /// Sends no more, and waits for what is under way.
+    pub(super) async fn stop(self) -> Result<(Loud, Shouted), BenchError> {
         self.stop.store(true, Ordering::Relaxed);
-        let failed = |error| Shouted { deliveries: 0, seconds: 1.0, violation: Some(format!("the loud room ended: {error}")) };
-        self.task.await.unwrap_or_else(failed)
+        self.task.await.map_err(|error| BenchError::Unexpected(format!("the loud room ended: {error}")))
     }
 }
 

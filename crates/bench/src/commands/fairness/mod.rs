@@ -9,6 +9,7 @@ use chatsphere_client::Client;
 use crate::address::Address;
 use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
 use crate::error::BenchError;
+use crate::latency::Latencies;
 use crate::process::CpuMeter;
 use crate::report::{Report, rate};
 use crate::setup;
@@ -34,9 +35,12 @@ pub(crate) struct Args {
     /// Messages a second in the quiet room.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
-    /// Seconds to measure each of the three.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Seconds to measure each of the three in each round.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Rounds, so that a busy moment of the machine does not fall on one of the three alone.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
@@ -50,31 +54,58 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     let loud_crowd = Spread { sockets: args.sockets, per_user: SOCKETS_PER_USER, per_room: args.sockets };
     let loud_crowd = Crowd::make(&client, &setup::run_tag("loud"), loud_crowd).await?;
     // Its sockets are there from the beginning, so that only what they are sent makes the difference.
-    let loud = Loud::open(&address, &loud_crowd, args.sockets, args.bytes).await?;
+    let mut loud = Loud::open(&address, &loud_crowd, args.sockets, args.bytes).await?;
+    let flooding = seat(&client, "flood").await?;
     probe.warm_up(&quiet).await?;
 
-    let alone = probe.measure(&quiet).await?;
-    let cpu = CpuMeter::start(args.target.server());
-    let loud = loud.start(args.in_flight);
-    let beside_room = probe.measure(&quiet).await;
-    let (sent, loud_cpu) = (loud.stop().await, cpu.seconds());
-    let beside_room = beside_room?;
-    let flooding = seat(&client, "flood").await?;
-    let flood = Flood::start(&address, &flooding.0, &flooding.1, args.bytes).await?;
-    let beside_flood = probe.measure(&quiet).await;
-    let flooded = flood.stop().await?;
-    let beside_flood = beside_flood?;
-
+    let (mut alone, mut beside_room, mut beside_flood) = (Latencies::new()?, Latencies::new()?, Latencies::new()?);
+    let (mut shouted, mut flooded) = (Count::default(), Count::default());
     let mut report = Report::new("fairness");
-    report.figure("loudSockets", args.sockets).figure("quietMessagesPerSecond", args.rate);
+    for _ in 0..args.rounds {
+        alone.add(&probe.measure(&quiet).await?);
+
+        let cpu = CpuMeter::start(args.target.server());
+        let shouting = loud.start(args.in_flight);
+        let measured = probe.measure(&quiet).await;
+        let (again, sent) = shouting.stop().await?;
+        loud = again;
+        shouted.add(sent.deliveries, sent.seconds, cpu.seconds());
+        report.violations.extend(sent.violation);
+        beside_room.add(&measured?);
+
+        let cpu = CpuMeter::start(args.target.server());
+        let flood = Flood::start(&address, &flooding.0, &flooding.1, args.bytes).await?;
+        let measured = probe.measure(&quiet).await;
+        let sent = flood.stop().await?;
+        flooded.add(sent.acks, sent.seconds, cpu.seconds());
+        report.figure("floodEnd", sent.ended);
+        beside_flood.add(&measured?);
+    }
+
+    report.figure("loudSockets", args.sockets).figure("quietMessagesPerSecond", args.rate).figure("rounds", args.rounds);
     report.latencies("aloneMs", &alone).latencies("besideLoudRoomMs", &beside_room);
     report.latencies("besideFloodMs", &beside_flood);
-    let ratio = |beside: f64| if alone.at(0.99) > 0.0 { beside / alone.at(0.99) } else { 0.0 };
-    report.figure("p99RatioLoudRoom", ratio(beside_room.at(0.99))).figure("p99RatioFlood", ratio(beside_flood.at(0.99)));
-    report.figure("loudDeliveriesPerSecond", rate(sent.deliveries, sent.seconds)).figure("loudCpuSeconds", loud_cpu);
-    report.figure("floodAcksPerSecond", rate(flooded.acks, flooded.seconds)).figure("floodEnd", flooded.ended);
-    report.violations.extend(sent.violation);
+    let ratio = |beside: &Latencies| if alone.at(0.99) > 0.0 { beside.at(0.99) / alone.at(0.99) } else { 0.0 };
+    report.figure("p99RatioLoudRoom", ratio(&beside_room)).figure("p99RatioFlood", ratio(&beside_flood));
+    report.figure("loudDeliveriesPerSecond", rate(shouted.count, shouted.seconds)).figure("loudCpuSeconds", shouted.cpu);
+    report.figure("floodAcksPerSecond", rate(flooded.count, flooded.seconds)).figure("floodCpuSeconds", flooded.cpu);
     Ok(report)
+}
+
+/// What the loud ones got done, over all rounds.
+#[derive(Default)]
+struct Count {
+    count: u64,
+    seconds: f64,
+    cpu: Option<f64>,
+}
+
+impl Count {
+    fn add(&mut self, count: u64, seconds: f64, cpu: Option<f64>) {
+        self.count += count;
+        self.seconds += seconds;
+        self.cpu = cpu.map(|cpu| self.cpu.unwrap_or(0.0) + cpu);
+    }
 }
 
 /// A room with one member: a token and the room.

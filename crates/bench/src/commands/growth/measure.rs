@@ -27,6 +27,8 @@ pub(super) struct Calls<'a> {
 pub(super) struct Measured {
     /// How much there is in that place.
     pub(super) at: usize,
+    /// The room's newest number after the run.
+    pub(super) seq: u64,
     newest: Latencies,
     older: Latencies,
     join: Latencies,
@@ -50,7 +52,7 @@ impl Calls<'_> {
         for room in rooms {
             let latencies = Latencies::new()?;
             let [newest, older, join, send] = [(); 4].map(|()| latencies.clone());
-            measured.push(Measured { at: room.messages, newest, older, join, send });
+            measured.push(Measured { at: room.messages, seq: 0, newest, older, join, send });
         }
         let progress = Progress::start("measuring rounds", WARM_UP + self.samples);
         for round in 0..WARM_UP + self.samples {
@@ -58,8 +60,10 @@ impl Calls<'_> {
                 let newest = self.page(&mut http, room, None).await?;
                 let before = rand::rng().random_range(1..=room.messages.max(1)) + 1;
                 let older = self.page(&mut http, room, Some(before)).await?;
-                let join = join(&mut listener, &room.id).await?;
+                let (join, seq) = join(&mut listener, &room.id).await?;
                 let send = self.send(&mut sender, &room.id).await?;
+                // The join came before the send.
+                measured.seq = seq + 1;
                 if round >= WARM_UP {
                     measured.newest.record(newest);
                     measured.older.record(older);
@@ -91,14 +95,14 @@ impl Calls<'_> {
 }
 
 /// A join by a connection that does not listen to the room.
-async fn join(listener: &mut RawSocket, room: &str) -> Result<Duration, BenchError> {
+async fn join(listener: &mut RawSocket, room: &str) -> Result<(Duration, u64), BenchError> {
     let began = Instant::now();
-    listener.join(room).await?;
+    let seq = listener.join(room).await?;
     let took = began.elapsed();
     let leave = format!(r#"{{"type":"leave","roomId":"{room}"}}"#);
     listener.send(&leave).await.map_err(|source| BenchError::Io { what: "leaving a room", source })?;
     await_text(listener, br#"{"type":"leave_confirmation""#).await?;
-    Ok(took)
+    Ok((took, seq))
 }
 
 /// Waits for a text that begins so.

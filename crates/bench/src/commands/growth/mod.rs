@@ -86,6 +86,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
 fn tell(report: &mut Report, of: &str, measured: &[Measured]) {
     let Some(first) = measured.first() else { return };
     for place in measured {
+        report.figure(format!("newestSeqAt{}{of}", place.at), place.seq);
         for (name, latencies) in place.each() {
             report.latencies(format!("{name}MsAt{}{of}", place.at), latencies);
         }
