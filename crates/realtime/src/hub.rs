@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chatsphere_core::store::Answered;
 use chatsphere_core::{Access, CommitSink, Committed, Event, RoomId};
 use metrics::{Counter, counter};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::lane::{Lane, LaneSender};
 use crate::listener::Listener;
@@ -14,11 +14,16 @@ use crate::listener::Listener;
 use crate::room::Fault;
 use crate::room::Room;
 
+/// How many replays may hold a page at once: enough to keep the store and the processors busy.
+const PAGES: usize = 64;
+
 /// The rooms that somebody on this node listens to.
 pub struct Hub {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
     lanes: Vec<LaneSender>,
     gaps: mpsc::UnboundedSender<RoomId>,
+    /// Pages of replays that may be in memory at once.
+    pub(crate) turns: Semaphore,
     pub(crate) meters: Meters,
     #[cfg(test)]
     pub(crate) fault: Option<Fault>,
@@ -47,6 +52,7 @@ impl Hub {
             rooms: Mutex::default(),
             lanes: senders,
             gaps,
+            turns: Semaphore::new(PAGES),
             meters: Meters {
                 events_in: counter!("chatsphere_events_in_total"),
                 events_out: counter!("chatsphere_events_out_total"),

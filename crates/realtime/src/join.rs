@@ -12,6 +12,7 @@ use chatsphere_core::store::{EventsPage, Newest};
 use chatsphere_core::{Access, Denial, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq, Shared};
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
 use chatsphere_protocol::rest::Message;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::frame::{EventBytes, encode};
@@ -31,9 +32,9 @@ const NEWEST_OTHERS: usize = 200;
 pub struct Join<'a> {
     /// Which room.
     pub room: RoomId,
-    /// With which eyes it may be read at this moment; `None` if not at all. Asked again before each read, since rights may
-    /// change while a long replay is under way.
-    pub rights: &'a (dyn Fn() -> Option<Access> + Send + Sync),
+    /// With which eyes it may be read at this moment, or why not. Asked again before each read, since rights may change, or
+    /// cease to be known, while a long replay is under way.
+    pub rights: &'a (dyn Fn() -> Result<Access, Error> + Send + Sync),
     /// The last `seq` that the client has.
     pub since: Option<u64>,
     /// The epoch in which that was given.
@@ -59,12 +60,14 @@ pub async fn join<L: RoomLog + ?Sized>(
     let pin = hub.pin(join.room);
     let most_bytes = limits.outbound_queue_bytes;
     let mut replay = Replay {
-        began_with: (join.rights)(),
+        began_with: (join.rights)().ok(),
         most_bytes,
         patience,
         log,
         listener,
         join: &join,
+        turns: &hub.turns,
+        turn: None,
         cursor: Seq::ZERO,
         is_seated: false,
     };
@@ -108,6 +111,9 @@ struct Replay<'a, L: ?Sized> {
     log: &'a L,
     listener: &'a Arc<Listener>,
     join: &'a Join<'a>,
+    /// Pages that all replays of this node may hold in memory together, and the permit for the one at hand.
+    turns: &'a Semaphore,
+    turn: Option<SemaphorePermit<'a>>,
     /// Everything up to here was sent, or lies before what the client asked for.
     cursor: Seq,
     /// The connection listened already when its answer began. If it ceases to, `left` comes after that and ends it.
@@ -179,7 +185,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         }))
     }
 
-    async fn plan(&self, limits: &Limits) -> Result<Plan, Error> {
+    async fn plan(&mut self, limits: &Limits) -> Result<Plan, Error> {
+        self.take_turn().await;
         let (room, access) = (self.join.room, self.access()?);
         let reason = match self.join.since {
             None => None,
@@ -222,16 +229,33 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 
     fn access(&self) -> Result<Access, Error> {
-        (self.join.rights)().ok_or(Error::Denied(Denial::NotAMember))
+        match (self.join.rights)() {
+            Err(Error::Denied(_)) => Err(Denial::NotAMember.into()),
+            rights => rights,
+        }
     }
 
-    async fn read(&self) -> Result<EventsPage, Error> {
+    async fn read(&mut self) -> Result<EventsPage, Error> {
+        self.take_turn().await;
         self.log.events_after(self.join.room, self.access()?, self.cursor, PAGE).await
     }
 
-    /// Waits until the client has taken most of what was sent, or is given up.
-    async fn wait_for_room(&self) {
+    /// Waits until the client can take a page, and then for a permit to have one in memory: when everyone comes back at once,
+    /// there are as many replays as connections.
+    async fn take_turn(&mut self) {
+        self.turn = None;
+        self.wait_for_room().await;
+        // Never closed.
+        self.turn = self.turns.acquire().await.ok();
+    }
+
+    /// Waits until the client has taken most of what was sent, or is given up. Nobody else waits for it meanwhile.
+    async fn wait_for_room(&mut self) {
         let outbound = &self.listener.outbound;
+        if outbound.has_room_now() {
+            return;
+        }
+        self.turn = None;
         loop {
             let before = outbound.progress();
             if timeout(self.patience, outbound.has_room()).await.is_ok() {
@@ -319,7 +343,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     /// A membership that ended after the answer had begun is told by `left`.
     fn departed_or(&self, error: Error) -> Result<(), Error> {
         if error == Error::Denied(Denial::NotAMember) && self.cursor > Seq::ZERO {
-            let reason = if (self.join.rights)() == self.began_with { "removed" } else { "rights_changed" };
+            let reason = if (self.join.rights)().ok() == self.began_with { "removed" } else { "rights_changed" };
             self.send(&ServerFrame::Left { room_id: self.join.room, reason: reason.into() });
             return Ok(());
         }

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use chatsphere_core::Event;
 use chatsphere_core::store::Answered;
@@ -22,10 +21,6 @@ use crate::room::{Held, Left, Room};
 const MOST_WAITING: usize = 8_192;
 /// A turn ends once it has served so many seats, or when more has come.
 const TURN: usize = 512;
-/// From so many seats on, a room rests between two rounds if more had come during the first …
-const RESTS_FROM: usize = 256;
-/// … for so long, in which still more comes: then each write carries more, and costs less for each event.
-const REST: Duration = Duration::from_millis(2);
 
 /// The sending side of a lane.
 pub(crate) struct LaneSender {
@@ -40,8 +35,8 @@ pub struct Lane {
     waiting: Arc<AtomicUsize>,
     /// Rooms with something due, each once.
     listed: VecDeque<Arc<Room>>,
-    /// Rooms that rest, and until when; the earliest first.
-    resting: VecDeque<(Instant, Arc<Room>)>,
+    /// Rooms that rest, and until when.
+    resting: Vec<(Instant, Arc<Room>)>,
     answers: Vec<Answered>,
     held: Held,
 }
@@ -85,7 +80,7 @@ impl Lane {
             loads,
             waiting: waiting.clone(),
             listed: VecDeque::new(),
-            resting: VecDeque::new(),
+            resting: Vec::new(),
             answers: Vec::new(),
             held: Held::new(),
         };
@@ -112,12 +107,12 @@ impl Lane {
 
     /// Waits for something to do. `false` once nothing can come any more.
     async fn wait(&mut self, hub: &Hub) -> bool {
-        let load = match self.resting.front() {
+        let load = match self.resting.iter().map(|(until, _)| *until).min() {
             None => self.loads.recv().await,
-            Some((until, _)) => tokio::select! {
+            Some(until) => tokio::select! {
                 biased;
                 load = self.loads.recv() => load,
-                () = sleep_until(*until) => return true,
+                () = sleep_until(until) => return true,
             },
         };
         match load {
@@ -163,9 +158,7 @@ impl Lane {
             return;
         }
         let now = Instant::now();
-        while let Some((_, room)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
-            self.listed.push_back(room);
-        }
+        self.listed.extend(self.resting.extract_if(.., |(until, _)| *until <= now).map(|(_, room)| room));
     }
 
     /// Serves the rooms on the list in turn, some seats of each, for as long as a turn goes.
@@ -179,16 +172,14 @@ impl Lane {
                 #[cfg(test)]
                 hub.fault,
             );
-            seats += served.served;
+            seats += served.seats;
             delivered += served.delivered;
             if served.gap {
                 hub.ask_for_repair(room.id);
             }
             match served.left {
                 Left::Nothing => {}
-                Left::Another if served.rest || served.seats >= RESTS_FROM => {
-                    self.resting.push_back((Instant::now() + REST, room))
-                }
+                Left::Rest(rest) => self.resting.push((Instant::now() + rest, room)),
                 Left::Round | Left::Another => self.listed.push_back(room),
             }
         }

@@ -211,21 +211,24 @@ impl Outbound {
         self.worker.wake();
     }
 
-    /// Waits until less than half of the bound waits, so that a page more cannot overflow it; or until the end.
+    /// Waits until so little of the bound waits that a page more cannot overflow it; or until the end.
     pub async fn has_room(&self) {
         loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
             // Registered before the look, so that what happens in between is not missed.
             progress.as_mut().enable();
-            {
-                let state = self.state();
-                if state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.most_bytes / 2 {
-                    return;
-                }
+            if self.has_room_now() {
+                return;
             }
             progress.await;
         }
+    }
+
+    /// Whether [`Outbound::has_room`] need not wait. The kernel holds enough for the socket not to run dry meanwhile.
+    pub(crate) fn has_room_now(&self) -> bool {
+        let state = self.state();
+        state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.most_bytes / 8
     }
 
     /// Writes what waits to a direct socket.

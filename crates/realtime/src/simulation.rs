@@ -291,7 +291,7 @@ impl Client {
             let (truth, listener, hub) = (self.world.truth.clone(), listener.clone(), hub.clone());
             let (since, access) = (self.cursor.map(Seq::get), Access::Member(self.user.id));
             async move {
-                let rights = move || Some(access);
+                let rights = move || Ok(access);
                 let request = Join { room: truth.room, rights: &rights, since, epoch: Some("one"), reference: None };
                 join(&hub, &*truth, &listener, &Limits::default(), Duration::from_secs(10), request).await
             }

@@ -11,8 +11,10 @@ mod seats;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chatsphere_core::{Access, ConnectionId, Event, RoomId, Seq};
+use tokio::time::Instant;
 
 use self::frames::Frames;
 pub(crate) use self::seats::Held;
@@ -22,6 +24,10 @@ use crate::listener::Listener;
 
 /// Events that may wait for an earlier one. More are dropped: the repair reads them from the store.
 const MOST_EARLY: usize = 256;
+/// From so many seats on, a busy room rests between two rounds for half as long as the one before took, within these bounds. What
+/// comes meanwhile goes out in the same writes, and a write costs nearly the same with one event or ten.
+const RESTS_FROM: usize = 256;
+const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
 /// So many rounds in a row, a room rests for those who have not taken what the round before gave them: a burst comes faster than
 /// anyone reads, and that alone makes nobody slow. After that it goes on, and whoever is slow is closed.
 const MOST_RESTS: u32 = 50;
@@ -41,8 +47,8 @@ struct State {
     last: Option<Seq>,
     /// Every seat has everything up to here.
     handed: Seq,
-    /// Up to where the round under way brings the seats.
-    round: Option<Seq>,
+    /// The round under way.
+    round: Option<Round>,
     frames: Frames,
     /// Events that came before their turn.
     early: BTreeMap<Seq, Arc<Event>>,
@@ -59,6 +65,14 @@ struct State {
     forgotten: bool,
     /// A repair is on its way.
     repairing: bool,
+}
+
+/// A round over the seats.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// Up to where it brings all of them.
+    up_to: Seq,
+    began: Instant,
 }
 
 /// What an attempt to take a seat came to.
@@ -90,11 +104,8 @@ pub(crate) struct Served {
     pub(crate) left: Left,
     /// Frames given to seats, each counted for each seat.
     pub(crate) delivered: u64,
-    /// How many seats there are, and how many of them were looked at.
+    /// How many seats were looked at.
     pub(crate) seats: usize,
-    pub(crate) served: usize,
-    /// Before another round, those who read are to be given some time.
-    pub(crate) rest: bool,
     /// Events that were dropped are to be read from the store.
     pub(crate) gap: bool,
 }
@@ -109,6 +120,8 @@ pub(crate) enum Left {
     Round,
     /// Another round: more came during this one.
     Another,
+    /// Another round, but not before so much time has passed.
+    Rest(Duration),
 }
 
 /// Faults that the simulation plants to see that it finds them.
@@ -308,14 +321,14 @@ impl State {
     }
 
     fn serve(&mut self, room: RoomId, held: &mut Held, #[cfg(test)] fault: Option<Fault>) -> Served {
-        let mut served = Served { seats: self.seats.len(), ..Served::default() };
+        let mut served = Served::default();
         let Some(last) = self.last.filter(|last| *last > self.handed) else {
             self.listed = false;
             return served;
         };
         // Those at the round's end get what came since its beginning too; all have at least what there was then.
-        let round = *self.round.get_or_insert(last);
-        served.served = served.seats.min(seats::AT_ONCE);
+        let round = *self.round.get_or_insert_with(|| Round { up_to: last, began: Instant::now() });
+        served.seats = self.seats.len().min(seats::AT_ONCE);
         let ended = self.seats.serve(
             room,
             &mut self.frames,
@@ -332,14 +345,21 @@ impl State {
             return served;
         }
         self.round = None;
-        self.handed = round;
-        self.frames.trim(round);
-        self.rests = if std::mem::take(&mut self.seats.pressed) { self.rests + 1 } else { 0 };
-        if last > round {
+        let frames = round.up_to.get() - self.handed.get();
+        self.handed = round.up_to;
+        self.frames.trim(round.up_to);
+        let behind = std::mem::take(&mut self.seats.pressed);
+        self.rests = if behind { self.rests + 1 } else { 0 };
+        let more = last > round.up_to;
+        let large = self.seats.len() >= RESTS_FROM;
+        if (more && behind && self.rests <= MOST_RESTS) || (large && (more || frames > 1)) {
+            served.left = Left::Rest((round.began.elapsed() / 2).clamp(REST.0, REST.1));
+        } else if more {
             served.left = Left::Another;
-            served.rest = (1..=MOST_RESTS).contains(&self.rests);
         } else {
             self.listed = false;
+        }
+        if !more {
             served.gap = std::mem::take(&mut self.dropped) && !self.repairing;
             self.repairing = self.repairing || served.gap;
         }

@@ -135,8 +135,11 @@ impl Connection {
             return Err(Refused::Here("too_many_rooms", message));
         }
         let rights = {
-            let listener = listener.clone();
-            move || ops::authorize_join(&listener.caller(), room).ok()
+            let (listener, chat) = (listener.clone(), self.state.chat.clone());
+            move || {
+                chat.authority.check_fresh(chat.clock.now())?;
+                ops::authorize_join(&listener.caller(), room)
+            }
         };
         self.replay(session, Join { room, rights: &rights, since, epoch, reference }).await?;
         // Until it was seated, the room was not among those that a change of rights looks at.
