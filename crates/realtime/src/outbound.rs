@@ -228,7 +228,7 @@ impl Outbound {
     /// Whether [`Outbound::has_room`] need not wait. The kernel holds enough for the socket not to run dry meanwhile.
     pub(crate) fn has_room_now(&self) -> bool {
         let state = self.state();
-        state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.most_bytes / 8
+        state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.most_bytes / 16
     }
 
     /// Writes what waits to a direct socket.
