@@ -36,6 +36,7 @@ enum Command {
     Smoke(commands::smoke::Args),
     Fanout(commands::fanout::Args),
     Ingest(commands::ingest::Args),
+    Verify(commands::verify::Args),
 }
 
 #[tokio::main]
@@ -45,6 +46,7 @@ async fn main() -> ExitCode {
         Command::Smoke(args) => commands::smoke::run(args).await,
         Command::Fanout(args) => commands::fanout::run(args).await,
         Command::Ingest(args) => commands::ingest::run(args).await,
+        Command::Verify(args) => commands::verify::run(args).await,
     };
     match result {
         Ok(report) => finish(&report, json),

@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 use crate::error::BenchError;
 
 const READ: usize = 16 * 1024;
-const TEXT: u8 = 0x1;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
+pub(crate) const TEXT: u8 = 0x1;
+pub(crate) const CLOSE: u8 = 0x8;
+pub(crate) const PING: u8 = 0x9;
+pub(crate) const PONG: u8 = 0xA;
 
 /// A WebSocket that costs the generator as little as possible, so that the server is what is measured: frames are looked at
 /// where they arrived, nothing is copied, checked or decoded.
@@ -146,7 +146,7 @@ impl RawSocket {
 }
 
 /// Writes a masked frame (RFC 6455, section 5.2). The mask guards proxies against pages; a mask of zeros spares the work.
-fn frame(bytes: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+pub(crate) fn frame(bytes: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     bytes.push(0x80 | opcode);
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
         (Ok(length @ 0..=125), _) => bytes.push(0x80 | length),
@@ -164,7 +164,7 @@ fn frame(bytes: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
 }
 
 /// The opcode, the header's length and the payload's, once the header is there.
-fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+pub(crate) fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let opcode = first & 0x0F;
     Some(match second & 0x7F {
