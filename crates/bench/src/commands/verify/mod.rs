@@ -18,9 +18,10 @@ use crate::report::{self, Report};
 use progress::Progress;
 use run::director::Director;
 use run::faults::{DatabaseCommands, Faults};
-use run::plan::{Plan, Size};
+use run::plan::Plan;
 use run::server::{Program, Server};
 use run::stage::Stage;
+use run::steps::Size;
 
 /// Checks every promise while clients come and go and the server is killed.
 ///

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::outbox::Outbox;
 use super::place::{Asked, Joins, Place, Standing};
-use super::plan::{Op, Outgoing};
 use super::post::Posting;
 use super::recorder::Recorder;
+use super::steps::{Op, Outgoing};
 use super::wire::{Address, Cut, Frame, Wire};
 use crate::commands::verify::judge::record::{Over, Text, What};
 
@@ -38,6 +38,7 @@ pub(crate) struct Equipment {
 /// What the others may know of a client.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Status {
+    pub(crate) finishing: bool,
     pub(crate) unanswered: usize,
     pub(crate) cursors: Vec<u64>,
     pub(crate) listening: Vec<bool>,
@@ -54,8 +55,9 @@ pub(crate) struct Device {
     pub(super) ready: bool,
     /// The last message of each room that was acknowledged.
     pub(super) last_acked: Vec<Option<Outgoing>>,
-    /// The rooms to stay in, once it is to finish.
+    /// It does nothing more but stay in these rooms.
     pub(super) stays: Vec<usize>,
+    finishing: bool,
     sleeping: bool,
     told: watch::Sender<Status>,
 }
@@ -79,6 +81,7 @@ impl Device {
             ready: false,
             last_acked: vec![None; rooms],
             stays: Vec::new(),
+            finishing: false,
             sleeping: false,
             told,
         };
@@ -165,7 +168,7 @@ impl Device {
             Op::Sleep => self.sleeping = true,
             Op::Wake => self.sleeping = false,
             Op::Finish { rooms } => {
-                self.stays = rooms;
+                (self.stays, self.finishing) = (rooms, true);
                 for room in self.stays.clone() {
                     if self.places.get(room).is_some_and(|place| place.standing == Standing::Away) {
                         self.join(room, wire);
@@ -274,6 +277,7 @@ impl Device {
 
     fn tell(&self) {
         self.told.send_replace(Status {
+            finishing: self.finishing,
             unanswered: self.outbox.len(),
             cursors: self.places.iter().map(|place| place.cursor).collect(),
             listening: self.places.iter().map(|place| place.standing == Standing::Listening).collect(),

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::faults::Faults;
 use super::history;
-use super::plan::{Op, Plan, Step};
+use super::plan::Plan;
 use super::stage::Stage;
+use super::steps::{Op, Step};
 use super::steward::ToChange;
 use crate::commands::verify::judge::record::{DeviceRecord, Record};
 use crate::commands::verify::progress::Progress;
@@ -20,8 +21,6 @@ const LOOK: Duration = Duration::from_millis(50);
 const SLOW: Duration = Duration::from_secs(2);
 /// How long one step may wait for its turn.
 const STUCK: Duration = Duration::from_secs(120);
-/// How long a queue may take to fill.
-const FILL: Duration = Duration::from_secs(30);
 
 pub(crate) struct Director {
     pub(crate) stage: Stage,
@@ -72,7 +71,7 @@ impl Director {
                 for (device, op) in messages {
                     self.tell(device, op).await?;
                 }
-                self.wait(FILL, |director| director.is_answered(Some(sleeper))).await;
+                // Not later: a server that can't get its close frame out gives up after two seconds.
                 self.tell(sleeper, Op::Wake).await?;
             }
         }
@@ -97,7 +96,7 @@ impl Director {
         for device in 0..self.stage.devices.len() {
             self.tell(device, Op::Finish { rooms: plan.rooms_of(device) }).await?;
         }
-        self.wait(self.patience, |director| director.is_answered(None)).await;
+        self.wait(self.patience, Self::is_answered).await;
         let mut rooms = Vec::new();
         for id in ids {
             rooms.push(history::read(&self.stage.client, id).await?);
@@ -126,12 +125,11 @@ impl Director {
         Ok(Record { users, rooms, devices, changes: self.stage.recorder.take_changes() })
     }
 
-    /// Whether everything that was to be sent has been sent and answered, but for one client's.
-    fn is_answered(&self, but: Option<usize>) -> bool {
-        let others = self.stage.devices.iter().enumerate().filter(|(number, _)| Some(*number) != but);
-        let mut idle = others
-            .map(|(_, device)| device.ops.capacity() == device.ops.max_capacity() && device.status.borrow().unanswered == 0);
-        self.stage.posting.count() == 0 && idle.all(|idle| idle)
+    /// Whether everything that was to be sent has been sent and answered.
+    fn is_answered(&self) -> bool {
+        // Finishing is the last that they are told: whoever does so has done everything before it.
+        let mut statuses = self.stage.devices.iter().map(|device| device.status.borrow());
+        statuses.all(|status| status.finishing && status.unanswered == 0) && self.stage.posting.count() == 0
     }
 
     /// Waits until it is so, or no longer than the limit: what is missing then, the judge finds.

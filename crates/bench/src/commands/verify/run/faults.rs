@@ -66,7 +66,7 @@ impl Faults {
                 mending.await.map_err(|error| BenchError::Unexpected(format!("a fault was not mended: {error}")))??;
         }
         if let Some(status) = self.server.as_mut().and_then(Server::ended) {
-            self.wrong.push(format!("the server ended by itself ({status})"));
+            self.wrong.push(format!("[server] it ended by itself ({status}): see verify-server.log in its data directory"));
             return self.revive().await;
         }
         Ok(())

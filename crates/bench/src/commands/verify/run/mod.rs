@@ -12,5 +12,6 @@ pub(super) mod post;
 pub(super) mod recorder;
 pub(super) mod server;
 pub(super) mod stage;
+pub(super) mod steps;
 pub(super) mod steward;
 pub(super) mod wire;

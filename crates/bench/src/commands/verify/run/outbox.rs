@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::plan::Outgoing;
+use super::steps::Outgoing;
 
 /// What is sent again at once would come too soon where the server asks for a pause.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -7,87 +7,9 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
+use super::steps::{Op, Outgoing, Size, Step};
 use super::wire::Cut;
 use crate::commands::verify::judge::record::Over;
-
-/// What a client does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Op {
-    Send {
-        message: Outgoing,
-        over: Over,
-        twice: bool,
-    },
-    /// Sends the last message again that was acknowledged in this room.
-    SendAgain {
-        room: usize,
-    },
-    Join {
-        room: usize,
-    },
-    Leave {
-        room: usize,
-    },
-    /// Ends the connection; with a message, after so many thousandths of its frame.
-    Drop {
-        how: Cut,
-        half: Option<(Outgoing, usize)>,
-    },
-    /// Reads nothing until it is woken.
-    Sleep,
-    Wake,
-    /// Joins these rooms if it has not, and stays.
-    Finish {
-        rooms: Vec<usize>,
-    },
-}
-
-/// A message to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outgoing {
-    pub(crate) room: usize,
-    pub(crate) key: String,
-    pub(crate) text: String,
-}
-
-/// What happens next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    Devices(Vec<(usize, Op)>),
-    Change {
-        room: usize,
-        user: usize,
-        adds: bool,
-        by_itself: bool,
-    },
-    /// Kills the server, and again so long after its next start began.
-    Kill {
-        again_after: Option<Duration>,
-    },
-    /// Stops the database, and starts it so much later.
-    StopDatabase {
-        away: Duration,
-    },
-    /// One client sleeps while the others fill its queue.
-    Stall {
-        sleeper: usize,
-        room: usize,
-        messages: Vec<(usize, Op)>,
-    },
-}
-
-/// How large a run is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Size {
-    pub(crate) users: usize,
-    pub(crate) devices: usize,
-    pub(crate) rooms: usize,
-    pub(crate) operations: usize,
-    pub(crate) kills: usize,
-    pub(crate) database_stops: usize,
-    pub(crate) stalls: usize,
-    pub(crate) drops: bool,
-}
 
 /// All steps of a run.
 #[derive(Debug)]
@@ -258,8 +180,8 @@ impl Plan {
         let senders: Vec<usize> =
             (0..self.size.devices).filter(|device| *device != sleeper && self.is_in(room, self.user_of(*device))).collect();
         let mut messages = Vec::new();
-        // More than a queue and what the kernel keeps on both sides.
-        for _ in 0..400 {
+        // 8 MB as JSON: more than a queue and what the kernel keeps on both sides.
+        for _ in 0..350 {
             let Some(sender) = senders.choose(&mut self.random) else { break };
             let message = self.message_of(room, 10_000);
             messages.push((*sender, Op::Send { message, over: Over::Socket, twice: false }));

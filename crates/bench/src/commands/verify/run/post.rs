@@ -6,8 +6,8 @@ use chatsphere_client::bodies::PostMessage;
 use chatsphere_client::{Client, RoomId};
 use tokio::time::sleep;
 
-use super::plan::Outgoing;
 use super::recorder::Recorder;
+use super::steps::Outgoing;
 use crate::commands::verify::judge::record::{Over, Text, What};
 
 const PAUSE: Duration = Duration::from_millis(100);

@@ -7,9 +7,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::device::{Device, Equipment, Status};
-use super::plan::{Op, Plan, Size};
+use super::plan::Plan;
 use super::post::Posting;
 use super::recorder::Recorder;
+use super::steps::{Op, Size};
 use super::steward::{Steward, ToChange};
 use super::wire::Address;
 use crate::commands::verify::judge::record::Change;
