@@ -69,6 +69,11 @@ impl PostgresServer {
         format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The process that the others are children of.
+    pub(crate) fn id(&self) -> u32 {
+        self.running.id()
+    }
+
     /// Who runs it, if not the user of this process.
     pub(crate) fn account(&self) -> Option<Account> {
         self.account

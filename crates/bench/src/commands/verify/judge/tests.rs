@@ -5,7 +5,7 @@ mod story;
 use chatsphere_client::{MessageId, NotRecovered};
 
 use super::judge;
-use super::record::{Event, Kind, Over, Record, Text, What};
+use super::record::{Event, Joined, Kind, Over, Page, Record, Text, What};
 use super::violation::Rule;
 use story::{at, event, honest, message, message_id};
 
@@ -240,6 +240,28 @@ fn each_planted_fault_is_found() {
         let found = judge(&record);
         assert!(found.rules().contains(rule), "{what}: {:?}", found.told());
     }
+}
+
+#[test]
+fn a_second_replay_under_way_may_end_after_left() {
+    let mut record = honest();
+    let whole = match first_of(&mut record, 0, is_page).clone() {
+        What::Page(page) => page,
+        other => panic!("{other:?}"),
+    };
+    let place = seen_live(&mut record, 1, 4);
+    let asked = record.devices[1].seen[place].at;
+    let joined = Joined { room: 0, since: 0, asked, seq: 4, recovered: true, reason: None };
+    let first = Page { more: true, ..whole };
+    let messages = vec![event(3, message(1, 0, "m1", "m1")), event(4, message(2, 1, "m2", "m2"))];
+    let second = Page { room: 0, from: 3, to: 4, more: false, messages, others: Vec::new() };
+    after(&mut record, 1, is_left, What::Page(second));
+    for (number, what) in [What::Joined(joined), What::Page(first)].into_iter().enumerate() {
+        let mut seen = record.devices[1].seen[place].clone();
+        seen.what = what;
+        record.devices[1].seen.insert(place + 1 + number, seen);
+    }
+    assert_eq!(judge(&record).told(), Vec::<String>::new());
 }
 
 #[test]

@@ -19,6 +19,8 @@ use crate::error::BenchError;
 const LOOK: Duration = Duration::from_millis(50);
 /// When it looks whether the server is still there.
 const SLOW: Duration = Duration::from_secs(2);
+/// How long it may take to fill a queue.
+const FILL: Duration = Duration::from_secs(20);
 /// How long one step may wait for its turn.
 const STUCK: Duration = Duration::from_secs(120);
 
@@ -71,7 +73,8 @@ impl Director {
                 for (device, op) in messages {
                     self.tell(device, op).await?;
                 }
-                // Not later: a server that can't get its close frame out gives up after two seconds.
+                // Not later than that: a server that can't get its close frame out gives up after two seconds.
+                self.wait(FILL, |director| director.is_quiet(sleeper)).await;
                 self.tell(sleeper, Op::Wake).await?;
             }
         }
@@ -123,6 +126,12 @@ impl Director {
         }
         let users = self.stage.users.iter().map(|user| user.id).collect();
         Ok(Record { users, rooms, devices, changes: self.stage.recorder.take_changes() })
+    }
+
+    /// Whether all the others have nothing to do.
+    fn is_quiet(&self, sleeper: usize) -> bool {
+        let mut others = self.stage.devices.iter().enumerate().filter(|(number, _)| *number != sleeper);
+        others.all(|(_, device)| device.ops.capacity() == device.ops.max_capacity() && device.status.borrow().unanswered == 0)
     }
 
     /// Whether everything that was to be sent has been sent and answered.

@@ -180,8 +180,8 @@ impl Plan {
         let senders: Vec<usize> =
             (0..self.size.devices).filter(|device| *device != sleeper && self.is_in(room, self.user_of(*device))).collect();
         let mut messages = Vec::new();
-        // 8 MB as JSON: more than a queue and what the kernel keeps on both sides.
-        for _ in 0..350 {
+        // 9 MB as JSON: more than the queue and what the kernel keeps, which is some megabytes.
+        for _ in 0..400 {
             let Some(sender) = senders.choose(&mut self.random) else { break };
             let message = self.message_of(room, 10_000);
             messages.push((*sender, Op::Send { message, over: Over::Socket, twice: false }));
