@@ -71,8 +71,10 @@ pub(crate) enum What {
     Connected {
         replay_events: u64,
     },
+    /// `overslept`: the client had read nothing for a while, and the server had not waited for it.
     Ended {
         code: Option<u16>,
+        overslept: bool,
     },
     Joined(Joined),
     JoinRefused {

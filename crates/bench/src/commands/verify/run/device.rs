@@ -14,7 +14,7 @@ use super::post::Posting;
 use super::recorder::Recorder;
 use super::steps::{Op, Outgoing};
 use super::wire::{Address, Cut, Frame, Wire};
-use crate::commands::verify::judge::record::{Over, Text, What};
+use crate::commands::verify::judge::record::{Over, Text, Tick, What};
 
 /// Messages without an answer, beyond which it waits.
 const WINDOW: usize = 12;
@@ -59,6 +59,8 @@ pub(crate) struct Device {
     pub(super) stays: Vec<usize>,
     finishing: bool,
     sleeping: bool,
+    /// It has slept on this connection, and not been heard since it woke.
+    pub(super) woke: Option<Tick>,
     told: watch::Sender<Status>,
 }
 
@@ -83,6 +85,7 @@ impl Device {
             stays: Vec::new(),
             finishing: false,
             sleeping: false,
+            woke: None,
             told,
         };
         (device, status)
@@ -128,6 +131,7 @@ impl Device {
                 },
                 op = ops.recv(), if takes_ops || self.sleeping => match op {
                     Some(Op::Drop { how, half }) => {
+                        self.woke = None;
                         self.drop_wire(wire, how, half);
                         return End::Lost { code: None };
                     }
@@ -166,7 +170,12 @@ impl Device {
                 }
             }
             Op::Sleep => self.sleeping = true,
-            Op::Wake => self.sleeping = false,
+            Op::Wake if self.sleeping => {
+                self.sleeping = false;
+                let woke = self.with.recorder.tick();
+                self.woke = Some(woke);
+                say(wire, ClientFrame::Ping, Some(format!("t{woke}")));
+            }
             Op::Finish { rooms } => {
                 (self.stays, self.finishing) = (rooms, true);
                 for room in self.stays.clone() {
@@ -175,7 +184,7 @@ impl Device {
                     }
                 }
             }
-            Op::Drop { .. } => {}
+            Op::Drop { .. } | Op::Wake => {}
         }
     }
 
@@ -267,9 +276,9 @@ impl Device {
     }
 
     fn ended(&mut self, code: Option<u16>) {
-        self.saw(What::Ended { code });
+        self.saw(What::Ended { code, overslept: self.sleeping || self.woke.is_some() });
         self.ready = false;
-        self.sleeping = false;
+        (self.sleeping, self.woke) = (false, None);
         self.joins.forget();
         self.places.iter_mut().for_each(|place| place.standing = Standing::Away);
         self.tell();

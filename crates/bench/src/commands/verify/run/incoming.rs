@@ -85,6 +85,7 @@ impl Device {
             ServerFrame::Pong { reference } => {
                 let upto = reference.as_deref()?.strip_prefix('t')?.parse().ok()?;
                 self.saw(What::Settled { upto });
+                self.woke = self.woke.filter(|woke| *woke > upto);
                 self.settle(upto, wire);
             }
             ServerFrame::Error(error) => self.refused(error)?,

@@ -117,7 +117,7 @@ pub(super) fn honest() -> Record {
     story.live(0, 5);
     // Stored, and the connection ends before it is told so.
     story.sends(0, "m3");
-    story.saw(0, What::Ended { code: None });
+    story.saw(0, What::Ended { code: None, overslept: false });
     let asked = story.tick();
     story.saw(1, What::JoinRefused { room: 0, asked, code: "not_a_member".to_owned() });
     story.saw(0, What::Connected { replay_events: 10_000 });
