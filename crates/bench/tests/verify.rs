@@ -48,6 +48,7 @@ fn over_kills(program: &Path, database: Option<&str>) {
     let report = report(&output);
     println!("{report}");
     assert!(output.status.success(), "{report} {}", said(&output));
+    assert!(said(&output).starts_with(&format!("seed {}\n", number(&report, "seed"))), "{}", said(&output));
     assert!(number(&report, "kills") >= 4, "{report}");
     for figure in ["acknowledgements", "memberChanges", "joinsRefused", "leftByRemoval", "eventsLive", "eventsReplayed"] {
         assert!(number(&report, figure) > 0, "{figure}: {report}");
