@@ -57,6 +57,15 @@ enum Task {
     },
     /// Measure the release build as docs/performance.md does; the reports go to target/bench
     Bench(commands::bench::Args),
+    /// Check the server's promises over kills for as long as there is time, and stop at the first that is broken
+    Soak {
+        /// How long; a round that has begun is finished
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+        /// The first round's, to repeat an earlier soak
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Run a command with the services and variables that the tests get
     WithServices {
         /// Leave out NATS, Chromium, Node and Python
@@ -88,6 +97,7 @@ fn run(task: &Task) -> Result {
         Task::Ci => commands::ci::run(&interrupts),
         Task::Test { extra } => commands::test::run(extra, &interrupts),
         Task::Bench(args) => commands::bench::run(args, &interrupts),
+        Task::Soak { minutes, seed } => commands::soak::run(*minutes, *seed, &interrupts),
         Task::WithServices { postgres_only, command } => {
             let wanted = if *postgres_only { Wanted::PostgresOnly } else { Wanted::All };
             commands::with_services::run(command, wanted, &interrupts)

@@ -57,6 +57,7 @@ enum Command {
     Storm(commands::storm::Args),
     Fairness(commands::fairness::Args),
     Growth(commands::growth::Args),
+    Verify(commands::verify::Args),
     #[command(hide = true)]
     FloorWriter(commands::floor::WriterArgs),
 }
@@ -107,6 +108,7 @@ async fn measure(command: Command) -> Result<Option<Report>, BenchError> {
         Command::Storm(args) => commands::storm::run(args).await.map(Some),
         Command::Fairness(args) => commands::fairness::run(args).await.map(Some),
         Command::Growth(args) => commands::growth::run(args).await.map(Some),
+        Command::Verify(args) => commands::verify::run(args).await.map(Some),
         Command::FloorWriter(_) => Ok(None),
     }
 }

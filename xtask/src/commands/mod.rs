@@ -6,5 +6,6 @@ pub(crate) mod ci;
 pub(crate) mod codegen;
 pub(crate) mod dev;
 pub(crate) mod lint;
+pub(crate) mod soak;
 pub(crate) mod test;
 pub(crate) mod with_services;

@@ -2,6 +2,7 @@
 
 mod apt;
 mod chromium;
+mod databases;
 mod look_up;
 mod nats;
 mod node;
@@ -12,6 +13,7 @@ mod python;
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::error::{Result, TaskError};
@@ -32,6 +34,8 @@ pub(crate) enum Wanted {
 /// What the tests need, for as long as this lives.
 pub(crate) struct Needs {
     postgres: PostgresServer,
+    /// PostgreSQL's programs.
+    bin: PathBuf,
     variables: Vec<(&'static str, OsString)>,
 }
 
@@ -62,7 +66,7 @@ impl Needs {
             variables.push(("CHATSPHERE_TEST_PG_UID", account.uid.to_string().into()));
             variables.push(("CHATSPHERE_TEST_PG_GID", account.gid.to_string().into()));
         }
-        Ok(Self { postgres, variables })
+        Ok(Self { postgres, bin, variables })
     }
 
     /// The PostgreSQL server.

@@ -28,9 +28,10 @@ const MOST_EARLY: usize = 256;
 /// comes meanwhile goes out in the same writes, and a write costs nearly the same with one event or ten.
 const RESTS_FROM: usize = 256;
 const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
-/// So many rounds in a row, a room rests for those who have not taken what the round before gave them: a burst comes faster than
-/// anyone reads, and that alone makes nobody slow. After that it goes on, and whoever is slow is closed.
-const MOST_RESTS: u32 = 50;
+/// A room waits so often, and each time so long, for those who have not taken what the round before gave them: a burst comes
+/// faster than anyone reads, and that alone makes nobody slow. After that it goes on, and whoever is slow is closed.
+const MOST_WAITS: u32 = 10;
+const WAIT: Duration = Duration::from_millis(5);
 /// Events that may wait to be handed out, and their bytes. More are dropped, and read from the store when these are out.
 const MOST_DUE: usize = 1_024;
 const MOST_DUE_BYTES: usize = 256 * 1024;
@@ -53,8 +54,8 @@ struct State {
     /// Events that came before their turn.
     early: BTreeMap<Seq, Arc<Event>>,
     seats: Seats,
-    /// How many rounds in a row somebody was behind with reading.
-    rests: u32,
+    /// How often the next round was put off.
+    waits: u32,
     /// A lane has this room on its list.
     listed: bool,
     /// Events were dropped since too many waited.
@@ -326,6 +327,14 @@ impl State {
             self.listed = false;
             return served;
         };
+        if self.round.is_none() && self.seats.pressed {
+            if self.waits < MOST_WAITS && self.seats.any_pressed() {
+                self.waits += 1;
+                served.left = Left::Rest(WAIT);
+                return served;
+            }
+            (self.waits, self.seats.pressed) = (0, false);
+        }
         // Those at the round's end get what came since its beginning too; all have at least what there was then.
         let round = *self.round.get_or_insert_with(|| Round { up_to: last, began: Instant::now() });
         served.seats = self.seats.len().min(seats::AT_ONCE);
@@ -348,11 +357,8 @@ impl State {
         let frames = round.up_to.get() - self.handed.get();
         self.handed = round.up_to;
         self.frames.trim(round.up_to);
-        let behind = std::mem::take(&mut self.seats.pressed);
-        self.rests = if behind { self.rests + 1 } else { 0 };
         let more = last > round.up_to;
-        let large = self.seats.len() >= RESTS_FROM;
-        if (more && behind && self.rests <= MOST_RESTS) || (large && (more || frames > 1)) {
+        if self.seats.len() >= RESTS_FROM && (more || frames > 1) {
             served.left = Left::Rest((round.began.elapsed() / 2).clamp(REST.0, REST.1));
         } else if more {
             served.left = Left::Another;

@@ -43,7 +43,7 @@ pub(super) struct Seats {
     empty: usize,
     /// The place where the round goes on.
     next: usize,
-    /// Somebody had not taken what came before when this round gave more.
+    /// Somebody had not taken what came before when a round gave more.
     pub(super) pressed: bool,
 }
 
@@ -82,6 +82,11 @@ impl Seats {
             self.places = Vec::new();
         }
         seat
+    }
+
+    /// Whether somebody still has not taken what came before.
+    pub(super) fn any_pressed(&self) -> bool {
+        self.places.iter().flatten().any(|seat| seat.listener.outbound.is_pressed())
     }
 
     /// Changes with which eyes a listener listens.

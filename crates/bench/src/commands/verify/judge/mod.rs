@@ -1,0 +1,26 @@
+//! Finds what is wrong with a run, from its record alone.
+
+mod devices;
+mod messages;
+mod rooms;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub(super) mod memberships;
+pub(super) mod record;
+pub(super) mod violation;
+
+use memberships::Memberships;
+use record::Record;
+use violation::Violations;
+
+/// Every broken promise in the record.
+pub(super) fn judge(record: &Record) -> Violations {
+    let mut violations = Violations::default();
+    let memberships = Memberships::read(record, &mut violations);
+    rooms::judge(record, &mut violations);
+    messages::judge(record, &memberships, &mut violations);
+    devices::judge(record, &memberships, &mut violations);
+    violations
+}

@@ -1,0 +1,153 @@
+//! Random clients, a server that is killed, and at the end every promise compared with what was observed.
+//!
+//! [`run`] does and writes down, [`judge`] finds what is wrong, from what was written down alone.
+
+mod figures;
+mod judge;
+mod progress;
+mod run;
+mod trace;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::error::BenchError;
+use crate::report::{self, Report};
+use progress::Progress;
+use run::director::Director;
+use run::faults::{DatabaseCommands, Faults};
+use run::plan::Plan;
+use run::server::{Program, Server};
+use run::stage::Stage;
+use run::steps::Size;
+
+/// Checks every promise while clients come and go and the server is killed.
+///
+/// With --server it starts one, kills it and starts it again. With --url it uses a server that runs, and kills nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The server's program, chatsphere.
+    #[arg(long, value_name = "PATH", required_unless_present = "url", conflicts_with = "url")]
+    server: Option<PathBuf>,
+    /// Where that server keeps its data. It stays there after the run.
+    #[arg(long, value_name = "PATH", default_value = "chatsphere-verify-data")]
+    data_dir: PathBuf,
+    /// That server's database, such as postgresql://…; without it SQLite in the data directory.
+    #[arg(long, value_name = "URL", requires = "server")]
+    database_url: Option<String>,
+    /// The address of a server that runs, with rate limits off.
+    #[arg(long, value_name = "URL", requires = "token_file")]
+    url: Option<String>,
+    /// A file with a CLIENT token of that server.
+    #[arg(long, value_name = "PATH")]
+    token_file: Option<PathBuf>,
+    /// Users to make.
+    #[arg(long, default_value_t = 6)]
+    users: usize,
+    /// Clients to run; some share a user.
+    #[arg(long, default_value_t = 10)]
+    clients: usize,
+    /// Rooms to make.
+    #[arg(long, default_value_t = 4)]
+    rooms: usize,
+    /// Things to do: send, join, leave, drop a connection, change members.
+    #[arg(long, default_value_t = 5_000)]
+    operations: usize,
+    /// How often the server is killed meanwhile.
+    #[arg(long, default_value_t = 5)]
+    kills: usize,
+    /// Clients that read nothing for a while, until the server closes them.
+    #[arg(long, default_value_t = 0)]
+    stalls: usize,
+    /// No client drops its connection.
+    #[arg(long)]
+    no_drops: bool,
+    /// A shell command that takes the database away, such as one that stops its processes.
+    #[arg(long, value_name = "COMMAND", requires = "start_database")]
+    stop_database: Option<String>,
+    /// A shell command that brings it back.
+    #[arg(long, value_name = "COMMAND", requires = "stop_database")]
+    start_database: Option<String>,
+    /// How often the database is taken away.
+    #[arg(long, default_value_t = 2)]
+    database_stops: usize,
+    /// Seconds that the clients may take for what is left at the end.
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
+    /// Writes everything that was observed to this file.
+    #[arg(long, value_name = "PATH")]
+    trace: Option<PathBuf>,
+    /// Makes the choices of an earlier run again.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+    let failed = |source| BenchError::Io { what: "listening for signals", source };
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    // Whoever ends it early must not leave a server behind, which goes when the run is dropped.
+    tokio::select! {
+        report = verify(args) => report,
+        _ = interrupted.recv() => Err(BenchError::Unexpected("interrupted".to_owned())),
+        _ = terminated.recv() => Err(BenchError::Unexpected("told to end".to_owned())),
+    }
+}
+
+async fn verify(args: Args) -> Result<Report, BenchError> {
+    if args.users == 0 || args.clients == 0 || args.rooms == 0 || args.operations == 0 {
+        return Err(BenchError::Usage("there must be users, clients, rooms and operations".to_owned()));
+    }
+    let seed = args.seed.unwrap_or_else(rand::random);
+    // First of all, so that a run that ends early can be repeated too.
+    report::note(&format!("seed {seed}"));
+    let database = args.stop_database.clone().zip(args.start_database.clone());
+    let size = Size {
+        users: args.users,
+        devices: args.clients,
+        rooms: args.rooms,
+        operations: args.operations,
+        kills: if args.server.is_some() { args.kills } else { 0 },
+        database_stops: if database.is_some() { args.database_stops } else { 0 },
+        stalls: args.stalls,
+        drops: !args.no_drops,
+    };
+    let (server, url, token_file) = target(&args).await?;
+    let token = std::fs::read_to_string(&token_file).map_err(|source| BenchError::TokenFile { path: token_file, source })?;
+    let plan = Plan::new(seed, size);
+    let stage = Stage::set(&url, &token, size, &plan).await?;
+    let faults = Faults::new(server, database.map(|(stop, start)| DatabaseCommands { stop, start }));
+    let mut director = Director { stage, faults, patience: Duration::from_secs(args.patience) };
+    let began = Instant::now();
+    let mut progress = Progress::new(size.operations);
+    let record = director.run(plan, &mut progress).await?;
+    drop(progress);
+    if let Some(path) = &args.trace {
+        trace::write(&record, path).map_err(|source| BenchError::Io { what: "writing the trace", source })?;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+
+    let mut report = Report::new("verify");
+    report.figure("seed", seed);
+    report.figure("kills", director.faults.kills).figure("databaseStops", director.faults.database_stops);
+    figures::add(&mut report, &record);
+    report.figure("seconds", seconds);
+    report.violations = std::mem::take(&mut director.faults.wrong);
+    report.violations.extend(judge::judge(&record).told());
+    Ok(report)
+}
+
+/// The server to check, started if it is to be killed.
+async fn target(args: &Args) -> Result<(Option<Server>, String, PathBuf), BenchError> {
+    let usage = || BenchError::Usage("name the server's program with --server, or its address with --url".to_owned());
+    let Some(path) = args.server.clone() else {
+        let (url, token_file) = args.url.clone().zip(args.token_file.clone()).ok_or_else(usage)?;
+        return Ok((None, url, token_file));
+    };
+    let (data_dir, database_url) = (args.data_dir.clone(), args.database_url.clone());
+    let server = Server::start(Program { path, data_dir, database_url, small_queue: args.stalls > 0 }).await?;
+    let url = server.url().to_owned();
+    Ok((Some(server), url, args.data_dir.join("client-token")))
+}

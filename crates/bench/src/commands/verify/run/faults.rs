@@ -1,0 +1,92 @@
+//! Breaks the server and the database, and mends them, while everything else goes on.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::server::Server;
+use crate::error::BenchError;
+
+/// Commands that take the database away and bring it back.
+#[derive(Debug, Clone)]
+pub(crate) struct DatabaseCommands {
+    pub(crate) stop: String,
+    pub(crate) start: String,
+}
+
+/// One fault at a time: the next begins when the one before is mended.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    server: Option<Server>,
+    mending: Option<JoinHandle<Result<Option<Server>, BenchError>>>,
+    database: Option<DatabaseCommands>,
+    pub(crate) kills: usize,
+    pub(crate) database_stops: usize,
+    /// What the server did that no fault explains.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Faults {
+    pub(crate) fn new(server: Option<Server>, database: Option<DatabaseCommands>) -> Self {
+        Self { server, mending: None, database, kills: 0, database_stops: 0, wrong: Vec::new() }
+    }
+
+    pub(crate) async fn kill(&mut self, again_after: Option<Duration>) -> Result<(), BenchError> {
+        self.mended().await?;
+        let Some(mut server) = self.server.take() else { return Ok(()) };
+        self.kills += 1 + usize::from(again_after.is_some());
+        self.mending = Some(tokio::spawn(async move {
+            server.kill_and_start(again_after).await?;
+            Ok(Some(server))
+        }));
+        Ok(())
+    }
+
+    pub(crate) async fn stop_database(&mut self, away: Duration) -> Result<(), BenchError> {
+        self.mended().await?;
+        let Some(commands) = self.database.clone() else { return Ok(()) };
+        self.database_stops += 1;
+        let server = self.server.take();
+        self.mending = Some(tokio::spawn(async move {
+            execute(&commands.stop).await?;
+            sleep(away).await;
+            execute(&commands.start).await?;
+            Ok(server)
+        }));
+        Ok(())
+    }
+
+    /// Waits until nothing is broken.
+    pub(crate) async fn mended(&mut self) -> Result<(), BenchError> {
+        if let Some(mending) = self.mending.take() {
+            self.server =
+                mending.await.map_err(|error| BenchError::Unexpected(format!("a fault was not mended: {error}")))??;
+        }
+        if let Some(status) = self.server.as_mut().and_then(Server::ended) {
+            self.wrong.push(format!("[server] it ended by itself ({status}): see verify-server.log in its data directory"));
+            return self.revive().await;
+        }
+        Ok(())
+    }
+
+    async fn revive(&mut self) -> Result<(), BenchError> {
+        match &mut self.server {
+            Some(server) => server.kill_and_start(None).await,
+            None => Ok(()),
+        }
+    }
+}
+
+async fn execute(command: &str) -> Result<(), BenchError> {
+    let failed = |source| BenchError::Io { what: "a command for the database", source };
+    let status =
+        Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null()).status().await.map_err(failed)?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(BenchError::Unexpected(format!("the command for the database {command:?} failed ({status})")))
+    }
+}

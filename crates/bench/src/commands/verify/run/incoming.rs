@@ -1,0 +1,161 @@
+//! What a client makes of the server's frames: writes them down, and keeps its place in each room.
+
+use std::time::Duration;
+
+use chatsphere_protocol::frames::{ErrorFrame, PreviousMessages, ServerFrame};
+use tokio::time::Instant;
+
+use super::device::Device;
+use super::place::Standing;
+use super::wire::Wire;
+use crate::commands::verify::judge::record::{Event, Joined, Page, What};
+
+/// Before a join that could not be answered is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Device {
+    pub(super) fn take(&mut self, text: &[u8], wire: &mut Wire) {
+        let Ok(frame) = serde_json::from_slice::<ServerFrame<'static>>(text) else {
+            return self.strange(text, "can't be read");
+        };
+        if self.understand(frame, wire).is_none() {
+            self.strange(text, "has no place here");
+        }
+    }
+
+    /// `None` if the frame can't be what the server meant to send.
+    fn understand(&mut self, frame: ServerFrame<'static>, wire: &mut Wire) -> Option<()> {
+        match frame {
+            ServerFrame::Hello(hello) => {
+                self.saw(What::Connected { replay_events: hello.limits.replay_events });
+                self.resume(wire);
+            }
+            ServerFrame::JoinConfirmation { seq, epoch, recovered, reason, reference, .. } => {
+                let (number, asked) = self.joins.answered(reference.as_deref())?;
+                let (room, since) = (asked.room, asked.since);
+                self.saw(What::Joined(Joined { room, since, asked: asked.at, seq: seq.get(), recovered, reason }));
+                let place = self.places.get_mut(room)?;
+                place.epoch = Some(epoch.into_owned());
+                if place.standing != Standing::Listening {
+                    place.standing = Standing::Asking(number);
+                }
+            }
+            ServerFrame::PreviousMessages(page) => {
+                let (number, asked) = self.joins.answered(page.reference.as_deref())?;
+                self.page(asked.room, number, &page)?;
+            }
+            ServerFrame::Event(frame) => {
+                let room = self.room(frame.room_id())?;
+                let event = Event::from(&chatsphere_client::Event::from(frame));
+                let place = self.places.get_mut(room)?;
+                if matches!(place.standing, Standing::Listening | Standing::Asking(_)) {
+                    place.cursor = place.cursor.max(event.seq);
+                }
+                self.saw(What::Event { room, event });
+            }
+            ServerFrame::Left { room_id, reason } => {
+                let room = self.room(room_id)?;
+                self.saw(What::Left { room, reason: reason.into_owned() });
+                let place = self.places.get_mut(room)?;
+                // A join that is still to be answered may yet succeed, if the user is back.
+                if !matches!(place.standing, Standing::Asking(_)) {
+                    place.standing = Standing::Away;
+                    place.wanted = false;
+                    if self.stays.contains(&room) {
+                        self.join(room, wire);
+                    }
+                }
+            }
+            ServerFrame::LeaveConfirmation { room_id, .. } => {
+                let room = self.room(room_id)?;
+                self.saw(What::LeftByItself { room });
+                let place = self.places.get_mut(room)?;
+                // A join sent after it is answered after it.
+                if place.standing == Standing::Listening {
+                    place.standing = Standing::Away;
+                }
+            }
+            ServerFrame::Ack(ack) => {
+                let (room, key) = (self.room(ack.room_id)?, ack.client_message_id?.into_owned());
+                self.saw(What::Acked { room, key: key.clone(), id: ack.id, seq: ack.seq.get() });
+                if let Some(message) = self.outbox.take(room, &key) {
+                    *self.last_acked.get_mut(room)? = Some(message);
+                }
+            }
+            ServerFrame::Pong { reference } => {
+                let upto = reference.as_deref()?.strip_prefix('t')?.parse().ok()?;
+                self.saw(What::Settled { upto });
+                self.woke = self.woke.filter(|woke| *woke > upto);
+                self.settle(upto, wire);
+            }
+            ServerFrame::Error(error) => self.refused(error)?,
+            ServerFrame::AuthOk { .. } => return None,
+        }
+        Some(())
+    }
+
+    /// The joins sent before this tick are over. One that came to nothing was told by `left`.
+    fn settle(&mut self, upto: u64, wire: &mut Wire) {
+        for room in 0..self.places.len() {
+            let Some(place) = self.places.get_mut(room) else { continue };
+            let Standing::Asking(number) = place.standing else { continue };
+            if self.joins.at(number).is_some_and(|at| at < upto) {
+                place.standing = Standing::Away;
+                place.wanted = false;
+                if self.stays.contains(&room) {
+                    self.join(room, wire);
+                }
+            }
+        }
+    }
+
+    fn page(&mut self, room: usize, number: u64, page: &PreviousMessages<'static>) -> Option<()> {
+        let (from, to, more) = (page.from_seq.get(), page.to_seq.get(), page.more);
+        let messages = page.messages.iter().map(Event::from).collect();
+        let others = page.events.iter().map(|event| Event::from(&chatsphere_client::Event::from(event.clone()))).collect();
+        self.saw(What::Page(Page { room, from, to, more, messages, others }));
+        let place = self.places.get_mut(room)?;
+        place.cursor = place.cursor.max(to);
+        if !more && place.standing == Standing::Asking(number) {
+            place.standing = Standing::Listening;
+        }
+        Some(())
+    }
+
+    fn refused(&mut self, error: ErrorFrame<'static>) -> Option<()> {
+        let wait = error.retry_after_ms.map(Duration::from_millis);
+        if let (Some(room), Some(key)) = (&error.room_id, &error.client_message_id) {
+            let room = self.room(room.parse().ok()?)?;
+            if error.retryable {
+                self.outbox.put_off(room, key, wait);
+            } else {
+                self.outbox.take(room, key);
+                self.saw(What::Refused { room, key: key.to_string(), code: error.code.into_owned() });
+            }
+            return Some(());
+        }
+        if let Some((number, asked)) = self.joins.answered(error.reference.as_deref()) {
+            if !error.retryable {
+                self.saw(What::JoinRefused { room: asked.room, asked: asked.at, code: error.code.into_owned() });
+            }
+            let place = self.places.get_mut(asked.room)?;
+            if place.standing == Standing::Asking(number) {
+                place.wanted &= error.retryable;
+                let later = Instant::now() + wait.unwrap_or(PAUSE).clamp(PAUSE, PAUSE * 10);
+                place.standing = if error.retryable { Standing::Later(later) } else { Standing::Away };
+            }
+            return Some(());
+        }
+        // Said before the server closes because it can't tell at the moment.
+        error.retryable.then_some(())
+    }
+
+    fn room(&self, id: chatsphere_client::RoomId) -> Option<usize> {
+        self.with.rooms.iter().position(|room| *room == id)
+    }
+
+    fn strange(&self, text: &[u8], why: &str) {
+        let text: String = String::from_utf8_lossy(text).chars().take(400).collect();
+        self.saw(What::Strange { text: format!("a frame {why}: {text}") });
+    }
+}

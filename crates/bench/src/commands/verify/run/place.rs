@@ -1,0 +1,65 @@
+use std::collections::HashMap;
+
+use tokio::time::Instant;
+
+use crate::commands::verify::judge::record::Tick;
+
+/// Where a client stands in one room.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// The last event that it has.
+    pub(crate) cursor: u64,
+    pub(crate) epoch: Option<String>,
+    /// It joins again after each reconnect.
+    pub(crate) wanted: bool,
+    pub(crate) standing: Standing,
+}
+
+/// What the connection has to do with the room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    #[default]
+    Away,
+    /// Asked, by the join with this number.
+    Asking(u64),
+    Listening,
+    /// To be asked again then.
+    Later(Instant),
+}
+
+/// A `join` that was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) room: usize,
+    pub(crate) since: u64,
+    pub(crate) at: Tick,
+}
+
+/// The joins of one connection that have no answer yet.
+#[derive(Debug, Default)]
+pub(crate) struct Joins {
+    count: u64,
+    asked: HashMap<u64, Asked>,
+}
+
+impl Joins {
+    pub(crate) fn add(&mut self, asked: Asked) -> u64 {
+        self.count += 1;
+        self.asked.insert(self.count, asked);
+        self.count
+    }
+
+    /// The join that an answer's `ref` names.
+    pub(crate) fn answered(&self, reference: Option<&str>) -> Option<(u64, Asked)> {
+        let number = reference?.strip_prefix('j')?.parse().ok()?;
+        self.asked.get(&number).map(|asked| (number, *asked))
+    }
+
+    pub(crate) fn at(&self, number: u64) -> Option<Tick> {
+        self.asked.get(&number).map(|asked| asked.at)
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.asked.clear();
+    }
+}

@@ -1,0 +1,66 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatsphere_client::{Client, RoomId, UserId};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::recorder::Recorder;
+use crate::commands::verify::judge::record::Change;
+use crate::error::BenchError;
+
+const PAUSE: Duration = Duration::from_millis(100);
+/// Calls made for one change, all of them refused.
+const MOST_REFUSALS: usize = 100;
+
+/// A membership to begin or end.
+#[derive(Debug)]
+pub(crate) struct ToChange {
+    pub(crate) user: usize,
+    pub(crate) id: UserId,
+    pub(crate) adds: bool,
+    /// Who leaves by itself, with its own token.
+    pub(crate) itself: Option<Client>,
+}
+
+/// Changes the members of one room, one after the other, each until it is done.
+pub(crate) struct Steward {
+    pub(crate) client: Client,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) room: usize,
+    pub(crate) id: RoomId,
+}
+
+impl Steward {
+    pub(crate) async fn run(self, mut changes: mpsc::Receiver<ToChange>) -> Result<(), BenchError> {
+        while let Some(change) = changes.recv().await {
+            self.change(change).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn change(&self, change: ToChange) -> Result<(), BenchError> {
+        let ToChange { user, id, adds, mut itself } = change;
+        let began = self.recorder.tick();
+        let mut refusals = 0;
+        loop {
+            // Whoever has left may not leave again, so that only the first call is its own.
+            let by = itself.take();
+            let by = by.as_ref().unwrap_or(&self.client);
+            let done = if adds { by.add_member(self.id, id).await } else { by.remove_member(self.id, id).await };
+            match done {
+                Ok(()) => break,
+                Err(source) => {
+                    refusals += usize::from(source.refusal().is_some_and(|refusal| refusal.status < 500));
+                    if refusals == MOST_REFUSALS {
+                        return Err(BenchError::Call { what: "changing a room's members", source });
+                    }
+                }
+            }
+            sleep(PAUSE).await;
+        }
+        let returned = self.recorder.tick();
+        self.recorder.changed(Change { room: self.room, user, adds, began, returned });
+        Ok(())
+    }
+}
