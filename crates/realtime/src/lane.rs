@@ -165,7 +165,8 @@ impl Lane {
     fn serve(&mut self, hub: &Hub) {
         let (mut seats, mut delivered) = (0, 0);
         let mut at_least = self.listed.len();
-        while let Some(room) = self.listed.pop_front_if(|_| seats < TURN && (at_least > 0 || self.loads.is_empty())) {
+        while seats < TURN && (at_least > 0 || self.loads.is_empty()) {
+            let Some(room) = self.listed.pop_front() else { break };
             at_least = at_least.saturating_sub(1);
             let served = room.serve(
                 &mut self.held,

@@ -26,9 +26,11 @@ pub(super) struct Stamp {
 pub(super) struct Pages<T>(Mutex<Kept<T>>);
 
 struct Kept<T> {
-    pages: HashMap<(RoomId, usize), (Stamp, Arc<Shared<T>>)>,
+    pages: HashMap<(RoomId, usize), Stamped<T>>,
     weight: usize,
 }
+
+type Stamped<T> = (Stamp, Arc<Shared<T>>);
 
 /// Pages of every kind.
 #[derive(Default)]

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chatsphere_core::store::HistoryRange;
-use chatsphere_core::{Absent, Access, Conflict, Denial, Error, EventKind, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::store::{Done, HistoryRange, OnAppended};
+use chatsphere_core::{Absent, Access, Conflict, Denial, Error, EventKind, Message, Outage, RoomId, Seq, Timestamp, UserId};
+use tokio::sync::mpsc;
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
@@ -19,7 +20,44 @@ on_every_database!(
     equal_client_message_ids_in_one_batch_are_stored_once,
     a_client_message_id_belongs_to_its_author_and_room,
     a_former_member_is_not_told_of_earlier_messages,
+    who_is_told_is_told_once_and_after_the_commit,
 );
+
+/// Remembers what it was told.
+struct Told(mpsc::UnboundedSender<Result<Done<Message>, Error>>);
+
+impl OnAppended for Told {
+    fn appended(self: Box<Self>, outcome: Result<Done<Message>, Error>) {
+        self.0.send(outcome).unwrap();
+    }
+}
+
+async fn who_is_told_is_told_once_and_after_the_commit(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let (room, store) = (world.room().await.id, &world.node.store);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let sender = || Box::new(Told(tell.clone()));
+    let mut new = new_message(room, world.ada.id, "hello");
+    new.client_message_id = Some(client_id("mine"));
+    store.append_for(new.clone(), sender());
+    let first = told.recv().await.unwrap().unwrap();
+    assert!(!first.replayed);
+    assert!(
+        world.node.sink.events().iter().any(|event| event.seq == first.value.seq),
+        "the sink is told of it before, or with it"
+    );
+    // Refusals and replays are told too, in the order of the calls.
+    store.append_for(new, sender());
+    store.append_for(new_message(room, world.bob.id, "no member"), sender());
+    store.append_for(new_message(room, world.ada.id, "again"), sender());
+    assert_eq!(told.recv().await.unwrap().map(|done| (done.replayed, done.value.id)), Ok((true, first.value.id)));
+    assert_eq!(told.recv().await.unwrap(), Err(Denial::NotAMember.into()));
+    assert_eq!(told.recv().await.unwrap().map(|done| done.value.seq), Ok(first.value.seq.next()));
+    store.close().await;
+    store.append_for(new_message(room, world.ada.id, "too late"), sender());
+    assert_eq!(told.recv().await.unwrap(), Err(Outage::Stopping.into()));
+    assert!(told.try_recv().is_err());
+}
 
 async fn a_message_is_stored_as_it_was_given(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;

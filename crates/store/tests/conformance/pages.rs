@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{HistoryRange, MessageFilter, PAGE_BYTES};
+use chatsphere_core::store::{HistoryRange, MessageFilter, PAGE_BYTES, UserChange};
 use chatsphere_core::{Absent, Access, Content, ControlPosition, Denial, Error, Message, RoomId, Seq, Timestamp, UserId};
 
 use crate::fixture::{Fixture, on_postgres};
@@ -20,7 +20,47 @@ on_every_database!(
     messages_across_rooms_are_newest_first,
     pages_are_bounded_by_bytes,
     one_message_larger_than_a_page_is_a_page,
+    a_page_read_again_is_the_present_one,
 );
+
+/// The newest page of a room may be kept between two reads: whatever it shows must be as it is now, and nobody gets it who may
+/// no longer read the room.
+async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let (room, store) = (world.room().await.id, &world.node.store);
+    world.add(room, world.bob.id).await;
+    let (ada, bob) = (Access::Member(world.ada.id), Access::Member(world.bob.id));
+    let mut posted = Vec::new();
+    for number in 0..3 {
+        posted.push(world.post(room, &number.to_string()).await);
+        for access in [ada, bob, Access::Any, ada] {
+            let history = store.history(room, access, HistoryRange::Newest, 2).await.unwrap();
+            assert_eq!(history.messages, posted[posted.len().saturating_sub(2)..]);
+            assert_eq!(history.has_older, posted.len() > 2);
+            let whole = store.history(room, access, HistoryRange::Newest, 50).await.unwrap();
+            assert_eq!(whole.messages, posted);
+            let newest = store.newest(room, access, 50, 50).await.unwrap();
+            assert_eq!((&newest.messages, newest.head), (&posted, posted.last().unwrap().seq));
+        }
+    }
+    let wish = UserChange {
+        user_id: world.ada.id,
+        username: Some(crate::world::name("Countess")),
+        role: None,
+        disabled: None,
+        at: Timestamp::from_millis(1_795_341_370_000),
+    };
+    store.change_user(wish).await.unwrap();
+    let history = store.history(room, bob, HistoryRange::Newest, 50).await.unwrap();
+    assert!(history.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
+    let newest = store.newest(room, bob, 50, 50).await.unwrap();
+    assert!(newest.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
+    world.remove(room, world.bob.id).await;
+    let refused = Some(Error::from(Denial::NotAMember));
+    assert_eq!(store.history(room, bob, HistoryRange::Newest, 50).await.err(), refused);
+    assert_eq!(store.newest(room, bob, 50, 50).await.err(), refused);
+    assert_eq!(store.newest(room, ada, 50, 50).await.unwrap().others.len(), 3);
+}
 
 async fn history_ends_where_it_says(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
@@ -74,9 +114,9 @@ async fn history_counts_messages_alone(fixture: Arc<Fixture>) {
         world.remove(room, world.bob.id).await;
     }
     let page = world.node.store.history(room, Access::Any, HistoryRange::Newest, 4).await.unwrap();
-    assert_eq!((page.messages, page.has_older, page.has_newer), (posted.clone(), false, false));
+    assert_eq!((&page.messages[..], page.has_older, page.has_newer), (&posted[..], false, false));
     let page = world.node.store.history(room, Access::Any, HistoryRange::After(posted[2].seq), 1).await.unwrap();
-    assert_eq!((page.messages, page.has_older, page.has_newer), (posted[3..].to_vec(), true, false));
+    assert_eq!((&page.messages[..], page.has_older, page.has_newer), (&posted[3..], true, false));
 }
 
 async fn events_come_without_a_gap(fixture: Arc<Fixture>) {
