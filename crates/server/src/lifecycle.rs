@@ -1,5 +1,6 @@
 //! How a server ends: what is under way is finished, in order, within the time there is.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,13 @@ impl Background {
         self.tasks.spawn(async move {
             end.run_until_cancelled(task).await;
         });
+    }
+
+    /// A task on a thread of its own, for one that writes for milliseconds on end. Among the runtime's workers it would be passed
+    /// from one to the other, and all that it touches with it. Has to end by itself when [`Background::ended`] says so.
+    pub(crate) fn thread(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(task)).map(drop)
     }
 
     pub(crate) fn ended(&self) -> CancellationToken {

@@ -66,7 +66,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let background = Background::new();
     let sockets = TaskTracker::new();
     let gate = while_settled(&chat);
-    run_hub(&background, &hub, hub_tasks, &chat, gate.clone());
+    run_hub(&background, &hub, hub_tasks, &chat, gate.clone())?;
     if let Some((link, outbox)) = link {
         background.spawn(link.run(hub.clone(), chat.store.epoch(), outbox, gate));
     }
@@ -181,12 +181,16 @@ fn while_settled(chat: &Chat) -> Gate {
     Gate::new(move || authority.is_settled())
 }
 
-fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>, gate: Gate) {
+fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>, gate: Gate) -> Result<(), StartError> {
     for lane in tasks.lanes {
-        let hub = hub.clone();
-        background.spawn(async move { lane.run(&hub).await });
+        let (hub, ended) = (hub.clone(), background.ended());
+        let started = background.thread("fan-out", async move {
+            ended.run_until_cancelled(lane.run(&hub)).await;
+        });
+        started.map_err(StartError::Machine)?;
     }
     background.spawn(repair::run(hub.clone(), chat.store.clone(), tasks.gaps, gate));
+    Ok(())
 }
 
 fn open_websocket(
