@@ -51,6 +51,8 @@ struct State {
     /// The round under way.
     round: Option<Round>,
     frames: Frames,
+    /// What of them not every seat has: how many, and their bytes.
+    due: (usize, usize),
     /// Events that came before their turn.
     early: BTreeMap<Seq, Arc<Event>>,
     seats: Seats,
@@ -166,7 +168,6 @@ impl Room {
     /// Takes in events in any order.
     pub(crate) fn accept(&self, events: &[Arc<Event>], #[cfg(test)] fault: Option<Fault>) -> Accepted {
         let mut state = self.state();
-        let (mut due, mut due_bytes) = state.frames.above(state.handed);
         let mut full = false;
         for event in events {
             #[cfg(test)]
@@ -177,19 +178,19 @@ impl Room {
             match state.last {
                 Some(last) if event.seq <= last => {}
                 Some(last) if event.seq == last.next() => {
-                    if due >= MOST_DUE || due_bytes >= MOST_DUE_BYTES {
+                    if state.is_full() {
                         full = true;
                         break;
                     }
-                    let bytes = state.put(event);
-                    (due, due_bytes) = (due + 1, due_bytes + bytes);
+                    state.put(event);
                     state.put_early();
                 }
                 _ => state.keep_early(event),
             }
         }
         state.dropped = state.dropped || full;
-        let gap = state.last.is_some() && !state.early.is_empty() && !state.repairing && !full;
+        // While too much waits, what is missing is asked for when that is handed out.
+        let gap = state.has_gap() && !state.repairing && !state.dropped;
         state.repairing = state.repairing || gap;
         Accepted { gap, list: state.list(), full }
     }
@@ -282,23 +283,33 @@ impl Room {
 }
 
 impl State {
-    /// Puts the next event behind the others. Answers its length.
-    fn put(&mut self, event: &Arc<Event>) -> usize {
-        let encoded = EventBytes::encode(event);
-        let bytes = encoded.frame.len();
-        self.frames.push(encoded);
-        self.last = Some(event.seq);
-        bytes
+    /// Whether an event is missing before one that came early.
+    fn has_gap(&self) -> bool {
+        let first = self.early.first_key_value();
+        self.last.zip(first).is_some_and(|(last, (first, _))| *first > last.next())
     }
 
-    /// Puts what has become due from `early` behind the others.
+    fn is_full(&self) -> bool {
+        self.due.0 >= MOST_DUE || self.due.1 >= MOST_DUE_BYTES
+    }
+
+    /// Puts the next event behind the others.
+    fn put(&mut self, event: &Arc<Event>) {
+        let encoded = EventBytes::encode(event);
+        self.due = (self.due.0 + 1, self.due.1 + encoded.frame.len());
+        self.frames.push(encoded);
+        self.last = Some(event.seq);
+    }
+
+    /// Puts what has become due from `early` behind the others, as far as there is room.
     fn put_early(&mut self) {
         while let Some(last) = self.last {
+            let full = self.is_full();
             match self.early.first_entry() {
                 Some(first) if *first.key() <= last => {
                     first.remove();
                 }
-                Some(first) if *first.key() == last.next() => {
+                Some(first) if *first.key() == last.next() && !full => {
                     let event = first.remove();
                     self.put(&event);
                 }
@@ -357,7 +368,9 @@ impl State {
         let frames = round.up_to.get() - self.handed.get();
         self.handed = round.up_to;
         self.frames.trim(round.up_to);
-        let more = last > round.up_to;
+        self.due = self.frames.above(round.up_to);
+        self.put_early();
+        let more = self.last.is_some_and(|last| last > round.up_to);
         if self.seats.len() >= RESTS_FROM && (more || frames > 1) {
             served.left = Left::Rest((round.began.elapsed() / 2).clamp(REST.0, REST.1));
         } else if more {
