@@ -14,6 +14,7 @@ use std::task::Poll;
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
+use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -91,7 +92,7 @@ impl Outbound {
         }
         let nothing_waited = state.waiting.is_empty();
         match &self.socket {
-            Socket::Direct(socket) if nothing_waited => match socket.try_write(&frame) {
+            Socket::Direct(socket) if nothing_waited => match write_now(socket, &frame) {
                 Ok(written) if written == frame.len() => return,
                 Ok(0) => state.broken = true,
                 Ok(written) => {
@@ -312,6 +313,12 @@ impl Outbound {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes without asking the runtime first whether the socket is ready, which it nearly always is. If it would block, the
+/// runtime learns that from the connection's task, which then tries again.
+fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
 }
 
 impl State {

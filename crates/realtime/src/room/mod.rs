@@ -24,10 +24,10 @@ use crate::listener::Listener;
 
 /// Events that may wait for an earlier one. More are dropped: the repair reads them from the store.
 const MOST_EARLY: usize = 256;
-/// From so many seats on, a busy room rests between two rounds for half as long as the one before took, within these bounds. What
+/// From so many seats on, a busy room rests between two rounds for as long as the one before took, within these bounds. What
 /// comes meanwhile goes out in the same writes, and a write costs nearly the same with one event or ten.
 const RESTS_FROM: usize = 256;
-const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
 /// A room waits so often, and each time so long, for those who have not taken what the round before gave them: a burst comes
 /// faster than anyone reads, and that alone makes nobody slow. After that it goes on, and whoever is slow is closed.
 const MOST_WAITS: u32 = 10;
@@ -372,7 +372,7 @@ impl State {
         self.put_early();
         let more = self.last.is_some_and(|last| last > round.up_to);
         if self.seats.len() >= RESTS_FROM && (more || frames > 1) {
-            served.left = Left::Rest((round.began.elapsed() / 2).clamp(REST.0, REST.1));
+            served.left = Left::Rest(round.began.elapsed().clamp(REST.0, REST.1));
         } else if more {
             served.left = Left::Another;
         } else {
