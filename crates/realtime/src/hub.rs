@@ -149,20 +149,27 @@ impl Hub {
 
     /// Holds a room in the hub, so that from now on what happens in it is kept.
     pub(crate) fn pin(&self, id: RoomId) -> Pin<'_> {
-        let mut rooms = self.rooms();
-        let room = rooms.entry(id).or_insert_with(|| Arc::new(Room::new(id)));
-        if !room.pin() {
-            let fresh = Arc::new(Room::new(id));
-            fresh.pin();
-            *room = fresh;
+        loop {
+            // A room's lock is never waited for under the lock of all rooms: a large room would hold up the others.
+            let room = self.rooms().entry(id).or_insert_with(|| Arc::new(Room::new(id))).clone();
+            if room.pin() {
+                return Pin { hub: self, room };
+            }
+            self.forget(&room);
         }
-        Pin { hub: self, room: room.clone() }
     }
 
     fn tidy(&self, id: RoomId) {
+        if let Some(room) = self.room(id).filter(|room| room.forget_if_unused()) {
+            self.forget(&room);
+        }
+    }
+
+    /// Removes a room that is marked as forgotten, unless another has taken its place.
+    fn forget(&self, room: &Arc<Room>) {
         let mut rooms = self.rooms();
-        if rooms.get(&id).is_some_and(|room| room.forget_if_unused()) {
-            rooms.remove(&id);
+        if rooms.get(&room.id).is_some_and(|other| Arc::ptr_eq(other, room)) {
+            rooms.remove(&room.id);
         }
     }
 

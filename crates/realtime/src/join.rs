@@ -15,7 +15,7 @@ use chatsphere_protocol::rest::Message;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::frame::{EventBytes, encode};
+use crate::frame::encode;
 use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::log::RoomLog;
@@ -92,7 +92,13 @@ pub async fn join<L: RoomLog + ?Sized>(
             hub.fault,
         );
         match seated {
-            Seated::Yes | Seated::Gone => return Ok(()),
+            Seated::Yes { gap } => {
+                if gap {
+                    hub.ask_for_repair(join.room);
+                }
+                return Ok(());
+            }
+            Seated::Gone => return Ok(()),
             Seated::Behind => {
                 if let Err(error) = replay.catch_up().await {
                     return replay.departed_or(error);
@@ -146,7 +152,9 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                 loop {
                     page.events.retain(|event| event.seq <= target);
                     let end = page.events.last().map_or(target, |event| event.seq);
-                    self.send_pages(&page.events, end, target).await;
+                    // As far as there is room: the rest is read again then, since nobody is to wait with a page in hand.
+                    self.send_pages(page.events.iter().map(Item::from), end, target);
+                    drop(page);
                     if self.cursor >= target {
                         return Ok(());
                     }
@@ -167,10 +175,18 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             self.cursor = newest.head;
             return;
         }
-        let mut events = newest.others.clone();
-        events.extend(newest.messages.iter().cloned().map(as_event));
-        events.sort_unstable_by_key(|event| event.seq);
-        self.send_pages(&events, newest.head, newest.head).await;
+        let messages = newest.messages.iter().map(Item::Message);
+        let mut items: Vec<Item<'_>> = messages.chain(newest.others.iter().map(Item::from)).collect();
+        items.sort_unstable_by_key(Item::seq);
+        let parts = self.parts(items);
+        for (place, part) in parts.iter().enumerate() {
+            self.wait_for_room().await;
+            let to_seq = self.end_of(part, parts.get(place + 1).is_some(), newest.head);
+            self.send_page(part, to_seq, newest.head);
+        }
+        if parts.is_empty() {
+            self.send_page(&[], newest.head, newest.head);
+        }
     }
 
     fn newest_frame(&self, newest: &Newest) -> Option<Bytes> {
@@ -186,7 +202,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 
     async fn plan(&mut self, limits: &Limits) -> Result<Plan, Error> {
-        self.take_turn().await;
+        self.take_turn().await?;
         let (room, access) = (self.join.room, self.access()?);
         let reason = match self.join.since {
             None => None,
@@ -217,13 +233,13 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             // The room is ahead of its store: the database has lost what it had committed. Asking at once would spin.
             return Err(Outage::StoreAway.into());
         }
-        for part in self.parts(&page.events) {
-            self.wait_for_room().await;
-            let frames: Vec<_> = part.iter().map(|event| EventBytes::encode(event).frame).collect();
+        for part in self.parts(page.events.iter().map(Item::from)) {
+            let frames: Vec<_> = part.iter().filter_map(Item::frame).collect();
             self.listener.outbound.send(frames.concat().into());
-        }
-        if let Some(last) = page.events.last() {
-            self.cursor = last.seq;
+            self.cursor = part.last().map_or(self.cursor, Item::seq);
+            if !self.listener.outbound.has_room_now() {
+                break;
+            }
         }
         Ok(())
     }
@@ -236,17 +252,21 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 
     async fn read(&mut self) -> Result<EventsPage, Error> {
-        self.take_turn().await;
+        self.take_turn().await?;
         self.log.events_after(self.join.room, self.access()?, self.cursor, PAGE).await
     }
 
     /// Waits until the client can take a page, and then for a permit to have one in memory: when everyone comes back at once,
-    /// there are as many replays as connections.
-    async fn take_turn(&mut self) {
+    /// there are as many replays as connections. An error if the connection has ended, for which nothing is to be read.
+    async fn take_turn(&mut self) -> Result<(), Error> {
         self.turn = None;
         self.wait_for_room().await;
+        if self.listener.outbound.is_ended() {
+            return Err(Outage::Stopping.into());
+        }
         // Never closed.
         self.turn = self.turns.acquire().await.ok();
+        Ok(())
     }
 
     /// Waits until the client has taken most of what was sent, or is given up. Nobody else waits for it meanwhile.
@@ -280,32 +300,36 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         });
     }
 
-    /// Sends events as `previous_messages` of a size that the client's queue can hold, up to `end`, and moves the cursor
-    /// there. No events make one empty page.
-    async fn send_pages(&mut self, events: &[Arc<Event>], end: Seq, target: Seq) {
+    /// Sends events as `previous_messages` of a size that the client's queue can hold, up to `end` or as far as there is room, and
+    /// moves the cursor there. No events make one empty page.
+    fn send_pages<'e>(&mut self, events: impl Iterator<Item = Item<'e>>, end: Seq, target: Seq) {
         let mut parts = self.parts(events).into_iter().peekable();
         loop {
             let part = parts.next().unwrap_or_default();
-            let to_seq = match (parts.peek(), part.last()) {
-                // Messages older than what is shown whole come first and move no cursor.
-                (Some(_), Some(last)) => last.seq.max(self.cursor),
-                _ => end,
-            };
-            self.wait_for_room().await;
-            self.send_page(part, to_seq, target);
-            if to_seq == end {
+            let to_seq = self.end_of(&part, parts.peek().is_some(), end);
+            self.send_page(&part, to_seq, target);
+            if to_seq == end || !self.listener.outbound.has_room_now() {
                 return;
             }
         }
     }
 
-    fn send_page(&mut self, page: &[Arc<Event>], to_seq: Seq, target: Seq) {
+    /// Where the cursor stands after a part, which more of the page may follow.
+    fn end_of(&self, part: &[Item<'_>], more: bool, end: Seq) -> Seq {
+        match part.last() {
+            // Messages older than what is shown whole come first and move no cursor.
+            Some(last) if more => last.seq().max(self.cursor),
+            _ => end,
+        }
+    }
+
+    fn send_page(&mut self, page: &[Item<'_>], to_seq: Seq, target: Seq) {
         let mut messages = Vec::new();
         let mut events = Vec::new();
-        for event in page {
-            match &event.kind {
-                EventKind::Message(message) => messages.push(Message::from(message)),
-                EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } => events.push(EventFrame::from(&**event)),
+        for item in page {
+            match item {
+                Item::Message(message) => messages.push(Message::from(*message)),
+                Item::Other(event) => events.push(EventFrame::from(*event)),
             }
         }
         self.send(&ServerFrame::PreviousMessages(PreviousMessages {
@@ -320,28 +344,33 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         self.cursor = to_seq;
     }
 
-    /// Cuts events into parts, each at most a quarter of the client's queue: together with the half that may wait already
-    /// they never overflow it.
-    fn parts<'e>(&self, events: &'e [Arc<Event>]) -> Vec<&'e [Arc<Event>]> {
+    /// Cuts events into parts, each at most a quarter of the client's queue: together with what may wait already they never
+    /// overflow it.
+    fn parts<'e>(&self, events: impl IntoIterator<Item = Item<'e>>) -> Vec<Vec<Item<'e>>> {
         let most = self.most_bytes / 4;
-        let mut parts = Vec::new();
-        let (mut begin, mut bytes) = (0, 0);
-        for (place, event) in events.iter().enumerate() {
-            let size = encoded_size(event);
-            if bytes + size > most && place > begin {
-                parts.push(&events[begin..place]);
-                (begin, bytes) = (place, 0);
+        let mut parts: Vec<Vec<Item<'e>>> = Vec::new();
+        let mut bytes = 0;
+        for event in events {
+            let size = event.size();
+            match parts.last_mut() {
+                Some(part) if bytes + size <= most => {
+                    part.push(event);
+                    bytes += size;
+                }
+                _ => {
+                    parts.push(vec![event]);
+                    bytes = size;
+                }
             }
-            bytes += size;
-        }
-        if begin < events.len() {
-            parts.push(&events[begin..]);
         }
         parts
     }
 
     /// A membership that ended after the answer had begun is told by `left`.
     fn departed_or(&self, error: Error) -> Result<(), Error> {
+        if self.listener.outbound.is_ended() {
+            return Ok(());
+        }
         if error == Error::Denied(Denial::NotAMember) && self.cursor > Seq::ZERO {
             // The store knows of a removal before the hub does: whoever has a seat is told by it, after the last event for them.
             if self.is_seated && self.listener.is_in(self.join.room) {
@@ -365,21 +394,52 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 }
 
-fn as_event(message: chatsphere_core::Message) -> Arc<Event> {
-    let (room_id, seq, at) = (message.room_id, message.seq, message.created_at);
-    Arc::new(Event { room_id, seq, at, kind: EventKind::Message(message) })
+/// An event of a page, which stays where it is.
+#[derive(Clone, Copy)]
+enum Item<'a> {
+    Message(&'a chatsphere_core::Message),
+    Other(&'a Event),
+}
+
+impl<'a> From<&'a Arc<Event>> for Item<'a> {
+    fn from(event: &'a Arc<Event>) -> Self {
+        match &event.kind {
+            EventKind::Message(message) => Self::Message(message),
+            EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } => Self::Other(event),
+        }
+    }
+}
+
+impl Item<'_> {
+    fn seq(&self) -> Seq {
+        match self {
+            Self::Message(message) => message.seq,
+            Self::Other(event) => event.seq,
+        }
+    }
+
+    /// How long its JSON is at most.
+    fn size(&self) -> usize {
+        match self {
+            Self::Message(message) => content_size(message.content.as_str()) + REST,
+            Self::Other(_) => REST,
+        }
+    }
+
+    /// Its frame, as if it came live.
+    fn frame(&self) -> Option<Bytes> {
+        match self {
+            Self::Message(message) => {
+                let (room_id, seq) = (message.room_id, message.seq);
+                encode(&EventFrame::NewMessage { room_id, seq, message: Message::from(*message) })
+            }
+            Self::Other(event) => encode(&EventFrame::from(*event)),
+        }
+    }
 }
 
 /// What an event's JSON takes besides a content, at most.
 const REST: usize = 1_024;
-
-/// How long an event's JSON is at most.
-fn encoded_size(event: &Event) -> usize {
-    match &event.kind {
-        EventKind::Message(message) => content_size(message.content.as_str()) + REST,
-        EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } => REST,
-    }
-}
 
 /// JSON writes a control character in six bytes and a quote in two.
 fn content_size(content: &str) -> usize {

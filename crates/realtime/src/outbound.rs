@@ -119,10 +119,14 @@ impl Outbound {
             return false;
         }
         let nothing_waited = state.waiting.is_empty();
-        state.push(frame);
-        self.bound(&mut state);
         let is_direct = matches!(self.socket, Socket::Direct(_));
-        if state.closing.is_some() || (nothing_waited && !is_direct) {
+        state.push(frame);
+        if is_direct && state.waiting_bytes > self.most_bytes / 4 {
+            // Enough for a write, and what is held must not look like what the client does not take.
+            self.write_out(&mut state);
+        }
+        self.bound(&mut state);
+        if state.closing.is_some() || state.broken || (nothing_waited && !is_direct) {
             self.call();
         }
         nothing_waited && is_direct
@@ -138,6 +142,11 @@ impl Outbound {
 
     /// Ends a connection for which too much waits.
     fn bound(&self, state: &mut State) {
+        if state.waiting_bytes + state.taken_bytes <= self.most_bytes {
+            return;
+        }
+        // Some of it may only have been held.
+        self.write_out(state);
         if state.waiting_bytes + state.taken_bytes > self.most_bytes {
             metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
             Self::begin_close(state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", false);
@@ -229,15 +238,12 @@ impl Outbound {
     /// Whether [`Outbound::has_room`] need not wait. The kernel holds enough for the socket not to run dry meanwhile.
     pub(crate) fn has_room_now(&self) -> bool {
         let state = self.state();
-        state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.most_bytes / 16
+        state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.most_bytes / 8
     }
 
     /// Writes what waits to a direct socket.
     pub fn flush(&self) -> Flushed {
-        let mut state = self.state();
-        let flushed = self.write_out(&mut state);
-        self.progress.notify_waiters();
-        flushed
+        self.write_out(&mut self.state())
     }
 
     /// For a queued socket: takes what waits, to be written in this order. [`Outbound::taken_written`] tells when it was.
@@ -295,7 +301,10 @@ impl Outbound {
             };
             match written {
                 Ok(0) => state.broken = true,
-                Ok(written) => state.advance(written),
+                Ok(written) => {
+                    state.advance(written);
+                    self.progress.notify_waiters();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
                 Err(_) => state.broken = true,
             }
@@ -318,7 +327,8 @@ impl Outbound {
 /// Writes without asking the runtime first whether the socket is ready, which it nearly always is. If it would block, the
 /// runtime learns that from the connection's task, which then tries again.
 fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    // Rust programs ignore SIGPIPE.
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT)?)
 }
 
 impl State {

@@ -77,8 +77,17 @@ impl Background {
     /// A task on a thread of its own, for one that writes for milliseconds on end. Among the runtime's workers it would be passed
     /// from one to the other, and all that it touches with it. Has to end by itself when [`Background::ended`] says so.
     pub(crate) fn thread(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(task)).map(drop)
+        let (tell, started) = std::sync::mpsc::channel();
+        // The runtime is made, and dropped, on its own thread: within another runtime it must not be.
+        let run = move || match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => {
+                drop(tell);
+                runtime.block_on(task);
+            }
+            Err(error) => drop(tell.send(error)),
+        };
+        std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        started.recv().map_or(Ok(()), Err)
     }
 
     pub(crate) fn ended(&self) -> CancellationToken {

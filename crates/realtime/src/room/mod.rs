@@ -81,8 +81,8 @@ struct Round {
 /// What an attempt to take a seat came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Seated {
-    /// From now on the listener gets everything above its cursor.
-    Yes,
+    /// From now on the listener gets everything above its cursor. With `gap`, something is missing that the caller is to ask for.
+    Yes { gap: bool },
     /// The room has moved on: read from the cursor on and try again.
     Behind,
     /// The room or the connection is gone.
@@ -240,12 +240,12 @@ impl Room {
             state.seats.sit(self.id, listener, access, cursor);
             state.early.retain(|seq, _| *seq > cursor);
             state.put_early();
-            state.serve_all(
+            let gap = state.serve_all(
                 self.id,
                 #[cfg(test)]
                 fault,
             );
-            return Seated::Yes;
+            return Seated::Yes { gap };
         };
         #[cfg(test)]
         let last = if fault == Some(Fault::SeatWithoutLooking) { cursor } else { last };
@@ -264,7 +264,7 @@ impl Room {
         #[cfg(test)]
         let last = state.last.unwrap_or(last);
         state.seats.sit(self.id, listener, access, cursor.max(last));
-        Seated::Yes
+        Seated::Yes { gap: false }
     }
 
     /// Takes a listener's seat away.
@@ -379,24 +379,29 @@ impl State {
             self.listed = false;
         }
         if !more {
-            served.gap = std::mem::take(&mut self.dropped) && !self.repairing;
+            let dropped = std::mem::take(&mut self.dropped);
+            served.gap = (dropped || self.has_gap()) && !self.repairing;
             self.repairing = self.repairing || served.gap;
         }
         served
     }
 
-    /// Hands out all there is, for a room with one seat.
-    fn serve_all(&mut self, room: RoomId, #[cfg(test)] fault: Option<Fault>) {
+    /// Hands out all there is, for a room with one seat. Whether something is missing.
+    fn serve_all(&mut self, room: RoomId, #[cfg(test)] fault: Option<Fault>) -> bool {
         let mut held = Held::new();
+        let mut gap = self.has_gap() && !self.repairing;
+        self.repairing = self.repairing || gap;
         while self.last.is_some_and(|last| last > self.handed) {
-            self.serve(
+            let served = self.serve(
                 room,
                 &mut held,
                 #[cfg(test)]
                 fault,
             );
+            gap = gap || served.gap;
         }
         held.iter().for_each(|outbound| outbound.release());
+        gap
     }
 
     #[cfg(test)]

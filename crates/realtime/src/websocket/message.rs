@@ -54,6 +54,8 @@ impl fmt::Debug for Incoming {
 #[derive(Debug)]
 pub struct Decoder {
     max: usize,
+    /// Frames taken off, of which several may make one message.
+    frames: u32,
     under_way: Option<Assembly>,
     state: State,
 }
@@ -76,7 +78,7 @@ impl Default for Decoder {
 impl Decoder {
     /// A decoder that refuses frames, and messages made of several, of more than `max_frame` bytes.
     pub const fn new(max_frame: usize) -> Self {
-        Self { max: max_frame, under_way: None, state: State::Open }
+        Self { max: max_frame, frames: 0, under_way: None, state: State::Open }
     }
 
     /// Takes the next message off the front of `buf`; `None` if more bytes are needed.
@@ -111,6 +113,13 @@ impl Decoder {
         !matches!(self.state, State::Open)
     }
 
+    /// How many frames were taken off since this was asked last: each costs something, also one that completes no message.
+    pub const fn take_frames(&mut self) -> u32 {
+        let frames = self.frames;
+        self.frames = 0;
+        frames
+    }
+
     /// How many bytes of memory the fragmented message under way takes; zero if there is none.
     pub fn held_bytes(&self) -> usize {
         self.under_way.as_ref().map_or(0, |message| message.data.capacity())
@@ -123,6 +132,7 @@ impl Decoder {
             let Some(payload) = buf.get_mut(header.size..header.size.saturating_add(length)) else {
                 return Ok(None);
             };
+            self.frames = self.frames.saturating_add(1);
             frame::unmask(payload, header.mask);
             buf.advance(header.size);
             let payload = buf.split_to(length);

@@ -23,7 +23,7 @@ impl FromRequestParts<Arc<HttpState>> for Authenticated {
 }
 
 /// The token of RFC 6750, section 2.1. Two headers would leave open which one counts, so they are none.
-fn bearer(headers: &HeaderMap) -> Result<&str, TokenRefusal> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, TokenRefusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(TokenRefusal::Missing)?;
     if values.next().is_some() {

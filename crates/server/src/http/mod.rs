@@ -34,6 +34,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 
+pub(crate) use authenticated::bearer;
 pub(crate) use failure::Failure;
 pub(crate) use request_id::{RequestId, X_REQUEST_ID};
 

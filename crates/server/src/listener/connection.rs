@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, Request, Version, header};
@@ -16,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
@@ -31,6 +32,9 @@ use super::{ListenerOptions, refuse};
 
 /// hyper takes no less.
 const SMALLEST_BUFFER: usize = 8 * 1024;
+
+/// How long a first look at a handshake may take.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What all connections of a listener share.
 pub(super) struct Http {
@@ -72,6 +76,7 @@ impl Http {
         // Small writes are whole answers here; none is to wait for the acknowledgement of the one before.
         let _ = tcp.set_nodelay(true);
         let slot = Arc::new(slot);
+        let watch = Watch::new(&self.options);
         let tcp = match (&tls, &self.options.first_look.0) {
             (None, Some(look)) => match self.look_first(&**look, tcp, &slot).await {
                 Some(tcp) => tcp,
@@ -79,7 +84,6 @@ impl Http {
             },
             _ => tcp,
         };
-        let watch = Watch::new(&self.options);
         let watched = Watched::new(tcp, Arc::clone(&watch));
         let secure = tls.is_some();
         let stream = match tls {
@@ -89,7 +93,9 @@ impl Http {
                 None => return,
             },
         };
-        watch.begin();
+        if secure {
+            watch.begin();
+        }
         let ending = self.http(stream, addr, secure, &watch).await;
         let leftover = watch.take_leftover();
         match (ending, leftover) {
@@ -109,10 +115,11 @@ impl Http {
 
     /// Waits for a connection's first bytes and lets `look` judge them. Gives back the connection if it is HTTP's.
     async fn look_first(&self, look: &dyn FirstLook, tcp: TcpStream, slot: &Arc<Slot>) -> Option<TcpStream> {
+        let deadline = Instant::now() + self.options.header_timeout;
         let request = loop {
             let readable = tokio::select! {
                 biased;
-                readable = timeout(self.options.header_timeout, tcp.readable()) => readable,
+                readable = timeout_at(deadline, tcp.readable()) => readable,
                 // HTTP knows how to end.
                 () = self.shutdown.cancelled() => return Some(tcp),
             };
@@ -128,7 +135,14 @@ impl Http {
             }
         };
         let Some((request, length)) = request else { return Some(tcp) };
-        let Some(take_over) = look.look(&request).await else { return Some(tcp) };
+        // Whatever takes long, HTTP has a time-out and an answer for.
+        let take_over = tokio::select! {
+            biased;
+            take_over = look.look(&request) => take_over,
+            () = sleep(LOOK) => return Some(tcp),
+            () = self.shutdown.cancelled() => return Some(tcp),
+        };
+        let Some(take_over) = take_over else { return Some(tcp) };
         first_look::consume(&tcp, length).ok()?;
         take_over(Taken { stream: TakenStream::Plain(tcp), read_ahead: Bytes::new(), slot: Some(Arc::clone(slot)) });
         None
@@ -179,15 +193,19 @@ impl Http {
         let mut draining = false;
         let mut alarm = pin!(sleep_until(watch.deadline().unwrap_or_else(Instant::now)));
         poll_fn(|cx| {
-            if !draining && shutdown.as_mut().poll(cx).is_ready() {
+            loop {
+                // Before a shutdown is looked at: a request that has come already is to be answered.
+                if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
+                    if let Err(error) = outcome {
+                        tracing::debug!(%addr, %error, "connection ended");
+                    }
+                    return Poll::Ready(Ending::Closed);
+                }
+                if draining || shutdown.as_mut().poll(cx).is_pending() {
+                    break;
+                }
                 draining = true;
                 connection.as_mut().graceful_shutdown();
-            }
-            if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
-                if let Err(error) = outcome {
-                    tracing::debug!(%addr, %error, "connection ended");
-                }
-                return Poll::Ready(Ending::Closed);
             }
             if abort.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ending::Aborted);

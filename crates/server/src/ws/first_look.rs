@@ -17,14 +17,15 @@ use crate::listener::{FirstLook, TakeOver};
 /// Takes what is for this door from a listener.
 pub struct Door {
     state: Arc<WsState>,
-    opened: Counter,
+    /// At `/ws`, and at `/`.
+    opened: [Counter; 2],
 }
 
 impl Door {
-    /// Install the metrics' recorder first: a handle is taken here.
+    /// Install the metrics' recorder first: handles are taken here.
     pub fn new(state: Arc<WsState>) -> Self {
-        let opened = counter!("chatsphere_http_requests_total", "method" => "GET", "route" => "/ws", "status" => "101");
-        Self { state, opened }
+        let opened = |route| counter!("chatsphere_http_requests_total", "method" => "GET", "route" => route, "status" => "101");
+        Self { state, opened: ["/ws", "/"].map(opened) }
     }
 }
 
@@ -36,8 +37,13 @@ impl FirstLook for Door {
         // Whatever is to be refused goes the long way, where it is refused again and told as every other error is.
         let Ok(Ok(accepted)) = decide(&self.state, asked).await else { return None };
         let id = RequestId::take(&request.headers);
-        tracing::debug!(id = id.as_str(), route = "/ws", status = 101, "answered");
-        self.opened.increment(1);
+        let [many, one] = &self.opened;
+        let (route, opened) = match mode {
+            Mode::ManyRooms => ("/ws", many),
+            Mode::OneRoom => ("/", one),
+        };
+        tracing::debug!(id = id.as_str(), route, status = 101, "answered");
+        opened.increment(1);
         let (state, answer) = (self.state.clone(), switching(&accepted, &id));
         Some(Box::new(move |taken| {
             let opening = Opening { taken, mode, credentials: accepted.credentials, answer };

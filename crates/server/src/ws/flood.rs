@@ -15,15 +15,15 @@ pub(super) struct Flood {
 }
 
 impl Flood {
-    /// Whether one more frame is one too many.
-    pub(super) fn is_flooded(&mut self, limits: &Limits, now: Instant) -> bool {
+    /// Whether so many more frames are too many.
+    pub(super) fn is_flooded(&mut self, limits: &Limits, frames: u32, now: Instant) -> bool {
         let per_second = limits.messages_per_second.saturating_mul(FRAMES_PER_MESSAGE);
-        if per_second == 0 {
+        if per_second == 0 || frames == 0 {
             return false;
         }
         let interval = Duration::from_secs(1) / per_second;
         let burst = interval.saturating_mul(limits.message_burst.saturating_mul(FRAMES_PER_MESSAGE));
-        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + interval;
+        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + interval.saturating_mul(frames);
         if full_at > now + burst {
             return true;
         }
@@ -40,9 +40,9 @@ mod tests {
     fn a_burst_is_let_in_and_a_flood_is_not() {
         let (mut flood, limits) = (Flood::default(), Limits::default());
         let now = Instant::now();
-        assert_eq!((0..1_500).filter(|_| !flood.is_flooded(&limits, now)).count(), 1_000);
-        assert!(!flood.is_flooded(&limits, now + Duration::from_millis(5)));
+        assert_eq!((0..1_500).filter(|_| !flood.is_flooded(&limits, 1, now)).count(), 1_000);
+        assert!(!flood.is_flooded(&limits, 1, now + Duration::from_millis(5)));
         let off = Limits { messages_per_second: 0, ..Limits::default() };
-        assert!((0..100_000).all(|_| !flood.is_flooded(&off, now)));
+        assert!((0..100_000).all(|_| !flood.is_flooded(&off, 1, now)));
     }
 }

@@ -1,5 +1,6 @@
 //! One connection, from the upgrade to its end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +112,7 @@ fn split(stream: TakenStream) -> (Reader, Writer, Socket) {
         }
         TakenStream::Other(stream) => {
             let (read, write) = tokio::io::split(stream);
-            (Reader::Stream(Box::new(read)), Writer::Stream(Box::new(write)), Socket::Queued)
+            (Reader::Stream(Box::new(read)), Writer::Stream { stream: Box::new(write), taken: VecDeque::new() }, Socket::Queued)
         }
     }
 }
@@ -258,16 +259,18 @@ impl Connection {
             if self.unanswered.as_ref().is_some_and(too_many) {
                 return Ok(Then::Answer);
             }
-            let incoming = match self.decoder.decode(&mut self.buffer) {
-                Ok(Some(incoming)) => incoming,
-                Ok(None) => break,
-                Err(error) => return Err(self.closed(error.close_code(), &error.to_string())),
-            };
-            if self.flood.is_flooded(&self.state.chat.limits, Instant::now()) {
+            let decoded = self.decoder.decode(&mut self.buffer);
+            let frames = self.decoder.take_frames();
+            if self.flood.is_flooded(&self.state.chat.limits, frames, Instant::now()) {
                 let message = "far too many frames: connect again and send more slowly";
                 self.send(&answers::refusal(&About::default(), "flood", message));
                 return Err(self.closed(CloseCode::FLOOD, "flood"));
             }
+            let incoming = match decoded {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => break,
+                Err(error) => return Err(self.closed(error.close_code(), &error.to_string())),
+            };
             match incoming {
                 Incoming::Text(text) => {
                     if let Some(text) = self.take_text(text)? {

@@ -11,7 +11,7 @@ use chatsphere_realtime::websocket::handshake::{HandshakeError, Subprotocols, Up
 use super::session::Opening;
 use super::{WsState, session};
 use crate::auth::authenticate;
-use crate::http::{AllowedOrigins, Failure};
+use crate::http::{AllowedOrigins, Failure, bearer};
 use crate::listener::take_stream;
 
 /// How many rooms a connection listens to.
@@ -136,6 +136,7 @@ pub(super) async fn authenticate_brought(state: &WsState, token: &str) -> Result
 enum Shown {
     Origin,
     Header(String),
+    Malformed(TokenRefusal),
     Query(String),
     Subprotocol(String),
     Nothing,
@@ -145,8 +146,10 @@ fn shown(state: &WsState, asked: Asked<'_>, subprotocols: &Subprotocols<'_>) -> 
     if !origin_allowed(&state.origins, asked.headers) {
         return Shown::Origin;
     }
-    if let Some(token) = bearer(asked.headers) {
-        return Shown::Header(token.to_owned());
+    match bearer(asked.headers) {
+        Ok(token) => return Shown::Header(token.to_owned()),
+        Err(TokenRefusal::Missing) => {}
+        Err(refusal) => return Shown::Malformed(refusal),
     }
     match (query_token(asked.uri.query().unwrap_or_default()), subprotocols.bearer) {
         (Some(token), _) => Shown::Query(token),
@@ -161,6 +164,7 @@ async fn credentials(state: &WsState, shown: Shown) -> Result<Credentials, Failu
         Shown::Nothing => return Ok(Credentials::Awaited),
         // Only programs can send this header, and they can read a 401.
         Shown::Header(token) => return Ok(Credentials::Caller(authenticate(&state.chat, &state.keys, &token).await?)),
+        Shown::Malformed(refusal) => return Err(Error::from(refusal).into()),
         Shown::Query(token) => (token, true),
         Shown::Subprotocol(token) => (token, false),
     };
@@ -203,12 +207,6 @@ fn joined(headers: &HeaderMap, name: HeaderName) -> Option<String> {
         list.push_str(line);
     }
     Some(list)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// The `token` parameter of a query. A JWT needs no percent-decoding.

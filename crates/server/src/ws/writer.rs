@@ -1,8 +1,11 @@
+use std::collections::VecDeque;
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use chatsphere_realtime::{Flushed, Outbound};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,7 +16,11 @@ pub(super) enum Writer {
     /// A plain TCP socket. Senders write to it themselves while it does not block.
     Direct(Arc<TcpStream>),
     /// Anything else, such as TLS.
-    Stream(Box<dyn AsyncWrite + Send + Unpin>),
+    Stream {
+        stream: Box<dyn AsyncWrite + Send + Unpin>,
+        /// Taken from the [`Outbound`] and not written yet; the first may be begun.
+        taken: VecDeque<Bytes>,
+    },
 }
 
 impl Writer {
@@ -25,18 +32,19 @@ impl Writer {
                 .as_fd()
                 .try_clone_to_owned()
                 .and_then(|descriptor| std::net::TcpStream::from(descriptor).shutdown(Shutdown::Write)),
-            Self::Stream(stream) => stream.shutdown().await,
+            Self::Stream { stream, .. } => stream.shutdown().await,
         };
         if let Err(error) = ended {
             tracing::trace!(%error, "the other side was gone already");
         }
     }
 
-    /// Writes what waits until the connection's end: its close frame has gone out, or its socket broke.
+    /// Writes what waits until the connection's end: its close frame has gone out, or its socket broke. May be dropped and called
+    /// again.
     /// Whoever takes nothing for as long as `patience` does not get the close frame.
     pub(super) async fn run(&mut self, outbound: &Outbound, patience: Duration) {
         loop {
-            outbound.work().await;
+            // Before the wait too: what was left when this was dropped the last time has nobody else.
             let ended = match self {
                 Self::Direct(socket) => match outbound.flush() {
                     Flushed::All => false,
@@ -44,11 +52,12 @@ impl Writer {
                     // Boxed, as it is rare and an idle connection need not keep room for it.
                     Flushed::Blocked => Box::pin(flush(outbound, socket, patience)).await,
                 },
-                Self::Stream(stream) => Box::pin(write_taken(outbound, stream, patience)).await,
+                Self::Stream { stream, taken } => Box::pin(write_taken(outbound, &mut **stream, taken, patience)).await,
             };
             if ended {
                 return;
             }
+            outbound.work().await;
         }
     }
 }
@@ -76,16 +85,17 @@ async fn flush(outbound: &Outbound, socket: &TcpStream, patience: Duration) -> b
     }
 }
 
-async fn write_taken(outbound: &Outbound, stream: &mut (dyn AsyncWrite + Send + Unpin), patience: Duration) -> bool {
+/// Writes what was taken, then what more there is. May be dropped at any point: what is not written stays in `taken`, and is
+/// written first when it is called again.
+async fn write_taken(
+    outbound: &Outbound,
+    stream: &mut (dyn AsyncWrite + Send + Unpin),
+    taken: &mut VecDeque<Bytes>,
+    patience: Duration,
+) -> bool {
     loop {
-        let frames = outbound.take();
-        let write = async {
-            for frame in &frames {
-                stream.write_all(frame).await?;
-                outbound.wrote(frame.len());
-            }
-            stream.flush().await
-        };
+        taken.extend(outbound.take());
+        let write = write_all(outbound, stream, taken);
         tokio::pin!(write);
         let written = loop {
             if outbound.is_broken() {
@@ -111,4 +121,24 @@ async fn write_taken(outbound: &Outbound, stream: &mut (dyn AsyncWrite + Send + 
             Flushed::Blocked => {}
         }
     }
+}
+
+async fn write_all(
+    outbound: &Outbound,
+    stream: &mut (dyn AsyncWrite + Send + Unpin),
+    taken: &mut VecDeque<Bytes>,
+) -> io::Result<()> {
+    while let Some(frame) = taken.front_mut() {
+        if frame.is_empty() {
+            taken.pop_front();
+            continue;
+        }
+        let written = stream.write(frame).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        outbound.wrote(written);
+        frame.advance(written);
+    }
+    stream.flush().await
 }

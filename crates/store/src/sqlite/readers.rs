@@ -140,7 +140,8 @@ impl Shared {
                 Ok(opened) => {
                     // A connection that a panic went through may be in any state.
                     match catch_unwind(AssertUnwindSafe(|| read(Ok(&opened)))) {
-                        Ok(()) => connection = Some(opened),
+                        // One that is still in a transaction would refuse every other.
+                        Ok(()) => connection = opened.is_autocommit().then_some(opened),
                         Err(_) => self.health.failed(&"a read panicked"),
                     }
                 }

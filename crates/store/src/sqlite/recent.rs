@@ -12,8 +12,8 @@ use chatsphere_core::{Message, RoomId, Seq, Shared};
 
 /// What all pages may weigh together, in bytes, about. Beyond it all are given up: the busy ones are soon back.
 const MOST: usize = 16 * 1024 * 1024;
-/// What a message weighs besides its content, here and encoded.
-const MESSAGE: usize = 1_024;
+/// What a message weighs besides its content, or another event; once as it is, and once encoded.
+const ITEM: usize = 1_024;
 
 /// What a page depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,20 +39,29 @@ pub(super) struct Recent {
     pub(super) newest: Pages<Newest>,
 }
 
-/// Something with messages in it.
+/// Something with messages in it, and other events.
 pub(super) trait Page {
     fn messages(&self) -> &[Message];
+    fn others(&self) -> usize;
 }
 
 impl Page for History {
     fn messages(&self) -> &[Message] {
         &self.messages
     }
+
+    fn others(&self) -> usize {
+        0
+    }
 }
 
 impl Page for Newest {
     fn messages(&self) -> &[Message] {
         &self.messages
+    }
+
+    fn others(&self) -> usize {
+        self.others.len()
     }
 }
 
@@ -102,6 +111,7 @@ impl<T: Page> Pages<T> {
 }
 
 fn weight(page: &impl Page) -> usize {
-    // Twice the content: as it is, and encoded.
-    MESSAGE + page.messages().iter().map(|message| MESSAGE + 2 * message.content.as_str().len()).sum::<usize>()
+    // The content as it is, and as JSON, which may take six bytes for one.
+    let messages = page.messages().iter().map(|message| 2 * ITEM + 7 * message.content.as_str().len());
+    ITEM + messages.sum::<usize>() + page.others() * 2 * ITEM
 }
