@@ -51,8 +51,8 @@ pub(super) fn steps(scale: Scale) -> Vec<Step> {
         Scale::Full | Scale::Large => vec![
             step("idle-5000", "idle --sockets 5000"),
             step("idle-10000", "idle --sockets 10000"),
-            // With 20,000 open files, which many systems allow, a server takes 18,976 connections.
-            step("idle-18900", "idle --sockets 18900"),
+            // With 20,000 open files, which many systems allow, a server takes 19,488 connections.
+            step("idle-19000", "idle --sockets 19000"),
             step("connect", "connect --connections 20000"),
             step("fanout-1", "fanout --sockets 1000 --messages 300 --runs 5 --floor"),
             step("fanout-16", "fanout --sockets 1000 --messages 2000 --in-flight 16 --runs 5 --floor"),
