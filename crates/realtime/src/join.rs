@@ -66,6 +66,7 @@ pub async fn join<L: RoomLog + ?Sized>(
         log,
         listener,
         join: &join,
+        page: PAGE,
         turns: &hub.turns,
         turn: None,
         cursor: Seq::ZERO,
@@ -117,6 +118,8 @@ struct Replay<'a, L: ?Sized> {
     log: &'a L,
     listener: &'a Arc<Listener>,
     join: &'a Join<'a>,
+    /// How many events are read at a time: fewer while a page holds more than the client takes at once.
+    page: usize,
     /// Pages that all replays of this node may hold in memory together, and the permit for the one at hand.
     turns: &'a Semaphore,
     turn: Option<SemaphorePermit<'a>>,
@@ -233,7 +236,9 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             // The room is ahead of its store: the database has lost what it had committed. Asking at once would spin.
             return Err(Outage::StoreAway.into());
         }
+        let mut sent = 0;
         for part in self.parts(page.events.iter().map(Item::from)) {
+            sent += part.len();
             let frames: Vec<_> = part.iter().filter_map(Item::frame).collect();
             self.listener.outbound.send(frames.concat().into());
             self.cursor = part.last().map_or(self.cursor, Item::seq);
@@ -241,6 +246,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                 break;
             }
         }
+        self.fit_page(sent, page.events.len());
         Ok(())
     }
 
@@ -253,7 +259,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
 
     async fn read(&mut self) -> Result<EventsPage, Error> {
         self.take_turn().await?;
-        self.log.events_after(self.join.room, self.access()?, self.cursor, PAGE).await
+        self.log.events_after(self.join.room, self.access()?, self.cursor, self.page).await
     }
 
     /// Waits until the client can take a page, and then for a permit to have one in memory: when everyone comes back at once,
@@ -303,15 +309,23 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     /// Sends events as `previous_messages` of a size that the client's queue can hold, up to `end` or as far as there is room, and
     /// moves the cursor there. No events make one empty page.
     fn send_pages<'e>(&mut self, events: impl Iterator<Item = Item<'e>>, end: Seq, target: Seq) {
-        let mut parts = self.parts(events).into_iter().peekable();
+        let parts = self.parts(events);
+        let all = parts.iter().map(Vec::len).sum();
+        let (mut parts, mut sent) = (parts.into_iter().peekable(), 0);
         loop {
             let part = parts.next().unwrap_or_default();
+            sent += part.len();
             let to_seq = self.end_of(&part, parts.peek().is_some(), end);
             self.send_page(&part, to_seq, target);
             if to_seq == end || !self.listener.outbound.has_room_now() {
-                return;
+                return self.fit_page(sent, all);
             }
         }
+    }
+
+    /// What was read and not sent will be read again: the next page is about as large as what could be sent of this one.
+    fn fit_page(&mut self, sent: usize, read: usize) {
+        self.page = if sent < read { sent.max(1) } else { (self.page * 2).min(PAGE) };
     }
 
     /// Where the cursor stands after a part, which more of the page may follow.

@@ -73,6 +73,10 @@ impl Device {
                 // A join sent after it is answered after it.
                 if place.standing == Standing::Listening {
                     place.standing = Standing::Away;
+                    // It was still listening when it was told where to be in the end, and so did not join.
+                    if self.stays.contains(&room) {
+                        self.join(room, wire);
+                    }
                 }
             }
             ServerFrame::Ack(ack) => {
