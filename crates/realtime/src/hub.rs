@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use chatsphere_core::store::Answered;
 use chatsphere_core::{Access, CommitSink, Committed, Event, RoomId};
 use metrics::{Counter, counter};
@@ -115,6 +116,13 @@ impl Hub {
     /// did listen.
     pub fn leave(&self, listener: &Listener, room: RoomId) -> bool {
         let left = self.room(room).is_some_and(|room| room.unseat(listener.id));
+        self.tidy(room);
+        left
+    }
+
+    /// The connection no longer listens to the room, and is told so by this last frame of it. Answers whether it did listen.
+    pub fn dismiss(&self, listener: &Listener, room: RoomId, last: &Bytes) -> bool {
+        let left = self.room(room).is_some_and(|room| room.dismiss(listener.id, last));
         self.tidy(room);
         left
     }

@@ -19,7 +19,7 @@ use crate::frame::encode;
 use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::log::RoomLog;
-use crate::room::Seated;
+use crate::room::{Room, Seated};
 use crate::websocket::CloseCode;
 
 /// Events read and sent at a time.
@@ -46,9 +46,12 @@ pub struct Join<'a> {
 /// Answers a join and lets the connection listen from then on. If it listens already, it is answered again and goes on. A client
 /// that takes nothing of the replay for as long as `patience` is closed with 4008.
 ///
+/// Answers with which eyes it listens from now on; `None` if nothing has changed in that.
+///
 /// # Errors
 /// Before anything was sent: [`Denial::NotAMember`], [`chatsphere_core::Absent::Room`], [`Error::Outage`]. A membership that
-/// ends during the replay is told by `left` and is no error. An outage during the replay is one: the client joins again.
+/// ends during the replay is told by `left`, which is the last of it, and is no error. An outage during the replay is one: the
+/// client joins again. After the last page the client knows itself to be listening: an outage then closes the connection.
 pub async fn join<L: RoomLog + ?Sized>(
     hub: &Hub,
     log: &L,
@@ -56,7 +59,7 @@ pub async fn join<L: RoomLog + ?Sized>(
     limits: &Limits,
     patience: Duration,
     join: Join<'_>,
-) -> Result<(), Error> {
+) -> Result<Option<Access>, Error> {
     let pin = hub.pin(join.room);
     let most_bytes = limits.outbound_queue_bytes;
     let mut replay = Replay {
@@ -64,6 +67,7 @@ pub async fn join<L: RoomLog + ?Sized>(
         most_bytes,
         patience,
         log,
+        room: &pin.room,
         listener,
         join: &join,
         page: PAGE,
@@ -71,17 +75,19 @@ pub async fn join<L: RoomLog + ?Sized>(
         turn: None,
         cursor: Seq::ZERO,
         is_seated: false,
+        is_answered: false,
     };
-    if let Err(error) = replay.answer(limits).await {
-        return replay.departed_or(error);
+    if let Err(stop) = replay.answer(limits).await {
+        return replay.end(stop);
     }
     if replay.is_seated {
-        return Ok(());
+        return Ok(None);
     }
+    replay.is_answered = true;
     loop {
         let access = match replay.access() {
             Ok(access) => access,
-            Err(error) => return replay.departed_or(error),
+            Err(error) => return replay.end(error.into()),
         };
         let spare = limits.outbound_queue_bytes.saturating_sub(listener.outbound.waiting_bytes());
         let seated = pin.room.seat(
@@ -97,12 +103,12 @@ pub async fn join<L: RoomLog + ?Sized>(
                 if gap {
                     hub.ask_for_repair(join.room);
                 }
-                return Ok(());
+                return Ok(Some(access));
             }
-            Seated::Gone => return Ok(()),
+            Seated::Gone => return Ok(None),
             Seated::Behind => {
                 if let Err(error) = replay.catch_up().await {
-                    return replay.departed_or(error);
+                    return replay.end(error.into());
                 }
             }
         }
@@ -116,6 +122,7 @@ struct Replay<'a, L: ?Sized> {
     most_bytes: usize,
     patience: Duration,
     log: &'a L,
+    room: &'a Room,
     listener: &'a Arc<Listener>,
     join: &'a Join<'a>,
     /// How many events are read at a time: fewer while a page holds more than the client takes at once.
@@ -125,8 +132,23 @@ struct Replay<'a, L: ?Sized> {
     turn: Option<SemaphorePermit<'a>>,
     /// Everything up to here was sent, or lies before what the client asked for.
     cursor: Seq,
-    /// The connection listened already when its answer began. If it ceases to, `left` comes after that and ends it.
+    /// The connection listened already when its answer began. If it ceases to, it is told so by `left`, which ends the answer.
     is_seated: bool,
+    /// The last page was sent.
+    is_answered: bool,
+}
+
+/// Why a join comes to no good end.
+enum Stop {
+    /// The connection listened already and no longer does: `left` was sent, and nothing may follow it.
+    Left,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// How a join is answered.
@@ -139,13 +161,12 @@ enum Plan {
 
 impl<L: RoomLog + ?Sized> Replay<'_, L> {
     /// Sends `join_confirmation` and all of `previous_messages`.
-    async fn answer(&mut self, limits: &Limits) -> Result<(), Error> {
+    async fn answer(&mut self, limits: &Limits) -> Result<(), Stop> {
         match self.plan(limits).await? {
             Plan::Newest { newest, reason } => {
                 self.confirm(newest.head, false, reason);
                 self.cursor = newest.from.previous();
-                self.send_newest(&newest).await;
-                Ok(())
+                self.send_newest(&newest).await
             }
             Plan::Replay { since, first } => {
                 let target = first.head;
@@ -156,7 +177,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                     page.events.retain(|event| event.seq <= target);
                     let end = page.events.last().map_or(target, |event| event.seq);
                     // As far as there is room: the rest is read again then, since nobody is to wait with a page in hand.
-                    self.send_pages(page.events.iter().map(Item::from), end, target);
+                    self.send_pages(page.events.iter().map(Item::from), end, target)?;
                     drop(page);
                     if self.cursor >= target {
                         return Ok(());
@@ -168,15 +189,15 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 
     /// Sends the newest part of the room. Most who join are sent the same, which is encoded once for all of them.
-    async fn send_newest(&mut self, newest: &Shared<Newest>) {
+    async fn send_newest(&mut self, newest: &Shared<Newest>) -> Result<(), Stop> {
         let sizes = newest.messages.iter().map(|message| content_size(message.content.as_str()) + REST);
         let fits = sizes.sum::<usize>() + newest.others.len() * REST <= self.most_bytes / 4;
         if fits && self.join.reference.is_none() {
             let frame = newest.made(|newest| self.newest_frame(newest).unwrap_or_default());
             self.wait_for_room().await;
-            self.listener.outbound.send(frame);
+            self.deliver(frame)?;
             self.cursor = newest.head;
-            return;
+            return Ok(());
         }
         let messages = newest.messages.iter().map(Item::Message);
         let mut items: Vec<Item<'_>> = messages.chain(newest.others.iter().map(Item::from)).collect();
@@ -185,11 +206,12 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         for (place, part) in parts.iter().enumerate() {
             self.wait_for_room().await;
             let to_seq = self.end_of(part, parts.get(place + 1).is_some(), newest.head);
-            self.send_page(part, to_seq, newest.head);
+            self.send_page(part, to_seq, newest.head)?;
         }
         if parts.is_empty() {
-            self.send_page(&[], newest.head, newest.head);
+            self.send_page(&[], newest.head, newest.head)?;
         }
+        Ok(())
     }
 
     fn newest_frame(&self, newest: &Newest) -> Option<Bytes> {
@@ -294,9 +316,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 
     fn confirm(&mut self, seq: Seq, recovered: bool, reason: Option<NotRecovered>) {
-        self.is_seated = self.listener.is_in(self.join.room);
         let epoch = self.log.epoch();
-        self.send(&ServerFrame::JoinConfirmation {
+        let confirmation = encode(&ServerFrame::JoinConfirmation {
             room_id: self.join.room,
             seq,
             epoch: epoch.as_str().into(),
@@ -304,11 +325,17 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             reason,
             reference: self.reference(),
         });
+        let Some(confirmation) = confirmation else { return };
+        // The room's word counts: the listener's own list still has the room while a removal is being told.
+        self.is_seated = self.listener.is_in(self.join.room) && self.room.send_to_seat(self.listener.id, &confirmation);
+        if !self.is_seated {
+            self.listener.outbound.send(confirmation);
+        }
     }
 
     /// Sends events as `previous_messages` of a size that the client's queue can hold, up to `end` or as far as there is room, and
     /// moves the cursor there. No events make one empty page.
-    fn send_pages<'e>(&mut self, events: impl Iterator<Item = Item<'e>>, end: Seq, target: Seq) {
+    fn send_pages<'e>(&mut self, events: impl Iterator<Item = Item<'e>>, end: Seq, target: Seq) -> Result<(), Stop> {
         let parts = self.parts(events);
         let all = parts.iter().map(Vec::len).sum();
         let (mut parts, mut sent) = (parts.into_iter().peekable(), 0);
@@ -316,9 +343,10 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             let part = parts.next().unwrap_or_default();
             sent += part.len();
             let to_seq = self.end_of(&part, parts.peek().is_some(), end);
-            self.send_page(&part, to_seq, target);
+            self.send_page(&part, to_seq, target)?;
             if to_seq == end || !self.listener.outbound.has_room_now() {
-                return self.fit_page(sent, all);
+                self.fit_page(sent, all);
+                return Ok(());
             }
         }
     }
@@ -337,7 +365,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         }
     }
 
-    fn send_page(&mut self, page: &[Item<'_>], to_seq: Seq, target: Seq) {
+    fn send_page(&mut self, page: &[Item<'_>], to_seq: Seq, target: Seq) -> Result<(), Stop> {
         let mut messages = Vec::new();
         let mut events = Vec::new();
         for item in page {
@@ -346,7 +374,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                 Item::Other(event) => events.push(EventFrame::from(*event)),
             }
         }
-        self.send(&ServerFrame::PreviousMessages(PreviousMessages {
+        let page = encode(&ServerFrame::PreviousMessages(PreviousMessages {
             room_id: self.join.room,
             messages,
             events,
@@ -355,7 +383,9 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             more: to_seq < target,
             reference: self.reference(),
         }));
+        page.map_or(Ok(()), |page| self.deliver(page))?;
         self.cursor = to_seq;
+        Ok(())
     }
 
     /// Cuts events into parts, each at most a quarter of the client's queue: together with what may wait already they never
@@ -380,21 +410,33 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         parts
     }
 
-    /// A membership that ended after the answer had begun is told by `left`.
-    fn departed_or(&self, error: Error) -> Result<(), Error> {
-        if self.listener.outbound.is_ended() {
+    /// Sends a part of the answer.
+    fn deliver(&self, frame: Bytes) -> Result<(), Stop> {
+        if !self.is_seated {
+            self.listener.outbound.send(frame);
             return Ok(());
         }
-        if error == Error::Denied(Denial::NotAMember) && self.cursor > Seq::ZERO {
+        if self.room.send_to_seat(self.listener.id, &frame) { Ok(()) } else { Err(Stop::Left) }
+    }
+
+    /// What a join that stopped early answers, and tells the client.
+    fn end(&self, stop: Stop) -> Result<Option<Access>, Error> {
+        let outbound = &self.listener.outbound;
+        match stop {
+            _ if outbound.is_ended() => {}
+            Stop::Left => {}
             // The store knows of a removal before the hub does: whoever has a seat is told by it, after the last event for them.
-            if self.is_seated && self.listener.is_in(self.join.room) {
-                return Ok(());
+            Stop::Failed(Error::Denied(Denial::NotAMember)) if self.is_seated => {}
+            Stop::Failed(Error::Denied(Denial::NotAMember)) if self.cursor > Seq::ZERO || self.is_answered => {
+                let reason = if (self.join.rights)().ok() == self.began_with { "removed" } else { "rights_changed" };
+                self.send(&ServerFrame::Left { room_id: self.join.room, reason: reason.into() });
             }
-            let reason = if (self.join.rights)().ok() == self.began_with { "removed" } else { "rights_changed" };
-            self.send(&ServerFrame::Left { room_id: self.join.room, reason: reason.into() });
-            return Ok(());
+            Stop::Failed(_) if self.is_answered => {
+                outbound.close(CloseCode::TRY_AGAIN_LATER, "connect again and join with since");
+            }
+            Stop::Failed(error) => return Err(error),
         }
-        Err(error)
+        Ok(None)
     }
 
     fn reference(&self) -> Option<Cow<'_, str>> {

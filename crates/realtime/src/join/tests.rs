@@ -9,15 +9,29 @@ use crate::outbound::{Outbound, Socket};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
-/// A store that answers what it is told to, so that a removal can fall between two reads.
+/// Something that happens while the store is read.
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+type Answer = (Option<Meanwhile>, Result<EventsPage, Error>);
+
+/// A store that answers what it is told to, so that a removal can fall between two reads, or into one.
+#[derive(Default)]
 struct Script {
-    pages: Mutex<VecDeque<Result<EventsPage, Error>>>,
+    answers: Mutex<VecDeque<Answer>>,
 }
 
 #[async_trait]
 impl RoomLog for Script {
     async fn events_after(&self, _: RoomId, _: Access, _: Seq, _: usize) -> Result<EventsPage, Error> {
-        self.pages.lock().unwrap().pop_front().unwrap()
+        let (meanwhile, answer) = self.answers.lock().unwrap().pop_front().unwrap();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+            // The lanes have their turn.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+        answer
     }
 
     async fn newest(&self, _: RoomId, _: Access, _: usize, _: usize) -> Result<Arc<Shared<Newest>>, Error> {
@@ -50,44 +64,145 @@ fn types(outbound: &Outbound) -> Vec<String> {
     types
 }
 
-#[tokio::test]
-async fn a_removal_during_a_second_join_is_told_once_and_last() {
-    let user = UserRef { id: UserId::new(START), username: chatsphere_core::Username::from_stored("ada".to_owned()) };
-    let room = RoomId::new(START);
-    let event = |seq, kind| Arc::new(Event { room_id: room, seq: Seq::new(seq), at: START, kind });
-    let joined = || EventKind::MemberJoined { user: user.clone(), by: user.clone() };
-    let left = EventKind::MemberLeft { user: user.clone(), by: user.clone() };
-    let first = event(1, joined());
-    let page = |head| Ok(EventsPage { events: vec![first.clone()], head: Seq::new(head) });
-    let pages = Mutex::new(VecDeque::from([page(1), page(2), Err(Error::Denied(Denial::NotAMember))]));
-    let log = Script { pages };
+/// A member of one room, and what the store answers.
+struct World {
+    hub: Arc<Hub>,
+    user: UserRef,
+    room: RoomId,
+    log: Script,
+    listener: Arc<Listener>,
+}
 
-    let (hub, tasks) = Hub::new(1);
-    let hub = Arc::new(hub);
-    for lane in tasks.lanes {
-        let hub = hub.clone();
-        tokio::spawn(async move { lane.run(&hub).await });
+impl World {
+    fn new() -> Self {
+        let user = UserRef { id: UserId::new(START), username: chatsphere_core::Username::from_stored("ada".to_owned()) };
+        let (hub, tasks) = Hub::new(1);
+        let hub = Arc::new(hub);
+        for lane in tasks.lanes {
+            let hub = hub.clone();
+            tokio::spawn(async move { lane.run(&hub).await });
+        }
+        let listener = connection(&user);
+        Self { hub, user, room: RoomId::new(START), log: Script::default(), listener }
     }
+
+    fn joined(&self, seq: u64) -> Arc<Event> {
+        self.event(seq, EventKind::MemberJoined { user: self.user.clone(), by: self.user.clone() })
+    }
+
+    fn left(&self, seq: u64) -> Arc<Event> {
+        self.event(seq, EventKind::MemberLeft { user: self.user.clone(), by: self.user.clone() })
+    }
+
+    fn event(&self, seq: u64, kind: EventKind) -> Arc<Event> {
+        Arc::new(Event { room_id: self.room, seq: Seq::new(seq), at: START, kind })
+    }
+
+    fn store_answers(&self, events: &[Arc<Event>], head: u64) {
+        self.store_answers_while(None, Ok(EventsPage { events: events.to_vec(), head: Seq::new(head) }));
+    }
+
+    fn store_answers_while(&self, meanwhile: Option<Meanwhile>, answer: Result<EventsPage, Error>) {
+        self.log.answers.lock().unwrap().push_back((meanwhile, answer));
+    }
+
+    async fn join(&self) -> Result<Option<Access>, Error> {
+        self.join_as(&self.listener).await
+    }
+
+    async fn join_as(&self, listener: &Arc<Listener>) -> Result<Option<Access>, Error> {
+        let user = self.user.id;
+        let rights = || Ok(Access::Member(user));
+        let request = Join { room: self.room, rights: &rights, since: Some(0), epoch: None, reference: None };
+        join(&self.hub, &self.log, listener, &Limits::default(), Duration::from_secs(10), request).await
+    }
+
+    fn seen(&self) -> Vec<String> {
+        types(&self.listener.outbound)
+    }
+
+    /// What the client gets up to a frame of this type, and whatever a lane still sends after it.
+    async fn seen_up_to(&self, last: &str) -> Vec<String> {
+        let mut seen = self.seen();
+        while seen.last().is_none_or(|seen| seen != last) {
+            let more = timeout(Duration::from_secs(1), self.listener.outbound.work()).await;
+            assert!(more.is_ok(), "no {last} after {seen:?}");
+            seen.extend(self.seen());
+        }
+        tokio::task::yield_now().await;
+        seen.extend(self.seen());
+        seen
+    }
+}
+
+fn connection(user: &UserRef) -> Arc<Listener> {
     let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
-    let caller = Caller::operator(user.clone(), START);
-    let listener = Arc::new(Listener::new(ConnectionId::new(START), Arc::new(caller), outbound.clone()));
-    let rights = || Ok(Access::Member(user.id));
-    let request = Join { room, rights: &rights, since: Some(0), epoch: None, reference: None };
-    let (limits, patience) = (Limits::default(), Duration::from_secs(10));
-    join(&hub, &log, &listener, &limits, patience, request).await.unwrap();
-    assert_eq!(types(&outbound), ["join_confirmation", "previous_messages"]);
+    let caller = Arc::new(Caller::operator(user.clone(), START));
+    Arc::new(Listener::new(ConnectionId::new(START), caller, outbound))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_during_a_second_join_is_told_once_and_last() {
+    let world = World::new();
+    world.store_answers(&[world.joined(1)], 1);
+    world.join().await.unwrap();
+    assert_eq!(world.seen(), ["join_confirmation", "previous_messages"]);
 
     // The store has the removal at 3 already when the second join reads on; the hub has not even heard of 2.
-    join(&hub, &log, &listener, &limits, patience, request).await.unwrap();
-    hub.publish(vec![event(2, joined()), event(3, left)]);
-    let mut seen = types(&outbound);
-    while seen.last().is_none_or(|last| last != "left") {
-        outbound.work().await;
-        seen.extend(types(&outbound));
-    }
-    // Whatever a lane would still send has its turn.
-    tokio::task::yield_now().await;
-    seen.extend(types(&outbound));
+    world.store_answers(&[world.joined(1)], 2);
+    world.store_answers_while(None, Err(Error::Denied(Denial::NotAMember)));
+    assert_eq!(world.join().await, Ok(None));
+    world.hub.publish(vec![world.joined(2), world.left(3)]);
     let expected = ["join_confirmation", "previous_messages", "member_joined", "member_left", "left"];
-    assert_eq!(seen, expected, "nothing comes after `left`, and it comes once");
+    assert_eq!(world.seen_up_to("left").await, expected, "nothing comes after `left`, and it comes once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_ends_a_second_join_even_if_the_user_is_back() {
+    let world = World::new();
+    world.store_answers(&[world.joined(1)], 1);
+    world.join().await.unwrap();
+    world.seen();
+
+    let (left, back) = (world.left(2), world.joined(3));
+    world.store_answers(&[world.joined(1)], 3);
+    let (hub, events) = (world.hub.clone(), vec![left.clone(), back.clone()]);
+    let page = EventsPage { events: vec![left, back], head: Seq::new(3) };
+    world.store_answers_while(Some(Box::new(move || hub.publish(events))), Ok(page));
+    assert_eq!(world.join().await, Ok(None));
+    let expected = ["join_confirmation", "previous_messages", "member_left", "left"];
+    assert_eq!(world.seen_up_to("left").await, expected, "a page after `left` looks like an answer, and no seat is behind it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_in_the_midst_of_a_removal_takes_a_seat() {
+    let world = World::new();
+    // Its seat is gone, and the lane that took it away has not come to this line.
+    world.listener.room_set().insert(world.room);
+    world.store_answers(&[world.joined(1)], 1);
+    assert_eq!(world.join().await, Ok(Some(Access::Member(world.user.id))));
+    world.hub.publish(vec![world.joined(2)]);
+    assert_eq!(world.seen_up_to("member_joined").await, ["join_confirmation", "previous_messages", "member_joined"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_after_the_last_page_closes_the_connection() {
+    let world = World::new();
+    // Somebody else has made the room known up to 5.
+    world.store_answers(&[1, 2, 3, 4, 5].map(|seq| world.joined(seq)), 5);
+    world.join_as(&connection(&world.user)).await.unwrap();
+
+    world.store_answers(&[world.joined(1)], 1);
+    world.store_answers_while(None, Err(Outage::StoreAway.into()));
+    assert_eq!(world.join().await, Ok(None), "an error would come after the answer was whole");
+    assert_eq!(world.listener.outbound.closing(), Some(CloseCode::TRY_AGAIN_LATER));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_before_the_last_page_is_the_answer() {
+    let world = World::new();
+    world.store_answers(&[world.joined(1)], 2);
+    world.store_answers_while(None, Err(Outage::StoreAway.into()));
+    assert_eq!(world.join().await, Err(Outage::StoreAway.into()));
+    assert_eq!(world.seen(), ["join_confirmation", "previous_messages"]);
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chatsphere_core::{Access, ConnectionId, Event, RoomId, Seq};
 use tokio::time::Instant;
 
@@ -265,6 +266,18 @@ impl Room {
         let last = state.last.unwrap_or(last);
         state.seats.sit(self.id, listener, access, cursor.max(last));
         Seated::Yes { gap: false }
+    }
+
+    /// Sends something to a listener that has a seat, before or after anything that the seat brings, and surely before the `left`
+    /// that ends it. Answers whether it has one.
+    pub(crate) fn send_to_seat(&self, connection: ConnectionId, frame: &Bytes) -> bool {
+        self.state().seats.send(connection, frame)
+    }
+
+    /// Takes a listener's seat away and sends it a last frame.
+    pub(crate) fn dismiss(&self, connection: ConnectionId, last: &Bytes) -> bool {
+        let mut state = self.state();
+        state.seats.send(connection, last) && state.seats.unseat(self.id, connection)
     }
 
     /// Takes a listener's seat away.

@@ -63,6 +63,12 @@ impl Seats {
         self.places.push(Some(Seat { id: listener.id, listener: listener.clone(), access, after }));
     }
 
+    /// Sends something to a listener that has a seat. Answers whether it has one.
+    pub(super) fn send(&self, connection: ConnectionId, frame: &Bytes) -> bool {
+        let seat = self.places.iter().flatten().find(|seat| seat.id == connection);
+        seat.map(|seat| seat.listener.outbound.send(frame.clone())).is_some()
+    }
+
     /// Takes a listener's seat away.
     pub(super) fn unseat(&mut self, room: RoomId, connection: ConnectionId) -> bool {
         let seat = self.give_up(connection);

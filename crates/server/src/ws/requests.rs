@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chatsphere_core::ops::{self, PostMessage};
 use chatsphere_core::store::OnAppended;
-use chatsphere_core::{Caller, Denial, Error};
+use chatsphere_core::{Access, Caller, Denial, Error};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
 use chatsphere_realtime::{Join, join};
 use tokio::time::sleep;
@@ -141,14 +141,15 @@ impl Connection {
                 ops::authorize_join(&listener.caller(), room)
             }
         };
-        self.replay(session, Join { room, rights: &rights, since, epoch, reference }).await?;
-        // Until it was seated, the room was not among those that a change of rights looks at.
-        self.state.sessions.keep_rights(session, room, access).await?;
+        if let Some(access) = self.replay(session, Join { room, rights: &rights, since, epoch, reference }).await? {
+            // Until it was seated, the room was not among those that a change of rights looks at.
+            self.state.sessions.keep_rights(session, room, access).await;
+        }
         Ok(())
     }
 
     /// Joins, however long the replay takes.
-    async fn replay(&mut self, session: &Arc<Session>, request: Join<'_>) -> Result<(), Error> {
+    async fn replay(&mut self, session: &Arc<Session>, request: Join<'_>) -> Result<Option<Access>, Error> {
         let state = self.state.clone();
         let joining = join(
             &state.hub,
@@ -164,7 +165,7 @@ impl Connection {
                 biased;
                 joined = &mut joining => return joined,
                 // Who comes back resumes: a long replay must not hold a stop up.
-                () = state.stopping.cancelled() => return Ok(()),
+                () = state.stopping.cancelled() => return Ok(None),
                 // Nothing is read meanwhile; the replay itself gives up on a client that takes nothing.
                 () = sleep(STILL_THERE) => state.sessions.heard(session),
             }

@@ -181,10 +181,15 @@ impl Sessions {
     }
 
     /// A room was joined with these eyes while the caller's rights may have changed.
-    pub(super) async fn keep_rights(&self, session: &Session, room: RoomId, access: Access) -> Result<(), Error> {
+    pub(super) async fn keep_rights(&self, session: &Session, room: RoomId, access: Access) {
         let _turn = session.rights.lock().await;
         let has = authorize_join(&session.listener.caller(), room);
-        if has == Ok(access) { Ok(()) } else { self.keep_or_leave(&session.listener, room, has).await }
+        if has == Ok(access) {
+            return;
+        }
+        if let Err(error) = self.keep_or_leave(&session.listener, room, has).await {
+            close_unjudged(&session.listener, &error);
+        }
     }
 
     /// The connection goes on as this caller: rooms that it may no longer listen to are left.
@@ -210,9 +215,11 @@ impl Sessions {
             }
             Err(_) => false,
         };
-        if !stays && self.hub.leave(listener, room) {
+        if !stays {
             let left = ServerFrame::Left { room_id: room, reason: "rights_changed".into() };
-            encode(&left).into_iter().for_each(|frame| listener.outbound.send(frame));
+            if let Some(left) = encode(&left) {
+                self.hub.dismiss(listener, room, &left);
+            }
         }
         Ok(())
     }
@@ -234,12 +241,17 @@ impl AuthorityListener for Sessions {
     async fn authority_changed(&self, changes: Option<&[ControlChange]>) {
         for session in self.affected(changes) {
             if let Err(error) = self.judge(&session).await {
-                // Guessing could leave a revoked token its socket: the client connects again when the store is back.
-                tracing::warn!(%error, "a connection could not be judged anew and is closed");
-                session.listener.outbound.close(CloseCode::TRY_AGAIN_LATER, "try again");
+                close_unjudged(&session.listener, &error);
             }
         }
     }
+}
+
+/// Closes a connection of which nobody can tell what it may do. Guessing could leave a revoked token its socket: the client
+/// connects again when the store is back.
+fn close_unjudged(listener: &Listener, error: &Error) {
+    tracing::warn!(%error, "a connection could not be judged anew and is closed");
+    listener.outbound.close(CloseCode::TRY_AGAIN_LATER, "try again");
 }
 
 /// Closes a connection whose token has expired.

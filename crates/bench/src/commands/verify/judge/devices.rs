@@ -66,9 +66,9 @@ impl Watch<'_> {
         match &seen.what {
             What::Connected { replay_events } => {
                 self.replay_events = *replay_events;
-                self.views.iter_mut().for_each(View::end);
+                self.end_all();
             }
-            What::Ended { .. } => self.views.iter_mut().for_each(View::end),
+            What::Ended { .. } => self.end_all(),
             What::Joined(joined) => self.joined(seen, joined),
             What::JoinRefused { room, asked, code } => self.join_refused(seen, *room, *asked, code),
             What::Settled { upto } => {
@@ -88,6 +88,12 @@ impl Watch<'_> {
             }
             What::Strange { text } => self.complain(Rule::Strange, seen, None, text.clone()),
             What::Sent { .. } | What::Acked { .. } | What::Refused { .. } => {}
+        }
+    }
+
+    fn end_all(&mut self) {
+        for view in &mut self.views {
+            view.end();
         }
     }
 
@@ -184,7 +190,8 @@ impl Watch<'_> {
     }
 
     fn left(&mut self, seen: &Seen, room: usize, reason: &str) {
-        let session = self.views.get_mut(room).and_then(|view| view.session.take());
+        // It ends a join under way too: no page of it may follow.
+        let session = self.views.get_mut(room).and_then(View::end);
         let removals: Vec<Removal> = self.memberships.removals(room, self.device.user).collect();
         // A join that is under way may tell of it too.
         let since = session.as_ref().map_or(0, |session| session.seated);

@@ -227,6 +227,10 @@ const PLANTED: &[Planted] = &[
     }),
     ("a removal is not stored", Rule::Membership, |record| stored(record, 5).kind = Kind::Other),
     ("a removal is stored twice", Rule::Membership, |record| stored(record, 6).kind = Kind::Left { user: story::user(1) }),
+    ("a page follows the removal", Rule::Replay, |record| {
+        let second = second_join_before_removal(record);
+        after(record, 1, is_left, What::Page(second));
+    }),
     ("a frame can't be read", Rule::Strange, |record| {
         after(record, 0, is_ack, What::Strange { text: "x".to_owned() });
     }),
@@ -242,25 +246,29 @@ fn each_planted_fault_is_found() {
     }
 }
 
-#[test]
-fn a_second_replay_under_way_may_end_after_left() {
-    let mut record = honest();
-    let whole = match first_of(&mut record, 0, is_page).clone() {
+/// A client joins again, and is removed before the second page.
+fn second_join_before_removal(record: &mut Record) -> Page {
+    let whole = match first_of(record, 0, is_page).clone() {
         What::Page(page) => page,
         other => panic!("{other:?}"),
     };
-    let place = seen_live(&mut record, 1, 4);
+    let place = seen_live(record, 1, 4);
     let asked = record.devices[1].seen[place].at;
     let joined = Joined { room: 0, since: 0, asked, seq: 4, recovered: true, reason: None };
     let first = Page { more: true, ..whole };
-    let messages = vec![event(3, message(1, 0, "m1", "m1")), event(4, message(2, 1, "m2", "m2"))];
-    let second = Page { room: 0, from: 3, to: 4, more: false, messages, others: Vec::new() };
-    after(&mut record, 1, is_left, What::Page(second));
     for (number, what) in [What::Joined(joined), What::Page(first)].into_iter().enumerate() {
         let mut seen = record.devices[1].seen[place].clone();
         seen.what = what;
         record.devices[1].seen.insert(place + 1 + number, seen);
     }
+    let messages = vec![event(3, message(1, 0, "m1", "m1")), event(4, message(2, 1, "m2", "m2"))];
+    Page { room: 0, from: 3, to: 4, more: false, messages, others: Vec::new() }
+}
+
+#[test]
+fn a_removal_ends_a_second_join_under_way() {
+    let mut record = honest();
+    second_join_before_removal(&mut record);
     assert_eq!(judge(&record).told(), Vec::<String>::new());
 }
 

@@ -9,7 +9,7 @@ pub(super) struct View {
     pub(super) have: u64,
     /// Since the last answer to `join` on this connection.
     pub(super) session: Option<Session>,
-    /// What the last join still brings. Pages that were under way may come after `left`: they hold nothing above the removal.
+    /// What the last join still brings.
     pub(super) replay: Option<Replay>,
 }
 
@@ -46,9 +46,10 @@ impl View {
         self.session = Some(Session { joined, seated, asked, settled: None, live });
     }
 
-    /// The connection has ended, or left by itself.
-    pub(super) fn end(&mut self) {
-        (self.session, self.replay) = (None, None);
+    /// The connection no longer listens; what it was doing.
+    pub(super) fn end(&mut self) -> Option<Session> {
+        self.replay = None;
+        self.session.take()
     }
 
     /// Takes a page in; what is wrong with it.

@@ -37,7 +37,7 @@ impl Device {
                 let place = self.places.get_mut(room)?;
                 place.epoch = Some(epoch.into_owned());
                 if place.standing != Standing::Listening {
-                    place.standing = Standing::Asking(number);
+                    place.standing = Standing::Replaying(number);
                 }
             }
             ServerFrame::PreviousMessages(page) => {
@@ -48,7 +48,7 @@ impl Device {
                 let room = self.room(frame.room_id())?;
                 let event = Event::from(&chatsphere_client::Event::from(frame));
                 let place = self.places.get_mut(room)?;
-                if matches!(place.standing, Standing::Listening | Standing::Asking(_)) {
+                if matches!(place.standing, Standing::Listening | Standing::Asking(_) | Standing::Replaying(_)) {
                     place.cursor = place.cursor.max(event.seq);
                 }
                 self.saw(What::Event { room, event });
@@ -57,7 +57,7 @@ impl Device {
                 let room = self.room(room_id)?;
                 self.saw(What::Left { room, reason: reason.into_owned() });
                 let place = self.places.get_mut(room)?;
-                // A join that is still to be answered may yet succeed, if the user is back.
+                // It ends a join that was confirmed. One that is still to be confirmed may yet succeed, if the user is back.
                 if !matches!(place.standing, Standing::Asking(_)) {
                     place.standing = Standing::Away;
                     place.wanted = false;
@@ -102,7 +102,7 @@ impl Device {
     fn settle(&mut self, upto: u64, wire: &mut Wire) {
         for room in 0..self.places.len() {
             let Some(place) = self.places.get_mut(room) else { continue };
-            let Standing::Asking(number) = place.standing else { continue };
+            let (Standing::Asking(number) | Standing::Replaying(number)) = place.standing else { continue };
             if self.joins.at(number).is_some_and(|at| at < upto) {
                 place.standing = Standing::Away;
                 place.wanted = false;
@@ -120,8 +120,11 @@ impl Device {
         self.saw(What::Page(Page { room, from, to, more, messages, others }));
         let place = self.places.get_mut(room)?;
         place.cursor = place.cursor.max(to);
-        if !more && place.standing == Standing::Asking(number) {
-            place.standing = Standing::Listening;
+        if !more {
+            self.joins.end(number);
+            if place.standing == Standing::Replaying(number) {
+                place.standing = Standing::Listening;
+            }
         }
         Some(())
     }
@@ -143,15 +146,15 @@ impl Device {
                 self.saw(What::JoinRefused { room: asked.room, asked: asked.at, code: error.code.into_owned() });
             }
             let place = self.places.get_mut(asked.room)?;
-            if place.standing == Standing::Asking(number) {
+            if matches!(place.standing, Standing::Asking(asking) | Standing::Replaying(asking) if asking == number) {
                 place.wanted &= error.retryable;
                 let later = Instant::now() + wait.unwrap_or(PAUSE).clamp(PAUSE, PAUSE * 10);
                 place.standing = if error.retryable { Standing::Later(later) } else { Standing::Away };
             }
             return Some(());
         }
-        // Said before the server closes because it can't tell at the moment.
-        error.retryable.then_some(())
+        // Said before the server closes because it can't tell at the moment. A join that was answered whole can't fail any more.
+        (error.retryable && error.reference.is_none()).then_some(())
     }
 
     fn room(&self, id: chatsphere_client::RoomId) -> Option<usize> {

@@ -22,6 +22,8 @@ pub(crate) enum Standing {
     Away,
     /// Asked, by the join with this number.
     Asking(u64),
+    /// That join was confirmed, and its pages come.
+    Replaying(u64),
     Listening,
     /// To be asked again then.
     Later(Instant),
@@ -53,6 +55,11 @@ impl Joins {
     pub(crate) fn answered(&self, reference: Option<&str>) -> Option<(u64, Asked)> {
         let number = reference?.strip_prefix('j')?.parse().ok()?;
         self.asked.get(&number).map(|asked| (number, *asked))
+    }
+
+    /// Nothing more may come in answer to this join.
+    pub(crate) fn end(&mut self, number: u64) {
+        self.asked.remove(&number);
     }
 
     pub(crate) fn at(&self, number: u64) -> Option<Tick> {
