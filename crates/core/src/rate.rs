@@ -45,8 +45,11 @@ impl PostRate {
             buckets.sweep_at = buckets.full_at.len() + SWEEP_AFTER;
         }
         let full_at = buckets.full_at.entry(user).or_insert(now);
-        let after = (*full_at).max(now) + self.interval_micros;
-        let too_early = after - now - self.burst * self.interval_micros;
+        let whole = self.burst * self.interval_micros;
+        // No bucket takes longer than that to fill: one that does was filled before the clock was set back.
+        *full_at = (*full_at).clamp(now, now.saturating_add(whole));
+        let after = *full_at + self.interval_micros;
+        let too_early = after - now - whole;
         if too_early > 0 {
             return Err(Duration::from_micros(u64::try_from(too_early).unwrap_or(0)));
         }
@@ -72,6 +75,16 @@ mod tests {
         now = now.after(Duration::from_millis(50));
         assert_eq!(rate.take(user, now), Ok(()));
         assert!(rate.take(user, now).is_err());
+    }
+
+    #[test]
+    fn a_clock_set_back_locks_nobody_out() {
+        let rate = PostRate::new(20, 100);
+        let user = UserId::new(Timestamp::from_millis(1));
+        assert_eq!(rate.take(user, Timestamp::from_millis(9_000_000)), Ok(()));
+        let before = Timestamp::from_millis(1_000_000);
+        assert_eq!(rate.take(user, before), Err(Duration::from_millis(50)));
+        assert_eq!(rate.take(user, before.after(Duration::from_millis(50))), Ok(()));
     }
 
     #[test]

@@ -56,20 +56,23 @@ impl Parts {
     }
 }
 
-/// Tasks that run until the server ends, and have nothing to finish.
+/// Tasks that run until the server ends, and have nothing to finish. The server is of no use without any of them: one that panics
+/// is told by [`Background::broken`].
 pub(crate) struct Background {
     tasks: TaskTracker,
     end: CancellationToken,
+    broken: CancellationToken,
 }
 
 impl Background {
     pub(crate) fn new() -> Self {
-        Self { tasks: TaskTracker::new(), end: CancellationToken::new() }
+        Self { tasks: TaskTracker::new(), end: CancellationToken::new(), broken: CancellationToken::new() }
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let end = self.end.clone();
+        let (end, watch) = (self.end.clone(), Watch(self.broken.clone()));
         self.tasks.spawn(async move {
+            let _watch = watch;
             end.run_until_cancelled(task).await;
         });
     }
@@ -78,16 +81,23 @@ impl Background {
     /// from one to the other, and all that it touches with it. Has to end by itself when [`Background::ended`] says so.
     pub(crate) fn thread(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let (tell, started) = std::sync::mpsc::channel();
+        let watch = Watch(self.broken.clone());
         // The runtime is made, and dropped, on its own thread: within another runtime it must not be.
         let run = move || match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => {
                 drop(tell);
+                let _watch = watch;
                 runtime.block_on(task);
             }
             Err(error) => drop(tell.send(error)),
         };
         std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
         started.recv().map_or(Ok(()), Err)
+    }
+
+    /// Cancelled once one of them has panicked.
+    pub(crate) fn broken(&self) -> CancellationToken {
+        self.broken.clone()
     }
 
     pub(crate) fn ended(&self) -> CancellationToken {
@@ -106,11 +116,41 @@ impl Drop for Background {
     }
 }
 
+/// Tells if it is dropped by a panic.
+struct Watch(CancellationToken);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cancel();
+        }
+    }
+}
+
 /// Not ready from the moment the server begins to stop.
 pub(crate) struct UntilStopping(pub(crate) CancellationToken);
 
 impl Readiness for UntilStopping {
     fn is_draining(&self) -> bool {
         self.0.is_cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_the_background_is_told() {
+        let background = Background::new();
+        background.spawn(async {});
+        background.thread("whole", async {}).unwrap();
+        assert!(!background.broken().is_cancelled());
+        background.spawn(async { panic!("as planned") });
+        background.broken().cancelled().await;
+
+        let background = Background::new();
+        background.thread("breaks", async { panic!("as planned") }).unwrap();
+        background.broken().cancelled().await;
     }
 }

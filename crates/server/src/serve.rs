@@ -139,6 +139,11 @@ impl Running {
         &self.parts.chat
     }
 
+    /// Waits until a part of it has broken, without which it is of no use: it should be stopped, and started again.
+    pub async fn broken(&self) {
+        self.parts.background.broken().cancelled_owned().await;
+    }
+
     /// Finishes what is under way, within the settings' time, and ends. Whether every write that was accepted is on disk.
     pub async fn shutdown(self) -> bool {
         self.parts.end(self.shutdown_timeout).await

@@ -31,6 +31,9 @@ pub enum CliError {
     /// The server stopped without knowing that all is on disk.
     #[error("the server stopped before the database had taken all that was waiting; what was not acknowledged may be lost")]
     NotStopped,
+    /// A part of the server panicked.
+    #[error("a part of the server has broken, and it was stopped; start it again, and report the panic in its log")]
+    Broken,
     /// A second signal came while the server stopped.
     #[error("stopped at once, at the second signal; what was not acknowledged may be lost")]
     Interrupted,

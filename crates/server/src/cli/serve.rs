@@ -31,10 +31,21 @@ impl Serve {
         let mut signals = Signals::listen()?;
         let running = start(settings.clone(), Arc::new(SystemClock)).await?;
         show(&running, &settings);
-        signals.next().await;
-        tracing::info!("stopping; a second signal ends at once");
+        let broken = tokio::select! {
+            () = signals.next() => false,
+            () = running.broken() => true,
+        };
+        if broken {
+            tracing::error!("a part of the server has broken, see the panic above; stopping, to be started again");
+        } else {
+            tracing::info!("stopping; a second signal ends at once");
+        }
         tokio::select! {
-            stored = running.shutdown() => if stored { Ok(()) } else { Err(CliError::NotStopped) },
+            stored = running.shutdown() => match (stored, broken) {
+                (false, _) => Err(CliError::NotStopped),
+                (true, true) => Err(CliError::Broken),
+                (true, false) => Ok(()),
+            },
             () = signals.next() => Err(CliError::Interrupted),
         }
     }

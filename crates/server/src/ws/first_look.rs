@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::request::Parts;
 use bytes::Bytes;
-use metrics::{Counter, counter};
+use metrics::{Counter, Histogram, counter, histogram};
+use tokio::time::Instant;
 
 use super::WsState;
 use super::session::{self, Opening};
@@ -18,13 +19,23 @@ use crate::listener::{FirstLook, TakeOver};
 pub struct Door {
     state: Arc<WsState>,
     /// At `/ws`, and at `/`.
-    opened: [Counter; 2],
+    opened: [Opened; 2],
+}
+
+struct Opened {
+    route: &'static str,
+    count: Counter,
+    seconds: Histogram,
 }
 
 impl Door {
     /// Install the metrics' recorder first: handles are taken here.
     pub fn new(state: Arc<WsState>) -> Self {
-        let opened = |route| counter!("chatsphere_http_requests_total", "method" => "GET", "route" => route, "status" => "101");
+        let opened = |route| Opened {
+            route,
+            count: counter!("chatsphere_http_requests_total", "method" => "GET", "route" => route, "status" => "101"),
+            seconds: histogram!("chatsphere_http_request_seconds", "route" => route),
+        };
         Self { state, opened: ["/ws", "/"].map(opened) }
     }
 }
@@ -32,18 +43,20 @@ impl Door {
 #[async_trait]
 impl FirstLook for Door {
     async fn look(&self, request: &Parts) -> Option<TakeOver> {
+        let began = Instant::now();
         let mode = Mode::asked(&request.uri, &request.headers)?;
         let asked = Asked { method: &request.method, uri: &request.uri, headers: &request.headers };
         // Whatever is to be refused goes the long way, where it is refused again and told as every other error is.
         let Ok(Ok(accepted)) = decide(&self.state, asked).await else { return None };
         let id = RequestId::take(&request.headers);
         let [many, one] = &self.opened;
-        let (route, opened) = match mode {
-            Mode::ManyRooms => ("/ws", many),
-            Mode::OneRoom => ("/", one),
+        let opened = match mode {
+            Mode::ManyRooms => many,
+            Mode::OneRoom => one,
         };
-        tracing::debug!(id = id.as_str(), route, status = 101, "answered");
-        opened.increment(1);
+        tracing::debug!(id = id.as_str(), route = opened.route, status = 101, "answered");
+        opened.count.increment(1);
+        opened.seconds.record(began.elapsed().as_secs_f64());
         let (state, answer) = (self.state.clone(), switching(&accepted, &id));
         Some(Box::new(move |taken| {
             let opening = Opening { taken, mode, credentials: accepted.credentials, answer };
