@@ -75,6 +75,11 @@ impl RawSocket {
         self.stream.write_all(&bytes).await
     }
 
+    /// Sends bytes as they are.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
     async fn send_frame(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(payload.len() + 14);
         wire::frame(&mut bytes, opcode, payload);

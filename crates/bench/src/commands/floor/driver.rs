@@ -5,6 +5,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use super::writer::{ANSWERS, QUESTION, QUESTIONS};
 use crate::deliveries::{self, Plan, Run, Source};
 use crate::error::BenchError;
 use crate::process::ServerProcesses;
@@ -54,7 +55,15 @@ impl FloorWriter {
         for _ in 0..sockets {
             let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
             stream.set_nodelay(true).map_err(failed)?;
-            connected.push(RawSocket::on(stream));
+            let mut socket = RawSocket::on(stream);
+            for _ in 0..QUESTIONS {
+                socket.send_bytes(QUESTION).await.map_err(failed)?;
+                let mut answers = 0;
+                while answers < ANSWERS {
+                    socket.read(|_| answers += 1).await?;
+                }
+            }
+            connected.push(socket);
         }
         // It says so once it has accepted them all.
         line(&mut said).await?;

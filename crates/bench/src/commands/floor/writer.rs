@@ -4,6 +4,14 @@ use std::net::{TcpListener, TcpStream};
 use crate::error::BenchError;
 use crate::wire::{self, TEXT};
 
+/// What the reader asks on each socket, so often, before the first message: as a client of a server does in its handshake and its
+/// `join`. The kernel takes a socket on which nothing was ever asked for one that is only read from, and acknowledges what comes
+/// as it is read, in the reader's time; all others in the writer's.
+pub(super) const QUESTION: &[u8] = &[b'?'; 128];
+pub(super) const QUESTIONS: usize = 2;
+/// Writes that answer a question, as the confirmation and the page of a `join`.
+pub(super) const ANSWERS: usize = 2;
+
 /// Writes frames to sockets; `floor` starts it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -28,8 +36,14 @@ fn serve(args: &Args) -> io::Result<()> {
     out.flush()?;
     let mut sockets = Vec::with_capacity(args.sockets);
     for _ in 0..args.sockets {
-        let (socket, _) = listener.accept()?;
+        let (mut socket, _) = listener.accept()?;
         socket.set_nodelay(true)?;
+        for _ in 0..QUESTIONS {
+            socket.read_exact(&mut [0; QUESTION.len()])?;
+            for _ in 0..ANSWERS {
+                socket.write_all(&new_message(0, args.frame_bytes))?;
+            }
+        }
         sockets.push(socket);
     }
     writeln!(out, "ready")?;
