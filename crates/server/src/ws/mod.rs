@@ -13,6 +13,7 @@ mod sessions;
 mod times;
 mod unanswered;
 mod upgrade;
+mod watched;
 mod writer;
 
 use std::sync::Arc;

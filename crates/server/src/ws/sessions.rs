@@ -16,6 +16,10 @@ use rand::Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Times;
+use super::watched::{Due, Watched};
+
+/// The bytes that wait for all connections are added up once in so many looks.
+const LOOKS_A_COUNT: u64 = 10;
 
 /// The authenticated connections of this node.
 pub struct Sessions {
@@ -28,7 +32,7 @@ pub struct Sessions {
 
 #[derive(Default)]
 struct Open {
-    sessions: HashMap<ConnectionId, Arc<Session>>,
+    sessions: HashMap<ConnectionId, Watched>,
     of_user: HashMap<UserId, Vec<ConnectionId>>,
 }
 
@@ -37,10 +41,22 @@ pub(super) struct Session {
     pub(super) listener: Arc<Listener>,
     /// When bytes came from it last, in milliseconds since the node started.
     heard_at: AtomicU64,
-    /// When it is to be pinged next, likewise.
-    ping_at: AtomicU64,
     /// Held while its rights are looked up and set: of two judgements the later one must win.
     rights: tokio::sync::Mutex<()>,
+}
+
+impl Session {
+    pub(super) fn new(listener: Arc<Listener>, now: u64) -> Self {
+        Self { listener, heard_at: AtomicU64::new(now), rights: tokio::sync::Mutex::default() }
+    }
+
+    pub(super) fn heard(&self, now: u64) {
+        self.heard_at.store(now, Ordering::Relaxed);
+    }
+
+    pub(super) fn heard_at(&self) -> u64 {
+        self.heard_at.load(Ordering::Relaxed)
+    }
 }
 
 impl Sessions {
@@ -63,19 +79,15 @@ impl Sessions {
     pub(super) fn enter(&self, listener: Arc<Listener>) -> Option<Arc<Session>> {
         let (id, user) = (listener.id, listener.caller().user.id);
         let now = self.elapsed();
-        let session = Arc::new(Session {
-            listener,
-            heard_at: AtomicU64::new(now),
-            ping_at: AtomicU64::new(now + self.jittered()),
-            rights: tokio::sync::Mutex::default(),
-        });
+        let session = Arc::new(Session::new(listener, now));
+        let watched = Watched::new(session.clone(), now + self.jittered());
         let mut open = self.open();
         let of_user = open.of_user.entry(user).or_default();
         if of_user.len() >= self.chat.limits.connections_per_user {
             return None;
         }
         of_user.push(id);
-        open.sessions.insert(id, session.clone());
+        open.sessions.insert(id, watched);
         metrics::gauge!("chatsphere_sockets").set(open.sessions.len() as f64);
         Some(session)
     }
@@ -97,39 +109,49 @@ impl Sessions {
 
     /// Bytes came from this connection: it lives.
     pub(super) fn heard(&self, session: &Session) {
-        session.heard_at.store(self.elapsed(), Ordering::Relaxed);
+        session.heard(self.elapsed());
     }
 
     /// Pings, drops the silent, and closes those whose token has expired. Runs for ever.
     pub async fn run(&self) {
         let mut look = interval(self.times.look);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        for number in 0_u64.. {
             look.tick().await;
             self.look();
+            if number % LOOKS_A_COUNT == 0 {
+                self.count_queues();
+            }
         }
     }
 
     fn look(&self) {
-        let sessions: Vec<_> = self.open().sessions.values().cloned().collect();
         let (now, wall) = (self.elapsed(), self.chat.clock.now());
         let silence = millis(self.chat.limits.heartbeat + self.times.silence);
-        let ping = websocket::ping(b"");
-        let mut queued = 0;
-        for session in sessions {
-            let outbound = &session.listener.outbound;
-            queued += outbound.waiting_bytes();
-            if session.listener.caller().expires_at <= wall {
-                expire(&session.listener);
-            } else if now.saturating_sub(session.heard_at.load(Ordering::Relaxed)) > silence {
-                outbound.abandon();
-            } else if session.ping_at.load(Ordering::Relaxed) <= now {
-                session.ping_at.store(now + self.jittered(), Ordering::Relaxed);
-                outbound.send(ping.clone());
+        let mut all_due = Vec::new();
+        for watched in self.open().sessions.values_mut() {
+            if let Some(due) = watched.due(now, wall, silence, || self.jittered()) {
+                all_due.push((watched.session.clone(), due));
             }
         }
-        metrics::gauge!("chatsphere_outbound_queue_bytes").set(queued as f64);
+        let ping = websocket::ping(b"");
+        for (session, due) in all_due {
+            match due {
+                Due::Expired => expire(&session.listener),
+                Due::Silent => session.listener.outbound.abandon(),
+                Due::Ping => session.listener.outbound.send(ping.clone()),
+            }
+        }
         metrics::gauge!("chatsphere_rooms_with_listeners").set(self.hub.room_count() as f64);
+    }
+
+    fn count_queues(&self) {
+        let queued: usize = self.all().iter().map(|session| session.listener.outbound.waiting_bytes()).sum();
+        metrics::gauge!("chatsphere_outbound_queue_bytes").set(queued as f64);
+    }
+
+    fn all(&self) -> Vec<Arc<Session>> {
+        self.open().sessions.values().map(|watched| watched.session.clone()).collect()
     }
 
     /// The heartbeat's interval, spread by a tenth so that connections opened together are not pinged together.
@@ -144,7 +166,7 @@ impl Sessions {
 
     /// The sessions that changes may concern, each once; all of them where the changes are not known.
     fn affected(&self, changes: Option<&[ControlChange]>) -> Vec<Arc<Session>> {
-        let Some(changes) = changes else { return self.open().sessions.values().cloned().collect() };
+        let Some(changes) = changes else { return self.all() };
         let (mut users, mut tokens) = (HashSet::new(), HashSet::new());
         for change in changes {
             match change {
@@ -153,7 +175,7 @@ impl Sessions {
             }
         }
         let concerned = |caller: &Caller| users.contains(&caller.user.id) || tokens.contains(&caller.token_id);
-        self.open().sessions.values().filter(|session| concerned(&session.listener.caller())).cloned().collect()
+        self.all().into_iter().filter(|session| concerned(&session.listener.caller())).collect()
     }
 
     /// Looks a connection's token up anew, and closes it or lets it go on with what it may now do.
@@ -196,6 +218,9 @@ impl Sessions {
     async fn go_on_as(&self, listener: &Listener, caller: Arc<Caller>) -> Result<(), Error> {
         let before = listener.caller();
         listener.set_caller(caller.clone());
+        if let Some(watched) = self.open().sessions.get_mut(&listener.id) {
+            watched.expires_at = caller.expires_at;
+        }
         for room in listener.rooms() {
             let has = authorize_join(&caller, room);
             // With the same eyes as before there is nothing to do: a member's seat ends with the membership by itself.

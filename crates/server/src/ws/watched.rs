@@ -1,0 +1,83 @@
+use std::sync::Arc;
+
+use chatsphere_core::Timestamp;
+
+use super::sessions::Session;
+
+/// A session among those that are looked at again and again. What a look needs of a session for which nothing is due lies here,
+/// side by side with the others': following a pointer into each of twenty thousand takes as long as all the rest.
+pub(super) struct Watched {
+    pub(super) session: Arc<Session>,
+    /// When its token expires.
+    pub(super) expires_at: Timestamp,
+    /// When it is to be pinged next. This and the other times are in milliseconds since the node started.
+    ping_at: u64,
+    /// Until then there is nothing to do but for the token's end.
+    quiet_until: u64,
+}
+
+/// What is to be done about a session.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Expired,
+    /// Nothing was heard of it for too long.
+    Silent,
+    Ping,
+}
+
+impl Watched {
+    pub(super) fn new(session: Arc<Session>, ping_at: u64) -> Self {
+        let expires_at = session.listener.caller().expires_at;
+        Self { session, expires_at, ping_at, quiet_until: 0 }
+    }
+
+    /// What is due at this moment, on both clocks. After a silence longer than `silence` a session is given up; it is pinged
+    /// every `interval()`.
+    pub(super) fn due(&mut self, now: u64, wall: Timestamp, silence: u64, interval: impl FnOnce() -> u64) -> Option<Due> {
+        if self.expires_at <= wall {
+            return Some(Due::Expired);
+        }
+        if now < self.quiet_until {
+            return None;
+        }
+        // Whatever is heard later puts the end off, so that this is never too late.
+        let silent_after = self.session.heard_at() + silence;
+        let due = if now > silent_after {
+            Some(Due::Silent)
+        } else if now >= self.ping_at {
+            self.ping_at = now + interval();
+            Some(Due::Ping)
+        } else {
+            None
+        };
+        self.quiet_until = self.ping_at.min(silent_after + 1);
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chatsphere_core::{Caller, ConnectionId, UserId, UserRef, Username};
+    use chatsphere_realtime::{Listener, Outbound, Socket};
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+
+    #[test]
+    fn pings_come_at_their_time_and_silence_ends_it() {
+        let user = UserRef { id: UserId::new(START), username: Username::from_stored("ada".to_owned()) };
+        let caller = Arc::new(Caller::operator(user, START));
+        let expires_at = caller.expires_at;
+        let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
+        let session = Arc::new(Session::new(Listener::new(ConnectionId::new(START), caller, outbound).into(), 1_000));
+        let mut watched = Watched::new(session.clone(), 20_000);
+        let mut due = |now| watched.due(now, START, 35_000, || 25_000);
+        assert_eq!([1_000, 19_999, 20_000, 20_500].map(&mut due), [None, None, Some(Due::Ping), None]);
+        assert_eq!([36_000, 36_001].map(&mut due), [None, Some(Due::Silent)]);
+        session.heard(30_000);
+        assert_eq!([36_500, 45_000, 65_000].map(&mut due), [None, Some(Due::Ping), None]);
+        assert_eq!(due(65_001), Some(Due::Silent));
+        assert_eq!(watched.due(65_002, expires_at, 35_000, || 25_000), Some(Due::Expired));
+    }
+}
