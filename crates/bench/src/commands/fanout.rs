@@ -99,21 +99,21 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     if args.floor {
         let of_floor = tell_cpu(&mut report, &floor, "floorPerCpuSecond", "floorPerCpuSecondOfEachRun");
         report.latencies("floorDeliveryMs", &all(&floor)?);
-        report.figure("serverToFloor", of_server.zip(of_floor).map(|(server, floor)| server / floor));
+        // Of each pair, since a noisy machine is the same for both of a pair.
+        report.figure("serverToFloor", median(of_server.iter().zip(&of_floor).map(|(server, floor)| server / floor).collect()));
     }
     report.violations = server.into_iter().chain(floor).flat_map(|run| run.violations).collect();
     Ok(report)
 }
 
-/// Adds the median of deliveries a CPU-second, and those of each run if there are several.
-pub(super) fn tell_cpu(report: &mut Report, runs: &[Run], name: &'static str, of_each: &'static str) -> Option<f64> {
+/// Adds the median of deliveries a CPU-second, and those of each run if there are several; gives back the latter.
+pub(super) fn tell_cpu(report: &mut Report, runs: &[Run], name: &'static str, of_each: &'static str) -> Vec<f64> {
     let each: Vec<f64> = runs.iter().filter_map(|run| Some(rate(run.deliveries, run.cpu.filter(|cpu| *cpu > 0.0)?))).collect();
-    let median = median(each.clone());
-    report.figure(name, median);
+    report.figure(name, median(each.clone()));
     if each.len() > 1 {
         report.figure(of_each, json!(each));
     }
-    median
+    each
 }
 
 /// The latencies of all runs.

@@ -30,8 +30,8 @@ pub(super) struct Flooded {
 }
 
 impl Flood {
-    pub(super) async fn start(address: &Address, token: &str, room: &str, bytes: usize) -> Result<Self, BenchError> {
-        let (mut socket, mut writer) = RawSocket::open(address, token).await?.writer()?;
+    pub(super) async fn start(address: Address, (token, room): (String, String), bytes: usize) -> Result<Self, BenchError> {
+        let (mut socket, mut writer) = RawSocket::open(&address, &token).await?.writer()?;
         let text = format!(r#"{{"type":"message","roomId":"{room}","content":"{}","ref":"f"}}"#, "x".repeat(bytes));
         let mut frames = Vec::new();
         (0..AT_ONCE).for_each(|_| wire::frame(&mut frames, TEXT, text.as_bytes()));

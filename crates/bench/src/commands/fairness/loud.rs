@@ -54,9 +54,9 @@ pub(super) struct Shouted {
 }
 
 impl Loud {
-    pub(super) async fn open(address: &Address, crowd: &Crowd, sockets: usize, bytes: usize) -> Result<Self, BenchError> {
+    pub(super) async fn open(address: Address, crowd: Crowd, sockets: usize, bytes: usize) -> Result<Self, BenchError> {
         let (token, room) = crowd.seat(0);
-        let author = Author::open(address, &token, &room, bytes).await?;
+        let author = Author::open(&address, &token, &room, bytes).await?;
         let opened = in_parallel("opening sockets", sockets, OPENING, |number| {
             let ((token, room), address) = (crowd.seat(number), address.clone());
             async move {

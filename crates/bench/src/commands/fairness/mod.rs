@@ -1,5 +1,6 @@
 //! A quiet room beside a loud one, and beside one client that floods: what the quiet one feels.
 
+mod elsewhere;
 mod flood;
 mod loud;
 mod probe;
@@ -14,6 +15,7 @@ use crate::process::CpuMeter;
 use crate::report::{Report, rate};
 use crate::setup;
 use crate::target::Target;
+use elsewhere::Elsewhere;
 use flood::Flood;
 use loud::Loud;
 use probe::Probe;
@@ -54,7 +56,8 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     let loud_crowd = Spread { sockets: args.sockets, per_user: SOCKETS_PER_USER, per_room: args.sockets };
     let loud_crowd = Crowd::make(&client, &setup::run_tag("loud"), loud_crowd).await?;
     // Its sockets are there from the beginning, so that only what they are sent makes the difference.
-    let mut loud = Loud::open(&address, &loud_crowd, args.sockets, args.bytes).await?;
+    let elsewhere = Elsewhere::start()?;
+    let mut loud = elsewhere.run(Loud::open(address.clone(), loud_crowd, args.sockets, args.bytes)).await?;
     let flooding = seat(&client, "flood").await?;
     probe.warm_up(&quiet).await?;
 
@@ -65,7 +68,8 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
         alone.add(&probe.measure(&quiet).await?);
 
         let cpu = CpuMeter::start(args.target.server());
-        let shouting = loud.start(args.in_flight);
+        let in_flight = args.in_flight;
+        let shouting = elsewhere.run(async move { Ok(loud.start(in_flight)) }).await?;
         let measured = probe.measure(&quiet).await;
         let (again, sent) = shouting.stop().await?;
         loud = again;
@@ -74,7 +78,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
         beside_room.add(&measured?);
 
         let cpu = CpuMeter::start(args.target.server());
-        let flood = Flood::start(&address, &flooding.0, &flooding.1, args.bytes).await?;
+        let flood = elsewhere.run(Flood::start(address.clone(), flooding.clone(), args.bytes)).await?;
         let measured = probe.measure(&quiet).await;
         let sent = flood.stop().await?;
         flooded.add(sent.acks, sent.seconds, cpu.seconds());
