@@ -13,7 +13,7 @@ use crate::lane::{Lane, LaneSender};
 use crate::listener::Listener;
 #[cfg(test)]
 use crate::room::Fault;
-use crate::room::Room;
+use crate::room::{List, Room};
 
 /// How many replays may hold a page at once: enough to keep the store and the processors busy.
 const PAGES: usize = 64;
@@ -22,6 +22,8 @@ const PAGES: usize = 64;
 pub struct Hub {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
     lanes: Vec<LaneSender>,
+    /// The lanes of rooms with many listeners.
+    crowds: Vec<LaneSender>,
     gaps: mpsc::UnboundedSender<RoomId>,
     /// Pages of replays that may be in memory at once.
     pub(crate) turns: Semaphore,
@@ -40,18 +42,22 @@ pub(crate) struct Meters {
 pub struct HubTasks {
     /// The lanes of the fan-out.
     pub lanes: Vec<Lane>,
+    /// Those of the rooms with many listeners: they write for milliseconds on end, and the others should not wait for them.
+    pub crowds: Vec<Lane>,
     /// Rooms in which a gap was seen. Each is in here once at most.
     pub gaps: mpsc::UnboundedReceiver<RoomId>,
 }
 
 impl Hub {
-    /// A hub whose fan-out runs in `lanes` tasks. A room stays in its lane.
+    /// A hub whose fan-out runs in `lanes` tasks, and as many for crowds. A room stays in its lane, or goes to its crowd's.
     pub fn new(lanes: usize) -> (Self, HubTasks) {
-        let (senders, lanes) = (0..lanes.max(1)).map(|_| Lane::new()).unzip();
+        let made = |of_crowds| (0..lanes.max(1)).map(|_| Lane::new(of_crowds)).unzip::<_, _, Vec<_>, Vec<_>>();
+        let ((senders, lanes), (crowd_senders, crowds)) = (made(false), made(true));
         let (gaps, gaps_receiver) = mpsc::unbounded_channel();
         let hub = Self {
             rooms: Mutex::default(),
             lanes: senders,
+            crowds: crowd_senders,
             gaps,
             turns: Semaphore::new(PAGES),
             meters: Meters {
@@ -61,7 +67,7 @@ impl Hub {
             #[cfg(test)]
             fault: None,
         };
-        (hub, HubTasks { lanes, gaps: gaps_receiver })
+        (hub, HubTasks { lanes, crowds, gaps: gaps_receiver })
     }
 
     /// Hands events of rooms, in any order, to those who listen.
@@ -96,10 +102,19 @@ impl Hub {
         if accepted.gap {
             self.ask_for_repair(id);
         }
-        if accepted.list {
-            self.lanes[self.lane_of(id)].list(room);
+        if let Some(list) = accepted.list {
+            self.list(room, list);
         }
         !accepted.full
+    }
+
+    pub(crate) fn send_to_crowd(&self, id: RoomId, events: Vec<Arc<Event>>) {
+        self.crowds[self.lane_of(id)].send(events, Vec::new());
+    }
+
+    pub(crate) fn list(&self, room: Arc<Room>, list: List) {
+        let lanes = if list == List::Crowd { &self.crowds } else { &self.lanes };
+        lanes[self.lane_of(room.id)].list(room);
     }
 
     pub(crate) fn ask_for_repair(&self, id: RoomId) {

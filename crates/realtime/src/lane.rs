@@ -15,7 +15,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::hub::Hub;
-use crate::room::{Held, Left, Room};
+use crate::room::{Held, Left, List, Room};
 
 /// Events that may wait for a lane. Beyond it they are dropped: rooms compare themselves with the store.
 const MOST_WAITING: usize = 8_192;
@@ -30,6 +30,8 @@ pub(crate) struct LaneSender {
 
 /// A part of the fan-out, to be run as a task.
 pub struct Lane {
+    /// Serves rooms with many listeners, which other lanes list here.
+    of_crowds: bool,
     loads: mpsc::UnboundedReceiver<Load>,
     /// Events in `loads`.
     waiting: Arc<AtomicUsize>,
@@ -73,10 +75,11 @@ impl LaneSender {
 }
 
 impl Lane {
-    pub(crate) fn new() -> (LaneSender, Self) {
+    pub(crate) fn new(of_crowds: bool) -> (LaneSender, Self) {
         let (sender, loads) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let lane = Self {
+            of_crowds,
             loads,
             waiting: waiting.clone(),
             listed: VecDeque::new(),
@@ -140,6 +143,10 @@ impl Lane {
     /// Several events of one room are put in order together.
     fn accept(&mut self, hub: &Hub, run: &[Arc<Event>]) {
         let Some(room) = run.first().and_then(|event| hub.room(event.room_id)) else { return };
+        if room.is_crowd() && !self.of_crowds {
+            // Its lock is not to be waited for here.
+            return hub.send_to_crowd(room.id, run.to_vec());
+        }
         let accepted = room.accept(
             run,
             #[cfg(test)]
@@ -148,8 +155,10 @@ impl Lane {
         if accepted.gap {
             hub.ask_for_repair(room.id);
         }
-        if accepted.list {
-            self.listed.push_back(room);
+        match accepted.list {
+            Some(List::Crowd) if !self.of_crowds => hub.list(room, List::Crowd),
+            Some(_) => self.listed.push_back(room),
+            None => {}
         }
     }
 

@@ -7,7 +7,9 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::hint::black_box;
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -108,6 +110,15 @@ impl Outbound {
         if nothing_waited || state.closing.is_some() || state.broken {
             self.call();
         }
+    }
+
+    /// Brings what a send needs into the processor's caches.
+    pub(crate) fn fetch(&self) {
+        let descriptor = match &self.socket {
+            Socket::Direct(socket) => Some(socket.as_fd()),
+            Socket::Queued => None,
+        };
+        black_box((descriptor, self.state.is_poisoned()));
     }
 
     /// Queues a frame, or several that follow one another. Answers whether the caller has to [`Outbound::release`] it; if not,

@@ -180,7 +180,7 @@ impl World {
             hub.fault = plan.fault;
             let hub = Arc::new(hub);
             tokio::spawn(crate::repair::run(hub.clone(), truth.clone(), tasks.gaps, crate::Gate::open()));
-            for lane in tasks.lanes {
+            for lane in tasks.lanes.into_iter().chain(tasks.crowds) {
                 let hub = hub.clone();
                 tokio::spawn(async move { lane.run(&hub).await });
             }

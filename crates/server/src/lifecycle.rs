@@ -15,6 +15,8 @@ use crate::listener::ListenerHandle;
 
 /// Kept for the store: what was accepted must still reach the disk.
 const FOR_THE_STORE: Duration = Duration::from_secs(2);
+/// How much nicer than others a thread is that comes after them: of a busy processor it still gets a quarter.
+const NICE: i32 = 5;
 /// What the listener takes beyond its time to cut off those that did not end.
 const CUT_OFF: Duration = Duration::from_secs(1);
 
@@ -79,7 +81,12 @@ impl Background {
 
     /// A task on a thread of its own, for one that writes for milliseconds on end. Among the runtime's workers it would be passed
     /// from one to the other, and all that it touches with it. Has to end by itself when [`Background::ended`] says so.
-    pub(crate) fn thread(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    pub(crate) fn thread(
+        &self,
+        name: &str,
+        urgency: Urgency,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
         let (tell, started) = std::sync::mpsc::channel();
         let watch = Watch(self.broken.clone());
         // The runtime is made, and dropped, on its own thread: within another runtime it must not be.
@@ -87,6 +94,10 @@ impl Background {
             Ok(runtime) => {
                 drop(tell);
                 let _watch = watch;
+                if urgency == Urgency::After {
+                    // Of this thread alone, on Linux. It may always be made less.
+                    let _ = rustix::process::nice(NICE);
+                }
                 runtime.block_on(task);
             }
             Err(error) => drop(tell.send(error)),
@@ -114,6 +125,14 @@ impl Drop for Background {
     fn drop(&mut self) {
         self.end.cancel();
     }
+}
+
+/// How a thread stands to the others where there are fewer processors than work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    AsOthers,
+    /// It has much to do, and whoever has little should not wait for it.
+    After,
 }
 
 /// Tells if it is dropped by a panic.
@@ -144,13 +163,13 @@ mod tests {
     async fn a_panic_in_the_background_is_told() {
         let background = Background::new();
         background.spawn(async {});
-        background.thread("whole", async {}).unwrap();
+        background.thread("whole", Urgency::After, async {}).unwrap();
         assert!(!background.broken().is_cancelled());
         background.spawn(async { panic!("as planned") });
         background.broken().cancelled().await;
 
         let background = Background::new();
-        background.thread("breaks", async { panic!("as planned") }).unwrap();
+        background.thread("breaks", Urgency::AsOthers, async { panic!("as planned") }).unwrap();
         background.broken().cancelled().await;
     }
 }

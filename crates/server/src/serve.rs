@@ -20,7 +20,7 @@ use crate::auth::Keys;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::http::{self, AllowedOrigins, Demo, HttpState};
-use crate::lifecycle::{Background, Parts, UntilStopping};
+use crate::lifecycle::{Background, Parts, UntilStopping, Urgency};
 use crate::listener::{self, FirstLooker, ListenerOptions, Tls, TrustedProxies};
 use crate::observability::metrics::install_metrics;
 use crate::secrets::Secrets;
@@ -187,9 +187,10 @@ fn while_settled(chat: &Chat) -> Gate {
 }
 
 fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>, gate: Gate) -> Result<(), StartError> {
-    for lane in tasks.lanes {
+    let lanes = tasks.lanes.into_iter().map(|lane| ("fan-out", Urgency::AsOthers, lane));
+    for (name, urgency, lane) in lanes.chain(tasks.crowds.into_iter().map(|lane| ("crowds", Urgency::After, lane))) {
         let (hub, ended) = (hub.clone(), background.ended());
-        let started = background.thread("fan-out", async move {
+        let started = background.thread(name, urgency, async move {
             ended.run_until_cancelled(lane.run(&hub)).await;
         });
         started.map_err(StartError::Machine)?;

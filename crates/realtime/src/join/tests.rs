@@ -78,7 +78,7 @@ impl World {
         let user = UserRef { id: UserId::new(START), username: chatsphere_core::Username::from_stored("ada".to_owned()) };
         let (hub, tasks) = Hub::new(1);
         let hub = Arc::new(hub);
-        for lane in tasks.lanes {
+        for lane in tasks.lanes.into_iter().chain(tasks.crowds) {
             let hub = hub.clone();
             tokio::spawn(async move { lane.run(&hub).await });
         }

@@ -8,8 +8,10 @@
 
 mod frames;
 mod seats;
+mod service;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,14 +22,18 @@ use tokio::time::Instant;
 use self::frames::Frames;
 pub(crate) use self::seats::Held;
 use self::seats::Seats;
+use self::service::Service;
 use crate::frame::EventBytes;
 use crate::listener::Listener;
 
 /// Events that may wait for an earlier one. More are dropped: the repair reads them from the store.
 const MOST_EARLY: usize = 256;
-/// From so many seats on, a busy room rests between two rounds for as long as the one before took, within these bounds. What
+/// From so many seats on, a room is a crowd. A busy crowd rests between two rounds for as long as the one before took, within these bounds. What
 /// comes meanwhile goes out in the same writes, and a write costs nearly the same with one event or ten.
-const RESTS_FROM: usize = 256;
+#[cfg(not(test))]
+const CROWD: usize = 256;
+#[cfg(test)]
+const CROWD: usize = 6;
 const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
 /// A room waits so often, and each time so long, for those who have not taken what the round before gave them: a burst comes
 /// faster than anyone reads, and that alone makes nobody slow. After that it goes on, and whoever is slow is closed.
@@ -40,6 +46,8 @@ const MOST_DUE_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) id: RoomId,
+    /// Whether it has many listeners. Beside the lock, which the lane of such a room holds for most of the time.
+    crowded: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -96,9 +104,16 @@ pub(crate) struct Accepted {
     /// A gap is left that nobody repairs yet: the caller is to ask for it.
     pub(crate) gap: bool,
     /// There is something to hand out, and no lane knows of it: the caller is to list the room.
-    pub(crate) list: bool,
+    pub(crate) list: Option<List>,
     /// Too much waits; some events were dropped.
     pub(crate) full: bool,
+}
+
+/// Where a room is to be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum List {
+    Lane,
+    Crowd,
 }
 
 /// How far handing out has come.
@@ -142,7 +157,12 @@ pub(crate) enum Fault {
 
 impl Room {
     pub(crate) fn new(id: RoomId) -> Self {
-        Self { id, state: Mutex::default() }
+        Self { id, crowded: AtomicBool::new(false), state: Mutex::default() }
+    }
+
+    /// Whether it has so many listeners that a lane of crowds is to serve it.
+    pub(crate) fn is_crowd(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
     }
 
     /// Keeps the room in the hub for a join; `false` if the hub has already forgotten it.
@@ -198,7 +218,9 @@ impl Room {
 
     /// Goes on handing out: to some seats, that the caller may do other things in between. To be called by one lane alone.
     pub(crate) fn serve(&self, held: &mut Held, #[cfg(test)] fault: Option<Fault>) -> Served {
-        self.state().serve(
+        let mut state = self.state();
+        self.crowded.store(state.seats.len() >= CROWD, Ordering::Relaxed);
+        state.serve(
             self.id,
             held,
             #[cfg(test)]
@@ -265,6 +287,7 @@ impl Room {
         #[cfg(test)]
         let last = state.last.unwrap_or(last);
         state.seats.sit(self.id, listener, access, cursor.max(last));
+        self.crowded.store(state.seats.len() >= CROWD, Ordering::Relaxed);
         Seated::Yes { gap: false }
     }
 
@@ -337,12 +360,13 @@ impl State {
         }
     }
 
-    /// Whether a lane must be told of this room.
-    fn list(&mut self) -> bool {
-        let due = self.last.is_some_and(|last| last > self.handed);
-        let list = due && !self.listed;
-        self.listed = self.listed || list;
-        list
+    /// Which lane must be told of this room, if any.
+    fn list(&mut self) -> Option<List> {
+        if self.listed || self.last.is_none_or(|last| last <= self.handed) {
+            return None;
+        }
+        self.listed = true;
+        Some(if self.seats.len() >= CROWD { List::Crowd } else { List::Lane })
     }
 
     fn serve(&mut self, room: RoomId, held: &mut Held, #[cfg(test)] fault: Option<Fault>) -> Served {
@@ -362,17 +386,19 @@ impl State {
         // Those at the round's end get what came since its beginning too; all have at least what there was then.
         let round = *self.round.get_or_insert_with(|| Round { up_to: last, began: Instant::now() });
         served.seats = self.seats.len().min(seats::AT_ONCE);
-        let ended = self.seats.serve(
+        let mut service = Service {
             room,
-            &mut self.frames,
+            frames: &mut self.frames,
             last,
             held,
-            &mut served.delivered,
+            holds: self.seats.are_few(),
+            delivered: 0,
+            pressed: false,
             #[cfg(test)]
-            {
-                fault == Some(Fault::KeepTheDeparted)
-            },
-        );
+            keep_departed: fault == Some(Fault::KeepTheDeparted),
+        };
+        let ended = self.seats.serve(&mut service);
+        served.delivered = service.delivered;
         if !ended {
             served.left = Left::Round;
             return served;
@@ -384,7 +410,7 @@ impl State {
         self.due = self.frames.above(round.up_to);
         self.put_early();
         let more = self.last.is_some_and(|last| last > round.up_to);
-        if self.seats.len() >= RESTS_FROM && (more || frames > 1) {
+        if self.seats.len() >= CROWD && (more || frames > 1) {
             served.left = Left::Rest(round.began.elapsed().clamp(REST.0, REST.1));
         } else if more {
             served.left = Left::Another;

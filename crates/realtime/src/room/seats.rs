@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chatsphere_core::{Access, ConnectionId, RoomId, Seq};
-use chatsphere_protocol::frames::ServerFrame;
 
-use super::frames::Frames;
-use crate::frame::encode;
+use super::service::Service;
 use crate::listener::Listener;
 use crate::outbound::Outbound;
-use crate::websocket::CloseCode;
 
 /// Seats served under one hold of the room's lock, so that one large room holds up neither its joins nor its lane for long.
 #[cfg(not(test))]
@@ -20,19 +17,18 @@ pub(super) const AT_ONCE: usize = 2;
 /// Up to so many seats, frames are held until the lane has all that it has for the connection. Beyond it, a room's own frames
 /// are what there is, and each is written at once.
 const HELD_UP_TO: usize = 64;
-
-/// A run so short is given without asking whether the one before has gone out.
-const SHORT: usize = 16 * 1024;
+/// Seats that are fetched into the caches together.
+const FETCHED: usize = 8;
 
 /// A listener's place in a room.
 #[derive(Debug)]
 pub(super) struct Seat {
     id: ConnectionId,
-    listener: Arc<Listener>,
+    pub(super) listener: Arc<Listener>,
     /// With which eyes it listens: a member's end with the membership.
-    access: Access,
+    pub(super) access: Access,
     /// It has every event up to here.
-    after: Seq,
+    pub(super) after: Seq,
 }
 
 /// The seats of a room, and the round under way that brings all of them up to date.
@@ -102,59 +98,25 @@ impl Seats {
         }
     }
 
-    /// Goes on with the round: brings the next seats up to `last`. Answers whether that was the round's end. Adds what was
-    /// delivered to `delivered`.
-    pub(super) fn serve(
-        &mut self,
-        room: RoomId,
-        frames: &mut Frames,
-        last: Seq,
-        held: &mut Held,
-        delivered: &mut u64,
-        #[cfg(test)] keep_departed: bool,
-    ) -> bool {
+    /// Whether frames for these seats are held until the lane has all that it has for a connection.
+    pub(super) fn are_few(&self) -> bool {
+        self.len() <= HELD_UP_TO
+    }
+
+    /// Goes on with the round: serves the next seats. Answers whether that was the round's end.
+    pub(super) fn serve(&mut self, service: &mut Service<'_>) -> bool {
         let end = (self.next + AT_ONCE).min(self.places.len());
-        let holds = self.len() <= HELD_UP_TO;
-        for place in self.places.get_mut(self.next..end).unwrap_or_default() {
-            let Some(seat) = place else { continue };
-            if seat.after >= last {
-                continue;
-            }
-            let mut send = |seat: &Seat, bytes: Bytes| {
-                if !holds {
-                    seat.listener.outbound.send(bytes);
-                } else if seat.listener.outbound.hold(bytes) {
-                    held.push(seat.listener.outbound.clone());
+        for group in self.places.get_mut(self.next..end).unwrap_or_default().chunks_mut(FETCHED) {
+            // Between two writes the kernel has used the caches for itself. Fetched together, they are waited for together.
+            group.iter().flatten().for_each(|seat| seat.listener.outbound.fetch());
+            for place in group {
+                if place.as_mut().is_some_and(|seat| !service.serve(seat)) {
+                    *place = None;
+                    self.empty += 1;
                 }
-            };
-            let departure = match seat.access {
-                #[cfg(test)]
-                Access::Member(_) if keep_departed => None,
-                Access::Member(user) => frames.departure(user, seat.after),
-                Access::Any => None,
-            };
-            let up_to = departure.unwrap_or(last);
-            let Some(run) = frames.run(seat.after, up_to) else {
-                // Frames are kept until everyone has them. Should that ever be wrong, nothing is skipped in silence.
-                tracing::error!(%room, "frames of a room were missing");
-                seat.listener.outbound.close(CloseCode::TRY_AGAIN_LATER, "join again with since");
-                seat.after = last;
-                continue;
-            };
-            let long = run.len() > SHORT;
-            send(seat, run);
-            self.pressed = self.pressed || (long && seat.listener.outbound.is_pressed());
-            *delivered += up_to.get() - seat.after.get();
-            seat.after = up_to;
-            if departure.is_some() {
-                encode(&ServerFrame::Left { room_id: room, reason: "removed".into() })
-                    .into_iter()
-                    .for_each(|left| send(seat, left));
-                seat.listener.room_set().remove(room);
-                *place = None;
-                self.empty += 1;
             }
         }
+        self.pressed = self.pressed || service.pressed;
         self.next = end;
         let ended = end == self.places.len();
         if ended {

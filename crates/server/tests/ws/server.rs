@@ -138,7 +138,7 @@ impl Server {
         chat.authority.set_listener(Arc::downgrade(&listener));
 
         let mut background = JoinSet::new();
-        for lane in hub_tasks.lanes {
+        for lane in hub_tasks.lanes.into_iter().chain(hub_tasks.crowds) {
             let hub = hub.clone();
             background.spawn(async move { lane.run(&hub).await });
         }
