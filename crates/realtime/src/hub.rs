@@ -220,3 +220,45 @@ impl Drop for Pin<'_> {
         self.hub.tidy(self.room.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use chatsphere_core::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_busy_room_holds_up_no_other() {
+        let uses: [fn(&Hub, RoomId); 2] = [|hub, room| drop(hub.pin(room)), Hub::tidy];
+        for waits_for_it in uses {
+            let hub = Hub::new(1).0;
+            let id = |millis| RoomId::new(Timestamp::from_millis(millis));
+            let (busy, other) = (id(1), id(2));
+            let pin = hub.pin(busy);
+            let held = Arc::strong_count(&pin.room);
+            thread::scope(|threads| {
+                let lock = pin.room.keep_busy();
+                threads.spawn(|| waits_for_it(&hub, busy));
+                // Until that thread has the room in hand, or holds all of them.
+                while Arc::strong_count(&pin.room) == held && hub.rooms.try_lock().is_ok() {
+                    thread::yield_now();
+                }
+                let (tell, done) = mpsc::channel();
+                threads.spawn({
+                    let hub = &hub;
+                    move || {
+                        drop(hub.pin(other));
+                        tell.send(())
+                    }
+                });
+                let done = done.recv_timeout(Duration::from_secs(20));
+                drop(lock);
+                assert!(done.is_ok(), "another room waits for the busy one");
+            });
+        }
+    }
+}

@@ -313,6 +313,12 @@ impl Room {
         self.state().seats.set_access(connection, access);
     }
 
+    /// Keeps the room's lock for as long as what is returned.
+    #[cfg(test)]
+    pub(crate) fn keep_busy(&self) -> impl Sized {
+        self.state()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

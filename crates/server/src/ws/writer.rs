@@ -142,3 +142,6 @@ async fn write_all(
     }
     stream.flush().await
 }
+
+#[cfg(test)]
+mod tests;

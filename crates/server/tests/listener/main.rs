@@ -4,6 +4,7 @@
 
 mod capacity;
 mod drain;
+mod first_look;
 mod peers;
 mod requests;
 mod support;

@@ -1,11 +1,14 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::routing::{get, post};
-use chatsphere::listener::{BodyTimeout, ListenerHandle, ListenerOptions, serve};
+use chatsphere::listener::{BodyTimeout, FirstLook, FirstLooker, ListenerHandle, ListenerOptions, TakeOver, serve};
 use chatsphere_core::Limits;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,8 +29,18 @@ pub(crate) struct Server {
     pub(crate) shutdown: CancellationToken,
 }
 
+/// Somebody looks first, as in every server, but leaves all to HTTP.
 pub(crate) fn options() -> ListenerOptions {
-    ListenerOptions::new(&Limits::default())
+    ListenerOptions { first_look: FirstLooker::new(Arc::new(LooksAway)), ..ListenerOptions::new(&Limits::default()) }
+}
+
+struct LooksAway;
+
+#[async_trait]
+impl FirstLook for LooksAway {
+    async fn look(&self, _: &Parts) -> Option<TakeOver> {
+        None
+    }
 }
 
 /// Options whose time-outs no test reaches.

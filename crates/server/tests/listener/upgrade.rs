@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{AMPLE, GET, SHORT, patient, read_until, start};
 
-const UPGRADE: &[u8] = b"GET /up HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
+pub(crate) const UPGRADE: &[u8] = b"GET /up HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
 
 /// A router that upgrades whatever asks for it, and what it got.
 pub(crate) fn upgrading() -> (Router, mpsc::UnboundedReceiver<Taken>) {

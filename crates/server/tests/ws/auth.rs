@@ -17,6 +17,7 @@ on_every_database!(
     a_client_token_is_not_for_urls,
     only_the_version_of_the_offered_subprotocols_is_echoed,
     a_bad_token_in_the_header_is_a_401,
+    two_authorization_fields_are_a_401_by_either_way_in,
     a_bad_token_of_a_page_is_told_to_the_page,
     who_brings_no_token_in_time_is_closed,
     frames_before_the_token_are_refused_and_harmless,
@@ -155,6 +156,28 @@ async fn a_bad_token_in_the_header_is_a_401(database: Arc<Database>) {
         }
     }
     assert_eq!(server.sessions.count(), 0);
+}
+
+async fn two_authorization_fields_are_a_401_by_either_way_in(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let ada = server.user("ada").await;
+    let field = format!("authorization: Bearer {}\r\n", ada.token);
+    let short_way = server.listen(|options| options.first_look = server.door.clone());
+    for (addr, is_short) in [(short_way, true), (server.addr, false)] {
+        for path in ["/ws", "/"] {
+            let mut one = Raw::request(addr, &upgrade(path, &field), b"").await;
+            assert!(one.head.starts_with("HTTP/1.1 101 "), "{}", one.head);
+            // HTTP's machinery puts it there.
+            assert_eq!(!one.head.to_lowercase().contains("\r\ndate:"), is_short, "{}", one.head);
+            assert_eq!(one.read().await.json()["type"], "hello");
+            // Whose word would count? A proxy in front may have looked at the other.
+            for second in [&field, "authorization: Basic YTpi\r\n"] {
+                let mut two = Raw::request(addr, &upgrade(path, &format!("{field}{second}")), b"").await;
+                assert!(two.head.starts_with("HTTP/1.1 401 "), "{}", two.head);
+                assert_eq!(two.body().await["code"], "token_invalid");
+            }
+        }
+    }
 }
 
 async fn a_bad_token_of_a_page_is_told_to_the_page(database: Arc<Database>) {

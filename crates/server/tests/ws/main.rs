@@ -32,6 +32,7 @@ mod security;
 mod server;
 mod slow;
 mod stale;
+mod tls;
 mod unknown;
 
 /// Makes of each function a test on every database.

@@ -21,6 +21,7 @@ on_every_database!(
     membership_is_needed_and_joining_is_not,
     too_fast_is_told_when_to_try_again,
     a_flood_ends_the_connection,
+    fragments_without_an_end_are_a_flood,
     content_has_its_limits,
     what_was_sent_is_stored_though_the_sender_is_gone,
 );
@@ -227,6 +228,19 @@ async fn a_flood_ends_the_connection(database: Arc<Database>) {
     other.join(room, json!({})).await;
     server.say(room, &bob, "x").await;
     other.expect("new_message").await;
+}
+
+async fn fragments_without_an_end_are_a_flood(database: Arc<Database>) {
+    let setup = Setup::limits(|limits| (limits.messages_per_second, limits.message_burst) = (1, 10));
+    let server = Server::start_with(&database, setup).await;
+    let ada = server.user("ada").await;
+    let mut raw = Raw::connect(server.addr, &ada.token).await;
+    // They do end, after more of them than may come: who does not count them answers a ping.
+    let (begin, more, end) = (frame(0x01, br#"{"type":"#), frame(0x00, b"").repeat(150), frame(0x80, br#""ping"}"#));
+    raw.write(&[begin, more, end].concat()).await;
+    let error = raw.read().await.json();
+    assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("flood")));
+    raw.closed(4029).await;
 }
 
 async fn content_has_its_limits(database: Arc<Database>) {

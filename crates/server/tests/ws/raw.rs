@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -15,8 +15,8 @@ pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
 
-pub(crate) struct Raw {
-    pub(crate) tcp: TcpStream,
+pub(crate) struct Raw<S = TcpStream> {
+    pub(crate) tcp: S,
     /// The head of the server's answer.
     pub(crate) head: String,
 }
@@ -74,16 +74,6 @@ impl Raw {
         Self::request_on(TcpStream::connect(addr).await.unwrap(), request, behind).await
     }
 
-    async fn request_on(mut tcp: TcpStream, request: &str, behind: &[u8]) -> Self {
-        tcp.set_nodelay(true).unwrap();
-        tcp.write_all(&[request.as_bytes(), behind].concat()).await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(timeout(AMPLE, tcp.read_u8()).await.expect("no answer").unwrap());
-        }
-        Self { tcp, head: String::from_utf8(head).unwrap() }
-    }
-
     /// Connects with this token, reads `hello`.
     pub(crate) async fn connect(addr: SocketAddr, token: &str) -> Self {
         Self::connect_on(TcpStream::connect(addr).await.unwrap(), token).await
@@ -95,13 +85,34 @@ impl Raw {
         socket.set_recv_buffer_size(4 * 1024).unwrap();
         Self::connect_on(socket.connect(addr).await.unwrap(), token).await
     }
+}
 
-    async fn connect_on(tcp: TcpStream, token: &str) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    async fn request_on(mut tcp: S, request: &str, behind: &[u8]) -> Self {
+        tcp.write_all(&[request.as_bytes(), behind].concat()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(AMPLE, tcp.read_u8()).await.expect("no answer").unwrap());
+        }
+        Self { tcp, head: String::from_utf8(head).unwrap() }
+    }
+
+    /// The same on a connection that is open already.
+    pub(crate) async fn connect_on(tcp: S, token: &str) -> Self {
         let request = upgrade("/ws", &format!("authorization: Bearer {token}\r\n"));
         let mut raw = Self::request_on(tcp, &request, b"").await;
         assert!(raw.head.starts_with("HTTP/1.1 101"), "{}", raw.head);
         assert_eq!(raw.read().await.json()["type"], "hello");
         raw
+    }
+
+    /// The body of an answer that opened nothing.
+    pub(crate) async fn body(&mut self) -> Value {
+        let head = self.head.to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        let mut body = vec![0; length.parse().unwrap()];
+        timeout(AMPLE, self.tcp.read_exact(&mut body)).await.expect("no body").unwrap();
+        serde_json::from_slice(&body).unwrap()
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {

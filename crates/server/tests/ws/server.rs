@@ -1,12 +1,15 @@
 //! Servers with both front doors.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Router;
 use chatsphere::auth::Keys;
 use chatsphere::http::{self, AllowedOrigins, HttpState};
-use chatsphere::ws::{self, Sessions, Times, WsState};
+use chatsphere::listener::{FirstLooker, ListenerOptions, serve};
+use chatsphere::ws::{self, Door, Sessions, Times, WsState};
 use chatsphere_core::ops::PostMessage;
 use chatsphere_core::{
     Authority, AuthorityListener, Caller, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, RoomId,
@@ -15,6 +18,7 @@ use chatsphere_core::{
 use chatsphere_realtime::{Bus, Gate, Hub, Link, repair};
 use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
 use serde_json::Value;
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +73,9 @@ pub(crate) struct Server {
     pub(crate) tasks: TaskTracker,
     /// How often what others wrote was withheld, since this node could not tell who may read it.
     pub(crate) withheld: Arc<AtomicUsize>,
+    /// Takes handshakes the short way.
+    pub(crate) door: FirstLooker,
+    router: Router,
     _background: JoinSet<()>,
     _database: Arc<Database>,
 }
@@ -176,11 +183,33 @@ impl Server {
             stopping: stopping.clone(),
             tasks: tasks.clone(),
         });
+        let door = FirstLooker::new(Arc::new(Door::new(websocket.clone())));
         let state = HttpState { origins: setup.origins, ..HttpState::new(chat.clone(), keys.clone()) };
         let router = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
         let directory = tempfile::tempdir().expect("a directory");
-        let rest = TestServer::serve(Backend { chat, keys, clock, directory }, router).await;
-        Self { rest, sessions, stopping, tasks, withheld: looks, _background: background, _database: database.clone() }
+        let rest = TestServer::serve(Backend { chat, keys, clock, directory }, router.clone()).await;
+        Self {
+            rest,
+            sessions,
+            stopping,
+            tasks,
+            withheld: looks,
+            door,
+            router,
+            _background: background,
+            _database: database.clone(),
+        }
+    }
+
+    /// Another listener of the same server, where the system holds little of what a client does not read.
+    pub(crate) fn listen(&self, change: impl FnOnce(&mut ListenerOptions)) -> SocketAddr {
+        let mut options = ListenerOptions::new(&self.backend.chat.limits);
+        change(&mut options);
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_send_buffer_size(64 * 1024).expect("connections have this size too");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let listener = socket.listen(64).expect("a port");
+        serve(listener, self.router.clone(), options, self.shutdown.clone()).expect("a listener").local_addr()
     }
 
     /// Connects with the token in the header, and reads `hello`.

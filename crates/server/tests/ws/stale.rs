@@ -7,17 +7,22 @@ use std::time::Duration;
 use chatsphere_core::authority::STALE_AFTER;
 use chatsphere_core::ops::{self, PostMessage};
 use chatsphere_core::{Caller, Chat, RoomId, UserId, UserRef};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::client::{AMPLE, Client};
+use crate::client::{AMPLE, Client, number};
 use crate::database::Database;
 use crate::nats::Nats;
 use crate::on_every_database;
+use crate::raw::{Raw, TEXT};
 use crate::server::{Server, Setup, elsewhere, elsewhere_on_a_bus};
 use crate::support::Person;
 
-on_every_database!(what_another_node_wrote_waits_until_it_is_known_who_may_read_it, what_the_bus_brings_waits_too,);
+on_every_database!(
+    what_another_node_wrote_waits_until_it_is_known_who_may_read_it,
+    what_the_bus_brings_waits_too,
+    a_replay_stops_when_it_is_not_known_who_may_read,
+);
 
 /// What another process does on the same database.
 struct Other {
@@ -120,4 +125,47 @@ async fn what_the_bus_brings_waits_too(database: Arc<Database>) {
     }
     stays.quiet().await;
     other.chat.store.close().await;
+}
+
+async fn a_replay_stops_when_it_is_not_known_who_may_read(database: Arc<Database>) {
+    let server = Server::start_with(&database, Setup { follows_control_log: false, ..Setup::default() }).await;
+    let (room, ada, bob) = server.pair().await;
+    for _ in 0..6 {
+        server.fill(room, &ada, (0..100).map(|_| "x".repeat(30 * 1024))).await;
+    }
+    let mut raw = Raw::connect_narrow(server.addr, &bob.token).await;
+    raw.send(&json!({ "type": "join", "roomId": room, "since": 0, "ref": "first" })).await;
+    assert_eq!(raw.read().await.json()["type"], "join_confirmation");
+    server.backend.clock.advance(STALE_AFTER + Duration::from_millis(1));
+    // What waited for the socket already may come; of the 18 MB the rest must not.
+    let (mut cursor, error) = pages(&mut raw, 0).await;
+    let error = error.expect("the replay went on to its end");
+    let expected = (&json!("error"), &json!("authority_stale"), &json!(true), &json!("first"));
+    assert_eq!((&error["type"], &error["code"], &error["retryable"], &error["ref"]), expected);
+
+    // The log can be read again, and the client goes on from where it is.
+    server.advance(Duration::ZERO).await;
+    raw.send(&json!({ "type": "join", "roomId": room, "since": cursor })).await;
+    assert_eq!(raw.read().await.json()["type"], "join_confirmation");
+    (cursor, _) = pages(&mut raw, cursor).await;
+    assert_eq!(cursor, 602);
+}
+
+/// Reads a replay to its last page or to what breaks it off, and how far it has come.
+async fn pages(raw: &mut Raw, mut cursor: u64) -> (u64, Option<Value>) {
+    loop {
+        let frame = raw.read().await;
+        if frame.first != TEXT {
+            continue;
+        }
+        let page = frame.json();
+        if page["type"] != "previous_messages" {
+            return (cursor, Some(page));
+        }
+        assert_eq!(number(&page["fromSeq"]), cursor + 1);
+        cursor = number(&page["toSeq"]);
+        if page["more"] == false {
+            return (cursor, None);
+        }
+    }
 }

@@ -115,3 +115,6 @@ fn weight(page: &impl Page) -> usize {
     let messages = page.messages().iter().map(|message| 2 * ITEM + 7 * message.content.as_str().len());
     ITEM + messages.sum::<usize>() + page.others() * 2 * ITEM
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use futures_util::FutureExt;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use super::*;
+
+fn queued(most_bytes: usize) -> Outbound {
+    Outbound::new(Socket::Queued, most_bytes)
+}
+
+#[test]
+fn a_queue_over_its_bound_ends_with_4008_and_skips_nothing_before() {
+    let outbound = queued(10);
+    outbound.send(Bytes::from_static(b"12345678"));
+    assert_eq!(outbound.closing(), None);
+    outbound.send(Bytes::from_static(b"12345678"));
+    assert_eq!(outbound.closing(), Some(CloseCode::SLOW_CONSUMER));
+    outbound.send(Bytes::from_static(b"later"));
+    let taken = outbound.take();
+    assert_eq!(taken.len(), 1, "the close frame alone: what waited is given up whole");
+    assert_eq!(outbound.taken_written(), Flushed::End);
+}
+
+#[test]
+fn a_close_comes_after_what_waits() {
+    let outbound = queued(100);
+    outbound.send(Bytes::from_static(b"a"));
+    outbound.close(CloseCode::GOING_AWAY, "bye");
+    outbound.close(CloseCode::TOKEN_INVALID, "too late");
+    let taken = outbound.take();
+    assert_eq!(&taken[0][..], b"a");
+    assert_eq!(&taken[1][2..4], &1001u16.to_be_bytes());
+    assert_eq!(taken.len(), 2);
+}
+
+#[test]
+fn partial_writes_keep_their_place() {
+    let mut state = State::default();
+    for frame in [&b"abc"[..], b"de", b"f"] {
+        state.waiting.push_back(Bytes::copy_from_slice(frame));
+        state.waiting_bytes += frame.len();
+    }
+    state.advance(4);
+    assert_eq!((state.waiting_bytes, state.waiting.len(), &state.waiting[0][..], state.head_begun), (2, 2, &b"e"[..], true));
+    Outbound::begin_close(&mut state, CloseCode::SLOW_CONSUMER, "", false);
+    assert_eq!((state.waiting.len(), &state.waiting[0][..]), (2, &b"e"[..]), "the begun frame is finished first");
+}
+
+#[tokio::test]
+async fn room_is_made_by_progress_or_by_the_end() {
+    let outbound = Arc::new(queued(10));
+    outbound.send(Bytes::from_static(b"123456789"));
+    let waiter = tokio::spawn({
+        let outbound = outbound.clone();
+        async move { outbound.has_room().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiter.is_finished());
+    let _ = outbound.take();
+    outbound.taken_written();
+    waiter.await.unwrap();
+}
+
+/// A direct socket, and the client's side of it.
+async fn direct(most_bytes: usize) -> (Outbound, Arc<TcpStream>, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    let socket = Arc::new(accepted.unwrap().0);
+    (Outbound::new(Socket::Direct(socket.clone()), most_bytes), socket, client.unwrap())
+}
+
+/// More than the system holds for a socket.
+const LARGE: usize = 32 << 20;
+
+fn frame(bytes: usize) -> Bytes {
+    vec![b'x'; bytes].into()
+}
+
+/// Reads all that has been sent, while somebody else than the connection's task writes what waits.
+async fn drain(client: &mut TcpStream, socket: &TcpStream, outbound: &Outbound, bytes: usize, write: impl Fn()) {
+    let (mut read, mut buffer) = (0, vec![0; 64 * 1024]);
+    while read < bytes {
+        tokio::select! {
+            taken = client.read(&mut buffer) => read += taken.unwrap(),
+            writable = socket.writable(), if outbound.waiting_bytes() > 0 => {
+                writable.unwrap();
+                write();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_writes_tells_those_who_wait_for_room() {
+    let (outbound, socket, mut client) = direct(LARGE).await;
+    outbound.send(frame(LARGE));
+    let mut room = Box::pin(outbound.has_room());
+    assert!((&mut room).now_or_never().is_none());
+    drain(&mut client, &socket, &outbound, LARGE, || outbound.release()).await;
+    assert!(room.now_or_never().is_some(), "all was taken, and nobody said so");
+}
+
+#[tokio::test]
+async fn what_is_only_held_closes_nobody() {
+    let (outbound, _, mut client) = direct(1_000).await;
+    for _ in 0..30 {
+        let _ = outbound.hold(frame(100));
+        assert!(!outbound.is_pressed(), "what the client would take looks like what it does not");
+    }
+    assert_eq!(outbound.closing(), None, "the client has had no chance to take anything");
+    outbound.release();
+    client.read_exact(&mut [0; 3_000]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_held_counts_only_if_it_cannot_be_written() {
+    let (outbound, _, mut client) = direct(1_000).await;
+    assert!(outbound.hold(frame(200)));
+    outbound.send(frame(900));
+    assert_eq!(outbound.closing(), None);
+    client.read_exact(&mut [0; 1_100]).await.unwrap();
+    // As ever, once the client takes nothing.
+    assert!(outbound.hold(frame(LARGE)));
+    assert_eq!(outbound.closing(), Some(CloseCode::SLOW_CONSUMER));
+}
+
+#[tokio::test]
+async fn a_socket_found_broken_calls_its_task() {
+    let (outbound, socket, client) = direct(1_000).await;
+    // Unread bytes make of this end a reset.
+    outbound.send(frame(1));
+    client.readable().await.unwrap();
+    drop(client);
+    socket.ready(tokio::io::Interest::READABLE).await.unwrap();
+    assert!(outbound.work().now_or_never().is_none(), "nothing is known yet");
+    while !outbound.is_ended() {
+        let _ = outbound.hold(frame(500));
+    }
+    assert!(outbound.is_broken());
+    assert!(outbound.work().now_or_never().is_some(), "nobody else takes the connection down");
+}

@@ -1,0 +1,61 @@
+use chatsphere_realtime::Socket;
+use chatsphere_realtime::websocket::CloseCode;
+use futures_util::FutureExt;
+use tokio::io::{AsyncReadExt, duplex};
+use tokio::net::TcpListener;
+use tokio::task::yield_now;
+
+use super::*;
+
+/// Far above what any step takes, so that a busy machine fails no test.
+const AMPLE: Duration = Duration::from_secs(20);
+
+/// A connection ends each of its phases when it must, whatever write is under way.
+async fn end_a_phase_while_blocked(writer: &mut Writer, outbound: &Outbound) {
+    assert!(writer.run(outbound, AMPLE).now_or_never().is_none(), "it has all been written");
+    yield_now().await;
+}
+
+#[tokio::test]
+async fn what_was_taken_for_writing_outlives_a_phase() {
+    let (stream, mut client) = duplex(64);
+    let mut writer = Writer::Stream { stream: Box::new(stream), taken: VecDeque::new() };
+    let outbound = Outbound::new(Socket::Queued, 1 << 20);
+    let mut expected = Vec::new();
+    for n in 0..20 {
+        expected.extend([n; 1_000]);
+        outbound.send(vec![n; 1_000].into());
+    }
+    let mut received = Vec::new();
+    while received.len() < expected.len() / 2 {
+        end_a_phase_while_blocked(&mut writer, &outbound).await;
+        let read = client.read_buf(&mut received).now_or_never();
+        assert!(read.is_some(), "after {} bytes the rest is lost", received.len());
+    }
+    outbound.close(CloseCode::GOING_AWAY, "");
+    let ending = async {
+        writer.run(&outbound, AMPLE).await;
+        drop(writer);
+    };
+    tokio::join!(ending, client.read_to_end(&mut received)).1.unwrap();
+    let (frames, close) = received.split_at(expected.len());
+    assert!(frames == expected, "frames were cut");
+    assert_eq!(close, [0x88, 2, 0x03, 0xe9]);
+}
+
+#[tokio::test]
+async fn a_blocked_socket_is_written_to_in_the_next_phase_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    let (mut client, socket) = (client.unwrap(), Arc::new(accepted.unwrap().0));
+    let mut writer = Writer::Direct(socket.clone());
+    let outbound = Outbound::new(Socket::Direct(socket), 64 << 20);
+    // More than the system holds.
+    outbound.send(vec![b'x'; 32 << 20].into());
+    end_a_phase_while_blocked(&mut writer, &outbound).await;
+    let mut received = vec![0; 32 << 20];
+    tokio::select! {
+        () = writer.run(&outbound, AMPLE) => panic!("an end without a reason"),
+        read = timeout(AMPLE, client.read_exact(&mut received)) => drop(read.expect("nobody writes the rest").unwrap()),
+    }
+}

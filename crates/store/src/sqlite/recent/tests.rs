@@ -1,0 +1,54 @@
+use chatsphere_core::{Content, Event, EventKind, MessageId, Timestamp, UserId, UserRef, Username};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+
+fn ada() -> UserRef {
+    UserRef { id: UserId::new(NOW), username: Username::from_stored("ada".to_owned()) }
+}
+
+fn page(messages: usize, content: &str, others: usize) -> Newest {
+    let room_id = RoomId::new(NOW);
+    let message = Message {
+        id: MessageId::new(NOW),
+        room_id,
+        author: ada(),
+        seq: Seq::new(1),
+        content: Content::from_stored(content.to_owned()),
+        client_message_id: None,
+        created_at: NOW,
+        updated_at: NOW,
+    };
+    let kind = EventKind::MemberJoined { user: ada(), by: ada() };
+    let other = Arc::new(Event { room_id, seq: Seq::new(1), at: NOW, kind });
+    Newest { messages: vec![message; messages], others: vec![other; others], from: Seq::new(1), head: Seq::new(1) }
+}
+
+/// What a page takes at least, once as it is and once encoded.
+fn taken(page: &Newest) -> usize {
+    let content = |message: &Message| {
+        let content = message.content.as_str();
+        content.len() + serde_json::to_string(content).unwrap().len()
+    };
+    let messages: usize = page.messages.iter().map(content).sum();
+    messages + page.others.len() * 2 * size_of::<Event>()
+}
+
+#[test]
+fn kept_pages_and_their_encodings_stay_within_their_bound() {
+    let text = "x".repeat(32 * 1024);
+    // JSON writes each of these in six bytes.
+    let controls = "\u{1}".repeat(32 * 1024);
+    for page in [page(10, &text, 0), page(10, &controls, 0), page(0, "", 200)] {
+        let (pages, taken) = (Pages::default(), taken(&page));
+        let stamp = Stamp { head: Seq::new(1), control: 1 };
+        let mut most = 0;
+        for room in 0..3 * MOST / taken {
+            let room = RoomId::new(Timestamp::from_millis(room as i64));
+            pages.page(room, 50, stamp, || Ok::<_, ()>(page.clone())).unwrap();
+            most = most.max(pages.kept().pages.len() * taken);
+        }
+        assert!((1..=MOST).contains(&most), "{most} bytes of pages of {taken}");
+    }
+}
