@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::{HistoryRange, MembershipChanged};
+use chatsphere_core::store::{HistoryRange, MembershipChanged, UserChange};
 use chatsphere_core::{Access, Denial, Error, Seq};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
-use crate::world::{World, all_events, client_id, membership, new_message};
+use crate::world::{World, all_events, client_id, membership, name, new_message, now, unique};
 
 on_every_database!(
     two_nodes_append_to_the_same_rooms,
     each_sees_what_the_other_committed,
     a_retry_through_the_other_node_is_a_replay,
     a_removal_on_one_node_holds_on_the_other,
+    what_a_writer_remembers_is_what_others_wrote,
 );
 
 async fn two_nodes_append_to_the_same_rooms(fixture: Arc<Fixture>) {
@@ -112,5 +113,30 @@ async fn a_removal_on_one_node_holds_on_the_other(fixture: Arc<Fixture>) {
         });
         let MembershipChanged::At(left) = one.remove(room, one.bob.id).await else { panic!("was a member") };
         assert!(sending.await.unwrap() < left);
+    }
+}
+
+/// Each change in turn by the one and by the other: what a node knows of before a change counts no more after it.
+async fn what_a_writer_remembers_is_what_others_wrote(fixture: Arc<Fixture>) {
+    let (one, two) = (World::new(&fixture).await, fixture.node().await);
+    let (room, bob) = (one.room().await.id, one.bob.id);
+    one.add(room, bob).await;
+    let (here, there) = (&one.node.store, &two.store);
+    let mut seq = here.append(new_message(room, bob, "known here")).await.unwrap().value.seq;
+    for (changes, posts) in [(there, here), (here, here), (here, there), (there, there)] {
+        let renamed = name(&unique("robert"));
+        let change = UserChange { user_id: bob, username: Some(renamed.clone()), role: None, disabled: None, at: now() };
+        changes.change_user(change).await.unwrap();
+        let posted = posts.append(new_message(room, bob, "by another name")).await.unwrap().value;
+        assert_eq!((posted.seq, &posted.author.username), (seq.next(), &renamed));
+        let other = changes.append(new_message(room, bob, "another event")).await.unwrap().value;
+        assert_eq!(other.seq, posted.seq.next());
+        changes.remove_member(membership(room, bob, bob)).await.unwrap();
+        let refused = posts.append(new_message(room, bob, "no member")).await;
+        assert_eq!(refused.map(|done| done.value.seq), Err(Denial::NotAMember.into()));
+        changes.add_member(membership(room, bob, one.ada.id)).await.unwrap();
+        let back = posts.append(new_message(room, bob, "back")).await.unwrap().value;
+        assert_eq!(back.seq.get(), other.seq.get() + 3, "after a removal and a return");
+        seq = back.seq;
     }
 }

@@ -6,6 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::SqliteWriter;
 use super::idempotency::recall;
+use super::known::Known;
+use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
 use crate::write::Outcome;
 use crate::write::database::{AppendFacts, Author, MessageRow, Messages, RoomAdvance, RoomHead};
@@ -13,13 +15,12 @@ use crate::write::failure::Failure;
 
 impl Messages for SqliteWriter {
     async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {
-        self.run(|connection| {
-            let mut facts = AppendFacts::default();
-            for message in messages {
-                gather(connection, message, &mut facts)?;
-            }
-            Ok(facts)
-        })
+        let Self { connection, known, health, .. } = self;
+        let mut facts = AppendFacts::default();
+        for message in messages {
+            gather(connection, known, message, &mut facts).map_err(|error| failure(health, &error))?;
+        }
+        Ok(facts)
     }
 
     async fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<(), Failure> {
@@ -46,20 +47,26 @@ impl Messages for SqliteWriter {
                 advance.execute((room.pk, rows::number(room.seq), room.messages))?;
             }
             Ok(())
-        })
+        })?;
+        // A room's rows come in the order of their numbers.
+        for row in rows {
+            if let Some(head) = self.known.rooms.get_mut(&row.message.room_id) {
+                head.seq = row.message.seq;
+            }
+        }
+        Ok(())
     }
 }
 
 /// Adds what there is to know about one more message; most of it is known from the messages before.
-fn gather(connection: &Connection, new: &NewMessage, facts: &mut AppendFacts) -> Result<()> {
-    let Some(room_pk) = room_pk(connection, new.room_id, facts)? else { return Ok(()) };
-    let author_pk = author_pk(connection, new.author, facts)?;
-    if let Access::Member(user) = new.access
-        && !facts.members.contains(&(new.room_id, user))
-        && let Some(user_pk) = self::author_pk(connection, user, facts)?
-        && is_member(connection, room_pk, user_pk)?
-    {
-        facts.members.insert((new.room_id, user));
+fn gather(connection: &Connection, known: &mut Known, new: &NewMessage, facts: &mut AppendFacts) -> Result<()> {
+    let Some(room_pk) = room_pk(connection, known, new.room_id, facts)? else { return Ok(()) };
+    let author_pk = author_pk(connection, known, new.author, facts)?;
+    if let Access::Member(user) = new.access {
+        let membership = (new.room_id, user);
+        if !facts.members.contains(&membership) && is_known_member(connection, known, membership, room_pk, facts)? {
+            facts.members.insert(membership);
+        }
     }
     if let (Some(client_id), Some(author_pk)) = (&new.client_message_id, author_pk)
         && let Some(message) = sent(connection, new.room_id, room_pk, author_pk, client_id.as_str())?
@@ -79,12 +86,53 @@ fn gather(connection: &Connection, new: &NewMessage, facts: &mut AppendFacts) ->
     Ok(())
 }
 
-fn room_pk(connection: &Connection, id: RoomId, facts: &mut AppendFacts) -> Result<Option<i64>> {
+fn room_pk(connection: &Connection, known: &mut Known, id: RoomId, facts: &mut AppendFacts) -> Result<Option<i64>> {
     if let Some(head) = facts.rooms.get(&id) {
         return Ok(Some(head.pk));
     }
-    let head = room_head(connection, id)?;
-    Ok(head.map(|head| facts.rooms.entry(id).or_insert(head).pk))
+    let head = match known.rooms.get(&id) {
+        Some(head) => *head,
+        None => match room_head(connection, id)? {
+            Some(head) => *known.rooms.entry(id).or_insert(head),
+            None => return Ok(None),
+        },
+    };
+    facts.rooms.insert(id, head);
+    Ok(Some(head.pk))
+}
+
+fn author_pk(connection: &Connection, known: &mut Known, id: UserId, facts: &mut AppendFacts) -> Result<Option<i64>> {
+    if let Some(author) = facts.authors.get(&id) {
+        return Ok(Some(author.pk));
+    }
+    let author = match known.authors.get(&id) {
+        Some(author) => author.clone(),
+        None => match author(connection, id)? {
+            Some(author) => known.authors.entry(id).or_insert(author).clone(),
+            None => return Ok(None),
+        },
+    };
+    let pk = author.pk;
+    facts.authors.insert(id, author);
+    Ok(Some(pk))
+}
+
+fn is_known_member(
+    connection: &Connection,
+    known: &mut Known,
+    membership: (RoomId, UserId),
+    room_pk: i64,
+    facts: &mut AppendFacts,
+) -> Result<bool> {
+    if known.members.contains(&membership) {
+        return Ok(true);
+    }
+    let user_pk = author_pk(connection, known, membership.1, facts)?;
+    let is_member = user_pk.map_or(Ok(false), |user_pk| is_member(connection, room_pk, user_pk))?;
+    if is_member {
+        known.members.insert(membership);
+    }
+    Ok(is_member)
 }
 
 pub(super) fn room_head(connection: &Connection, id: RoomId) -> Result<Option<RoomHead>> {
@@ -94,17 +142,13 @@ pub(super) fn room_head(connection: &Connection, id: RoomId) -> Result<Option<Ro
         .optional()
 }
 
-fn author_pk(connection: &Connection, id: UserId, facts: &mut AppendFacts) -> Result<Option<i64>> {
-    if let Some(author) = facts.authors.get(&id) {
-        return Ok(Some(author.pk));
-    }
-    let author = connection
+fn author(connection: &Connection, id: UserId) -> Result<Option<Author>> {
+    connection
         .prepare_cached("SELECT pk, username FROM users WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| {
             Ok(Author { pk: row.get(0)?, user: UserRef { id, username: Username::from_stored(row.get(1)?) } })
         })
-        .optional()?;
-    Ok(author.map(|author| facts.authors.entry(id).or_insert(author).pk))
+        .optional()
 }
 
 pub(super) fn is_member(connection: &Connection, room_pk: i64, user_pk: i64) -> Result<bool> {

@@ -2,6 +2,7 @@
 
 mod control;
 mod idempotency;
+mod known;
 mod messages;
 mod rooms;
 mod tokens;
@@ -15,6 +16,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 use tokio::time::Instant;
 
+use self::known::Known;
 use super::checkpoint::Checkpoints;
 use super::failure::{commit_failure, failure};
 use crate::health::Health;
@@ -24,6 +26,7 @@ use crate::write::failure::Failure;
 /// The connection that writes. Its methods block, which its own thread may.
 pub(super) struct SqliteWriter {
     connection: Connection,
+    known: Known,
     health: Arc<Health>,
     checkpoints: Checkpoints,
 }
@@ -40,7 +43,7 @@ impl SqliteWriter {
             LOG_PAGES.set(pages);
             Ok(())
         }));
-        Self { connection, health, checkpoints }
+        Self { connection, known: Known::default(), health, checkpoints }
     }
 
     /// Runs a step of the transaction.
@@ -52,18 +55,27 @@ impl SqliteWriter {
 impl Transactions for SqliteWriter {
     async fn begin(&mut self, _rooms: &[RoomId], _since: Instant) -> Result<(), Failure> {
         // Another process may write to the file too: the lock is taken before anything is read.
-        self.run(|connection| connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop))
+        let version = self.run(|connection| {
+            connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+        })?;
+        self.known.begin(version);
+        Ok(())
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
         let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
-        committed.map_err(|error| commit_failure(&self.health, &error))?;
+        if let Err(error) = committed {
+            self.known.forget();
+            return Err(commit_failure(&self.health, &error));
+        }
         self.health.back();
         self.checkpoints.committed(&self.connection, LOG_PAGES.get(), &self.health);
         Ok(())
     }
 
     async fn rollback(&mut self) {
+        self.known.forget();
         // After some errors SQLite has rolled back by itself.
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")

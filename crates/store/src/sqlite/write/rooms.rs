@@ -36,6 +36,7 @@ impl Rooms for SqliteWriter {
 
     async fn change_membership(&mut self, row: &MembershipRow) -> Result<(), Failure> {
         let seq = rows::number(row.seq);
+        self.known.forget();
         self.run(|connection| {
             connection
                 .prepare_cached(

@@ -45,6 +45,7 @@ impl Users for SqliteWriter {
     }
 
     async fn update_user(&mut self, pk: i64, user: &User) -> Result<(), Failure> {
+        self.known.forget();
         self.run(|connection| {
             connection
                 .prepare_cached("UPDATE users SET username = ?2, role = ?3, disabled = ?4, updated_at = ?5 WHERE pk = ?1")?
