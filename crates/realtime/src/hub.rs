@@ -13,7 +13,7 @@ use crate::lane::{Lane, LaneSender};
 use crate::listener::Listener;
 #[cfg(test)]
 use crate::room::Fault;
-use crate::room::{List, Room};
+use crate::room::Room;
 
 /// How many replays may hold a page at once: enough to keep the store and the processors busy.
 const PAGES: usize = 64;
@@ -102,8 +102,8 @@ impl Hub {
         if accepted.gap {
             self.ask_for_repair(id);
         }
-        if let Some(list) = accepted.list {
-            self.list(room, list);
+        if accepted.list {
+            self.list(room);
         }
         !accepted.full
     }
@@ -112,8 +112,9 @@ impl Hub {
         self.crowds[self.lane_of(id)].send(events, Vec::new());
     }
 
-    pub(crate) fn list(&self, room: Arc<Room>, list: List) {
-        let lanes = if list == List::Crowd { &self.crowds } else { &self.lanes };
+    /// Something is due in a room: its lane is to serve it.
+    pub(crate) fn list(&self, room: Arc<Room>) {
+        let lanes = if room.is_crowd() { &self.crowds } else { &self.lanes };
         lanes[self.lane_of(room.id)].list(room);
     }
 

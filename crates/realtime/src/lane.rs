@@ -15,7 +15,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::hub::Hub;
-use crate::room::{Held, Left, List, Room};
+use crate::room::{Held, Left, Room};
 
 /// Events that may wait for a lane. Beyond it they are dropped: rooms compare themselves with the store.
 const MOST_WAITING: usize = 8_192;
@@ -155,10 +155,8 @@ impl Lane {
         if accepted.gap {
             hub.ask_for_repair(room.id);
         }
-        match accepted.list {
-            Some(List::Crowd) if !self.of_crowds => hub.list(room, List::Crowd),
-            Some(_) => self.listed.push_back(room),
-            None => {}
+        if accepted.list {
+            self.listed.push_back(room);
         }
     }
 
@@ -177,6 +175,11 @@ impl Lane {
         while seats < TURN && (at_least > 0 || self.loads.is_empty()) {
             let Some(room) = self.listed.pop_front() else { break };
             at_least = at_least.saturating_sub(1);
+            if room.is_crowd() != self.of_crowds {
+                // It has grown, or shrunk, since it was listed. Still one lane alone has it.
+                hub.list(room);
+                continue;
+            }
             let served = room.serve(
                 &mut self.held,
                 #[cfg(test)]
@@ -194,5 +197,50 @@ impl Lane {
             }
         }
         hub.meters.events_out.increment(delivered);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chatsphere_core::{Access, Caller, ConnectionId, EventKind, RoomId, Seq, Timestamp, UserId, UserRef, Username};
+
+    use super::*;
+    use crate::listener::Listener;
+    use crate::outbound::{Outbound, Socket};
+    use crate::room::CROWD;
+
+    const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+
+    #[test]
+    fn a_room_that_grows_while_it_is_served_goes_to_the_lane_of_crowds() {
+        let (hub, mut tasks) = Hub::new(1);
+        let user = UserRef { id: UserId::new(START), username: Username::from_stored("ada".to_owned()) };
+        let id = RoomId::new(START);
+        let pin = hub.pin(id);
+        let seat = || {
+            let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
+            let caller = Arc::new(Caller::operator(user.clone(), START));
+            let listener = Arc::new(Listener::new(ConnectionId::new(START), caller, outbound));
+            pin.room.seat(&listener, Access::Any, Seq::new(1), 1 << 20, None);
+        };
+        let joined = |seq| {
+            let kind = EventKind::MemberJoined { user: user.clone(), by: user.clone() };
+            Arc::new(Event { room_id: id, seq: Seq::new(seq), at: START, kind })
+        };
+        seat();
+        let (lane, crowds) = (&mut tasks.lanes[0], &mut tasks.crowds[0]);
+        lane.accept(&hub, &[joined(2)]);
+        assert_eq!(lane.listed.len(), 1, "it is a small room");
+        (1..CROWD).for_each(|_| seat());
+        lane.serve(&hub);
+        assert!(lane.listed.is_empty(), "its lock is not for this lane any more");
+        let Ok(Load::List(room)) = crowds.loads.try_recv() else { panic!("no lane has it") };
+        crowds.listed.push_back(room);
+        while !crowds.listed.is_empty() {
+            crowds.serve(&hub);
+        }
+        // From now on its events go there at once.
+        lane.accept(&hub, &[joined(3)]);
+        assert!(matches!(crowds.loads.try_recv(), Ok(Load::Commit { events, .. }) if events[0].seq == Seq::new(3)));
     }
 }

@@ -15,7 +15,8 @@ use crate::listener::ListenerHandle;
 
 /// Kept for the store: what was accepted must still reach the disk.
 const FOR_THE_STORE: Duration = Duration::from_secs(2);
-/// How much nicer than others a thread is that comes after them: of a busy processor it still gets a quarter.
+/// How much nicer than others a thread is that comes after them: beside one of them on a processor it still gets a quarter.
+#[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 /// What the listener takes beyond its time to cut off those that did not end.
 const CUT_OFF: Duration = Duration::from_secs(1);
@@ -59,7 +60,7 @@ impl Parts {
 }
 
 /// Tasks that run until the server ends, and have nothing to finish. The server is of no use without any of them: one that panics
-/// is told by [`Background::broken`].
+/// is told by [`Background::broken`]. The store's own threads and the listener are not among them.
 pub(crate) struct Background {
     tasks: TaskTracker,
     end: CancellationToken,
@@ -95,8 +96,7 @@ impl Background {
                 drop(tell);
                 let _watch = watch;
                 if urgency == Urgency::After {
-                    // Of this thread alone, on Linux. It may always be made less.
-                    let _ = rustix::process::nice(NICE);
+                    come_after_others();
                 }
                 runtime.block_on(task);
             }
@@ -133,6 +133,12 @@ pub(crate) enum Urgency {
     AsOthers,
     /// It has much to do, and whoever has little should not wait for it.
     After,
+}
+
+/// Elsewhere than on Linux this would be of the whole process.
+fn come_after_others() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(NICE);
 }
 
 /// Tells if it is dropped by a panic.

@@ -33,7 +33,7 @@ const MOST_EARLY: usize = 256;
 #[cfg(not(test))]
 const CROWD: usize = 256;
 #[cfg(test)]
-const CROWD: usize = 6;
+pub(crate) const CROWD: usize = 6;
 const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
 /// A room waits so often, and each time so long, for those who have not taken what the round before gave them: a burst comes
 /// faster than anyone reads, and that alone makes nobody slow. After that it goes on, and whoever is slow is closed.
@@ -104,16 +104,9 @@ pub(crate) struct Accepted {
     /// A gap is left that nobody repairs yet: the caller is to ask for it.
     pub(crate) gap: bool,
     /// There is something to hand out, and no lane knows of it: the caller is to list the room.
-    pub(crate) list: Option<List>,
+    pub(crate) list: bool,
     /// Too much waits; some events were dropped.
     pub(crate) full: bool,
-}
-
-/// Where a room is to be listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum List {
-    Lane,
-    Crowd,
 }
 
 /// How far handing out has come.
@@ -366,13 +359,12 @@ impl State {
         }
     }
 
-    /// Which lane must be told of this room, if any.
-    fn list(&mut self) -> Option<List> {
-        if self.listed || self.last.is_none_or(|last| last <= self.handed) {
-            return None;
-        }
-        self.listed = true;
-        Some(if self.seats.len() >= CROWD { List::Crowd } else { List::Lane })
+    /// Whether a lane must be told of this room.
+    fn list(&mut self) -> bool {
+        let due = self.last.is_some_and(|last| last > self.handed);
+        let list = due && !self.listed;
+        self.listed = self.listed || list;
+        list
     }
 
     fn serve(&mut self, room: RoomId, held: &mut Held, #[cfg(test)] fault: Option<Fault>) -> Served {

@@ -194,6 +194,15 @@ impl Sessions {
 
     /// The connection showed another token of the same user, and goes on with that one.
     pub(super) async fn adopt(&self, session: &Session, caller: Arc<Caller>) -> Result<(), Error> {
+        let adopted = self.go_on_and_judge(session, caller).await;
+        if let Err(error) = &adopted {
+            // Some rooms may have been left to the rights of the token before.
+            close_unjudged(&session.listener, error);
+        }
+        adopted
+    }
+
+    async fn go_on_and_judge(&self, session: &Session, caller: Arc<Caller>) -> Result<(), Error> {
         {
             let _turn = session.rights.lock().await;
             self.go_on_as(&session.listener, caller).await?;

@@ -24,6 +24,7 @@ on_every_database!(
     another_token_of_the_same_user_goes_on,
     a_token_of_another_user_does_not,
     a_bad_token_later_changes_nothing,
+    a_newer_token_that_cannot_be_judged_closes_the_connection,
     a_user_has_only_so_many_connections,
 );
 
@@ -298,4 +299,19 @@ async fn a_user_has_only_so_many_connections(database: Arc<Database>) {
         tries += 1;
         assert!(tries < 10_000, "the place was never given back");
     }
+}
+
+/// It listens with a CLIENT token's eyes, and whether it may with those of the newer token the store alone knows.
+async fn a_newer_token_that_cannot_be_judged_closes_the_connection(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, _) = server.pair().await;
+    let body = json!({ "userId": ada.id, "email": "backend@example.org" });
+    let minted = server.post("/api/tokens/client", &body).bearer(&server.client_token).send().await.ok(201);
+    let mut client = server.connect(minted["token"].as_str().unwrap()).await;
+    client.join(room, json!({})).await;
+    // Known on this node now, so that nothing of it has to be read.
+    server.connect(&ada.token).await;
+    server.backend.chat.store.close().await;
+    client.send(json!({ "type": "auth", "token": ada.token })).await;
+    client.closed(1013).await;
 }

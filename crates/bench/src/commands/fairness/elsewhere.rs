@@ -5,6 +5,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::error::BenchError;
 
 /// How much nicer its threads are than all others.
+#[cfg(target_os = "linux")]
 const NICE: i32 = 15;
 
 /// Threads for the loud ones. They stand for other machines, whose work would take nothing of the server's processors: here it takes what
@@ -14,7 +15,8 @@ pub(super) struct Elsewhere(Option<Runtime>);
 impl Elsewhere {
     pub(super) fn start() -> Result<Self, BenchError> {
         let begin = || {
-            // Of the thread that calls, on Linux. It may always be made less.
+            // Elsewhere this would be of the whole process.
+            #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICE);
         };
         let runtime = Builder::new_multi_thread().enable_all().on_thread_start(begin).build();

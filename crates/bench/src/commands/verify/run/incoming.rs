@@ -153,8 +153,9 @@ impl Device {
             }
             return Some(());
         }
-        // Said before the server closes because it can't tell at the moment. A join that was answered whole can't fail any more.
-        (error.retryable && error.reference.is_none()).then_some(())
+        // The server can't tell at the moment who may do what. But a join that was answered whole can't fail any more.
+        let of_join = error.reference.is_some_and(|reference| reference.starts_with('j'));
+        (error.retryable && !of_join).then_some(())
     }
 
     fn room(&self, id: chatsphere_client::RoomId) -> Option<usize> {
