@@ -103,12 +103,13 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 pub fn first_commands(url: &str, token_file: &Path) -> [String; 3] {
     let post = |path: &str, body: &str| {
         format!(
-            "curl -sS {url}/api/{path} -H \"Authorization: Bearer $(cat {})\" -H 'Content-Type: application/json' -d '{body}'",
+            "curl -sS -w '\\n' {url}/api/{path} -H \"Authorization: Bearer $(cat {})\" -H 'Content-Type: application/json' -d '{body}'",
             quoted(&token_file.display().to_string())
         )
     };
     [
-        post("users", r#"{"username":"ada"}"#),
+        // Not a name that the documents use: who has pasted this can still follow them.
+        post("users", r#"{"username":"first"}"#),
         format!(
             "ROOM=$({} | grep -o '\"id\":\"[^\"]*\"' | head -n 1 | cut -d '\"' -f 4); echo \"$ROOM\"",
             post("rooms", r#"{"name":"General"}"#)

@@ -204,7 +204,7 @@ fn the_first_commands_work_as_they_are_shown() {
     let output = Command::new("sh").args(["-euc", &script]).current_dir(place.directory.path()).output().unwrap();
     let ended = Ended::from(output);
     assert_eq!(ended.code, 0, "{}", ended.errors);
-    assert!(ended.answer.contains("\"username\":\"ada\"") && ended.answer.contains("Hello, world"), "{}", ended.answer);
+    assert!(ended.answer.contains("\"username\":\"first\"") && ended.answer.contains("Hello, world"), "{}", ended.answer);
     let (status, messages) = server.get("/api/messages", &place.client_token());
     assert!(status == 200 && messages.contains("Hello, world"), "{messages}");
 }
