@@ -94,26 +94,32 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     report.figure("seconds", server.iter().map(|run| run.seconds).sum::<f64>());
     report.figure("deliveriesPerSecond", median(server.iter().map(|run| rate(run.deliveries, run.seconds)).collect()));
     report.figure("serverCpuSeconds", server.iter().map(|run| run.cpu).sum::<Option<f64>>());
-    let of_server = tell_cpu(&mut report, &server, "deliveriesPerCpuSecond", "deliveriesPerCpuSecondOfEachRun");
+    tell_cpu(&mut report, &server, "deliveriesPerCpuSecond", "deliveriesPerCpuSecondOfEachRun");
     report.latencies("deliveryMs", &all(&server)?).figure("serverResidentBytes", memory);
     if args.floor {
-        let of_floor = tell_cpu(&mut report, &floor, "floorPerCpuSecond", "floorPerCpuSecondOfEachRun");
+        tell_cpu(&mut report, &floor, "floorPerCpuSecond", "floorPerCpuSecondOfEachRun");
         report.latencies("floorDeliveryMs", &all(&floor)?);
         // Of each pair, since a noisy machine is the same for both of a pair.
-        report.figure("serverToFloor", median(of_server.iter().zip(&of_floor).map(|(server, floor)| server / floor).collect()));
+        let ratios =
+            server.iter().zip(&floor).filter_map(|(server, floor)| Some(per_cpu_second(server)? / per_cpu_second(floor)?));
+        report.figure("serverToFloor", median(ratios.collect()));
     }
     report.violations = server.into_iter().chain(floor).flat_map(|run| run.violations).collect();
     Ok(report)
 }
 
-/// Adds the median of deliveries a CPU-second, and those of each run if there are several; gives back the latter.
-pub(super) fn tell_cpu(report: &mut Report, runs: &[Run], name: &'static str, of_each: &'static str) -> Vec<f64> {
-    let each: Vec<f64> = runs.iter().filter_map(|run| Some(rate(run.deliveries, run.cpu.filter(|cpu| *cpu > 0.0)?))).collect();
+/// Adds the median of deliveries a CPU-second, and those of each run if there are several.
+pub(super) fn tell_cpu(report: &mut Report, runs: &[Run], name: &'static str, of_each: &'static str) {
+    let each: Vec<f64> = runs.iter().filter_map(per_cpu_second).collect();
     report.figure(name, median(each.clone()));
     if each.len() > 1 {
         report.figure(of_each, json!(each));
     }
-    each
+}
+
+/// Deliveries a CPU-second, if that could be measured.
+fn per_cpu_second(run: &Run) -> Option<f64> {
+    Some(rate(run.deliveries, run.cpu.filter(|cpu| *cpu > 0.0)?))
 }
 
 /// The latencies of all runs.

@@ -1,5 +1,3 @@
-use std::io;
-
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::BenchError;
@@ -10,7 +8,11 @@ const NICE: i32 = 15;
 
 /// Threads for the loud ones. They stand for other machines, whose work would take nothing of the server's processors: here it takes what
 /// the server and the quiet room's clients leave.
-pub(super) struct Elsewhere(Option<Runtime>);
+pub(super) struct Elsewhere {
+    handle: Handle,
+    /// Taken when this is dropped.
+    runtime: Option<Runtime>,
+}
 
 impl Elsewhere {
     pub(super) fn start() -> Result<Self, BenchError> {
@@ -20,7 +22,8 @@ impl Elsewhere {
             let _ = rustix::process::nice(NICE);
         };
         let runtime = Builder::new_multi_thread().enable_all().on_thread_start(begin).build();
-        runtime.map(|runtime| Self(Some(runtime))).map_err(|source| BenchError::Io { what: "starting threads", source })
+        let runtime = runtime.map_err(|source| BenchError::Io { what: "starting threads", source })?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
     /// Does something there and waits for it.
@@ -28,19 +31,13 @@ impl Elsewhere {
         &self,
         task: impl Future<Output = Result<T, BenchError>> + Send + 'static,
     ) -> Result<T, BenchError> {
-        let handle = self.handle()?;
-        handle.spawn(task).await.map_err(|error| BenchError::Unexpected(error.to_string()))?
-    }
-
-    fn handle(&self) -> Result<&Handle, BenchError> {
-        let gone = || BenchError::Io { what: "starting threads", source: io::ErrorKind::BrokenPipe.into() };
-        self.0.as_ref().map(Runtime::handle).ok_or_else(gone)
+        self.handle.spawn(task).await.map_err(|error| BenchError::Unexpected(error.to_string()))?
     }
 }
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
         // Waiting for it is not allowed among other tasks.
-        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
 }
