@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
+use crate::batch::Batch;
 use crate::hub::Hub;
 use crate::room::{Held, Left, Room};
 
@@ -91,7 +92,7 @@ impl Lane {
     }
 
     /// Hands out what comes until the task is dropped, or the hub.
-    pub async fn run(mut self, hub: &Hub) {
+    pub async fn run(mut self, hub: &Hub, mut batch: impl Batch) {
         loop {
             if self.listed.is_empty() && !self.wait(hub).await {
                 return;
@@ -100,7 +101,7 @@ impl Lane {
                 self.take(hub, load);
             }
             self.end_rests();
-            self.serve(hub);
+            self.serve(hub, &mut batch);
             self.answers.drain(..).for_each(Answered::tell);
             self.held.drain(..).for_each(|outbound| outbound.release());
             // However much there is, others have their turn too.
@@ -169,7 +170,7 @@ impl Lane {
     }
 
     /// Serves the rooms on the list in turn, some seats of each, for as long as a turn goes.
-    fn serve(&mut self, hub: &Hub) {
+    fn serve(&mut self, hub: &Hub, batch: &mut dyn Batch) {
         let (mut seats, mut delivered) = (0, 0);
         let mut at_least = self.listed.len();
         while seats < TURN && (at_least > 0 || self.loads.is_empty()) {
@@ -182,6 +183,7 @@ impl Lane {
             }
             let served = room.serve(
                 &mut self.held,
+                batch,
                 #[cfg(test)]
                 hub.fault,
             );
@@ -205,6 +207,7 @@ mod tests {
     use chatsphere_core::{Access, Caller, ConnectionId, EventKind, RoomId, Seq, Timestamp, UserId, UserRef, Username};
 
     use super::*;
+    use crate::batch::OneByOne;
     use crate::listener::Listener;
     use crate::outbound::{Outbound, Socket};
     use crate::room::CROWD;
@@ -232,12 +235,12 @@ mod tests {
         lane.accept(&hub, &[joined(2)]);
         assert_eq!(lane.listed.len(), 1, "it is a small room");
         (1..CROWD).for_each(|_| seat());
-        lane.serve(&hub);
+        lane.serve(&hub, &mut OneByOne);
         assert!(lane.listed.is_empty(), "its lock is not for this lane any more");
         let Ok(Load::List(room)) = crowds.loads.try_recv() else { panic!("no lane has it") };
         crowds.listed.push_back(room);
         while !crowds.listed.is_empty() {
-            crowds.serve(&hub);
+            crowds.serve(&hub, &mut OneByOne);
         }
         // From now on its events go there at once.
         lane.accept(&hub, &[joined(3)]);

@@ -2,6 +2,7 @@
 //!
 //! Never SQL, HTTP routes or policy.
 
+pub mod batch;
 pub mod bus;
 pub mod frame;
 pub mod gate;
@@ -15,6 +16,7 @@ pub mod repair;
 mod room;
 pub mod websocket;
 
+pub use batch::{Batch, OneByOne, fastest_batch};
 pub use bus::{Bus, Link, LinkError};
 pub use gate::Gate;
 pub use hub::{Hub, HubTasks};

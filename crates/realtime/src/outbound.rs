@@ -58,6 +58,8 @@ struct State {
     head_begun: bool,
     /// Bytes that the socket has taken so far, other than those that never waited.
     taken_by_socket: u64,
+    /// Somebody else has a frame for this socket under way, from [`Outbound::begin`] to [`Outbound::finish`].
+    under_way: bool,
     closing: Option<CloseCode>,
     broken: bool,
 }
@@ -89,27 +91,69 @@ impl Outbound {
     /// Sends a frame, or several that follow one another, or queues them. After [`Outbound::close`] it goes nowhere.
     pub fn send(&self, frame: Bytes) {
         let mut state = self.state();
-        if state.closing.is_some() || state.broken {
+        if let Some((socket, frame)) = self.place(&mut state, frame) {
+            let sent = write_now(socket, &frame);
+            self.sent(&mut state, frame, sent);
+        }
+    }
+
+    /// Begins what [`Outbound::send`] does, for somebody who hands many frames to the kernel in one call: what is returned is to be
+    /// written to that socket, and what became of it to be told to [`Outbound::finish`]. Until then all that comes waits. `None` if
+    /// there is nothing left to do.
+    pub(crate) fn begin(&self, frame: Bytes) -> Option<(Arc<TcpStream>, Bytes)> {
+        let mut state = self.state();
+        let (socket, frame) = self.place(&mut state, frame)?;
+        state.under_way = true;
+        Some((socket.clone(), frame))
+    }
+
+    /// Ends what [`Outbound::begin`] began: how much of the frame the socket took.
+    pub(crate) fn finish(&self, frame: Bytes, sent: io::Result<usize>) {
+        let mut state = self.state();
+        state.under_way = false;
+        if state.broken {
             return;
         }
-        let nothing_waited = state.waiting.is_empty();
-        match &self.socket {
-            Socket::Direct(socket) if nothing_waited => match write_now(socket, &frame) {
-                Ok(written) if written == frame.len() => return,
-                Ok(0) => state.broken = true,
-                Ok(written) => {
-                    state.push(frame.slice(written..));
-                    state.head_begun = true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => state.push(frame),
-                Err(_) => state.broken = true,
-            },
-            _ => state.push(frame),
-        }
-        self.bound(&mut state);
-        if nothing_waited || state.closing.is_some() || state.broken {
+        let came_behind = !state.waiting.is_empty();
+        self.sent(&mut state, frame, sent);
+        if came_behind && !state.broken && self.write_out(&mut state) != Flushed::All {
             self.call();
         }
+    }
+
+    /// The socket that a frame can go to at once. Otherwise the frame joins the queue, if there is to be one.
+    fn place(&self, state: &mut State, frame: Bytes) -> Option<(&Arc<TcpStream>, Bytes)> {
+        if state.closing.is_some() || state.broken {
+            return None;
+        }
+        let nothing_waits = state.waiting.is_empty() && !state.under_way;
+        if let Socket::Direct(socket) = &self.socket
+            && nothing_waits
+        {
+            return Some((socket, frame));
+        }
+        state.push(frame);
+        self.bound(state);
+        if nothing_waits || state.closing.is_some() || state.broken {
+            self.call();
+        }
+        None
+    }
+
+    /// What a socket did not take is the first to wait.
+    fn sent(&self, state: &mut State, frame: Bytes, sent: io::Result<usize>) {
+        match sent {
+            Ok(written) if written == frame.len() => return,
+            Ok(0) => state.broken = true,
+            Ok(written) => {
+                state.put_back(frame.slice(written..));
+                state.head_begun = true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => state.put_back(frame),
+            Err(_) => state.broken = true,
+        }
+        self.bound(state);
+        self.call();
     }
 
     /// Brings what a send needs into the processor's caches.
@@ -129,7 +173,7 @@ impl Outbound {
         if state.closing.is_some() || state.broken {
             return false;
         }
-        let nothing_waited = state.waiting.is_empty();
+        let nothing_waited = state.waiting.is_empty() && !state.under_way;
         let is_direct = matches!(self.socket, Socket::Direct(_));
         state.push(frame);
         if is_direct && state.waiting_bytes > self.most_bytes / 4 {
@@ -300,6 +344,10 @@ impl Outbound {
 
     fn write_out(&self, state: &mut State) -> Flushed {
         let Socket::Direct(socket) = &self.socket else { return Flushed::Blocked };
+        if state.under_way && !state.broken {
+            // Whoever ends that goes on with what waits.
+            return Flushed::All;
+        }
         while !state.waiting.is_empty() && !state.broken {
             let written = {
                 let mut slices = [IoSlice::new(&[]); MOST_SLICES];
@@ -346,6 +394,12 @@ impl State {
     fn push(&mut self, frame: Bytes) {
         self.waiting_bytes += frame.len();
         self.waiting.push_back(frame);
+    }
+
+    /// What was to go out before all that waits.
+    fn put_back(&mut self, frame: Bytes) {
+        self.waiting_bytes += frame.len();
+        self.waiting.push_front(frame);
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -17,6 +17,7 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
+use crate::batch::OneByOne;
 use crate::room::Fault;
 use crate::{Hub, Join, Listener, Outbound, RoomLog, Socket, join};
 
@@ -182,7 +183,7 @@ impl World {
             tokio::spawn(crate::repair::run(hub.clone(), truth.clone(), tasks.gaps, crate::Gate::open()));
             for lane in tasks.lanes.into_iter().chain(tasks.crowds) {
                 let hub = hub.clone();
-                tokio::spawn(async move { lane.run(&hub).await });
+                tokio::spawn(async move { lane.run(&hub, OneByOne).await });
             }
             hubs.push(hub);
         }

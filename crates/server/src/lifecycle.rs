@@ -82,12 +82,10 @@ impl Background {
 
     /// A task on a thread of its own, for one that writes for milliseconds on end. Among the runtime's workers it would be passed
     /// from one to the other, and all that it touches with it. Has to end by itself when [`Background::ended`] says so.
-    pub(crate) fn thread(
-        &self,
-        name: &str,
-        urgency: Urgency,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) -> io::Result<()> {
+    pub(crate) fn thread<T>(&self, name: &str, urgency: Urgency, task: impl FnOnce() -> T + Send + 'static) -> io::Result<()>
+    where
+        T: Future<Output = ()>,
+    {
         let (tell, started) = std::sync::mpsc::channel();
         let watch = Watch(self.broken.clone());
         // The runtime is made, and dropped, on its own thread: within another runtime it must not be.
@@ -98,7 +96,7 @@ impl Background {
                 if urgency == Urgency::After {
                     come_after_others();
                 }
-                runtime.block_on(task);
+                runtime.block_on(task());
             }
             Err(error) => drop(tell.send(error)),
         };
@@ -169,13 +167,13 @@ mod tests {
     async fn a_panic_in_the_background_is_told() {
         let background = Background::new();
         background.spawn(async {});
-        background.thread("whole", Urgency::After, async {}).unwrap();
+        background.thread("whole", Urgency::After, || async {}).unwrap();
         assert!(!background.broken().is_cancelled());
         background.spawn(async { panic!("as planned") });
         background.broken().cancelled().await;
 
         let background = Background::new();
-        background.thread("breaks", Urgency::AsOthers, async { panic!("as planned") }).unwrap();
+        background.thread("breaks", Urgency::AsOthers, || async { panic!("as planned") }).unwrap();
         background.broken().cancelled().await;
     }
 }

@@ -9,7 +9,7 @@ use axum::http::HeaderValue;
 use chatsphere_core::authority::POLL_INTERVAL;
 use chatsphere_core::{AuthorityListener, Chat, Clock, CommitSink, UserRef};
 use chatsphere_realtime::bus::Outbox;
-use chatsphere_realtime::{Bus, Gate, Hub, HubTasks, Link, repair};
+use chatsphere_realtime::{Bus, Gate, Hub, HubTasks, Link, OneByOne, fastest_batch, repair};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -187,13 +187,15 @@ fn while_settled(chat: &Chat) -> Gate {
 }
 
 fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>, gate: Gate) -> Result<(), StartError> {
-    let lanes = tasks.lanes.into_iter().map(|lane| ("fan-out", Urgency::AsOthers, lane));
-    for (name, urgency, lane) in lanes.chain(tasks.crowds.into_iter().map(|lane| ("crowds", Urgency::After, lane))) {
+    for lane in tasks.lanes {
         let (hub, ended) = (hub.clone(), background.ended());
-        let started = background.thread(name, urgency, async move {
-            ended.run_until_cancelled(lane.run(&hub)).await;
-        });
-        started.map_err(StartError::Machine)?;
+        let run = move || async move { ended.run_until_cancelled(lane.run(&hub, OneByOne)).await.unwrap_or_default() };
+        background.thread("fan-out", Urgency::AsOthers, run).map_err(StartError::Machine)?;
+    }
+    for lane in tasks.crowds {
+        let (hub, ended) = (hub.clone(), background.ended());
+        let run = move || async move { ended.run_until_cancelled(lane.run(&hub, fastest_batch())).await.unwrap_or_default() };
+        background.thread("crowds", Urgency::After, run).map_err(StartError::Machine)?;
     }
     background.spawn(repair::run(hub.clone(), chat.store.clone(), tasks.gaps, gate));
     Ok(())

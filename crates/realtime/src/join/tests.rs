@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use chatsphere_core::{Caller, ConnectionId, Timestamp, UserId, UserRef};
 
 use super::*;
+use crate::batch::OneByOne;
 use crate::outbound::{Outbound, Socket};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
@@ -80,7 +81,7 @@ impl World {
         let hub = Arc::new(hub);
         for lane in tasks.lanes.into_iter().chain(tasks.crowds) {
             let hub = hub.clone();
-            tokio::spawn(async move { lane.run(&hub).await });
+            tokio::spawn(async move { lane.run(&hub, OneByOne).await });
         }
         let listener = connection(&user);
         Self { hub, user, room: RoomId::new(START), log: Script::default(), listener }

@@ -139,3 +139,54 @@ async fn a_socket_found_broken_calls_its_task() {
     assert!(outbound.is_broken());
     assert!(outbound.work().now_or_never().is_some(), "nobody else takes the connection down");
 }
+
+#[tokio::test]
+async fn what_comes_while_a_frame_is_under_way_follows_it() {
+    let (outbound, socket, mut client) = direct(1_000).await;
+    let (_, first) = outbound.begin(Bytes::from_static(b"one ")).unwrap();
+    outbound.send(Bytes::from_static(b"two "));
+    assert!(!outbound.hold(Bytes::from_static(b"three ")), "whoever ends the first writes it");
+    assert!(outbound.begin(Bytes::from_static(b"four ")).is_none());
+    outbound.close(CloseCode::GOING_AWAY, "bye");
+    assert!(outbound.work().now_or_never().is_some());
+    assert_eq!(outbound.flush(), Flushed::All, "there is nothing to do for the task yet");
+    assert_eq!(socket.try_write(b"on").unwrap(), 2);
+    outbound.finish(first, Ok(2));
+    assert!(outbound.work().now_or_never().is_some(), "the close frame is out, and the task has to end the connection");
+    assert_eq!(outbound.flush(), Flushed::End);
+    let mut read = [0; 19];
+    client.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read[..], b"one two three four ".as_slice());
+    client.read_exact(&mut read[..7]).await.unwrap();
+    assert_eq!(&read[2..4], &1001u16.to_be_bytes());
+}
+
+#[tokio::test]
+async fn what_would_block_waits_before_what_came_behind() {
+    let (outbound, _, mut client) = direct(1_000).await;
+    let (_, first) = outbound.begin(Bytes::from_static(b"one ")).unwrap();
+    outbound.send(Bytes::from_static(b"two "));
+    outbound.finish(first, Err(io::ErrorKind::WouldBlock.into()));
+    let mut read = [0; 8];
+    client.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read[..], b"one two ".as_slice());
+    assert_eq!(outbound.waiting_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_frame_under_way_keeps_no_given_up_connection() {
+    let (outbound, ..) = direct(1_000).await;
+    let (_, first) = outbound.begin(Bytes::from_static(b"one ")).unwrap();
+    outbound.abandon();
+    assert_eq!(outbound.flush(), Flushed::End);
+    outbound.finish(first, Ok(4));
+    assert!(outbound.is_broken());
+
+    // And a socket that breaks under it is told to the connection's task.
+    let (outbound, ..) = direct(1_000).await;
+    let (_, first) = outbound.begin(Bytes::from_static(b"one ")).unwrap();
+    outbound.send(Bytes::from_static(b"two "));
+    outbound.finish(first, Err(io::ErrorKind::BrokenPipe.into()));
+    assert!(outbound.work().now_or_never().is_some());
+    assert_eq!(outbound.flush(), Flushed::End);
+}

@@ -23,6 +23,7 @@ use self::frames::Frames;
 pub(crate) use self::seats::Held;
 use self::seats::Seats;
 use self::service::Service;
+use crate::batch::{Batch, OneByOne};
 use crate::frame::EventBytes;
 use crate::listener::Listener;
 
@@ -210,12 +211,13 @@ impl Room {
     }
 
     /// Goes on handing out: to some seats, that the caller may do other things in between. To be called by one lane alone.
-    pub(crate) fn serve(&self, held: &mut Held, #[cfg(test)] fault: Option<Fault>) -> Served {
+    pub(crate) fn serve(&self, held: &mut Held, batch: &mut dyn Batch, #[cfg(test)] fault: Option<Fault>) -> Served {
         let mut state = self.state();
         self.crowded.store(state.seats.len() >= CROWD, Ordering::Relaxed);
         state.serve(
             self.id,
             held,
+            batch,
             #[cfg(test)]
             fault,
         )
@@ -367,7 +369,7 @@ impl State {
         list
     }
 
-    fn serve(&mut self, room: RoomId, held: &mut Held, #[cfg(test)] fault: Option<Fault>) -> Served {
+    fn serve(&mut self, room: RoomId, held: &mut Held, batch: &mut dyn Batch, #[cfg(test)] fault: Option<Fault>) -> Served {
         let mut served = Served::default();
         let Some(last) = self.last.filter(|last| *last > self.handed) else {
             self.listed = false;
@@ -389,6 +391,7 @@ impl State {
             frames: &mut self.frames,
             last,
             held,
+            batch,
             holds: self.seats.are_few(),
             delivered: 0,
             pressed: false,
@@ -432,6 +435,7 @@ impl State {
             let served = self.serve(
                 room,
                 &mut held,
+                &mut OneByOne,
                 #[cfg(test)]
                 fault,
             );

@@ -116,6 +116,7 @@ impl Seats {
                 }
             }
         }
+        service.batch.submit();
         self.pressed = self.pressed || service.pressed;
         self.next = end;
         let ended = end == self.places.len();

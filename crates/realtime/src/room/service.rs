@@ -4,6 +4,7 @@ use chatsphere_protocol::frames::ServerFrame;
 
 use super::frames::Frames;
 use super::seats::{Held, Seat};
+use crate::batch::Batch;
 use crate::frame::encode;
 use crate::websocket::CloseCode;
 
@@ -17,7 +18,9 @@ pub(super) struct Service<'a> {
     /// Every seat that is served has everything up to here.
     pub(super) last: Seq,
     pub(super) held: &'a mut Held,
-    /// Whether frames are held until the lane has all that it has for a connection, or written at once.
+    /// By which frames that are not held go out.
+    pub(super) batch: &'a mut dyn Batch,
+    /// Whether frames are held until the lane has all that it has for a connection, or written with others of the batch.
     pub(super) holds: bool,
     /// Frames given to seats, each counted for each seat.
     pub(super) delivered: u64,
@@ -68,7 +71,7 @@ impl Service<'_> {
     fn send(&mut self, seat: &Seat, bytes: Bytes) {
         let outbound = &seat.listener.outbound;
         if !self.holds {
-            outbound.send(bytes);
+            self.batch.send(outbound, bytes);
         } else if outbound.hold(bytes) {
             self.held.push(outbound.clone());
         }

@@ -15,7 +15,7 @@ use chatsphere_core::{
     Authority, AuthorityListener, Caller, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, RoomId,
     Timestamp, TokenLifetimes, UserRef, ops,
 };
-use chatsphere_realtime::{Bus, Gate, Hub, Link, repair};
+use chatsphere_realtime::{Bus, Gate, Hub, Link, OneByOne, repair};
 use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
 use serde_json::Value;
 use tokio::net::TcpSocket;
@@ -147,7 +147,7 @@ impl Server {
         let mut background = JoinSet::new();
         for lane in hub_tasks.lanes.into_iter().chain(hub_tasks.crowds) {
             let hub = hub.clone();
-            background.spawn(async move { lane.run(&hub).await });
+            background.spawn(async move { lane.run(&hub, OneByOne).await });
         }
         let (authority, looks) = (chat.authority.clone(), Arc::new(AtomicUsize::new(0)));
         let gate = Gate::new({
