@@ -34,6 +34,7 @@ pub(crate) fn fill(path: &str, plan: &Plan) -> u64 {
             written += some;
         }
     }
+    list(&connection);
     let there = |connection: &Connection| {
         let count: i64 = connection.query_row("SELECT count(*) FROM rooms", (), |row| row.get(0)).unwrap();
         count.cast_unsigned()
@@ -76,6 +77,22 @@ fn room(transaction: &Transaction<'_>, id: RoomId, user_pk: i64, at: i64) -> i64
         .execute((room_pk, user_pk))
         .unwrap();
     room_pk
+}
+
+/// Enters all that was written into the lists of messages.
+fn list(connection: &Connection) {
+    connection
+        .execute_batch(
+            "BEGIN;
+             INSERT OR IGNORE INTO messages_by_author
+             SELECT user_pk, pk FROM messages WHERE pk > (SELECT up_to FROM messages_listed) ORDER BY user_pk, pk;
+             INSERT OR IGNORE INTO messages_by_client_id
+             SELECT user_pk, room_pk, client_message_id, pk FROM messages
+             WHERE pk > (SELECT up_to FROM messages_listed) AND client_message_id IS NOT NULL;
+             UPDATE messages_listed SET up_to = (SELECT coalesce(max(pk), 0) FROM messages);
+             COMMIT;",
+        )
+        .unwrap();
 }
 
 fn messages(transaction: &Transaction<'_>, plan: &Plan, room_pk: i64, user_pk: i64, written: u64, some: u64) {

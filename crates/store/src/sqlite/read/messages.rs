@@ -11,10 +11,15 @@ use crate::sqlite::rows::{self, message_columns};
 
 macro_rules! messages_in_rooms {
     ($rest:literal) => {
+        messages_in_rooms!("messages m", $rest)
+    };
+    ($from:literal, $rest:literal) => {
         concat!(
             "SELECT ",
             message_columns!(),
-            ", r.id, r.name, m.pk FROM messages m JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk WHERE ",
+            ", r.id, r.name, m.pk FROM ",
+            $from,
+            " JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk WHERE ",
             $rest
         )
     };
@@ -30,23 +35,42 @@ pub(in crate::sqlite) fn messages(
     let before = request.cursor.map_or(i64::MAX, |cursor| cursor.0);
     let limit = request.limit;
     let found = match filter.author {
-        Some(author) => select(
-            connection,
-            messages_in_rooms!(
-                "m.user_pk = ?1 AND m.pk < ?2
-                 AND (?3 IS NULL OR EXISTS (SELECT 1 FROM members s WHERE s.user_pk = ?3 AND s.room_pk = m.room_pk))
-                 AND (?4 IS NULL OR m.room_pk IN (SELECT value FROM json_each(?4)))
-                 ORDER BY m.pk DESC LIMIT ?5"
-            ),
-            (user_pk(connection, author)?, before, seen_by, only, rows_for(limit)),
-            limit,
-        )?,
+        Some(author) => of_author(connection, user_pk(connection, author)?, seen_by, only, before, limit)?,
         None if seen_by.is_none() && only.is_none() => {
             select(connection, messages_in_rooms!("m.pk < ?1 ORDER BY m.pk DESC LIMIT ?2"), (before, rows_for(limit)), limit)?
         }
         None => of_rooms(connection, seen_by, only, before, limit)?,
     };
     Ok(messages_page(found))
+}
+
+/// The newest of an author. The list of authors lacks some of the newest messages, so those are looked through one by one.
+fn of_author(
+    connection: &Connection,
+    author: i64,
+    seen_by: Option<i64>,
+    only: Option<String>,
+    before: i64,
+    limit: usize,
+) -> rusqlite::Result<Cut<(i64, MessageInRoom)>> {
+    let listed: i64 = connection.prepare_cached("SELECT up_to FROM messages_listed")?.query_row([], |row| row.get(0))?;
+    // The `+` keeps SQLite from walking any way but by `pk`.
+    let mut newest = connection.prepare_cached(messages_in_rooms!(
+        "m.pk > ?6 AND m.pk < ?2 AND +m.user_pk = ?1
+         AND (?3 IS NULL OR EXISTS (SELECT 1 FROM members s WHERE s.user_pk = ?3 AND s.room_pk = m.room_pk))
+         AND (?4 IS NULL OR +m.room_pk IN (SELECT value FROM json_each(?4)))
+         ORDER BY m.pk DESC LIMIT ?5"
+    ))?;
+    let newest = newest.query_map((author, before, seen_by, &only, rows_for(limit), listed), message_in_room)?;
+    let mut older = connection.prepare_cached(messages_in_rooms!(
+        "messages_by_author a CROSS JOIN messages m ON m.pk = a.message_pk",
+        "a.user_pk = ?1 AND a.message_pk < ?2 AND a.message_pk <= ?6
+         AND (?3 IS NULL OR EXISTS (SELECT 1 FROM members s WHERE s.user_pk = ?3 AND s.room_pk = m.room_pk))
+         AND (?4 IS NULL OR m.room_pk IN (SELECT value FROM json_each(?4)))
+         ORDER BY a.message_pk DESC LIMIT ?5"
+    ))?;
+    let older = older.query_map((author, before, seen_by, &only, rows_for(limit), listed), message_in_room)?;
+    cut(newest.chain(older), limit, |(_, item)| &item.message)
 }
 
 /// The newest of some rooms. Each room is walked by itself: a walk over all messages might pass millions of other rooms'. Only

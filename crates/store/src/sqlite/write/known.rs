@@ -23,11 +23,13 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// A transaction begins and finds the file in this version, which changes when another connection writes.
-    pub(super) fn begin(&mut self, version: i64) {
-        if version != self.version || self.rooms.len() + self.authors.len() + self.members.len() > MOST {
+    /// A transaction begins and finds the file in this version, which changes when another connection writes. Answers whether it has.
+    pub(super) fn begin(&mut self, version: i64) -> bool {
+        let changed = version != self.version;
+        if changed || self.rooms.len() + self.authors.len() + self.members.len() > MOST {
             *self = Self { version, ..Self::default() };
         }
+        changed
     }
 
     /// Something has changed that is not followed here.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use super::SqliteWriter;
 use super::idempotency::recall;
 use super::known::Known;
+use super::lists::{Listed, Lists};
 use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
 use crate::write::Outcome;
@@ -15,39 +16,17 @@ use crate::write::failure::Failure;
 
 impl Messages for SqliteWriter {
     async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {
-        let Self { connection, known, health, .. } = self;
+        let Self { connection, known, lists, health, .. } = self;
         let mut facts = AppendFacts::default();
         for message in messages {
-            gather(connection, known, message, &mut facts).map_err(|error| failure(health, &error))?;
+            gather(connection, known, lists, message, &mut facts).map_err(|error| failure(health, &error))?;
         }
         Ok(facts)
     }
 
     async fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<(), Failure> {
-        self.run(|connection| {
-            let mut insert = connection.prepare_cached(
-                "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?;
-            for MessageRow { room_pk, author_pk, message } in rows {
-                insert.execute((
-                    message.id.as_bytes(),
-                    room_pk,
-                    rows::number(message.seq),
-                    author_pk,
-                    message.content.as_str(),
-                    message.client_message_id.as_ref().map(|id| id.as_str()),
-                    message.created_at.as_millis(),
-                    message.updated_at.as_millis(),
-                ))?;
-            }
-            let mut advance =
-                connection.prepare_cached("UPDATE rooms SET seq = ?2, message_count = message_count + ?3 WHERE pk = ?1")?;
-            for room in rooms {
-                advance.execute((room.pk, rows::number(room.seq), room.messages))?;
-            }
-            Ok(())
-        })?;
+        let Self { connection, lists, health, .. } = self;
+        insert(connection, lists, rows, rooms).map_err(|error| failure(health, &error))?;
         // A room's rows come in the order of their numbers.
         for row in rows {
             if let Some(head) = self.known.rooms.get_mut(&row.message.room_id) {
@@ -58,8 +37,43 @@ impl Messages for SqliteWriter {
     }
 }
 
+fn insert(connection: &Connection, lists: &mut Lists, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for MessageRow { room_pk, author_pk, message } in rows {
+        let client_id = message.client_message_id.as_ref().map(|id| id.as_str());
+        insert.execute((
+            message.id.as_bytes(),
+            room_pk,
+            rows::number(message.seq),
+            author_pk,
+            message.content.as_str(),
+            client_id,
+            message.created_at.as_millis(),
+            message.updated_at.as_millis(),
+        ))?;
+        let pk = connection.last_insert_rowid();
+        lists.add(connection, Listed { pk, room_pk: *room_pk, user_pk: *author_pk, client_id })?;
+    }
+    lists.enter(connection)?;
+    let mut advance =
+        connection.prepare_cached("UPDATE rooms SET seq = ?2, message_count = message_count + ?3 WHERE pk = ?1")?;
+    for room in rooms {
+        advance.execute((room.pk, rows::number(room.seq), room.messages))?;
+    }
+    Ok(())
+}
+
 /// Adds what there is to know about one more message; most of it is known from the messages before.
-fn gather(connection: &Connection, known: &mut Known, new: &NewMessage, facts: &mut AppendFacts) -> Result<()> {
+fn gather(
+    connection: &Connection,
+    known: &mut Known,
+    lists: &mut Lists,
+    new: &NewMessage,
+    facts: &mut AppendFacts,
+) -> Result<()> {
     let Some(room_pk) = room_pk(connection, known, new.room_id, facts)? else { return Ok(()) };
     let author_pk = author_pk(connection, known, new.author, facts)?;
     if let Access::Member(user) = new.access {
@@ -69,7 +83,8 @@ fn gather(connection: &Connection, known: &mut Known, new: &NewMessage, facts: &
         }
     }
     if let (Some(client_id), Some(author_pk)) = (&new.client_message_id, author_pk)
-        && let Some(message) = sent(connection, new.room_id, room_pk, author_pk, client_id.as_str())?
+        && let Some(pk) = lists.find(connection, author_pk, room_pk, client_id.as_str())?
+        && let Some(message) = message(connection, new.room_id, pk)?
     {
         facts.sent.insert((new.room_id, new.author, client_id.clone()), message);
     }
@@ -155,14 +170,14 @@ pub(super) fn is_member(connection: &Connection, room_pk: i64, user_pk: i64) -> 
     connection.prepare_cached("SELECT 1 FROM members WHERE user_pk = ?1 AND room_pk = ?2")?.exists((user_pk, room_pk))
 }
 
-fn sent(connection: &Connection, room: RoomId, room_pk: i64, author_pk: i64, client_id: &str) -> Result<Option<Message>> {
+fn message(connection: &Connection, room: RoomId, pk: i64) -> Result<Option<Message>> {
     connection
         .prepare_cached(concat!(
             "SELECT ",
             message_columns!(),
-            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.user_pk = ?1 AND m.room_pk = ?2 AND m.client_message_id = ?3"
+            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.pk = ?1"
         ))?
-        .query_row((author_pk, room_pk, client_id), |row| rows::message(row, room))
+        .query_row([pk], |row| rows::message(row, room))
         .optional()
 }
 

@@ -3,6 +3,7 @@
 mod control;
 mod idempotency;
 mod known;
+mod lists;
 mod messages;
 mod rooms;
 mod tokens;
@@ -17,6 +18,7 @@ use rusqlite::hooks::Wal;
 use tokio::time::Instant;
 
 use self::known::Known;
+use self::lists::Lists;
 use super::checkpoint::Checkpoints;
 use super::failure::{commit_failure, failure};
 use crate::health::Health;
@@ -27,6 +29,7 @@ use crate::write::failure::Failure;
 pub(super) struct SqliteWriter {
     connection: Connection,
     known: Known,
+    lists: Lists,
     health: Arc<Health>,
     checkpoints: Checkpoints,
 }
@@ -43,7 +46,7 @@ impl SqliteWriter {
             LOG_PAGES.set(pages);
             Ok(())
         }));
-        Self { connection, known: Known::default(), health, checkpoints }
+        Self { connection, known: Known::default(), lists: Lists::default(), health, checkpoints }
     }
 
     /// Runs a step of the transaction.
@@ -59,7 +62,9 @@ impl Transactions for SqliteWriter {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
         })?;
-        self.known.begin(version);
+        if self.known.begin(version) {
+            self.lists.forget();
+        }
         Ok(())
     }
 
@@ -67,6 +72,7 @@ impl Transactions for SqliteWriter {
         let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         if let Err(error) = committed {
             self.known.forget();
+            self.lists.forget();
             return Err(commit_failure(&self.health, &error));
         }
         self.health.back();
@@ -76,6 +82,7 @@ impl Transactions for SqliteWriter {
 
     async fn rollback(&mut self) {
         self.known.forget();
+        self.lists.forget();
         // After some errors SQLite has rolled back by itself.
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -84,3 +91,6 @@ impl Transactions for SqliteWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

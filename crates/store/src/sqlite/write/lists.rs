@@ -1,0 +1,163 @@
+//! The lists by which messages are found besides their place: by author, and by their client's own id.
+//!
+//! A message belongs to a leaf of each list that few others of its commit belong to, so that with many rooms and users nearly all
+//! that a commit writes would be leaves. So the newest messages are kept here, and entered later in runs: several thousand in
+//! the lists' own order, of which many fall on one leaf. What is not entered is found here by the writer, and by readers among the messages
+//! above `messages_listed`. After a crash it is read from there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, OptionalExtension, Result};
+
+/// Messages that are gathered before they are entered. Whoever lists an author's messages looks through up to twice as many.
+#[cfg(not(test))]
+const RUN: usize = 4_096;
+#[cfg(test)]
+const RUN: usize = 8;
+/// No fewer are entered at once, so that commits of a few messages write to no list most of the time.
+#[cfg(not(test))]
+const STEP: usize = 64;
+#[cfg(test)]
+const STEP: usize = 3;
+
+/// A message, as the lists know it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listed<'a> {
+    pub(super) pk: i64,
+    pub(super) room_pk: i64,
+    pub(super) user_pk: i64,
+    pub(super) client_id: Option<&'a str>,
+}
+
+/// What the lists lack.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    /// Whether what the file's lists lack is known.
+    read: bool,
+    /// Is being entered.
+    leaving: Run,
+    /// Is entered after that.
+    coming: Run,
+    /// Messages that came since something was entered.
+    since: usize,
+}
+
+/// Messages in the lists' order.
+#[derive(Debug, Default)]
+struct Run {
+    by_author: BTreeSet<(i64, i64)>,
+    by_client_id: BTreeMap<(i64, i64), BTreeMap<Box<str>, i64>>,
+    /// The newest of them.
+    last: i64,
+}
+
+impl Lists {
+    /// What was entered, or added, is not so.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Within a transaction: a message was stored.
+    pub(super) fn add(&mut self, connection: &Connection, message: Listed<'_>) -> Result<()> {
+        self.read(connection)?;
+        self.coming.add(message);
+        self.since += 1;
+        Ok(())
+    }
+
+    /// Within a transaction: the message with a client's own id.
+    pub(super) fn find(&mut self, connection: &Connection, user_pk: i64, room_pk: i64, client_id: &str) -> Result<Option<i64>> {
+        self.read(connection)?;
+        let place = (user_pk, room_pk);
+        if let Some(pk) = self.coming.find(place, client_id).or_else(|| self.leaving.find(place, client_id)) {
+            return Ok(Some(pk));
+        }
+        connection
+            .prepare_cached(
+                "SELECT message_pk FROM messages_by_client_id WHERE user_pk = ?1 AND room_pk = ?2 AND client_message_id = ?3",
+            )?
+            .query_row((user_pk, room_pk, client_id), |row| row.get(0))
+            .optional()
+    }
+
+    /// Within a transaction that has added messages: enters some of those before, twice as many as have come.
+    pub(super) fn enter(&mut self, connection: &Connection) -> Result<()> {
+        if self.leaving.is_empty() && self.coming.by_author.len() >= RUN {
+            self.leaving = std::mem::take(&mut self.coming);
+            self.since = 0;
+        }
+        // What was begun and forgotten is a longer run. It is not begun in vain again and again.
+        let step = if self.leaving.by_author.len() > RUN + RUN / 2 { usize::MAX } else { self.since * 2 };
+        if self.leaving.is_empty() || step < STEP {
+            return Ok(());
+        }
+        self.since = 0;
+        self.leaving.enter(connection, step)?;
+        if self.leaving.is_empty() {
+            connection.prepare_cached("UPDATE messages_listed SET up_to = ?1")?.execute([self.leaving.last])?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, connection: &Connection) -> Result<()> {
+        if self.read {
+            return Ok(());
+        }
+        self.forget();
+        let mut above = connection.prepare_cached(
+            "SELECT pk, room_pk, user_pk, client_message_id FROM messages WHERE pk > (SELECT up_to FROM messages_listed)",
+        )?;
+        let mut rows = above.query(())?;
+        while let Some(row) = rows.next()? {
+            let client_id = row.get_ref(3)?.as_str_or_null()?;
+            self.coming.add(Listed { pk: row.get(0)?, room_pk: row.get(1)?, user_pk: row.get(2)?, client_id });
+        }
+        self.read = true;
+        Ok(())
+    }
+}
+
+impl Run {
+    fn is_empty(&self) -> bool {
+        self.by_author.is_empty() && self.by_client_id.is_empty()
+    }
+
+    fn add(&mut self, message: Listed<'_>) {
+        self.by_author.insert((message.user_pk, message.pk));
+        if let Some(client_id) = message.client_id {
+            self.by_client_id.entry((message.user_pk, message.room_pk)).or_default().insert(client_id.into(), message.pk);
+        }
+        self.last = self.last.max(message.pk);
+    }
+
+    fn find(&self, place: (i64, i64), client_id: &str) -> Option<i64> {
+        self.by_client_id.get(&place)?.get(client_id).copied()
+    }
+
+    /// Enters the next `most` into each list. Some may have been before a crash.
+    fn enter(&mut self, connection: &Connection, most: usize) -> Result<()> {
+        let mut by_author =
+            connection.prepare_cached("INSERT OR IGNORE INTO messages_by_author (user_pk, message_pk) VALUES (?1, ?2)")?;
+        for _ in 0..most {
+            let Some(entry) = self.by_author.pop_first() else { break };
+            by_author.execute(entry)?;
+        }
+        let mut by_client_id = connection.prepare_cached(
+            "INSERT OR IGNORE INTO messages_by_client_id (user_pk, room_pk, client_message_id, message_pk) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for _ in 0..most {
+            let Some(mut place) = self.by_client_id.first_entry() else { break };
+            let (user_pk, room_pk) = *place.key();
+            if let Some((client_id, pk)) = place.get_mut().pop_first() {
+                by_client_id.execute((user_pk, room_pk, client_id, pk))?;
+            }
+            if place.get().is_empty() {
+                place.remove();
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
