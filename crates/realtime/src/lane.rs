@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use chatsphere_core::Event;
 use chatsphere_core::store::Answered;
@@ -20,8 +22,13 @@ use crate::room::{Held, Left, Room};
 
 /// Events that may wait for a lane. Beyond it they are dropped: rooms compare themselves with the store.
 const MOST_WAITING: usize = 8_192;
-/// A turn ends once it has served so many seats, or when more has come.
+/// A turn ends once it has served so many seats, or when more has come. Among crowds, each has some seats served in a turn.
 const TURN: usize = 512;
+/// After so long a lane of crowds lets go of its processor for a moment: the kernel takes it from a thread that calculates only at its
+/// ticks, up to 4 ms apart, and whoever has little to do would wait for those.
+const SPELL: Duration = Duration::from_millis(1);
+/// The kernel makes some 60 µs of it.
+const PAUSE: Duration = Duration::from_micros(10);
 
 /// The sending side of a lane.
 pub(crate) struct LaneSender {
@@ -93,9 +100,13 @@ impl Lane {
 
     /// Hands out what comes until the task is dropped, or the hub.
     pub async fn run(mut self, hub: &Hub, mut batch: impl Batch) {
+        let mut began = Instant::now();
         loop {
-            if self.listed.is_empty() && !self.wait(hub).await {
-                return;
+            if self.listed.is_empty() {
+                if !self.wait(hub).await {
+                    return;
+                }
+                began = Instant::now();
             }
             while let Ok(load) = self.loads.try_recv() {
                 self.take(hub, load);
@@ -104,6 +115,10 @@ impl Lane {
             self.serve(hub, &mut batch);
             self.answers.drain(..).for_each(Answered::tell);
             self.held.drain(..).for_each(|outbound| outbound.release());
+            if self.of_crowds && !self.listed.is_empty() && began.elapsed() >= SPELL {
+                sleep(PAUSE);
+                began = Instant::now();
+            }
             // However much there is, others have their turn too.
             yield_now().await;
         }
@@ -173,7 +188,8 @@ impl Lane {
     fn serve(&mut self, hub: &Hub, batch: &mut dyn Batch) {
         let (mut seats, mut delivered) = (0, 0);
         let mut at_least = self.listed.len();
-        while seats < TURN && (at_least > 0 || self.loads.is_empty()) {
+        let turn = if self.of_crowds { 1 } else { TURN };
+        while seats < turn && (at_least > 0 || self.loads.is_empty()) {
             let Some(room) = self.listed.pop_front() else { break };
             at_least = at_least.saturating_sub(1);
             if room.is_crowd() != self.of_crowds {

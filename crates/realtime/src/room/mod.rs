@@ -385,7 +385,8 @@ impl State {
         }
         // Those at the round's end get what came since its beginning too; all have at least what there was then.
         let round = *self.round.get_or_insert_with(|| Round { up_to: last, began: Instant::now() });
-        served.seats = self.seats.len().min(seats::AT_ONCE);
+        let most = seats::at_once(self.due.1);
+        served.seats = self.seats.len().min(most);
         let mut service = Service {
             room,
             frames: &mut self.frames,
@@ -398,7 +399,7 @@ impl State {
             #[cfg(test)]
             keep_departed: fault == Some(Fault::KeepTheDeparted),
         };
-        let ended = self.seats.serve(&mut service);
+        let ended = self.seats.serve(&mut service, most);
         served.delivered = service.delivered;
         if !ended {
             served.left = Left::Round;

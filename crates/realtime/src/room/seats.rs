@@ -9,16 +9,24 @@ use super::service::Service;
 use crate::listener::Listener;
 use crate::outbound::Outbound;
 
-/// Seats served under one hold of the room's lock, so that one large room holds up neither its joins nor its lane for long.
+/// Seats served under one hold of the room's lock, at most, so that one large room holds up neither its joins nor its lane for long.
 #[cfg(not(test))]
-pub(super) const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 128;
 #[cfg(test)]
-pub(super) const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 2;
+/// Bytes handed to them together, some tenths of a millisecond's work for the kernel; but to a few seats at least.
+const BYTES_AT_ONCE: usize = 128 * 1024;
+const FEW: usize = 16;
 /// Up to so many seats, frames are held until the lane has all that it has for the connection. Beyond it, a room's own frames
 /// are what there is, and each is written at once.
 const HELD_UP_TO: usize = 64;
 /// Seats that are fetched into the caches together.
 const FETCHED: usize = 8;
+
+/// How many seats are served under one hold of the lock, if so many bytes are due for each.
+pub(super) fn at_once(due: usize) -> usize {
+    (BYTES_AT_ONCE / due.max(1)).max(FEW).min(AT_ONCE)
+}
 
 /// A listener's place in a room.
 #[derive(Debug)]
@@ -103,9 +111,9 @@ impl Seats {
         self.len() <= HELD_UP_TO
     }
 
-    /// Goes on with the round: serves the next seats. Answers whether that was the round's end.
-    pub(super) fn serve(&mut self, service: &mut Service<'_>) -> bool {
-        let end = (self.next + AT_ONCE).min(self.places.len());
+    /// Goes on with the round: serves the next seats, `most` of them. Answers whether that was the round's end.
+    pub(super) fn serve(&mut self, service: &mut Service<'_>, most: usize) -> bool {
+        let end = (self.next + most).min(self.places.len());
         for group in self.places.get_mut(self.next..end).unwrap_or_default().chunks_mut(FETCHED) {
             // Between two writes the kernel has used the caches for itself. Fetched together, they are waited for together.
             group.iter().flatten().for_each(|seat| seat.listener.outbound.fetch());
