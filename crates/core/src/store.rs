@@ -412,6 +412,8 @@ pub trait Store: Send + Sync + 'static {
     fn epoch(&self) -> Epoch;
     /// Whether the database answers reads, and the writer is there.
     async fn ping(&self) -> Result<(), Error>;
+    /// Resolves when nothing is written any more: it was closed, or its writer has broken.
+    async fn ended(&self);
     /// Carries out what waits, refuses what comes later with [`Outage::Stopping`](crate::Outage::Stopping), and closes.
     async fn close(&self);
 }

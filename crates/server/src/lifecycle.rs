@@ -60,7 +60,7 @@ impl Parts {
 }
 
 /// Tasks that run until the server ends, and have nothing to finish. The server is of no use without any of them: one that panics
-/// is told by [`Background::broken`]. The store's own threads and the listener are not among them.
+/// is told by [`Background::broken`].
 pub(crate) struct Background {
     tasks: TaskTracker,
     end: CancellationToken,

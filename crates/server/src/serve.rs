@@ -141,7 +141,12 @@ impl Running {
 
     /// Waits until a part of it has broken, without which it is of no use: it should be stopped, and started again.
     pub async fn broken(&self) {
-        self.parts.background.broken().cancelled_owned().await;
+        let Parts { background, chat, listener, .. } = &self.parts;
+        tokio::select! {
+            () = background.broken().cancelled_owned() => {}
+            () = chat.store.ended() => {}
+            () = listener.ended() => {}
+        }
     }
 
     /// Finishes what is under way, within the settings' time, and ends. Whether every write that was accepted is on disk.

@@ -18,6 +18,7 @@ pub struct ListenerHandle {
     shutdown: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
+    ended: CancellationToken,
 }
 
 impl ListenerHandle {
@@ -27,8 +28,9 @@ impl ListenerHandle {
         shutdown: CancellationToken,
         abort: CancellationToken,
         tasks: TaskTracker,
+        ended: CancellationToken,
     ) -> Self {
-        Self { local_addr, capacity, shutdown, abort, tasks }
+        Self { local_addr, capacity, shutdown, abort, tasks, ended }
     }
 
     /// Where it listens, with the port that the system chose if none was asked for.
@@ -41,6 +43,11 @@ impl ListenerHandle {
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Resolves when nothing is accepted any more: it was told to stop, or has broken.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Stops accepting, if `shutdown` hasn't been cancelled already, and waits up to `within` for the HTTP connections

@@ -115,6 +115,11 @@ pub fn serve(
     let tls = options.tls.clone();
     let http = Arc::new(Http::new(app, options, Meters::register(), shutdown.clone(), abort.clone()));
     let accepting = Accepting::new(listener, tls, http, slots, tasks.clone())?;
-    tasks.spawn(accepting.run());
-    Ok(ListenerHandle::new(local_addr, capacity, shutdown, abort, tasks))
+    let ended = CancellationToken::new();
+    let end = ended.clone().drop_guard();
+    tasks.spawn(async move {
+        let _end = end;
+        accepting.run().await;
+    });
+    Ok(ListenerHandle::new(local_addr, capacity, shutdown, abort, tasks, ended))
 }

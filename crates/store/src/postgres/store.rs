@@ -153,6 +153,10 @@ impl Store for PostgresStore {
         read::rooms::ping(&self.urgent).await
     }
 
+    async fn ended(&self) {
+        self.writes.ended().await;
+    }
+
     async fn close(&self) {
         self.writes.close().await;
         self.reads.close();

@@ -157,6 +157,10 @@ impl Store for SqliteStore {
         self.urgent.read(read::rooms::ping).await
     }
 
+    async fn ended(&self) {
+        self.writes.ended().await;
+    }
+
     async fn close(&self) {
         self.writes.close().await;
         self.readers.close();

@@ -84,7 +84,12 @@ impl Writes {
     /// Takes no more, and returns when all that waits has been carried out and the writer has ended.
     pub(crate) async fn close(&self) {
         self.queue.close(Outage::Stopping);
-        // The writer never sends; the only change is its end.
+        self.ended().await;
+    }
+
+    /// Returns when the writer has ended.
+    pub(crate) async fn ended(&self) {
+        // It never sends; the only change is its end.
         let _ = self.ended.clone().changed().await;
     }
 }

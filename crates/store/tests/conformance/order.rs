@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chatsphere_core::store::{HistoryRange, MembershipChanged};
-use chatsphere_core::{Access, Conflict, Error, Event, Outage, RoomId, Seq};
+use chatsphere_core::{Access, CommitSink, Committed, Conflict, Error, Event, Outage, RoomId, Seq};
 use chatsphere_store::QueueBounds;
 
 use crate::fixture::{Fixture, Recorder};
@@ -19,6 +20,7 @@ on_every_database!(
     writes_take_effect_in_the_order_they_were_submitted,
     a_dropped_write_is_carried_out,
     closing_carries_out_what_waits,
+    a_broken_writer_is_told,
     a_full_queue_refuses_at_once,
     the_database_answers,
 );
@@ -171,6 +173,29 @@ async fn a_dropped_write_is_carried_out(fixture: Arc<Fixture>) {
     // What is submitted later is carried out later.
     assert_eq!(world.post(room.id, "somebody waits").await.seq, Seq::new(3));
     assert_eq!(text_of(&all_events(&world.node, room.id).await[1]), Some("nobody waits"));
+}
+
+/// As the hub would be, if it had a bug.
+struct Breaks;
+
+impl CommitSink for Breaks {
+    fn committed(&self, committed: Committed) {
+        panic!("as planned, with {} events", committed.events.len());
+    }
+}
+
+async fn a_broken_writer_is_told(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await;
+    let breaking = fixture.node_with(|options| options.sink = Arc::new(Breaks)).await.unwrap();
+    assert!(tokio::time::timeout(Duration::ZERO, breaking.store.ended()).await.is_err());
+    let answer = breaking.store.append(new_message(room.id, world.ada.id, "x")).await;
+    assert!(answer.is_err(), "{answer:?}");
+    breaking.store.ended().await;
+    assert!(breaking.store.ping().await.is_err());
+    // It was committed all the same, and others go on.
+    assert_eq!(all_events(&world.node, room.id).await.len(), 2);
+    world.post(room.id, "y").await;
 }
 
 async fn closing_carries_out_what_waits(fixture: Arc<Fixture>) {
