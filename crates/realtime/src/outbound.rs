@@ -1,7 +1,7 @@
 //! The write side of one socket: what waits for it, bounded in bytes.
 //!
 //! Whoever has a frame for a connection calls [`Outbound::send`]. When nothing waits, the frame is written to the socket at
-//! once, on the sender's own thread; only a socket that would block makes a queue and wakes the connection's task. Whoever
+//! once, on the sender's own thread; only a socket that would block, or that somebody else is writing to, makes a queue and wakes the connection's task. Whoever
 //! will have several frames for many connections calls [`Outbound::hold`] for each, and [`Outbound::release`] in the end. What
 //! waits goes out in vectored writes. A queue over its bound closes the connection with 4008: frames are never skipped.
 
@@ -67,7 +67,7 @@ struct State {
 /// What a flush came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flushed {
-    /// Nothing waits.
+    /// Nothing waits, or somebody else is writing and goes on with it.
     All,
     /// The socket would block.
     Blocked,
@@ -116,8 +116,11 @@ impl Outbound {
         }
         let came_behind = !state.waiting.is_empty();
         self.sent(&mut state, frame, sent);
-        if came_behind && !state.broken && self.write_out(&mut state) != Flushed::All {
-            self.call();
+        if came_behind && !state.broken {
+            self.bound(&mut state);
+            if self.write_out(&mut state) != Flushed::All {
+                self.call();
+            }
         }
     }
 
@@ -197,12 +200,14 @@ impl Outbound {
 
     /// Ends a connection for which too much waits.
     fn bound(&self, state: &mut State) {
-        if state.waiting_bytes + state.taken_bytes <= self.most_bytes {
+        // While a frame is under way nobody can look how much the socket would take.
+        let most_bytes = if state.under_way { 2 * self.most_bytes } else { self.most_bytes };
+        if state.waiting_bytes + state.taken_bytes <= most_bytes || state.closing.is_some() {
             return;
         }
         // Some of it may only have been held.
         self.write_out(state);
-        if state.waiting_bytes + state.taken_bytes > self.most_bytes {
+        if state.waiting_bytes + state.taken_bytes > most_bytes {
             metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
             Self::begin_close(state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", false);
         }

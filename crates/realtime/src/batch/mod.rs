@@ -9,6 +9,10 @@ use bytes::Bytes;
 
 use crate::outbound::Outbound;
 
+/// A frame longer than this, or a run of frames, is written by itself and at once, however others are: its call to the kernel costs little
+/// beside it, and the caller may want to know what the socket took of it.
+pub(crate) const LONG: usize = 16 * 1024;
+
 /// Takes frames for many sockets, and writes them.
 pub trait Batch {
     /// As [`Outbound::send`], but it may be done only when the batch is submitted.

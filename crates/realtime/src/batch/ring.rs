@@ -1,21 +1,24 @@
 //! Many sends in one call, by Linux' io_uring. Each by a call of its own takes an eighth more of a processor.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use compio_buf::{BufResult, IntoInner};
-use compio_driver::op::{Send, SendFlags};
+use compio_driver::op::{OpCodeFlag, Send, SendFlags};
 use compio_driver::{Key, Proactor, PushEntry};
 use tokio::net::TcpStream;
 
-use super::Batch;
+use super::{Batch, LONG};
 use crate::outbound::Outbound;
 
 /// Sends handed to the kernel in one call, at most.
 const MOST: u32 = 256;
-/// A frame so long is sent by itself: its call costs little beside it.
-const LONG: usize = 16 * 1024;
+/// How long to wait for answers before looking again. None has to be waited for: a send that would block says so at once.
+const LOOK: Duration = Duration::from_millis(1);
+/// So often in vain, and the ring is given up.
+const LOOKS: u32 = 1_000;
 
 type Sending = Key<Send<Bytes, Arc<TcpStream>>>;
 
@@ -23,13 +26,29 @@ pub(super) struct Ring {
     proactor: Proactor,
     /// What the kernel has not answered yet.
     sending: Vec<(Arc<Outbound>, Sending)>,
+    /// It failed, and is not used any more.
+    failed: bool,
 }
 
 impl Ring {
     /// For the calling thread. Fails where the kernel has no io_uring, or forbids it.
     pub(super) fn open() -> io::Result<Self> {
-        let proactor = Proactor::builder().capacity(MOST).single_issuer(true).coop_taskrun(true).build()?;
-        Ok(Self { proactor, sending: Vec::new() })
+        // Twice as much room, since the library has entries of its own.
+        let proactor = Proactor::builder()
+            .capacity(2 * MOST)
+            .single_issuer(true)
+            .coop_taskrun(true)
+            .detect_opcode_support(OpCodeFlag::Send)
+            .build()?;
+        Ok(Self { proactor, sending: Vec::new(), failed: false })
+    }
+
+    /// From now on each frame is written by itself.
+    fn give_up(&mut self, error: &io::Error) {
+        tracing::error!(%error, "io_uring failed and is not used any more; the sockets it was writing to are given up");
+        self.failed = true;
+        // Nobody knows which of them have their frames.
+        self.sending.drain(..).for_each(|(outbound, _)| outbound.abandon());
     }
 
     /// Takes in what the kernel has answered.
@@ -45,7 +64,7 @@ impl Ring {
 
 impl Batch for Ring {
     fn send(&mut self, outbound: &Arc<Outbound>, frame: Bytes) {
-        if frame.len() > LONG {
+        if frame.len() > LONG || self.failed {
             return outbound.send(frame);
         }
         let Some((socket, frame)) = outbound.begin(frame) else { return };
@@ -60,15 +79,16 @@ impl Batch for Ring {
     }
 
     fn submit(&mut self) {
+        let mut looks = 0;
         while !self.sending.is_empty() {
-            match self.proactor.poll(None) {
+            match self.proactor.poll(Some(LOOK)) {
                 Ok(()) => self.reap(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::error!(%error, "io_uring failed; the sockets it was writing to are given up");
-                    // Nobody knows which of them have their frames.
-                    self.sending.drain(..).for_each(|(outbound, _)| outbound.abandon());
+                Err(error) if looks < LOOKS && matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut) => {
+                    looks += 1;
+                    // It may have been interrupted with some of the answers there.
+                    self.reap();
                 }
+                Err(error) => self.give_up(&error),
             }
         }
     }

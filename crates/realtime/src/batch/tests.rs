@@ -1,8 +1,15 @@
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
+use chatsphere_core::{Access, Caller, ConnectionId, Event, EventKind, RoomId, Seq, Timestamp, UserId, UserRef, Username};
+
 use super::*;
+use crate::listener::Listener;
 use crate::outbound::{Flushed, Socket};
+use crate::room::{Left, Room};
+use crate::websocket::{self, CloseCode};
+
+const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
 /// More than the system holds for a socket.
 const LARGE: usize = 32 << 20;
@@ -47,6 +54,106 @@ async fn each_socket_gets_its_frames_in_order() {
             let expected: Vec<u8> = (0..30).flat_map(|round| [place, round]).collect();
             assert_eq!(&read[..], expected);
             assert_eq!(outbound.waiting_bytes(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_sockets_than_one_call_takes_are_written_to() {
+    for mut batch in ways() {
+        let mut connections = Vec::new();
+        for _ in 0..300 {
+            connections.push(connection().await);
+        }
+        for (outbound, ..) in &connections {
+            batch.send(outbound, Bytes::from_static(b"all"));
+        }
+        batch.submit();
+        for (_, _, client) in &mut connections {
+            client.read_exact(&mut [0; 3]).await.unwrap();
+        }
+    }
+}
+
+/// A lane serves a crowd while others close some of the connections and send to all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_gets_its_events_in_order_whatever_else_is_sent() {
+    const EVENTS: u64 = 200;
+    let user = UserRef { id: UserId::new(START), username: Username::from_stored("ada".to_owned()) };
+    let room = Arc::new(Room::new(RoomId::new(START)));
+    let mut clients = Vec::new();
+    let mut outbounds = Vec::new();
+    for _ in 0..40 {
+        let (outbound, socket, client) = connection().await;
+        let caller = Arc::new(Caller::operator(user.clone(), START));
+        let listener = Arc::new(Listener::new(ConnectionId::new(START), caller, outbound.clone()));
+        room.seat(&listener, Access::Any, Seq::ZERO, 1 << 20, None);
+        outbounds.push(outbound);
+        clients.push((client, socket));
+    }
+    let lane = std::thread::spawn({
+        let (room, user) = (room.clone(), user.clone());
+        move || {
+            let mut batch = fastest_batch();
+            for seq in 1..=EVENTS {
+                let kind = EventKind::MemberJoined { user: user.clone(), by: user.clone() };
+                room.accept(&[Arc::new(Event { room_id: room.id, seq: Seq::new(seq), at: START, kind })], None);
+                while room.serve(&mut Vec::new(), &mut *batch, None).left != Left::Nothing {}
+            }
+        }
+    });
+    for round in 0..500 {
+        for outbound in &outbounds {
+            outbound.send(websocket::text_frame("between"));
+        }
+        if round == 250 {
+            outbounds[..10].iter().for_each(|outbound| outbound.close(CloseCode::GOING_AWAY, "bye"));
+        }
+    }
+    lane.join().unwrap();
+    for (number, (client, socket)) in clients.iter_mut().enumerate() {
+        let outbound = &outbounds[number];
+        let (mut decoder, mut seqs, mut between) = (Vec::new(), Vec::new(), 0);
+        while number < 10 || seqs.len() < EVENTS as usize || between < 500 {
+            let mut buffer = vec![0; 64 * 1024];
+            let read = tokio::select! {
+                read = client.read(&mut buffer) => read.unwrap(),
+                _ = socket.writable(), if outbound.waiting_bytes() > 0 => {
+                    outbound.flush();
+                    continue;
+                }
+            };
+            assert!(read > 0, "{number} ended without a close");
+            decoder.extend_from_slice(&buffer[..read]);
+            let closed = take_texts(&mut decoder, |text| match text {
+                "between" => between += 1,
+                event => seqs.push(serde_json::from_str::<serde_json::Value>(event).unwrap()["seq"].as_u64().unwrap()),
+            });
+            if closed {
+                break;
+            }
+        }
+        assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "{number} got {seqs:?}");
+        assert!(number < 10 || (seqs.len() as u64, between) == (EVENTS, 500));
+    }
+}
+
+/// Takes whole frames, as a server sends them; whether one was a close.
+fn take_texts(bytes: &mut Vec<u8>, mut on_text: impl FnMut(&str)) -> bool {
+    loop {
+        let (head, length) = match bytes[..] {
+            [_, 126, high, low, ..] => (4, usize::from(u16::from_be_bytes([high, low]))),
+            [_, length, ..] if length < 126 => (2, usize::from(length)),
+            _ => return false,
+        };
+        if bytes.len() < head + length {
+            return false;
+        }
+        let frame: Vec<u8> = bytes.drain(..head + length).collect();
+        match frame[0] {
+            0x81 => on_text(std::str::from_utf8(&frame[head..]).unwrap()),
+            0x88 => return true,
+            other => panic!("an opcode {other:x}"),
         }
     }
 }

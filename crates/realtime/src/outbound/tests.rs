@@ -162,6 +162,21 @@ async fn what_comes_while_a_frame_is_under_way_follows_it() {
 }
 
 #[tokio::test]
+async fn a_frame_under_way_makes_nobody_slow() {
+    let (outbound, _, mut client) = direct(1_000).await;
+    let (_, first) = outbound.begin(Bytes::from_static(b"one ")).unwrap();
+    outbound.send(frame(1_500));
+    assert_eq!(outbound.closing(), None, "nobody has asked the socket");
+    outbound.finish(first, Err(io::ErrorKind::WouldBlock.into()));
+    client.read_exact(&mut [0; 1_504]).await.unwrap();
+    // But there is an end to it.
+    let (_, first) = outbound.begin(Bytes::from_static(b"one ")).unwrap();
+    outbound.send(frame(2_001));
+    assert_eq!(outbound.closing(), Some(CloseCode::SLOW_CONSUMER));
+    outbound.finish(first, Ok(4));
+}
+
+#[tokio::test]
 async fn what_would_block_waits_before_what_came_behind() {
     let (outbound, _, mut client) = direct(1_000).await;
     let (_, first) = outbound.begin(Bytes::from_static(b"one ")).unwrap();

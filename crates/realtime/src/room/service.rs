@@ -4,12 +4,9 @@ use chatsphere_protocol::frames::ServerFrame;
 
 use super::frames::Frames;
 use super::seats::{Held, Seat};
-use crate::batch::Batch;
+use crate::batch::{Batch, LONG};
 use crate::frame::encode;
 use crate::websocket::CloseCode;
-
-/// A run so short is given without asking whether the one before has gone out.
-const SHORT: usize = 16 * 1024;
 
 /// What seats are brought up to, in a part of a round.
 pub(super) struct Service<'a> {
@@ -45,7 +42,8 @@ impl Service<'_> {
             seat.after = self.last;
             return true;
         };
-        let long = run.len() > SHORT;
+        // Of a shorter one nobody asks whether the one before has gone out.
+        let long = run.len() > LONG;
         self.send(seat, run);
         self.pressed = self.pressed || (long && seat.listener.outbound.is_pressed());
         self.delivered += up_to.get() - seat.after.get();
