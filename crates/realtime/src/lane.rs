@@ -1,7 +1,7 @@
 //! A lane of the fan-out: hands the events of its rooms to those who listen, and answers to those who sent.
 //!
-//! In turns: a turn takes in all that has come, serves every room that has something due for some seats, and then tells the
-//! answers. So a room of ten thousand holds up a room of two for some seats and no longer, and a connection that sends into
+//! In turns: a turn takes in all that has come, serves every room that has something due for some seats (or the next one of the crowds),
+//! and then tells the answers. So a room of ten thousand holds up a room of two for some seats and no longer, and a connection that sends into
 //! the room that it listens to gets the events and its answers in one write.
 
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ use crate::room::{Held, Left, Room};
 
 /// Events that may wait for a lane. Beyond it they are dropped: rooms compare themselves with the store.
 const MOST_WAITING: usize = 8_192;
-/// A turn ends once it has served so many seats, or when more has come. Among crowds, each has some seats served in a turn.
+/// A turn ends once it has served so many seats, or when more has come. Among crowds, it is some seats of one.
 const TURN: usize = 512;
 /// After so long a lane of crowds lets go of its processor for a moment: the kernel takes it from a thread that calculates only at its
 /// ticks, up to 4 ms apart, and whoever has little to do would wait for those.

@@ -25,7 +25,7 @@ const FETCHED: usize = 8;
 
 /// How many seats are served under one hold of the lock, if so many bytes are due for each.
 pub(super) fn at_once(due: usize) -> usize {
-    (BYTES_AT_ONCE / due.max(1)).max(FEW).min(AT_ONCE)
+    (BYTES_AT_ONCE / due.max(1)).clamp(FEW.min(AT_ONCE), AT_ONCE)
 }
 
 /// A listener's place in a room.

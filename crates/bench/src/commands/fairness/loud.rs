@@ -137,7 +137,7 @@ async fn listen(mut socket: RawSocket, board: Arc<Board>) {
                 if deliveries == board.awaited.load(Ordering::SeqCst) {
                     board.reached.notify_one();
                 }
-                if deliveries % PAUSE_EVERY == 0 {
+                if deliveries.is_multiple_of(PAUSE_EVERY) {
                     std::thread::sleep(PAUSE);
                 }
             }

@@ -84,7 +84,7 @@ fn gather(
     }
     if let (Some(client_id), Some(author_pk)) = (&new.client_message_id, author_pk)
         && let Some(pk) = lists.find(connection, author_pk, room_pk, client_id.as_str())?
-        && let Some(message) = message(connection, new.room_id, pk)?
+        && let Some(message) = sent(connection, new.room_id, pk, (author_pk, room_pk, client_id.as_str()))?
     {
         facts.sent.insert((new.room_id, new.author, client_id.clone()), message);
     }
@@ -170,14 +170,16 @@ pub(super) fn is_member(connection: &Connection, room_pk: i64, user_pk: i64) -> 
     connection.prepare_cached("SELECT 1 FROM members WHERE user_pk = ?1 AND room_pk = ?2")?.exists((user_pk, room_pk))
 }
 
-fn message(connection: &Connection, room: RoomId, pk: i64) -> Result<Option<Message>> {
+/// The message with this key, if it is surely the one that was asked for.
+fn sent(connection: &Connection, room: RoomId, pk: i64, key: (i64, i64, &str)) -> Result<Option<Message>> {
+    let (author_pk, room_pk, client_id) = key;
     connection
         .prepare_cached(concat!(
             "SELECT ",
             message_columns!(),
-            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.pk = ?1"
+            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.pk = ?1 AND m.user_pk = ?2 AND m.room_pk = ?3 AND m.client_message_id = ?4"
         ))?
-        .query_row([pk], |row| rows::message(row, room))
+        .query_row((pk, author_pk, room_pk, client_id), |row| rows::message(row, room))
         .optional()
 }
 

@@ -47,7 +47,9 @@ impl World {
             let room = "INSERT INTO rooms (id, name, owner_pk, seq, message_count, member_count, created_at, updated_at)
                         VALUES (?1, 'room', ?2, 0, 0, 1, 0, 0)";
             connection.execute(room, (id.as_bytes(), users[0].0)).unwrap();
-            rooms.push((connection.last_insert_rowid(), id));
+            let room_pk = connection.last_insert_rowid();
+            rooms.push((room_pk, id));
+            connection.execute("INSERT INTO members VALUES (?1, ?2, 1)", (room_pk, users[rooms.len()].0)).unwrap();
         }
         let random = StdRng::seed_from_u64(seed);
         Self { connection, lists: Lists::default(), users, rooms, stored: Vec::new(), random }
@@ -99,12 +101,16 @@ impl World {
         self.stored.push(Stored { id, pk, room, user, client_id });
     }
 
-    /// Lists an author's messages, all or those of one room, in pages.
+    /// Lists an author's messages, all or those of one room or those that somebody may read, in pages. Each room has one member.
     fn check_author(&mut self) {
         let (user, limit) = (self.random.random_range(0..self.users.len()), self.random.random_range(1..12));
         let room = self.random.random_ratio(1, 3).then(|| self.random.random_range(0..self.rooms.len()));
-        let filter =
-            MessageFilter { author: Some(self.users[user].1), seen_by: None, rooms: room.map(|room| vec![self.rooms[room].1]) };
+        let reader = self.random.random_ratio(1, 3).then(|| self.random.random_range(0..self.users.len()));
+        let filter = MessageFilter {
+            author: Some(self.users[user].1),
+            seen_by: reader.map(|reader| self.users[reader].1),
+            rooms: room.map(|room| vec![self.rooms[room].1]),
+        };
         let (mut found, mut cursor) = (Vec::new(), None::<Cursor>);
         loop {
             let page = read::messages::messages(&self.connection, &filter, PageRequest { cursor, limit });
@@ -115,7 +121,11 @@ impl World {
                 break;
             }
         }
-        let is_one = |stored: &&Stored| stored.user == user && room.is_none_or(|room| stored.room == room);
+        let is_one = |stored: &&Stored| {
+            stored.user == user
+                && room.is_none_or(|room| stored.room == room)
+                && reader.is_none_or(|reader| reader == stored.room + 1)
+        };
         let expected: Vec<MessageId> = self.stored.iter().rev().filter(is_one).map(|stored| stored.id).collect();
         assert_eq!(found, expected);
     }
