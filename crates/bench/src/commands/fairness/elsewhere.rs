@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::BenchError;
@@ -33,6 +35,12 @@ impl Elsewhere {
     ) -> Result<T, BenchError> {
         self.handle.spawn(task).await.map_err(|error| BenchError::Unexpected(error.to_string()))?
     }
+}
+
+/// Lets go of the processor for a moment. Other machines would not have it at all, and the kernel takes it from a thread that calculates
+/// only at its ticks, up to 4 ms apart.
+pub(super) fn let_go() {
+    std::thread::sleep(Duration::from_micros(20));
 }
 
 impl Drop for Elsewhere {

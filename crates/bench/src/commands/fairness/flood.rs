@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
+use super::elsewhere;
 use crate::address::Address;
 use crate::error::BenchError;
 use crate::raw_socket::RawSocket;
@@ -11,6 +12,8 @@ use crate::wire::{self, TEXT};
 
 /// Messages in one write.
 const AT_ONCE: usize = 32;
+/// Answers after which a thread lets go of its processor.
+const SPELL: u64 = 256;
 
 /// A client that sends as fast as the server reads, and waits for no answer.
 pub(super) struct Flood {
@@ -39,14 +42,19 @@ impl Flood {
         let stopped = Arc::clone(&stop);
         let writing = tokio::task::spawn_blocking(move || {
             let stopped = || stopped.load(Ordering::Relaxed);
-            while !stopped() && matches!(writer.write(&frames, stopped), Ok(true)) {}
+            while !stopped() && matches!(writer.write(&frames, stopped), Ok(true)) {
+                elsewhere::let_go();
+            }
         });
         let counted = Arc::clone(&acks);
         let reading = tokio::spawn(async move {
             loop {
                 let reading = socket.read(|text| {
                     if text.starts_with(br#"{"type":"ack""#) {
-                        counted.fetch_add(1, Ordering::Relaxed);
+                        let acks = counted.fetch_add(1, Ordering::Relaxed) + 1;
+                        if acks.is_multiple_of(SPELL) {
+                            elsewhere::let_go();
+                        }
                     }
                 });
                 if let Err(error) = reading.await {

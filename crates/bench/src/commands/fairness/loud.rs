@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::elsewhere;
 use crate::address::Address;
 use crate::author::Author;
 use crate::crowd::Crowd;
@@ -17,10 +18,8 @@ use crate::wire;
 
 /// Sockets opened at once.
 const OPENING: usize = 50;
-/// After so many deliveries a thread lets go of its processor for a moment: other machines would not have it at all, and the kernel
-/// takes it from a thread that calculates only at its ticks, up to 4 ms apart.
-const PAUSE_EVERY: u64 = 1_024;
-const PAUSE: Duration = Duration::from_micros(20);
+/// Deliveries after which a thread lets go of its processor.
+const SPELL: u64 = 1_024;
 /// How long the deliveries of a message may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -137,8 +136,8 @@ async fn listen(mut socket: RawSocket, board: Arc<Board>) {
                 if deliveries == board.awaited.load(Ordering::SeqCst) {
                     board.reached.notify_one();
                 }
-                if deliveries.is_multiple_of(PAUSE_EVERY) {
-                    std::thread::sleep(PAUSE);
+                if deliveries.is_multiple_of(SPELL) {
+                    elsewhere::let_go();
                 }
             }
         });
