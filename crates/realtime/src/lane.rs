@@ -26,7 +26,7 @@ const MOST_WAITING: usize = 8_192;
 const TURN: usize = 512;
 /// After so long a lane of crowds lets go of its processor for a moment: the kernel takes it from a thread that calculates only at its
 /// ticks, up to 4 ms apart, and whoever has little to do would wait for those.
-const SPELL: Duration = Duration::from_millis(1);
+const SPELL: Duration = Duration::from_micros(500);
 /// The kernel makes some 60 µs of it.
 const PAUSE: Duration = Duration::from_micros(10);
 
