@@ -32,13 +32,18 @@ async fn connection() -> (Arc<Outbound>, Arc<TcpStream>, TcpStream) {
     (Arc::new(Outbound::new(Socket::Direct(socket.clone()), LARGE)), socket, client.unwrap())
 }
 
+async fn connections(count: usize) -> Vec<(Arc<Outbound>, Arc<TcpStream>, TcpStream)> {
+    let mut made = Vec::new();
+    while made.len() < count {
+        made.push(connection().await);
+    }
+    made
+}
+
 #[tokio::test]
 async fn each_socket_gets_its_frames_in_order() {
     for mut batch in ways() {
-        let mut connections = Vec::new();
-        for _ in 0..40 {
-            connections.push(connection().await);
-        }
+        let mut connections = connections(40).await;
         // More than one call can take, and several to the same socket in one batch.
         for round in 0..30_u8 {
             for (place, (outbound, ..)) in (0_u8..).zip(&connections) {
@@ -61,10 +66,7 @@ async fn each_socket_gets_its_frames_in_order() {
 #[tokio::test]
 async fn more_sockets_than_one_call_takes_are_written_to() {
     for mut batch in ways() {
-        let mut connections = Vec::new();
-        for _ in 0..300 {
-            connections.push(connection().await);
-        }
+        let mut connections = connections(300).await;
         for (outbound, ..) in &connections {
             batch.send(outbound, Bytes::from_static(b"all"));
         }

@@ -49,6 +49,12 @@ impl SqliteWriter {
         Self { connection, known: Known::default(), lists: Lists::default(), health, checkpoints }
     }
 
+    /// What the transaction has changed in memory is not so in the file.
+    fn forget_changes(&mut self) {
+        self.known.forget();
+        self.lists.forget();
+    }
+
     /// Runs a step of the transaction.
     fn run<T>(&self, step: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Failure> {
         step(&self.connection).map_err(|error| failure(&self.health, &error))
@@ -71,8 +77,7 @@ impl Transactions for SqliteWriter {
     async fn commit(&mut self) -> Result<(), Failure> {
         let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         if let Err(error) = committed {
-            self.known.forget();
-            self.lists.forget();
+            self.forget_changes();
             return Err(commit_failure(&self.health, &error));
         }
         self.health.back();
@@ -81,8 +86,7 @@ impl Transactions for SqliteWriter {
     }
 
     async fn rollback(&mut self) {
-        self.known.forget();
-        self.lists.forget();
+        self.forget_changes();
         // After some errors SQLite has rolled back by itself.
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
