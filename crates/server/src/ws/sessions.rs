@@ -13,13 +13,17 @@ use chatsphere_realtime::frame::encode;
 use chatsphere_realtime::websocket::{self, CloseCode};
 use chatsphere_realtime::{Hub, Listener};
 use rand::Rng;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Times;
 use super::watched::{Due, Watched};
 
 /// The bytes that wait for all connections are added up once in so many looks.
 const LOOKS_A_COUNT: u64 = 10;
+/// Connections that are pinged or closed in one go, and how long the others wait then. Hundreds of pings at once, and soon as many
+/// answers, would hold up for milliseconds whoever chats at that moment.
+const AT_ONCE: usize = 16;
+const BETWEEN: Duration = Duration::from_millis(2);
 
 /// The authenticated connections of this node.
 pub struct Sessions {
@@ -80,7 +84,7 @@ impl Sessions {
         let (id, user) = (listener.id, listener.caller().user.id);
         let now = self.elapsed();
         let session = Arc::new(Session::new(listener, now));
-        let watched = Watched::new(session.clone(), now + self.jittered());
+        let watched = Watched::new(session.clone(), now + self.any_part());
         let mut open = self.open();
         let of_user = open.of_user.entry(user).or_default();
         if of_user.len() >= self.chat.limits.connections_per_user {
@@ -118,14 +122,15 @@ impl Sessions {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for number in 0_u64.. {
             look.tick().await;
-            self.look();
+            carry_out(&self.look()).await;
             if number % LOOKS_A_COUNT == 0 {
                 self.count_queues();
             }
         }
     }
 
-    fn look(&self) {
+    /// What is due, and for whom.
+    fn look(&self) -> Vec<(Arc<Session>, Due)> {
         let (now, wall) = (self.elapsed(), self.chat.clock.now());
         let silence = millis(self.chat.limits.heartbeat + self.times.silence);
         let mut all_due = Vec::new();
@@ -134,15 +139,8 @@ impl Sessions {
                 all_due.push((watched.session.clone(), due));
             }
         }
-        let ping = websocket::ping(b"");
-        for (session, due) in all_due {
-            match due {
-                Due::Expired => expire(&session.listener),
-                Due::Silent => session.listener.outbound.abandon(),
-                Due::Ping => session.listener.outbound.send(ping.clone()),
-            }
-        }
         metrics::gauge!("chatsphere_rooms_with_listeners").set(self.hub.room_count() as f64);
+        all_due
     }
 
     fn count_queues(&self) {
@@ -154,7 +152,12 @@ impl Sessions {
         self.open().sessions.values().map(|watched| watched.session.clone()).collect()
     }
 
-    /// The heartbeat's interval, spread by a tenth so that connections opened together are not pinged together.
+    /// Any part of the heartbeat's interval, so that connections opened together are not pinged together.
+    fn any_part(&self) -> u64 {
+        rand::rng().random_range(0..=millis(self.chat.limits.heartbeat))
+    }
+
+    /// The heartbeat's interval, spread by a tenth so that pings which met by chance part again.
     fn jittered(&self) -> u64 {
         let interval = millis(self.chat.limits.heartbeat);
         rand::rng().random_range(interval * 9 / 10..=interval)
@@ -278,6 +281,21 @@ impl AuthorityListener for Sessions {
                 close_unjudged(&session.listener, &error);
             }
         }
+    }
+}
+
+/// Does what is due, for a few at a time.
+async fn carry_out(all_due: &[(Arc<Session>, Due)]) {
+    let ping = websocket::ping(b"");
+    for few in all_due.chunks(AT_ONCE) {
+        for (session, due) in few {
+            match due {
+                Due::Expired => expire(&session.listener),
+                Due::Silent => session.listener.outbound.abandon(),
+                Due::Ping => session.listener.outbound.send(ping.clone()),
+            }
+        }
+        sleep(BETWEEN).await;
     }
 }
 

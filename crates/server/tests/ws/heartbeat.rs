@@ -24,10 +24,10 @@ async fn the_server_pings(database: Arc<Database>) {
     let ada = server.user("ada").await;
     let begun = Instant::now();
     let mut raw = Raw::connect(server.addr, &ada.token).await;
-    for n in 1..=5 {
+    for n in 0..5 {
         let ping = raw.read().await;
         assert_eq!((ping.first, &ping.payload[..]), (PING, &b""[..]));
-        // Up to a tenth early, never earlier.
+        // The first at any time, the others up to a tenth early, never earlier.
         assert!(begun.elapsed() >= Duration::from_millis(n * 180), "{n}: {:?}", begun.elapsed());
         raw.write(&frame(PONG, b"")).await;
     }
