@@ -106,8 +106,7 @@ impl Connection {
             idempotency: None,
         };
         let unanswered = self.unanswered.get_or_insert_default();
-        let sender =
-            || -> Box<dyn OnAppended> { Box::new(Sender::new(about.clone(), self.outbound.clone(), unanswered.clone())) };
+        let sender = || -> Box<dyn OnAppended> { Box::new(Sender::new(about.clone(), self.outbound.clone(), unanswered)) };
         ops::post_message_for(&self.state.chat, caller, message, sender)
     }
 

@@ -125,7 +125,7 @@ pub(super) struct Connection {
     /// Set once it is authenticated.
     pub(super) session: Option<Arc<Session>>,
     /// Messages that were submitted and are not answered yet.
-    pub(super) unanswered: Option<Arc<Unanswered>>,
+    pub(super) unanswered: Option<Box<Unanswered>>,
     reader: Reader,
     /// What was read and is no whole frame yet.
     buffer: BytesMut,
@@ -207,8 +207,8 @@ impl Connection {
             Then::Read => {}
             Then::CarryOut(text) => self.carry_out(&text).await?,
             Then::Answer => {
-                if let Some(unanswered) = &self.unanswered {
-                    unanswered.fewer_than(self.state.chat.limits.unanswered_sends).await;
+                if let Some(unanswered) = &mut self.unanswered {
+                    unanswered.make_room(self.state.chat.limits.unanswered_sends).await;
                 }
             }
         }
@@ -255,8 +255,7 @@ impl Connection {
             if self.outbound.is_ended() {
                 return Err(Ended);
             }
-            let too_many = |unanswered: &Arc<Unanswered>| unanswered.count() >= self.state.chat.limits.unanswered_sends;
-            if self.unanswered.as_ref().is_some_and(too_many) {
+            if self.unanswered.as_ref().is_some_and(|unanswered| unanswered.is_full(self.state.chat.limits.unanswered_sends)) {
                 return Ok(Then::Answer);
             }
             let decoded = self.decoder.decode(&mut self.buffer);
@@ -390,7 +389,7 @@ impl Connection {
     /// Answers what was accepted, then says that the server goes away.
     async fn finish(&mut self) {
         if let Some(unanswered) = &self.unanswered {
-            unanswered.fewer_than(1).await;
+            unanswered.none().await;
         }
         self.outbound.close(CloseCode::GOING_AWAY, &reconnect_hint());
     }

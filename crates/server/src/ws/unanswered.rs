@@ -4,29 +4,71 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use chatsphere_core::store::OnAppended;
 use chatsphere_core::{Done, Error, Message, Outage};
 use chatsphere_realtime::Outbound;
 use chatsphere_realtime::frame::encode;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
 
 use super::answers::{self, About};
 
-/// How many there are of one connection.
+/// How long a connection that has run ahead of its answers is held to less.
+const HELD_BACK: Duration = Duration::from_secs(1);
+/// How long its socket rests each time that it has to wait for answers.
+const REST: Duration = Duration::from_millis(1);
+
+/// The unanswered messages of one connection.
+///
+/// A client that sends faster than it is answered would fill every commit with its own messages and take all processors, and everybody
+/// else's messages would wait for that. So once it has run into its bound it is held to half of it, and its socket rests in between.
 #[derive(Default)]
 pub(super) struct Unanswered {
+    tally: Arc<Tally>,
+    /// When it ran into its bound last.
+    ran_ahead: Option<Instant>,
+}
+
+/// How many messages are unanswered.
+#[derive(Default)]
+struct Tally {
     count: AtomicUsize,
     fewer: Notify,
 }
 
 impl Unanswered {
-    pub(super) fn count(&self) -> usize {
+    /// Whether no more may be sent before an answer. `most` is the bound of a connection that has not run ahead.
+    pub(super) fn is_full(&self, most: usize) -> bool {
+        self.tally.count() >= self.bound(most)
+    }
+
+    /// Waits until an answer has made room, and a little longer.
+    pub(super) async fn make_room(&mut self, most: usize) {
+        self.ran_ahead = Some(Instant::now());
+        self.tally.fewer_than(self.bound(most)).await;
+        sleep(REST).await;
+    }
+
+    /// Waits until all are answered.
+    pub(super) async fn none(&self) {
+        self.tally.fewer_than(1).await;
+    }
+
+    fn bound(&self, most: usize) -> usize {
+        let held_back = self.ran_ahead.is_some_and(|ran_ahead| ran_ahead.elapsed() < HELD_BACK);
+        if held_back { most.div_ceil(2) } else { most }
+    }
+}
+
+impl Tally {
+    fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
 
     /// Waits until there are fewer than `bound`.
-    pub(super) async fn fewer_than(&self, bound: usize) {
+    async fn fewer_than(&self, bound: usize) {
         loop {
             let fewer = self.fewer.notified();
             tokio::pin!(fewer);
@@ -44,13 +86,14 @@ impl Unanswered {
 pub(super) struct Sender {
     about: About,
     outbound: Arc<Outbound>,
-    among: Arc<Unanswered>,
+    among: Arc<Tally>,
     told: bool,
 }
 
 impl Sender {
     /// One more that is unanswered.
-    pub(super) fn new(about: About, outbound: Arc<Outbound>, among: Arc<Unanswered>) -> Self {
+    pub(super) fn new(about: About, outbound: Arc<Outbound>, unanswered: &Unanswered) -> Self {
+        let among = unanswered.tally.clone();
         among.count.fetch_add(1, Ordering::Relaxed);
         Self { about, outbound, among, told: false }
     }
@@ -79,5 +122,62 @@ impl Drop for Sender {
         }
         self.among.count.fetch_sub(1, Ordering::Release);
         self.among.fewer.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chatsphere_realtime::Socket;
+    use tokio::time::advance;
+
+    use super::*;
+
+    const MOST: usize = 64;
+
+    /// So many more that are unanswered.
+    fn send(unanswered: &Unanswered, count: usize) -> Vec<Sender> {
+        let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
+        (0..count).map(|_| Sender::new(About::default(), outbound.clone(), unanswered)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_ran_ahead_is_held_to_half_for_a_second() {
+        let mut unanswered = Unanswered::default();
+        let mut sent = send(&unanswered, MOST);
+        assert!(unanswered.is_full(MOST));
+        sent.pop();
+        assert!(!unanswered.is_full(MOST));
+        sent.extend(send(&unanswered, 1));
+
+        let began = Instant::now();
+        let answering = tokio::spawn(async move {
+            while sent.len() >= MOST / 2 {
+                sleep(Duration::from_millis(1)).await;
+                sent.pop();
+            }
+            sent
+        });
+        unanswered.make_room(MOST).await;
+        assert!(began.elapsed() >= Duration::from_millis(MOST as u64 / 2 + 1) + REST, "{:?}", began.elapsed());
+        let mut sent = answering.await.unwrap();
+        assert!(!unanswered.is_full(MOST));
+        sent.extend(send(&unanswered, 1));
+        assert!(unanswered.is_full(MOST));
+        advance(HELD_BACK).await;
+        assert!(!unanswered.is_full(MOST));
+        sent.extend(send(&unanswered, MOST / 2));
+        assert!(unanswered.is_full(MOST));
+        drop(sent);
+        unanswered.none().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_a_time_stays_possible() {
+        let mut unanswered = Unanswered::default();
+        let sent = send(&unanswered, 1);
+        assert!(unanswered.is_full(1));
+        drop(sent);
+        unanswered.make_room(1).await;
+        assert!(!unanswered.is_full(1));
     }
 }
