@@ -60,7 +60,24 @@ pub struct Committed {
 pub trait OnAppended: Send + Sync + 'static {
     /// Called once, from any thread: must return quickly and never block. Dropped without a call if the store came to an end
     /// in mid-commit, so that nobody knows.
-    fn appended(self: Box<Self>, outcome: Result<Done<Message>, Error>);
+    ///
+    /// The answer may be withheld, so that several to one client leave together: then what is returned is to be released soon.
+    fn appended(self: Box<Self>, outcome: Result<Done<Message>, Error>) -> Option<Arc<dyn Withheld>>;
+}
+
+/// Answers that have not left yet.
+pub trait Withheld: Send + Sync {
+    /// Lets them go.
+    fn release(&self);
+}
+
+impl dyn OnAppended {
+    /// Tells at once.
+    pub fn tell(self: Box<Self>, outcome: Result<Done<Message>, Error>) {
+        if let Some(withheld) = self.appended(outcome) {
+            withheld.release();
+        }
+    }
 }
 
 /// An answer on its way, so that it can travel with the events of its room.
@@ -74,9 +91,14 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// Tells.
+    /// Tells at once.
     pub fn tell(self) {
-        self.to.appended(self.outcome);
+        self.to.tell(self.outcome);
+    }
+
+    /// Tells; what is returned is to be released soon, with others.
+    pub fn tell_with_others(self) -> Option<Arc<dyn Withheld>> {
+        self.to.appended(self.outcome)
     }
 }
 

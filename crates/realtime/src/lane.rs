@@ -1,8 +1,8 @@
 //! A lane of the fan-out: hands the events of its rooms to those who listen, and answers to those who sent.
 //!
 //! In turns: a turn takes in all that has come, serves every room that has something due for some seats (or the next one of the crowds),
-//! and then tells the answers. So a room of ten thousand holds up a room of two for some seats and no longer, and a connection that sends into
-//! the room that it listens to gets the events and its answers in one write.
+//! and then tells the answers. So a room of ten thousand holds up a room of two for some seats and no longer, and a connection gets the
+//! events of the small rooms that it listens to and the answers to all that it sent in one write.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use chatsphere_core::Event;
-use chatsphere_core::store::Answered;
+use chatsphere_core::store::{Answered, Withheld};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
@@ -48,6 +48,9 @@ pub struct Lane {
     /// Rooms that rest, and until when.
     resting: Vec<(Instant, Arc<Room>)>,
     answers: Vec<Answered>,
+    /// Answers told that have not left yet.
+    withheld: Vec<Arc<dyn Withheld>>,
+    /// Listeners with events that have not left yet.
     held: Held,
 }
 
@@ -93,6 +96,7 @@ impl Lane {
             listed: VecDeque::new(),
             resting: Vec::new(),
             answers: Vec::new(),
+            withheld: Vec::new(),
             held: Held::new(),
         };
         (LaneSender { loads: sender, waiting }, lane)
@@ -113,7 +117,8 @@ impl Lane {
             }
             self.end_rests();
             self.serve(hub, &mut batch);
-            self.answers.drain(..).for_each(Answered::tell);
+            self.withheld.extend(self.answers.drain(..).filter_map(Answered::tell_with_others));
+            self.withheld.drain(..).for_each(|answers| answers.release());
             self.held.drain(..).for_each(|outbound| outbound.release());
             if self.of_crowds && !self.listed.is_empty() && began.elapsed() >= SPELL {
                 sleep(PAUSE);

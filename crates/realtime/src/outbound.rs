@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use bytes::{Buf, Bytes};
+use chatsphere_core::store::Withheld;
 use futures_util::task::AtomicWaker;
 use rustix::net::SendFlags;
 use tokio::net::TcpStream;
@@ -62,6 +63,12 @@ struct State {
     under_way: bool,
     closing: Option<CloseCode>,
     broken: bool,
+}
+
+impl Withheld for Outbound {
+    fn release(&self) {
+        Outbound::release(self);
+    }
 }
 
 /// What a flush came to.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chatsphere_core::store::OnAppended;
+use bytes::Bytes;
+use chatsphere_core::store::{OnAppended, Withheld};
 use chatsphere_core::{Done, Error, Message, Outage};
 use chatsphere_realtime::Outbound;
 use chatsphere_realtime::frame::encode;
@@ -98,27 +99,28 @@ impl Sender {
         Self { about, outbound, among, told: false }
     }
 
-    fn tell(&mut self, outcome: &Result<Done<Message>, Error>) {
-        self.told = true;
-        let frame = match outcome {
-            Ok(done) if self.about.wants_ack() => answers::ack(&self.about, &done.value),
-            Ok(_) => return,
-            Err(error) => answers::error(&self.about, error),
-        };
-        encode(&frame).into_iter().for_each(|frame| self.outbound.send(frame));
+    fn answer(&self, outcome: &Result<Done<Message>, Error>) -> Option<Bytes> {
+        match outcome {
+            Ok(done) if self.about.wants_ack() => encode(&answers::ack(&self.about, &done.value)),
+            Ok(_) => None,
+            Err(error) => encode(&answers::error(&self.about, error)),
+        }
     }
 }
 
 impl OnAppended for Sender {
-    fn appended(mut self: Box<Self>, outcome: Result<Done<Message>, Error>) {
-        self.tell(&outcome);
+    fn appended(mut self: Box<Self>, outcome: Result<Done<Message>, Error>) -> Option<Arc<dyn Withheld>> {
+        self.told = true;
+        let first = self.outbound.hold(self.answer(&outcome)?);
+        first.then(|| self.outbound.clone() as Arc<dyn Withheld>)
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
         if !self.told {
-            self.tell(&Err(Outage::OutcomeUnknown.into()));
+            let answer = self.answer(&Err(Outage::OutcomeUnknown.into()));
+            answer.into_iter().for_each(|answer| self.outbound.send(answer));
         }
         self.among.count.fetch_sub(1, Ordering::Release);
         self.among.fewer.notify_waiters();

@@ -79,7 +79,7 @@ impl Reply {
             }};
         }
         match self {
-            Self::Told(to) => to.appended(as_message(answer)),
+            Self::Told(to) => to.tell(as_message(answer)),
             Self::Message(sender) => deliver!(sender, Answer::Message(done) => done),
             Self::User(sender) => deliver!(sender, Answer::User(user) => user),
             Self::Token(sender) => deliver!(sender, Answer::Token(done) => done),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chatsphere_core::store::{Done, HistoryRange, OnAppended};
+use chatsphere_core::store::{Done, HistoryRange, OnAppended, Withheld};
 use chatsphere_core::{Absent, Access, Conflict, Denial, Error, EventKind, Message, Outage, RoomId, Seq, Timestamp, UserId};
 use tokio::sync::mpsc;
 
@@ -27,8 +27,9 @@ on_every_database!(
 struct Told(mpsc::UnboundedSender<Result<Done<Message>, Error>>);
 
 impl OnAppended for Told {
-    fn appended(self: Box<Self>, outcome: Result<Done<Message>, Error>) {
+    fn appended(self: Box<Self>, outcome: Result<Done<Message>, Error>) -> Option<Arc<dyn Withheld>> {
         self.0.send(outcome).unwrap();
+        None
     }
 }
 
