@@ -31,7 +31,8 @@ pub struct Limits {
     pub messages_per_second: u32,
     /// Messages a user may send at once after a rest.
     pub message_burst: u32,
-    /// Sends of one connection that may wait for their answer before its socket is no longer read.
+    /// Sends of one connection that may wait for their answer before its socket is no longer read. Who sends more all the same is held
+    /// to half for a second.
     pub unanswered_sends: usize,
     /// Most events that `join` with `since` replays.
     pub replay_events: u64,

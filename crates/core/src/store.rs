@@ -62,6 +62,7 @@ pub trait OnAppended: Send + Sync + 'static {
     /// in mid-commit, so that nobody knows.
     ///
     /// The answer may be withheld, so that several to one client leave together: then what is returned is to be released soon.
+    #[must_use = "what is withheld leaves only once it is released"]
     fn appended(self: Box<Self>, outcome: Result<Done<Message>, Error>) -> Option<Arc<dyn Withheld>>;
 }
 
@@ -97,6 +98,7 @@ impl Answered {
     }
 
     /// Tells; what is returned is to be released soon, with others.
+    #[must_use = "what is withheld leaves only once it is released"]
     pub fn tell_with_others(self) -> Option<Arc<dyn Withheld>> {
         self.to.appended(self.outcome)
     }

@@ -112,8 +112,7 @@ impl State {
     /// The server said hello.
     pub(crate) fn connected(&mut self, hello: &Hello) {
         self.connected = true;
-        // Who runs into the bound is held back for a while.
-        self.outbox.set_most_in_flight(hello.limits.unanswered_sends / 2);
+        self.outbox.set_most_in_flight(hello.limits.unanswered_sends);
         self.to_join = self.rooms.keys().copied().collect();
         self.later.clear();
         self.update(Update::Connected { user: hello.user_id, connection: hello.connection_id, expires_at: hello.expires_at });

@@ -118,7 +118,7 @@ pub struct HelloLimits {
     pub messages_per_second: u32,
     /// Messages at once after a rest.
     pub message_burst: u32,
-    /// Sends that may wait for their answer before the server stops reading.
+    /// Sends that may wait for their answer before the server stops reading. Who sends more all the same is held to half for a second.
     pub unanswered_sends: usize,
     /// Most events that `join` with `since` replays.
     pub replay_events: u64,

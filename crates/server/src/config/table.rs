@@ -295,7 +295,7 @@ pub static SETTINGS: &[Setting] = &[
     number!(Limits, "message_burst", limits.message_burst, 1..=1_000_000, "Messages a user may send at once after a rest"),
     switch!(Limits, "rate_limit", rate_limit, "off lifts messages_per_second, for measurements"),
     number!(Limits, "unanswered_sends", limits.unanswered_sends, 1..=100_000,
-        "Sends of one connection that may wait for their answer before its socket is no longer read"),
+        "Unanswered sends at which a connection is no longer read; who sends more all the same is held to half for a second"),
     number!(Limits, "replay_events", limits.replay_events, 1..=10_000_000, "Most events that a join with since replays"),
     number!(Limits, "page_default", limits.page_default, 1..=10_000,
         "Messages that a join without since shows, and the page of a list that names no limit"),

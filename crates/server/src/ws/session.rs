@@ -255,7 +255,8 @@ impl Connection {
             if self.outbound.is_ended() {
                 return Err(Ended);
             }
-            if self.unanswered.as_ref().is_some_and(|unanswered| unanswered.is_full(self.state.chat.limits.unanswered_sends)) {
+            // Who sends no more than may be unanswered is never held back.
+            if !self.buffer.is_empty() && self.is_full() {
                 return Ok(Then::Answer);
             }
             let decoded = self.decoder.decode(&mut self.buffer);
@@ -287,6 +288,12 @@ impl Connection {
             self.buffer = BytesMut::new();
         }
         Ok(Then::Read)
+    }
+
+    /// Whether an answer has to come before anything else is carried out.
+    fn is_full(&self) -> bool {
+        let most = self.state.chat.limits.unanswered_sends;
+        self.unanswered.as_ref().is_some_and(|unanswered| unanswered.is_full(most))
     }
 
     /// Reads a frame, and carries it out if that needs no waiting; else gives it back.

@@ -20,10 +20,12 @@ use super::watched::{Due, Watched};
 
 /// The bytes that wait for all connections are added up once in so many looks.
 const LOOKS_A_COUNT: u64 = 10;
-/// Connections that are pinged or closed in one go, and how long the others wait then. Hundreds of pings at once, and soon as many
-/// answers, would hold up for milliseconds whoever chats at that moment.
-const AT_ONCE: usize = 16;
-const BETWEEN: Duration = Duration::from_millis(2);
+/// Pings in one go, and how long the others wait then. Hundreds of pings at once, and soon as many answers, would hold up for
+/// milliseconds whoever chats at that moment.
+const PINGS: usize = 16;
+const BETWEEN_PINGS: Duration = Duration::from_millis(2);
+/// However many are due, it is in so many goes, so that the next look is not late.
+const MOST_GOES: usize = 64;
 
 /// The authenticated connections of this node.
 pub struct Sessions {
@@ -84,7 +86,7 @@ impl Sessions {
         let (id, user) = (listener.id, listener.caller().user.id);
         let now = self.elapsed();
         let session = Arc::new(Session::new(listener, now));
-        let watched = Watched::new(session.clone(), now + self.any_part());
+        let watched = Watched::new(session.clone(), now + self.first_interval());
         let mut open = self.open();
         let of_user = open.of_user.entry(user).or_default();
         if of_user.len() >= self.chat.limits.connections_per_user {
@@ -122,15 +124,15 @@ impl Sessions {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for number in 0_u64.. {
             look.tick().await;
-            carry_out(&self.look()).await;
+            ping(&self.look()).await;
             if number % LOOKS_A_COUNT == 0 {
                 self.count_queues();
             }
         }
     }
 
-    /// What is due, and for whom.
-    fn look(&self) -> Vec<(Arc<Session>, Due)> {
+    /// Closes whoever is to be closed. Answers who is to be pinged.
+    fn look(&self) -> Vec<Arc<Session>> {
         let (now, wall) = (self.elapsed(), self.chat.clock.now());
         let silence = millis(self.chat.limits.heartbeat + self.times.silence);
         let mut all_due = Vec::new();
@@ -139,8 +141,16 @@ impl Sessions {
                 all_due.push((watched.session.clone(), due));
             }
         }
+        let mut to_ping = Vec::new();
+        for (session, due) in all_due {
+            match due {
+                Due::Expired => expire(&session.listener),
+                Due::Silent => session.listener.outbound.abandon(),
+                Due::Ping => to_ping.push(session),
+            }
+        }
         metrics::gauge!("chatsphere_rooms_with_listeners").set(self.hub.room_count() as f64);
-        all_due
+        to_ping
     }
 
     fn count_queues(&self) {
@@ -152,9 +162,11 @@ impl Sessions {
         self.open().sessions.values().map(|watched| watched.session.clone()).collect()
     }
 
-    /// Any part of the heartbeat's interval, so that connections opened together are not pinged together.
-    fn any_part(&self) -> u64 {
-        rand::rng().random_range(0..=millis(self.chat.limits.heartbeat))
+    /// Until the first ping: from half of the heartbeat's interval to all of it, so that connections opened together are not pinged
+    /// together.
+    fn first_interval(&self) -> u64 {
+        let interval = millis(self.chat.limits.heartbeat);
+        rand::rng().random_range(interval / 2..=interval)
     }
 
     /// The heartbeat's interval, spread by a tenth so that pings which met by chance part again.
@@ -284,18 +296,12 @@ impl AuthorityListener for Sessions {
     }
 }
 
-/// Does what is due, for a few at a time.
-async fn carry_out(all_due: &[(Arc<Session>, Due)]) {
+/// Pings a few at a time.
+async fn ping(sessions: &[Arc<Session>]) {
     let ping = websocket::ping(b"");
-    for few in all_due.chunks(AT_ONCE) {
-        for (session, due) in few {
-            match due {
-                Due::Expired => expire(&session.listener),
-                Due::Silent => session.listener.outbound.abandon(),
-                Due::Ping => session.listener.outbound.send(ping.clone()),
-            }
-        }
-        sleep(BETWEEN).await;
+    for few in sessions.chunks(PINGS.max(sessions.len().div_ceil(MOST_GOES))) {
+        few.iter().for_each(|session| session.listener.outbound.send(ping.clone()));
+        sleep(BETWEEN_PINGS).await;
     }
 }
 

@@ -24,11 +24,12 @@ const REST: Duration = Duration::from_millis(1);
 /// The unanswered messages of one connection.
 ///
 /// A client that sends faster than it is answered would fill every commit with its own messages and take all processors, and everybody
-/// else's messages would wait for that. So once it has run into its bound it is held to half of it, and its socket rests in between.
+/// else's messages would wait for that. So once it has run into its bound it is held to half of it for a while, and its socket rests
+/// each time that it has to wait.
 #[derive(Default)]
 pub(super) struct Unanswered {
     tally: Arc<Tally>,
-    /// When it ran into its bound last.
+    /// When it ran into its bound, for the last time that it was not held back.
     ran_ahead: Option<Instant>,
 }
 
@@ -47,7 +48,9 @@ impl Unanswered {
 
     /// Waits until an answer has made room, and a little longer.
     pub(super) async fn make_room(&mut self, most: usize) {
-        self.ran_ahead = Some(Instant::now());
+        if !self.is_held_back() {
+            self.ran_ahead = Some(Instant::now());
+        }
         self.tally.fewer_than(self.bound(most)).await;
         sleep(REST).await;
     }
@@ -58,8 +61,11 @@ impl Unanswered {
     }
 
     fn bound(&self, most: usize) -> usize {
-        let held_back = self.ran_ahead.is_some_and(|ran_ahead| ran_ahead.elapsed() < HELD_BACK);
-        if held_back { most.div_ceil(2) } else { most }
+        if self.is_held_back() { most.div_ceil(2) } else { most }
+    }
+
+    fn is_held_back(&self) -> bool {
+        self.ran_ahead.is_some_and(|ran_ahead| ran_ahead.elapsed() < HELD_BACK)
     }
 }
 
@@ -165,7 +171,11 @@ mod tests {
         assert!(!unanswered.is_full(MOST));
         sent.extend(send(&unanswered, 1));
         assert!(unanswered.is_full(MOST));
-        advance(HELD_BACK).await;
+        // Waiting once more is not running ahead once more.
+        sent.pop();
+        unanswered.make_room(MOST).await;
+        sent.extend(send(&unanswered, 1));
+        advance(HELD_BACK - began.elapsed()).await;
         assert!(!unanswered.is_full(MOST));
         sent.extend(send(&unanswered, MOST / 2));
         assert!(unanswered.is_full(MOST));
