@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::PostgresWriter;
 use super::idempotency::{RECALL, remembered};
+use super::keys::Keys;
 use super::session::Session;
 use crate::postgres::failure::Cause;
 use crate::postgres::rows::{self, join_author, message_columns, number};
@@ -16,27 +17,18 @@ use crate::write::failure::Failure;
 
 pub(super) const ROOMS: &str = "SELECT id, pk, seq FROM rooms WHERE id = ANY ($1)";
 const AUTHORS: &str = "SELECT id, pk, username FROM users WHERE id = ANY ($1)";
-/// The room and the user that a row of `asked` names.
-macro_rules! asked_for {
-    () => {
-        " CROSS JOIN LATERAL (SELECT pk, id FROM rooms WHERE id = asked.room LIMIT 1) AS r
-          CROSS JOIN LATERAL (SELECT pk, id, username FROM users WHERE id = asked.usr LIMIT 1) AS u "
-    };
-}
-const MEMBERS: &str = concat!(
-    "SELECT r.id, u.id FROM UNNEST($1::uuid[], $2::uuid[]) AS asked (room, usr)",
-    asked_for!(),
-    "CROSS JOIN LATERAL (SELECT FROM members WHERE user_pk = u.pk AND room_pk = r.pk LIMIT 1) AS m"
-);
+const MEMBERS: &str =
+    "SELECT asked.number FROM UNNEST($1::bigint[], $2::bigint[]) WITH ORDINALITY AS asked (room_pk, user_pk, number)
+    CROSS JOIN LATERAL (SELECT FROM members WHERE user_pk = asked.user_pk AND room_pk = asked.room_pk LIMIT 1) AS m";
 const SENT: &str = concat!(
-    "SELECT r.id AS room_id, ",
+    "SELECT asked.room, ",
     message_columns!(),
-    " FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS asked (room, usr, client_id)",
-    asked_for!(),
-    "CROSS JOIN LATERAL (
-         SELECT * FROM messages
-         WHERE user_pk = u.pk AND room_pk = r.pk AND client_message_id = asked.client_id AND client_message_id IS NOT NULL LIMIT 1
-     ) AS m"
+    " FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::uuid[]) AS asked (room_pk, user_pk, client_id, room)
+     CROSS JOIN LATERAL (
+         SELECT * FROM messages WHERE user_pk = asked.user_pk AND room_pk = asked.room_pk
+             AND client_message_id = asked.client_id AND client_message_id IS NOT NULL LIMIT 1
+     ) AS m",
+    join_author!()
 );
 const ANSWERED: &str = concat!(
     "SELECT r.id AS room_id, ",
@@ -89,7 +81,7 @@ struct Asked {
     rooms: Vec<Uuid>,
     users: Vec<Uuid>,
     members: Vec<(RoomId, UserId)>,
-    sent: (Vec<Uuid>, Vec<Uuid>, Vec<String>),
+    sent: Vec<(Uuid, Uuid, String)>,
     keys: Vec<Vec<u8>>,
 }
 
@@ -103,9 +95,7 @@ impl Asked {
                 asked.members.push((message.room_id, user));
             }
             if let Some(client_id) = &message.client_message_id {
-                asked.sent.0.push(*message.room_id.as_uuid());
-                asked.sent.1.push(*message.author.as_uuid());
-                asked.sent.2.push(client_id.as_str().to_owned());
+                asked.sent.push((*message.room_id.as_uuid(), *message.author.as_uuid(), client_id.as_str().to_owned()));
             }
             asked.keys.extend(message.idempotency.map(|idempotency| idempotency.key.to_vec()));
         }
@@ -118,13 +108,42 @@ impl Asked {
         asked
     }
 
+    /// The memberships among rooms and users that exist, with their keys.
+    fn known_members(&self, keys: &Keys) -> KnownMembers {
+        let mut known = KnownMembers::default();
+        for (room, user) in &self.members {
+            if let (Some(room_pk), Some(user_pk)) = (keys.rooms.get(room.as_uuid()), keys.users.get(user.as_uuid())) {
+                known.asked.push((*room, *user));
+                known.room_pks.push(*room_pk);
+                known.user_pks.push(*user_pk);
+            }
+        }
+        known
+    }
+
+    /// The same for messages with an id of the client's.
+    fn known_sent(&self, keys: &Keys) -> KnownSent<'_> {
+        let mut known = KnownSent::default();
+        for (room, user, client_id) in &self.sent {
+            if let (Some(room_pk), Some(user_pk)) = (keys.rooms.get(room), keys.users.get(user)) {
+                known.rooms.push(*room);
+                known.room_pks.push(*room_pk);
+                known.user_pks.push(*user_pk);
+                known.client_ids.push(client_id);
+            }
+        }
+        known
+    }
+
     async fn answer(self, session: &Session) -> Result<AppendFacts, Cause> {
-        let (member_rooms, member_users): (Vec<Uuid>, Vec<Uuid>) =
-            self.members.iter().map(|(room, user)| (*room.as_uuid(), *user.as_uuid())).unzip();
-        let sent = async {
-            match self.sent.0.is_empty() {
+        let mut users = self.users.clone();
+        users.extend(self.members.iter().map(|(_, user)| *user.as_uuid()));
+        let known = |keys: &Keys| (self.known_members(keys), self.known_sent(keys));
+        let (members, sent) = session.with_keys(&self.rooms, &users, known).await?;
+        let sent_rows = async {
+            match sent.rooms.is_empty() {
                 true => Ok(Vec::new()),
-                false => session.query(SENT, &[&self.sent.0, &self.sent.1, &self.sent.2]).await,
+                false => session.query(SENT, &[&sent.room_pks, &sent.user_pks, &sent.client_ids, &sent.rooms]).await,
             }
         };
         let remembered_rows = async {
@@ -133,19 +152,19 @@ impl Asked {
                 false => session.query(RECALL, &[&self.keys]).await,
             }
         };
-        let (rooms, authors, members, sent, known) = tokio::try_join!(
+        let (rooms, authors, member_rows, sent_rows, remembered_rows) = tokio::try_join!(
             async { session.query(ROOMS, &[&self.rooms]).await },
             async { session.query(AUTHORS, &[&self.users]).await },
-            async { session.query(MEMBERS, &[&member_rooms, &member_users]).await },
-            sent,
+            async { session.query(MEMBERS, &[&members.room_pks, &members.user_pks]).await },
+            sent_rows,
             remembered_rows,
         )?;
         let mut facts = AppendFacts {
             rooms: rooms.iter().map(room_head).collect::<Result<_, _>>()?,
             authors: authors.iter().map(author).collect::<Result<_, _>>()?,
-            members: members.iter().map(|row| Ok((rows::id(row, 0)?, rows::id(row, 1)?))).collect::<Result<_, Cause>>()?,
-            sent: sent.iter().filter_map(|row| sent_message(row).transpose()).collect::<Result<_, _>>()?,
-            remembered: known.iter().map(remembered).collect::<Result<_, _>>()?,
+            members: member_rows.iter().map(|row| members.named(row)).collect::<Result<_, _>>()?,
+            sent: sent_rows.iter().filter_map(|row| sent_before(row).transpose()).collect::<Result<_, _>>()?,
+            remembered: remembered_rows.iter().map(remembered).collect::<Result<_, _>>()?,
             ..AppendFacts::default()
         };
         let named = facts.remembered.values().filter_map(|remembered| match remembered.outcome {
@@ -161,6 +180,31 @@ impl Asked {
     }
 }
 
+/// Memberships to ask for, by the keys of their rooms and users.
+#[derive(Default)]
+struct KnownMembers {
+    asked: Vec<(RoomId, UserId)>,
+    room_pks: Vec<i64>,
+    user_pks: Vec<i64>,
+}
+
+impl KnownMembers {
+    /// The membership that a row of the answer means, by its place among those asked for, counted from 1.
+    fn named(&self, row: &Row) -> Result<(RoomId, UserId), Cause> {
+        let place = usize::try_from(row.try_get::<_, i64>(0)?).ok().and_then(|number| number.checked_sub(1));
+        place.and_then(|place| self.asked.get(place)).copied().ok_or(Cause::Foreign("a membership that was not asked for"))
+    }
+}
+
+/// Messages to ask for, by the keys of their rooms and authors.
+#[derive(Default)]
+struct KnownSent<'a> {
+    rooms: Vec<Uuid>,
+    room_pks: Vec<i64>,
+    user_pks: Vec<i64>,
+    client_ids: Vec<&'a str>,
+}
+
 pub(super) fn room_head(row: &Row) -> Result<(RoomId, RoomHead), Cause> {
     Ok((rows::id(row, 0)?, RoomHead { pk: row.try_get(1)?, seq: rows::seq(row, 2)? }))
 }
@@ -170,9 +214,9 @@ fn author(row: &Row) -> Result<(UserId, Author), Cause> {
     Ok((id, Author { pk: row.try_get(1)?, user: UserRef { id, username: Username::from_stored(row.try_get(2)?) } }))
 }
 
-type Sent = ((RoomId, UserId, chatsphere_core::ClientMessageId), Message);
+type SentBefore = ((RoomId, UserId, chatsphere_core::ClientMessageId), Message);
 
-fn sent_message(row: &Row) -> Result<Option<Sent>, Cause> {
+fn sent_before(row: &Row) -> Result<Option<SentBefore>, Cause> {
     let message = rows::message(row, 1, rows::id(row, 0)?)?;
     let key = message.client_message_id.clone().map(|client_id| (message.room_id, message.author.id, client_id));
     Ok(key.map(|key| (key, message)))

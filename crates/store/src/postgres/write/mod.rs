@@ -2,6 +2,7 @@
 
 mod control;
 mod idempotency;
+mod keys;
 mod messages;
 mod rooms;
 mod session;

@@ -1,12 +1,13 @@
 //! One connection with its prepared statements.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
+use super::keys::{Keys, unknown};
 use crate::postgres::failure::Cause;
 
 /// Cheap to clone. What several clones send at once goes out together and is carried out in that order.
@@ -14,11 +15,12 @@ use crate::postgres::failure::Cause;
 pub(super) struct Session {
     client: Arc<Client>,
     statements: Arc<Mutex<HashMap<&'static str, Statement>>>,
+    keys: Arc<Mutex<Keys>>,
 }
 
 impl Session {
     pub(super) fn new(client: Client) -> Self {
-        Self { client: Arc::new(client), statements: Arc::default() }
+        Self { client: Arc::new(client), statements: Arc::default(), keys: Arc::default() }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -52,6 +54,33 @@ impl Session {
     pub(super) async fn change(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Cause> {
         let statement = self.prepare(sql).await?;
         Ok(self.client.execute(&statement, params).await?)
+    }
+
+    /// Learns the keys of these rooms and users, those that exist, and shows what is known.
+    pub(super) async fn with_keys<T>(&self, rooms: &[Uuid], users: &[Uuid], look: impl FnOnce(&Keys) -> T) -> Result<T, Cause> {
+        let (rooms, users) = {
+            let mut keys = self.keys();
+            keys.bound();
+            (unknown(&keys.rooms, rooms), unknown(&keys.users, users))
+        };
+        if !rooms.is_empty() || !users.is_empty() {
+            let (rooms, users) = tokio::try_join!(
+                async { self.query("SELECT id, pk FROM rooms WHERE id = ANY ($1)", &[&rooms]).await },
+                async { self.query("SELECT id, pk FROM users WHERE id = ANY ($1)", &[&users]).await },
+            )?;
+            let mut keys = self.keys();
+            for row in rooms {
+                keys.rooms.insert(row.try_get(0)?, row.try_get(1)?);
+            }
+            for row in users {
+                keys.users.insert(row.try_get(0)?, row.try_get(1)?);
+            }
+        }
+        Ok(look(&self.keys()))
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn prepare(&self, sql: &'static str) -> Result<Statement, Cause> {
