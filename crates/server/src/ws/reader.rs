@@ -3,7 +3,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 
 /// Bytes asked for at a time. Memory is taken only when bytes have arrived, and given back when they are used up.
@@ -25,7 +25,7 @@ impl Reader {
                 // Unlike `readable`, this keeps nothing in the future of a connection that waits, as nearly all do.
                 poll_fn(|cx| socket.poll_read_ready(cx)).await?;
                 buffer.reserve(READ);
-                match socket.try_read_buf(buffer) {
+                match read_all(socket, buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         if buffer.is_empty() {
                             *buffer = BytesMut::new();
@@ -40,4 +40,20 @@ impl Reader {
             }
         }
     }
+}
+
+/// Reads what has arrived. If there was less than there is room for, that was all, and the next look waits for the kernel to tell of
+/// more, instead of one more read that finds nothing.
+fn read_all(socket: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    let nothing = || io::Error::from(io::ErrorKind::WouldBlock);
+    let mut outcome = Err(nothing());
+    // The socket's readiness is that of before the read: what comes after it is not missed.
+    let _ = socket.try_io(Interest::READABLE, || {
+        outcome = socket.try_read_buf(buffer);
+        match outcome {
+            Ok(1..) if buffer.len() < buffer.capacity() => Err(nothing()),
+            _ => Ok(()),
+        }
+    });
+    outcome
 }

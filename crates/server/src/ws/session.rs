@@ -255,8 +255,7 @@ impl Connection {
             if self.outbound.is_ended() {
                 return Err(Ended);
             }
-            // Who sends no more than may be unanswered is never held back.
-            if !self.buffer.is_empty() && self.is_full() {
+            if self.has_more_to_carry_out() && self.is_full() {
                 return Ok(Then::Answer);
             }
             let decoded = self.decoder.decode(&mut self.buffer);
@@ -288,6 +287,13 @@ impl Connection {
             self.buffer = BytesMut::new();
         }
         Ok(Then::Read)
+    }
+
+    /// Whether a text is next, or a part of one. Not so a pong that the server asked for: the opcodes of control frames have this bit
+    /// (RFC 6455, section 5.5). Who sends no more texts than may be unanswered is not held back.
+    fn has_more_to_carry_out(&self) -> bool {
+        const CONTROL: u8 = 0x08;
+        self.buffer.first().is_some_and(|first| first & CONTROL == 0)
     }
 
     /// Whether an answer has to come before anything else is carried out.

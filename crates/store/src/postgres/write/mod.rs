@@ -136,6 +136,7 @@ impl Transactions for PostgresWriter {
 
     async fn rollback(&mut self) {
         let Some(session) = self.session.clone() else { return };
+        session.forget_keys();
         if !matches!(timeout(CONNECT, session.execute("ROLLBACK")).await, Ok(Ok(()))) {
             self.session = None;
         }

@@ -79,6 +79,11 @@ impl Session {
         Ok(look(&self.keys()))
     }
 
+    /// A transaction is undone: the rows that it made had keys, too.
+    pub(super) fn forget_keys(&self) {
+        *self.keys() = Keys::default();
+    }
+
     fn keys(&self) -> MutexGuard<'_, Keys> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
