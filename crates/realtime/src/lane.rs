@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use chatsphere_core::Event;
-use chatsphere_core::store::{Answered, Withheld};
+use chatsphere_core::store::Answered;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
@@ -48,9 +48,7 @@ pub struct Lane {
     /// Rooms that rest, and until when.
     resting: Vec<(Instant, Arc<Room>)>,
     answers: Vec<Answered>,
-    /// Answers told that have not left yet.
-    withheld: Vec<Arc<dyn Withheld>>,
-    /// Listeners with events that have not left yet.
+    /// Events and answers that have not left yet.
     held: Held,
 }
 
@@ -96,7 +94,6 @@ impl Lane {
             listed: VecDeque::new(),
             resting: Vec::new(),
             answers: Vec::new(),
-            withheld: Vec::new(),
             held: Held::new(),
         };
         (LaneSender { loads: sender, waiting }, lane)
@@ -117,9 +114,8 @@ impl Lane {
             }
             self.end_rests();
             self.serve(hub, &mut batch);
-            self.withheld.extend(self.answers.drain(..).filter_map(Answered::tell_with_others));
-            self.withheld.drain(..).for_each(|answers| answers.release());
-            self.held.drain(..).for_each(|outbound| outbound.release());
+            self.held.extend(self.answers.drain(..).filter_map(Answered::tell_with_others));
+            self.held.drain(..).for_each(|withheld| withheld.release());
             if self.of_crowds && !self.listed.is_empty() && began.elapsed() >= SPELL {
                 sleep(PAUSE);
                 began = Instant::now();

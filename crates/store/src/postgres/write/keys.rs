@@ -19,6 +19,11 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    /// The keys of a room and a user, if both exist.
+    pub(super) fn of(&self, room: &Uuid, user: &Uuid) -> Option<(i64, i64)> {
+        Some((*self.rooms.get(room)?, *self.users.get(user)?))
+    }
+
     /// Makes room for more.
     pub(super) fn bound(&mut self) {
         for keys in [&mut self.rooms, &mut self.users] {

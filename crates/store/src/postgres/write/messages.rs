@@ -112,10 +112,10 @@ impl Asked {
     fn known_members(&self, keys: &Keys) -> KnownMembers {
         let mut known = KnownMembers::default();
         for (room, user) in &self.members {
-            if let (Some(room_pk), Some(user_pk)) = (keys.rooms.get(room.as_uuid()), keys.users.get(user.as_uuid())) {
+            if let Some((room_pk, user_pk)) = keys.of(room.as_uuid(), user.as_uuid()) {
                 known.asked.push((*room, *user));
-                known.room_pks.push(*room_pk);
-                known.user_pks.push(*user_pk);
+                known.room_pks.push(room_pk);
+                known.user_pks.push(user_pk);
             }
         }
         known
@@ -125,10 +125,10 @@ impl Asked {
     fn known_sent(&self, keys: &Keys) -> KnownSent<'_> {
         let mut known = KnownSent::default();
         for (room, user, client_id) in &self.sent {
-            if let (Some(room_pk), Some(user_pk)) = (keys.rooms.get(room), keys.users.get(user)) {
+            if let Some((room_pk, user_pk)) = keys.of(room, user) {
                 known.rooms.push(*room);
-                known.room_pks.push(*room_pk);
-                known.user_pks.push(*user_pk);
+                known.room_pks.push(room_pk);
+                known.user_pks.push(user_pk);
                 known.client_ids.push(client_id);
             }
         }
