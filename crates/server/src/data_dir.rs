@@ -1,21 +1,16 @@
 //! The directory where a node keeps its files, for its owner's eyes alone.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use crate::own_file;
 
 /// A data directory that is there.
 #[derive(Debug, Clone)]
 pub struct DataDir {
     path: PathBuf,
-}
-
-/// Held while a server runs on the directory.
-#[derive(Debug)]
-pub struct DataDirLock {
-    /// The lock goes with the file.
-    _file: File,
 }
 
 /// Why the data directory can't be used.
@@ -31,17 +26,6 @@ pub enum DataDirError {
         /// Why.
         source: io::Error,
     },
-    /// Another server has it.
-    #[error(
-        "the data directory {path} is in use by another chatsphere server{}\n\
-         stop that one, or give this one another directory with --data-dir", by(*.process)
-    )]
-    InUse {
-        /// Which.
-        path: String,
-        /// By which process, if that is known.
-        process: Option<u32>,
-    },
     /// A file in it can't be used.
     #[error("{path} can't be {verb}: {source}\ncheck who owns the data directory and that its disk has space")]
     File {
@@ -52,10 +36,6 @@ pub enum DataDirError {
         /// Why.
         source: io::Error,
     },
-}
-
-fn by(process: Option<u32>) -> String {
-    process.map_or_else(String::new, |process| format!(" (process {process})"))
 }
 
 impl DataDir {
@@ -97,30 +77,9 @@ impl DataDir {
         self.path.join("client-token")
     }
 
-    fn lock_file(&self) -> PathBuf {
+    /// What the server that runs on it holds locked.
+    pub(crate) fn lock_file(&self) -> PathBuf {
         self.path.join("lock")
-    }
-
-    /// Takes the directory for a server. The kernel lets go of it when the process ends, however it ends.
-    ///
-    /// # Errors
-    /// [`DataDirError::InUse`], [`DataDirError::File`].
-    pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
-        let path = self.lock_file();
-        let failed = |source| DataDirError::File { path: path.display().to_string(), verb: "locked", source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let process = read_process(&mut file);
-                return Err(DataDirError::InUse { path: self.path.display().to_string(), process });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        // For the message to whoever comes second; the lock itself does not depend on it.
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(DataDirLock { _file: file })
     }
 
     /// Puts a file for the owner's eyes alone in place, whole or not at all, over one that is there.
@@ -157,10 +116,7 @@ impl DataDir {
         let temporary = self.path.join(name);
         // One left by a process that had this number and died.
         let _ = std::fs::remove_file(&temporary);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        options
-            .open(&temporary)
+        own_file::open(&temporary, OpenOptions::new().write(true).create_new(true))
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
             .map_err(|source| not_written(path, source))?;
         Ok(temporary)
@@ -169,21 +125,6 @@ impl DataDir {
 
 fn not_written(path: &Path, source: io::Error) -> DataDirError {
     DataDirError::File { path: path.display().to_string(), verb: "written", source }
-}
-
-/// Which server runs on a directory, if one does. Takes nothing and makes nothing.
-pub fn server_on(directory: &Path) -> Option<Option<u32>> {
-    let mut file = File::open(directory.join("lock")).ok()?;
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Some(read_process(&mut file)),
-        _ => None,
-    }
-}
-
-fn read_process(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -209,19 +150,6 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "two");
         assert!(directory.write_private_once(&directory.secrets_file(), "x").unwrap());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "temporary files are left");
-    }
-
-    #[test]
-    fn one_server_at_a_time() {
-        let above = tempfile::tempdir().unwrap();
-        let directory = DataDir::make(above.path()).unwrap();
-        assert_eq!(server_on(above.path()), None);
-        let lock = directory.lock().unwrap();
-        assert_eq!(server_on(above.path()), Some(Some(std::process::id())));
-        let refusal = directory.lock().unwrap_err().to_string();
-        assert!(refusal.contains(&format!("process {}", std::process::id())) && refusal.contains("--data-dir"), "{refusal}");
-        drop(lock);
-        assert!(directory.lock().is_ok());
     }
 
     #[test]

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::data_dir::DataDirLock;
 use crate::http::Readiness;
 use crate::listener::ListenerHandle;
+use crate::lock::InstallationLock;
 
 /// Kept for the store: what was accepted must still reach the disk.
 const FOR_THE_STORE: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ pub(crate) struct Parts {
     /// What runs beside them, for ever.
     pub(crate) background: Background,
     pub(crate) chat: Arc<Chat>,
-    pub(crate) lock: DataDirLock,
+    pub(crate) lock: InstallationLock,
 }
 
 impl Parts {

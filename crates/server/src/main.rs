@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use chatsphere::cli::{self, Cli, CliError};
+use chatsphere::log;
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -19,11 +20,13 @@ fn main() -> ExitCode {
         }
         Err(error) => Err(CliError::Machine(error)),
     };
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             cli::tell(&error);
             ExitCode::from(error.exit_code())
         }
-    }
+    };
+    log::flush();
+    code
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::auth::{Keys, Secret, WeakSecret};
 use crate::config::Settings;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::own_file;
 
 /// The secrets in use.
 #[derive(Debug, Clone)]
@@ -144,7 +145,7 @@ impl Kept {
     fn read(directory: &DataDir) -> Result<Option<Self>, SecretsError> {
         let path = directory.secrets_file();
         let refuse = |reason: String| SecretsError::File { path: path.display().to_string(), reason };
-        let text = match std::fs::read_to_string(&path) {
+        let text = match own_file::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(refuse(error.to_string())),

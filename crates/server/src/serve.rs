@@ -22,6 +22,7 @@ use crate::data_dir::DataDir;
 use crate::http::{self, AllowedOrigins, Demo, HttpState};
 use crate::lifecycle::{Background, Parts, UntilStopping, Urgency};
 use crate::listener::{self, FirstLooker, ListenerOptions, Tls, TrustedProxies};
+use crate::lock::InstallationLock;
 use crate::observability::metrics::install_metrics;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
@@ -46,10 +47,20 @@ pub struct Running {
 /// # Errors
 /// [`StartError`].
 pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
+    start_unless(CancellationToken::new(), settings, clock).await
+}
+
+/// The same, but gives up with [`StartError::Stopped`] where it still waits, once `stop` is cancelled.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     check_supported(&settings)?;
     let metrics = install_metrics();
     let directory = DataDir::make(&settings.data_dir)?;
-    let lock = directory.lock()?;
+    let database = settings.database();
+    let locks = stop.run_until_cancelled(InstallationLock::take(&directory, &database)).await;
+    let lock = locks.ok_or(StartError::Stopped)??;
     let secrets = Secrets::resolve(&settings, &directory)?;
     let tls = load_tls(&settings)?;
     // Before the database: who finds the port taken is not to have migrated anything.
@@ -58,7 +69,8 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     let (hub, hub_tasks) = Hub::new(available_parallelism().map_or(1, usize::from));
     let hub = Arc::new(hub);
     let (sink, link) = open_bus(&settings, &hub, &*clock).await?;
-    let chat = open_chat(&settings, &secrets, sink, clock).await?;
+    // A step of the tables that is cut off is undone when the file is opened next.
+    let chat = stop.run_until_cancelled(open_chat(&settings, &secrets, sink, clock)).await.ok_or(StartError::Stopped)??;
     let keys = Arc::new(secrets.keys());
     let first_token = if settings.is_cluster() { None } else { make_first_token(&chat, &keys, &directory).await? };
 
@@ -301,7 +313,7 @@ mod tests {
         let token = first.first_token().unwrap().token.clone();
         assert_ne!(first.http_addr().port(), 0);
         assert_eq!(status(&first, "/api/users", &token).await, 200);
-        assert!(matches!(start(settings(&directory), clock()).await, Err(StartError::DataDir(_))));
+        assert!(matches!(start(settings(&directory), clock()).await, Err(StartError::Lock(_))));
         let addr = first.http_addr();
         assert!(first.shutdown().await);
         assert!(tokio::net::TcpStream::connect(addr).await.is_err());

@@ -8,6 +8,7 @@ use chatsphere_store::OpenError;
 use crate::config::ConfigError;
 use crate::data_dir::DataDirError;
 use crate::listener::TlsError;
+use crate::lock::LockError;
 use crate::secrets::{Secrets, SecretsError};
 
 /// Why it can't start.
@@ -28,6 +29,12 @@ pub enum StartError {
     /// The data directory can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// Another server runs here.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// It was told to stop before it had started.
+    #[error("told to stop before the start was done")]
+    Stopped,
     /// There are no secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsError),

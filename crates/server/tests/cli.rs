@@ -13,6 +13,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+#[path = "cli/locks.rs"]
+mod locks;
+#[path = "cli/output.rs"]
+mod output;
+#[path = "cli/signals.rs"]
+mod signals;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatsphere");
 /// Far more than anything here takes; only a fault waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -61,24 +68,8 @@ impl Place {
     }
 
     fn serve(&self, arguments: &[&str]) -> Server {
-        let mut child = self
-            .command(&[&["serve", "--port", "0"], arguments].concat())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut errors = child.stderr.take().unwrap();
-        let mut banner = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !banner.contains("to let other machines in") {
-            if lines.read_line(&mut banner).unwrap() == 0 {
-                let mut text = String::new();
-                errors.read_to_string(&mut text).unwrap();
-                panic!("the server ended: {text}");
-            }
-        }
-        let url = banner.lines().find_map(|line| line.strip_prefix("listening on http://")).unwrap().to_owned();
-        Server { child, address: url, banner, lines, errors }
+        let mut command = self.command(&[&["serve", "--port", "0"], arguments].concat());
+        Server::start(command.stderr(Stdio::piped()))
     }
 }
 
@@ -103,10 +94,27 @@ struct Server {
     address: String,
     banner: String,
     lines: BufReader<std::process::ChildStdout>,
-    errors: ChildStderr,
+    errors: Option<ChildStderr>,
 }
 
 impl Server {
+    /// Waits until it listens. What it logs goes where the command says.
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let errors = child.stderr.take();
+        let mut banner = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !banner.contains("to let other machines in") {
+            if lines.read_line(&mut banner).unwrap() == 0 {
+                let mut text = String::new();
+                errors.unwrap().read_to_string(&mut text).unwrap();
+                panic!("the server ended: {text}");
+            }
+        }
+        let url = banner.lines().find_map(|line| line.strip_prefix("listening on http://")).unwrap().to_owned();
+        Self { child, address: url, banner, lines, errors }
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -132,7 +140,9 @@ impl Server {
     fn written(&mut self) -> String {
         let mut text = std::mem::take(&mut self.banner);
         self.lines.read_to_string(&mut text).unwrap();
-        self.errors.read_to_string(&mut text).unwrap();
+        if let Some(errors) = &mut self.errors {
+            errors.read_to_string(&mut text).unwrap();
+        }
         text
     }
 

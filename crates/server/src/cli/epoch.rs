@@ -4,6 +4,7 @@ use super::error::CliError;
 use super::output::answer;
 use crate::config::DatabaseFlags;
 use crate::data_dir::DataDir;
+use crate::lock::InstallationLock;
 use crate::log;
 use crate::start_error::StartError;
 
@@ -28,14 +29,14 @@ impl Command {
 }
 
 impl Renew {
-    /// Takes the data directory's lock, since a running server would go on telling the old epoch. Servers elsewhere on the
+    /// Takes the server's locks, since a running server would go on telling the old epoch. Servers elsewhere on the
     /// same PostgreSQL database it can't see.
     async fn run(self) -> Result<(), CliError> {
         let settings = self.settings.load()?.settings;
         log::start(&settings);
         let directory = DataDir::make(&settings.data_dir).map_err(StartError::from)?;
-        let _lock = directory.lock().map_err(StartError::from)?;
         let url = settings.database();
+        let _lock = InstallationLock::take(&directory, &url).await.map_err(StartError::from)?;
         let renewed = chatsphere_store::renew_epoch(&url).await;
         match renewed.map_err(|error| StartError::Database { error, hint: String::new() })? {
             Some(epoch) => answer(format_args!("{url}: the epoch is now {}; restart every server on it", epoch.as_str())),

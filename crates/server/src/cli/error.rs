@@ -37,6 +37,9 @@ pub enum CliError {
     /// A second signal came while the server stopped.
     #[error("stopped at once, at the second signal; what was not acknowledged may be lost")]
     Interrupted,
+    /// Standard output took only a part of what it printed.
+    #[error("it was carried out, but the answer could not be written: {0}")]
+    NotAnswered(String),
     /// What it prints couldn't be made.
     #[error("this can't be written as JSON: {0}")]
     Json(#[from] serde_json::Error),

@@ -9,6 +9,7 @@ mod migrate;
 mod openapi;
 mod output;
 mod serve;
+mod signals;
 mod token;
 mod user;
 
@@ -55,6 +56,17 @@ enum Command {
 /// [`CliError`].
 pub async fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
+        // Its answers are of use to whoever reads them, and to it no reason to fail.
+        Command::Serve(command) => command.run().await,
+        command => {
+            answer(command).await?;
+            output::finish()
+        }
+    }
+}
+
+async fn answer(command: Command) -> Result<(), CliError> {
+    match command {
         Command::Serve(command) => command.run().await,
         Command::Token(command) => command.run().await,
         Command::User(command) => command.run().await,

@@ -1,18 +1,42 @@
-//! How commands speak. A reader that went away is no error of theirs.
+//! How commands speak. A reader that went away is no error of theirs; a disk that takes no more of the answer is.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
+use super::error::CliError;
+pub(crate) use crate::log::note;
+
+/// Why a part of the answer was not written.
+static FAILED: OnceLock<String> = OnceLock::new();
+
 /// A line of the answer, to standard output.
 pub(crate) fn answer(text: impl fmt::Display) {
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    keep(writeln!(io::stdout().lock(), "{text}"));
 }
 
-/// A line beside the answer, to standard error.
-pub(crate) fn note(text: impl fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+/// A line to standard output that nothing depends on. Waits for no reader.
+pub(crate) fn announce(text: String) {
+    let write = move || {
+        let _ = writeln!(io::stdout().lock(), "{text}");
+    };
+    let _ = std::thread::Builder::new().name("announce".to_owned()).spawn(write);
+}
+
+/// Whether the whole answer was written.
+pub(crate) fn finish() -> Result<(), CliError> {
+    keep(io::stdout().lock().flush());
+    FAILED.get().map_or(Ok(()), |reason| Err(CliError::NotAnswered(reason.clone())))
+}
+
+fn keep(outcome: io::Result<()>) {
+    if let Err(error) = outcome
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        FAILED.get_or_init(|| error.to_string());
+    }
 }
 
 /// The answer as JSON.

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use chatsphere_core::SystemClock;
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::error::CliError;
-use super::output::answer;
+use super::output::announce;
+use super::signals::Signals;
 use crate::banner::Banner;
 use crate::config::{ServerFlags, Settings};
 use crate::listener::raise_descriptor_limit;
 use crate::log;
-use crate::serve::{Running, start};
+use crate::serve::{Running, start_unless};
 use crate::start_error::StartError;
 
 /// Run the server.
@@ -28,8 +29,8 @@ impl Serve {
         log::start(&settings);
         raise_descriptor_limit();
         // Before the start, so that a signal during it is not the death of a half-made database.
-        let mut signals = Signals::listen()?;
-        let running = start(settings.clone(), Arc::new(SystemClock)).await?;
+        let mut signals = Signals::listen(settings.tls_cert.is_some())?;
+        let Some(running) = started(&settings, &mut signals).await? else { return Ok(()) };
         show(&running, &settings);
         let broken = tokio::select! {
             () = signals.next() => false,
@@ -51,6 +52,36 @@ impl Serve {
     }
 }
 
+/// The server, or nothing if it was told to stop before it had started.
+async fn started(settings: &Settings, signals: &mut Signals) -> Result<Option<Running>, CliError> {
+    let stop = CancellationToken::new();
+    let mut starting = std::pin::pin!(start_unless(stop.clone(), settings.clone(), Arc::new(SystemClock)));
+    loop {
+        tokio::select! {
+            started = &mut starting => {
+                return match started {
+                    Err(StartError::Stopped) => {
+                        tracing::info!("stopped before it had started");
+                        Ok(None)
+                    }
+                    Ok(running) if stop.is_cancelled() => {
+                        let stored = running.shutdown().await;
+                        if stored { Ok(None) } else { Err(CliError::NotStopped) }
+                    }
+                    started => Ok(Some(started?)),
+                };
+            }
+            () = signals.next() => {
+                if stop.is_cancelled() {
+                    return Err(CliError::Interrupted);
+                }
+                tracing::info!("told to stop during the start; a second signal ends at once");
+                stop.cancel();
+            }
+        }
+    }
+}
+
 fn show(running: &Running, settings: &Settings) {
     let on_terminal = io::stdout().is_terminal();
     let first = running.first_token();
@@ -67,25 +98,5 @@ fn show(running: &Running, settings: &Settings) {
         first_token: first.filter(|_| on_terminal).map(|first| first.token.as_str()),
         demo_invite: if on_terminal { running.demo_invite() } else { None },
     };
-    answer(if on_terminal { banner.human() } else { banner.plain() }.trim_end_matches('\n'));
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, StartError> {
-        let listen = |kind| signal(kind).map_err(StartError::Machine);
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
+    announce(if on_terminal { banner.human() } else { banner.plain() }.trim_end_matches('\n').to_owned());
 }

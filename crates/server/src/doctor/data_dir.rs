@@ -6,7 +6,7 @@ use rustix::fs::{Access, access};
 
 use super::finding::Finding;
 use crate::config::Settings;
-use crate::data_dir::server_on;
+use crate::lock::server_on;
 
 const CHECK: &str = "data directory";
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use crate::config::Settings;
-use crate::data_dir::server_on;
+use crate::lock::server_on;
 use crate::start_error::StartError;
 
 const CHECK: &str = "port";

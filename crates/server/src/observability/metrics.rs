@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::log;
+
 /// How often what histograms gather is put in order where nobody asks for it.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -24,6 +26,8 @@ impl MetricsHandle {
     /// All metrics in the Prometheus text format, version 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
+        // Counted where the lines are dropped, since logging must not need the recorder.
+        metrics::counter!("chatsphere_log_lines_dropped_total").absolute(log::lines_dropped());
         self.0.render()
     }
 }

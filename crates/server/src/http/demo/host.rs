@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use chatsphere_core::{Caller, Chat, Conflict, Error, UserId, ops};
 
 use crate::data_dir::DataDir;
+use crate::own_file;
 
 /// The name of the user that owns the demo's rooms, unless somebody else has it.
 const NAME: &str = "demo-host";
@@ -20,7 +21,7 @@ pub(super) struct Host {
 impl Host {
     /// As an earlier run of the server left it in this directory.
     pub(super) fn remembered(directory: DataDir) -> Self {
-        let text = std::fs::read_to_string(file(&directory)).ok();
+        let text = own_file::read(&file(&directory)).ok();
         Self { id: text.and_then(|text| text.trim().parse().ok()), directory: Some(directory) }
     }
 
