@@ -55,7 +55,7 @@ enum Task {
         #[arg(last = true)]
         extra: Vec<String>,
     },
-    /// Measure the release build as docs/performance.md does; the reports go to target/bench
+    /// Measure the shipped build as docs/performance.md does; the reports go to target/bench
     Bench(commands::bench::Args),
     /// Check the server's promises over kills for as long as there is time, and stop at the first that is broken
     Soak {

@@ -1,5 +1,5 @@
 //! How many messages a second a store appends:
-//! `cargo run --release -p chatsphere-store --example append_rate -- <database URL> [senders] [seconds] [rooms]`.
+//! `cargo run --profile dist -p chatsphere-store --example append_rate -- <database URL> [senders] [seconds] [rooms]`.
 //!
 //! Each sender waits for its answer before it sends again, as a client does that wants every message acknowledged.
 #![allow(

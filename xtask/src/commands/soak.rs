@@ -35,10 +35,11 @@ pub(crate) fn run(minutes: u64, seed: Option<u64>, interrupts: &Interrupts) -> R
 
 /// The directory of the programs.
 fn build(interrupts: &Interrupts) -> Result<PathBuf> {
-    interrupts.run(cargo()?.args(["build", "--release", "-p", "chatsphere", "-p", "chatsphere-bench"]), Group::Shared)?;
+    interrupts
+        .run(cargo()?.args(["build", "--profile", "dist", "-p", "chatsphere", "-p", "chatsphere-bench"]), Group::Shared)?;
     let exe = std::env::current_exe().map_err(TaskError::io("finding the target directory"))?;
     let target = exe.ancestors().nth(2).ok_or_else(|| TaskError::failed("the target directory was not found"))?;
-    Ok(target.join("release"))
+    Ok(target.join("dist"))
 }
 
 fn round(programs: &Path, number: u32, seed: u64, postgres: Option<&Needs>, interrupts: &Interrupts) -> Result {

@@ -1,7 +1,7 @@
 //! Fills a database with rooms and messages faster than any client could, for measurements of large ones:
 //!
 //! ```text
-//! cargo run --release -p chatsphere-store --example fill -- <database URL> \
+//! cargo run --profile dist -p chatsphere-store --example fill -- <database URL> \
 //!     [--messages 1000,100000,10000000] [--rooms 1000000] [--bytes 100] [--rooms-file rooms.json]
 //! ```
 //!

@@ -84,11 +84,11 @@ fn build(dev: bool, interrupts: &Interrupts) -> Result<Programs> {
         "fill",
     ]);
     if !dev {
-        command.arg("--release");
+        command.args(["--profile", "dist"]);
     }
     say::step(&typed(&command));
     interrupts.run(&mut command, Group::Shared)?;
-    let built = paths::target()?.join(if dev { "debug" } else { "release" });
+    let built = paths::target()?.join(if dev { "debug" } else { "dist" });
     Ok(Programs {
         server: built.join("chatsphere"),
         bench: built.join("chatsphere-bench"),
