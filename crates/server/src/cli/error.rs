@@ -43,6 +43,22 @@ pub enum CliError {
     /// What it prints couldn't be made.
     #[error("this can't be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// Files couldn't be written.
+    #[error("{path} can't be written: {source}\nname a directory that you may write to")]
+    NotWritten {
+        /// Where.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server on this machine is not well.
+    #[error("the server at {addr} {reason}")]
+    NotHealthy {
+        /// Where it was asked.
+        addr: std::net::SocketAddr,
+        /// What it said, or why it said nothing.
+        reason: String,
+    },
     /// The machine refused something.
     #[error("{0}")]
     Machine(#[from] std::io::Error),

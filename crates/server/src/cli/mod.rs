@@ -1,10 +1,13 @@
 //! The command line, one command a file. What a command answers goes to standard output, all else to standard error.
 
 mod access;
+mod completions;
 mod config;
 mod doctor;
 mod epoch;
 mod error;
+mod healthcheck;
+mod man;
 mod migrate;
 mod openapi;
 mod output;
@@ -46,8 +49,14 @@ enum Command {
     Config(config::Command),
     /// Look this node over: what is wrong, and what to do about it
     Doctor(doctor::Doctor),
+    /// Ask the server on this machine whether it is alive, for supervisors of containers
+    Healthcheck(healthcheck::Healthcheck),
     /// Print the API's description, OpenAPI 3.1
     Openapi,
+    /// Print a script that completes commands and flags in a shell
+    Completions(completions::Completions),
+    /// Print the manual page, or write the pages of all commands
+    Man(man::Man),
 }
 
 /// Runs the command that was asked for.
@@ -74,6 +83,9 @@ async fn answer(command: Command) -> Result<(), CliError> {
         Command::Epoch(command) => command.run().await,
         Command::Config(command) => command.run(),
         Command::Doctor(command) => command.run().await,
+        Command::Healthcheck(command) => command.run().await,
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
         Command::Openapi => {
             openapi::run();
             Ok(())

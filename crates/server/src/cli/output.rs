@@ -12,9 +12,17 @@ pub(crate) use crate::log::note;
 /// Why a part of the answer was not written.
 static FAILED: OnceLock<String> = OnceLock::new();
 
+/// The program's name, as it is typed.
+pub(crate) const NAME: &str = "chatsphere";
+
 /// A line of the answer, to standard output.
 pub(crate) fn answer(text: impl fmt::Display) {
     keep(writeln!(io::stdout().lock(), "{text}"));
+}
+
+/// A whole answer that brings its own line ends, to standard output.
+pub(crate) fn answer_bytes(bytes: &[u8]) {
+    keep(io::stdout().lock().write_all(bytes));
 }
 
 /// A line to standard output that nothing depends on. Waits for no reader.
