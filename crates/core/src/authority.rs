@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, TokenState};
 use async_trait::async_trait;
 
 use crate::control::{ControlChange, ControlPosition};
@@ -16,7 +16,6 @@ use crate::error::{Error, Outage, TokenRefusal};
 use crate::ids::{TokenId, UserId};
 use crate::store::Store;
 use crate::time::{Clock, Timestamp};
-use crate::token::TokenWithUser;
 
 /// How often the control log is polled: well below the second within which a change must be effective everywhere.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -54,18 +53,12 @@ pub struct Authority {
 
 #[derive(Default)]
 struct Known {
-    tokens: HashMap<TokenId, Entry>,
+    tokens: HashMap<TokenId, TokenState>,
     of_user: HashMap<UserId, HashSet<TokenId>>,
     weight: usize,
     position: ControlPosition,
     /// Rises with every change, so that a row read before a change is not kept after it.
     generation: u64,
-}
-
-#[derive(Clone)]
-struct Entry {
-    caller: Arc<Caller>,
-    refusal: Option<TokenRefusal>,
 }
 
 impl Authority {
@@ -98,18 +91,18 @@ impl Authority {
         let generation = {
             let known = self.known();
             if let Some(entry) = known.tokens.get(&token) {
-                return entry.judge(now);
+                return Ok(entry.judge(now)?.clone());
             }
             known.generation
         };
         let Some(row) = store.token(token).await? else { return Err(TokenRefusal::Invalid.into()) };
-        let entry = Entry::from(&row);
+        let entry = TokenState::from(&row);
         let mut known = self.known();
         if known.generation == generation {
             known.keep(token, entry.clone());
         }
         drop(known);
-        entry.judge(now)
+        Ok(entry.judge(now)?.clone())
     }
 
     /// Reads what the log has beyond what was read before. To be called every [`POLL_INTERVAL`], and by ops that wrote to the log.
@@ -187,13 +180,13 @@ fn is_stale(at: &AtomicI64, now: Timestamp) -> bool {
 }
 
 impl Known {
-    fn keep(&mut self, token: TokenId, entry: Entry) {
+    fn keep(&mut self, token: TokenId, entry: TokenState) {
         if self.weight >= MOST_KEPT {
             self.tokens.clear();
             self.of_user.clear();
             self.weight = 0;
         }
-        self.of_user.entry(entry.caller.user.id).or_default().insert(token);
+        self.of_user.entry(entry.user_id()).or_default().insert(token);
         self.weight += entry.weight();
         if let Some(before) = self.tokens.insert(token, entry) {
             self.weight -= before.weight();
@@ -203,7 +196,7 @@ impl Known {
     fn remove(&mut self, token: TokenId) {
         let Some(entry) = self.tokens.remove(&token) else { return };
         self.weight -= entry.weight();
-        let user = entry.caller.user.id;
+        let user = entry.user_id();
         if let Some(tokens) = self.of_user.get_mut(&user) {
             tokens.remove(&token);
             if tokens.is_empty() {
@@ -229,32 +222,5 @@ impl Known {
                 }
             }
         }
-    }
-}
-
-impl From<&TokenWithUser> for Entry {
-    fn from(row: &TokenWithUser) -> Self {
-        let refusal = match (row.token.revoked_at, row.user.disabled) {
-            (Some(_), _) => Some(TokenRefusal::Revoked),
-            (None, true) => Some(TokenRefusal::UserDisabled),
-            (None, false) => None,
-        };
-        Self { caller: Arc::new(Caller::from(row)), refusal }
-    }
-}
-
-impl Entry {
-    fn weight(&self) -> usize {
-        1 + self.caller.permissions.rooms.as_ref().map_or(0, Vec::len) / 8
-    }
-
-    fn judge(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {
-        if let Some(refusal) = self.refusal {
-            return Err(refusal.into());
-        }
-        if self.caller.expires_at <= now {
-            return Err(TokenRefusal::Expired.into());
-        }
-        Ok(self.caller.clone())
     }
 }

@@ -1,7 +1,11 @@
 //! Who calls, as resolved from a token by the [`crate::Authority`].
 
+use std::sync::Arc;
+
+use crate::error::TokenRefusal;
 use crate::ids::{TokenId, UserId};
 use crate::model::{Role, UserRef};
+use crate::store::Actor;
 use crate::time::Timestamp;
 use crate::token::{Permissions, TokenType, TokenWithUser};
 
@@ -20,6 +24,8 @@ pub struct Caller {
     pub permissions: Permissions,
     /// When the token ends.
     pub expires_at: Timestamp,
+    /// Whether this is the server itself or its operator, behind whom there is no token.
+    pub operator: bool,
 }
 
 impl Caller {
@@ -32,7 +38,13 @@ impl Caller {
             role: Role::Admin,
             permissions: Permissions::ALL,
             expires_at: Timestamp::from_millis(i64::MAX),
+            operator: true,
         }
+    }
+
+    /// On whose behalf its writes are carried out.
+    pub fn actor(&self) -> Actor {
+        if self.operator { Actor::Operator } else { Actor::Token(self.token_id) }
     }
 
     /// Whether it may see and do everything: a CLIENT token or an ADMIN's, within the token's permissions.
@@ -60,6 +72,49 @@ impl From<&TokenWithUser> for Caller {
             role: row.user.role,
             permissions: row.token.permissions.clone(),
             expires_at: row.token.expires_at,
+            operator: false,
+        }
+    }
+}
+
+/// A token as its row and its user's row have it: who calls by it, or why it is refused.
+#[derive(Debug, Clone)]
+pub struct TokenState {
+    caller: Arc<Caller>,
+    refusal: Option<TokenRefusal>,
+}
+
+impl From<&TokenWithUser> for TokenState {
+    fn from(row: &TokenWithUser) -> Self {
+        let refusal = match (row.token.revoked_at, row.user.disabled) {
+            (Some(_), _) => Some(TokenRefusal::Revoked),
+            (None, true) => Some(TokenRefusal::UserDisabled),
+            (None, false) => None,
+        };
+        Self { caller: Arc::new(Caller::from(row)), refusal }
+    }
+}
+
+impl TokenState {
+    /// The user whom the token stands for, refused or not.
+    pub fn user_id(&self) -> UserId {
+        self.caller.user.id
+    }
+
+    /// What it takes in memory, in units of about 200 bytes.
+    pub fn weight(&self) -> usize {
+        1 + self.caller.permissions.rooms.as_ref().map_or(0, Vec::len) / 8
+    }
+
+    /// The caller, if the token is good at `now`.
+    ///
+    /// # Errors
+    /// [`TokenRefusal::Revoked`], [`TokenRefusal::UserDisabled`], [`TokenRefusal::Expired`].
+    pub fn judge(&self, now: Timestamp) -> Result<&Arc<Caller>, TokenRefusal> {
+        match self.refusal {
+            Some(refusal) => Err(refusal),
+            None if self.caller.expires_at <= now => Err(TokenRefusal::Expired),
+            None => Ok(&self.caller),
         }
     }
 }

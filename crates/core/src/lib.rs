@@ -23,7 +23,7 @@ pub mod time;
 pub mod token;
 
 pub use authority::{Authority, AuthorityListener};
-pub use caller::Caller;
+pub use caller::{Caller, TokenState};
 pub use chat::{Chat, TokenLifetimes};
 pub use control::{ControlChange, ControlEntry, ControlPosition};
 pub use duration::{InvalidDuration, parse_duration};
@@ -33,7 +33,7 @@ pub use limits::Limits;
 pub use model::{Event, EventKind, Message, MessageInRoom, Role, Room, User, UserRef};
 pub use seq::{Epoch, Seq};
 pub use shared::Shared;
-pub use store::{Access, CommitSink, Committed, Done, Idempotency, Store};
+pub use store::{Access, Actor, CommitSink, Committed, Done, Idempotency, Store};
 pub use text::{ClientMessageId, Content, Email, RoomName, Username};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use token::{Permissions, Token, TokenType, TokenWithUser};

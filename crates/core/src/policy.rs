@@ -1,11 +1,15 @@
 //! Who may do what. Every rule about rights stands here, and nowhere else.
 
-use crate::caller::Caller;
-use crate::error::{Absent, Denial, Error};
-use crate::ids::{RoomId, UserId};
+//!
+//! An op asks early, so that most of what is not allowed is refused at once; the store asks the same functions again within the
+//! commit, with the caller and the facts as they are then, and that answer counts.
+
+use crate::caller::{Caller, TokenState};
+use crate::error::{Absent, Denial, Error, TokenRefusal};
+use crate::ids::{RoomId, TokenId, UserId};
 use crate::model::Role;
-use crate::store::{Access, Standing};
-use crate::token::TokenType;
+use crate::store::{Access, Actor, NewMessage, Standing, UserChange};
+use crate::token::{Token, TokenType};
 
 /// The token allows reading.
 pub fn may_read(caller: &Caller) -> Result<(), Denial> {
@@ -62,6 +66,94 @@ pub fn room_access(caller: &Caller, room: RoomId) -> Result<Access, Denial> {
     Ok(if caller.is_privileged() { Access::Any } else { Access::Member(caller.user.id) })
 }
 
+/// The caller may post to the room as this author: with which eyes.
+pub fn may_append(caller: &Caller, author: UserId, room: RoomId) -> Result<Access, Denial> {
+    may_write(caller)?;
+    acting_user(caller, Some(author))?;
+    room_access(caller, room)
+}
+
+/// With which eyes a message is appended: those with which it was accepted, less what its actor has lost since. `state` is
+/// that of the actor's token, if there is such a token.
+pub fn append_access(message: &NewMessage, state: Option<&TokenState>) -> Result<Access, Error> {
+    if message.actor == Actor::Operator {
+        return Ok(message.access);
+    }
+    let caller = state.ok_or(TokenRefusal::Invalid)?.judge(message.at)?;
+    Ok(message.access.within(may_append(caller, message.author, message.room_id)?))
+}
+
+/// The caller may make users.
+pub fn may_create_user(caller: &Caller) -> Result<(), Denial> {
+    may_write(caller)?;
+    may_grant_rights(caller)
+}
+
+/// The caller may make this change: a new name for itself, anything else for those who hand out rights.
+pub fn may_change_user(caller: &Caller, change: &UserChange) -> Result<(), Denial> {
+    may_write(caller)?;
+    if change.username.is_some() && !caller.is(change.user_id) {
+        return Err(Denial::NotYourself);
+    }
+    let only_named = change.username.is_some() && change.role.is_none() && change.disabled.is_none();
+    if only_named { Ok(()) } else { may_grant_rights(caller) }
+}
+
+/// The caller may make rooms that belong to this user.
+pub fn may_create_room(caller: &Caller, owner: UserId) -> Result<(), Denial> {
+    may_write(caller)?;
+    if caller.permissions.rooms.is_some() {
+        return Err(Denial::NeedsUnrestricted);
+    }
+    acting_user(caller, Some(owner)).map(drop)
+}
+
+/// The caller may mint this token: a USER token for anyone by a CLIENT token; by another for its own user, with no more rights
+/// than its own, no longer life, and dying with it.
+pub fn may_mint(caller: &Caller, token: &Token) -> Result<(), Denial> {
+    if token.token_type == TokenType::Client {
+        return is_client(caller);
+    }
+    may_write(caller)?;
+    acting_user(caller, Some(token.user_id))?;
+    let within = token.permissions.is_within(&caller.permissions)
+        && token.expires_at <= caller.expires_at
+        && token.parent == Some(caller.token_id);
+    if within || caller.token_type == TokenType::Client { Ok(()) } else { Err(Denial::MoreRights) }
+}
+
+/// Whoever sends a minting call again may be handed the token of the first: it alone, `minted_by`. A sibling of it may have
+/// fewer rights, and would keep the token when the first is revoked.
+pub fn may_be_handed(actor: Actor, minted_by: Option<TokenId>) -> Result<(), Denial> {
+    match actor {
+        Actor::Token(token) if minted_by != Some(token) => Err(Denial::MoreRights),
+        _ => Ok(()),
+    }
+}
+
+/// The caller may revoke this token, if there is one of the id that it named; `descends` tells whether the caller's token minted
+/// it, itself or through others. Any token may give itself up; a restricted one may otherwise take back what it minted alone.
+pub fn may_revoke(caller: &Caller, token: Option<&Token>, descends: bool) -> Result<(), Error> {
+    if token.is_some_and(|token| token.id == caller.token_id) {
+        return Ok(());
+    }
+    may_delete(caller)?;
+    let allowed = token.is_some_and(|token| {
+        let user_token = token.token_type == TokenType::User;
+        let of_reach = user_token && (caller.is(token.user_id) || caller.is_privileged());
+        descends || (caller.permissions.is_all() && (of_reach || caller.token_type == TokenType::Client))
+    });
+    if allowed { Ok(()) } else { Err(no_such_token(caller)) }
+}
+
+/// What a token that the caller may not revoke is to it: whether it exists is told only to the privileged.
+pub fn no_such_token(caller: &Caller) -> Error {
+    if !caller.permissions.is_all() {
+        return Denial::NeedsUnrestricted.into();
+    }
+    if caller.is_privileged() { Error::Absent(Absent::Token) } else { Denial::ClientOnly.into() }
+}
+
 /// What an id that is no UUID is to this caller: to a USER the same as a room that is not theirs.
 pub fn no_such_room(caller: &Caller) -> Error {
     if caller.is_privileged() && caller.permissions.rooms.is_none() {
@@ -71,8 +163,50 @@ pub fn no_such_room(caller: &Caller) -> Error {
     }
 }
 
+/// The caller's token allows adding members to the room, whatever its user is there.
+pub fn token_adds_members(caller: &Caller, room: RoomId) -> Result<(), Denial> {
+    may_write(caller)?;
+    covers(caller, room)
+}
+
+/// The caller's token allows removing this user from the room: `write` to leave oneself, `delete` for others.
+pub fn token_removes_member(caller: &Caller, room: RoomId, user: UserId) -> Result<(), Denial> {
+    if caller.is(user) {
+        may_write(caller)?
+    } else {
+        may_delete(caller)?
+    }
+    covers(caller, room)
+}
+
+fn covers(caller: &Caller, room: RoomId) -> Result<(), Denial> {
+    if caller.permissions.covers_room(room) { Ok(()) } else { Err(Denial::NotAMember) }
+}
+
 /// The caller may add members to the room.
-pub fn may_add_members(caller: &Caller, standing: Option<Standing>) -> Result<(), Error> {
+pub fn may_add_members(caller: &Caller, room: RoomId, standing: Option<Standing>) -> Result<(), Error> {
+    token_adds_members(caller, room)?;
+    stewards(caller, standing)
+}
+
+/// The caller may remove this member from the room.
+pub fn may_remove_member(caller: &Caller, room: RoomId, standing: Option<Standing>, user: UserId) -> Result<(), Error> {
+    token_removes_member(caller, room, user)?;
+    if !caller.is_privileged() && caller.is(user) {
+        return match standing {
+            Some(standing) if standing.member => Ok(()),
+            _ => Err(Denial::NotAMember.into()),
+        };
+    }
+    stewards(caller, standing)?;
+    match standing {
+        Some(standing) if standing.owner == user && !caller.is_privileged() => Err(Denial::OwnerStays.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The caller decides who is in the room: the privileged everywhere, its owner and MODERATORs while they are members.
+fn stewards(caller: &Caller, standing: Option<Standing>) -> Result<(), Error> {
     if caller.is_privileged() {
         return standing.map(|_| ()).ok_or(Error::Absent(Absent::Room));
     }
@@ -82,21 +216,6 @@ pub fn may_add_members(caller: &Caller, standing: Option<Standing>) -> Result<()
         Some(standing) if standing.member && caller.role == Role::Moderator => Ok(()),
         Some(standing) if standing.member => Err(Denial::NotAModerator.into()),
         _ => Err(Denial::NotAMember.into()),
-    }
-}
-
-/// The caller may remove this member from the room.
-pub fn may_remove_member(caller: &Caller, standing: Option<Standing>, user: UserId) -> Result<(), Error> {
-    if !caller.is_privileged() && caller.is(user) {
-        return match standing {
-            Some(standing) if standing.member => Ok(()),
-            _ => Err(Denial::NotAMember.into()),
-        };
-    }
-    may_add_members(caller, standing)?;
-    match standing {
-        Some(standing) if standing.owner == user && !caller.is_privileged() => Err(Denial::OwnerStays.into()),
-        _ => Ok(()),
     }
 }
 

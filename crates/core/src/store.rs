@@ -6,6 +6,8 @@
 //!   [`Outage::OutcomeUnknown`](crate::Outage::OutcomeUnknown), where nobody can tell.
 //! - A room's events are numbered 1, 2, 3 … without a gap; the number is given inside the commit, and `seq` N + 1 is never
 //!   visible to a read before N.
+//! - Rights are judged in the commit ([`Actor`]): once a write that takes rights away has answered, nothing that needed them is
+//!   committed any more, on any node.
 //! - Writes that wait are committed in groups. One bad write never fails its group.
 //! - After a commit that added to rooms and before any of its writes answers, [`CommitSink::committed`] is called once, in
 //!   commit order; it also hands on the answers of [`Store::append_for`]. A caller that vanishes cancels nothing: a write once submitted is carried out.
@@ -129,6 +131,16 @@ pub struct Done<T> {
     pub replayed: bool,
 }
 
+/// On whose behalf a write is carried out. The commit judges it by the rows of that moment ([`crate::policy`]), whatever was
+/// found before: so a write that is queued behind a revocation, a demotion or a removal is refused, on every node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// Whoever holds this token.
+    Token(TokenId),
+    /// The server itself, or its operator at the command line: no row stands behind it, and it is not judged.
+    Operator,
+}
+
 /// Whose eyes a read has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -136,6 +148,13 @@ pub enum Access {
     Member(UserId),
     /// Sees every room; one that does not exist is [`Absent::Room`](crate::Absent::Room).
     Any,
+}
+
+impl Access {
+    /// What this and `other` both allow.
+    pub fn within(self, other: Self) -> Self {
+        if self == Self::Any { other } else { self }
+    }
 }
 
 /// A message to append.
@@ -147,8 +166,11 @@ pub struct NewMessage {
     pub room_id: RoomId,
     /// By whom. Must exist ([`Absent::User`](crate::Absent::User)).
     pub author: UserId,
-    /// `Member(author)`, or `Any` for privileged callers.
+    /// `Member(author)`, or `Any` for privileged callers, as it was when the message was accepted. The commit takes away what
+    /// the actor has lost since.
     pub access: Access,
+    /// By whose token.
+    pub actor: Actor,
     /// What it says.
     pub content: Content,
     /// The same id of the same author in the same room again: the first one's message, or a conflict if the content differs.
@@ -170,6 +192,8 @@ pub struct NewUser {
     pub role: Role,
     /// The token made with it, whose `user_id` is `id`.
     pub token: Token,
+    /// By whose token.
+    pub actor: Actor,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
     /// When.
@@ -187,6 +211,8 @@ pub struct NewRoom {
     pub owner: UserId,
     /// Who makes it; `by` of the first event.
     pub by: UserId,
+    /// By whose token.
+    pub actor: Actor,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
     /// When.
@@ -202,6 +228,8 @@ pub struct MembershipChange {
     pub user_id: UserId,
     /// Who does it.
     pub by: UserId,
+    /// By whose token.
+    pub actor: Actor,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
     /// When.
@@ -217,12 +245,25 @@ pub enum MembershipChanged {
     NotNeeded,
 }
 
+/// A token to revoke, with all that it minted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    /// Which.
+    pub token: TokenId,
+    /// By whose token.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A token to keep.
 #[derive(Debug, Clone)]
 pub struct NewToken {
     /// Its row. Its user must exist; its parent, if any, must not be revoked
     /// ([`TokenRefusal::Revoked`](crate::TokenRefusal::Revoked)): both decided in the commit.
     pub token: Token,
+    /// By whose token.
+    pub actor: Actor,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
 }
@@ -239,6 +280,8 @@ pub struct UserChange {
     pub role: Option<Role>,
     /// Disabled or enabled.
     pub disabled: Option<bool>,
+    /// By whose token.
+    pub actor: Actor,
     /// When.
     pub at: Timestamp,
 }
@@ -386,7 +429,8 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps a new token's row.
     async fn create_token(&self, token: NewToken) -> Result<Done<TokenWithUser>, Error>;
     /// Revokes a token and all that it minted, each with an entry in the control log. A revoked one stays as it was.
-    async fn revoke_token(&self, token: TokenId, at: Timestamp) -> Result<(), Error>;
+    /// Once it has answered, nothing more is committed on behalf of any of them, on any node.
+    async fn revoke_token(&self, revocation: Revocation) -> Result<(), Error>;
 
     // --- reads ---
 

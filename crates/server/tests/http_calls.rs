@@ -203,3 +203,40 @@ async fn posting_is_limited() {
     answer.refused(429, "rate_limited");
     server.post(&format!("/api/rooms/{room}/messages"), &body).client().send().await.ok(201);
 }
+
+/// An ADMIN is a person: its changes are counted like everybody's, and so are its messages. A backend's are not.
+#[tokio::test]
+async fn admins_are_limited_and_backends_are_not() {
+    let limits = chatsphere_core::Limits { messages_per_second: 1, message_burst: 3, ..chatsphere_core::Limits::default() };
+    let server = support::TestServer::rest(support::Setup { limits, ..Default::default() }).await;
+    let world = World::new(&server).await;
+    let calls = |token: &str, number: usize| {
+        let user = |name: &str| json!({ "username": format!("{name} {number}") });
+        let change = server.call("PATCH", &format!("/api/users/{}", world.stranger.id)).json(&json!({ "role": "MODERATOR" }));
+        let revoke = server.delete(&format!("/api/tokens/{}", world.stranger.token_id));
+        [server.post("/api/users", &user("made")), change, revoke].map(|call| call.bearer(token))
+    };
+    for kind in 0..3 {
+        let admin = server.user_as(&format!("admin {kind}"), "ADMIN").await;
+        let mut answers = Vec::new();
+        for number in 0..4 {
+            let call = calls(&admin.token, kind * 10 + number).into_iter().nth(kind).unwrap();
+            answers.push(call.send().await);
+        }
+        let last = answers.pop().unwrap();
+        assert!(answers.iter().all(|answer| answer.status.is_success()), "{kind}");
+        assert_eq!(last.header("retry-after"), Some("1"));
+        last.refused(429, "rate_limited");
+    }
+    for number in 100..110 {
+        for call in calls(&server.client_token, number) {
+            assert!(call.send().await.status.is_success());
+        }
+    }
+    // To give oneself up is never too often.
+    let path = format!("/api/users/{}", world.stranger.id);
+    for _ in 0..3 {
+        server.call("PATCH", &path).json(&json!({ "role": "MEMBER" })).bearer(&world.admin.token).send().await.ok(200);
+    }
+    server.delete(&format!("/api/tokens/{}", world.admin.token_id)).bearer(&world.admin.token).send().await.ok(200);
+}

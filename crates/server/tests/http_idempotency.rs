@@ -119,6 +119,55 @@ async fn a_replay_gives_no_token_with_more_rights() {
     assert_eq!(mint(&ada.token).await.ok(201), first);
 }
 
+/// A new user's token is as good as minted: whoever sends the call again by another token of the same ADMIN, or of the same
+/// backend, does not get it.
+#[tokio::test]
+async fn a_replay_hands_a_new_users_token_to_its_maker_alone() {
+    let server = start().await;
+    let admin = server.user_as("boss", "ADMIN").await;
+    let sibling = server.token(admin.id, json!({})).await.token;
+    let body = json!({ "userId": server.admin_id, "email": "b@b.example" });
+    let backend = server.post("/api/tokens/client", &body).client().send().await.ok(201);
+    let backend = backend["token"].as_str().unwrap().to_owned();
+    for (number, (first, second)) in [(&admin.token, &sibling), (&server.client_token, &backend)].into_iter().enumerate() {
+        for (path, body) in [
+            ("/api/users", json!({ "username": format!("user {number}"), "role": "ADMIN" })),
+            ("/api/tokens/user", json!({ "userId": admin.id })),
+        ] {
+            let call = |token: &str| server.post(path, &body).bearer(token).key("k").send();
+            let made = call(first).await.ok(201);
+            let refused = call(second).await;
+            assert!(!refused.text().contains("eyJ"), "a token");
+            refused.refused(403, "more_rights_than_own");
+            assert_eq!(call(first).await.ok(201), made, "{path}");
+        }
+    }
+    // What holds no token is answered to any token of the user, as after a new login.
+    let room = |token: &str| server.post("/api/rooms", &json!({ "name": "lobby" })).bearer(token).key("r").send();
+    let made = room(&admin.token).await.ok(201);
+    let again = room(&sibling).await;
+    assert!(replayed(&again));
+    assert_eq!(again.ok(201), made);
+}
+
+/// Who may not do it any more is not told what came of it before either.
+#[tokio::test]
+async fn who_lost_the_right_is_replayed_nothing() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let members = format!("/api/rooms/{}/users", world.room);
+    let add = || server.post(&members, &json!({ "userId": world.stranger.id })).bearer(&world.owner.token).key("k").send();
+    add().await.ok(200);
+    assert!(replayed(&add().await));
+    server.delete(&format!("{members}/{}", world.owner.id)).client().send().await.ok(200);
+    add().await.refused(403, "not_a_member");
+    let make = || server.post("/api/users", &json!({ "username": "made" })).bearer(&world.admin.token).key("k").send();
+    make().await.ok(201);
+    let path = format!("/api/users/{}", world.admin.id);
+    server.call("PATCH", &path).json(&json!({ "role": "MEMBER" })).client().send().await.ok(200);
+    make().await.refused(403, "client_token_required");
+}
+
 #[tokio::test]
 async fn what_failed_is_not_kept() {
     let server = start().await;

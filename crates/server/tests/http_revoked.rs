@@ -114,3 +114,42 @@ async fn who_is_promoted_meanwhile_may() {
     server.call("PATCH", &path).json(&json!({ "role": "ADMIN" })).client().send().await.ok(200);
     assert_eq!(call.finish().await.0, 201);
 }
+
+/// Calls that are under way when the answer comes do nothing any more: whatever is stored by then is all there will be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_stored_once_a_right_is_gone() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let room = format!("/api/rooms/{}", world.room);
+    for round in 0..12 {
+        let token = server.token(world.member.id, json!({})).await;
+        let admin = server.user_as(&format!("admin {round}"), "ADMIN").await;
+        let owner = server.user(&format!("owner {round}")).await;
+        let own = format!("/api/rooms/{}/users", server.room("own", &owner).await);
+        let guest = server.user(&format!("guest {round}")).await;
+        let (loss, count) = match round % 3 {
+            0 => (server.delete(&format!("/api/tokens/{}", token.token_id)), room.clone()),
+            1 => {
+                let path = format!("/api/users/{}", admin.id);
+                (server.call("PATCH", &path).json(&json!({ "role": "MEMBER" })), "/api/users?limit=200".to_owned())
+            }
+            _ => (server.delete(&format!("{own}/{}", owner.id)), own.clone()),
+        };
+        let loss = loss.client();
+        let calls = (0..40).map(|number| match round % 3 {
+            0 => server.post(&format!("{room}/messages"), &json!({ "content": "x" })).bearer(&token.token),
+            1 => {
+                let body = json!({ "username": format!("made {round}-{number}"), "role": "ADMIN" });
+                server.post("/api/users", &body).bearer(&admin.token)
+            }
+            _ => server.post(&own, &json!({ "userId": guest.id })).bearer(&owner.token),
+        });
+        let lose = async {
+            loss.send().await.ok(200);
+            server.get(&count).client().send().await.ok(200)
+        };
+        let calls: Vec<_> = calls.collect();
+        let (after, _) = futures_util::join!(lose, futures_util::future::join_all(calls.into_iter().map(|call| call.send())));
+        assert_eq!(server.get(&count).client().send().await.ok(200), after, "round {round}");
+    }
+}

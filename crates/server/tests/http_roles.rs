@@ -247,3 +247,33 @@ async fn a_token_for_other_rooms_is_like_a_strangers() {
     let none = server.token(world.owner.id, json!({ "permissions": { "read": true, "rooms": [] } })).await;
     assert_eq!(server.get("/api/rooms").bearer(&none.token).send().await.ok(200), json!([]));
 }
+
+/// A token for a few rooms, or without some permission, is often in other hands than its user's: it ends no other token but
+/// those that it minted itself.
+#[tokio::test]
+async fn a_restricted_token_revokes_only_itself_and_what_it_minted() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    for user in [&world.member, &world.admin] {
+        let all = json!({ "read": true, "write": true, "delete": true });
+        for (field, value) in
+            [("rooms", json!([world.room])), ("rooms", json!([])), ("write", json!(false)), ("read", json!(false))]
+        {
+            let mut permissions = all.clone();
+            permissions[field] = value;
+            let more = json!({ "permissions": permissions });
+            let (bound, other) = (server.token(user.id, more).await, server.token(user.id, json!({})).await);
+            let revoke = |id: &str| server.delete(&format!("/api/tokens/{id}")).bearer(&bound.token).send();
+            for id in [&user.token_id, &other.token_id, &world.stranger.token_id, "no id"] {
+                revoke(id).await.refused(403, "needs_unrestricted_token");
+            }
+            server.get("/api/auth/profile").bearer(&other.token).send().await.ok(200);
+            if permissions["write"] == json!(true) {
+                let body = json!({ "userId": user.id });
+                let child = server.post("/api/tokens/user", &body).bearer(&bound.token).send().await.ok(201);
+                revoke(child["id"].as_str().unwrap()).await.ok(200);
+            }
+            revoke(&bound.token_id).await.ok(200);
+        }
+    }
+}

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use chatsphere_core::store::{MembershipChange, NewMessage, NewRoom, NewUser};
 use chatsphere_core::{
-    Access, Clock, CommitSink, Committed, Content, MessageId, Permissions, Role, RoomId, RoomName, SystemClock, Token, TokenId,
-    TokenType, UserId, Username,
+    Access, Actor, Clock, CommitSink, Committed, Content, MessageId, Permissions, Role, RoomId, RoomName, SystemClock, Token,
+    TokenId, TokenType, UserId, Username,
 };
 use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
 
@@ -47,34 +47,42 @@ async fn main() {
     let store = chatsphere_store::open(OpenOptions::new(url, keys, Arc::clone(&sink) as Arc<dyn CommitSink>)).await.unwrap();
 
     let at = SystemClock.now();
-    let mut users = Vec::new();
+    let (mut users, mut tokens) = (Vec::new(), Vec::new());
     for _ in 0..senders {
         let id = UserId::new(at);
+        let token_id = TokenId::new(at);
         let token = Token {
-            id: TokenId::new(at),
+            id: token_id,
             token_type: TokenType::User,
             user_id: id,
             permissions: Permissions::ALL,
             parent: None,
             email: None,
             created_at: at,
-            expires_at: at,
+            expires_at: at.after(Duration::from_secs(24 * 60 * 60)),
             revoked_at: None,
         };
         let username = Username::from_stored(id.to_string());
-        store.create_user(NewUser { id, username, role: Role::Member, token, idempotency: None, at }).await.unwrap();
+        store
+            .create_user(NewUser { id, username, role: Role::Member, token, actor: Actor::Operator, idempotency: None, at })
+            .await
+            .unwrap();
         users.push(id);
+        tokens.push(token_id);
     }
     let mut room_ids = Vec::new();
     for _ in 0..rooms {
         let id = RoomId::new(at);
         let name = RoomName::from_stored("room".to_owned());
-        store.create_room(NewRoom { id, name, owner: users[0], by: users[0], idempotency: None, at }).await.unwrap();
+        store
+            .create_room(NewRoom { id, name, owner: users[0], by: users[0], actor: Actor::Operator, idempotency: None, at })
+            .await
+            .unwrap();
         room_ids.push(id);
     }
     for (index, user) in users.iter().enumerate() {
         let room_id = room_ids[index % room_ids.len()];
-        let change = MembershipChange { room_id, user_id: *user, by: users[0], idempotency: None, at };
+        let change = MembershipChange { room_id, user_id: *user, by: users[0], actor: Actor::Operator, idempotency: None, at };
         store.add_member(change).await.unwrap();
     }
 
@@ -82,7 +90,7 @@ async fn main() {
     let started = Instant::now();
     let end = started + Duration::from_secs(seconds);
     let mut tasks = tokio::task::JoinSet::new();
-    for (index, author) in users.into_iter().enumerate() {
+    for (index, (author, token)) in users.into_iter().zip(tokens).enumerate() {
         let (store, room_id) = (Arc::clone(&store), room_ids[index % room_ids.len()]);
         tasks.spawn(async move {
             let mut latencies = Vec::new();
@@ -94,6 +102,7 @@ async fn main() {
                     room_id,
                     author,
                     access: Access::Member(author),
+                    actor: Actor::Token(token),
                     content: Content::from_stored("x".repeat(200)),
                     client_message_id: None,
                     idempotency: None,

@@ -1,6 +1,6 @@
 use crate::caller::Caller;
 use crate::chat::Chat;
-use crate::error::{Denial, Error};
+use crate::error::Error;
 use crate::ids::{RoomId, UserId};
 use crate::policy;
 use crate::store::{Done, Idempotency, MembershipChange, MembershipChanged};
@@ -22,13 +22,11 @@ pub struct AddMember {
 /// # Errors
 /// [`Error::Denied`], [`Error::Absent`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn add_member(chat: &Chat, caller: &Caller, add: AddMember) -> Result<Done<MembershipChanged>, Error> {
-    policy::may_write(caller)?;
-    if !caller.permissions.covers_room(add.room_id) {
-        return Err(Denial::NotAMember.into());
-    }
+    policy::token_adds_members(caller, add.room_id)?;
     chat.count_change(caller)?;
     let standing = chat.store.standing(add.room_id, caller.user.id).await?;
-    policy::may_add_members(caller, standing)?;
+    policy::may_add_members(caller, add.room_id, standing)?;
     let AddMember { room_id, user_id, idempotency } = add;
-    chat.store.add_member(MembershipChange { room_id, user_id, by: caller.user.id, idempotency, at: chat.clock.now() }).await
+    let (by, actor) = (caller.user.id, caller.actor());
+    chat.store.add_member(MembershipChange { room_id, user_id, by, actor, idempotency, at: chat.clock.now() }).await
 }

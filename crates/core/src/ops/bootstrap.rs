@@ -3,7 +3,7 @@ use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::model::Role;
-use crate::store::{NewToken, NewUser, PageRequest};
+use crate::store::{Actor, NewToken, NewUser, PageRequest};
 use crate::text::{Email, Username};
 use crate::token::{Permissions, Token, TokenType};
 
@@ -26,9 +26,10 @@ pub async fn bootstrap(chat: &Chat) -> Result<Option<Token>, Error> {
     // Every user comes with a USER token; nobody is handed this one, so it is born revoked.
     let unused =
         Token { revoked_at: Some(now), ..mint_token::row(chat, TokenType::User, id, Permissions::ALL, chat.lifetimes.user) };
-    chat.store.create_user(NewUser { id, username, role: Role::Admin, token: unused, idempotency: None, at: now }).await?;
+    let (role, actor) = (Role::Admin, Actor::Operator);
+    chat.store.create_user(NewUser { id, username, role, token: unused, actor, idempotency: None, at: now }).await?;
     let mut token = mint_token::row(chat, TokenType::Client, id, Permissions::ALL, chat.lifetimes.client);
     token.email = Some(Email::from_stored(FIRST_EMAIL.to_owned()));
-    let done = chat.store.create_token(NewToken { token, idempotency: None }).await?;
+    let done = chat.store.create_token(NewToken { token, actor, idempotency: None }).await?;
     Ok(Some(done.value.token))
 }

@@ -14,8 +14,8 @@ pub async fn change_profile(chat: &Chat, caller: &Caller, username: String) -> R
     policy::may_write(caller)?;
     let username = Some(Username::parse(username, &chat.limits)?);
     chat.count_change(caller)?;
-    let user_id = caller.user.id;
-    let change = UserChange { user_id, username, role: None, disabled: None, at: chat.clock.now() };
+    let (user_id, actor, at) = (caller.user.id, caller.actor(), chat.clock.now());
+    let change = UserChange { user_id, username, role: None, disabled: None, actor, at };
     let user = chat.store.change_user(change).await?;
     chat.authority.poll_after_change(&*chat.store).await?;
     Ok(user)

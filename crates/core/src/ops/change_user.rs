@@ -21,16 +21,16 @@ pub struct ChangeUser {
 /// a CLIENT token acts, a CLIENT token. Effective on this node, open sockets included, when this returns.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::User`], [`Error::Outage`].
+/// [`Error::Denied`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn change_user(chat: &Chat, caller: &Caller, change: ChangeUser) -> Result<User, Error> {
-    policy::may_write(caller)?;
-    policy::may_grant_rights(caller)?;
     let ChangeUser { user_id, role, disabled } = change;
     let at = chat.clock.now();
+    let change = UserChange { user_id, username: None, role, disabled, actor: caller.actor(), at };
+    policy::may_change_user(caller, &change)?;
+    chat.count_change(caller)?;
     if disabled == Some(true) {
         policy::may_disable(caller, chat.store.has_client_token(user_id, at).await?)?;
     }
-    let change = UserChange { user_id, username: None, role, disabled, at };
     let user = chat.store.change_user(change).await?;
     chat.authority.poll_after_change(&*chat.store).await?;
     Ok(user)

@@ -1,6 +1,6 @@
 use crate::caller::Caller;
 use crate::chat::Chat;
-use crate::error::{Denial, Error};
+use crate::error::Error;
 use crate::ids::{RoomId, UserId};
 use crate::model::Room;
 use crate::policy;
@@ -24,15 +24,13 @@ pub struct CreateRoom {
 /// # Errors
 /// [`Error::Invalid`], [`Error::Denied`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn create_room(chat: &Chat, caller: &Caller, room: CreateRoom) -> Result<Done<Room>, Error> {
-    policy::may_write(caller)?;
-    if caller.permissions.rooms.is_some() {
-        return Err(Denial::NeedsUnrestricted.into());
-    }
-    let owner = policy::acting_user(caller, room.owner)?;
+    let owner = room.owner.unwrap_or(caller.user.id);
+    policy::may_create_room(caller, owner)?;
     let name = RoomName::parse(room.name, &chat.limits)?;
     chat.count_change(caller)?;
     let at = chat.clock.now();
     // Made in the owner's name: a backend that makes a room for somebody is not itself in it.
-    let new = NewRoom { id: RoomId::new(at), name, owner, by: owner, idempotency: room.idempotency, at };
+    let (id, by, actor) = (RoomId::new(at), owner, caller.actor());
+    let new = NewRoom { id, name, owner, by, actor, idempotency: room.idempotency, at };
     chat.store.create_room(new).await
 }

@@ -23,14 +23,15 @@ pub struct CreateUser {
 /// Makes a user and its first USER token. Needs `write` and an unrestricted CLIENT or ADMIN token.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::Denied`], [`crate::Conflict::UsernameTaken`], [`Error::Outage`].
+/// [`Error::Invalid`], [`Error::Denied`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn create_user(chat: &Chat, caller: &Caller, user: CreateUser) -> Result<Done<TokenWithUser>, Error> {
-    policy::may_write(caller)?;
-    policy::may_grant_rights(caller)?;
+    policy::may_create_user(caller)?;
     let username = Username::parse(user.username, &chat.limits)?;
+    chat.count_change(caller)?;
     let now = chat.clock.now();
     let id = UserId::new(now);
     let token = mint_token::row(chat, TokenType::User, id, Permissions::ALL, chat.lifetimes.user);
     let role = user.role.unwrap_or(Role::Member);
-    chat.store.create_user(NewUser { id, username, role, token, idempotency: user.idempotency, at: now }).await
+    let (actor, idempotency) = (caller.actor(), user.idempotency);
+    chat.store.create_user(NewUser { id, username, role, token, actor, idempotency, at: now }).await
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::caller::Caller;
 use crate::chat::Chat;
-use crate::error::{Denial, Error, InvalidField};
+use crate::error::{Error, InvalidField};
 use crate::ids::{TokenId, UserId};
 use crate::policy;
 use crate::store::{Done, Idempotency, NewToken};
@@ -45,7 +45,7 @@ pub struct MintClientToken {
 /// living longer, and dying with its parent. Needs `write`.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Denial::NotYourself`], [`Denial::MoreRights`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
+/// [`Error::Invalid`], [`crate::Denial::NotYourself`], [`crate::Denial::MoreRights`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) -> Result<Done<TokenWithUser>, Error> {
     policy::may_write(caller)?;
     policy::acting_user(caller, Some(mint.user_id))?;
@@ -55,34 +55,26 @@ pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) 
         row(chat, TokenType::User, mint.user_id, permissions, life)
     } else {
         let permissions = check_rooms(mint.permissions.unwrap_or_else(|| caller.permissions.clone()))?;
-        if !permissions.is_within(&caller.permissions) {
-            return Err(Denial::MoreRights.into());
-        }
         let mut token = row(chat, TokenType::User, mint.user_id, permissions, life);
         token.expires_at = token.expires_at.min(caller.expires_at);
         token.parent = Some(caller.token_id);
         token
     };
+    policy::may_mint(caller, &token)?;
     chat.count_change(caller)?;
-    let done = chat.store.create_token(NewToken { token, idempotency: mint.idempotency }).await?;
-    // A replay hands out what another token of the same user may have minted: with rights that this one lacks, and a life that
-    // does not end with this one's.
-    if caller.token_type == TokenType::User && done.value.token.parent != Some(caller.token_id) {
-        return Err(Denial::MoreRights.into());
-    }
-    Ok(done)
+    chat.store.create_token(NewToken { token, actor: caller.actor(), idempotency: mint.idempotency }).await
 }
 
 /// Mints a CLIENT token. Needs a CLIENT token: an ADMIN's is not enough, since a CLIENT token acts in anyone's name.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Denial::ClientOnly`], [`crate::Absent::User`], [`Error::Outage`].
+/// [`Error::Invalid`], [`crate::Denial::ClientOnly`], [`crate::Absent::User`], [`Error::Outage`].
 pub async fn mint_client_token(chat: &Chat, caller: &Caller, mint: MintClientToken) -> Result<Done<TokenWithUser>, Error> {
     policy::is_client(caller)?;
     let life = check_life(mint.expires_in.unwrap_or(chat.lifetimes.client))?;
     let mut token = row(chat, TokenType::Client, mint.user_id, Permissions::ALL, life);
     token.email = Some(Email::parse(mint.email)?);
-    chat.store.create_token(NewToken { token, idempotency: mint.idempotency }).await
+    chat.store.create_token(NewToken { token, actor: caller.actor(), idempotency: mint.idempotency }).await
 }
 
 /// A new token's row. JWTs count in whole seconds (RFC 7519, section 2), so the row does too.

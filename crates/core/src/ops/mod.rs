@@ -62,5 +62,5 @@ pub fn user_id(text: &str) -> Result<UserId, Error> {
 /// # Errors
 /// What is no UUID names no token: the same answer as for a token that does not exist.
 pub fn token_id(caller: &Caller, text: &str) -> Result<TokenId, Error> {
-    text.parse().map_err(|_| revoke_token::refusal(caller))
+    text.parse().map_err(|_| policy::no_such_token(caller))
 }

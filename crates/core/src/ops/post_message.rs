@@ -51,9 +51,8 @@ pub fn post_message_for(
 }
 
 fn accept(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<NewMessage, Error> {
-    policy::may_write(caller)?;
-    let author = policy::acting_user(caller, post.author)?;
-    let access = policy::room_access(caller, post.room_id)?;
+    let author = post.author.unwrap_or(caller.user.id);
+    let access = policy::may_append(caller, author, post.room_id)?;
     let content = Content::parse(post.content, &chat.limits)?;
     let client_message_id = post.client_message_id.map(|id| ClientMessageId::parse(id, &chat.limits)).transpose()?;
     let now = chat.clock.now();
@@ -65,6 +64,7 @@ fn accept(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<NewMessage,
         room_id: post.room_id,
         author,
         access,
+        actor: caller.actor(),
         content,
         client_message_id,
         idempotency: post.idempotency,

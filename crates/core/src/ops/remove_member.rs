@@ -1,6 +1,6 @@
 use crate::caller::Caller;
 use crate::chat::Chat;
-use crate::error::{Denial, Error};
+use crate::error::Error;
 use crate::ids::{RoomId, UserId};
 use crate::policy;
 use crate::store::{MembershipChange, MembershipChanged};
@@ -21,17 +21,11 @@ pub struct RemoveMember {
 /// [`Error::Denied`], [`crate::Absent::Room`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn remove_member(chat: &Chat, caller: &Caller, remove: RemoveMember) -> Result<MembershipChanged, Error> {
     let RemoveMember { room_id, user_id } = remove;
-    if caller.is(user_id) {
-        policy::may_write(caller)?;
-    } else {
-        policy::may_delete(caller)?;
-    }
-    if !caller.permissions.covers_room(room_id) {
-        return Err(Denial::NotAMember.into());
-    }
+    policy::token_removes_member(caller, room_id, user_id)?;
     chat.count_change(caller)?;
     let standing = chat.store.standing(room_id, caller.user.id).await?;
-    policy::may_remove_member(caller, standing, user_id)?;
-    let change = MembershipChange { room_id, user_id, by: caller.user.id, idempotency: None, at: chat.clock.now() };
+    policy::may_remove_member(caller, room_id, standing, user_id)?;
+    let (by, actor) = (caller.user.id, caller.actor());
+    let change = MembershipChange { room_id, user_id, by, actor, idempotency: None, at: chat.clock.now() };
     Ok(chat.store.remove_member(change).await?.value)
 }

@@ -1,34 +1,22 @@
 use crate::caller::Caller;
 use crate::chat::Chat;
-use crate::error::{Absent, Denial, Error};
+use crate::error::Error;
 use crate::ids::TokenId;
 use crate::policy;
-use crate::token::TokenType;
+use crate::store::Revocation;
 
 /// Revokes a token and all that it minted. Needs `delete` unless the token revokes itself, and a CLIENT token or the token's
-/// owner; an ADMIN may revoke any USER token. Effective on this node, open sockets included, when this returns.
+/// owner; an ADMIN may revoke any USER token. A token with restricted permissions revokes itself and what it minted alone.
+/// Effective on this node, open sockets included, when this returns; nothing of the token is stored after that on any node.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Absent::Token`], [`Error::Outage`].
+/// [`Error::Denied`], [`crate::Absent::Token`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -> Result<(), Error> {
+    // To give oneself up is never too often.
     if token != caller.token_id {
         policy::may_delete(caller)?;
+        chat.count_change(caller)?;
     }
-    match chat.store.token(token).await? {
-        Some(row) => {
-            let own = caller.is(row.token.user_id) && row.token.token_type == TokenType::User;
-            let by_admin = caller.is_privileged() && row.token.token_type == TokenType::User;
-            if !(own || by_admin || caller.token_type == TokenType::Client) {
-                return Err(refusal(caller));
-            }
-        }
-        None => return Err(refusal(caller)),
-    }
-    chat.store.revoke_token(token, chat.clock.now()).await?;
+    chat.store.revoke_token(Revocation { token, actor: caller.actor(), at: chat.clock.now() }).await?;
     chat.authority.poll_after_change(&*chat.store).await
-}
-
-/// Only the privileged learn whether a token that is not theirs exists.
-pub(super) fn refusal(caller: &Caller) -> Error {
-    if caller.is_privileged() { Error::Absent(Absent::Token) } else { Denial::ClientOnly.into() }
 }

@@ -144,6 +144,6 @@ pub(crate) const ROUTES: &[Route] = &[
     route!("GET" "/api/tokens", UNRESTRICTED),
     route!("POST" "/api/tokens/user",   [401, 403, 201, 403, 403, 403, 201, 403, 201, 401, 403], |target| json!({ "userId": target.user.id, "expiresIn": "1h" })),
     route!("POST" "/api/tokens/client", [401, 403, 403, 403, 403, 403, 201, 403, 403, 401, 403], |target| json!({ "userId": target.user.id, "email": "a@b.example" })),
-    route!("DELETE" "/api/tokens/{tokenId}", [401, 403, 200, 403, 403, 200, 200, 403, 200, 401, 200]),
-    route!("PUT" "/api/tokens/{tokenId}/revoke", [401, 403, 200, 403, 403, 200, 200, 403, 200, 401, 200]),
+    route!("DELETE" "/api/tokens/{tokenId}", [401, 403, 200, 403, 403, 200, 200, 403, 403, 401, 403]),
+    route!("PUT" "/api/tokens/{tokenId}/revoke", [401, 403, 200, 403, 403, 200, 200, 403, 403, 401, 403]),
 ];

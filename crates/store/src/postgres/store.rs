@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chatsphere_core::store::{
     EventsPage, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter, NewMessage, NewRoom, NewToken,
-    NewUser, Newest, OnAppended, Page, PageRequest, Pending, RoomFilter, Standing, UserChange,
+    NewUser, Newest, OnAppended, Page, PageRequest, Pending, Revocation, RoomFilter, Standing, UserChange,
 };
 use chatsphere_core::{
     Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Shared, Store,
@@ -64,8 +64,8 @@ impl Store for PostgresStore {
         self.writes.create_token(token).await
     }
 
-    async fn revoke_token(&self, token: TokenId, at: Timestamp) -> Result<(), Error> {
-        self.writes.revoke_token(token, at).await
+    async fn revoke_token(&self, revocation: Revocation) -> Result<(), Error> {
+        self.writes.revoke_token(revocation).await
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, Error> {

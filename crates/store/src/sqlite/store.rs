@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chatsphere_core::store::{
     EventsPage, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter, NewMessage, NewRoom, NewToken,
-    NewUser, Newest, OnAppended, Page, PageRequest, Pending, RoomFilter, Standing, UserChange,
+    NewUser, Newest, OnAppended, Page, PageRequest, Pending, Revocation, RoomFilter, Standing, UserChange,
 };
 use chatsphere_core::{
     Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Shared, Store,
@@ -66,8 +66,8 @@ impl Store for SqliteStore {
         self.writes.create_token(token).await
     }
 
-    async fn revoke_token(&self, token: TokenId, at: Timestamp) -> Result<(), Error> {
-        self.writes.revoke_token(token, at).await
+    async fn revoke_token(&self, revocation: Revocation) -> Result<(), Error> {
+        self.writes.revoke_token(revocation).await
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
@@ -84,11 +84,11 @@ impl Store for SqliteStore {
     }
 
     async fn token(&self, id: TokenId) -> Result<Option<TokenWithUser>, Error> {
-        self.urgent.read(move |connection| read::tokens::token(connection, id)).await
+        self.urgent.read(move |connection| Ok(read::tokens::token(connection, id)?)).await
     }
 
     async fn has_client_token(&self, user: UserId, now: Timestamp) -> Result<bool, Error> {
-        self.urgent.read(move |connection| read::tokens::has_client_token(connection, user, now)).await
+        self.urgent.read(move |connection| Ok(read::tokens::has_client_token(connection, user, now)?)).await
     }
 
     async fn tokens(&self, page: PageRequest) -> Result<Page<TokenWithUser>, Error> {
@@ -100,7 +100,7 @@ impl Store for SqliteStore {
     }
 
     async fn standing(&self, room: RoomId, user: UserId) -> Result<Option<Standing>, Error> {
-        self.readers.read(move |connection| read::rooms::standing(connection, room, user)).await
+        self.readers.read(move |connection| Ok(read::rooms::standing(connection, room, user)?)).await
     }
 
     async fn rooms(&self, filter: RoomFilter, page: PageRequest) -> Result<Page<Room>, Error> {

@@ -1,9 +1,9 @@
 //! A write that waits for its turn.
 
 use chatsphere_core::store::{
-    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, OnAppended, UserChange,
+    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, OnAppended, Revocation, UserChange,
 };
-use chatsphere_core::{Error, Message, Room, RoomId, Timestamp, TokenId, TokenWithUser, User};
+use chatsphere_core::{Error, Message, Room, RoomId, TokenWithUser, User};
 use tokio::sync::oneshot::Sender;
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ pub(crate) enum Request {
     AddMember(MembershipChange),
     RemoveMember(MembershipChange),
     CreateToken(NewToken),
-    RevokeToken { token: TokenId, at: Timestamp },
+    RevokeToken(Revocation),
 }
 
 impl Request {
@@ -29,6 +29,15 @@ impl Request {
             _ => 0,
         };
         size_of::<Command>() + beyond
+    }
+
+    /// Whether it may take rights away from whoever writes: from a token or a user, not from a member of a room.
+    pub(crate) fn takes_rights(&self) -> bool {
+        match self {
+            Self::RevokeToken(_) => true,
+            Self::ChangeUser(change) => change.role.is_some() || change.disabled.is_some(),
+            _ => false,
+        }
     }
 
     /// The room whose events it may add to.

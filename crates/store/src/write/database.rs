@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 
-use chatsphere_core::store::NewMessage;
+use chatsphere_core::store::{NewMessage, Standing};
 use chatsphere_core::{
-    ClientMessageId, ControlChange, Message, Room, RoomId, Seq, Timestamp, Token, TokenId, User, UserId, UserRef, Username,
+    ClientMessageId, ControlChange, Message, Room, RoomId, Seq, Timestamp, Token, TokenId, TokenState, User, UserId, UserRef,
+    Username,
 };
 use tokio::time::Instant;
 
@@ -25,8 +26,10 @@ impl<D: Transactions + Messages + Users + Rooms + Tokens + Idempotencies + Contr
 
 pub(crate) trait Transactions: Send {
     /// Begins a transaction, first of all connecting again if need be, and keeps every other writer from adding events to
-    /// `rooms` (sorted, each once) until it ends. Facts read later hold until then. The oldest write in it has waited `since`.
-    fn begin(&mut self, rooms: &[RoomId], since: Instant) -> impl Step<()>;
+    /// `rooms` (sorted, each once) until it ends, and from taking rights away from tokens and users. With `takes_rights`, which a
+    /// transaction needs that does so itself, it waits until no other writer is at work, and has none beside it. Facts read later
+    /// hold until the end. The oldest write in it has waited `since`.
+    fn begin(&mut self, rooms: &[RoomId], takes_rights: bool, since: Instant) -> impl Step<()>;
     /// Makes the transaction durable.
     fn commit(&mut self) -> impl Step<()>;
     /// Undoes what [`Transactions::begin`] began, if that is not already so.
@@ -40,6 +43,8 @@ pub(crate) struct AppendFacts {
     pub(crate) rooms: HashMap<RoomId, RoomHead>,
     /// The authors that exist.
     pub(crate) authors: HashMap<UserId, Author>,
+    /// The tokens on whose behalf they are written, those that exist.
+    pub(crate) tokens: HashMap<TokenId, TokenState>,
     /// Who of those asked about is a member where.
     pub(crate) members: HashSet<(RoomId, UserId)>,
     /// Messages that already have one of the client's ids.
@@ -139,6 +144,8 @@ pub(crate) trait Rooms {
     /// The new row's key. Its counts and `seq` stay as they are: [`Rooms::change_membership`] is not to be called for what they count already.
     fn insert_room(&mut self, room: &Room, owner_pk: i64) -> impl Step<i64>;
     fn is_member(&mut self, room_pk: i64, user_pk: i64) -> impl Step<bool>;
+    /// How a user stands to a room that exists.
+    fn standing(&mut self, room: RoomId, user: UserId) -> impl Step<Option<Standing>>;
     /// Inserts the event, begins or ends the membership, and brings the room's `seq` and count of members up to date.
     fn change_membership(&mut self, row: &MembershipRow) -> impl Step<()>;
 }
@@ -151,6 +158,14 @@ pub(crate) struct TokenKey {
 }
 
 pub(crate) trait Tokens {
+    /// Who calls by a token, as the rows are within the transaction.
+    fn token_state(&mut self, id: TokenId) -> impl Step<Option<TokenState>>;
+    /// A token's whole row.
+    fn token_row(&mut self, id: TokenId) -> impl Step<Option<Token>>;
+    /// Whether `elder` minted the token, itself or through others.
+    fn descends(&mut self, id: TokenId, elder: TokenId) -> impl Step<bool>;
+    /// Whether a CLIENT token that is good at this moment acts in this user's name.
+    fn has_client_token(&mut self, user: UserId, now: Timestamp) -> impl Step<bool>;
     /// The token, which other writers can't revoke before this transaction ends.
     fn find_token(&mut self, id: TokenId) -> impl Step<Option<TokenKey>>;
     fn insert_token(&mut self, token: &Token, user_pk: i64, parent_pk: Option<i64>) -> impl Step<()>;

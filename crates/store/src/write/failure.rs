@@ -1,6 +1,6 @@
 //! What a database did not do, as far as the writer must know.
 
-use chatsphere_core::{Error, Outage};
+use chatsphere_core::{Denial, Error, Outage, TokenRefusal};
 
 /// A database's failure. Logged where it is made: what comes here tells only what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,24 @@ pub(crate) enum Stop {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Denial> for Stop {
+    fn from(denial: Denial) -> Self {
+        Self::Refused(denial.into())
+    }
+}
+
+impl From<TokenRefusal> for Stop {
+    fn from(refusal: TokenRefusal) -> Self {
+        Self::Refused(refusal.into())
     }
 }
 

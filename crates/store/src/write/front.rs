@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::{
-    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, OnAppended, Pending, UserChange,
+    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, OnAppended, Pending, Revocation,
+    UserChange,
 };
-use chatsphere_core::{Error, Message, Outage, Room, Timestamp, TokenId, TokenWithUser, User};
+use chatsphere_core::{Error, Message, Outage, Room, TokenWithUser, User};
 use tokio::sync::watch;
 
 use super::command::{Reply, Request};
@@ -70,9 +71,9 @@ impl Writes {
         pending.await
     }
 
-    pub(crate) async fn revoke_token(&self, token: TokenId, at: Timestamp) -> Result<(), Error> {
+    pub(crate) async fn revoke_token(&self, revocation: Revocation) -> Result<(), Error> {
         let (sender, pending) = Pending::new();
-        self.queue.push(Request::RevokeToken { token, at }, Reply::Revoked(sender));
+        self.queue.push(Request::RevokeToken(revocation), Reply::Revoked(sender));
         pending.await
     }
 

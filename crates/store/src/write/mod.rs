@@ -11,4 +11,5 @@ mod rules;
 pub(crate) mod writer;
 
 pub(crate) use front::Writes;
+pub(crate) use rules::decide::state_of;
 pub(crate) use rules::outcome::{Memory, Outcome, Remembered};

@@ -115,7 +115,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use chatsphere_core::store::Pending;
+    use chatsphere_core::store::{Actor, Pending, Revocation};
     use chatsphere_core::{Error, Timestamp, TokenId};
 
     use super::*;
@@ -127,7 +127,10 @@ mod tests {
     fn push(queue: &Queue) -> Pending<()> {
         let (sender, pending) = Pending::new();
         let at = Timestamp::from_millis(1);
-        queue.push(Request::RevokeToken { token: TokenId::new(at), at }, Reply::Revoked(sender));
+        queue.push(
+            Request::RevokeToken(Revocation { token: TokenId::new(at), actor: Actor::Operator, at }),
+            Reply::Revoked(sender),
+        );
         pending
     }
 

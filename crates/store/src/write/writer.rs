@@ -99,7 +99,8 @@ impl<D: WriteDatabase> Writer<D> {
         rooms: &[RoomId],
         since: Instant,
     ) -> Result<(Committed, Vec<Result<Answer, Error>>), Failure> {
-        self.database.begin(rooms, since).await?;
+        let takes_rights = requests.iter().any(|request| request.takes_rights());
+        self.database.begin(rooms, takes_rights, since).await?;
         let mut effects = Effects::default();
         let answers = rules::carry_out(&mut self.database, requests, &mut effects).await?;
         // Last of all, since every writer's control entries wait for this one from here on.

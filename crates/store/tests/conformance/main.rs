@@ -15,6 +15,7 @@ mod order;
 mod outages;
 mod pages;
 mod postgres_server;
+mod rights;
 mod rooms;
 mod schema;
 mod tls;

@@ -9,8 +9,8 @@ use chatsphere_core::store::{
     UserChange,
 };
 use chatsphere_core::{
-    Absent, Access, Conflict, ControlChange, ControlPosition, Denial, Done, Error, Event, EventKind, Idempotency, Message,
-    MessageId, Permissions, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenRefusal, TokenType,
+    Absent, Access, Actor, Conflict, ControlChange, ControlPosition, Denial, Done, Error, Event, EventKind, Idempotency,
+    Message, MessageId, Permissions, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenRefusal, TokenType,
     TokenWithUser, User, UserId, UserRef,
 };
 use rand::rngs::StdRng;
@@ -19,7 +19,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::fixture::{Fixture, Node};
 use crate::on_every_database;
-use crate::world::{all_events, all_pages, client_id, content, idempotency, name};
+use crate::world::{all_events, all_pages, client_id, content, idempotency, name, revocation};
 
 on_every_database!(random_writes_do_what_the_model_does);
 
@@ -362,6 +362,7 @@ impl Random {
             room_id: self.room(model),
             author,
             access: if self.rng.random_ratio(1, 3) { Access::Any } else { Access::Member(author) },
+            actor: Actor::Operator,
             content: content(["hello", "world", "🌍"].choose(&mut self.rng).unwrap()),
             client_message_id: self.rng.random_bool(0.5).then(|| client_id(&self.rng.random_range(0..8).to_string())),
             idempotency: self.key(),
@@ -377,7 +378,15 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
             let id = UserId::from_bytes(random.rng.random());
             let token = random.new_token(id, None);
             let username = name(&format!("user {}", random.rng.random_range(0..15)));
-            let new = NewUser { id, username, role: Role::Member, token, idempotency: random.key(), at: random.at() };
+            let new = NewUser {
+                id,
+                username,
+                role: Role::Member,
+                token,
+                actor: Actor::Operator,
+                idempotency: random.key(),
+                at: random.at(),
+            };
             assert_eq!(store.create_user(new.clone()).await, model.create_user(&new));
         }
         2 | 3 => {
@@ -386,6 +395,7 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
                 username: random.rng.random_bool(0.5).then(|| name(&format!("user {}", random.rng.random_range(0..15)))),
                 role: [None, Some(Role::Member), Some(Role::Admin)].choose(&mut random.rng).copied().flatten(),
                 disabled: [None, Some(true), Some(false)].choose(&mut random.rng).copied().flatten(),
+                actor: Actor::Operator,
                 at: random.at(),
             };
             assert_eq!(store.change_user(change.clone()).await, model.change_user(&change));
@@ -396,6 +406,7 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
                 name: RoomName::from_stored("room".to_owned()),
                 owner: random.user(model),
                 by: random.user(model),
+                actor: Actor::Operator,
                 idempotency: random.key(),
                 at: random.at(),
             };
@@ -406,6 +417,7 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
                 room_id: random.room(model),
                 user_id: random.user(model),
                 by: random.user(model),
+                actor: Actor::Operator,
                 idempotency: random.key(),
                 at: random.at(),
             };
@@ -418,12 +430,12 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
         10 | 11 => {
             let parent = random.rng.random_bool(0.7).then(|| random.token(model));
             let user = random.user(model);
-            let new = NewToken { token: random.new_token(user, parent), idempotency: random.key() };
+            let new = NewToken { token: random.new_token(user, parent), actor: Actor::Operator, idempotency: random.key() };
             assert_eq!(store.create_token(new.clone()).await, model.create_token(&new));
         }
         12 => {
             let (token, at) = (random.token(model), random.at());
-            assert_eq!(store.revoke_token(token, at).await, model.revoke(token, at));
+            assert_eq!(store.revoke_token(revocation(token, at)).await, model.revoke(token, at));
         }
         _ => {
             // Submitted together, so that they share batches.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::{HistoryRange, MembershipChanged, UserChange};
-use chatsphere_core::{Access, Denial, Error, Seq};
+use chatsphere_core::{Access, Actor, Denial, Error, Seq};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
@@ -125,7 +125,8 @@ async fn what_a_writer_remembers_is_what_others_wrote(fixture: Arc<Fixture>) {
     let mut seq = here.append(new_message(room, bob, "known here")).await.unwrap().value.seq;
     for (changes, posts) in [(there, here), (here, here), (here, there), (there, there)] {
         let renamed = name(&unique("robert"));
-        let change = UserChange { user_id: bob, username: Some(renamed.clone()), role: None, disabled: None, at: now() };
+        let username = Some(renamed.clone());
+        let change = UserChange { user_id: bob, username, role: None, disabled: None, actor: Actor::Operator, at: now() };
         changes.change_user(change).await.unwrap();
         let posted = posts.append(new_message(room, bob, "by another name")).await.unwrap().value;
         assert_eq!((posted.seq, &posted.author.username), (seq.next(), &renamed));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::{HistoryRange, MessageFilter, PAGE_BYTES, UserChange};
-use chatsphere_core::{Absent, Access, Content, ControlPosition, Denial, Error, Message, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::{
+    Absent, Access, Actor, Content, ControlPosition, Denial, Error, Message, RoomId, Seq, Timestamp, UserId,
+};
 
 use crate::fixture::{Fixture, on_postgres};
 use crate::on_every_database;
@@ -48,6 +50,7 @@ async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
         username: Some(crate::world::name("Countess")),
         role: None,
         disabled: None,
+        actor: Actor::Operator,
         at: Timestamp::from_millis(1_795_341_370_000),
     };
     store.change_user(wish).await.unwrap();

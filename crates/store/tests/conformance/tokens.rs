@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use chatsphere_core::store::{CONTROL_KEPT, UserChange};
 use chatsphere_core::{
-    Absent, CommitSink, Committed, ControlChange, ControlPosition, Email, Error, Outage, Permissions, RoomId, Timestamp,
+    Absent, Actor, CommitSink, Committed, ControlChange, ControlPosition, Email, Error, Outage, Permissions, RoomId, Timestamp,
     TokenId, TokenRefusal, TokenType, UserId,
 };
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
-use crate::world::{World, all_pages, name, new_room, new_token, new_user, now, unique};
+use crate::world::{World, all_pages, name, new_room, new_token, new_user, now, revocation, unique};
 
 on_every_database!(
     a_token_is_kept_as_it_was_given,
@@ -61,7 +61,7 @@ async fn a_client_token_is_found_while_it_is_good(fixture: Arc<Fixture>) {
     let end = new.token.expires_at;
     assert!(found(now()).await);
     assert_eq!((found(Timestamp::from_millis(end.as_millis() - 1)).await, found(end).await), (true, false));
-    store.revoke_token(new.token.id, now()).await.unwrap();
+    store.revoke_token(revocation(new.token.id, now())).await.unwrap();
     assert!(!found(now()).await);
 }
 
@@ -76,7 +76,7 @@ async fn a_token_needs_its_user_and_a_living_parent(fixture: Arc<Fixture>) {
     let child = new_token(world.ada.id, Some(parent));
     assert_eq!(store.create_token(child.clone()).await.unwrap().value.token.parent, Some(parent));
     assert_eq!(store.token(child.token.id).await.unwrap().unwrap().token, child.token);
-    store.revoke_token(parent, now()).await.unwrap();
+    store.revoke_token(revocation(parent, now())).await.unwrap();
     let orphan = new_token(world.ada.id, Some(parent));
     assert_eq!(store.create_token(orphan.clone()).await, Err(TokenRefusal::Revoked.into()));
     assert_eq!(store.token(orphan.token.id).await, Ok(None));
@@ -92,10 +92,10 @@ async fn revoking_takes_the_whole_family(fixture: Arc<Fixture>) {
     let (other, below_other) = (mint(None).await, mint(None).await);
     // One branch was revoked before: it stays as it was.
     let early = now();
-    store.revoke_token(right, early).await.unwrap();
+    store.revoke_token(revocation(right, early)).await.unwrap();
     let before = store.control_head().await.unwrap();
     let at = now();
-    store.revoke_token(root, at).await.unwrap();
+    store.revoke_token(revocation(root, at)).await.unwrap();
     for (token, revoked) in
         [(root, Some(at)), (left, Some(at)), (below_left, Some(at)), (right, Some(early)), (other, None), (below_other, None)]
     {
@@ -116,12 +116,12 @@ async fn revoking_again_changes_nothing(fixture: Arc<Fixture>) {
     let store = &world.node.store;
     let token = store.create_token(new_token(world.ada.id, None)).await.unwrap().value.token.id;
     let at = now();
-    store.revoke_token(token, at).await.unwrap();
-    store.revoke_token(token, now()).await.unwrap();
+    store.revoke_token(revocation(token, at)).await.unwrap();
+    store.revoke_token(revocation(token, now())).await.unwrap();
     assert_eq!(store.token(token).await.unwrap().unwrap().token.revoked_at, Some(at));
     assert_eq!(store.control_head().await, Ok(ControlPosition(1)));
     let unknown = TokenId::new(Timestamp::from_millis(1));
-    assert_eq!(store.revoke_token(unknown, now()).await, Err(Error::Absent(Absent::Token)));
+    assert_eq!(store.revoke_token(revocation(unknown, now())).await, Err(Error::Absent(Absent::Token)));
 }
 
 async fn a_parent_dies_with_those_it_is_minting(fixture: Arc<Fixture>) {
@@ -138,7 +138,7 @@ async fn a_parent_dies_with_those_it_is_minting(fixture: Arc<Fixture>) {
                 Some(store.create_token(new_token(ada, Some(child))).await.ok()?.value.token.id)
             });
         }
-        two.store.revoke_token(eldest, now()).await.unwrap();
+        two.store.revoke_token(revocation(eldest, now())).await.unwrap();
         minting.join_all().await;
         let tokens = all_pages(50, |page| one.node.store.tokens(page)).await;
         let alive = tokens.iter().filter(|row| row.token.parent.is_some() && row.token.revoked_at.is_none()).count();
@@ -154,7 +154,7 @@ async fn positions_rise_in_commit_order_across_nodes(fixture: Arc<Fixture>) {
         let user = one.ada.id;
         revoking.spawn(async move {
             let token = store.create_token(new_token(user, None)).await.unwrap().value.token.id;
-            store.revoke_token(token, now()).await.unwrap();
+            store.revoke_token(revocation(token, now())).await.unwrap();
         });
     }
     // A reader that asks for what is new never misses a position that appears later.
@@ -184,8 +184,14 @@ async fn tokens_are_listed_newest_first(fixture: Arc<Fixture>) {
 async fn the_control_log_forgets_what_is_old(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
-    let rename =
-        |at| UserChange { user_id: world.ada.id, username: Some(name(&unique("ada"))), role: None, disabled: None, at };
+    let rename = |at| UserChange {
+        user_id: world.ada.id,
+        username: Some(name(&unique("ada"))),
+        role: None,
+        disabled: None,
+        actor: Actor::Operator,
+        at,
+    };
     let mut changes = tokio::task::JoinSet::new();
     for _ in 0..1_700 {
         let (store, change) = (Arc::clone(store), rename(now()));

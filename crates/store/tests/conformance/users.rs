@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::{HistoryRange, UserChange};
-use chatsphere_core::{Absent, Access, Conflict, ControlChange, ControlPosition, Error, EventKind, Role, Timestamp, UserId};
+use chatsphere_core::{
+    Absent, Access, Actor, Conflict, ControlChange, ControlPosition, Error, EventKind, Role, Timestamp, UserId,
+};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
@@ -20,7 +22,7 @@ on_every_database!(
 );
 
 fn change(user: UserId) -> UserChange {
-    UserChange { user_id: user, username: None, role: None, disabled: None, at: now() }
+    UserChange { user_id: user, username: None, role: None, disabled: None, actor: Actor::Operator, at: now() }
 }
 
 async fn a_user_comes_with_a_token(fixture: Arc<Fixture>) {

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chatsphere_core::store::{MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, Page, PageRequest};
+use chatsphere_core::store::{
+    MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, Page, PageRequest, Revocation,
+};
 use chatsphere_core::{
-    Access, ClientMessageId, Content, Error, Event, EventKind, Idempotency, Limits, Message, MessageId, Permissions, Role,
-    Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenType, User, UserId, Username,
+    Access, Actor, ClientMessageId, Content, Error, Event, EventKind, Idempotency, Limits, Message, MessageId, Permissions,
+    Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenType, User, UserId, Username,
 };
 
 use crate::fixture::{Fixture, Node};
@@ -47,6 +49,7 @@ pub(crate) fn new_message(room: RoomId, author: UserId, text: &str) -> NewMessag
         room_id: room,
         author,
         access: Access::Member(author),
+        actor: Actor::Operator,
         content: content(text),
         client_message_id: None,
         idempotency: None,
@@ -67,23 +70,28 @@ pub(crate) fn new_token(user: UserId, parent: Option<TokenId>) -> NewToken {
         expires_at: created_at.after(Duration::from_secs(3600)),
         revoked_at: None,
     };
-    NewToken { token, idempotency: None }
+    NewToken { token, actor: Actor::Operator, idempotency: None }
 }
 
 pub(crate) fn new_user(username: &str) -> NewUser {
     let at = now();
     let id = UserId::new(at);
-    NewUser { id, username: name(username), role: Role::Member, token: new_token(id, None).token, idempotency: None, at }
+    let (token, actor) = (new_token(id, None).token, Actor::Operator);
+    NewUser { id, username: name(username), role: Role::Member, token, actor, idempotency: None, at }
 }
 
 pub(crate) fn new_room(owner: UserId) -> NewRoom {
     let at = now();
     let name = RoomName::from_stored(unique("room "));
-    NewRoom { id: RoomId::new(at), name, owner, by: owner, idempotency: None, at }
+    NewRoom { id: RoomId::new(at), name, owner, by: owner, actor: Actor::Operator, idempotency: None, at }
 }
 
 pub(crate) fn membership(room_id: RoomId, user_id: UserId, by: UserId) -> MembershipChange {
-    MembershipChange { room_id, user_id, by, idempotency: None, at: now() }
+    MembershipChange { room_id, user_id, by, actor: Actor::Operator, idempotency: None, at: now() }
+}
+
+pub(crate) fn revocation(token: TokenId, at: Timestamp) -> Revocation {
+    Revocation { token, actor: Actor::Operator, at }
 }
 
 pub(crate) fn first(limit: usize) -> PageRequest {

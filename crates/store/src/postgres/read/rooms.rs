@@ -2,6 +2,7 @@
 
 use chatsphere_core::store::{Page, PageRequest, RoomFilter, Standing};
 use chatsphere_core::{Access, Error, Room, RoomId, Seq, UserId};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -32,14 +33,16 @@ pub(in crate::postgres) async fn room(reads: &Reads, id: RoomId, access: Access)
         .await
 }
 
+pub(in crate::postgres) const STANDING: &str =
+    concat!("SELECT o.id, member.yes IS TRUE FROM rooms r", join_owner!(), join_membership!(), "WHERE r.id = $1");
+
 pub(in crate::postgres) async fn standing(reads: &Reads, room: RoomId, user: UserId) -> Result<Option<Standing>, Error> {
-    let sql = concat!("SELECT o.id, member.yes IS TRUE FROM rooms r", join_owner!(), join_membership!(), "WHERE r.id = $1");
-    reads
-        .read(sql, &[room.as_uuid(), user.as_uuid()], |found| {
-            let standing = found.first().map(|row| Ok(Standing { owner: rows::id(row, 0)?, member: row.try_get(1)? }));
-            Ok(Ok(standing.transpose().map_err(|cause: Cause| cause)?))
-        })
-        .await
+    reads.read(STANDING, &[room.as_uuid(), user.as_uuid()], |found| Ok(Ok(standing_of(&found)?))).await
+}
+
+/// What [`STANDING`] found.
+pub(in crate::postgres) fn standing_of(found: &[Row]) -> Result<Option<Standing>, Cause> {
+    found.first().map(|row| Ok(Standing { owner: rows::id(row, 0)?, member: row.try_get(1)? })).transpose()
 }
 
 macro_rules! rooms_from {

@@ -22,17 +22,21 @@ macro_rules! tokens_where {
         )
     };
 }
-const ONE: &str = tokens_where!("id = $1", "");
+pub(in crate::postgres) const ONE: &str = tokens_where!("id = $1", "");
+/// Of the given ids, those that exist.
+pub(in crate::postgres) const SOME: &str = tokens_where!("id = ANY ($1)", "");
 const PAGE: &str = tokens_where!("pk < $1 ORDER BY pk DESC LIMIT $2", "ORDER BY t.pk DESC");
 
 pub(in crate::postgres) async fn token(reads: &Reads, id: TokenId) -> Result<Option<TokenWithUser>, Error> {
     reads.read(ONE, &[id.as_uuid()], |found| Ok(Ok(found.first().map(rows::token_with_user).transpose()?))).await
 }
 
+pub(in crate::postgres) const CLIENT_TOKEN: &str =
+    "SELECT 1 FROM tokens WHERE kind = 'CLIENT' AND user_pk = (SELECT pk FROM users WHERE id = $1)
+        AND revoked_at IS NULL AND expires_at > $2 LIMIT 1";
+
 pub(in crate::postgres) async fn has_client_token(reads: &Reads, user: UserId, now: Timestamp) -> Result<bool, Error> {
-    let sql = "SELECT 1 FROM tokens WHERE kind = 'CLIENT' AND user_pk = (SELECT pk FROM users WHERE id = $1)
-                 AND revoked_at IS NULL AND expires_at > $2 LIMIT 1";
-    reads.read(sql, &[user.as_uuid(), &now.as_millis()], |found| Ok(Ok(!found.is_empty()))).await
+    reads.read(CLIENT_TOKEN, &[user.as_uuid(), &now.as_millis()], |found| Ok(Ok(!found.is_empty()))).await
 }
 
 pub(in crate::postgres) async fn tokens(reads: &Reads, request: PageRequest) -> Result<Page<TokenWithUser>, Error> {

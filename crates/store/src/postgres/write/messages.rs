@@ -1,7 +1,7 @@
 //! Messages, as the writer needs them: a few statements for the whole run, whatever its length.
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, Message, RoomId, Seq, UserId, UserRef, Username};
+use chatsphere_core::{Access, Actor, Message, RoomId, Seq, TokenId, UserId, UserRef, Username, policy};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -11,9 +11,9 @@ use super::keys::Keys;
 use super::session::Session;
 use crate::postgres::failure::Cause;
 use crate::postgres::rows::{self, join_author, message_columns, number};
-use crate::write::Outcome;
 use crate::write::database::{AppendFacts, Author, MessageRow, Messages, RoomAdvance, RoomHead};
 use crate::write::failure::Failure;
+use crate::write::{Outcome, state_of};
 
 pub(super) const ROOMS: &str = "SELECT id, pk, seq FROM rooms WHERE id = ANY ($1)";
 const AUTHORS: &str = "SELECT id, pk, username FROM users WHERE id = ANY ($1)";
@@ -48,8 +48,13 @@ const ADVANCE: &str = "UPDATE rooms SET seq = ($2::bigint[])[array_position($1, 
 
 impl Messages for PostgresWriter {
     async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {
-        let asked = Asked::new(messages);
-        self.run(|session| async move { asked.answer(&session).await }).await
+        let mut tokens: Vec<TokenId> = messages.iter().filter_map(|message| by_token(message)).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        let tokens = self.run(|session| async move { session.token_states(&tokens).await }).await?;
+        let facts = AppendFacts { tokens, ..AppendFacts::default() };
+        let asked = Asked::new(messages, &facts);
+        self.run(|session| async move { asked.answer(&session, facts).await }).await
     }
 
     async fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<(), Failure> {
@@ -75,6 +80,10 @@ impl Messages for PostgresWriter {
     }
 }
 
+fn by_token(message: &NewMessage) -> Option<TokenId> {
+    if let Actor::Token(token) = message.actor { Some(token) } else { None }
+}
+
 /// What is asked about a run of messages.
 #[derive(Default)]
 struct Asked {
@@ -86,12 +95,13 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(messages: &[&NewMessage]) -> Self {
+    /// `facts` has the tokens.
+    fn new(messages: &[&NewMessage], facts: &AppendFacts) -> Self {
         let mut asked = Self::default();
         for message in messages {
             asked.rooms.push(*message.room_id.as_uuid());
             asked.users.push(*message.author.as_uuid());
-            if let Access::Member(user) = message.access {
+            if let Ok(Access::Member(user)) = policy::append_access(message, state_of(message, facts)) {
                 asked.members.push((message.room_id, user));
             }
             if let Some(client_id) = &message.client_message_id {
@@ -135,7 +145,7 @@ impl Asked {
         known
     }
 
-    async fn answer(self, session: &Session) -> Result<AppendFacts, Cause> {
+    async fn answer(self, session: &Session, facts: AppendFacts) -> Result<AppendFacts, Cause> {
         let mut users = self.users.clone();
         users.extend(self.members.iter().map(|(_, user)| *user.as_uuid()));
         let known = |keys: &Keys| (self.known_members(keys), self.known_sent(keys));
@@ -165,7 +175,7 @@ impl Asked {
             members: member_rows.iter().map(|row| members.named(row)).collect::<Result<_, _>>()?,
             sent: sent_rows.iter().filter_map(|row| sent_before(row).transpose()).collect::<Result<_, _>>()?,
             remembered: remembered_rows.iter().map(remembered).collect::<Result<_, _>>()?,
-            ..AppendFacts::default()
+            ..facts
         };
         let named = facts.remembered.values().filter_map(|remembered| match remembered.outcome {
             Outcome::Message { room, seq } => Some((*room.as_uuid(), number(seq))),

@@ -4,6 +4,7 @@ mod control;
 mod idempotency;
 mod keys;
 mod messages;
+mod rights;
 mod rooms;
 mod session;
 mod tokens;
@@ -13,7 +14,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::RoomId;
+use chatsphere_core::{ControlChange, RoomId};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -97,18 +98,25 @@ impl PostgresWriter {
         }
     }
 
-    async fn try_begin(&mut self, rooms: &[RoomId]) -> Result<(), Failure> {
+    /// The transaction has changed what these name.
+    fn forget_rights(&self, changes: impl IntoIterator<Item = ControlChange>) {
+        if let Some(session) = &self.session {
+            session.forget_rights(changes);
+        }
+    }
+
+    async fn try_begin(&mut self, rooms: &[RoomId], takes_rights: bool) -> Result<(), Failure> {
         let ids: Vec<_> = rooms.iter().map(|room| *room.as_uuid()).collect();
-        self.run(|session| async move { session.begin(&ids).await }).await
+        self.run(|session| async move { session.begin(&ids, takes_rights).await }).await
     }
 }
 
 impl Transactions for PostgresWriter {
-    async fn begin(&mut self, rooms: &[RoomId], since: Instant) -> Result<(), Failure> {
+    async fn begin(&mut self, rooms: &[RoomId], takes_rights: bool, since: Instant) -> Result<(), Failure> {
         let deadline = since + PATIENCE;
         loop {
             self.connect(deadline).await?;
-            match self.try_begin(rooms).await {
+            match self.try_begin(rooms, takes_rights).await {
                 // The connection broke since it was used last, which shows only now. Nothing was sent that matters.
                 Err(Failure::Away) if Instant::now() < deadline => sleep(PAUSE.0).await,
                 result => return result,
@@ -136,7 +144,7 @@ impl Transactions for PostgresWriter {
 
     async fn rollback(&mut self) {
         let Some(session) = self.session.clone() else { return };
-        session.forget_keys();
+        session.forget();
         if !matches!(timeout(CONNECT, session.execute("ROLLBACK")).await, Ok(Ok(()))) {
             self.session = None;
         }

@@ -1,10 +1,12 @@
 //! Rooms and memberships, as the writer needs them.
 
-use chatsphere_core::{Room, RoomId};
+use chatsphere_core::store::Standing;
+use chatsphere_core::{Room, RoomId, UserId};
 
 use super::PostgresWriter;
 use super::messages::{ROOMS, room_head};
 use super::users::new_key;
+use crate::postgres::read::rooms::{STANDING, standing_of};
 use crate::postgres::rows::number;
 use crate::write::database::{MembershipKind, MembershipRow, RoomHead, Rooms};
 use crate::write::failure::Failure;
@@ -32,6 +34,11 @@ impl Rooms for PostgresWriter {
     async fn is_member(&mut self, room_pk: i64, user_pk: i64) -> Result<bool, Failure> {
         let sql = "SELECT FROM members WHERE user_pk = $1 AND room_pk = $2";
         Ok(!self.query(sql, &[&user_pk, &room_pk]).await?.is_empty())
+    }
+
+    async fn standing(&mut self, room: RoomId, user: UserId) -> Result<Option<Standing>, Failure> {
+        let found = self.query(STANDING, &[room.as_uuid(), user.as_uuid()]).await?;
+        self.read(standing_of(&found))
     }
 
     async fn change_membership(&mut self, row: &MembershipRow) -> Result<(), Failure> {

@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chatsphere_core::{ControlChange, TokenId, TokenState};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
 use super::keys::{Keys, unknown};
+use super::rights::{GUARD, GUARD_ALONE, MOST_FOLLOWED, POSITION, Rights};
 use crate::postgres::failure::Cause;
+use crate::postgres::read;
+use crate::postgres::rows;
 
 /// Cheap to clone. What several clones send at once goes out together and is carried out in that order.
 #[derive(Clone)]
@@ -16,28 +20,85 @@ pub(super) struct Session {
     client: Arc<Client>,
     statements: Arc<Mutex<HashMap<&'static str, Statement>>>,
     keys: Arc<Mutex<Keys>>,
+    rights: Arc<Mutex<Rights>>,
 }
 
 impl Session {
     pub(super) fn new(client: Client) -> Self {
-        Self { client: Arc::new(client), statements: Arc::default(), keys: Arc::default() }
+        Self { client: Arc::new(client), statements: Arc::default(), keys: Arc::default(), rights: Arc::default() }
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
 
-    /// Begins a transaction and locks the rooms' rows, in the order of their ids as every node does: so two can't wait for each
-    /// other. What is read from the next statement on is newer than the locks, since each statement has a snapshot of its own.
-    pub(super) async fn begin(&self, rooms: &[Uuid]) -> Result<(), Cause> {
+    /// Begins a transaction; takes the lock that guards rights, before all others, and locks the rooms' rows, in the order of
+    /// their ids as every node does: so two can't wait for each other. What is read from the next statement on is newer than the
+    /// locks, since each statement has a snapshot of its own.
+    pub(super) async fn begin(&self, rooms: &[Uuid], takes_rights: bool) -> Result<(), Cause> {
         let lock = "SELECT FROM rooms WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
-        let lock = self.prepare(lock).await?;
+        let (lock, position) = (self.prepare(lock).await?, self.prepare(POSITION).await?);
+        let guard = self.prepare(if takes_rights { GUARD_ALONE } else { GUARD }).await?;
         let begin = self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-        if rooms.is_empty() {
-            return begin.await;
+        let guarded = async { Ok(self.client.execute(&guard, &[]).await?) };
+        let locked = async {
+            match rooms.is_empty() {
+                true => Ok(0),
+                false => Ok(self.client.execute(&lock, &[&rooms]).await?),
+            }
+        };
+        let position = async { Ok(self.client.query_one(&position, &[]).await?) };
+        let ((), _, _, position) = tokio::try_join!(biased; begin, guarded, locked, position)?;
+        self.follow(rows::count(&position, 0)?).await
+    }
+
+    /// Brings what is known of tokens up to the control log's position.
+    async fn follow(&self, position: u64) -> Result<(), Cause> {
+        let known = {
+            let mut rights = self.rights();
+            if !rights.begin(position) {
+                return Ok(());
+            }
+            rights.position
+        };
+        let limit = i64::try_from(MOST_FOLLOWED + 1).unwrap_or(i64::MAX);
+        let found = self.query(read::control::AFTER, &[&known.cast_signed(), &limit]).await?;
+        let entries: Vec<_> = found.iter().map(read::control::entry).collect::<Result<_, _>>()?;
+        self.rights().follow(&entries, position);
+        Ok(())
+    }
+
+    /// Who calls by these tokens, those that exist.
+    pub(super) async fn token_states(&self, tokens: &[TokenId]) -> Result<HashMap<TokenId, TokenState>, Cause> {
+        let mut states = HashMap::with_capacity(tokens.len());
+        let mut unknown: Vec<Uuid> = Vec::new();
+        {
+            let rights = self.rights();
+            for token in tokens {
+                match rights.get(*token) {
+                    Some(state) => drop(states.insert(*token, state.clone())),
+                    None => unknown.push(*token.as_uuid()),
+                }
+            }
         }
-        let locked = async { Ok(self.client.execute(&lock, &[&rooms]).await?) };
-        tokio::try_join!(biased; begin, locked).map(drop)
+        if !unknown.is_empty() {
+            for row in self.query(read::tokens::SOME, &[&unknown]).await? {
+                let row = rows::token_with_user(&row)?;
+                let state = TokenState::from(&row);
+                self.rights().keep(row.token.id, state.clone());
+                states.insert(row.token.id, state);
+            }
+        }
+        Ok(states)
+    }
+
+    /// The transaction has changed these.
+    pub(super) fn forget_rights(&self, changes: impl IntoIterator<Item = ControlChange>) {
+        self.rights().forget(changes);
+    }
+
+    fn rights(&self) -> MutexGuard<'_, Rights> {
+        self.rights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a statement without parameters.
@@ -79,9 +140,10 @@ impl Session {
         Ok(look(&self.keys()))
     }
 
-    /// A transaction is undone: the rows that it made had keys, too.
-    pub(super) fn forget_keys(&self) {
+    /// A transaction is undone: the rows that it made had keys, too, and tokens and users are as they were before it.
+    pub(super) fn forget(&self) {
         *self.keys() = Keys::default();
+        *self.rights() = Rights::default();
     }
 
     fn keys(&self) -> MutexGuard<'_, Keys> {

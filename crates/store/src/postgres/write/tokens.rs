@@ -1,9 +1,10 @@
 //! Tokens, as the writer needs them.
 
-use chatsphere_core::{Timestamp, Token, TokenId};
+use chatsphere_core::{ControlChange, Timestamp, Token, TokenId, TokenState, UserId};
 
 use super::PostgresWriter;
 use crate::postgres::failure::Cause;
+use crate::postgres::read::tokens::{CLIENT_TOKEN, ONE};
 use crate::postgres::rows;
 use crate::write::database::{TokenKey, Tokens};
 use crate::write::failure::Failure;
@@ -18,7 +19,34 @@ const REVOKE: &str = "WITH RECURSIVE family (pk, depth) AS (
     )
     SELECT r.id FROM revoked r JOIN family f ON f.pk = r.pk ORDER BY f.depth, f.pk";
 
+const DESCENDS: &str = "WITH RECURSIVE line (id, parent_pk) AS (
+        SELECT id, parent_pk FROM tokens WHERE id = $1
+        UNION ALL
+        SELECT t.id, t.parent_pk FROM line l
+        CROSS JOIN LATERAL (SELECT id, parent_pk FROM tokens WHERE pk = l.parent_pk LIMIT 1) AS t WHERE l.id <> $2
+    )
+    SELECT 1 FROM line WHERE id = $2 LIMIT 1";
+
 impl Tokens for PostgresWriter {
+    async fn token_state(&mut self, id: TokenId) -> Result<Option<TokenState>, Failure> {
+        let states = self.run(|session| async move { session.token_states(&[id]).await }).await?;
+        Ok(states.into_values().next())
+    }
+
+    async fn token_row(&mut self, id: TokenId) -> Result<Option<Token>, Failure> {
+        let found = self.query(ONE, &[id.as_uuid()]).await?;
+        let row = self.read(found.first().map(rows::token_with_user).transpose())?;
+        Ok(row.map(|row| row.token))
+    }
+
+    async fn descends(&mut self, id: TokenId, elder: TokenId) -> Result<bool, Failure> {
+        Ok(!self.query(DESCENDS, &[id.as_uuid(), elder.as_uuid()]).await?.is_empty())
+    }
+
+    async fn has_client_token(&mut self, user: UserId, now: Timestamp) -> Result<bool, Failure> {
+        Ok(!self.query(CLIENT_TOKEN, &[user.as_uuid(), &now.as_millis()]).await?.is_empty())
+    }
+
     async fn find_token(&mut self, id: TokenId) -> Result<Option<TokenKey>, Failure> {
         // Who mints holds its parent's row: a revocation on another node waits for the child, and then takes it along.
         let sql = "SELECT pk, revoked_at IS NOT NULL FROM tokens WHERE id = $1 FOR NO KEY UPDATE";
@@ -48,6 +76,7 @@ impl Tokens for PostgresWriter {
         loop {
             let revoked = self.query(REVOKE, &[id.as_uuid(), &at.as_millis()]).await?;
             if revoked.is_empty() {
+                self.forget_rights(family.iter().copied().map(ControlChange::Token));
                 return Ok(family);
             }
             let revoked: Result<Vec<TokenId>, Cause> = revoked.iter().map(|row| rows::id(row, 0)).collect();

@@ -1,6 +1,6 @@
 //! Users, as the writer needs them.
 
-use chatsphere_core::{User, UserId, Username};
+use chatsphere_core::{ControlChange, User, UserId, Username};
 use tokio_postgres::Row;
 
 use super::PostgresWriter;
@@ -38,6 +38,7 @@ impl Users for PostgresWriter {
     }
 
     async fn update_user(&mut self, pk: i64, user: &User) -> Result<(), Failure> {
+        self.forget_rights([ControlChange::User(user.id)]);
         let sql = "UPDATE users SET username = $2, role = $3, disabled = $4, updated_at = $5 WHERE pk = $1";
         let updated = user.updated_at.as_millis();
         self.query(sql, &[&pk, &user.username.as_str(), &user.role.as_str(), &user.disabled, &updated]).await.map(drop)

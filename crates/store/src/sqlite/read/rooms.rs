@@ -15,15 +15,15 @@ pub(in crate::sqlite) fn room(connection: &Connection, id: RoomId, access: Acces
     Ok(connection.prepare_cached(sql)?.query_row([room.pk], rows::room)?)
 }
 
-pub(in crate::sqlite) fn standing(connection: &Connection, room: RoomId, user: UserId) -> Result<Option<Standing>, Stop> {
-    Ok(connection
+pub(in crate::sqlite) fn standing(connection: &Connection, room: RoomId, user: UserId) -> rusqlite::Result<Option<Standing>> {
+    connection
         .prepare_cached(
             "SELECT o.id,
                     EXISTS (SELECT 1 FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = ?2 AND m.room_pk = r.pk)
              FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.id = ?1",
         )?
         .query_row((room.as_bytes(), user.as_bytes()), |row| Ok(Standing { owner: rows::id(row, 0)?, member: row.get(1)? }))
-        .optional()?)
+        .optional()
 }
 
 pub(in crate::sqlite) fn rooms(connection: &Connection, filter: &RoomFilter, request: PageRequest) -> Result<Page<Room>, Stop> {

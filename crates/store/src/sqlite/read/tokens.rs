@@ -14,15 +14,15 @@ macro_rules! from_tokens {
     };
 }
 
-pub(in crate::sqlite) fn token(connection: &Connection, id: TokenId) -> Result<Option<TokenWithUser>, Stop> {
+pub(in crate::sqlite) fn token(connection: &Connection, id: TokenId) -> rusqlite::Result<Option<TokenWithUser>> {
     let sql = concat!("SELECT ", token_columns!(), from_tokens!(), "WHERE t.id = ?1");
-    Ok(connection.prepare_cached(sql)?.query_row([id.as_bytes()], rows::token_with_user).optional()?)
+    connection.prepare_cached(sql)?.query_row([id.as_bytes()], rows::token_with_user).optional()
 }
 
-pub(in crate::sqlite) fn has_client_token(connection: &Connection, user: UserId, now: Timestamp) -> Result<bool, Stop> {
+pub(in crate::sqlite) fn has_client_token(connection: &Connection, user: UserId, now: Timestamp) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM tokens WHERE kind = 'CLIENT' AND user_pk = (SELECT pk FROM users WHERE id = ?1)
                  AND revoked_at IS NULL AND expires_at > ?2)";
-    Ok(connection.prepare_cached(sql)?.query_row((user.as_bytes(), now.as_millis()), |row| row.get(0))?)
+    connection.prepare_cached(sql)?.query_row((user.as_bytes(), now.as_millis()), |row| row.get(0))
 }
 
 pub(in crate::sqlite) fn tokens(connection: &Connection, request: PageRequest) -> Result<Page<TokenWithUser>, Stop> {

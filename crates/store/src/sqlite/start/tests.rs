@@ -2,8 +2,8 @@
 
 use chatsphere_core::store::{HistoryRange, NewMessage, NewRoom, NewUser};
 use chatsphere_core::{
-    Access, CommitSink, Committed, Content, Error, MessageId, Outage, Permissions, Role, RoomId, RoomName, Timestamp, Token,
-    TokenId, TokenType, UserId, Username,
+    Access, Actor, CommitSink, Committed, Content, Error, MessageId, Outage, Permissions, Role, RoomId, RoomName, Timestamp,
+    Token, TokenId, TokenType, UserId, Username,
 };
 
 use super::*;
@@ -42,9 +42,23 @@ async fn room_with_owner(store: &Arc<dyn Store>) -> (RoomId, UserId) {
         revoked_at: None,
     };
     let username = Username::from_stored("ada".to_owned());
-    store.create_user(NewUser { id: user, username, role: Role::Member, token, idempotency: None, at: AT }).await.unwrap();
+    store
+        .create_user(NewUser {
+            id: user,
+            username,
+            role: Role::Member,
+            token,
+            actor: Actor::Operator,
+            idempotency: None,
+            at: AT,
+        })
+        .await
+        .unwrap();
     let name = RoomName::from_stored("room".to_owned());
-    store.create_room(NewRoom { id: room, name, owner: user, by: user, idempotency: None, at: AT }).await.unwrap();
+    store
+        .create_room(NewRoom { id: room, name, owner: user, by: user, actor: Actor::Operator, idempotency: None, at: AT })
+        .await
+        .unwrap();
     (room, user)
 }
 
@@ -54,6 +68,7 @@ fn message(room: RoomId, author: UserId) -> NewMessage {
         room_id: room,
         author,
         access: Access::Member(author),
+        actor: Actor::Operator,
         content: Content::from_stored("x".repeat(4096)),
         client_message_id: None,
         idempotency: None,

@@ -1,7 +1,7 @@
 //! Messages, as the writer needs them.
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, Message, RoomId, Seq, UserId, UserRef, Username};
+use chatsphere_core::{Access, Actor, Message, RoomId, Seq, UserId, UserRef, Username, policy};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::SqliteWriter;
@@ -10,9 +10,9 @@ use super::known::Known;
 use super::lists::{Listed, Lists};
 use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
-use crate::write::Outcome;
 use crate::write::database::{AppendFacts, Author, MessageRow, Messages, RoomAdvance, RoomHead};
 use crate::write::failure::Failure;
+use crate::write::{Outcome, state_of};
 
 impl Messages for SqliteWriter {
     async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {
@@ -74,9 +74,16 @@ fn gather(
     new: &NewMessage,
     facts: &mut AppendFacts,
 ) -> Result<()> {
+    if let Actor::Token(token) = new.actor
+        && !facts.tokens.contains_key(&token)
+        && let Some(state) = known.token(connection, token)?
+    {
+        facts.tokens.insert(token, state.clone());
+    }
     let Some(room_pk) = room_pk(connection, known, new.room_id, facts)? else { return Ok(()) };
     let author_pk = author_pk(connection, known, new.author, facts)?;
-    if let Access::Member(user) = new.access {
+    // Of a message that is refused no membership needs to be known.
+    if let Ok(Access::Member(user)) = policy::append_access(new, state_of(new, facts)) {
         let membership = (new.room_id, user);
         if !facts.members.contains(&membership) && is_known_member(connection, known, membership, room_pk, facts)? {
             facts.members.insert(membership);

@@ -62,7 +62,7 @@ impl SqliteWriter {
 }
 
 impl Transactions for SqliteWriter {
-    async fn begin(&mut self, _rooms: &[RoomId], _since: Instant) -> Result<(), Failure> {
+    async fn begin(&mut self, _rooms: &[RoomId], _takes_rights: bool, _since: Instant) -> Result<(), Failure> {
         // Another process may write to the file too: the lock is taken before anything is read.
         let version = self.run(|connection| {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;

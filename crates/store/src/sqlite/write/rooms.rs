@@ -1,10 +1,11 @@
 //! Rooms and memberships, as the writer needs them.
 
-use chatsphere_core::{Room, RoomId};
+use chatsphere_core::store::Standing;
+use chatsphere_core::{Room, RoomId, UserId};
 
 use super::SqliteWriter;
 use super::messages::{is_member, room_head};
-use crate::sqlite::rows;
+use crate::sqlite::{read, rows};
 use crate::write::database::{MembershipKind, MembershipRow, RoomHead, Rooms};
 use crate::write::failure::Failure;
 
@@ -32,6 +33,10 @@ impl Rooms for SqliteWriter {
 
     async fn is_member(&mut self, room_pk: i64, user_pk: i64) -> Result<bool, Failure> {
         self.run(|connection| is_member(connection, room_pk, user_pk))
+    }
+
+    async fn standing(&mut self, room: RoomId, user: UserId) -> Result<Option<Standing>, Failure> {
+        self.run(|connection| read::rooms::standing(connection, room, user))
     }
 
     async fn change_membership(&mut self, row: &MembershipRow) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, ClientMessageId, Content, Limits, Message, MessageId, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::{Access, Actor, ClientMessageId, Content, Limits, Message, MessageId, RoomId, Seq, Timestamp, UserId};
 use tokio::time::Instant;
 
 use super::*;
@@ -20,12 +20,13 @@ async fn store(writer: &mut SqliteWriter, room_id: RoomId, author: UserId, clien
         room_id,
         author,
         access: Access::Any,
+        actor: Actor::Operator,
         content: content.clone(),
         client_message_id: Some(client_message_id.clone()),
         idempotency: None,
         at: START,
     };
-    writer.begin(&[room_id], Instant::now()).await.unwrap_or_else(|_| panic!("no transaction"));
+    writer.begin(&[room_id], false, Instant::now()).await.unwrap_or_else(|_| panic!("no transaction"));
     let facts = writer.append_facts(&[&new]).await.unwrap_or_else(|_| panic!("no facts"));
     let known = !facts.sent.is_empty();
     if !known {

@@ -1,14 +1,44 @@
 //! Tokens, as the writer needs them.
 
-use chatsphere_core::{Timestamp, Token, TokenId};
+use chatsphere_core::{Timestamp, Token, TokenId, TokenState, UserId};
 use rusqlite::OptionalExtension;
 
 use super::SqliteWriter;
-use crate::sqlite::rows;
+use crate::sqlite::failure::failure;
+use crate::sqlite::{read, rows};
 use crate::write::database::{TokenKey, Tokens};
 use crate::write::failure::Failure;
 
 impl Tokens for SqliteWriter {
+    async fn token_state(&mut self, id: TokenId) -> Result<Option<TokenState>, Failure> {
+        let Self { connection, known, health, .. } = self;
+        known.token(connection, id).map(|state| state.cloned()).map_err(|error| failure(health, &error))
+    }
+
+    async fn token_row(&mut self, id: TokenId) -> Result<Option<Token>, Failure> {
+        let row = self.run(|connection| read::tokens::token(connection, id))?;
+        Ok(row.map(|row| row.token))
+    }
+
+    async fn descends(&mut self, id: TokenId, elder: TokenId) -> Result<bool, Failure> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(
+                    "WITH RECURSIVE line (id, parent_pk) AS (
+                         SELECT id, parent_pk FROM tokens WHERE id = ?1
+                         UNION ALL
+                         SELECT t.id, t.parent_pk FROM line l JOIN tokens t ON t.pk = l.parent_pk WHERE l.id <> ?2
+                     )
+                     SELECT EXISTS (SELECT 1 FROM line WHERE id = ?2)",
+                )?
+                .query_row((id.as_bytes(), elder.as_bytes()), |row| row.get(0))
+        })
+    }
+
+    async fn has_client_token(&mut self, user: UserId, now: Timestamp) -> Result<bool, Failure> {
+        self.run(|connection| read::tokens::has_client_token(connection, user, now))
+    }
+
     async fn find_token(&mut self, id: TokenId) -> Result<Option<TokenKey>, Failure> {
         self.run(|connection| {
             connection
@@ -43,6 +73,7 @@ impl Tokens for SqliteWriter {
     }
 
     async fn revoke_family(&mut self, id: TokenId, at: Timestamp) -> Result<Vec<TokenId>, Failure> {
+        self.known.forget_tokens();
         self.run(|connection| {
             let family: Vec<(i64, TokenId)> = connection
                 .prepare_cached(

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use chatsphere_core::store::{Done, NewMessage};
-use chatsphere_core::{Absent, Access, ClientMessageId, Conflict, Denial, Error, Message, RoomId, Seq, UserId};
+use chatsphere_core::{
+    Absent, Access, Actor, ClientMessageId, Conflict, Denial, Error, Message, RoomId, Seq, TokenState, UserId, policy,
+};
 
 use super::outcome::{Memory, Outcome};
 use crate::write::database::{AppendFacts, MessageRow, RoomAdvance};
@@ -33,6 +35,11 @@ pub(super) fn decide(messages: &[&NewMessage], facts: &AppendFacts) -> Decision 
     deciding.decision
 }
 
+/// The state of the token on whose behalf the message is written, if there is one.
+pub(crate) fn state_of<'a>(new: &NewMessage, facts: &'a AppendFacts) -> Option<&'a TokenState> {
+    if let Actor::Token(token) = new.actor { facts.tokens.get(&token) } else { None }
+}
+
 struct Deciding<'a> {
     facts: &'a AppendFacts,
     decision: Decision,
@@ -47,7 +54,7 @@ struct Deciding<'a> {
 
 impl<'a> Deciding<'a> {
     fn one(&mut self, new: &'a NewMessage) -> Result<Done<Message>, Error> {
-        // Membership comes before both kinds of idempotency: a former member learns nothing, not even of their own messages.
+        // Rights come before both kinds of idempotency: a former member learns nothing, not even of their own messages.
         self.allowed(new)?;
         if let Some(earlier) = self.same_key(new)? {
             return Ok(Done { value: earlier, replayed: true });
@@ -66,7 +73,7 @@ impl<'a> Deciding<'a> {
 
     fn allowed(&self, new: &NewMessage) -> Result<(), Error> {
         let exists = self.facts.rooms.contains_key(&new.room_id);
-        match new.access {
+        match policy::append_access(new, state_of(new, self.facts))? {
             Access::Member(user) if !exists || !self.facts.members.contains(&(new.room_id, user)) => {
                 Err(Denial::NotAMember.into())
             }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::{Done, MembershipChange, MembershipChanged};
-use chatsphere_core::{Absent, Error, Event, EventKind, RoomId, Seq, Timestamp, User, UserRef};
+use chatsphere_core::{Absent, Error, Event, EventKind, RoomId, Seq, Timestamp, User, UserRef, policy};
 
-use super::Effects;
 use super::outcome::{earlier, keep};
+use super::{Effects, actor};
 use crate::write::database::{Keyed, MembershipKind, MembershipRow, RoomHead, WriteDatabase};
 use crate::write::failure::{Failure, Stop, refuse};
 
@@ -15,6 +15,10 @@ pub(super) async fn add<D: WriteDatabase>(
     change: &MembershipChange,
     effects: &mut Effects,
 ) -> Result<Done<MembershipChanged>, Stop> {
+    if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
+        let standing = database.standing(change.room_id, caller.user.id).await?;
+        policy::may_add_members(&caller, change.room_id, standing)?;
+    }
     if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
         return Ok(done);
     }
@@ -35,6 +39,10 @@ pub(super) async fn remove<D: WriteDatabase>(
     change: &MembershipChange,
     effects: &mut Effects,
 ) -> Result<Done<MembershipChanged>, Stop> {
+    if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
+        let standing = database.standing(change.room_id, caller.user.id).await?;
+        policy::may_remove_member(&caller, change.room_id, standing, change.user_id)?;
+    }
     if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
         return Ok(done);
     }

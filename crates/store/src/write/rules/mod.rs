@@ -2,8 +2,9 @@
 //!
 //! A rule looks first, refuses if it must, and writes last: a refused write has changed nothing, so its batch goes on.
 
+mod actor;
 mod append;
-mod decide;
+pub(crate) mod decide;
 mod members;
 pub(crate) mod outcome;
 mod rooms;
@@ -62,8 +63,8 @@ async fn one<D: WriteDatabase>(database: &mut D, request: &Request, effects: &mu
         Request::AddMember(change) => Answer::Membership(members::add(database, change, effects).await?),
         Request::RemoveMember(change) => Answer::Membership(members::remove(database, change, effects).await?),
         Request::CreateToken(new) => Answer::Token(tokens::create(database, new).await?),
-        Request::RevokeToken { token, at } => {
-            tokens::revoke(database, *token, *at, effects).await?;
+        Request::RevokeToken(revocation) => {
+            tokens::revoke(database, *revocation, effects).await?;
             Answer::Revoked
         }
     })

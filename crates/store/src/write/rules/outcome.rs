@@ -1,7 +1,7 @@
 //! What is remembered under an `Idempotency-Key`.
 
 use chatsphere_core::store::{Done, IDEMPOTENCY_KEPT, Idempotency, MembershipChanged};
-use chatsphere_core::{Conflict, Error, Room, RoomId, Seq, Timestamp, TokenWithUser};
+use chatsphere_core::{Conflict, Error, Room, RoomId, Seq, Timestamp, Token, TokenId, User};
 use serde::{Deserialize, Serialize};
 
 use crate::write::database::Idempotencies;
@@ -13,11 +13,21 @@ pub(crate) enum Outcome {
     /// A message, named rather than held: contents are kept once.
     Message { room: RoomId, seq: Seq },
     /// A token with its user, whether made with it or for it.
-    Token(Box<TokenWithUser>),
+    Token(Box<Minted>),
     /// A room as it was when it was made.
     Room(Box<Room>),
     /// What a membership change did.
     Membership(MembershipChanged),
+}
+
+/// A token that was minted, its user, and by which token. The last is absent where the operator did it, or an earlier release
+/// of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Minted {
+    pub(crate) token: Token,
+    pub(crate) user: User,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) minted_by: Option<TokenId>,
 }
 
 /// An answer to keep.
@@ -59,13 +69,13 @@ pub(super) trait Remember: Clone + Sized {
     fn from_outcome(outcome: Outcome) -> Option<Self>;
 }
 
-impl Remember for TokenWithUser {
+impl Remember for Minted {
     fn to_outcome(&self) -> Outcome {
         Outcome::Token(Box::new(self.clone()))
     }
 
     fn from_outcome(outcome: Outcome) -> Option<Self> {
-        if let Outcome::Token(token) = outcome { Some(*token) } else { None }
+        if let Outcome::Token(minted) = outcome { Some(*minted) } else { None }
     }
 }
 

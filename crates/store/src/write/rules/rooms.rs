@@ -1,11 +1,11 @@
 //! Making rooms.
 
 use chatsphere_core::store::{Done, NewRoom};
-use chatsphere_core::{Absent, Error, Room, Seq};
+use chatsphere_core::{Absent, Error, Room, Seq, policy};
 
-use super::Effects;
 use super::members::{self, Membership};
 use super::outcome::{earlier, keep};
+use super::{Effects, actor};
 use crate::write::database::{MembershipKind, RoomHead, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
@@ -14,6 +14,9 @@ pub(super) async fn create<D: WriteDatabase>(
     new: &NewRoom,
     effects: &mut Effects,
 ) -> Result<Done<Room>, Stop> {
+    if let Some(caller) = actor::caller(database, new.actor, new.at).await? {
+        policy::may_create_room(&caller, new.owner)?;
+    }
     if let Some(done) = earlier(database, new.idempotency.as_ref(), new.at).await? {
         return Ok(done);
     }

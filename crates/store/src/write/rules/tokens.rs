@@ -1,16 +1,19 @@
 //! Keeping and revoking tokens.
 
-use chatsphere_core::store::{Done, NewToken};
-use chatsphere_core::{Absent, ControlChange, Error, Timestamp, Token, TokenId, TokenRefusal, TokenWithUser};
+use chatsphere_core::store::{Done, Idempotency, NewToken, Revocation};
+use chatsphere_core::{Absent, Actor, ControlChange, Error, Timestamp, Token, TokenRefusal, TokenWithUser, policy};
 
-use super::Effects;
-use super::outcome::{earlier, keep};
-use crate::write::database::WriteDatabase;
-use crate::write::failure::{Stop, refuse};
+use super::outcome::{Minted, earlier, keep};
+use super::{Effects, actor};
+use crate::write::database::{Idempotencies, WriteDatabase};
+use crate::write::failure::{Failure, Stop, refuse};
 
 pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewToken) -> Result<Done<TokenWithUser>, Stop> {
     let token = &new.token;
-    if let Some(done) = earlier(database, new.idempotency.as_ref(), token.created_at).await? {
+    if let Some(caller) = actor::caller(database, new.actor, token.created_at).await? {
+        policy::may_mint(&caller, token)?;
+    }
+    if let Some(done) = minted_earlier(database, new.actor, new.idempotency.as_ref(), token.created_at).await? {
         return Ok(done);
     }
     let Some(user) = database.find_user(token.user_id).await? else {
@@ -19,7 +22,37 @@ pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewToken) -
     let parent_pk = living_parent(database, token).await?;
     database.insert_token(token, user.pk, parent_pk).await?;
     let value = TokenWithUser { token: token.clone(), user: user.value };
-    Ok(keep(database, new.idempotency.as_ref(), value, token.created_at).await?)
+    Ok(keep_minted(database, new.actor, new.idempotency.as_ref(), value, token.created_at).await?)
+}
+
+/// What the same minting call answered before, if it came before, and by the same token.
+pub(super) async fn minted_earlier(
+    database: &mut impl Idempotencies,
+    actor: Actor,
+    idempotency: Option<&Idempotency>,
+    at: Timestamp,
+) -> Result<Option<Done<TokenWithUser>>, Stop> {
+    let Some(done) = earlier::<Minted>(database, idempotency, at).await? else { return Ok(None) };
+    let Minted { token, user, minted_by } = done.value;
+    policy::may_be_handed(actor, minted_by.or(token.parent))?;
+    Ok(Some(Done { value: TokenWithUser { token, user }, replayed: done.replayed }))
+}
+
+/// Keeps what a minting call answers, and whom it may be handed again.
+pub(super) async fn keep_minted(
+    database: &mut impl Idempotencies,
+    actor: Actor,
+    idempotency: Option<&Idempotency>,
+    value: TokenWithUser,
+    at: Timestamp,
+) -> Result<Done<TokenWithUser>, Failure> {
+    if idempotency.is_none() {
+        return Ok(Done { value, replayed: false });
+    }
+    let minted_by = if let Actor::Token(token) = actor { Some(token) } else { None };
+    let minted = Minted { token: value.token.clone(), user: value.user.clone(), minted_by };
+    keep(database, idempotency, minted, at).await?;
+    Ok(Done { value, replayed: false })
 }
 
 /// The key of the token's parent, if it has one. A parent that is revoked, or was never kept here, mints nothing.
@@ -34,14 +67,22 @@ pub(super) async fn living_parent<D: WriteDatabase>(database: &mut D, token: &To
 
 pub(super) async fn revoke<D: WriteDatabase>(
     database: &mut D,
-    token: TokenId,
-    at: Timestamp,
+    revocation: Revocation,
     effects: &mut Effects,
 ) -> Result<(), Stop> {
-    match database.find_token(token).await? {
+    let Revocation { token, actor, at } = revocation;
+    let caller = actor::caller(database, actor, at).await?;
+    let row = database.token_row(token).await?;
+    if let Some(caller) = caller {
+        // Only for a restricted token it matters where the other comes from, and that look goes back through all generations.
+        let asks = row.is_some() && !caller.permissions.is_all() && token != caller.token_id;
+        let descends = asks && database.descends(token, caller.token_id).await?;
+        policy::may_revoke(&caller, row.as_ref(), descends)?;
+    }
+    match row {
         None => refuse(Error::Absent(Absent::Token)),
         // All below it was revoked with it.
-        Some(token) if token.revoked => Ok(()),
+        Some(row) if row.revoked_at.is_some() => Ok(()),
         Some(_) => {
             let revoked = database.revoke_family(token, at).await?;
             effects.control.extend(revoked.into_iter().map(|token| (ControlChange::Token(token), at)));

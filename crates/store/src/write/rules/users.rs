@@ -1,15 +1,17 @@
 //! Making and changing users.
 
 use chatsphere_core::store::{Done, NewUser, UserChange};
-use chatsphere_core::{Absent, Conflict, ControlChange, Error, TokenWithUser, User};
+use chatsphere_core::{Absent, Conflict, ControlChange, Error, TokenWithUser, User, policy};
 
-use super::outcome::{earlier, keep};
-use super::{Effects, tokens};
+use super::{Effects, actor, tokens};
 use crate::write::database::WriteDatabase;
 use crate::write::failure::{Stop, refuse};
 
 pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewUser) -> Result<Done<TokenWithUser>, Stop> {
-    if let Some(done) = earlier(database, new.idempotency.as_ref(), new.at).await? {
+    if let Some(caller) = actor::caller(database, new.actor, new.at).await? {
+        policy::may_create_user(&caller)?;
+    }
+    if let Some(done) = tokens::minted_earlier(database, new.actor, new.idempotency.as_ref(), new.at).await? {
         return Ok(done);
     }
     if database.is_name_taken(&new.username).await? {
@@ -27,7 +29,7 @@ pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewUser) ->
     let user_pk = database.insert_user(&user).await?;
     database.insert_token(&new.token, user_pk, parent_pk).await?;
     let value = TokenWithUser { token: new.token.clone(), user };
-    Ok(keep(database, new.idempotency.as_ref(), value, new.at).await?)
+    Ok(tokens::keep_minted(database, new.actor, new.idempotency.as_ref(), value, new.at).await?)
 }
 
 pub(super) async fn change<D: WriteDatabase>(
@@ -35,6 +37,12 @@ pub(super) async fn change<D: WriteDatabase>(
     change: &UserChange,
     effects: &mut Effects,
 ) -> Result<User, Stop> {
+    if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
+        policy::may_change_user(&caller, change)?;
+        if change.disabled == Some(true) {
+            policy::may_disable(&caller, database.has_client_token(change.user_id, change.at).await?)?;
+        }
+    }
     let Some(found) = database.find_user_to_change(change.user_id).await? else {
         return refuse(Error::Absent(Absent::User));
     };

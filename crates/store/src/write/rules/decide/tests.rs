@@ -40,6 +40,7 @@ fn message(room_id: RoomId, author: UserId, text: &str) -> NewMessage {
         room_id,
         author,
         access: Access::Member(author),
+        actor: Actor::Operator,
         content: Content::from_stored(text.to_owned()),
         client_message_id: None,
         idempotency: None,

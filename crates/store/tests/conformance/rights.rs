@@ -1,0 +1,500 @@
+//! Rights are judged in the commit: what waits behind a write that takes them away is refused, through whatever node.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use chatsphere_core::store::{NewMessage, Revocation, UserChange};
+use chatsphere_core::{
+    Access, Actor, ControlPosition, Denial, Error, Permissions, Role, RoomId, Store, Timestamp, TokenId, TokenRefusal,
+    TokenType, UserId,
+};
+
+use crate::fixture::Fixture;
+use crate::on_every_database;
+use crate::world::{
+    World, all_events, all_pages, client_id, idempotency, membership, new_message, new_room, new_token, new_user, now,
+    revocation, unique,
+};
+
+on_every_database!(
+    what_waits_behind_a_loss_of_rights_is_refused,
+    what_waits_behind_a_removal_is_refused,
+    what_waits_behind_a_demoted_moderator_is_refused,
+    a_restricted_token_is_held_to_its_permissions,
+    who_may_not_write_is_replayed_nothing,
+    what_was_minted_is_handed_to_its_minter_alone,
+    a_restricted_token_revokes_itself_and_what_it_minted,
+    another_node_refuses_as_soon_as_a_loss_is_answered,
+    nothing_is_stored_once_a_revocation_is_answered,
+    no_admin_is_made_once_a_demotion_is_answered,
+    many_tokens_and_changes_are_followed,
+);
+
+type Attempt = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// Lets the write take its place in the queue.
+fn submitted(mut attempt: Attempt) -> Attempt {
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(attempt.as_mut().poll(&mut context).is_pending(), "the writer is held up");
+    attempt
+}
+
+/// What somebody may want to write, in a room with a guest, by a token.
+#[derive(Clone)]
+struct Scene {
+    store: Arc<dyn Store>,
+    room: RoomId,
+    /// Is in the room.
+    guest: UserId,
+    /// Is not.
+    stranger: UserId,
+    /// Another user's token.
+    other_token: TokenId,
+    by: UserId,
+    actor: Actor,
+    at: Timestamp,
+}
+
+const WRITES: [&str; 8] =
+    ["append", "create_user", "change_user", "create_room", "add_member", "remove_member", "mint", "revoke"];
+
+impl Scene {
+    async fn new(world: &World, by: UserId, token: TokenId) -> Self {
+        let store = Arc::clone(&world.node.store);
+        let guest = store.create_user(new_user(&unique("guest"))).await.unwrap().value;
+        let stranger = store.create_user(new_user(&unique("stranger"))).await.unwrap().value;
+        let room = world.room().await.id;
+        world.add(room, guest.user.id).await;
+        Self {
+            store,
+            room,
+            guest: guest.user.id,
+            stranger: stranger.user.id,
+            other_token: stranger.token.id,
+            by,
+            actor: Actor::Token(token),
+            at: now(),
+        }
+    }
+
+    fn write(&self, what: &'static str) -> Attempt {
+        let scene = self.clone();
+        let Self { actor, at, .. } = *self;
+        let Actor::Token(token) = actor else { panic!("no token") };
+        Box::pin(async move {
+            let Self { store, room, guest, stranger, other_token, by, .. } = scene;
+            match what {
+                "append" => {
+                    let new = NewMessage { access: Access::Any, actor, at, ..new_message(room, by, "x") };
+                    store.append(new).await.map(drop)
+                }
+                "create_user" => {
+                    let mut new = new_user(&unique("made"));
+                    (new.role, new.actor, new.at) = (Role::Admin, actor, at);
+                    store.create_user(new).await.map(drop)
+                }
+                "change_user" => {
+                    let (role, disabled) = (Some(Role::Admin), None);
+                    store
+                        .change_user(UserChange { user_id: stranger, username: None, role, disabled, actor, at })
+                        .await
+                        .map(drop)
+                }
+                "create_room" => {
+                    let mut new = new_room(by);
+                    (new.actor, new.at) = (actor, at);
+                    store.create_room(new).await.map(drop)
+                }
+                "add_member" | "remove_member" => {
+                    let user = if what == "add_member" { stranger } else { guest };
+                    let mut change = membership(room, user, by);
+                    (change.actor, change.at) = (actor, at);
+                    match what {
+                        "add_member" => store.add_member(change).await.map(drop),
+                        _ => store.remove_member(change).await.map(drop),
+                    }
+                }
+                "mint" => {
+                    let mut new = new_token(by, Some(token));
+                    new.actor = actor;
+                    // The store takes the moment of a mint from the token.
+                    new.token.created_at = Timestamp::from_millis(at.as_seconds() * 1_000);
+                    new.token.expires_at = new.token.created_at;
+                    store.create_token(new).await.map(drop)
+                }
+                "revoke" => store.revoke_token(Revocation { token: other_token, actor, at }).await,
+                _ => panic!("{what}"),
+            }
+        })
+    }
+
+    /// All that a write could have made or changed.
+    async fn everything(&self) -> String {
+        let store = &self.store;
+        let users = all_pages(100, |page| store.users(page)).await;
+        let tokens = all_pages(100, |page| store.tokens(page)).await;
+        let rooms = all_pages(100, |page| store.rooms(chatsphere_core::store::RoomFilter::default(), page)).await;
+        format!("{users:?} {tokens:?} {rooms:?}")
+    }
+}
+
+fn change(user_id: UserId) -> UserChange {
+    UserChange { user_id, username: None, role: None, disabled: None, actor: Actor::Operator, at: now() }
+}
+
+/// An ADMIN with a token of its own.
+async fn admin(world: &World) -> (UserId, TokenId) {
+    let mut new = new_user(&unique("admin"));
+    new.role = Role::Admin;
+    let made = world.node.store.create_user(new).await.unwrap().value;
+    (made.user.id, made.token.id)
+}
+
+/// The ways in which an ADMIN loses its rights.
+const LOSSES: [&str; 5] = ["nothing", "revoked", "family revoked", "disabled", "demoted"];
+
+fn loss(store: &Arc<dyn Store>, what: &'static str, user: UserId, token: TokenId, parent: TokenId) -> Option<Attempt> {
+    let store = Arc::clone(store);
+    Some(match what {
+        "nothing" => return None,
+        "revoked" => Box::pin(async move { store.revoke_token(revocation(token, now())).await }),
+        "family revoked" => Box::pin(async move { store.revoke_token(revocation(parent, now())).await }),
+        "disabled" => {
+            let change = UserChange { disabled: Some(true), ..change(user) };
+            Box::pin(async move { store.change_user(change).await.map(drop) })
+        }
+        "demoted" => {
+            let change = UserChange { role: Some(Role::Member), ..change(user) };
+            Box::pin(async move { store.change_user(change).await.map(drop) })
+        }
+        _ => panic!("{what}"),
+    })
+}
+
+fn refusal_after(loss: &str, write: &str) -> Option<Error> {
+    Some(match (loss, write) {
+        ("nothing", _) | ("demoted", "create_room" | "mint") => return None,
+        ("revoked" | "family revoked", _) => TokenRefusal::Revoked.into(),
+        ("disabled", _) => TokenRefusal::UserDisabled.into(),
+        ("expired", _) => TokenRefusal::Expired.into(),
+        ("demoted", "append" | "add_member" | "remove_member") => Denial::NotAMember.into(),
+        ("demoted", _) => Denial::ClientOnly.into(),
+        _ => panic!("{loss} {write}"),
+    })
+}
+
+async fn what_waits_behind_a_loss_of_rights_is_refused(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    for losing in LOSSES {
+        for write in WRITES {
+            let (user, parent) = admin(&world).await;
+            let token = store.create_token(new_token(user, Some(parent))).await.unwrap().value.token.id;
+            let scene = Scene::new(&world, user, token).await;
+            let before = scene.everything().await;
+            let outcome = world
+                .in_one_batch(async || {
+                    let lost = loss(store, losing, user, token, parent).map(submitted);
+                    (lost, submitted(scene.write(write)))
+                })
+                .await;
+            if let Some(lost) = outcome.0 {
+                lost.await.unwrap();
+            }
+            let answer = outcome.1.await;
+            let expected = refusal_after(losing, write).map_or(Ok(()), Err);
+            assert_eq!(answer, expected, "{losing}, then {write}");
+            if losing == "nothing" {
+                assert_ne!(scene.everything().await, before, "{write}");
+                // At its token's end.
+                let end = store.token(token).await.unwrap().unwrap().token.expires_at;
+                let late = Scene { at: end, ..Scene::new(&world, user, token).await };
+                assert_eq!(late.write(write).await.err(), refusal_after("expired", write), "expired, then {write}");
+            }
+            // Once more, in a transaction of its own.
+            if losing != "nothing" {
+                assert_eq!(Scene::new(&world, user, token).await.write(write).await.err(), refusal_after(losing, write));
+            }
+        }
+    }
+}
+
+/// The owner's add and remove behind its own removal, and a member's message behind its own.
+async fn what_waits_behind_a_removal_is_refused(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = Arc::clone(&world.node.store);
+    for write in ["append", "add_member", "remove_member"] {
+        let owner = store.create_user(new_user(&unique("owner"))).await.unwrap().value;
+        let mut scene = Scene::new(&world, owner.user.id, owner.token.id).await;
+        scene.room = store.create_room(new_room(owner.user.id)).await.unwrap().value.id;
+        world.add(scene.room, scene.guest).await;
+        let removal = {
+            let (store, change) = (Arc::clone(&store), membership(scene.room, owner.user.id, world.ada.id));
+            Box::pin(async move { store.remove_member(change).await.map(drop) }) as Attempt
+        };
+        let (before, removed, after) = world
+            .in_one_batch(async || (submitted(scene.write(write)), submitted(removal), submitted(scene.write(write))))
+            .await;
+        assert_eq!((before.await, removed.await), (Ok(()), Ok(())), "{write}");
+        let head = store.room(scene.room, Access::Any).await.unwrap().seq;
+        assert_eq!(after.await, Err(Denial::NotAMember.into()), "{write}");
+        assert_eq!(scene.write(write).await, Err(Denial::NotAMember.into()), "{write}");
+        assert_eq!(store.room(scene.room, Access::Any).await.unwrap().seq, head);
+    }
+}
+
+async fn what_waits_behind_a_demoted_moderator_is_refused(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = Arc::clone(&world.node.store);
+    for write in ["add_member", "remove_member"] {
+        let mut new = new_user(&unique("moderator"));
+        new.role = Role::Moderator;
+        let moderator = store.create_user(new).await.unwrap().value;
+        let scene = Scene::new(&world, moderator.user.id, moderator.token.id).await;
+        world.add(scene.room, moderator.user.id).await;
+        let demotion = loss(&store, "demoted", moderator.user.id, moderator.token.id, moderator.token.id).unwrap();
+        let (demoted, after) = world.in_one_batch(async || (submitted(demotion), submitted(scene.write(write)))).await;
+        assert_eq!((demoted.await, after.await), (Ok(()), Err(Denial::NotAModerator.into())), "{write}");
+        store.change_user(UserChange { role: Some(Role::Moderator), ..change(moderator.user.id) }).await.unwrap();
+        assert_eq!(scene.write(write).await, Ok(()));
+    }
+}
+
+/// Whatever an op has let pass.
+async fn a_restricted_token_is_held_to_its_permissions(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let (user, _) = admin(&world).await;
+    let with = async |permissions| {
+        let mut new = new_token(user, None);
+        new.token.permissions = permissions;
+        let token = store.create_token(new).await.unwrap().value.token.id;
+        Scene::new(&world, user, token).await
+    };
+    let elsewhere = with(Permissions { rooms: Some(vec![RoomId::new(now())]), ..Permissions::ALL }).await;
+    let reads = with(Permissions { write: false, delete: false, ..Permissions::ALL }).await;
+    for (write, outside, reading) in [
+        ("append", Denial::NotAMember, Denial::NeedsWrite),
+        ("create_user", Denial::NeedsUnrestricted, Denial::NeedsWrite),
+        ("change_user", Denial::NeedsUnrestricted, Denial::NeedsWrite),
+        ("create_room", Denial::NeedsUnrestricted, Denial::NeedsWrite),
+        ("add_member", Denial::NotAMember, Denial::NeedsWrite),
+        ("remove_member", Denial::NotAMember, Denial::NeedsDelete),
+        ("mint", Denial::MoreRights, Denial::NeedsWrite),
+        ("revoke", Denial::NeedsUnrestricted, Denial::NeedsDelete),
+    ] {
+        assert_eq!(elsewhere.write(write).await, Err(outside.into()), "{write}");
+        assert_eq!(reads.write(write).await, Err(reading.into()), "{write}");
+    }
+    let unknown = Scene { actor: Actor::Token(TokenId::new(now())), ..elsewhere };
+    for write in WRITES {
+        assert_eq!(unknown.write(write).await, Err(TokenRefusal::Invalid.into()), "{write}");
+    }
+}
+
+async fn who_may_not_write_is_replayed_nothing(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let room = world.room().await.id;
+    let bob = store.create_token(new_token(world.bob.id, None)).await.unwrap().value.token.id;
+    world.add(room, world.bob.id).await;
+    let actor = Actor::Token(bob);
+    let mut by_key = NewMessage { actor, ..new_message(room, world.bob.id, "x") };
+    by_key.idempotency = Some(idempotency(1, 1));
+    let mut by_client_id = NewMessage { actor, ..new_message(room, world.bob.id, "x") };
+    by_client_id.client_message_id = Some(client_id("c"));
+    let mut made = new_room(world.bob.id);
+    (made.actor, made.idempotency) = (actor, Some(idempotency(2, 2)));
+    for _ in 0..2 {
+        store.append(by_key.clone()).await.unwrap();
+        store.append(by_client_id.clone()).await.unwrap();
+        store.create_room(made.clone()).await.unwrap();
+    }
+    store.revoke_token(revocation(bob, now())).await.unwrap();
+    let revoked = Error::from(TokenRefusal::Revoked);
+    assert_eq!(store.append(by_key).await, Err(revoked.clone()));
+    assert_eq!(store.append(by_client_id).await, Err(revoked.clone()));
+    assert_eq!(store.create_room(made).await, Err(revoked));
+}
+
+async fn what_was_minted_is_handed_to_its_minter_alone(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let (admin, first) = admin(&world).await;
+    let sibling = store.create_token(new_token(admin, None)).await.unwrap().value.token.id;
+    let mut client = new_token(admin, None);
+    client.token.token_type = TokenType::Client;
+    let client = store.create_token(client).await.unwrap().value.token.id;
+    let mut other_client = new_token(admin, None);
+    other_client.token.token_type = TokenType::Client;
+    let other_client = store.create_token(other_client).await.unwrap().value.token.id;
+    for (number, (minter, other)) in [(first, sibling), (client, other_client)].into_iter().enumerate() {
+        let mut user = new_user(&unique("made"));
+        (user.actor, user.idempotency) = (Actor::Token(minter), Some(idempotency(10 + number as u8, 1)));
+        let made = store.create_user(user.clone()).await.unwrap();
+        let again = store.create_user(user.clone()).await.unwrap();
+        assert_eq!((&again.value, again.replayed), (&made.value, true));
+        user.actor = Actor::Token(other);
+        assert_eq!(store.create_user(user).await, Err(Denial::MoreRights.into()));
+    }
+    // A message is nobody's secret: whoever may write gets the answer of a sibling, as after a new login.
+    let room = world.room().await.id;
+    let mut message = NewMessage { access: Access::Any, ..new_message(room, admin, "x") };
+    (message.actor, message.idempotency) = (Actor::Token(first), Some(idempotency(20, 1)));
+    let said = store.append(message.clone()).await.unwrap();
+    message.actor = Actor::Token(sibling);
+    let again = store.append(message).await.unwrap();
+    assert_eq!((again.value, again.replayed), (said.value, true));
+}
+
+async fn a_restricted_token_revokes_itself_and_what_it_minted(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let room = world.room().await.id;
+    for permissions in [
+        Permissions { rooms: Some(vec![room]), ..Permissions::ALL },
+        Permissions { write: false, ..Permissions::ALL },
+        Permissions { read: false, ..Permissions::ALL },
+    ] {
+        let (admin, first) = admin(&world).await;
+        for (user, parent) in [(world.ada.id, None), (admin, Some(first))] {
+            let mint = async |parent, permissions: &Permissions| {
+                let mut new = new_token(user, parent);
+                new.token.permissions = permissions.clone();
+                store.create_token(new).await.unwrap().value.token.id
+            };
+            let bound = mint(parent, &permissions).await;
+            let child = mint(Some(bound), &permissions).await;
+            let grandchild = mint(Some(child), &permissions).await;
+            let sibling = mint(parent, &Permissions::ALL).await;
+            let by = |token, actor| store.revoke_token(Revocation { token, actor: Actor::Token(actor), at: now() });
+            let unknown = TokenId::new(now());
+            for token in [Some(sibling), parent, Some(unknown)].into_iter().flatten() {
+                assert_eq!(by(token, bound).await, Err(Denial::NeedsUnrestricted.into()));
+            }
+            assert_eq!(by(bound, child).await, Err(Denial::NeedsUnrestricted.into()), "its parent");
+            assert_eq!(by(grandchild, bound).await, Ok(()));
+            assert_eq!(by(child, bound).await, Ok(()));
+            assert_eq!(by(bound, bound).await, Ok(()));
+            assert_eq!(by(bound, sibling).await, Ok(()), "unrestricted");
+            assert!(store.token(sibling).await.unwrap().unwrap().token.revoked_at.is_none());
+        }
+    }
+}
+
+/// What the other node has known of the token counts no more.
+async fn another_node_refuses_as_soon_as_a_loss_is_answered(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let other = fixture.node().await;
+    for losing in LOSSES.into_iter().skip(1) {
+        for write in WRITES {
+            let (user, parent) = admin(&world).await;
+            let token = other.store.create_token(new_token(user, Some(parent))).await.unwrap().value.token.id;
+            let scene = |scene| Scene { store: Arc::clone(&other.store), ..scene };
+            scene(Scene::new(&world, user, token).await).write(write).await.unwrap();
+            let second = scene(Scene::new(&world, user, token).await);
+            loss(&world.node.store, losing, user, token, parent).unwrap().await.unwrap();
+            assert_eq!(second.write(write).await.err(), refusal_after(losing, write), "{losing}, then {write}");
+        }
+    }
+}
+
+/// A node that appends as fast as it can, while the token is revoked on the other or its user disabled there.
+async fn nothing_is_stored_once_a_revocation_is_answered(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let other = fixture.node().await;
+    for round in 0..20 {
+        let (user, token) = admin(&world).await;
+        let room = world.room().await.id;
+        let mut senders = tokio::task::JoinSet::new();
+        for number in 0..8 {
+            // On this node, too.
+            let store = if number % 4 == 0 { Arc::clone(&world.node.store) } else { Arc::clone(&other.store) };
+            senders.spawn(async move {
+                let by = || NewMessage { access: Access::Any, actor: Actor::Token(token), ..new_message(room, user, "x") };
+                loop {
+                    if let Err(error) = store.append(by()).await {
+                        return error;
+                    }
+                }
+            });
+        }
+        while world.node.store.room(room, Access::Any).await.unwrap().seq.get() < 5 {
+            tokio::task::yield_now().await;
+        }
+        let losing = if round % 2 == 0 { "revoked" } else { "disabled" };
+        loss(&world.node.store, losing, user, token, token).unwrap().await.unwrap();
+        let head = world.node.store.room(room, Access::Any).await.unwrap().seq;
+        let expected = refusal_after(losing, "append").unwrap();
+        assert!(senders.join_all().await.into_iter().all(|error| error == expected));
+        assert_eq!(world.node.store.room(room, Access::Any).await.unwrap().seq, head, "round {round}");
+    }
+}
+
+async fn no_admin_is_made_once_a_demotion_is_answered(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let other = fixture.node().await;
+    for _ in 0..10 {
+        let (user, token) = admin(&world).await;
+        let mut making = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let store = Arc::clone(&other.store);
+            making.spawn(async move {
+                loop {
+                    let mut new = new_user(&unique("made"));
+                    (new.role, new.actor) = (Role::Admin, Actor::Token(token));
+                    if let Err(error) = store.create_user(new).await {
+                        return error;
+                    }
+                }
+            });
+        }
+        let count = async || all_pages(200, |page| world.node.store.users(page)).await.len();
+        let before = count().await;
+        while count().await < before + 4 {
+            tokio::task::yield_now().await;
+        }
+        loss(&world.node.store, "demoted", user, token, token).unwrap().await.unwrap();
+        let made = count().await;
+        assert!(making.join_all().await.into_iter().all(|error| error == Denial::ClientOnly.into()));
+        assert_eq!(count().await, made);
+    }
+}
+
+/// More changes than a node follows one by one, renames among them, which take no rights.
+async fn many_tokens_and_changes_are_followed(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let other = fixture.node().await;
+    let room = world.room().await.id;
+    world.add(room, world.bob.id).await;
+    let mut tokens = Vec::new();
+    for _ in 0..20 {
+        tokens.push(world.node.store.create_token(new_token(world.bob.id, None)).await.unwrap().value.token.id);
+    }
+    let say = async |token| {
+        let new = NewMessage { actor: Actor::Token(token), ..new_message(room, world.bob.id, "x") };
+        other.store.append(new).await.map(drop)
+    };
+    for token in &tokens {
+        say(*token).await.unwrap();
+    }
+    for (index, token) in tokens.iter().enumerate() {
+        let renames = if index == 0 { 600 } else { index };
+        let mut changes = tokio::task::JoinSet::new();
+        for _ in 0..renames {
+            let store = Arc::clone(&world.node.store);
+            let rename = UserChange { username: Some(crate::world::name(&unique("ada"))), ..change(world.ada.id) };
+            changes.spawn(async move { store.change_user(rename).await.map(drop) });
+        }
+        world.node.store.revoke_token(revocation(*token, now())).await.unwrap();
+        assert_eq!(say(*token).await, Err(TokenRefusal::Revoked.into()));
+        for living in &tokens[index + 1..] {
+            assert_eq!(say(*living).await, Ok(()));
+        }
+        assert!(changes.join_all().await.iter().all(Result::is_ok));
+    }
+    assert!(world.node.store.control_head().await.unwrap() > ControlPosition(600));
+    let events = all_events(&world.node, room).await.len();
+    assert_eq!(events, 2 + 20 + (0..20).sum::<usize>());
+}
