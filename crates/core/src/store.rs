@@ -43,10 +43,11 @@ pub const IDEMPOTENCY_KEPT: std::time::Duration = std::time::Duration::from_secs
 /// position was away for longer, missed changes, and must look up anew all that it remembers.
 pub const CONTROL_KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
-/// How many bytes of contents a page of messages or events holds at most, whatever its limit: it ends before the message that
-/// would exceed them, unless that is its first. So a page with fewer items than its limit need not be the last one; whether
-/// more follows is told by [`History::has_older`] and [`History::has_newer`], [`Page::next`], [`EventsPage::head`] and
-/// [`Newest::from`].
+/// How many bytes the JSON of a page takes at most, whatever its limit: a page of any list ends before the item that would exceed
+/// them, unless that is its first. So the largest page of all is a single item that is larger than this; of a message that can
+/// happen only where `message_bytes` was raised. A page with fewer items than its limit need not be the last one; whether more
+/// follows is told by [`History::has_older`] and [`History::has_newer`], [`Page::next`], [`EventsPage::head`] and
+/// [`Newest::from`]. Items are measured by [`EncodedLen`](crate::EncodedLen).
 pub const PAGE_BYTES: usize = 1024 * 1024;
 
 /// What one group commit added to rooms, in commit order, and whom it answers.
@@ -347,7 +348,7 @@ pub struct EventsPage {
 pub struct Newest {
     /// The newest messages, ascending, at most the limit asked and [`PAGE_BYTES`].
     pub messages: Vec<Message>,
-    /// The newest other events from `from` on, ascending, at most the limit asked.
+    /// The newest other events from `from` on, ascending, at most the limit asked, and [`PAGE_BYTES`] besides the messages.
     pub others: Vec<Arc<Event>>,
     /// Every event from here to `head` is in this answer. 1 in an empty room.
     pub from: Seq,

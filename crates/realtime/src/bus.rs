@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event as NatsEvent, Message as NatsMessage, ServerAddr, Subject};
 use bytes::Bytes;
-use chatsphere_core::{CommitSink, Committed, ConnectionId, Epoch, Event, Timestamp};
+use chatsphere_core::{CommitSink, Committed, ConnectionId, EncodedLen, Epoch, Event, Timestamp};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -20,8 +20,8 @@ use crate::hub::Hub;
 const SUBJECT: Subject = Subject::from_static("chatsphere.v1.events");
 /// Commits that may wait to be told. Beyond it they are not told: other nodes find them in the store.
 const WAITING: usize = 256;
-/// Bytes of contents that one message tells of, well below NATS' usual bound of 1 MiB even where JSON needs six bytes for one.
-const MOST_BYTES: usize = 128 * 1024;
+/// Bytes of events as JSON that one message tells of, well below NATS' usual bound of 1 MiB.
+const MOST_BYTES: usize = 512 * 1024;
 
 /// Hands each commit to this node's hub, and to the other nodes if there are any.
 pub struct Bus {
@@ -153,7 +153,7 @@ fn parts(events: &[Arc<Event>]) -> Vec<&[Arc<Event>]> {
     let mut parts = Vec::new();
     let (mut begin, mut bytes) = (0, 0);
     for (place, event) in events.iter().enumerate() {
-        let size = size(event);
+        let size = event.encoded_len();
         if bytes + size > MOST_BYTES && place > begin {
             parts.push(&events[begin..place]);
             (begin, bytes) = (place, 0);
@@ -162,14 +162,6 @@ fn parts(events: &[Arc<Event>]) -> Vec<&[Arc<Event>]> {
     }
     parts.push(&events[begin..]);
     parts
-}
-
-fn size(event: &Event) -> usize {
-    const REST: usize = 512;
-    match &event.kind {
-        chatsphere_core::EventKind::Message(message) => message.content.as_str().len() + REST,
-        _ => REST,
-    }
 }
 
 #[cfg(test)]

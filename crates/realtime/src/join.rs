@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chatsphere_core::store::{EventsPage, Newest};
-use chatsphere_core::{Access, Denial, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq, Shared};
+use chatsphere_core::{Access, Denial, EncodedLen, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq, Shared};
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
 use chatsphere_protocol::rest::Message;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -190,8 +190,9 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
 
     /// Sends the newest part of the room. Most who join are sent the same, which is encoded once for all of them.
     async fn send_newest(&mut self, newest: &Shared<Newest>) -> Result<(), Stop> {
-        let sizes = newest.messages.iter().map(|message| content_size(message.content.as_str()) + REST);
-        let fits = sizes.sum::<usize>() + newest.others.len() * REST <= self.most_bytes / 4;
+        let messages = newest.messages.iter().map(EncodedLen::encoded_len).sum::<usize>();
+        let others = newest.others.iter().map(|event| event.encoded_len()).sum::<usize>();
+        let fits = messages + others <= self.most_bytes / 4;
         if fits && self.join.reference.is_none() {
             let frame = newest.made(|newest| self.newest_frame(newest).unwrap_or_default());
             self.wait_for_room().await;
@@ -477,8 +478,8 @@ impl Item<'_> {
     /// How long its JSON is at most.
     fn size(&self) -> usize {
         match self {
-            Self::Message(message) => content_size(message.content.as_str()) + REST,
-            Self::Other(_) => REST,
+            Self::Message(message) => message.encoded_len(),
+            Self::Other(event) => event.encoded_len(),
         }
     }
 
@@ -492,19 +493,6 @@ impl Item<'_> {
             Self::Other(event) => encode(&EventFrame::from(*event)),
         }
     }
-}
-
-/// What an event's JSON takes besides a content, at most.
-const REST: usize = 1_024;
-
-/// JSON writes a control character in six bytes and a quote in two.
-fn content_size(content: &str) -> usize {
-    let sizes = content.bytes().map(|byte| match byte {
-        0..0x20 => 6,
-        b'"' | b'\\' => 2,
-        _ => 1,
-    });
-    sizes.sum()
 }
 
 #[cfg(test)]

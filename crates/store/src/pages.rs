@@ -1,10 +1,11 @@
 //! Cuts what a database read into pages, the same for every database. Each page is read with one row more than it holds,
 //! which tells whether there is more.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page};
-use chatsphere_core::{Absent, Access, Denial, Error, Event, EventKind, Message, MessageInRoom, Seq};
+use chatsphere_core::{Absent, Access, Denial, EncodedLen, Error, Event, EventKind, Message, MessageInRoom, Seq};
 
 /// How many rows to read for a page of `limit`.
 pub(crate) fn rows_for(limit: usize) -> i64 {
@@ -31,17 +32,32 @@ pub(crate) struct Cut<T> {
     omitted: Option<T>,
 }
 
+/// How many bytes a page may still grow.
+struct Space(usize);
+
+impl Space {
+    const fn of_a_page() -> Self {
+        Self(PAGE_BYTES)
+    }
+
+    /// Whether an item has its place in the page, behind `before` others. The first always has, lest the one after it never be seen.
+    fn takes(&mut self, item: &impl EncodedLen, before: usize) -> bool {
+        let left = self.0.checked_sub(item.encoded_len());
+        self.0 = left.unwrap_or(0);
+        left.is_some() || before == 0
+    }
+}
+
 /// Takes from `rows` no more than a page of `limit` and [`PAGE_BYTES`] needs; the rest stays unread.
-pub(crate) fn cut<T, E>(
+pub(crate) fn cut<T, I: EncodedLen, E>(
     rows: impl IntoIterator<Item = Result<T, E>>,
     limit: usize,
-    message: impl Fn(&T) -> &Message,
+    item: impl Fn(&T) -> &I,
 ) -> Result<Cut<T>, E> {
-    let (mut kept, mut bytes) = (Vec::new(), 0_usize);
+    let (mut kept, mut space) = (Vec::new(), Space::of_a_page());
     for row in rows {
         let row = row?;
-        bytes = bytes.saturating_add(message(&row).content.as_str().len());
-        if kept.len() >= limit || (bytes > PAGE_BYTES && !kept.is_empty()) {
+        if kept.len() >= limit || !space.takes(item(&row), kept.len()) {
             return Ok(Cut { kept, omitted: Some(row) });
         }
         kept.push(row);
@@ -56,16 +72,18 @@ pub(crate) fn cut_messages<E>(rows: impl IntoIterator<Item = Result<Message, E>>
 
 /// A page of messages across rooms, from rows with their places.
 pub(crate) fn messages_page(cut: Cut<(i64, MessageInRoom)>) -> Page<MessageInRoom> {
-    let next = cut.kept.last().filter(|_| cut.omitted.is_some()).map(|(place, _)| Cursor(*place));
-    Page { items: cut.kept.into_iter().map(|(_, item)| item).collect(), next }
+    listed(cut)
 }
 
 /// A page of a list from rows with their places, in the list's order.
-pub(crate) fn page<T>(mut rows: Vec<(i64, T)>, limit: usize) -> Page<T> {
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|(place, _)| Cursor(*place));
-    Page { items: rows.into_iter().map(|(_, item)| item).collect(), next }
+pub(crate) fn page<T: EncodedLen>(rows: Vec<(i64, T)>, limit: usize) -> Page<T> {
+    let Ok(cut) = cut::<_, _, Infallible>(rows.into_iter().map(Ok), limit, |(_, item)| item);
+    listed(cut)
+}
+
+fn listed<T>(cut: Cut<(i64, T)>) -> Page<T> {
+    let next = cut.kept.last().filter(|_| cut.omitted.is_some()).map(|(place, _)| Cursor(*place));
+    Page { items: cut.kept.into_iter().map(|(_, item)| item).collect(), next }
 }
 
 /// A page of history from the messages nearest to where the range begins, nearest first. `beyond` tells whether there are
@@ -90,6 +108,9 @@ pub(crate) fn events(messages: Cut<Message>, others: Vec<Event>, head: Seq, limi
     let mut events: Vec<Event> = messages.kept.into_iter().map(message_event).chain(others).collect();
     events.sort_unstable_by_key(|event| event.seq);
     events.truncate(limit);
+    let mut space = Space::of_a_page();
+    let end = events.iter().enumerate().find(|(before, event)| !space.takes(*event, *before)).map(|(before, _)| before);
+    events.truncate(end.unwrap_or(limit));
     EventsPage { events: events.into_iter().map(Arc::new).collect(), head }
 }
 
@@ -99,6 +120,9 @@ fn message_event(message: Message) -> Event {
 
 /// The newest part of a room, from both kinds of events, newest first; the others were read with [`rows_for`] their limit.
 pub(crate) fn newest(messages: Cut<Message>, mut others: Vec<Event>, other_limit: usize, head: Seq) -> Newest {
+    let mut space = Space::of_a_page();
+    let fitting = others.iter().enumerate().take_while(|(before, event)| space.takes(*event, *before)).count();
+    let other_limit = other_limit.min(fitting);
     let (mut messages, omitted) = (messages.kept, messages.omitted.map(|message| message.seq));
     // With all messages here, everything from the beginning is; else everything from the oldest of them on.
     let mut from = match omitted {

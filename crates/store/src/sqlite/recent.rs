@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chatsphere_core::store::{History, Newest};
-use chatsphere_core::{Message, RoomId, Seq, Shared};
+use chatsphere_core::{EncodedLen, Event, Message, RoomId, Seq, Shared};
 
 /// What all pages may weigh together, in bytes, about. Beyond it all are given up: the busy ones are soon back.
 const MOST: usize = 16 * 1024 * 1024;
-/// What a message weighs besides its content, or another event; once as it is, and once encoded.
+/// What a message weighs besides its content, or another event, as it is.
 const ITEM: usize = 1_024;
 
 /// What a page depends on.
@@ -42,7 +42,7 @@ pub(super) struct Recent {
 /// Something with messages in it, and other events.
 pub(super) trait Page {
     fn messages(&self) -> &[Message];
-    fn others(&self) -> usize;
+    fn others(&self) -> &[Arc<Event>];
 }
 
 impl Page for History {
@@ -50,8 +50,8 @@ impl Page for History {
         &self.messages
     }
 
-    fn others(&self) -> usize {
-        0
+    fn others(&self) -> &[Arc<Event>] {
+        &[]
     }
 }
 
@@ -60,8 +60,8 @@ impl Page for Newest {
         &self.messages
     }
 
-    fn others(&self) -> usize {
-        self.others.len()
+    fn others(&self) -> &[Arc<Event>] {
+        &self.others
     }
 }
 
@@ -110,10 +110,11 @@ impl<T: Page> Pages<T> {
     }
 }
 
+/// As it is, and encoded.
 fn weight(page: &impl Page) -> usize {
-    // The content as it is, and as JSON, which may take six bytes for one.
-    let messages = page.messages().iter().map(|message| 2 * ITEM + 7 * message.content.as_str().len());
-    ITEM + messages.sum::<usize>() + page.others() * 2 * ITEM
+    let messages = page.messages().iter().map(|message| ITEM + message.content.as_str().len() + message.encoded_len());
+    let others = page.others().iter().map(|event| ITEM + event.encoded_len());
+    ITEM + messages.sum::<usize>() + others.sum::<usize>()
 }
 
 #[cfg(test)]

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{HistoryRange, MessageFilter, PAGE_BYTES, UserChange};
+use chatsphere_core::store::{HistoryRange, MessageFilter, NewRoom, PAGE_BYTES, RoomFilter, UserChange};
 use chatsphere_core::{
-    Absent, Access, Actor, Content, ControlPosition, Denial, Error, Message, RoomId, Seq, Timestamp, UserId,
+    Absent, Access, Actor, Content, ControlPosition, Denial, EncodedLen, Error, Message, RoomId, RoomName, Seq, Timestamp,
+    UserId,
 };
 
 use crate::fixture::{Fixture, on_postgres};
 use crate::on_every_database;
-use crate::world::{World, all_events, all_pages, first, new_message, new_token, text_of};
+use crate::world::{World, all_events, all_pages, first, new_message, new_room, new_token, text_of};
 
 on_every_database!(
     history_ends_where_it_says,
@@ -21,6 +22,8 @@ on_every_database!(
     pages_are_for_members,
     messages_across_rooms_are_newest_first,
     pages_are_bounded_by_bytes,
+    pages_are_bounded_by_their_json,
+    pages_of_every_list_are_bounded,
     one_message_larger_than_a_page_is_a_page,
     a_page_read_again_is_the_present_one,
 );
@@ -267,8 +270,8 @@ async fn messages_across_rooms_are_newest_first(fixture: Arc<Fixture>) {
     }
 }
 
-fn bytes<'a>(messages: impl IntoIterator<Item = &'a Message>) -> usize {
-    messages.into_iter().map(|message| message.content.as_str().len()).sum()
+fn bytes<'a, T: EncodedLen + 'a>(items: impl IntoIterator<Item = &'a T>) -> usize {
+    items.into_iter().map(EncodedLen::encoded_len).sum()
 }
 
 async fn pages_are_bounded_by_bytes(fixture: Arc<Fixture>) {
@@ -276,7 +279,7 @@ async fn pages_are_bounded_by_bytes(fixture: Arc<Fixture>) {
     let store = &world.node.store;
     let rooms = [world.room().await.id, world.room().await.id];
     let text = "x".repeat(32 * 1024);
-    let full = PAGE_BYTES / text.len();
+    let full = PAGE_BYTES / (text.len() + 512);
     // Messages 2 to 81 of the first room; a membership begins at 82 and ends at 83; then one more message, 84.
     for _ in 0..80 {
         world.post(rooms[0], &text).await;
@@ -292,33 +295,33 @@ async fn pages_are_bounded_by_bytes(fixture: Arc<Fixture>) {
     let seqs = |messages: &[Message]| messages.iter().map(|message| message.seq.get()).collect::<Vec<_>>();
     let access = Access::Member(world.ada.id);
     let newest = store.history(rooms[0], access, HistoryRange::Newest, 200).await.unwrap();
-    assert_eq!(seqs(&newest.messages), (51..=81).chain([84]).collect::<Vec<_>>());
+    assert_eq!(seqs(&newest.messages), (52..=81).chain([84]).collect::<Vec<_>>());
     assert_eq!((newest.messages.len(), newest.has_older, newest.has_newer), (full, true, false));
-    let before = store.history(rooms[0], access, HistoryRange::Before(Seq::new(51)), 200).await.unwrap();
-    assert_eq!(seqs(&before.messages), (19..=50).collect::<Vec<_>>());
+    let before = store.history(rooms[0], access, HistoryRange::Before(Seq::new(52)), 200).await.unwrap();
+    assert_eq!(seqs(&before.messages), (21..=51).collect::<Vec<_>>());
     assert_eq!((before.has_older, before.has_newer), (true, true));
-    let first_of_all = store.history(rooms[0], access, HistoryRange::Before(Seq::new(19)), 200).await.unwrap();
-    assert_eq!(seqs(&first_of_all.messages), (2..=18).collect::<Vec<_>>());
+    let first_of_all = store.history(rooms[0], access, HistoryRange::Before(Seq::new(21)), 200).await.unwrap();
+    assert_eq!(seqs(&first_of_all.messages), (2..=20).collect::<Vec<_>>());
     assert_eq!((first_of_all.has_older, first_of_all.has_newer), (false, true));
     let after = store.history(rooms[0], access, HistoryRange::After(Seq::ZERO), 200).await.unwrap();
-    assert_eq!(seqs(&after.messages), (2..=33).collect::<Vec<_>>());
+    assert_eq!(seqs(&after.messages), (2..=32).collect::<Vec<_>>());
     assert_eq!((after.has_older, after.has_newer), (false, true));
     // Exactly as many bytes as fit are no reason to expect more.
-    let rest = store.history(rooms[0], access, HistoryRange::After(Seq::new(50)), 200).await.unwrap();
+    let rest = store.history(rooms[0], access, HistoryRange::After(Seq::new(51)), 200).await.unwrap();
     assert_eq!((rest.messages.len(), rest.has_older, rest.has_newer), (full, true, false));
 
     let events = store.events_after(rooms[0], access, Seq::ZERO, 100).await.unwrap();
     assert_eq!((events.events.len(), events.head), (1 + full, last.seq));
     // The others lie beyond the message that ended the page, or are in it.
-    let events = store.events_after(rooms[0], access, Seq::new(49), 100).await.unwrap();
-    assert_eq!(events.events.last().unwrap().seq, Seq::new(81 + 2));
     let events = store.events_after(rooms[0], access, Seq::new(50), 100).await.unwrap();
+    assert_eq!(events.events.last().unwrap().seq, Seq::new(81 + 2));
+    let events = store.events_after(rooms[0], access, Seq::new(51), 100).await.unwrap();
     assert_eq!(events.events.last().unwrap().seq, events.head);
     assert_eq!(all_events(&world.node, rooms[0]).await.len(), 84);
 
     let newest = store.newest(rooms[0], access, 50, 50).await.unwrap();
-    assert_eq!(seqs(&newest.messages), (51..=81).chain([84]).collect::<Vec<_>>());
-    assert_eq!((newest.others.len(), newest.from, newest.head), (2, Seq::new(51), Seq::new(84)));
+    assert_eq!(seqs(&newest.messages), (52..=81).chain([84]).collect::<Vec<_>>());
+    assert_eq!((newest.others.len(), newest.from, newest.head), (2, Seq::new(52), Seq::new(84)));
 
     for (author, seen_by, only) in [
         (None, None, None),
@@ -330,7 +333,7 @@ async fn pages_are_bounded_by_bytes(fixture: Arc<Fixture>) {
         let (mut request, mut listed) = (first(200), Vec::new());
         loop {
             let page = store.messages(filter.clone(), request).await.unwrap();
-            assert!(bytes(page.items.iter().map(|item| &item.message)) <= PAGE_BYTES);
+            assert!(bytes(&page.items) <= PAGE_BYTES);
             listed.extend(page.items.into_iter().map(|item| item.message));
             request.cursor = page.next;
             if page.next.is_none() {
@@ -341,6 +344,61 @@ async fn pages_are_bounded_by_bytes(fixture: Arc<Fixture>) {
         assert_eq!(listed.len(), 91, "{filter:?}");
         assert_eq!(seqs(&listed[..11]), (2..=11).rev().chain([84]).collect::<Vec<_>>());
     }
+}
+
+/// JSON writes some characters in six bytes.
+async fn pages_are_bounded_by_their_json(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let room = world.room().await.id;
+    let text = "\u{1}".repeat(32 * 1024);
+    for _ in 0..12 {
+        world.post(room, &text).await;
+    }
+    let full = PAGE_BYTES / (6 * text.len() + 512);
+    for range in [HistoryRange::Newest, HistoryRange::Before(Seq::new(12)), HistoryRange::After(Seq::ZERO)] {
+        let page = store.history(room, Access::Any, range, 200).await.unwrap();
+        assert_eq!(page.messages.len(), full, "{range:?}");
+        assert!(bytes(&page.messages) <= PAGE_BYTES, "{range:?}");
+    }
+    let events = store.events_after(room, Access::Any, Seq::ZERO, 200).await.unwrap();
+    assert!(bytes(events.events.iter().map(|event| &**event)) <= PAGE_BYTES);
+    assert_eq!(events.events.len(), 1 + full);
+    let newest = store.newest(room, Access::Any, 50, 200).await.unwrap();
+    assert_eq!((newest.messages.len(), newest.from), (full, Seq::new(13 - full as u64 + 1)));
+    let page = store.messages(MessageFilter::default(), first(200)).await.unwrap();
+    assert_eq!((page.items.len(), page.next.is_some()), (full, true));
+}
+
+async fn pages_of_every_list_are_bounded(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    let mut rooms = Vec::new();
+    for _ in 0..30 {
+        let new = NewRoom { name: RoomName::from_stored("x".repeat(100_000)), ..new_room(world.ada.id) };
+        rooms.push(store.create_room(new).await.unwrap().value.id);
+        let mut token = new_token(world.ada.id, None);
+        token.token.permissions.rooms = Some(vec![rooms[0]; 1_000]);
+        store.create_token(token).await.unwrap();
+    }
+    for member in [None, Some(world.ada.id)] {
+        for only in [None, Some(rooms.clone())] {
+            let filter = RoomFilter { member, rooms: only };
+            let (mut request, mut listed) = (first(200), Vec::new());
+            loop {
+                let page = store.rooms(filter.clone(), request).await.unwrap();
+                assert!(bytes(&page.items) <= PAGE_BYTES);
+                listed.extend(page.items.into_iter().map(|room| room.id));
+                request.cursor = page.next;
+                if page.next.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(listed, rooms, "{filter:?}");
+        }
+    }
+    let page = store.tokens(first(200)).await.unwrap();
+    assert!(bytes(&page.items) <= PAGE_BYTES && page.next.is_some());
 }
 
 async fn one_message_larger_than_a_page_is_a_page(fixture: Arc<Fixture>) {

@@ -1,4 +1,4 @@
-use chatsphere_core::{Content, Event, EventKind, MessageId, Timestamp, UserId, UserRef, Username};
+use chatsphere_core::{Content, EventKind, MessageId, Timestamp, UserId, UserRef, Username};
 
 use super::*;
 

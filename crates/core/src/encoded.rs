@@ -1,0 +1,118 @@
+//! How many bytes things take as JSON, whichever of its forms they are sent in: what pages, frames and messages of the bus are
+//! cut by. A bound, never less than the truth, and at most some hundred bytes more.
+
+use crate::limits::Limits;
+use crate::model::{Event, EventKind, Message, MessageInRoom, Room, User, UserRef};
+use crate::token::TokenWithUser;
+
+/// The names, ids, numbers and times of the largest form of an item: a message within its event's frame.
+const FIXED: usize = 512;
+/// The same of a user within another item.
+const FIXED_USER: usize = 96;
+/// The same of a room within a message.
+const FIXED_ROOM: usize = 192;
+/// A room's id within a list of them.
+const ID: usize = 39;
+
+/// Has a size as JSON.
+pub trait EncodedLen {
+    /// The bytes that its JSON takes at most, in a REST answer, in a WebSocket frame, or between nodes.
+    fn encoded_len(&self) -> usize;
+}
+
+/// The bytes of a text within a JSON string, without the quotes around it (RFC 8259, section 7): a quote, a backslash and a
+/// control character with a short escape take two, every other control character six, all else what it takes in UTF-8.
+pub fn escaped_len(text: &str) -> usize {
+    text.bytes().map(|byte| usize::from(ESCAPED[usize::from(byte)])).sum()
+}
+
+const ESCAPED: [u8; 256] = {
+    let mut lengths = [1; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        lengths[control] = 6;
+        control += 1;
+    }
+    lengths[b'"' as usize] = 2;
+    lengths[b'\\' as usize] = 2;
+    lengths[b'\n' as usize] = 2;
+    lengths[b'\r' as usize] = 2;
+    lengths[b'\t' as usize] = 2;
+    // Backspace and form feed.
+    lengths[0x08] = 2;
+    lengths[0x0C] = 2;
+    lengths
+};
+
+/// The largest event that these limits let come to be: a message of control characters alone, of an author with the longest
+/// name. Names hold no control characters, and a character is at most four bytes.
+pub fn largest_event(limits: &Limits) -> usize {
+    let texts = 6 * limits.message_bytes + 2 * limits.client_message_id_bytes + 4 * limits.username_chars;
+    // Two users take part in a change of a membership.
+    (FIXED + texts).max(FIXED + 2 * (FIXED_USER + 4 * limits.username_chars))
+}
+
+impl EncodedLen for Message {
+    fn encoded_len(&self) -> usize {
+        let id = self.client_message_id.as_ref().map_or(0, |id| escaped_len(id.as_str()));
+        FIXED + escaped_len(self.content.as_str()) + id + escaped_len(self.author.username.as_str())
+    }
+}
+
+impl EncodedLen for MessageInRoom {
+    fn encoded_len(&self) -> usize {
+        self.message.encoded_len() + FIXED_ROOM + escaped_len(self.room_name.as_str())
+    }
+}
+
+impl EncodedLen for Event {
+    fn encoded_len(&self) -> usize {
+        match &self.kind {
+            EventKind::Message(message) => message.encoded_len(),
+            EventKind::MemberJoined { user, by } | EventKind::MemberLeft { user, by } => {
+                FIXED + user.encoded_len() + by.encoded_len()
+            }
+        }
+    }
+}
+
+impl EncodedLen for Room {
+    fn encoded_len(&self) -> usize {
+        FIXED + escaped_len(self.name.as_str())
+    }
+}
+
+impl EncodedLen for User {
+    fn encoded_len(&self) -> usize {
+        FIXED + escaped_len(self.username.as_str())
+    }
+}
+
+impl EncodedLen for UserRef {
+    fn encoded_len(&self) -> usize {
+        FIXED_USER + escaped_len(self.username.as_str())
+    }
+}
+
+impl EncodedLen for TokenWithUser {
+    fn encoded_len(&self) -> usize {
+        let email = self.token.email.as_ref().map_or(0, |email| escaped_len(email.as_str()));
+        let rooms = self.token.permissions.rooms.as_ref().map_or(0, |rooms| rooms.len() * ID);
+        FIXED + escaped_len(self.user.username.as_str()) + email + rooms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_takes_what_json_makes_of_it() {
+        for character in (0..0x2_000).chain([0xFFFD, 0x1_F600]).filter_map(char::from_u32) {
+            let text = character.to_string();
+            let json = serde_json::to_string(&text).unwrap();
+            assert_eq!(escaped_len(&text), json.len() - 2, "{character:?}");
+        }
+        assert_eq!(escaped_len(""), 0);
+    }
+}

@@ -1,0 +1,109 @@
+//! How many bytes things take in JSON, measured against what pages are cut by.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use chatsphere_core as core;
+use chatsphere_core::encoded::largest_event;
+use chatsphere_core::{
+    ClientMessageId, Content, Email, EncodedLen, EventKind, Limits, MessageId, Permissions, Role, RoomId, RoomName, Seq,
+    Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
+};
+use chatsphere_protocol::frames::EventFrame;
+use chatsphere_protocol::rest;
+use serde::Serialize;
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+
+fn user(name: &str) -> core::User {
+    core::User {
+        id: UserId::new(NOW),
+        username: Username::from_stored(name.to_owned()),
+        role: Role::Moderator,
+        disabled: false,
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+fn message(name: &str, content: &str) -> core::Message {
+    core::Message {
+        id: MessageId::new(NOW),
+        room_id: RoomId::new(NOW),
+        author: core::UserRef::from(&user(name)),
+        seq: Seq::MAX,
+        content: Content::from_stored(content.to_owned()),
+        client_message_id: Some(ClientMessageId::from_stored("\"".repeat(64))),
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+fn json(item: &impl Serialize) -> usize {
+    serde_json::to_vec(item).unwrap().len()
+}
+
+/// The measure is never less than any of the forms, and not much more than the longest.
+#[track_caller]
+fn check(measured: usize, forms: &[usize]) {
+    let longest = *forms.iter().max().unwrap();
+    assert!(measured >= longest, "{measured} is less than {longest}");
+    assert!(measured <= longest + 512, "{measured} is far more than {longest}");
+}
+
+#[test]
+fn every_form_of_an_item_has_its_measure() {
+    for text in ["x", "\u{1}", "\"", "\\", "\n", "\u{7f}", "ä", "😀"] {
+        let (name, content) = (text.repeat(64), text.repeat(5_000));
+        let message = message(&name, &content);
+        let event = |kind| core::Event { room_id: message.room_id, seq: Seq::MAX, at: NOW, kind };
+        let posted = event(EventKind::Message(message.clone()));
+        check(message.encoded_len(), &[json(&rest::Message::from(&message))]);
+        check(posted.encoded_len(), &[json(&EventFrame::from(&posted)), json(&posted)]);
+        let (user, by) = (message.author.clone(), message.author.clone());
+        let joined = event(EventKind::MemberJoined { user: user.clone(), by: by.clone() });
+        let left = event(EventKind::MemberLeft { user: user.clone(), by });
+        for event in [joined, left] {
+            check(event.encoded_len(), &[json(&EventFrame::from(&event)), json(&event)]);
+        }
+        let in_room = core::MessageInRoom { message: message.clone(), room_name: RoomName::from_stored(name.clone()) };
+        check(in_room.encoded_len(), &[json(&rest::MessageInRoom::from(&in_room))]);
+        check(user.encoded_len(), &[json(&rest::UserRef::from(&user))]);
+        let whole = self::user(&name);
+        check(whole.encoded_len(), &[json(&rest::User::from(whole.clone()))]);
+        let room = core::Room {
+            id: message.room_id,
+            name: RoomName::from_stored(name.clone()),
+            owner: user.id,
+            created_at: NOW,
+            updated_at: NOW,
+            seq: Seq::MAX,
+            message_count: u64::MAX,
+            member_count: u64::MAX,
+        };
+        check(room.encoded_len(), &[json(&rest::Room::from(room.clone()))]);
+        let token = core::Token {
+            id: TokenId::new(NOW),
+            token_type: TokenType::Client,
+            user_id: user.id,
+            permissions: Permissions { rooms: Some(vec![message.room_id; 1_000]), ..Permissions::ALL },
+            parent: Some(TokenId::new(NOW)),
+            email: Some(Email::from_stored(name.clone())),
+            created_at: NOW,
+            expires_at: NOW,
+            revoked_at: Some(NOW),
+        };
+        let token = TokenWithUser { token, user: whole };
+        let measured = token.encoded_len();
+        check(measured, &[json(&rest::Token::from(token))]);
+    }
+}
+
+#[test]
+fn no_event_is_larger_than_the_largest() {
+    let limits = Limits::default();
+    for (name, content) in [("😀", "\u{1}"), ("\"", "\""), ("ä", "\\")] {
+        let name = name.repeat(limits.username_chars);
+        let content = content.repeat(limits.message_bytes / content.len());
+        assert!(message(&name, &content).encoded_len() <= largest_event(&limits));
+    }
+}
