@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authority::Authority;
+use crate::budget::{Account, Budget};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::rate::PostRate;
 use crate::store::Store;
 use crate::time::Clock;
+use crate::turns::{Turn, Turns};
 
 /// The running chat, as ops see it.
 pub struct Chat {
@@ -27,7 +29,20 @@ pub struct Chat {
     pub post_rate: PostRate,
     /// How often users may change anything else; the same measure, counted apart.
     pub change_rate: PostRate,
+    /// How often users may read over REST.
+    pub read_rate: PostRate,
+    /// What users have under way.
+    pub budget: Budget,
+    /// Whose page is read next.
+    pub turns: Turns,
+    /// Pages that one user has read at a time; a CLIENT token has twice as many.
+    pub turns_per_user: usize,
 }
+
+/// Pages that are read and encoded at a time, for each connection that reads from the database.
+const TURNS_A_READER: usize = 4;
+/// Connections that read from the database, unless it is said.
+const READERS: usize = 4;
 
 impl Chat {
     /// A chat upon a store, with nothing counted against anyone yet.
@@ -40,7 +55,40 @@ impl Chat {
     ) -> Self {
         let rate = || PostRate::new(limits.messages_per_second, limits.message_burst);
         let (post_rate, change_rate) = (rate(), rate());
-        Self { store, authority, clock, limits, lifetimes, post_rate, change_rate }
+        let read_rate = PostRate::new(limits.reads_per_second, limits.read_burst);
+        let budget = Budget::new(&limits);
+        let (turns, turns_per_user) = turns(READERS);
+        Self { store, authority, clock, limits, lifetimes, post_rate, change_rate, read_rate, budget, turns, turns_per_user }
+    }
+
+    /// The same, upon a store that so many connections read from.
+    #[must_use]
+    pub fn with_readers(self, readers: usize) -> Self {
+        let (turns, turns_per_user) = turns(readers);
+        Self { turns, turns_per_user, ..self }
+    }
+
+    /// Counts a read against its user. A backend's CLIENT token is not bounded.
+    ///
+    /// # Errors
+    /// [`Error::ReadsLimited`].
+    pub fn count_read(&self, caller: &Caller) -> Result<(), Error> {
+        if caller.may_name_others() {
+            return Ok(());
+        }
+        self.read_rate.take(caller.user.id, self.clock.now()).map_err(Error::ReadsLimited)
+    }
+
+    /// Whose calls and answers count together: a user's. Those of CLIENT tokens count for the node alone.
+    pub fn account(&self, caller: &Caller) -> Arc<Account> {
+        if caller.may_name_others() { self.budget.unbounded() } else { self.budget.account(caller.user.id) }
+    }
+
+    /// Waits for a turn to read a page and encode it.
+    pub async fn turn(&self, caller: &Caller) -> Turn {
+        // A CLIENT token asks for many users.
+        let most = if caller.may_name_others() { 2 * self.turns_per_user } else { self.turns_per_user };
+        self.turns.take(caller.user.id, most).await
     }
 
     /// Counts a change other than a message against its user. A backend's CLIENT token is not bounded.
@@ -53,6 +101,11 @@ impl Chat {
         }
         self.change_rate.take(caller.user.id, self.clock.now()).map_err(Error::RateLimited)
     }
+}
+
+/// The turns of a node, and how many a user has: so few that one user's pages leave a reader and a processor to the others.
+fn turns(readers: usize) -> (Turns, usize) {
+    (Turns::new(TURNS_A_READER * readers), (readers / 2).max(1))
 }
 
 /// How long tokens live when the call does not say.

@@ -164,6 +164,9 @@ pub enum Outage {
     /// The control log could not be read for so long that tokens can't be judged.
     #[error("this node can't tell at the moment which tokens are valid; try again")]
     AuthorityStale,
+    /// As many calls or answers are under way as this user, or this node, may have.
+    #[error("too many calls or answers are under way: read those that were sent, ask for less at once, and try again")]
+    Overloaded,
     /// The server is stopping.
     #[error("the server is stopping; try again")]
     Stopping,
@@ -178,6 +181,7 @@ impl Outage {
             Self::DiskFull => "disk_full",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::AuthorityStale => "authority_stale",
+            Self::Overloaded => "overloaded",
             Self::Stopping => "stopping",
         }
     }
@@ -215,6 +219,9 @@ pub enum Error {
     /// Too many messages in too short a time.
     #[error("too many messages: wait {} ms", .0.as_millis())]
     RateLimited(Duration),
+    /// Too many reads in too short a time.
+    #[error("too many reads: wait {} ms", .0.as_millis())]
+    ReadsLimited(Duration),
     /// A fault of this server's own. The cause is in the log, under the request's id.
     #[error("the server failed to do this; its log has the reason under this request's id")]
     Internal,
@@ -232,13 +239,13 @@ impl Error {
             Self::Absent(Absent::Token) => "token_not_found",
             Self::Conflict(conflict) => conflict.code(),
             Self::Outage(outage) => outage.code(),
-            Self::RateLimited(_) => "rate_limited",
+            Self::RateLimited(_) | Self::ReadsLimited(_) => "rate_limited",
             Self::Internal => "internal",
         }
     }
 
     /// Whether the same call may succeed later without being changed.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Outage(_) | Self::RateLimited(_))
+        matches!(self, Self::Outage(_) | Self::RateLimited(_) | Self::ReadsLimited(_))
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here knows HTTP, sockets, SQL or JSON on the wire. Front doors decode a call, run one op and encode its answer.
 
 pub mod authority;
+pub mod budget;
 pub mod caller;
 pub mod chat;
 pub mod control;
@@ -22,6 +23,7 @@ pub mod store;
 pub mod text;
 pub mod time;
 pub mod token;
+pub mod turns;
 
 pub use authority::{Authority, AuthorityListener};
 pub use caller::{Caller, TokenState};

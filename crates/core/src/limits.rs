@@ -31,6 +31,18 @@ pub struct Limits {
     pub messages_per_second: u32,
     /// Messages a user may send at once after a rest.
     pub message_burst: u32,
+    /// Reads a second that a user may make over REST, sustained; 0 is no limit.
+    pub reads_per_second: u32,
+    /// Reads a user may make at once after a rest.
+    pub read_burst: u32,
+    /// REST calls of one user that may be under way on one node, from their beginning until their answer was sent.
+    pub calls_per_user: usize,
+    /// Bytes of answers and replays that may be built and not yet sent, on one node.
+    pub answer_bytes: usize,
+    /// The same of one user.
+    pub answer_bytes_per_user: usize,
+    /// Bytes that may wait for all connections of one user together, on one node.
+    pub outbound_bytes_per_user: usize,
     /// Sends of one connection that may wait for their answer before its socket is no longer read. Who sends more all the same is held
     /// to half for a second.
     pub unanswered_sends: usize,
@@ -66,6 +78,12 @@ impl Default for Limits {
             outbound_queue_bytes: 1024 * 1024,
             messages_per_second: 20,
             message_burst: 100,
+            reads_per_second: 50,
+            read_burst: 1_500,
+            calls_per_user: 32,
+            answer_bytes: 64 * 1024 * 1024,
+            answer_bytes_per_user: 4 * 1024 * 1024,
+            outbound_bytes_per_user: 32 * 1024 * 1024,
             unanswered_sends: 64,
             replay_events: 10_000,
             page_default: 50,

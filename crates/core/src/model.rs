@@ -131,6 +131,16 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+impl Event {
+    /// Bytes of the text that it brings.
+    pub fn text_len(&self) -> usize {
+        match &self.kind {
+            EventKind::Message(message) => message.content.as_str().len(),
+            EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } => 0,
+        }
+    }
+}
+
 /// The kinds of durable events. Each is a frame of its own type on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {

@@ -1,31 +1,36 @@
-//! How often a user may post: a token bucket in the form of the generic cell rate algorithm, one number a user.
+//! How often a user may post, or anybody do something else: a token bucket in the form of the generic cell rate algorithm, one
+//! number for each of them.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::ids::UserId;
 use crate::time::Timestamp;
 
-/// Users whose bucket is full again are forgotten when the map has grown by this many.
+/// Those whose bucket is full again are forgotten when the map has grown by this many.
 const SWEEP_AFTER: usize = 4_096;
 
-/// Lets each user post `per_second` messages, and `burst` at once after a rest.
+/// Lets each user do something so often.
+pub type PostRate = Rate<UserId>;
+
+/// Lets each of those it tells apart do something `per_second` times, and `burst` times at once after a rest.
 #[derive(Debug)]
-pub struct PostRate {
+pub struct Rate<K> {
     interval_micros: i64,
     burst: i64,
-    buckets: Mutex<Buckets>,
+    buckets: Mutex<Buckets<K>>,
 }
 
 #[derive(Debug)]
-struct Buckets {
-    /// When each user's bucket will be full again, in microseconds since 1970.
-    full_at: HashMap<UserId, i64>,
+struct Buckets<K> {
+    /// When each bucket will be full again, in microseconds since 1970.
+    full_at: HashMap<K, i64>,
     sweep_at: usize,
 }
 
-impl PostRate {
+impl<K: Eq + Hash> Rate<K> {
     /// `per_second` 0 is no limit.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval_micros = if per_second == 0 { 0 } else { 1_000_000 / i64::from(per_second) };
@@ -33,8 +38,8 @@ impl PostRate {
         Self { interval_micros, burst: i64::from(burst.max(1)), buckets }
     }
 
-    /// Takes one message's worth, or says how long to wait for it.
-    pub fn take(&self, user: UserId, now: Timestamp) -> Result<(), Duration> {
+    /// Takes what one time is worth, or says how long to wait for it.
+    pub fn take(&self, who: K, now: Timestamp) -> Result<(), Duration> {
         if self.interval_micros == 0 {
             return Ok(());
         }
@@ -44,7 +49,7 @@ impl PostRate {
             buckets.full_at.retain(|_, full_at| *full_at > now);
             buckets.sweep_at = buckets.full_at.len() + SWEEP_AFTER;
         }
-        let full_at = buckets.full_at.entry(user).or_insert(now);
+        let full_at = buckets.full_at.entry(who).or_insert(now);
         let whole = self.burst * self.interval_micros;
         // No bucket takes longer than that to fill: one that does was filled before the clock was set back.
         *full_at = (*full_at).clamp(now, now.saturating_add(whole));

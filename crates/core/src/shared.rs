@@ -25,6 +25,13 @@ impl<T> Shared<T> {
     }
 }
 
+impl<T> Shared<T> {
+    /// What was made of it, if it was.
+    pub fn already_made(&self) -> Option<Bytes> {
+        self.made.get().cloned()
+    }
+}
+
 impl<T> Deref for Shared<T> {
     type Target = T;
 

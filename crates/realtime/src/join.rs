@@ -13,7 +13,7 @@ use chatsphere_core::{Access, Denial, EncodedLen, Epoch, Error, Event, EventKind
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
 use chatsphere_protocol::rest::Message;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::frame::encode;
 use crate::hub::Hub;
@@ -24,6 +24,8 @@ use crate::websocket::CloseCode;
 
 /// Events read and sent at a time.
 const PAGE: usize = 100;
+/// How often a replay looks whether there is memory for its next page, while there is none.
+const MEMORY_LOOK: Duration = Duration::from_millis(20);
 /// Other events shown with the newest messages.
 const NEWEST_OTHERS: usize = 200;
 
@@ -263,7 +265,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         for part in self.parts(page.events.iter().map(Item::from)) {
             sent += part.len();
             let frames: Vec<_> = part.iter().filter_map(Item::frame).collect();
-            self.listener.outbound.send(frames.concat().into());
+            self.listener.outbound.send(self.counted(frames.concat().into()));
             self.cursor = part.last().map_or(self.cursor, Item::seq);
             if !self.listener.outbound.has_room_now() {
                 break;
@@ -290,6 +292,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     async fn take_turn(&mut self) -> Result<(), Error> {
         self.turn = None;
         self.wait_for_room().await;
+        self.wait_for_memory().await;
         if self.listener.outbound.is_ended() {
             return Err(Outage::Stopping.into());
         }
@@ -313,6 +316,28 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             if outbound.progress() == before {
                 return outbound.close(CloseCode::SLOW_CONSUMER, "no progress: connect again and join with since");
             }
+        }
+    }
+
+    /// Waits until the node, and the user, may have another page in memory.
+    async fn wait_for_memory(&self) {
+        let outbound = &self.listener.outbound;
+        let Some(account) = outbound.account().filter(|account| !account.may_grow()) else { return };
+        let grows = async {
+            while !account.may_grow() && !outbound.is_ended() {
+                sleep(MEMORY_LOOK).await;
+            }
+        };
+        if timeout(self.patience, grows).await.is_err() {
+            outbound.close(CloseCode::TRY_AGAIN_LATER, "too much waits to be read: connect again and join with since");
+        }
+    }
+
+    /// Counts a page as long as it is in memory.
+    fn counted(&self, frame: Bytes) -> Bytes {
+        match self.listener.outbound.account() {
+            Some(account) => account.hold(frame),
+            None => frame,
         }
     }
 
@@ -384,7 +409,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             more: to_seq < target,
             reference: self.reference(),
         }));
-        page.map_or(Ok(()), |page| self.deliver(page))?;
+        page.map_or(Ok(()), |page| self.deliver(self.counted(page)))?;
         self.cursor = to_seq;
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! Whoever has a frame for a connection calls [`Outbound::send`]. When nothing waits, the frame is written to the socket at
 //! once, on the sender's own thread; only a socket that would block, or that somebody else is writing to, makes a queue and wakes the connection's task. Whoever
 //! will have several frames for many connections calls [`Outbound::hold`] for each, and [`Outbound::release`] in the end. What
-//! waits goes out in vectored writes. A queue over its bound closes the connection with 4008: frames are never skipped.
+//! waits goes out in vectored writes. A queue over its bound, or one that adds to more than may wait for its user's connections together, closes the
+//! connection with 4008: frames are never skipped.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use bytes::{Buf, Bytes};
+use chatsphere_core::budget::Account;
 use chatsphere_core::store::Withheld;
 use futures_util::task::AtomicWaker;
 use rustix::net::SendFlags;
@@ -25,6 +27,8 @@ use crate::websocket::{self, CloseCode};
 
 /// Frames handed to the kernel in one call, at most.
 const MOST_SLICES: usize = 64;
+/// So few bytes that wait for a connection are not counted for its user: most wait for some microseconds only.
+const UNCOUNTED: usize = 8 * 1024;
 
 /// Where the bytes go.
 #[derive(Debug)]
@@ -63,6 +67,9 @@ struct State {
     under_way: bool,
     closing: Option<CloseCode>,
     broken: bool,
+    /// Whose connection it is, once that is known, and how many bytes were counted for them.
+    account: Option<Arc<Account>>,
+    counted: usize,
 }
 
 impl Withheld for Outbound {
@@ -93,6 +100,19 @@ impl Outbound {
             worker: AtomicWaker::new(),
             progress: Notify::new(),
         }
+    }
+
+    /// From now on what waits counts for this user too, over all connections.
+    pub fn count_for(&self, account: Arc<Account>) {
+        let mut state = self.state();
+        state.uncount();
+        state.account = Some(account);
+        state.count();
+    }
+
+    /// For whom what waits counts.
+    pub fn account(&self) -> Option<Arc<Account>> {
+        self.state().account.clone()
     }
 
     /// Sends a frame, or several that follow one another, or queues them. After [`Outbound::close`] it goes nowhere.
@@ -209,12 +229,14 @@ impl Outbound {
     fn bound(&self, state: &mut State) {
         // While a frame is under way nobody can look how much the socket would take.
         let most_bytes = if state.under_way { 2 * self.most_bytes } else { self.most_bytes };
-        if state.waiting_bytes + state.taken_bytes <= most_bytes || state.closing.is_some() {
+        let is_over = |state: &State| state.waiting_bytes + state.taken_bytes > most_bytes;
+        let adds_too_much = !state.count();
+        if (!adds_too_much && !is_over(state)) || state.closing.is_some() {
             return;
         }
         // Some of it may only have been held.
         self.write_out(state);
-        if state.waiting_bytes + state.taken_bytes > most_bytes {
+        if is_over(state) || (adds_too_much && state.waits_for_too_much()) {
             metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
             Self::begin_close(state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", false);
         }
@@ -237,6 +259,7 @@ impl Outbound {
         state.broken = true;
         state.waiting = VecDeque::new();
         state.waiting_bytes = 0;
+        state.uncount();
         self.call();
         self.progress.notify_waiters();
     }
@@ -326,6 +349,7 @@ impl Outbound {
         let mut state = self.state();
         state.taken_bytes = state.taken_bytes.saturating_sub(bytes);
         state.taken_by_socket += bytes as u64;
+        state.count();
         self.progress.notify_waiters();
     }
 
@@ -333,6 +357,7 @@ impl Outbound {
     pub fn taken_written(&self) -> Flushed {
         let mut state = self.state();
         state.taken_bytes = 0;
+        state.count();
         self.progress.notify_waiters();
         match (state.broken || (state.closing.is_some() && state.waiting.is_empty()), state.waiting.is_empty()) {
             (true, _) => Flushed::End,
@@ -352,6 +377,7 @@ impl Outbound {
         state.waiting.push_back(websocket::close(code, reason));
         state.waiting_bytes = state.waiting.iter().map(Bytes::len).sum();
         state.closing = Some(code);
+        state.count();
     }
 
     fn write_out(&self, state: &mut State) -> Flushed {
@@ -376,15 +402,20 @@ impl Outbound {
                     state.advance(written);
                     self.progress.notify_waiters();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    state.count();
+                    return Flushed::Blocked;
+                }
                 Err(_) => state.broken = true,
             }
         }
         if state.broken {
             state.waiting = VecDeque::new();
             state.waiting_bytes = 0;
+            state.uncount();
             return Flushed::End;
         }
+        state.count();
         // An idle connection keeps no queue.
         state.waiting = VecDeque::new();
         if state.closing.is_some() { Flushed::End } else { Flushed::All }
@@ -392,6 +423,12 @@ impl Outbound {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.uncount();
     }
 }
 
@@ -403,6 +440,31 @@ fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 }
 
 impl State {
+    /// Counts what waits for its user. Whether all that waits for that user is within its bound, as far as this adds to it.
+    fn count(&mut self) -> bool {
+        let waiting = self.waiting_bytes + self.taken_bytes;
+        let waiting = if waiting > UNCOUNTED { waiting } else { 0 };
+        let Some(account) = self.account.as_ref().filter(|_| waiting != self.counted) else { return true };
+        let before = std::mem::replace(&mut self.counted, waiting);
+        if waiting > before {
+            account.queue(waiting - before)
+        } else {
+            account.unqueue(before - waiting);
+            true
+        }
+    }
+
+    /// Whether something waits here, and too much for all connections of the user together.
+    fn waits_for_too_much(&self) -> bool {
+        self.counted > 0 && self.account.as_ref().is_some_and(|account| account.is_queue_over())
+    }
+
+    fn uncount(&mut self) {
+        if let Some(account) = &self.account {
+            account.unqueue(std::mem::take(&mut self.counted));
+        }
+    }
+
     fn push(&mut self, frame: Bytes) {
         self.waiting_bytes += frame.len();
         self.waiting.push_back(frame);

@@ -56,7 +56,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
 /// [`StartError`].
 pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     check_supported(&settings)?;
-    let metrics = install_metrics();
+    let recorder = install_metrics();
     let directory = DataDir::make(&settings.data_dir)?;
     let database = settings.database();
     let locks = stop.run_until_cancelled(InstallationLock::take(&directory, &database)).await;
@@ -89,7 +89,13 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
     let state = HttpState {
         origins: origins.clone(),
         readiness: Arc::new(UntilStopping(stopping.clone())),
-        metrics: Arc::new(move || metrics.render()),
+        metrics: Arc::new({
+            let (chat, answers) = (chat.clone(), metrics::gauge!("chatsphere_answer_bytes"));
+            move || {
+                answers.set(chat.budget.bytes() as f64);
+                recorder.render()
+            }
+        }),
         demo: demo.clone(),
         ..HttpState::new(chat.clone(), keys.clone())
     };

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use chatsphere_core::budget::{Account, Budget};
 use chatsphere_core::{Caller, ConnectionId, Timestamp, UserId, UserRef};
 
 use super::*;
@@ -206,4 +207,38 @@ async fn an_outage_before_the_last_page_is_the_answer() {
     world.store_answers_while(None, Err(Outage::StoreAway.into()));
     assert_eq!(world.join().await, Err(Outage::StoreAway.into()));
     assert_eq!(world.seen(), ["join_confirmation", "previous_messages"]);
+}
+
+/// A user whose replays may take one byte of memory.
+fn budget() -> (Budget, Arc<Account>) {
+    let budget = Budget::new(&Limits { answer_bytes_per_user: 1, ..Limits::default() });
+    let account = budget.account(UserId::new(START));
+    (budget, account)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_waits_for_memory() {
+    let (world, (budget, account)) = (World::new(), budget());
+    world.listener.outbound.count_for(account.clone());
+    world.store_answers(&[world.joined(1)], 1);
+    let other = budget.charge(Some(&account), 1);
+    let joining = world.join();
+    tokio::pin!(joining);
+    let waits = timeout(Duration::from_secs(1), &mut joining).await;
+    assert!(waits.is_err() && world.seen().is_empty(), "it has read a page that there is no memory for");
+    drop(other);
+    joining.await.unwrap();
+    // What it sent is counted until it has left.
+    assert!(!account.may_grow());
+    assert_eq!(world.seen(), ["join_confirmation", "previous_messages"]);
+    assert!(account.may_grow());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_gets_no_memory_is_begun_anew() {
+    let (world, (budget, account)) = (World::new(), budget());
+    world.listener.outbound.count_for(account.clone());
+    let _other = budget.charge(Some(&account), 1);
+    assert_eq!(world.join().await, Ok(None));
+    assert_eq!(world.listener.outbound.closing(), Some(CloseCode::TRY_AGAIN_LATER));
 }

@@ -205,3 +205,33 @@ async fn a_frame_under_way_keeps_no_given_up_connection() {
     assert!(outbound.work().now_or_never().is_some());
     assert_eq!(outbound.flush(), Flushed::End);
 }
+
+#[test]
+fn what_waits_for_all_connections_of_a_user_is_bounded() {
+    const FRAME: usize = 2 * UNCOUNTED;
+    let limits = chatsphere_core::Limits { outbound_bytes_per_user: 5 * FRAME, ..Default::default() };
+    let budget = chatsphere_core::budget::Budget::new(&limits);
+    let user = chatsphere_core::UserId::new(chatsphere_core::Timestamp::from_millis(1));
+    let connections: Vec<Outbound> = (0..3)
+        .map(|_| {
+            let outbound = queued(1 << 20);
+            outbound.count_for(budget.account(user));
+            outbound
+        })
+        .collect();
+    let send = |number: usize| connections[number].send(Bytes::from(vec![0; FRAME]));
+    for number in [0, 1, 2, 0, 1] {
+        send(number);
+    }
+    assert!(connections.iter().all(|outbound| outbound.closing().is_none()));
+    send(2);
+    assert_eq!(connections[2].closing(), Some(CloseCode::SLOW_CONSUMER), "it added to what was as much as may be");
+    assert!(connections[..2].iter().all(|outbound| outbound.closing().is_none()));
+    // What was given up makes room, and so does what was read, or is lost with its connection.
+    send(0);
+    assert_eq!(connections[0].closing(), None);
+    connections[1].take();
+    connections[1].taken_written();
+    connections[0].abandon();
+    assert!(!budget.account(user).is_queue_over() && budget.account(user).queue(5 * FRAME));
+}

@@ -115,6 +115,7 @@ impl Settings {
         let mut limits = self.limits.clone();
         if !self.rate_limit {
             limits.messages_per_second = 0;
+            limits.reads_per_second = 0;
         }
         limits
     }
@@ -178,7 +179,8 @@ mod tests {
     #[test]
     fn rate_limit_off_is_no_rate() {
         let settings = Settings { rate_limit: false, ..Settings::default() };
-        assert_eq!(settings.limits_in_force(), Limits { messages_per_second: 0, ..Limits::default() });
+        let unlimited = Limits { messages_per_second: 0, reads_per_second: 0, ..Limits::default() };
+        assert_eq!(settings.limits_in_force(), unlimited);
         assert_eq!(Settings::default().limits_in_force(), Limits::default());
     }
 }

@@ -8,6 +8,7 @@ use chatsphere_core::{Caller, Error, TokenRefusal};
 
 use super::failure::Failure;
 use super::state::HttpState;
+use super::under_way::UnderWay;
 use crate::auth;
 
 /// Who calls, by `Authorization: Bearer <token>`.
@@ -18,7 +19,11 @@ impl FromRequestParts<Arc<HttpState>> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let token = bearer(&parts.headers).map_err(Error::from)?;
-        Ok(Self(auth::authenticate(&http.chat, &http.keys, token).await?))
+        let caller = auth::authenticate(&http.chat, &http.keys, token).await?;
+        if let Some(under_way) = parts.extensions.get::<UnderWay>() {
+            under_way.begin(&http.chat, &caller)?;
+        }
+        Ok(Self(caller))
     }
 }
 

@@ -10,14 +10,16 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTE
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use chatsphere_core::{Error, Limits, TokenRefusal};
+use chatsphere_core::{Error, Limits, Outage, TokenRefusal};
 use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::body::BODY_TIMEOUT;
-use super::failure::{Failure, Hint};
+use super::demo::{DEMO_BURST, DEMO_PER_SECOND};
+use super::failure::{Failure, Hint, Policy};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::state::HttpState;
+use super::under_way::UnderWay;
 
 /// How long a call may take once its body is there.
 pub(crate) const HANDLING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,13 +43,21 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     };
     let method = method_label(request.method());
     request.extensions_mut().insert(id.clone());
+    let under_way = UnderWay::default();
+    request.extensions_mut().insert(under_way.clone());
+    let is_safe = request.method().is_safe();
 
     let span = tracing::info_span!("request", id = id.as_str(), method, route);
     let mut response = async {
         let limit = if request.body().is_end_stream() { HANDLING_TIMEOUT } else { HANDLING_TIMEOUT + BODY_TIMEOUT };
         let late = Failure::timeout(request.method());
         let response = guard(next.run(request), limit, late).await;
-        finish(response, &id, &http.chat.limits)
+        let response = finish(response, &id, &http.chat.limits);
+        // What a call has changed is told in any case; what it has read can be asked for again.
+        match under_way.count(&http.chat, response, is_safe) {
+            Some(response) => response,
+            None => finish(Failure::from(Error::from(Outage::Overloaded)).into_response(), &id, &http.chat.limits),
+        }
     }
     .instrument(span.clone())
     .await;
@@ -120,13 +130,17 @@ fn hint(hint: Hint, headers: &mut HeaderMap, limits: &Limits) {
         Hint::RetryAfter(wait) => {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
         }
-        Hint::RateLimited(wait) => {
+        Hint::RateLimited(policy, wait) => {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+            let (name, burst, per_second) = match policy {
+                Policy::Messages => ("messages", limits.message_burst, limits.messages_per_second),
+                Policy::Reads => ("reads", limits.read_burst, limits.reads_per_second),
+                Policy::Demo => ("demo", DEMO_BURST, DEMO_PER_SECOND),
+            };
             // draft-ietf-httpapi-ratelimit-headers-10: a quota of `q` in a window of `w` seconds; `r` remain for `t` seconds.
-            let window = limits.message_burst.div_ceil(limits.messages_per_second.max(1));
-            let policy = format!("\"messages\";q={};w={}", limits.message_burst, window.max(1));
-            insert(headers, RATELIMIT_POLICY, &policy);
-            insert(headers, RATELIMIT, &format!("\"messages\";r=0;t={}", seconds(wait)));
+            let window = burst.div_ceil(per_second.max(1)).max(1);
+            insert(headers, RATELIMIT_POLICY, &format!("\"{name}\";q={burst};w={window}"));
+            insert(headers, RATELIMIT, &format!("\"{name}\";r=0;t={}", seconds(wait)));
         }
         Hint::Challenge(TokenRefusal::Missing) => insert(headers, WWW_AUTHENTICATE, "Bearer realm=\"chatsphere\""),
         Hint::Challenge(refusal) => {

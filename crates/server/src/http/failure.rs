@@ -29,9 +29,20 @@ pub(crate) enum Hint {
     /// `Retry-After`.
     RetryAfter(Duration),
     /// `Retry-After`, `RateLimit` and `RateLimit-Policy`.
-    RateLimited(Duration),
+    RateLimited(Policy, Duration),
     /// `WWW-Authenticate` (RFC 6750, section 3); with an error code if a token was sent.
     Challenge(TokenRefusal),
+}
+
+/// What happened too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Messages of a user, or other changes.
+    Messages,
+    /// Reads of a user.
+    Reads,
+    /// Calls of an address to let guests into the demo.
+    Demo,
 }
 
 impl Parts {
@@ -94,6 +105,14 @@ impl Failure {
         failure
     }
 
+    /// Somebody lets guests into the demo too often.
+    pub(crate) fn demo_limited(wait: Duration) -> Self {
+        let detail = format!("too many calls of this address: wait {} ms", wait.as_millis());
+        let mut failure = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        failure.0.hint = Hint::RateLimited(Policy::Demo, wait);
+        failure
+    }
+
     pub(crate) fn forbidden(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, detail)
     }
@@ -130,14 +149,15 @@ impl From<Error> for Failure {
             Error::Denied(_) => StatusCode::FORBIDDEN,
             Error::Absent(_) => StatusCode::NOT_FOUND,
             Error::Conflict(_) => StatusCode::CONFLICT,
-            Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Error::RateLimited(_) | Error::ReadsLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Error::Outage(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut failure = Self::new(status, error.code(), error.to_string());
         failure.0.hint = match error {
             Error::Token(refusal) => Hint::Challenge(refusal),
-            Error::RateLimited(wait) => Hint::RateLimited(wait),
+            Error::RateLimited(wait) => Hint::RateLimited(Policy::Messages, wait),
+            Error::ReadsLimited(wait) => Hint::RateLimited(Policy::Reads, wait),
             Error::Outage(outage) => Hint::RetryAfter(outage.retry_after()),
             _ => Hint::None,
         };

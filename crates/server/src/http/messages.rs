@@ -7,12 +7,12 @@ use chatsphere_protocol::rest::MessageInRoom;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::authenticated::Authenticated;
 use super::cursor::List;
 use super::failure::Failure;
-use super::json_list::JsonList;
+use super::json_list;
 use super::link::Links;
 use super::query::{PageParams, Query};
+use super::reading::Reading;
 use super::state::HttpState;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
@@ -32,10 +32,10 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
     ))]
 async fn list(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
+    Reading { caller, turn: _turn }: Reading,
     query: Query,
 ) -> Result<Response, Failure> {
     let page = ops::all_messages(&http.chat, &caller, query.page(List::Messages)?).await?;
     let links = Links::next(&query, List::Messages, page.next);
-    Ok((links, JsonList(page.items.iter().map(MessageInRoom::from).collect::<Vec<_>>())).into_response())
+    Ok((links, json_list::answer_in_rooms(page.items).await).into_response())
 }

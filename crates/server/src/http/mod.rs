@@ -21,11 +21,13 @@ mod openapi;
 mod page;
 mod profile;
 mod query;
+mod reading;
 mod request_id;
 mod rooms;
 mod root;
 mod state;
 mod tokens;
+mod under_way;
 mod users;
 
 use std::sync::Arc;

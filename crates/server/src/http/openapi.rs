@@ -122,13 +122,14 @@ fn idempotency_key() -> Parameter {
 }
 
 /// What many calls may answer alike: a name, the status, what it means.
-const COMMON: [(&str, &str, &str); 8] = [
+const COMMON: [(&str, &str, &str); 9] = [
     ("Internal", "500", "`internal`"),
     (
         "Unavailable",
         "503",
-        "`store_away`, `queue_full`, `disk_full`, `outcome_unknown`, `authority_stale`, `stopping`, `timeout`",
+        "`store_away`, `queue_full`, `disk_full`, `outcome_unknown`, `authority_stale`, `overloaded`, `stopping`, `timeout`",
     ),
+    ("TooManyReads", "429", "`rate_limited`"),
     ("Unauthorized", "401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"),
     ("InvalidBody", "400", "`invalid`: a field breaks a rule; `malformed`: the body is not the JSON asked for"),
     ("InvalidParameters", "400", "`invalid`: a parameter breaks a rule"),
@@ -136,6 +137,9 @@ const COMMON: [(&str, &str, &str); 8] = [
     ("BodyTooLarge", "413", "`body_too_large`"),
     ("NotJson", "415", "`unsupported_media_type`"),
 ];
+
+/// How the ids of operations begin that only read.
+const READS: [&str; 2] = ["get", "list"];
 
 /// What a call may answer because it takes a token, a body, parameters, or at all.
 fn add_common_refusals(operation: &mut Operation) {
@@ -154,6 +158,11 @@ fn add_common_refusals(operation: &mut Operation) {
         names.extend(["InvalidBody", "BodyTooSlow", "BodyTooLarge", "NotJson"]);
     } else if has_parameters {
         names.push("InvalidParameters");
+    }
+    if operation.security.is_some()
+        && operation.operation_id.as_deref().is_some_and(|id| READS.iter().any(|read| id.starts_with(read)))
+    {
+        names.push("TooManyReads");
     }
     for (name, status, _) in COMMON.iter().filter(|(name, ..)| names.contains(name)) {
         let response = RefOr::Ref(Ref::from_response_name(*name));
@@ -236,6 +245,7 @@ fn catalogue() -> Vec<Failure> {
         Outage::DiskFull,
         Outage::OutcomeUnknown,
         Outage::AuthorityStale,
+        Outage::Overloaded,
         Outage::Stopping,
     ];
     let errors = tokens

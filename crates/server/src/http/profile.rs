@@ -7,9 +7,9 @@ use chatsphere_protocol::rest::{ChangeProfile, Profile, ProfileChanged};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::authenticated::Authenticated;
 use super::body::JsonBody;
 use super::failure::Failure;
+use super::reading::Reading;
 use super::state::HttpState;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
@@ -21,7 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
 /// Who: any token. Permission: none.
 #[utoipa::path(get, path = "/api/auth/profile", operation_id = "getProfile", tag = "profile", security(("bearer" = [])),
     responses((status = 200, description = "The user that the token stands for", body = ProfileChanged)))]
-async fn read(Authenticated(caller): Authenticated) -> Json<ProfileChanged<'static>> {
+async fn read(Reading { caller, .. }: Reading) -> Json<ProfileChanged<'static>> {
     let username = caller.user.username.as_str().to_owned().into();
     Json(ProfileChanged { message: None, user: Profile { id: caller.user.id, username, role: caller.role } })
 }

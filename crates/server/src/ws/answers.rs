@@ -49,7 +49,7 @@ pub(super) fn ack<'a>(about: &'a About, message: &Message) -> ServerFrame<'a> {
 
 pub(super) fn error<'a>(about: &'a About, error: &Error) -> ServerFrame<'a> {
     let retry_after = match error {
-        Error::RateLimited(wait) => Some(*wait),
+        Error::RateLimited(wait) | Error::ReadsLimited(wait) => Some(*wait),
         Error::Outage(outage) => Some(outage.retry_after()),
         _ => None,
     };

@@ -6,6 +6,7 @@
 mod answers;
 mod first_look;
 mod flood;
+mod in_turn;
 mod reader;
 mod requests;
 mod session;

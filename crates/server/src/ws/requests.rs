@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::Mode;
 use super::answers::{self, About};
+use super::in_turn::InTurn;
 use super::session::Connection;
 use super::sessions::{Session, close_refused};
 use super::unanswered::Sender;
@@ -150,14 +151,9 @@ impl Connection {
     /// Joins, however long the replay takes.
     async fn replay(&mut self, session: &Arc<Session>, request: Join<'_>) -> Result<Option<Access>, Error> {
         let state = self.state.clone();
-        let joining = join(
-            &state.hub,
-            &*state.chat.store,
-            &session.listener,
-            &state.chat.limits,
-            state.sessions.times.no_progress,
-            request,
-        );
+        let caller = session.listener.caller();
+        let log = InTurn { chat: &state.chat, caller: &caller };
+        let joining = join(&state.hub, &log, &session.listener, &state.chat.limits, state.sessions.times.no_progress, request);
         tokio::pin!(joining);
         loop {
             tokio::select! {

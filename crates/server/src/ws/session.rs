@@ -380,6 +380,7 @@ impl Connection {
             expires_at: caller.expires_at,
             limits: HelloLimits::from(limits),
         };
+        self.outbound.count_for(self.state.chat.account(&caller));
         let listener = Arc::new(Listener::new(id, caller.clone(), self.outbound.clone()));
         let Some(session) = self.state.sessions.enter(listener.clone()) else {
             let message = "this user holds too many connections on this node: close some";

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use chatsphere_realtime::websocket::CloseCode;
 use chatsphere_realtime::{Flushed, Outbound};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// The write side of a connection: carries out what [`Outbound`] leaves to the connection's task.
 pub(super) enum Writer {
@@ -62,7 +63,36 @@ impl Writer {
     }
 }
 
+/// How long a client may leave what waits for it unread before it is closed with 4008. What waits takes memory, and a client that reads
+/// nothing may answer pings all the same.
+const UNREAD: Duration = Duration::from_secs(30);
+
+/// Since when a client has taken nothing of what waits for it.
+struct Unread {
+    progress: u64,
+    since: Instant,
+}
+
+impl Unread {
+    fn new(outbound: &Outbound) -> Self {
+        Self { progress: outbound.progress(), since: Instant::now() }
+    }
+
+    /// Resolves when that has lasted too long.
+    async fn too_long(&mut self, outbound: &Outbound) {
+        let progress = outbound.progress();
+        if progress != self.progress {
+            *self = Self { progress, since: Instant::now() };
+        }
+        sleep_until(self.since + UNREAD).await;
+        if outbound.progress() == progress {
+            outbound.close(CloseCode::SLOW_CONSUMER, "nothing was read: connect again and join with since");
+        }
+    }
+}
+
 async fn flush(outbound: &Outbound, socket: &TcpStream, patience: Duration) -> bool {
+    let mut unread = Unread::new(outbound);
     loop {
         match outbound.flush() {
             Flushed::All => return false,
@@ -79,6 +109,7 @@ async fn flush(outbound: &Outbound, socket: &TcpStream, patience: Duration) -> b
                     _ = socket.writable() => {}
                     // The end may come while the socket is blocked.
                     () = outbound.work() => {}
+                    () = unread.too_long(outbound) => {}
                 }
             }
         }
@@ -93,6 +124,7 @@ async fn write_taken(
     taken: &mut VecDeque<Bytes>,
     patience: Duration,
 ) -> bool {
+    let mut unread = Unread::new(outbound);
     loop {
         taken.extend(outbound.take());
         let write = write_all(outbound, stream, taken);
@@ -109,6 +141,7 @@ async fn write_taken(
                 biased;
                 written = &mut write => break written.is_ok(),
                 () = outbound.work() => {}
+                () = unread.too_long(outbound) => {}
             }
         };
         if !written {

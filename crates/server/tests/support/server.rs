@@ -82,7 +82,7 @@ pub(crate) struct Setup {
 impl Default for Setup {
     /// Without a limit to how often one may post.
     fn default() -> Self {
-        let limits = Limits { messages_per_second: 0, ..Limits::default() };
+        let limits = Limits { messages_per_second: 0, reads_per_second: 0, ..Limits::default() };
         Self { limits, demo: false, adjust: Box::new(|_| {}), before: Box::new(|routes| routes) }
     }
 }

@@ -19,10 +19,14 @@ struct Invitation {
 /// An invitation for another window, from somebody who came by one.
 pub(super) async fn make(
     State(http): State<Arc<HttpState>>,
-    _: Local,
+    Local(peer): Local,
     Authenticated(caller): Authenticated,
 ) -> Result<Response, Failure> {
-    let demo = http.demo.as_ref().filter(|demo| demo.guests().contains(&caller.user.id));
+    let demo = http.demo.as_ref();
+    if let Some(demo) = demo {
+        demo.count(peer, http.chat.clock.now())?;
+    }
+    let demo = demo.filter(|demo| demo.guests().contains(&caller.user.id));
     let Some(demo) = demo else {
         return Err(Failure::forbidden(
             "invite_invalid",

@@ -13,14 +13,16 @@ use crate::listener::Peer;
 ///
 /// The address alone does not tell: a page from anywhere may have its own name resolved to 127.0.0.1 and then call as if it
 /// were served from here (DNS rebinding). Its `Host` still tells its own name.
-pub(super) struct Local;
+pub(super) struct Local(pub(super) Peer);
 
 impl FromRequestParts<Arc<HttpState>> for Local {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<HttpState>) -> Result<Self, Failure> {
-        if is_local(parts) {
-            return Ok(Self);
+        if is_local(parts)
+            && let Some(peer) = parts.extensions.get::<Peer>()
+        {
+            return Ok(Self(*peer));
         }
         Err(Failure::forbidden("loopback_only", "the demo works only in a browser on the server's own machine, at localhost"))
     }

@@ -39,12 +39,13 @@ struct Session {
 /// Lets the holder of an invitation in: makes a user, and a member of the room.
 pub(super) async fn open(
     State(http): State<Arc<HttpState>>,
-    _: Local,
+    Local(peer): Local,
     body: OpenBody<OpenSession>,
 ) -> Result<Response, Failure> {
     let OpenSession { invite, username, room_name } = body.value;
     let refused = || Failure::forbidden("invite_invalid", "this invitation is not good, or not any more: ask for a new one");
     let demo = http.demo.as_ref().ok_or_else(refused)?;
+    demo.count(peer, http.chat.clock.now())?;
     let taken = demo.invites.take(&invite).ok_or_else(refused)?;
 
     let mut host = demo.door.lock().await;

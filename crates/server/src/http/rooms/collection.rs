@@ -7,7 +7,6 @@ use axum::response::IntoResponse;
 use chatsphere_core::ops;
 use chatsphere_protocol::rest::{CreateRoom, Room};
 
-use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::cursor::List;
 use crate::http::failure::Failure;
@@ -15,6 +14,7 @@ use crate::http::idempotency::Replayed;
 use crate::http::json_list::JsonList;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
+use crate::http::reading::Reading;
 use crate::http::state::HttpState;
 
 /// List rooms
@@ -31,7 +31,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn list(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
+    Reading { caller, turn: _turn }: Reading,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
     let page = ops::list_rooms(&http.chat, &caller, query.page(List::Rooms)?).await?;

@@ -5,11 +5,11 @@ use axum::response::{IntoResponse, Response};
 use chatsphere_core::ops;
 use chatsphere_protocol::frames::EventFrame;
 
-use crate::http::authenticated::Authenticated;
 use crate::http::failure::Failure;
-use crate::http::json_list::JsonList;
+use crate::http::json_list;
 use crate::http::link::Links;
 use crate::http::query::{EventsParams, Query};
+use crate::http::reading::Reading;
 use crate::http::state::HttpState;
 
 /// Read a room's events
@@ -28,7 +28,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn list(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
+    Reading { caller, turn: _turn }: Reading,
     Path(room): Path<String>,
     query: Query,
 ) -> Result<Response, Failure> {
@@ -39,6 +39,9 @@ pub(super) async fn list(
     if let Some(last) = page.events.last().filter(|last| last.seq < page.head) {
         links.add(&query, "next", "after", &last.seq.to_string());
     }
-    let events = page.events.iter().map(|event| EventFrame::from(&**event)).collect::<Vec<_>>();
-    Ok((links, JsonList(events)).into_response())
+    let texts = page.events.iter().map(|event| event.text_len()).sum();
+    let body = json_list::encode_page(page, texts, |page| {
+        json_list::encode(&page.events.iter().map(|event| EventFrame::from(&**event)).collect::<Vec<_>>())
+    });
+    Ok((links, json_list::answer(body.await)).into_response())
 }

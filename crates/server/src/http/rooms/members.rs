@@ -14,6 +14,7 @@ use crate::http::idempotency::Replayed;
 use crate::http::json_list::JsonList;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
+use crate::http::reading::Reading;
 use crate::http::state::HttpState;
 
 /// List a room's members
@@ -31,7 +32,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn list(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
+    Reading { caller, turn: _turn }: Reading,
     Path(room): Path<String>,
     query: Query,
 ) -> Result<Response, Failure> {

@@ -4,17 +4,18 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use chatsphere_core::ops;
 use chatsphere_core::store::{History, HistoryRange};
 use chatsphere_protocol::rest::{Message, PostMessage};
 
-use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
 use crate::http::idempotency::Replayed;
 use crate::http::json_list;
 use crate::http::link::Links;
 use crate::http::query::{HistoryParams, Query};
+use crate::http::reading::Reading;
 use crate::http::state::HttpState;
 
 /// Read a room's messages
@@ -33,7 +34,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn list(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
+    Reading { caller, turn: _turn }: Reading,
     Path(room): Path<String>,
     query: Query,
 ) -> Result<Response, Failure> {
@@ -41,8 +42,18 @@ pub(super) async fn list(
     let (range, limit) = query.history()?;
     let history = ops::read_history(&http.chat, &caller, room, range, limit).await?;
     // Most who open a room ask for the same page: it is encoded once for all of them.
-    let body = history.made(|history| json_list::encode(&history.messages.iter().map(Message::from).collect::<Vec<_>>()));
+    let body = match history.already_made() {
+        Some(body) => body,
+        None => {
+            let texts = history.messages.iter().map(|message| message.content.as_str().len()).sum();
+            json_list::encode_page(history.clone(), texts, |page| page.made(encode)).await
+        }
+    };
     Ok((links(&query, range, &history), json_list::answer(body)).into_response())
+}
+
+fn encode(history: &History) -> Bytes {
+    json_list::encode(&history.messages.iter().map(Message::from).collect::<Vec<_>>())
 }
 
 fn links(query: &Query, range: HistoryRange, history: &History) -> Links {

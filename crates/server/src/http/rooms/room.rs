@@ -5,8 +5,8 @@ use axum::extract::{Path, State};
 use chatsphere_core::ops;
 use chatsphere_protocol::rest::{Room, RoomWithUsers, UserRef};
 
-use crate::http::authenticated::Authenticated;
 use crate::http::failure::Failure;
+use crate::http::reading::Reading;
 use crate::http::state::HttpState;
 
 /// Read a room
@@ -23,7 +23,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn read(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
+    Reading { caller, turn: _turn }: Reading,
     Path(room): Path<String>,
 ) -> Result<Json<RoomWithUsers>, Failure> {
     let room = ops::room_id(&caller, &room)?;

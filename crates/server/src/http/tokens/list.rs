@@ -5,12 +5,12 @@ use axum::response::IntoResponse;
 use chatsphere_core::ops;
 use chatsphere_protocol::rest::Token;
 
-use crate::http::authenticated::Authenticated;
 use crate::http::cursor::List;
 use crate::http::failure::Failure;
 use crate::http::json_list::JsonList;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
+use crate::http::reading::Reading;
 use crate::http::state::HttpState;
 
 /// List tokens
@@ -26,7 +26,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn list(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
+    Reading { caller, turn: _turn }: Reading,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
     let page = ops::list_tokens(&http.chat, &caller, query.page(List::Tokens)?).await?;

@@ -5,12 +5,12 @@ use axum::response::{IntoResponse, Response};
 use chatsphere_core::{Caller, UserId, ops};
 use chatsphere_protocol::rest::MessageInRoom;
 
-use crate::http::authenticated::Authenticated;
 use crate::http::cursor::List;
 use crate::http::failure::Failure;
-use crate::http::json_list::JsonList;
+use crate::http::json_list;
 use crate::http::link::Links;
 use crate::http::query::{PageParams, Query};
+use crate::http::reading::Reading;
 use crate::http::state::HttpState;
 
 /// List a user's messages
@@ -29,7 +29,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn of_user(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
+    Reading { caller, turn: _turn }: Reading,
     Path(user): Path<String>,
     query: Query,
 ) -> Result<Response, Failure> {
@@ -52,7 +52,7 @@ pub(super) async fn of_user(
     ))]
 pub(super) async fn own(
     State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
+    Reading { caller, turn: _turn }: Reading,
     query: Query,
 ) -> Result<Response, Failure> {
     let user = query.one("userId")?.map(ops::user_id).transpose()?.unwrap_or(caller.user.id);
@@ -62,5 +62,5 @@ pub(super) async fn own(
 async fn answer(http: &HttpState, caller: &Caller, user: UserId, query: &Query) -> Result<Response, Failure> {
     let page = ops::messages_of_user(&http.chat, caller, user, query.page(List::Messages)?).await?;
     let links = Links::next(query, List::Messages, page.next);
-    Ok((links, JsonList(page.items.iter().map(MessageInRoom::from).collect::<Vec<_>>())).into_response())
+    Ok((links, json_list::answer_in_rooms(page.items).await).into_response())
 }

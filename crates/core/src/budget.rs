@@ -1,0 +1,284 @@
+//! The memory of answers that are built and not yet sent: bounded for the node, and for each user.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::ids::UserId;
+use crate::limits::Limits;
+
+/// Users that have nothing under way are forgotten when the map has grown by this many.
+const SWEEP_AFTER: usize = 4_096;
+
+/// What all users together have under way on this node.
+#[derive(Debug)]
+pub struct Budget {
+    node: Arc<Node>,
+    calls_per_user: usize,
+    bytes_per_user: usize,
+    queued_per_user: usize,
+    /// Whose only bound is the node's.
+    unbounded: Arc<Account>,
+    accounts: Mutex<Accounts>,
+}
+
+#[derive(Debug)]
+struct Node {
+    most_bytes: usize,
+    bytes: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Accounts {
+    of_user: HashMap<UserId, Arc<Account>>,
+    sweep_at: usize,
+}
+
+/// What one user has under way on this node, over all its tokens and connections.
+#[derive(Debug)]
+pub struct Account {
+    node: Arc<Node>,
+    most_calls: usize,
+    most_bytes: usize,
+    most_queued: usize,
+    calls: AtomicUsize,
+    bytes: AtomicUsize,
+    queued: AtomicUsize,
+}
+
+/// A call under way: from its authentication until its answer was sent.
+#[derive(Debug)]
+pub struct Call(Arc<Account>);
+
+/// Bytes of an answer, counted until this is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    node: Arc<Node>,
+    account: Option<Arc<Account>>,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Nothing is under way.
+    pub fn new(limits: &Limits) -> Self {
+        let node = Arc::new(Node { most_bytes: limits.answer_bytes, bytes: AtomicUsize::new(0) });
+        Self {
+            unbounded: Arc::new(Account::new(&node, usize::MAX, usize::MAX, usize::MAX)),
+            node,
+            calls_per_user: limits.calls_per_user,
+            bytes_per_user: limits.answer_bytes_per_user,
+            queued_per_user: limits.outbound_bytes_per_user,
+            accounts: Mutex::new(Accounts { of_user: HashMap::new(), sweep_at: SWEEP_AFTER }),
+        }
+    }
+
+    /// A user's account.
+    pub fn account(&self, user: UserId) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if accounts.of_user.len() >= accounts.sweep_at {
+            // What is under way holds its account.
+            accounts.of_user.retain(|_, account| Arc::strong_count(account) > 1);
+            accounts.sweep_at = accounts.of_user.len() + SWEEP_AFTER;
+        }
+        let account = accounts.of_user.entry(user).or_insert_with(|| {
+            Arc::new(Account::new(&self.node, self.calls_per_user, self.bytes_per_user, self.queued_per_user))
+        });
+        account.clone()
+    }
+
+    /// The account of all those that are bounded by what the node may have alone.
+    pub fn unbounded(&self) -> Arc<Account> {
+        self.unbounded.clone()
+    }
+
+    /// Bytes of all answers under way.
+    pub fn bytes(&self) -> usize {
+        self.node.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts an answer of this size. `None` if there is no room for it; an answer has room in any case where it is the only
+    /// one of its user, or of the node, since it may be larger than the bound.
+    pub fn charge(&self, account: Option<&Arc<Account>>, bytes: usize) -> Option<Charge> {
+        let charge = self.charge_anyway(account, bytes);
+        let over = |all: &AtomicUsize, most: usize| {
+            let all = all.load(Ordering::Relaxed);
+            all > most && all > bytes
+        };
+        let refused = over(&self.node.bytes, self.node.most_bytes)
+            || account.is_some_and(|account| over(&account.bytes, account.most_bytes));
+        (!refused).then_some(charge)
+    }
+
+    /// The same where there is no way to refuse it.
+    pub fn charge_anyway(&self, account: Option<&Arc<Account>>, bytes: usize) -> Charge {
+        Charge::new(&self.node, account.cloned(), bytes)
+    }
+}
+
+impl Account {
+    fn new(node: &Arc<Node>, most_calls: usize, most_bytes: usize, most_queued: usize) -> Self {
+        Self {
+            node: node.clone(),
+            most_calls,
+            most_bytes,
+            most_queued,
+            calls: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+        }
+    }
+
+    /// Begins a call. `None` if as many are under way as a user may have.
+    pub fn call(self: &Arc<Self>) -> Option<Call> {
+        let call = Call(self.clone());
+        let before = self.calls.fetch_add(1, Ordering::Relaxed);
+        (before < self.most_calls).then_some(call)
+    }
+
+    /// Whether a page more may be sent to this user, by the user's bound and by the node's.
+    pub fn may_grow(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < self.most_bytes && self.node.bytes.load(Ordering::Relaxed) < self.node.most_bytes
+    }
+
+    /// Counts a frame against the user and the node for as long as it, or a part of it, is in memory.
+    pub fn hold(self: &Arc<Self>, frame: Bytes) -> Bytes {
+        let charge = Charge::new(&self.node, Some(self.clone()), frame.len());
+        held(frame, charge)
+    }
+
+    /// So many bytes more wait for the user's connections together. Whether that is within the bound.
+    pub fn queue(&self, bytes: usize) -> bool {
+        self.queued.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most_queued
+    }
+
+    /// So many bytes less wait.
+    pub fn unqueue(&self, bytes: usize) {
+        self.queued.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether more waits than may.
+    pub fn is_queue_over(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > self.most_queued
+    }
+}
+
+/// Bytes that keep something until the last part of them is gone.
+pub fn held<T: Send + 'static>(bytes: Bytes, kept: T) -> Bytes {
+    Bytes::from_owner(Held { bytes, _kept: kept })
+}
+
+struct Held<T> {
+    bytes: Bytes,
+    _kept: T,
+}
+
+impl<T> AsRef<[u8]> for Held<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Charge {
+    fn new(node: &Arc<Node>, account: Option<Arc<Account>>, bytes: usize) -> Self {
+        node.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(account) = &account {
+            account.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Self { node: node.clone(), account, bytes }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.node.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some(account) = &self.account {
+            account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn budget() -> Budget {
+        Budget::new(&Limits {
+            calls_per_user: 2,
+            answer_bytes: 100,
+            answer_bytes_per_user: 60,
+            outbound_bytes_per_user: 10,
+            ..Limits::default()
+        })
+    }
+
+    fn user(number: i64) -> UserId {
+        UserId::new(Timestamp::from_millis(number))
+    }
+
+    #[test]
+    fn calls_of_a_user_are_counted_until_they_end() {
+        let budget = budget();
+        let (ada, bob) = (budget.account(user(1)), budget.account(user(2)));
+        let calls = [ada.call(), ada.call()];
+        assert!(calls.iter().all(Option::is_some) && ada.call().is_none() && ada.call().is_none());
+        assert!(bob.call().is_some());
+        drop(calls);
+        assert!(ada.call().is_some());
+    }
+
+    #[test]
+    fn answers_are_bounded_for_a_user_and_for_the_node() {
+        let budget = budget();
+        let (ada, bob) = (budget.account(user(1)), budget.account(user(2)));
+        let first = budget.charge(Some(&ada), 50).unwrap();
+        assert!(budget.charge(Some(&ada), 11).is_none());
+        let second = budget.charge(Some(&bob), 50).unwrap();
+        assert!(budget.charge(None, 1).is_none() && !ada.may_grow() && !budget.unbounded().may_grow());
+        drop(first);
+        assert!(budget.charge(None, 50).is_some());
+        drop(second);
+        // Larger than the bound, but alone.
+        let alone = budget.charge(Some(&ada), 1_000).unwrap();
+        assert!(budget.charge(Some(&bob), 1).is_none());
+        drop(alone);
+        assert!(ada.may_grow() && budget.bytes() == 0);
+    }
+
+    #[test]
+    fn a_frame_counts_as_long_as_a_part_of_it_is_there() {
+        let budget = budget();
+        let ada = budget.account(user(1));
+        let mut frame = ada.hold(Bytes::from(vec![0; 60]));
+        assert!(!ada.may_grow());
+        let part = frame.split_to(10);
+        drop(frame);
+        assert!(!ada.may_grow());
+        drop(part);
+        assert!(ada.may_grow());
+    }
+
+    #[test]
+    fn an_account_is_kept_while_anything_is_under_way() {
+        let (budget, id) = (budget(), user(1));
+        let ada = budget.account(id);
+        let call = ada.call().unwrap();
+        drop(ada);
+        for number in 0..3 * SWEEP_AFTER as i64 {
+            budget.account(user(number + 2));
+        }
+        assert!(budget.accounts.lock().unwrap().of_user.len() <= SWEEP_AFTER + 1);
+        let ada = budget.account(id);
+        assert!(ada.call().is_some() && ada.calls.load(Ordering::Relaxed) == 1);
+        drop(call);
+        assert_eq!(ada.calls.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,83 @@
+//! What is under way for a user: calls, and answers that are not sent yet.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::response::Response;
+use chatsphere_core::budget::{Account, Call, Charge, held};
+use chatsphere_core::{Caller, Chat, Error, Outage};
+use hyper::body::{Frame, SizeHint};
+
+/// The call that a request has become, once it is known whose it is. Among the extensions of every request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UnderWay(Arc<OnceLock<Whose>>);
+
+#[derive(Debug)]
+struct Whose {
+    account: Arc<Account>,
+    call: Arc<Call>,
+}
+
+impl UnderWay {
+    /// Counts the call, once however often its caller is looked at.
+    ///
+    /// # Errors
+    /// [`Outage::Overloaded`] if as many calls of this user are under way as may be.
+    pub(crate) fn begin(&self, chat: &Chat, caller: &Caller) -> Result<(), Error> {
+        if self.0.get().is_some() {
+            return Ok(());
+        }
+        let account = chat.account(caller);
+        let call = Arc::new(account.call().ok_or(Outage::Overloaded)?);
+        let _ = self.0.set(Whose { account, call });
+        Ok(())
+    }
+
+    /// Counts an answer until it was sent, and the call with it. `None` if there is no room for the answer and it may be refused.
+    pub(crate) fn count(&self, chat: &Chat, response: Response, may_be_refused: bool) -> Option<Response> {
+        let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
+        if bytes == 0 {
+            return Some(response);
+        }
+        let whose = self.0.get();
+        let account = whose.map(|whose| &whose.account);
+        let charge = match chat.budget.charge(account, bytes) {
+            Some(charge) => charge,
+            None if may_be_refused => return None,
+            None => chat.budget.charge_anyway(account, bytes),
+        };
+        let kept = Arc::new(Kept { _charge: charge, _call: whose.map(|whose| whose.call.clone()) });
+        Some(response.map(|body| Body::new(CountedBody { body, kept })))
+    }
+}
+
+struct Kept {
+    _charge: Charge,
+    _call: Option<Arc<Call>>,
+}
+
+/// A body whose bytes are counted until the last of them has left for the network.
+struct CountedBody {
+    body: Body,
+    kept: Arc<Kept>,
+}
+
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        Pin::new(&mut this.body).poll_frame(cx).map_ok(|frame| frame.map_data(|bytes| held(bytes, this.kept.clone())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::{Access, Caller, Chat, Epoch, Error, RoomId, Seq, Shared};
+use chatsphere_realtime::RoomLog;
+
+/// The store as one caller's joins read it: in turn with what others read.
+pub(super) struct InTurn<'a> {
+    pub(super) chat: &'a Chat,
+    pub(super) caller: &'a Caller,
+}
+
+#[async_trait]
+impl RoomLog for InTurn<'_> {
+    async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
+        let _turn = self.chat.turn(self.caller).await;
+        self.chat.store.events_after(room, access, after, limit).await
+    }
+
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
+        let _turn = self.chat.turn(self.caller).await;
+        self.chat.store.newest(room, access, messages, others).await
+    }
+
+    async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
+        self.chat.store.heads(rooms).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.chat.store.epoch()
+    }
+}
