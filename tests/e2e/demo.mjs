@@ -27,6 +27,10 @@
 //   {"do":"sound","page":0}          fails unless the numbers on the page ascend, each once, without one missing
 //   {"do":"reload","page":0}         {"do":"load_older","page":0}   {"do":"sign_out","page":0}
 //   {"do":"open_second","page":0,"name":"carol"}                 one more window; answers {"page"}
+//   {"do":"arrive","fragment":"#invite=x",["stored":"…"]}         opens the page in another tab, with that as its stored session, and closes it again;
+//                            answers {"view","code","text","hash"}: what it shows, and why it can't be entered, if it says so
+//   {"do":"enter_as","name":"carol"}  enters in another tab by the CLIENT token, as an existing user if need be, and closes it again;
+//                            answers {"view","code","as"}: who one is then, or why not
 //   {"do":"screenshot","page":0,"file":"…"}   {"do":"resize","page":0,"width":360,"height":640}
 //   {"do":"problems"}                answers {"problems":[…]}
 //   {"do":"quit"}
@@ -194,6 +198,21 @@ async function send(page, text) {
   await page.click('#send');
 }
 
+async function inAnotherTab(page, act) {
+  const tab = await page.context().newPage();
+  try {
+    return await act(tab);
+  } finally {
+    await tab.close();
+  }
+}
+
+const entry = (page) =>
+  page.evaluate(() => {
+    const error = document.querySelector('#entry-error');
+    return { view: document.body.dataset.view, code: error.dataset.code ?? '', text: error.textContent };
+  });
+
 const commands = {
   send: (page, { text }) => send(page, text),
   wait_seq: async (page, { seq, timeoutMs }) => {
@@ -235,6 +254,27 @@ const commands = {
     await openSecond(page, name);
     return { page: pages.length - 1 };
   },
+  arrive: (page, { fragment, stored }) =>
+    inAnotherTab(page, async (tab) => {
+      if (stored !== undefined) await tab.addInitScript((text) => sessionStorage.setItem('chatsphere.demo.session', text), stored);
+      await tab.goto(`${origin}/demo${fragment}`);
+      await tab.waitForSelector('body:not([data-view="start"])');
+      return { ...(await entry(tab)), hash: new URL(tab.url()).hash };
+    }),
+  enter_as: (page, { name }) =>
+    inAnotherTab(page, async (tab) => {
+      await tab.goto(`${origin}/demo`);
+      await tab.fill('#token', readFileSync(options['token-file'], 'utf8').trim());
+      await tab.fill('#name', name);
+      await tab.fill('#room', options.room);
+      await tab.click('#start');
+      await tab.waitForSelector('body[data-view="chat"], #entry-error:not([hidden])');
+      if (await tab.locator('#use-existing').isVisible()) {
+        await tab.click('#use-existing');
+        await tab.waitForSelector('body[data-view="chat"], #entry-error:not([hidden])');
+      }
+      return { ...(await entry(tab)), as: await tab.locator('#own-name').textContent() };
+    }),
   screenshot: async (page, { file }) => void (await page.screenshot({ path: file })),
   resize: (page, { width, height }) => page.setViewportSize({ width, height }),
   problems: () => ({ problems }),

@@ -145,10 +145,30 @@ async fn the_page_keeps_to_itself() {
         let answer = server.get(path).send().await;
         assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, Some(kind)), "{path}");
         let policy = answer.header("content-security-policy").unwrap();
-        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:"));
+        let host = server.addr;
+        let start = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'";
+        assert!(policy.starts_with(&format!("{start} ws://{host} wss://{host};")), "{policy}");
     }
     server.get("/demo/../Cargo.toml").send().await.refused(404, "route_not_found");
     server.get("/demo/package.json").send().await.refused(404, "route_not_found");
+}
+
+#[tokio::test]
+async fn an_address_lets_in_only_so_many_at_once() {
+    let server = demo().await;
+    for number in 0..30 {
+        server.post("/demo/session", &ask("x", &format!("eve {number}"))).send().await.refused(403, "invite_invalid");
+    }
+    let session = ask(&server.invite(), "ada");
+    let refused = server.post("/demo/session", &session).send().await;
+    assert_eq!((refused.header("retry-after"), refused.header("ratelimit")), (Some("1"), Some("\"demo\";r=0;t=1")));
+    refused.refused(429, "rate_limited");
+    // It does not use the invitation up.
+    server.advance(Duration::from_secs(1)).await;
+    let token = server.post("/demo/session", &session).send().await.ok(201)["token"].as_str().unwrap().to_owned();
+    server.call("POST", "/demo/invite").bearer(&token).send().await.refused(429, "rate_limited");
+    server.advance(Duration::from_secs(1)).await;
+    server.call("POST", "/demo/invite").bearer(&token).send().await.ok(201);
 }
 
 #[tokio::test]

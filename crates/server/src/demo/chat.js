@@ -13,8 +13,8 @@ import { held } from './windows.js';
 const HISTORY_PAGE = 50;
 const $ = (selector) => document.querySelector(selector);
 
-/** Starts chatting; returns a function that stops. */
-export function chat(session) {
+/** Starts chatting; returns a function that stops. `first` is a notice that stays until the page has caught up a second time. */
+export function chat(session, first = null) {
   const list = new MessageList(session.user.id);
   const members = new Members(session);
   const older = historyAbove(session, list);
@@ -58,7 +58,8 @@ export function chat(session) {
       list.busy(false);
       setComposer(true);
       showStatus('connected', 'Connected');
-      showNotice(null);
+      showNotice(first);
+      first = null;
       members.load().catch((problem) => showNotice(`The members could not be listed. ${problem.message}`));
     },
     acked: (id) => list.acked(id),
@@ -96,7 +97,7 @@ export function chat(session) {
     if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) submit(event);
   };
   setComposer(true);
-  showNotice(null);
+  showNotice(first);
   connection.open();
   composer.focus();
   return () => connection.stop();

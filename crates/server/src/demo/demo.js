@@ -32,7 +32,7 @@ import { arrive, forgetFragment, held, openSecond } from './windows.js';
 
 const $ = (selector) => document.querySelector(selector);
 let leave = null;
-let way = { invite: null, lent: false };
+let way = { invite: null, damaged: false, lent: false };
 
 function show(view) {
   document.body.dataset.view = view;
@@ -56,6 +56,8 @@ function entryError(text, code) {
   $('#entry-error').hidden = !text;
   $('#entry-error').textContent = text ?? '';
   $('#entry-error').dataset.code = code ?? '';
+  // On a phone it may lie below what is on the screen.
+  if (text) $('#entry-error').scrollIntoView({ block: 'nearest' });
 }
 
 async function enter({ existing = false } = {}) {
@@ -90,7 +92,7 @@ function refuse(problem, name) {
     return $('#name').select();
   }
   if (problem.code === 'invite_invalid') {
-    way = { invite: null, lent: false };
+    way = { invite: null, damaged: false, lent: false };
     forgetFragment();
     showEntry();
     return entryError('This link was used already, or is too old. Start the server again for a new one, or paste a CLIENT token.', problem.code);
@@ -98,14 +100,14 @@ function refuse(problem, name) {
   entryError(problem.message, problem.code);
 }
 
-function showChat(session) {
+function showChat(session, notice) {
   held.session = session;
   $('#token').value = '';
   document.title = `${session.room.name} – ChatSphere demo`;
   $('#room-name').textContent = session.room.name;
   $('#own-name').textContent = session.user.username;
   show('chat');
-  leave = chat(session);
+  leave = chat(session, notice);
 }
 
 async function signOut() {
@@ -113,7 +115,7 @@ async function signOut() {
   leave();
   held.session = null;
   document.title = 'ChatSphere demo';
-  way = { invite: null, lent: false };
+  way = { invite: null, damaged: false, lent: false };
   showEntry();
   // Nobody needs it any more; should the server be away, it expires.
   await call('DELETE', `/api/tokens/${tokenId}`, { token }).catch(() => {});
@@ -142,8 +144,13 @@ $('#other-token').onclick = () => {
 $('#second-window').onclick = second;
 $('#sign-out').onclick = signOut;
 // A link with an invite, opened in a tab that shows this page already, changes the fragment only.
-addEventListener('hashchange', () => location.hash.startsWith('#invite=') && location.reload());
+addEventListener('hashchange', () => location.hash.startsWith('#invite') && location.reload());
 
 way = await arrive();
-if (held.session) showChat(held.session);
-else showEntry();
+const damaged = 'This link is damaged: its invite can’t be read. Copy the whole link as the server printed it';
+if (held.session) {
+  showChat(held.session, way.damaged ? `${damaged}, to come in as somebody else.` : null);
+} else {
+  showEntry();
+  if (way.damaged) entryError(`${damaged}, or paste a CLIENT token.`, 'invite_damaged');
+}

@@ -8,7 +8,7 @@ export async function withInvite(invite, username, roomName) {
 }
 
 /**
- * What an application's backend does, by the public REST API. `existing` says that a user of that name may be taken
+ * What an application's backend does, by the public REST API. `existing` says that the user of exactly that name may be taken
  * over, which a CLIENT token allows; otherwise a taken name is the problem `username_taken`.
  */
 export async function withClientToken(clientToken, username, roomName, { existing = false } = {}) {
@@ -36,9 +36,12 @@ async function forNewUser(token, username) {
 }
 
 async function forExistingUser(token, username) {
-  const same = (a, b) => a.normalize('NFC').toLowerCase() === b.normalize('NFC').toLowerCase();
+  // Exactly the name that was chosen: a server may hold names that differ in their case alone, or refuse one that looks like another.
+  const same = (a, b) => a.normalize('NFC') === b.normalize('NFC');
   const user = await firstInPages('/api/users?limit=200', token, (users) => users.find((each) => same(each.username, username)));
-  if (!user) throw new Problem(404, 'no_such_user', `There is no user “${username}” any more.`);
+  if (!user) {
+    throw new Problem(409, 'name_alike', `“${username}” is taken by a name that is too like it: choose another, or write that one exactly.`);
+  }
   return { ...(await renew(token, user.id)), user };
 }
 

@@ -9,36 +9,80 @@ const CLIENT = 'chatsphere.demo.client-token';
 let clientToken = null;
 const opened = new Set();
 
+// Browsers can be told to keep no storage for a page: then a reload forgets who it was, and nothing else is lost.
+const storage = {
+  get(key) {
+    try {
+      return sessionStorage.getItem(key);
+    } catch {
+      return null;
+    }
+  },
+  set(key, value) {
+    try {
+      if (value === null) sessionStorage.removeItem(key);
+      else sessionStorage.setItem(key, value);
+    } catch {
+      // See above.
+    }
+  },
+};
+
+/** What was stored as a session, if it is one. */
+function readSession(text) {
+  try {
+    const { token, tokenId, expiresAt, user, room } = JSON.parse(text);
+    const texts = [token, tokenId, expiresAt, user.id, user.username, room.id, room.name];
+    return texts.every((each) => typeof each === 'string') ? { token, tokenId, expiresAt, user, room } : null;
+  } catch {
+    return null;
+  }
+}
+
+let session = readSession(storage.get(SESSION));
+
 export const held = {
   get clientToken() {
     return clientToken;
   },
   keepClientToken(token, remember) {
     clientToken = token;
-    if (remember) sessionStorage.setItem(CLIENT, token);
-    else sessionStorage.removeItem(CLIENT);
+    storage.set(CLIENT, remember ? token : null);
   },
   get session() {
-    return JSON.parse(sessionStorage.getItem(SESSION) ?? 'null');
+    return session;
   },
-  set session(session) {
-    if (session) sessionStorage.setItem(SESSION, JSON.stringify(session));
-    else sessionStorage.removeItem(SESSION);
+  set session(next) {
+    session = next;
+    storage.set(SESSION, next ? JSON.stringify(next) : null);
   },
 };
 
-/** What brought the user here: an invite, another window of this page, or nothing in particular. */
+/** What brought the user here: an invite, another window of this page, or nothing in particular. `damaged`: a link that is broken. */
 export async function arrive() {
-  const invite = /^#invite=([^&]+)/.exec(location.hash)?.[1];
+  const text = /^#invite(?:=(.*))?$/s.exec(location.hash);
   const second = location.hash === '#second';
+  const invite = text && readInvite(text[1] ?? '');
+  const damaged = text !== null && invite === null;
+  if (damaged) forgetFragment();
   // A window opened by a page starts with a copy of that page's storage: its session is somebody else's.
   if (invite || second) held.session = null;
   if (second) {
     forgetFragment();
     clientToken = await borrow();
   }
-  clientToken ??= sessionStorage.getItem(CLIENT);
-  return { invite: invite ? decodeURIComponent(invite) : null, lent: second && clientToken !== null };
+  clientToken ??= storage.get(CLIENT);
+  return { invite, damaged, lent: second && clientToken !== null };
+}
+
+/** The invite in a fragment; null if it is none, because the link was cut or mangled on its way. */
+function readInvite(text) {
+  try {
+    const invite = decodeURIComponent(text);
+    return /^[\w-]{1,100}$/.test(invite) ? invite : null;
+  } catch {
+    return null;
+  }
 }
 
 export function forgetFragment() {

@@ -37,6 +37,67 @@ async fn the_demo_page_passes_its_unit_tests() {
     assert!(status.success(), "{status}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_page_tells_what_is_wrong_and_takes_nobody_elses_name() {
+    let Some(needs) = needs::browser_and_python() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let server = Server::start(&data, 0, &[]).await;
+    let token_file = data.join("client-token");
+    let token = std::fs::read_to_string(&token_file).unwrap();
+    let api = Api::new(&server.url(), token.trim());
+    let script = needs.e2e("demo.mjs");
+    let url = server.url();
+    let mut page = Driver::spawn(
+        &needs.node,
+        &[
+            script.as_str(),
+            "--url",
+            &url,
+            "--chromium",
+            &needs.chromium,
+            "--mode",
+            "token",
+            "--token-file",
+            token_file.to_str().unwrap(),
+            "--names",
+            "alice",
+            "--timeout",
+            "60000",
+        ],
+    );
+    page.line_with("ready").await;
+
+    for (fragment, code) in [
+        ("#invite=%E0%A4%A", "invite_damaged"),
+        ("#invite=%", "invite_damaged"),
+        ("#invite=", "invite_damaged"),
+        ("#invite", "invite_damaged"),
+        ("#invite=a b", "invite_damaged"),
+        ("#invite=%00%3Cimg%3E", "invite_damaged"),
+        ("#invite=abc", ""),
+        ("#%E0%A4%A", ""),
+        ("", ""),
+    ] {
+        let shown = page.ask(json!({"do": "arrive", "fragment": fragment})).await;
+        assert_eq!((&shown["view"], &shown["code"]), (&json!("enter"), &json!(code)), "{fragment}: {shown}");
+    }
+    for stored in ["{", "null", "{}", "[]", r#"{"token":"x"}"#, r#"{"token":1,"user":null}"#] {
+        let shown = page.ask(json!({"do": "arrive", "fragment": "", "stored": stored})).await;
+        assert_eq!(shown["view"], "enter", "{stored}: {shown}");
+    }
+
+    // Ada is there, and perhaps ada too, if the server lets names differ in their case alone.
+    api.post("/api/users", &json!({"username": "Ada"})).await;
+    for name in ["ada", "ada", "Ada"] {
+        let shown = page.ask(json!({"do": "enter_as", "name": name})).await;
+        let refused = shown["view"] == "enter" && shown["code"] == "name_alike";
+        assert!(refused || (shown["view"] == "chat" && shown["as"] == name), "{name}: {shown}");
+    }
+    page.quit().await;
+    server.stop(Duration::from_secs(10)).await;
+}
+
 fn environment(database: Option<&str>) -> Vec<(&'static str, String)> {
     database.map(|url| ("DATABASE_URL", url.to_owned())).into_iter().collect()
 }

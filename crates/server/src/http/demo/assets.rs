@@ -1,29 +1,43 @@
 use axum::extract::Path;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::http::page;
 
-/// The page loads its own files, talks to its own server, and nothing else.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-);
+/// The page loads its own files, talks to its own server, and nothing else. `'self'` alone would do for browsers of today; some
+/// that are still in use do not take WebSockets to be of the page's own origin, so that these are named too.
+fn policy(host: Option<&str>) -> HeaderValue {
+    let sockets = host.filter(|host| is_plain(host)).map(|host| format!(" ws://{host} wss://{host}"));
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'{}; img-src 'self' data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        sockets.unwrap_or_default()
+    );
+    // It is of plain letters.
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+}
+
+/// Whether a host can be named in a policy, of which a space, a semicolon or a comma would make another one.
+fn is_plain(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+}
 
 /// Every file of the page, by its name.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/demo_files.rs"));
 
-pub(super) async fn page() -> Response {
-    answer("index.html")
+pub(super) async fn page(headers: HeaderMap) -> Response {
+    answer("index.html", &headers)
 }
 
-pub(super) async fn file(Path(name): Path<String>) -> Response {
-    answer(&name)
+pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    answer(&name, &headers)
 }
 
-fn answer(name: &str) -> Response {
+fn answer(name: &str, headers: &HeaderMap) -> Response {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     match FILES.iter().find(|(file, _)| *file == name) {
-        Some((_, bytes)) => page::secured(POLICY, content_type(name), *bytes),
+        Some((_, bytes)) => page::secured(policy(host), content_type(name), *bytes),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -41,6 +55,24 @@ fn content_type(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sockets_are_to_go_to_the_pages_own_host_alone() {
+        for (host, sockets) in [
+            (Some("localhost:3001"), " ws://localhost:3001 wss://localhost:3001"),
+            (Some("[::1]:3001"), " ws://[::1]:3001 wss://[::1]:3001"),
+            (Some("127.0.0.1"), " ws://127.0.0.1 wss://127.0.0.1"),
+            (Some("chat.example.com"), " ws://chat.example.com wss://chat.example.com"),
+            (Some("localhost *"), ""),
+            (Some(""), ""),
+            (Some("localhost:1; script-src *"), ""),
+            (None, ""),
+        ] {
+            let policy = policy(host);
+            let connect = format!("; connect-src 'self'{sockets}; img-src");
+            assert!(policy.to_str().unwrap().contains(&connect), "{policy:?}");
+        }
+    }
 
     /// A file that is missing would show only in a browser.
     #[test]
