@@ -1,5 +1,11 @@
 #!/usr/bin/env python3
-"""Prints what happens in a room, and misses nothing: python3 examples/listen.py TOKEN ROOM_ID [URL]
+"""Prints what happens in a room, and misses nothing.
+
+    CHATSPHERE_TOKEN=… python3 examples/listen.py ROOM_ID [URL]
+    python3 examples/listen.py ROOM_ID [URL] < token-file
+
+The token is taken from the variable CHATSPHERE_TOKEN, or else read as the first line of standard input; never from an argument,
+since every user of a machine sees the arguments of its programs. URL is http://127.0.0.1:3001 unless it is given.
 
 Needs nothing but Python 3.9. Where the connection breaks, it comes back and asks for everything after the last event that it
 has. The steps of a real client are all here: docs/websocket.md explains them.
@@ -10,6 +16,7 @@ import json
 import os
 import random
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -30,14 +37,17 @@ class Connection:
 
     def __init__(self, url, token):
         parts = urlsplit(url)
-        self.socket = socket.create_connection((parts.hostname, parts.port or 80), timeout=10)
+        secure = parts.scheme == "https"
+        self.socket = socket.create_connection((parts.hostname, parts.port or (443 if secure else 80)), timeout=10)
+        if secure:
+            self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname=parts.hostname)
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
             f"GET /ws HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
         )
         self.stream = self.socket.makefile("rb")
-        status = self.stream.readline().decode().strip()
+        status = self.stream.readline().decode(errors="replace").strip()
         while self.stream.readline() not in (b"\r\n", b""):
             pass
         if " 101 " not in status:
@@ -66,7 +76,7 @@ class Connection:
                 self.send(data, opcode=10)
             if opcode == 8:
                 code = struct.unpack("!H", data[:2])[0] if len(data) >= 2 else None
-                raise Gone(f"closed with {code}: {data[2:].decode()}", code)
+                raise Gone(f"closed with {code}: {data[2:].decode(errors='replace')}", code)
 
     def read(self, length):
         data = self.stream.read(length)
@@ -87,8 +97,8 @@ def listen(url, token, room, last):
             connection.send({"type": "join", "roomId": room, **since})
         elif kind == "join_confirmation":
             if "reason" in frame:
-                print(f"-- not all of what was missed follows: {frame['reason']}", flush=True)
-            print(f"-- listening to {frame['roomId']}", flush=True)
+                say(f"-- not all of what was missed follows: {frame['reason']}")
+            say(f"-- listening to {frame['roomId']}")
             last["epoch"] = frame["epoch"]
         elif kind == "previous_messages":
             missed = [{"type": "new_message", "seq": message["seq"], "message": message} for message in frame["messages"]]
@@ -96,7 +106,7 @@ def listen(url, token, room, last):
                 show(event)
             last["seq"] = frame["toSeq"]
         elif kind == "error":
-            print(f"-- {frame['code']}: {frame['message']}", flush=True)
+            say(f"-- {frame['code']}: {frame['message']}")
         elif kind == "left":
             raise Gone("you are no longer in this room", 4500)
         elif "seq" in frame:
@@ -114,12 +124,42 @@ def show(event):
     else:
         # A later version may have events that this one does not know. They count all the same.
         text = event["type"]
-    print(f"{event['seq']} {text}", flush=True)
+    say(f"{event['seq']} {text}")
+
+
+def safe(text):
+    """The text with all that a terminal would obey, or hide, written as an escape.
+
+    People write what they like: a terminal takes the character ESC for the beginning of a command, and U+202E turns what follows
+    around. Joiners stay, since emoji and many scripts are made with them.
+    """
+    keeps = lambda character: character.isprintable() and character != "\\" or character in "\u200c\u200d"
+    return "".join(character if keeps(character) else character.encode("unicode_escape").decode() for character in text)
+
+
+def say(line):
+    print(safe(line), flush=True)
+
+
+def arguments():
+    """The token, the room and the URL; the usage if they are not all there."""
+    given = sys.argv[1:]
+    if not 1 <= len(given) <= 2 or given[0].startswith("-"):
+        sys.exit(f"usage:{__doc__.split(chr(10) * 2)[1].rstrip()}".replace("usage:    ", "usage: ").replace("\n    ", "\n       "))
+    if given[0].startswith("eyJ"):
+        sys.exit("that is a token: put it into the variable CHATSPHERE_TOKEN, since every user of this machine sees arguments")
+    token = os.environ.get("CHATSPHERE_TOKEN", "").strip()
+    if not token and not sys.stdin.isatty():
+        token = sys.stdin.readline().strip()
+    if not token:
+        sys.exit("there is no token: put it into the variable CHATSPHERE_TOKEN, or send it to standard input")
+    return token, given[0], given[1] if len(given) > 1 else "http://127.0.0.1:3001"
 
 
 def main():
-    token, room = sys.argv[1:3]
-    url = sys.argv[3] if len(sys.argv) > 3 else "http://127.0.0.1:3001"
+    token, room, url = arguments()
+    # A terminal that can't show a character is no reason to end.
+    sys.stdout.reconfigure(errors="backslashreplace")
     last = {}
     pause = 0.2
     while True:
@@ -127,7 +167,7 @@ def main():
         try:
             listen(url, token, room, last)
         except (Gone, OSError) as end:
-            print(f"-- {end}", flush=True)
+            say(f"-- {end}")
             if isinstance(end, Gone) and end.final:
                 sys.exit(1)
         # Each try waits longer than the one before, so that a thousand clients don't all come back at the same moment.
