@@ -127,6 +127,9 @@ pub enum Conflict {
     /// Another user has this name.
     #[error("this username is taken: choose another")]
     UsernameTaken,
+    /// A user that gets rights over others, or is let in again, has a name that looks like another's.
+    #[error("another user has a name that looks the same: rename or disable one of the two first")]
+    UsernameLookalike,
     /// The same `Idempotency-Key` came with another body.
     #[error("this Idempotency-Key was used with another body: use a new key for a new request")]
     IdempotencyKeyReused,
@@ -140,6 +143,7 @@ impl Conflict {
     pub const fn code(self) -> &'static str {
         match self {
             Self::UsernameTaken => "username_taken",
+            Self::UsernameLookalike => "username_lookalike",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::ClientMessageIdReused => "client_message_id_reused",
         }

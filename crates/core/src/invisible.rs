@@ -45,7 +45,8 @@ fn is_picture(c: char) -> bool {
         | '\u{1f000}'..='\u{1faff}')
 }
 
-fn is_invisible(c: char) -> bool {
+/// Whether the character has no shape of its own, or is needed within an emoji alone.
+pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         // Soft hyphen, grapheme joiner, the mark for the direction of Arabic.
         '\u{ad}' | '\u{34f}' | '\u{61c}'
@@ -59,8 +60,11 @@ fn is_invisible(c: char) -> bool {
         | '\u{2800}'
         // Selectors, the mark of the byte order, annotations, and what is still free among them.
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
-        // The layout of hieroglyphs, shorthand and music.
-        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        // The layout of hieroglyphs and their blanks, shorthand, and music with its note without a head.
+        | '\u{13430}'..='\u{1343f}' | '\u{13441}'..='\u{13442}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}'
+        // The filler of the Khitan small script, and what stands for an object that is not there.
+        | '\u{16fe4}' | '\u{fffc}'
         // Tags and more selectors.
         | '\u{e0000}'..='\u{e0fff}'
         // Private use.
@@ -131,6 +135,10 @@ mod tests {
             '\u{fdd0}',
             '\u{ffff}',
             '\u{1d173}',
+            '\u{1d159}',
+            '\u{13441}',
+            '\u{16fe4}',
+            '\u{fffc}',
             '\u{e0001}',
             '\u{e0041}',
             '\u{e0100}',

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::seq::Seq;
-use crate::text::{ClientMessageId, Content, RoomName, Username};
+use crate::text::{ClientMessageId, Content, ExternalId, RoomName, Username};
 use crate::time::Timestamp;
 
 /// What a user may do in general. Rights within one room come from owning it or being its member.
@@ -46,6 +46,9 @@ pub struct User {
     pub role: Role,
     /// A disabled user's tokens are refused and its sockets closed.
     pub disabled: bool,
+    /// The application's own id for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<ExternalId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its name, role or state changed last.

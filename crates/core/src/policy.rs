@@ -89,6 +89,13 @@ pub fn may_create_user(caller: &Caller) -> Result<(), Denial> {
     may_grant_rights(caller)
 }
 
+/// The caller may make users, or find and change them, by an application's own ids. `mints_for_found`: with a token for a user
+/// that is there already, which takes the right to act in anyone's name.
+pub fn may_put_user(caller: &Caller, mints_for_found: bool) -> Result<(), Denial> {
+    may_create_user(caller)?;
+    if mints_for_found { is_client(caller) } else { Ok(()) }
+}
+
 /// The caller may make this change: a new name for itself, anything else for those who hand out rights.
 pub fn may_change_user(caller: &Caller, change: &UserChange) -> Result<(), Denial> {
     may_write(caller)?;

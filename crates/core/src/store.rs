@@ -32,7 +32,7 @@ use crate::ids::{MessageId, RoomId, TokenId, UserId};
 use crate::model::{Event, Message, MessageInRoom, Role, Room, User, UserRef};
 use crate::seq::{Epoch, Seq};
 use crate::shared::Shared;
-use crate::text::{ClientMessageId, Content, RoomName, Username};
+use crate::text::{ClientMessageId, Content, ExternalId, RoomName, Username};
 use crate::time::Timestamp;
 use crate::token::{Token, TokenWithUser};
 
@@ -287,6 +287,36 @@ pub struct UserChange {
     pub at: Timestamp,
 }
 
+/// A user to make, or to find and change, by the application's own id for it. `None` leaves as it is.
+#[derive(Debug, Clone)]
+pub struct ExternalUser {
+    /// The application's own id.
+    pub external_id: ExternalId,
+    /// The user's id, if it is made.
+    pub id: UserId,
+    /// Its name; must be free. Needed to make the user.
+    pub username: Option<Username>,
+    /// Its role; MEMBER for a user that is made, if absent.
+    pub role: Option<Role>,
+    /// A USER token to keep. Its `user_id` is set in the commit.
+    pub token: Option<Token>,
+    /// By whose token.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A user that was made or found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalUserDone {
+    /// The user as it is now.
+    pub user: User,
+    /// Whether it was made now.
+    pub made: bool,
+    /// The token that was asked for.
+    pub token: Option<Token>,
+}
+
 /// A page of a list: at most `limit` items after `cursor`.
 #[derive(Debug, Clone, Copy)]
 pub struct PageRequest {
@@ -421,6 +451,9 @@ pub trait Store: Send + Sync + 'static {
     async fn create_user(&self, user: NewUser) -> Result<Done<TokenWithUser>, Error>;
     /// Renames, promotes, disables. Answers the user as it is then.
     async fn change_user(&self, change: UserChange) -> Result<User, Error>;
+    /// Makes a user, or finds and changes it, by the application's own id. Two at once make one user. Writes a
+    /// [`ControlChange::User`](crate::ControlChange::User) entry if it changed one.
+    async fn put_external_user(&self, user: ExternalUser) -> Result<ExternalUserDone, Error>;
     /// Makes a room.
     async fn create_room(&self, room: NewRoom) -> Result<Done<Room>, Error>;
     /// Begins a membership.

@@ -5,16 +5,18 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::InvalidField;
+use unicode_normalization::char::is_combining_mark;
+
 use crate::invisible::first_invisible;
 use crate::limits::Limits;
 
-/// A user's name: 1 to 64 characters, none of them a control character or invisible, not all of them white space. Unique,
-/// compared byte by byte.
+/// A user's name: 1 to 64 characters, none of them a control character or invisible, none at its ends white space. No two users
+/// get names that are the same by [`NameKeys`](crate::NameKeys).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Username(String);
 
-/// A room's name: 1 to 128 characters, none of them a control character or invisible, not all of them white space. Not unique.
+/// A room's name: 1 to 128 characters, none of them a control character or invisible, none at its ends white space. Not unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RoomName(String);
@@ -28,6 +30,11 @@ pub struct Content(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClientMessageId(String);
+
+/// An application's own id for a user: 1 to 128 bytes without control characters. Unique, compared byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ExternalId(String);
 
 /// The `email` kept beside a CLIENT token to tell whose it is: 3 to 254 bytes with an `@` inside (RFC 5321, section
 /// 4.5.3.1.3). Nothing is ever sent to it.
@@ -76,10 +83,22 @@ impl ClientMessageId {
     }
 }
 
+impl ExternalId {
+    /// Most bytes that an id may have.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Checks an id that came from outside.
+    pub fn parse(text: String) -> Result<Self, InvalidField> {
+        check_bytes("externalId", &text, Self::MAX_BYTES)?;
+        Ok(Self(text))
+    }
+}
+
 impl Email {
     /// Checks an address that came from outside, no further than its shape.
     pub fn parse(text: String) -> Result<Self, InvalidField> {
         check_bytes("email", &text, 254)?;
+        check_visible("email", &text)?;
         match text.rsplit_once('@') {
             Some((local, domain)) if !local.is_empty() && !domain.is_empty() => Ok(Self(text)),
             _ => Err(InvalidField::new("email", "must have the form name@example.com")),
@@ -87,7 +106,7 @@ impl Email {
     }
 }
 
-/// 1 to `max` characters, no control characters, nothing that nobody sees, something to see.
+/// 1 to `max` characters, no control characters, nothing that nobody sees, something to see at both ends.
 fn check_name(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
     // Counting stops early, so that a huge name costs no more than a long one.
     let count = text.chars().take(max + 1).count();
@@ -97,13 +116,31 @@ fn check_name(field: &'static str, text: &str, max: usize) -> Result<(), Invalid
     if text.chars().any(char::is_control) {
         return Err(InvalidField::new(field, "must not contain control characters"));
     }
+    check_visible(field, text)?;
+    // A mark without a letter below it is drawn upon whatever stands before the name, or hardly seen.
+    let mut before = None;
+    for c in text.chars() {
+        if is_combining_mark(c) && before.is_none_or(char::is_whitespace) {
+            let message =
+                format!("must have a letter or other character below each combining mark; U+{:04X} has none", u32::from(c));
+            return Err(InvalidField::new(field, message));
+        }
+        before = Some(c);
+    }
+    Ok(())
+}
+
+/// Nothing that nobody sees, and no white space at the ends.
+fn check_visible(field: &'static str, text: &str) -> Result<(), InvalidField> {
     if let Some(hidden) = first_invisible(text) {
         // Named, since whoever pasted it can't see it either.
         let message = format!("must not contain invisible characters; this has U+{:04X}", u32::from(hidden));
         return Err(InvalidField::new(field, message));
     }
-    if text.chars().all(char::is_whitespace) {
-        return Err(InvalidField::new(field, "must not be white space alone"));
+    let ends = [text.chars().next(), text.chars().next_back()];
+    if let Some(blank) = ends.into_iter().flatten().find(|c| c.is_whitespace()) {
+        let message = format!("must not begin or end with white space; this does with U+{:04X}", u32::from(blank));
+        return Err(InvalidField::new(field, message));
     }
     Ok(())
 }
@@ -135,7 +172,7 @@ macro_rules! reading_side {
         }
     )+};
 }
-reading_side!(Username, RoomName, Content, ClientMessageId, Email);
+reading_side!(Username, RoomName, Content, ClientMessageId, ExternalId, Email);
 
 impl fmt::Debug for Content {
     /// Shows the length alone: contents are never logged.
@@ -178,6 +215,41 @@ mod tests {
     }
 
     #[test]
+    fn both_ends_of_a_name_are_seen() {
+        let limits = Limits::default();
+        for blank in [' ', '\u{a0}', '\u{1680}', '\u{2002}', '\u{2009}', '\u{202f}', '\u{205f}', '\u{3000}'] {
+            for name in [format!("ada{blank}"), format!("{blank}ada"), format!("{blank}"), format!("{blank}{blank}")] {
+                let refused = Username::parse(name.clone(), &limits).unwrap_err();
+                assert!(refused.message.contains(&format!("U+{:04X}", u32::from(blank))), "{refused}");
+                assert!(RoomName::parse(name.clone(), &limits).is_err(), "{name:?}");
+                assert_eq!(Username::from_stored(name.clone()).as_str(), name);
+            }
+        }
+        for empty in
+            ["\u{2800}", "\u{115f}", "\u{1160}", "\u{3164}", "\u{ffa0}", "\u{200b}", "\u{301}", "\u{20dd}", "\u{1d159}"]
+        {
+            for name in [empty.to_owned(), format!("{empty}ada"), format!("ada {empty}")] {
+                assert!(Username::parse(name.clone(), &limits).is_err(), "{name:?}");
+                assert!(RoomName::parse(name.clone(), &limits).is_err(), "{name:?}");
+            }
+        }
+        for good in ["Ada Lovelace", "Ada\u{a0}Lovelace", "e\u{301}", "हिन्दी", "Ada \u{3000} L", "1️⃣", "❤️"]
+        {
+            assert!(Username::parse(good.to_owned(), &limits).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn an_external_id_may_be_anything_to_read() {
+        for good in ["42", "auth0|5f/7", "日本", &"x".repeat(128), " a "] {
+            assert!(ExternalId::parse(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in ["", "a\nb", "a\0", "\u{7f}", &"x".repeat(129), &"é".repeat(65)] {
+            assert!(ExternalId::parse(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn content_is_measured_in_bytes_and_never_shown() {
         let limits = Limits::default();
         assert!(Content::parse("é".repeat(16 * 1024), &limits).is_ok());
@@ -189,7 +261,7 @@ mod tests {
     #[test]
     fn an_email_has_two_sides() {
         assert!(Email::parse("ops@example.com".to_owned()).is_ok());
-        for bad in ["", "@", "a@", "@b", "ab", "a\n@b"] {
+        for bad in ["", "@", "a@", "@b", "ab", "a\n@b", " a@b", "a@b\u{a0}", "a@b\u{200b}"] {
             assert!(Email::parse(bad.to_owned()).is_err(), "{bad:?}");
         }
     }

@@ -35,3 +35,10 @@ pub(crate) fn report(steps: &'static [Migration], from: u32) -> MigrationReport 
 pub(crate) fn newest(steps: &[Migration]) -> u32 {
     u32::try_from(steps.len()).unwrap_or(u32::MAX)
 }
+
+/// Says how far the keys of names are, of which there may be millions.
+pub(crate) fn tell_keyed(names: usize) {
+    if names % 100_000 < 5_000 {
+        tracing::info!(names, "giving the names of users their keys");
+    }
+}

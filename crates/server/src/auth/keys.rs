@@ -211,7 +211,15 @@ mod tests {
             revoked_at: None,
         };
         let username = Username::from_stored("ada".to_owned());
-        let user = User { id: user_id, username, role: Role::Member, disabled: false, created_at: now, updated_at: now };
+        let user = User {
+            id: user_id,
+            username,
+            role: Role::Member,
+            disabled: false,
+            external_id: None,
+            created_at: now,
+            updated_at: now,
+        };
         (token, user)
     }
 

@@ -238,7 +238,8 @@ fn catalogue() -> Vec<Failure> {
         Denial::MoreRights,
     ];
     let absent = [Absent::User, Absent::Room, Absent::Token];
-    let conflicts = [Conflict::UsernameTaken, Conflict::IdempotencyKeyReused, Conflict::ClientMessageIdReused];
+    let conflicts =
+        [Conflict::UsernameTaken, Conflict::UsernameLookalike, Conflict::IdempotencyKeyReused, Conflict::ClientMessageIdReused];
     let outages = [
         Outage::StoreAway,
         Outage::QueueFull,

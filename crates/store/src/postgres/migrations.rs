@@ -7,7 +7,11 @@ use crate::error::OpenError;
 use crate::migration::{Migration, left, newest, report};
 use crate::open::MigrationReport;
 
-const STEPS: &[Migration] = &[Migration { name: "tables", sql: include_str!("../../migrations/postgres/0001_tables.sql") }];
+const STEPS: &[Migration] = &[
+    Migration { name: "tables", sql: include_str!("../../migrations/postgres/0001_tables.sql") },
+    Migration { name: "nothing", sql: include_str!("../../migrations/postgres/0002_nothing.sql") },
+    Migration { name: "names", sql: include_str!("../../migrations/postgres/0003_names.sql") },
+];
 /// The oldest server whose behaviour this adapter was tested with, as `server_version_num` tells it.
 const OLDEST_SERVER: i32 = 150_000;
 /// Names of the first step's tables. Where one of them is there without `schema_version`, it is another program's.

@@ -5,6 +5,7 @@ mod failure;
 mod inspect;
 mod installation;
 mod migrations;
+mod names;
 mod pool;
 mod read;
 mod rows;

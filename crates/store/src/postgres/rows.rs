@@ -2,8 +2,8 @@
 
 use chatsphere_core::ids::Id;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, Event, EventKind, Message, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenType,
-    TokenWithUser, User, UserRef, Username,
+    ClientMessageId, Content, Email, Event, EventKind, ExternalId, Message, Role, Room, RoomId, RoomName, Seq, Timestamp,
+    Token, TokenType, TokenWithUser, User, UserRef, Username,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ type Result<T> = std::result::Result<T, Cause>;
 /// Columns of [`user`], given `users` as `u`.
 macro_rules! user_columns {
     () => {
-        "u.id, u.username, u.role, u.disabled, u.created_at, u.updated_at"
+        "u.id, u.username, u.role, u.disabled, u.created_at, u.updated_at, u.external_id"
     };
 }
 /// Columns of [`token_with_user`], given `tokens` as `t` and its parent as `p`; those of the user come first.
@@ -98,6 +98,7 @@ pub(super) fn user(row: &Row) -> Result<User> {
         disabled: row.try_get(3)?,
         created_at: time(row, 4)?,
         updated_at: time(row, 5)?,
+        external_id: row.try_get::<_, Option<String>>(6)?.map(ExternalId::from_stored),
     })
 }
 
@@ -108,15 +109,15 @@ pub(super) fn user_ref(row: &Row, column: usize) -> Result<UserRef> {
 pub(super) fn token_with_user(row: &Row) -> Result<TokenWithUser> {
     let user = user(row)?;
     let token = Token {
-        id: id(row, 6)?,
-        token_type: TokenType::parse(row.try_get(7)?).ok_or(Cause::Foreign("no kind of token"))?,
+        id: id(row, 7)?,
+        token_type: TokenType::parse(row.try_get(8)?).ok_or(Cause::Foreign("no kind of token"))?,
         user_id: user.id,
-        permissions: serde_json::from_str(row.try_get(8)?).map_err(|_| Cause::Foreign("no permissions"))?,
-        parent: row.try_get::<_, Option<Uuid>>(9)?.map(Id::from_uuid),
-        email: row.try_get::<_, Option<String>>(10)?.map(Email::from_stored),
-        created_at: time(row, 11)?,
-        expires_at: time(row, 12)?,
-        revoked_at: row.try_get::<_, Option<i64>>(13)?.map(Timestamp::from_millis),
+        permissions: serde_json::from_str(row.try_get(9)?).map_err(|_| Cause::Foreign("no permissions"))?,
+        parent: row.try_get::<_, Option<Uuid>>(10)?.map(Id::from_uuid),
+        email: row.try_get::<_, Option<String>>(11)?.map(Email::from_stored),
+        created_at: time(row, 12)?,
+        expires_at: time(row, 13)?,
+        revoked_at: row.try_get::<_, Option<i64>>(14)?.map(Timestamp::from_millis),
     };
     Ok(TokenWithUser { token, user })
 }

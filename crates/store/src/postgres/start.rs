@@ -11,6 +11,7 @@ use super::connect::Connector;
 use super::failure::Cause;
 use super::installation;
 use super::migrations;
+use super::names;
 use super::pool::Reads;
 use super::store::PostgresStore;
 use super::write::PostgresWriter;
@@ -35,6 +36,7 @@ pub(crate) async fn migrate(location: &PostgresUrl, url: &str) -> Result<Migrati
     transaction.batch_execute(LOCK).await.map_err(failed)?;
     let report = migrations::migrate(url, &transaction).await?;
     transaction.commit().await.map_err(failed)?;
+    names::key_all(&mut client, url).await?;
     Ok(report)
 }
 
@@ -87,5 +89,6 @@ async fn prepare(connector: &Connector, url: &str, options: &OpenOptions) -> Res
     migrations::migrate(url, &transaction).await?;
     let epoch = installation::join(url, &transaction, &options.keys).await?;
     transaction.commit().await.map_err(failed)?;
+    names::key_all(&mut client, url).await?;
     Ok(epoch)
 }

@@ -6,6 +6,7 @@ mod failure;
 mod inspect;
 mod installation;
 mod migrations;
+mod names;
 mod read;
 mod readers;
 mod recent;

@@ -2,8 +2,8 @@
 
 use chatsphere_core::ids::Id;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, Event, EventKind, Message, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenType,
-    TokenWithUser, User, UserRef, Username,
+    ClientMessageId, Content, Email, Event, EventKind, ExternalId, Message, Role, Room, RoomId, RoomName, Seq, Timestamp,
+    Token, TokenType, TokenWithUser, User, UserRef, Username,
 };
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
@@ -13,7 +13,7 @@ use crate::write::database::MembershipKind;
 /// Columns of [`user`], given `users` as `u`.
 macro_rules! user_columns {
     () => {
-        "u.id, u.username, u.role, u.disabled, u.created_at, u.updated_at"
+        "u.id, u.username, u.role, u.disabled, u.created_at, u.updated_at, u.external_id"
     };
 }
 /// Columns of [`token_with_user`], given `tokens` as `t` and its parent as `p`; those of the user come first.
@@ -74,6 +74,7 @@ pub(super) fn user(row: &Row<'_>) -> Result<User> {
         disabled: row.get(3)?,
         created_at: time(row, 4)?,
         updated_at: time(row, 5)?,
+        external_id: row.get::<_, Option<String>>(6)?.map(ExternalId::from_stored),
     })
 }
 
@@ -83,17 +84,17 @@ pub(super) fn user_ref(row: &Row<'_>, column: usize) -> Result<UserRef> {
 
 pub(super) fn token_with_user(row: &Row<'_>) -> Result<TokenWithUser> {
     let user = user(row)?;
-    let permissions = serde_json::from_str(row.get_ref(8)?.as_str()?).map_err(|_| foreign(8, "no permissions"))?;
+    let permissions = serde_json::from_str(row.get_ref(9)?.as_str()?).map_err(|_| foreign(9, "no permissions"))?;
     let token = Token {
-        id: id(row, 6)?,
-        token_type: TokenType::parse(row.get_ref(7)?.as_str()?).ok_or_else(|| foreign(7, "no kind of token"))?,
+        id: id(row, 7)?,
+        token_type: TokenType::parse(row.get_ref(8)?.as_str()?).ok_or_else(|| foreign(8, "no kind of token"))?,
         user_id: user.id,
         permissions,
-        parent: row.get::<_, Option<[u8; 16]>>(9)?.map(Id::from_bytes),
-        email: row.get::<_, Option<String>>(10)?.map(Email::from_stored),
-        created_at: time(row, 11)?,
-        expires_at: time(row, 12)?,
-        revoked_at: row.get::<_, Option<i64>>(13)?.map(Timestamp::from_millis),
+        parent: row.get::<_, Option<[u8; 16]>>(10)?.map(Id::from_bytes),
+        email: row.get::<_, Option<String>>(11)?.map(Email::from_stored),
+        created_at: time(row, 12)?,
+        expires_at: time(row, 13)?,
+        revoked_at: row.get::<_, Option<i64>>(14)?.map(Timestamp::from_millis),
     };
     Ok(TokenWithUser { token, user })
 }

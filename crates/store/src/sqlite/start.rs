@@ -14,6 +14,7 @@ use super::connection;
 use super::failure::open_error;
 use super::installation;
 use super::migrations;
+use super::names;
 use super::readers::Readers;
 use super::store::SqliteStore;
 use super::write::SqliteWriter;
@@ -68,6 +69,7 @@ fn prepare(path: &Path, url: &str) -> Result<(Connection, MigrationReport), Open
     let report = migrations::migrate(url, &mut connection)?;
     // Only now is it known to be ours to change.
     switch_to_wal(&connection).map_err(failed)?;
+    names::key_all(&mut connection).map_err(failed)?;
     Ok((connection, report))
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chatsphere_core::store::{
-    EventsPage, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter, NewMessage, NewRoom, NewToken,
-    NewUser, Newest, OnAppended, Page, PageRequest, Pending, Revocation, RoomFilter, Standing, UserChange,
+    EventsPage, ExternalUser, ExternalUserDone, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter,
+    NewMessage, NewRoom, NewToken, NewUser, Newest, OnAppended, Page, PageRequest, Pending, Revocation, RoomFilter, Standing,
+    UserChange,
 };
 use chatsphere_core::{
     Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Shared, Store,
@@ -48,6 +49,10 @@ impl Store for SqliteStore {
 
     async fn change_user(&self, change: UserChange) -> Result<User, Error> {
         self.writes.change_user(change).await
+    }
+
+    async fn put_external_user(&self, user: ExternalUser) -> Result<ExternalUserDone, Error> {
+        self.writes.put_external_user(user).await
     }
 
     async fn create_room(&self, room: NewRoom) -> Result<Done<Room>, Error> {

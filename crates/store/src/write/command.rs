@@ -1,9 +1,10 @@
 //! A write that waits for its turn.
 
 use chatsphere_core::store::{
-    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, OnAppended, Revocation, UserChange,
+    Done, ExternalUser, ExternalUserDone, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser,
+    OnAppended, Revocation, UserChange,
 };
-use chatsphere_core::{Error, Message, Room, RoomId, TokenWithUser, User};
+use chatsphere_core::{Error, Message, Room, RoomId, Token, TokenWithUser, User};
 use tokio::sync::oneshot::Sender;
 use tokio::time::Instant;
 
@@ -13,6 +14,7 @@ pub(crate) enum Request {
     Append(NewMessage),
     CreateUser(NewUser),
     ChangeUser(UserChange),
+    PutExternalUser(ExternalUser),
     CreateRoom(NewRoom),
     AddMember(MembershipChange),
     RemoveMember(MembershipChange),
@@ -25,7 +27,8 @@ impl Request {
     pub(crate) fn bytes(&self) -> usize {
         let beyond = match self {
             Self::Append(message) => message.content.as_str().len(),
-            Self::CreateToken(new) => new.token.permissions.rooms.as_ref().map_or(0, |rooms| size_of_val(rooms.as_slice())),
+            Self::CreateToken(new) => bytes_of_rooms(&new.token),
+            Self::PutExternalUser(user) => user.token.as_ref().map_or(0, bytes_of_rooms),
             _ => 0,
         };
         size_of::<Command>() + beyond
@@ -36,6 +39,7 @@ impl Request {
         match self {
             Self::RevokeToken(_) => true,
             Self::ChangeUser(change) => change.role.is_some() || change.disabled.is_some(),
+            Self::PutExternalUser(user) => user.role.is_some(),
             _ => false,
         }
     }
@@ -50,11 +54,16 @@ impl Request {
     }
 }
 
+fn bytes_of_rooms(token: &Token) -> usize {
+    token.permissions.rooms.as_ref().map_or(0, |rooms| size_of_val(rooms.as_slice()))
+}
+
 /// What was done.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Message(Done<Message>),
     User(User),
+    ExternalUser(Box<ExternalUserDone>),
     Token(Done<TokenWithUser>),
     Room(Done<Room>),
     Membership(Done<MembershipChanged>),
@@ -67,6 +76,7 @@ pub(crate) enum Reply {
     /// Told through the sink once there is a commit.
     Told(Box<dyn OnAppended>),
     User(Sender<Result<User, Error>>),
+    ExternalUser(Sender<Result<ExternalUserDone, Error>>),
     Token(Sender<Result<Done<TokenWithUser>, Error>>),
     Room(Sender<Result<Done<Room>, Error>>),
     Membership(Sender<Result<Done<MembershipChanged>, Error>>),
@@ -91,6 +101,7 @@ impl Reply {
             Self::Told(to) => to.tell(as_message(answer)),
             Self::Message(sender) => deliver!(sender, Answer::Message(done) => done),
             Self::User(sender) => deliver!(sender, Answer::User(user) => user),
+            Self::ExternalUser(sender) => deliver!(sender, Answer::ExternalUser(done) => *done),
             Self::Token(sender) => deliver!(sender, Answer::Token(done) => done),
             Self::Room(sender) => deliver!(sender, Answer::Room(done) => done),
             Self::Membership(sender) => deliver!(sender, Answer::Membership(done) => done),

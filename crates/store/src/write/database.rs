@@ -8,9 +8,10 @@ use std::future::Future;
 
 use chatsphere_core::store::{NewMessage, Standing};
 use chatsphere_core::{
-    ClientMessageId, ControlChange, Message, Room, RoomId, Seq, Timestamp, Token, TokenId, TokenState, User, UserId, UserRef,
-    Username,
+    ClientMessageId, ControlChange, ExternalId, Message, NameKeys, Room, RoomId, Seq, Timestamp, Token, TokenId, TokenState,
+    User, UserId, UserRef,
 };
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::failure::Failure;
@@ -101,10 +102,53 @@ pub(crate) trait Users {
     fn find_user(&mut self, id: UserId) -> impl Step<Option<Keyed<User>>>;
     /// The same, and keeps other writers from changing it.
     fn find_user_to_change(&mut self, id: UserId) -> impl Step<Option<Keyed<User>>>;
-    fn is_name_taken(&mut self, name: &Username) -> impl Step<bool>;
+    /// The same by the application's own id.
+    fn find_external_user_to_change(&mut self, id: &ExternalId) -> impl Step<Option<Keyed<User>>>;
+    /// Keeps every other writer that claims one of these from going on, until the transaction ends. What is read from then on
+    /// is newer than what they wrote.
+    fn claim(&mut self, claims: &[Claim<'_>]) -> impl Step<()>;
+    /// Gives rows from before names had keys theirs, at most `limit` of them. Answers how many.
+    fn key_names(&mut self, limit: usize) -> impl Step<usize>;
+    /// Whether a user other than `except` has a name of this key.
+    fn is_name_taken(&mut self, keys: &NameKeys, except: Option<i64>) -> impl Step<bool>;
+    /// Whether a user whom `wanted` asks for has a name that looks the same.
+    fn has_lookalike(&mut self, keys: &NameKeys, wanted: &Lookalikes) -> impl Step<bool>;
     /// The new row's key.
     fn insert_user(&mut self, user: &User) -> impl Step<i64>;
     fn update_user(&mut self, pk: i64, user: &User) -> impl Step<()>;
+}
+
+/// What no two users may have, as far as two writers could give it at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Claim<'a> {
+    NameKey(&'a str),
+    NameLook(&'a str),
+    External(&'a ExternalId),
+}
+
+/// Which users' names must not look like a name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookalikes {
+    /// Not this one's, which has the name itself.
+    pub(crate) except: Option<i64>,
+    /// Besides the names of users who have rights over others (ADMIN, MODERATOR, in whose name a CLIENT token acts), those of
+    /// all users that are not disabled.
+    pub(crate) ordinary: bool,
+    /// When a CLIENT token must be good.
+    pub(crate) now: Timestamp,
+}
+
+impl Claim<'_> {
+    /// A number for the claim. Two claims of the same number only wait for each other.
+    pub(crate) fn number(self) -> i64 {
+        let (kind, text) = match self {
+            Self::NameKey(key) => (b'k', key),
+            Self::NameLook(look) => (b'l', look),
+            Self::External(id) => (b'e', id.as_str()),
+        };
+        let digest = Sha256::new().chain_update([kind]).chain_update(text).finalize();
+        digest.first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+    }
 }
 
 /// The kinds of events that are not messages.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::{
-    Done, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, OnAppended, Pending, Revocation,
-    UserChange,
+    Done, ExternalUser, ExternalUserDone, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser,
+    OnAppended, Pending, Revocation, UserChange,
 };
 use chatsphere_core::{Error, Message, Outage, Room, TokenWithUser, User};
 use tokio::sync::watch;
@@ -44,6 +44,12 @@ impl Writes {
     pub(crate) async fn change_user(&self, change: UserChange) -> Result<User, Error> {
         let (sender, pending) = Pending::new();
         self.queue.push(Request::ChangeUser(change), Reply::User(sender));
+        pending.await
+    }
+
+    pub(crate) async fn put_external_user(&self, user: ExternalUser) -> Result<ExternalUserDone, Error> {
+        let (sender, pending) = Pending::new();
+        self.queue.push(Request::PutExternalUser(user), Reply::ExternalUser(sender));
         pending.await
     }
 

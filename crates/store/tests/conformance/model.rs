@@ -162,6 +162,7 @@ impl Model {
             username: new.username.clone(),
             role: new.role,
             disabled: false,
+            external_id: None,
             created_at: new.at,
             updated_at: new.at,
         };

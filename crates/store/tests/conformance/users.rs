@@ -2,18 +2,26 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::{HistoryRange, UserChange};
+use chatsphere_core::store::{ExternalUser, HistoryRange, NewUser, UserChange};
 use chatsphere_core::{
-    Absent, Access, Actor, Conflict, ControlChange, ControlPosition, Error, EventKind, Role, Timestamp, UserId,
+    Absent, Access, Actor, Conflict, ControlChange, ControlPosition, Denial, Error, EventKind, ExternalId, Role, Store,
+    Timestamp, TokenType, User, UserId, Username,
 };
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
-use crate::world::{World, all_events, all_pages, name, new_token, new_user, now, unique};
+use crate::world::{World, all_events, all_pages, name, new_token, new_user, now, revocation, unique};
 
 on_every_database!(
     a_user_comes_with_a_token,
-    names_are_unique_to_the_byte,
+    what_is_one_name_is_given_once,
+    a_name_may_be_written_otherwise_by_its_user,
+    names_from_before_stay_and_may_share_a_key,
+    nobody_looks_like_one_with_rights_over_others,
+    who_gets_rights_over_others_has_a_name_of_its_own,
+    looking_alike_and_getting_rights_at_once,
+    a_user_is_made_or_found_by_an_external_id,
+    one_user_is_made_by_an_external_id_even_at_once,
     a_name_is_given_once_even_at_once,
     a_change_is_answered_and_logged,
     a_change_of_nothing_is_not_logged,
@@ -42,15 +50,220 @@ async fn a_user_comes_with_a_token(fixture: Arc<Fixture>) {
     assert_eq!(store.user_by_name("ada lovelace").await, Ok(None));
 }
 
-async fn names_are_unique_to_the_byte(fixture: Arc<Fixture>) {
+/// Makes a user.
+async fn make(store: &dyn Store, username: &str) -> Result<User, Error> {
+    store.create_user(new_user(username)).await.map(|done| done.value.user)
+}
+
+async fn rename(store: &dyn Store, user: UserId, username: &str) -> Result<User, Error> {
+    store.change_user(UserChange { username: Some(Username::from_stored(username.to_owned())), ..change(user) }).await
+}
+
+async fn give(store: &dyn Store, user: UserId, role: Role) -> Result<User, Error> {
+    store.change_user(UserChange { role: Some(role), ..change(user) }).await
+}
+
+const TAKEN: Error = Error::Conflict(Conflict::UsernameTaken);
+const LOOKALIKE: Error = Error::Conflict(Conflict::UsernameLookalike);
+
+async fn what_is_one_name_is_given_once(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
-    // Composed and decomposed, upper and lower case, with and without a space at the end.
-    for username in ["é", "e\u{301}", "ada", "Ada", "ada ", "ß", "ss", "ﬃ", "ffi", "İ", "i", "ı"] {
-        store.create_user(new_user(username)).await.unwrap();
-        assert_eq!(store.create_user(new_user(username)).await, Err(Conflict::UsernameTaken.into()), "{username}");
+    for (first, again) in [
+        ("é", &["é", "e\u{301}", "É"][..]),
+        ("ada", &["ada", "Ada", "ＡＤＡ", "ⓐda"]),
+        ("straße", &["strasse", "STRASSE", "STRAẞE"]),
+        ("Ada Lovelace", &["ada lovelace", "Ada\u{a0}Lovelace", "Ada  Lovelace", "Ada\u{3000}Lovelace"]),
+        ("i", &["I", "İ"]),
+    ] {
+        make(&*store, first).await.unwrap();
+        let other = make(&*store, &unique("other")).await.unwrap();
+        for username in again {
+            assert_eq!(make(&*store, username).await, Err(TAKEN), "{username}");
+            assert_eq!(rename(&*store, other.id, username).await, Err(TAKEN), "{username}");
+        }
+    }
+    // Ordinary users may look like each other, and differ in accents.
+    for username in ["аda", "ı", "1", "l", "rn", "m", "a da", "àda"] {
+        make(&*store, username).await.unwrap();
     }
     // A refused user left no token behind.
-    assert_eq!(store.tokens(crate::world::first(200)).await.unwrap().items.len(), 12);
+    assert_eq!(store.tokens(crate::world::first(200)).await.unwrap().items.len(), 5 + 5 + 8);
+}
+
+async fn a_name_may_be_written_otherwise_by_its_user(fixture: Arc<Fixture>) {
+    let store = fixture.node().await.store;
+    let ada = make(&*store, "ada").await.unwrap();
+    give(&*store, ada.id, Role::Admin).await.unwrap();
+    for username in ["Ada", "ADA", "ａｄａ", "аda", "ada"] {
+        assert_eq!(rename(&*store, ada.id, username).await.unwrap().username.as_str(), username);
+    }
+    // What it was called before is free again.
+    rename(&*store, ada.id, "countess").await.unwrap();
+    make(&*store, "Ada").await.unwrap();
+}
+
+async fn names_from_before_stay_and_may_share_a_key(fixture: Arc<Fixture>) {
+    let store = fixture.node().await.store;
+    let mut before = Vec::new();
+    for index in 0..3 {
+        before.push(make(&*store, &format!("before {index}")).await.unwrap());
+    }
+    // As a program that knows no keys writes them.
+    for (user, username) in before.iter().zip(["ada", "Ada ", "ａda"]) {
+        let from = user.username.as_str();
+        let sql =
+            format!("UPDATE users SET username = '{username}', name_key = NULL, name_look = NULL WHERE username = '{from}'");
+        fixture.execute(&sql).await;
+    }
+    // Before the keys are there they count, too.
+    assert_eq!(make(&*store, "ADA").await, Err(TAKEN));
+    fixture.execute("UPDATE users SET name_key = NULL, name_look = NULL").await;
+    let store = fixture.node().await.store;
+    assert_eq!(make(&*store, "ADA").await, Err(TAKEN));
+    for (user, username) in before.iter().zip(["ada", "Ada ", "ａda"]) {
+        assert_eq!(store.user(user.id).await.unwrap().unwrap().username.as_str(), username);
+        assert_eq!(store.user_by_name(username).await.unwrap().unwrap().id, user.id);
+        // What changes nothing is no new name.
+        assert!(rename(&*store, user.id, username).await.is_ok());
+    }
+    assert_eq!(rename(&*store, before[0].id, "ADA").await, Err(TAKEN));
+    rename(&*store, before[1].id, "another").await.unwrap();
+}
+
+async fn nobody_looks_like_one_with_rights_over_others(fixture: Arc<Fixture>) {
+    let store = fixture.node().await.store;
+    let admin = NewUser { role: Role::Admin, ..new_user("admin") };
+    store.create_user(admin.clone()).await.unwrap();
+    let moderator = make(&*store, "mona").await.unwrap();
+    give(&*store, moderator.id, Role::Moderator).await.unwrap();
+    let backend = make(&*store, "shop").await.unwrap();
+    let mut token = new_token(backend.id, None);
+    token.token.token_type = TokenType::Client;
+    store.create_token(token.clone()).await.unwrap();
+    let eve = make(&*store, "eve").await.unwrap();
+    for username in ["Admin", "аdmin", "аdmіn", "adrnin", "ɑdmin", "admın", "ADMlN", "rnona", "mоna", "ѕhop", "sh0p"] {
+        assert_eq!(make(&*store, username).await, Err(TAKEN), "{username}");
+        assert_eq!(rename(&*store, eve.id, username).await, Err(TAKEN), "{username}");
+    }
+    // Those who lost their rights are as others; a disabled ADMIN has not.
+    give(&*store, moderator.id, Role::Member).await.unwrap();
+    make(&*store, "mоna").await.unwrap();
+    store.revoke_token(revocation(token.token.id, now())).await.unwrap();
+    make(&*store, "sh0p").await.unwrap();
+    store.change_user(UserChange { disabled: Some(true), ..change(admin.id) }).await.unwrap();
+    assert_eq!(make(&*store, "аdmin").await, Err(TAKEN));
+    store.change_user(UserChange { disabled: Some(false), ..change(admin.id) }).await.unwrap();
+}
+
+async fn who_gets_rights_over_others_has_a_name_of_its_own(fixture: Arc<Fixture>) {
+    let store = fixture.node().await.store;
+    let (bob, imitator) = (make(&*store, "bob").await.unwrap(), make(&*store, "bоb").await.unwrap());
+    for (one, other) in [(&bob, &imitator), (&imitator, &bob)] {
+        assert_eq!(give(&*store, one.id, Role::Moderator).await, Err(LOOKALIKE));
+        assert_eq!(give(&*store, one.id, Role::Admin).await, Err(LOOKALIKE));
+        let mut token = new_token(one.id, None);
+        token.token.token_type = TokenType::Client;
+        assert_eq!(store.create_token(token).await, Err(LOOKALIKE));
+        // A token of its own gives no rights over others.
+        store.create_token(new_token(one.id, None)).await.unwrap();
+        assert_eq!(store.user(other.id).await.unwrap().unwrap().role, Role::Member);
+    }
+    assert_eq!(store.create_user(NewUser { role: Role::Admin, ..new_user("Ьob") }).await.err(), Some(TAKEN));
+    // With the other disabled it may be; then the other stays so while it has this name.
+    store.change_user(UserChange { disabled: Some(true), ..change(imitator.id) }).await.unwrap();
+    give(&*store, bob.id, Role::Moderator).await.unwrap();
+    let enable = || UserChange { disabled: Some(false), ..change(imitator.id) };
+    assert_eq!(store.change_user(enable()).await, Err(LOOKALIKE));
+    let renamed = UserChange { username: Some(name("robert")), ..enable() };
+    assert!(!store.change_user(renamed).await.unwrap().disabled);
+}
+
+/// Of those who take a name and those who get rights with a name that looks like it, some succeed, but not both kinds.
+async fn looking_alike_and_getting_rights_at_once(fixture: Arc<Fixture>) {
+    let (one, two) = (fixture.node().await, fixture.node().await);
+    for round in 0..10 {
+        let wanted = make(&*one.store, &format!("mod {round}x")).await.unwrap();
+        let eve = make(&*one.store, &unique("eve")).await.unwrap();
+        // Its o is Cyrillic.
+        let lookalike = format!("mоd {round}x");
+        let (promoting, imitating) =
+            tokio::join!(give(&*one.store, wanted.id, Role::Moderator), rename(&*two.store, eve.id, &lookalike),);
+        assert!(promoting.is_ok() != imitating.is_ok(), "{promoting:?} {imitating:?}");
+    }
+}
+
+fn external(id: &str, username: Option<&str>) -> ExternalUser {
+    let at = now();
+    ExternalUser {
+        external_id: ExternalId::parse(id.to_owned()).unwrap(),
+        id: UserId::new(at),
+        username: username.map(name),
+        role: None,
+        token: None,
+        actor: Actor::Operator,
+        at,
+    }
+}
+
+async fn a_user_is_made_or_found_by_an_external_id(fixture: Arc<Fixture>) {
+    let store = fixture.node().await.store;
+    let nameless = store.put_external_user(external("42", None)).await;
+    assert!(matches!(nameless, Err(Error::Invalid(field)) if field.field == "username"));
+    let made = store.put_external_user(external("42", Some("ada"))).await.unwrap();
+    assert!(made.made && made.token.is_none() && made.user.role == Role::Member);
+    assert_eq!(store.user(made.user.id).await.unwrap(), Some(made.user.clone()));
+    let head = store.control_head().await.unwrap();
+
+    let again = store.put_external_user(external("42", Some("ada"))).await.unwrap();
+    assert_eq!((again.made, &again.user), (false, &made.user));
+    assert_eq!(store.control_head().await.unwrap(), head);
+    let renamed = ExternalUser { role: Some(Role::Moderator), ..external("42", Some("Countess")) };
+    let renamed = store.put_external_user(renamed).await.unwrap().user;
+    assert_eq!((renamed.id, renamed.username.as_str(), renamed.role), (made.user.id, "Countess", Role::Moderator));
+    assert_ne!(store.control_head().await.unwrap(), head);
+
+    // Nothing is half done where the name is taken.
+    make(&*store, "bob").await.unwrap();
+    let taken = ExternalUser { role: Some(Role::Admin), ..external("42", Some("Bob")) };
+    assert_eq!(store.put_external_user(taken).await, Err(TAKEN));
+    assert_eq!(store.put_external_user(external("43", Some("countess"))).await, Err(TAKEN));
+    assert_eq!(store.user(made.user.id).await.unwrap(), Some(renamed));
+
+    let token = |id| ExternalUser { token: Some(new_token(made.user.id, None).token), ..external(id, None) };
+    let with_token = store.put_external_user(token("42")).await.unwrap();
+    let kept = store.token(with_token.token.as_ref().unwrap().id).await.unwrap().unwrap();
+    assert_eq!((kept.token.user_id, kept.user.id), (made.user.id, made.user.id));
+    assert_eq!(kept.user.external_id, Some(external("42", None).external_id));
+    // An ADMIN may make users with a token, but gets none of a user that is there already.
+    let boss = NewUser { role: Role::Admin, ..new_user("boss") };
+    store.create_user(boss.clone()).await.unwrap();
+    let by_admin = |id, username: Option<&str>| {
+        let (username, actor) = (username.map(name), Actor::Token(boss.token.id));
+        ExternalUser { username, actor, ..token(id) }
+    };
+    assert_eq!(store.put_external_user(by_admin("42", None)).await, Err(Denial::ClientOnly.into()));
+    let dora = store.put_external_user(by_admin("44", Some("dora"))).await.unwrap();
+    assert_eq!(dora.token.map(|token| token.user_id), Some(dora.user.id));
+    let by_member = ExternalUser { actor: Actor::Token(with_token.token.unwrap().id), ..external("45", Some("eve")) };
+    assert_eq!(store.put_external_user(by_member).await, Err(Denial::ClientOnly.into()));
+    // Compared byte by byte.
+    assert!(store.put_external_user(external("A", Some("upper"))).await.unwrap().made);
+    assert!(store.put_external_user(external("a", Some("lower"))).await.unwrap().made);
+}
+
+async fn one_user_is_made_by_an_external_id_even_at_once(fixture: Arc<Fixture>) {
+    let (one, two) = (fixture.node().await, fixture.node().await);
+    for round in 0..10 {
+        let mut attempts = tokio::task::JoinSet::new();
+        for attempt in 0..8 {
+            let store = if attempt % 2 == 0 { Arc::clone(&one.store) } else { Arc::clone(&two.store) };
+            let id = format!("user/{round}");
+            attempts.spawn(async move { store.put_external_user(external(&id, Some(&format!("at once {id}")))).await });
+        }
+        let done: Vec<_> = attempts.join_all().await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(done.iter().filter(|done| done.made).count(), 1);
+        assert!(done.iter().all(|other| other.user == done[0].user));
+    }
 }
 
 async fn a_name_is_given_once_even_at_once(fixture: Arc<Fixture>) {

@@ -49,7 +49,7 @@ pub(super) async fn user(State(http): State<Arc<HttpState>>, body: JsonBody<Mint
         (status = 201, description = "Minted", body = Minted),
         (status = 403, description = "`client_token_required`"),
         (status = 404, description = "`user_not_found`"),
-        (status = 409, description = "`idempotency_key_reused`"),
+        (status = 409, description = "`username_lookalike`, `idempotency_key_reused`"),
     ))]
 pub(super) async fn client(State(http): State<Arc<HttpState>>, body: JsonBody<MintClientToken>) -> Result<Response, Failure> {
     let MintClientToken { user_id, email, expires_in } = body.value;

@@ -22,6 +22,7 @@ use crate::http::state::HttpState;
         (status = 200, description = "The user as it is now", body = User),
         (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`, `behind_client_token`"),
         (status = 404, description = "`user_not_found`"),
+        (status = 409, description = "`username_lookalike`"),
     ))]
 pub(super) async fn change(
     State(http): State<Arc<HttpState>>,

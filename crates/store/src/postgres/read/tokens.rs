@@ -44,7 +44,7 @@ pub(in crate::postgres) async fn tokens(reads: &Reads, request: PageRequest) -> 
     reads
         .read(PAGE, &[&before, &rows_for(request.limit)], |found| {
             let tokens =
-                found.iter().map(|row| Ok((row.try_get(14)?, rows::token_with_user(row)?))).collect::<Result<_, Cause>>()?;
+                found.iter().map(|row| Ok((row.try_get(15)?, rows::token_with_user(row)?))).collect::<Result<_, Cause>>()?;
             Ok(Ok(page(tokens, request.limit)))
         })
         .await

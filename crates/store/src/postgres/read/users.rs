@@ -27,7 +27,7 @@ pub(in crate::postgres) async fn users(reads: &Reads, request: PageRequest) -> R
     let after = request.cursor.map_or(0, |cursor| cursor.0);
     reads
         .read(sql, &[&after, &rows_for(request.limit)], |found| {
-            let users = found.iter().map(|row| Ok((row.try_get(6)?, rows::user(row)?))).collect::<Result<_, Cause>>()?;
+            let users = found.iter().map(|row| Ok((row.try_get(7)?, rows::user(row)?))).collect::<Result<_, Cause>>()?;
             Ok(Ok(page(users, request.limit)))
         })
         .await

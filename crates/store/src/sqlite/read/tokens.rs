@@ -30,7 +30,7 @@ pub(in crate::sqlite) fn tokens(connection: &Connection, request: PageRequest) -
     let before = request.cursor.map_or(i64::MAX, |cursor| cursor.0);
     let found = connection
         .prepare_cached(sql)?
-        .query_map((before, rows_for(request.limit)), |row| Ok((row.get(14)?, rows::token_with_user(row)?)))?
+        .query_map((before, rows_for(request.limit)), |row| Ok((row.get(15)?, rows::token_with_user(row)?)))?
         .collect::<Result<_, _>>()?;
     Ok(page(found, request.limit))
 }

@@ -23,7 +23,7 @@ pub(in crate::sqlite) fn users(connection: &Connection, request: PageRequest) ->
     let after = request.cursor.map_or(0, |cursor| cursor.0);
     let found = connection
         .prepare_cached(sql)?
-        .query_map((after, rows_for(request.limit)), |row| Ok((row.get(6)?, rows::user(row)?)))?
+        .query_map((after, rows_for(request.limit)), |row| Ok((row.get(7)?, rows::user(row)?)))?
         .collect::<Result<_, _>>()?;
     Ok(page(found, request.limit))
 }

@@ -17,6 +17,8 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 use tokio::time::Instant;
 
+pub(super) use self::users::key_names;
+
 use self::known::Known;
 use self::lists::Lists;
 use super::checkpoint::Checkpoints;

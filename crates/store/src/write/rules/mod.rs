@@ -6,6 +6,7 @@ mod actor;
 mod append;
 pub(crate) mod decide;
 mod members;
+mod names;
 pub(crate) mod outcome;
 mod rooms;
 mod tokens;
@@ -59,6 +60,7 @@ async fn one<D: WriteDatabase>(database: &mut D, request: &Request, effects: &mu
         Request::Append(_) => return Err(Stop::Refused(Error::Internal)),
         Request::CreateUser(new) => Answer::Token(users::create(database, new).await?),
         Request::ChangeUser(change) => Answer::User(users::change(database, change, effects).await?),
+        Request::PutExternalUser(user) => Answer::ExternalUser(Box::new(users::put_external(database, user, effects).await?)),
         Request::CreateRoom(new) => Answer::Room(rooms::create(database, new, effects).await?),
         Request::AddMember(change) => Answer::Membership(members::add(database, change, effects).await?),
         Request::RemoveMember(change) => Answer::Membership(members::remove(database, change, effects).await?),

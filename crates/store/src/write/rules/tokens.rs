@@ -1,11 +1,14 @@
 //! Keeping and revoking tokens.
 
 use chatsphere_core::store::{Done, Idempotency, NewToken, Revocation};
-use chatsphere_core::{Absent, Actor, ControlChange, Error, Timestamp, Token, TokenRefusal, TokenWithUser, policy};
+use chatsphere_core::{
+    Absent, Actor, ControlChange, Error, Role, Timestamp, Token, TokenRefusal, TokenType, TokenWithUser, User, policy,
+};
 
+use super::names::{self, Named};
 use super::outcome::{Minted, earlier, keep};
 use super::{Effects, actor};
-use crate::write::database::{Idempotencies, WriteDatabase};
+use crate::write::database::{Idempotencies, Keyed, WriteDatabase};
 use crate::write::failure::{Failure, Stop, refuse};
 
 pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewToken) -> Result<Done<TokenWithUser>, Stop> {
@@ -16,9 +19,16 @@ pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewToken) -
     if let Some(done) = minted_earlier(database, new.actor, new.idempotency.as_ref(), token.created_at).await? {
         return Ok(done);
     }
-    let Some(user) = database.find_user(token.user_id).await? else {
+    let found = match token.token_type {
+        TokenType::User => database.find_user(token.user_id).await?,
+        TokenType::Client => database.find_user_to_change(token.user_id).await?,
+    };
+    let Some(user) = found else {
         return refuse(Error::Absent(Absent::User));
     };
+    if token.token_type == TokenType::Client {
+        guard_name(database, &user, token.created_at).await?;
+    }
     let parent_pk = living_parent(database, token).await?;
     database.insert_token(token, user.pk, parent_pk).await?;
     let value = TokenWithUser { token: token.clone(), user: user.value };
@@ -53,6 +63,14 @@ pub(super) async fn keep_minted(
     let minted = Minted { token: value.token.clone(), user: value.user.clone(), minted_by };
     keep(database, idempotency, minted, at).await?;
     Ok(Done { value, replayed: false })
+}
+
+/// A user in whose name a backend acts has a name that nobody else's looks like.
+async fn guard_name<D: WriteDatabase>(database: &mut D, user: &Keyed<User>, now: Timestamp) -> Result<(), Stop> {
+    if user.value.role != Role::Member || database.has_client_token(user.value.id, now).await? {
+        return Ok(());
+    }
+    names::check(database, &Named { pk: Some(user.pk), name: &user.value.username, set: false, guarded: true, now }).await
 }
 
 /// The key of the token's parent, if it has one. A parent that is revoked, or was never kept here, mints nothing.

@@ -1,10 +1,11 @@
 //! Making and changing users.
 
-use chatsphere_core::store::{Done, NewUser, UserChange};
-use chatsphere_core::{Absent, Conflict, ControlChange, Error, TokenWithUser, User, policy};
+use chatsphere_core::store::{Done, ExternalUser, ExternalUserDone, NewUser, UserChange};
+use chatsphere_core::{Absent, ControlChange, Error, InvalidField, Role, Timestamp, Token, TokenWithUser, User, policy};
 
+use super::names::{self, Named};
 use super::{Effects, actor, tokens};
-use crate::write::database::WriteDatabase;
+use crate::write::database::{Claim, Keyed, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
 pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewUser) -> Result<Done<TokenWithUser>, Stop> {
@@ -14,15 +15,15 @@ pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewUser) ->
     if let Some(done) = tokens::minted_earlier(database, new.actor, new.idempotency.as_ref(), new.at).await? {
         return Ok(done);
     }
-    if database.is_name_taken(&new.username).await? {
-        return refuse(Conflict::UsernameTaken);
-    }
+    let guarded = new.role != Role::Member;
+    names::check(database, &Named { pk: None, name: &new.username, set: true, guarded, now: new.at }).await?;
     let parent_pk = tokens::living_parent(database, &new.token).await?;
     let user = User {
         id: new.id,
         username: new.username.clone(),
         role: new.role,
         disabled: false,
+        external_id: None,
         created_at: new.at,
         updated_at: new.at,
     };
@@ -46,21 +47,103 @@ pub(super) async fn change<D: WriteDatabase>(
     let Some(found) = database.find_user_to_change(change.user_id).await? else {
         return refuse(Error::Absent(Absent::User));
     };
-    let before = found.value;
-    let mut after = before.clone();
+    let mut after = found.value.clone();
     if let Some(username) = &change.username {
         after.username = username.clone();
     }
-    after.role = change.role.unwrap_or(before.role);
-    after.disabled = change.disabled.unwrap_or(before.disabled);
-    if after == before {
-        return Ok(before);
+    after.role = change.role.unwrap_or(after.role);
+    after.disabled = change.disabled.unwrap_or(after.disabled);
+    apply(database, &found, after, change.at, effects).await
+}
+
+pub(super) async fn put_external<D: WriteDatabase>(
+    database: &mut D,
+    wish: &ExternalUser,
+    effects: &mut Effects,
+) -> Result<ExternalUserDone, Stop> {
+    let caller = actor::caller(database, wish.actor, wish.at).await?;
+    // Before looking: of two at once the second is to find what the first makes.
+    database.claim(&[Claim::External(&wish.external_id)]).await?;
+    let found = database.find_external_user_to_change(&wish.external_id).await?;
+    if let Some(caller) = caller {
+        policy::may_put_user(&caller, wish.token.is_some() && found.is_some())?;
     }
-    if after.username != before.username && database.is_name_taken(&after.username).await? {
-        return refuse(Conflict::UsernameTaken);
+    let (user, made) = match found {
+        Some(found) => {
+            let mut after = found.value.clone();
+            if let Some(username) = &wish.username {
+                after.username = username.clone();
+            }
+            after.role = wish.role.unwrap_or(after.role);
+            let value = apply(database, &found, after, wish.at, effects).await?;
+            (Keyed { pk: found.pk, value }, false)
+        }
+        None => (make_external(database, wish).await?, true),
+    };
+    let token = wish.token.clone().map(|token| Token { user_id: user.value.id, ..token });
+    if let Some(token) = &token {
+        database.insert_token(token, user.pk, None).await?;
     }
-    after.updated_at = change.at;
+    Ok(ExternalUserDone { user: user.value, made, token })
+}
+
+async fn make_external<D: WriteDatabase>(database: &mut D, wish: &ExternalUser) -> Result<Keyed<User>, Stop> {
+    let Some(username) = wish.username.clone() else {
+        return refuse(InvalidField::new("username", "is needed here, since there is no user with this externalId yet"));
+    };
+    let role = wish.role.unwrap_or(Role::Member);
+    let named = Named { pk: None, name: &username, set: true, guarded: role != Role::Member, now: wish.at };
+    names::check(database, &named).await?;
+    let user = User {
+        id: wish.id,
+        username,
+        role,
+        disabled: false,
+        external_id: Some(wish.external_id.clone()),
+        created_at: wish.at,
+        updated_at: wish.at,
+    };
+    let pk = database.insert_user(&user).await?;
+    Ok(Keyed { pk, value: user })
+}
+
+/// Writes a user as it is to be, if that is another than it was.
+async fn apply<D: WriteDatabase>(
+    database: &mut D,
+    found: &Keyed<User>,
+    mut after: User,
+    at: Timestamp,
+    effects: &mut Effects,
+) -> Result<User, Stop> {
+    let before = &found.value;
+    if after == *before {
+        return Ok(after);
+    }
+    check_name(database, found.pk, before, &after, at).await?;
+    after.updated_at = at;
     database.update_user(found.pk, &after).await?;
-    effects.control.push((ControlChange::User(after.id), change.at));
+    effects.control.push((ControlChange::User(after.id), at));
     Ok(after)
+}
+
+/// A name is looked at when it is set, when its user gets rights over others, and when its user is let in again: those who stand
+/// out by their rights keep their names while they are disabled.
+async fn check_name<D: WriteDatabase>(
+    database: &mut D,
+    pk: i64,
+    before: &User,
+    after: &User,
+    now: Timestamp,
+) -> Result<(), Stop> {
+    let set = after.username != before.username;
+    let promoted = after.role != Role::Member && after.role != before.role;
+    let enabled = before.disabled && !after.disabled;
+    if !(set || promoted || enabled) {
+        return Ok(());
+    }
+    let guarded = after.role != Role::Member || database.has_client_token(after.id, now).await?;
+    if guarded && !set && !promoted {
+        return Ok(());
+    }
+    names::check(database, &Named { pk: Some(pk), name: &after.username, set, guarded, now }).await
 }

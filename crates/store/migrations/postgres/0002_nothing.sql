@@ -1,0 +1,1 @@
+-- SQLite's second step has nothing to do here. With it left empty, a step has the same number in both databases.
