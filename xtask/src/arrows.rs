@@ -36,7 +36,7 @@ const HTTP: &[&str] = &[
     "tower-http",
 ];
 const SQL: &[&str] =
-    &["deadpool-postgres", "postgres", "refinery", "rusqlite", "sqlx", "tokio-postgres", "tokio-postgres-rustls"];
+    &["deadpool", "deadpool-postgres", "postgres", "refinery", "rusqlite", "sqlx", "tokio-postgres", "tokio-postgres-rustls"];
 const SOCKETS: &[&str] = &["rustls", "socket2", "tokio-rustls", "tokio-tungstenite", "tokio-websockets", "tungstenite"];
 const BUS: &[&str] = &["async-nats", "nats"];
 const DOCUMENTS: &[&str] = &["utoipa", "utoipa-axum", "utoipa-swagger-ui"];

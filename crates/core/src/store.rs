@@ -512,7 +512,7 @@ pub trait Store: Send + Sync + 'static {
     async fn control_head(&self) -> Result<ControlPosition, Error>;
     /// This life of the data.
     fn epoch(&self) -> Epoch;
-    /// Whether the database answers reads, and the writer is there.
+    /// Whether the database answers reads and takes writes, and the writer is there.
     async fn ping(&self) -> Result<(), Error>;
     /// Resolves when nothing is written any more: it was closed, or its writer has broken.
     async fn ended(&self);

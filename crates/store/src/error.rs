@@ -13,6 +13,30 @@ pub enum OpenError {
         /// What the driver said.
         reason: String,
     },
+    /// The server takes no writes: it is a standby, or was made read-only.
+    #[error(
+        "the database at {url} takes no writes: {reason}\n\
+         name the primary in DATABASE_URL; or name all servers, and the one that takes writes is found: \
+         postgresql://user:password@db1,db2/database?target_session_attrs=read-write"
+    )]
+    ReadOnly {
+        /// Which, without its password.
+        url: String,
+        /// Why it takes none.
+        reason: String,
+    },
+    /// The database belongs to the first version of ChatSphere, the one in Node.js.
+    #[error(
+        "the database at {url} is that of ChatSphere's Node.js version: it has the table \"{table}\". Nothing was changed\n\
+         make an empty database for this version and name it in DATABASE_URL (or unset that for SQLite), then take the data over: \
+         chatsphere import nodejs <the URL of the old database>. See docs/from-nodejs.md"
+    )]
+    FirstVersion {
+        /// Which, without its password.
+        url: String,
+        /// The table by which it was recognised.
+        table: String,
+    },
     /// A newer version of the program changed its tables.
     #[error(
         "the database has the tables of a newer version ({database}) than this program knows ({program})\n\

@@ -24,7 +24,21 @@ pub(crate) struct PostgresUrl {
     pub(crate) verify: Verify,
     pub(crate) root_certificates: Option<PathBuf>,
     pub(crate) schema: Option<String>,
+    /// Parameters of Prisma that mean nothing here.
+    pub(crate) ignored: Vec<&'static str>,
 }
+
+/// Parameters that Prisma knows and that mean nothing here: its pool, its time limits, its cache.
+const PRISMAS_OWN: &[&str] = &[
+    "connection_limit",
+    "pool_timeout",
+    "pgbouncer",
+    "socket_timeout",
+    "statement_cache_size",
+    "max_connection_lifetime",
+    "max_idle_connection_lifetime",
+    "single_use_connections",
+];
 
 /// How far the server's certificate is checked. The words and their meanings are libpq's, so that a URL that works with
 /// `psql` works here.
@@ -93,15 +107,24 @@ fn postgres(text: &str) -> Result<PostgresUrl, InvalidUrl> {
     let (base, query) = text.split_once('?').unwrap_or((text, ""));
     let mut for_the_driver = Vec::new();
     let (mut sslmode, mut root_certificates, mut schema) = ("prefer".to_owned(), None, None);
+    let (mut strict, mut ignored, mut host_given, mut port_given) = (false, Vec::new(), false, false);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match name {
             "sslmode" => sslmode = decode(value)?,
             "sslrootcert" => root_certificates = Some(PathBuf::from(decode(value)?)),
             "schema" => schema = Some(checked_schema(decode(value)?)?),
-            // The pool's size is a setting of its own here.
-            "connection_limit" | "pool_timeout" => {}
-            _ => for_the_driver.push(pair),
+            "sslaccept" => strict = sslaccept(&decode(value)?)?,
+            "target_session_attrs" => check_session(&decode(value)?)?,
+            "sslcert" | "sslkey" | "sslpassword" | "sslidentity" | "sslcrl" => return Err(client_certificate(name)),
+            _ => match PRISMAS_OWN.iter().find(|own| **own == name) {
+                Some(own) => ignored.push(*own),
+                None => {
+                    host_given |= name == "host" || name == "hostaddr";
+                    port_given |= name == "port";
+                    for_the_driver.push(pair);
+                }
+            },
         }
     }
     let mut config: Config = match for_the_driver.is_empty() {
@@ -125,7 +148,120 @@ fn postgres(text: &str) -> Result<PostgresUrl, InvalidUrl> {
         }
     };
     config.ssl_mode(mode);
-    Ok(PostgresUrl { config, verify, root_certificates, schema })
+    // What Prisma calls strict is what libpq calls verify-full, except that it may be without TLS.
+    let verify = if strict && verify == Verify::Nothing { Verify::Host } else { verify };
+    if host_given || port_given {
+        config = override_place(&config, base, port_given);
+    }
+    let (hosts, addresses, ports) = (config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports().len());
+    if ports > 1 && ports != hosts.max(addresses) || hosts > 0 && addresses > 0 && hosts != addresses {
+        return Err(InvalidUrl("the database URL must name as many ports as hosts, and as many addresses".to_owned()));
+    }
+    Ok(PostgresUrl { config, verify, root_certificates, schema, ignored })
+}
+
+/// A host or port among the parameters counts instead of those before them, as with libpq and Prisma.
+fn override_place(config: &Config, base: &str, port_given: bool) -> Config {
+    let before: Config = base.parse().unwrap_or_default();
+    let skipped = |all: usize, before: usize, given: bool| if given { before.min(all) } else { 0 };
+    let hosts = config.get_hosts();
+    let mut overriding = without_hosts(config);
+    for host in &hosts[skipped(hosts.len(), before.get_hosts().len(), hosts.len() > before.get_hosts().len())..] {
+        put_host(&mut overriding, host);
+    }
+    for address in config.get_hostaddrs() {
+        overriding.hostaddr(*address);
+    }
+    for port in &config.get_ports()[skipped(config.get_ports().len(), before.get_ports().len(), port_given)..] {
+        overriding.port(*port);
+    }
+    overriding
+}
+
+impl PostgresUrl {
+    /// One configuration for each server that is named, in their order.
+    pub(crate) fn servers(&self) -> Vec<Config> {
+        let config = &self.config;
+        let count = config.get_hosts().len().max(config.get_hostaddrs().len());
+        (0..count)
+            .map(|index| {
+                let mut one = without_hosts(config);
+                if let Some(host) = config.get_hosts().get(index) {
+                    put_host(&mut one, host);
+                }
+                if let Some(address) = config.get_hostaddrs().get(index) {
+                    one.hostaddr(*address);
+                }
+                if let Some(port) = config.get_ports().get(index).or_else(|| config.get_ports().first()) {
+                    one.port(*port);
+                }
+                one
+            })
+            .collect()
+    }
+}
+
+fn put_host(config: &mut Config, host: &Host) {
+    match host {
+        Host::Tcp(name) => config.host(name),
+        #[cfg(unix)]
+        Host::Unix(path) => config.host_path(path),
+    };
+}
+
+/// The same without hosts and ports. The driver lets none be taken away again.
+fn without_hosts(config: &Config) -> Config {
+    let mut bare = Config::new();
+    if let Some(user) = config.get_user() {
+        bare.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        bare.password(password);
+    }
+    if let Some(name) = config.get_dbname() {
+        bare.dbname(name);
+    }
+    if let Some(options) = config.get_options() {
+        bare.options(options);
+    }
+    if let Some(name) = config.get_application_name() {
+        bare.application_name(name);
+    }
+    if let Some(timeout) = config.get_connect_timeout() {
+        bare.connect_timeout(*timeout);
+    }
+    bare.ssl_mode(config.get_ssl_mode());
+    bare.ssl_negotiation(config.get_ssl_negotiation());
+    bare.channel_binding(config.get_channel_binding());
+    bare.keepalives(config.get_keepalives());
+    bare
+}
+
+/// Which of several servers is taken: always the one that takes writes, whatever is asked for.
+fn check_session(wanted: &str) -> Result<(), InvalidUrl> {
+    match wanted {
+        "any" | "read-write" | "primary" => Ok(()),
+        "read-only" | "standby" | "prefer-standby" => Err(InvalidUrl(format!(
+            "target_session_attrs={wanted} asks for a server that takes no writes; it must be read-write"
+        ))),
+        _ => Err(InvalidUrl("target_session_attrs must be read-write".to_owned())),
+    }
+}
+
+/// Prisma's word for how far the server's certificate is checked.
+fn sslaccept(word: &str) -> Result<bool, InvalidUrl> {
+    match word {
+        "strict" => Ok(true),
+        "accept_invalid_certs" => Ok(false),
+        _ => Err(InvalidUrl("sslaccept must be strict or accept_invalid_certs".to_owned())),
+    }
+}
+
+fn client_certificate(name: &str) -> InvalidUrl {
+    InvalidUrl(format!(
+        "{name} in the database URL is not supported: the server signs in with a password, not with a certificate. \
+         The authority that signed PostgreSQL's certificate is named with sslrootcert, and sslmode=verify-full checks it"
+    ))
 }
 
 fn cause(error: &tokio_postgres::Error) -> String {
@@ -135,8 +271,8 @@ fn cause(error: &tokio_postgres::Error) -> String {
 }
 
 fn checked_schema(name: String) -> Result<String, InvalidUrl> {
-    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if plain { Ok(name) } else { Err(InvalidUrl("schema must consist of letters, digits and _".to_owned())) }
+    let fits = !name.is_empty() && name.len() <= 63 && !name.contains('\0');
+    if fits { Ok(name) } else { Err(InvalidUrl("schema must have 1 to 63 bytes".to_owned())) }
 }
 
 /// Undoes percent-encoding (RFC 3986, section 2.1).
@@ -225,6 +361,11 @@ mod tests {
             "postgres:a",
             "postgresql://a/b?x=y",
             "postgresql://a/b?sslmode=x",
+            "postgresql://a,c/b?target_session_attrs=standby",
+            "postgresql://a,c/b?target_session_attrs=x",
+            "postgresql://a,c,d/b?port=3,4",
+            "postgresql://a/b?schema=",
+            "postgresql://a/b?sslaccept=perhaps",
         ] {
             assert!(text.parse::<DatabaseUrl>().is_err(), "{text}");
         }
@@ -248,6 +389,41 @@ mod tests {
     }
 
     #[test]
+    fn prismas_parameters_are_taken() {
+        let url = postgres_url(
+            "postgresql://u:p@h:6432/d?schema=my-schema&connection_limit=5&pool_timeout=0&pgbouncer=true&connect_timeout=7\
+             &socket_timeout=3&statement_cache_size=0&sslmode=prefer&application_name=chat",
+        );
+        assert_eq!(url.schema.as_deref(), Some("my-schema"));
+        let ignored = ["connection_limit", "pool_timeout", "pgbouncer", "socket_timeout", "statement_cache_size"];
+        assert_eq!(url.ignored, ignored);
+        assert_eq!(url.config.get_connect_timeout(), Some(&std::time::Duration::from_secs(7)));
+        for name in ["sslcert", "sslidentity", "sslpassword", "sslkey"] {
+            let error = format!("postgresql://u:p@h/d?{name}=s3cret").parse::<DatabaseUrl>().unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("sslrootcert") && !error.contains("s3cret"), "{error}");
+        }
+        // As Cloud SQL has it: the host before the parameters is a placeholder.
+        let socket = postgres_url("postgresql://u:p@localhost/d?host=/cloudsql/a:b:c&schema=public");
+        assert_eq!(socket.config.get_hosts(), [Host::Unix("/cloudsql/a:b:c".into())]);
+        assert_eq!(socket.servers().len(), 1);
+    }
+
+    #[test]
+    fn each_server_is_asked_for_itself() {
+        let url = postgres_url("postgresql://u:p@a:1,b:2,c:3/d?target_session_attrs=read-write&sslmode=require");
+        let servers: Vec<_> =
+            url.servers().iter().map(|server| (server.get_hosts().to_vec(), server.get_ports().to_vec())).collect();
+        let host = |name: &str| vec![Host::Tcp(name.to_owned())];
+        assert_eq!(servers, [(host("a"), vec![1]), (host("b"), vec![2]), (host("c"), vec![3])]);
+        for server in url.servers() {
+            assert_eq!((server.get_user(), server.get_dbname()), (Some("u"), Some("d")));
+            assert_eq!((server.get_password(), server.get_ssl_mode()), (Some(&b"p"[..]), SslMode::Require));
+        }
+        assert_eq!(postgres_url("postgresql://a,b/d").servers().len(), 2);
+        assert_eq!(postgres_url("postgresql://a,b/d?port=7").servers()[1].get_ports(), [7]);
+    }
+
+    #[test]
     fn sslmode_means_what_it_means_to_psql() {
         for (query, mode, verify) in [
             ("", SslMode::Prefer, Verify::Nothing),
@@ -256,6 +432,8 @@ mod tests {
             ("?sslmode=require&sslrootcert=%2Fca.pem", SslMode::Require, Verify::Authority),
             ("?sslmode=verify-ca&connect_timeout=3", SslMode::Require, Verify::Authority),
             ("?schema=public&sslmode=verify-full", SslMode::Require, Verify::Host),
+            ("?sslaccept=strict", SslMode::Prefer, Verify::Host),
+            ("?sslmode=verify-ca&sslaccept=accept_invalid_certs", SslMode::Require, Verify::Authority),
         ] {
             let url = postgres_url(&format!("postgresql://u@h/d{query}"));
             assert_eq!((url.config.get_ssl_mode(), url.verify), (mode, verify), "{query}");

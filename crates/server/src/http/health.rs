@@ -58,7 +58,7 @@ async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses(
         (status = 200, description = "It does", body = Health),
-        (status = 503, description = "`store_away`: the database does not answer. `stopping`: the server is on its way down"),
+        (status = 503, description = "`store_away`: the database does not answer, or takes no writes. `stopping`: the server is on its way down"),
     ))]
 async fn readyz(State(http): State<Arc<HttpState>>, Extension(probe): Extension<Arc<StoreProbe>>) -> Response {
     let outage = if http.readiness.is_draining() {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chatsphere_core::{Error as CoreError, Outage};
-use deadpool_postgres::PoolError;
+use deadpool::managed::PoolError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
@@ -16,12 +16,35 @@ use crate::write::failure::Failure;
 pub(super) enum Cause {
     /// The server refused, or the connection broke.
     Driver(Error),
-    /// No connection could be had.
-    Pool(PoolError),
+    /// No connection could be had from the pool.
+    Pool(String),
     /// No answer came in time.
     Silent,
+    /// The server is there and takes no writes.
+    ReadOnly(ReadOnly),
     /// A row that this program can't have written.
     Foreign(&'static str),
+}
+
+/// Why a server takes no writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadOnly {
+    /// It follows another server.
+    Standby,
+    /// `default_transaction_read_only` is on for the server, the database or the user.
+    ByDefault,
+    /// The user may not write.
+    NotAllowed,
+}
+
+impl fmt::Display for ReadOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Standby => "the server is a standby, which takes no writes (pg_is_in_recovery)",
+            Self::ByDefault => "the server takes no writes: default_transaction_read_only is on",
+            Self::NotAllowed => "the user may not write to the tables",
+        })
+    }
 }
 
 impl From<Error> for Cause {
@@ -30,9 +53,12 @@ impl From<Error> for Cause {
     }
 }
 
-impl From<PoolError> for Cause {
-    fn from(error: PoolError) -> Self {
-        Self::Pool(error)
+impl From<PoolError<Cause>> for Cause {
+    fn from(error: PoolError<Cause>) -> Self {
+        match error {
+            PoolError::Backend(cause) => cause,
+            other => Self::Pool(other.to_string()),
+        }
     }
 }
 
@@ -40,17 +66,16 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Driver(error) => f.write_str(&told(error)),
-            Self::Pool(PoolError::Backend(error)) => f.write_str(&told(error)),
-            Self::Pool(PoolError::PostCreateHook(_)) => f.write_str("a new connection could not be set up"),
-            Self::Pool(error) => error.fmt(f),
+            Self::Pool(reason) => f.write_str(reason),
             Self::Silent => f.write_str("the server did not answer in time"),
+            Self::ReadOnly(why) => why.fmt(f),
             Self::Foreign(what) => write!(f, "a row holds {what}"),
         }
     }
 }
 
 /// The error's text without the server's `DETAIL`, which quotes values.
-fn told(error: &Error) -> String {
+pub(super) fn told(error: &Error) -> String {
     match error.as_db_error() {
         Some(told) => format!("{}: {} (SQLSTATE {})", told.severity(), told.message(), told.code().code()),
         None => match std::error::Error::source(error) {
@@ -63,8 +88,8 @@ fn told(error: &Error) -> String {
 impl Cause {
     pub(super) fn meaning(&self) -> Failure {
         match self {
-            Self::Driver(error) | Self::Pool(PoolError::Backend(error)) => meaning(error),
-            Self::Pool(_) | Self::Silent => Failure::Away,
+            Self::Driver(error) => meaning(error),
+            Self::Pool(_) | Self::Silent | Self::ReadOnly(_) => Failure::Away,
             Self::Foreign(_) => Failure::Rejected,
         }
     }
@@ -102,30 +127,78 @@ impl Cause {
     /// What it means for opening the database.
     pub(super) fn open_error(&self, url: &str) -> OpenError {
         let (url, reason) = (url.to_owned(), self.to_string());
+        if matches!(self, Self::ReadOnly(_)) || self.code().is_some_and(is_read_only) {
+            return OpenError::ReadOnly { url, reason };
+        }
+        // It was reached: what a running server waits for is told as it is at the start.
+        if self.code().is_some_and(|code| ["0A", "25", "26", "42", "55"].iter().any(|class| code.code().starts_with(class))) {
+            return OpenError::Failed { url, reason };
+        }
         match self.meaning() {
             Failure::Away => OpenError::Away { url, reason },
             Failure::DiskFull => OpenError::DiskFull { url },
             _ => OpenError::Failed { url, reason },
         }
     }
+
+    fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Driver(error) => error.code(),
+            _ => None,
+        }
+    }
 }
 
 fn meaning(error: &Error) -> Failure {
-    let Some(code) = error.code() else {
-        return if is_ours(error) { Failure::Rejected } else { Failure::Away };
-    };
-    match *code {
-        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => Failure::Crossed,
-        SqlState::UNIQUE_VIOLATION => Failure::Taken,
-        SqlState::DISK_FULL => Failure::DiskFull,
-        // A standby that was not promoted yet; the lock of a writer that hangs.
-        SqlState::READ_ONLY_SQL_TRANSACTION | SqlState::LOCK_NOT_AVAILABLE | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => {
-            Failure::Away
-        }
-        // Connections, authorization (a password that is being changed), catalog name, resources, operator, system.
-        _ if ["08", "28", "3D", "53", "57", "58"].iter().any(|class| code.code().starts_with(class)) => Failure::Away,
-        _ => Failure::Rejected,
+    match error.code() {
+        Some(code) => meaning_of(code),
+        None if is_ours(error) => Failure::Rejected,
+        None => Failure::Away,
     }
+}
+
+/// PostgreSQL's documentation, appendix A. What is no fault of the statement, but of the server's state or the session's, is
+/// [`Failure::Away`]: the session is given up, and the same goes to a new one, on another server perhaps.
+fn meaning_of(code: &SqlState) -> Failure {
+    match *code {
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => return Failure::Crossed,
+        SqlState::UNIQUE_VIOLATION => return Failure::Taken,
+        SqlState::DISK_FULL => return Failure::DiskFull,
+        // The right to write was taken from the user, as is done to close a database down; it comes back the same way.
+        SqlState::INSUFFICIENT_PRIVILEGE => return Failure::Away,
+        // A prepared statement that the session lost, or has from someone else: a pooler's doing.
+        SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => return Failure::Away,
+        _ => {}
+    }
+    let away = [
+        // Connections.
+        "08", //
+        // Not supported: so a standby refuses what changes something, and a session a statement whose tables were changed.
+        "0A", //
+        // The state of the transaction: read-only, idle for too long, over its time.
+        "25", //
+        // Authorization: a password that is being changed.
+        "28", //
+        // The database's name.
+        "3D", //
+        // Resources.
+        "53", //
+        // The state of an object: the lock of a writer that hangs, a recovery under way.
+        "55", //
+        // The operator: a shutdown, a cancelled statement, a conflict with recovery.
+        "57", //
+        // The system: input and output.
+        "58",
+    ];
+    match away.iter().any(|class| code.code().starts_with(class)) {
+        true => Failure::Away,
+        false => Failure::Rejected,
+    }
+}
+
+/// Whether the server takes no writes at the moment.
+fn is_read_only(code: &SqlState) -> bool {
+    *code == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
 /// Whether a value did not fit its column: all else without a code is the connection's doing. The driver lets its kinds be
@@ -135,4 +208,30 @@ fn is_ours(error: &Error) -> bool {
     ["error serializing", "error deserializing", "invalid column", "expected", "query returned"]
         .iter()
         .any(|words| text.starts_with(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_servers_state_refuses_is_away() {
+        for code in [
+            "25006", "0A000", "25P02", "25P03", "25P04", "55000", "55P03", "57P01", "57P02", "57P03", "57014", "08006",
+            "53300", "53200", "58030", "42501", "26000", "42P05", "3D000", "28P01",
+        ] {
+            assert_eq!(meaning_of(&SqlState::from_code(code)), Failure::Away, "{code}");
+        }
+        for (code, failure) in [
+            ("40001", Failure::Crossed),
+            ("40P01", Failure::Crossed),
+            ("23505", Failure::Taken),
+            ("53100", Failure::DiskFull),
+            ("22021", Failure::Rejected),
+            ("42P01", Failure::Rejected),
+            ("XX000", Failure::Rejected),
+        ] {
+            assert_eq!(meaning_of(&SqlState::from_code(code)), failure, "{code}");
+        }
+    }
 }

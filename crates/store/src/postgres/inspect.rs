@@ -17,7 +17,7 @@ pub(crate) async fn inspect(
     keys: Option<&KeyFingerprints>,
 ) -> Result<Inspection, OpenError> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
-    let mut client = Connector::new(location)?.for_migrating().await.map_err(failed)?;
+    let mut client = Connector::new(location)?.for_migrating().await.map_err(|cause| cause.open_error(url))?;
     let transaction = client.build_transaction().read_only(true).start().await.map_err(failed)?;
     let version = migrations::found_version(url, &transaction).await?;
     let stored = match version {

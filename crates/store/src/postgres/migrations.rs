@@ -28,6 +28,9 @@ const OURS: &[&str] = &[
     "idempotency",
 ];
 
+/// Tables of the first version, which Prisma made. Where one of them is there without `schema_version`, the database is not for us.
+const FIRST_VERSION: &[&str] = &["User", "Room", "Message", "ApiToken", "_RoomUsers", "_prisma_migrations"];
+
 /// Takes the steps that are left, within a transaction that holds the start-up lock.
 pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<MigrationReport, OpenError> {
     check_server(url, transaction).await?;
@@ -81,7 +84,7 @@ async fn check_server(url: &str, transaction: &Transaction<'_>) -> Result<(), Op
 async fn version(url: &str, transaction: &Transaction<'_>) -> Result<u32, OpenError> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
     let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY ($1)";
-    let names: Vec<&str> = OURS.iter().copied().chain(["schema_version"]).collect();
+    let names: Vec<&str> = OURS.iter().chain(FIRST_VERSION).copied().chain(["schema_version"]).collect();
     let found = transaction.query(tables, &[&names]).await.map_err(failed)?;
     let found: Vec<String> = found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)?;
     if found.iter().any(|table| table == "schema_version") {
@@ -89,6 +92,9 @@ async fn version(url: &str, transaction: &Transaction<'_>) -> Result<u32, OpenEr
         let row = transaction.query_one(newest, &[]).await.map_err(failed)?;
         let version: i32 = row.try_get(0).map_err(failed)?;
         return Ok(u32::try_from(version).unwrap_or_default());
+    }
+    if let Some(table) = FIRST_VERSION.iter().find(|name| found.iter().any(|table| table == *name)) {
+        return Err(OpenError::FirstVersion { url: url.to_owned(), table: (*table).to_owned() });
     }
     match found.first() {
         None => Ok(0),

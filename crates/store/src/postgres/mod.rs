@@ -12,6 +12,7 @@ mod rows;
 mod start;
 mod store;
 mod tls;
+mod writable;
 mod write;
 
 pub(crate) use inspect::inspect;

@@ -4,41 +4,51 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::Error;
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool::Runtime;
+use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::connect::{CONNECT, Connector, SILENCE};
+use super::connect::{Connector, SILENCE};
 use super::failure::Cause;
 use crate::error::OpenError;
 use crate::health::Health;
+use crate::write::failure::Failure;
 
 /// How long a read waits for a connection that others use.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Reads, each one statement and so one snapshot.
 pub(super) struct Reads {
-    pool: Pool,
+    pool: Pool<Connections>,
     health: Arc<Health>,
+}
+
+/// Makes the pool's connections. Each limits the time that it takes by itself.
+struct Connections(Connector);
+
+impl Manager for Connections {
+    type Type = ClientWrapper;
+    type Error = Cause;
+
+    async fn create(&self) -> Result<ClientWrapper, Cause> {
+        let (client, task) = self.0.for_reading().await?;
+        Ok(ClientWrapper::new(client, task))
+    }
+
+    async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> RecycleResult<Cause> {
+        if client.is_closed() { Err(RecycleError::message("it is closed")) } else { Ok(()) }
+    }
 }
 
 impl Reads {
     pub(super) fn new(url: &str, connector: &Connector, readers: usize, health: Arc<Health>) -> Result<Self, OpenError> {
-        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(connector.config.clone(), connector.tls.clone(), config);
-        let setup: Arc<str> = connector.reading().into();
-        let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
-            let setup = Arc::clone(&setup);
-            Box::pin(async move { client.batch_execute(&setup).await.map_err(HookError::Backend) })
-        });
-        let pool = Pool::builder(manager)
+        let pool = Pool::builder(Connections(connector.clone()))
             .max_size(readers.max(1))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
-            .create_timeout(Some(CONNECT))
-            .recycle_timeout(Some(CONNECT))
-            .post_create(set_up)
             .build()
             .map_err(|error| OpenError::Failed { url: url.to_owned(), reason: error.to_string() })?;
         Ok(Self { pool, health })
@@ -71,14 +81,15 @@ impl Reads {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, params).await
         };
-        match timeout(SILENCE, query).await {
-            Ok(rows) => Ok(rows?),
-            Err(_) => {
-                // Whatever it still waits for, nobody else is to wait behind it.
-                drop(Object::take(client));
-                Err(Cause::Silent)
-            }
+        let rows = match timeout(SILENCE, query).await {
+            Ok(rows) => rows.map_err(Cause::from),
+            Err(_) => Err(Cause::Silent),
+        };
+        if rows.as_ref().is_err_and(|cause| cause.meaning() == Failure::Away) {
+            // Whatever the session still waits for or has wrong, nobody else is to have it.
+            drop(Object::take(client));
         }
+        rows
     }
 
     pub(super) fn close(&self) {

@@ -14,8 +14,10 @@ use super::migrations;
 use super::names;
 use super::pool::Reads;
 use super::store::PostgresStore;
+use super::writable::Writable;
 use super::write::PostgresWriter;
 use crate::error::OpenError;
+use crate::fingerprints::KeyFingerprints;
 use crate::health::Health;
 use crate::open::MigrationReport;
 use crate::options::OpenOptions;
@@ -54,19 +56,20 @@ pub(crate) async fn renew_epoch(location: &PostgresUrl, url: &str) -> Result<Opt
 }
 
 async fn connect(connector: &Connector, url: &str) -> Result<Client, OpenError> {
-    connector.for_migrating().await.map_err(|error| Cause::from(error).open_error(url))
+    connector.for_migrating().await.map_err(|cause| cause.open_error(url))
 }
 
 pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
     let url = options.url.to_string();
     let connector = Connector::new(location)?;
-    let epoch = prepare(&connector, &url, &options).await?;
+    let epoch = prepare(&connector, &url, &options.keys).await?;
     let health = Arc::new(Health::new("reading"));
     let reads = Reads::new(&url, &connector, options.readers, Arc::clone(&health))?;
     let urgent = Reads::new(&url, &connector, URGENT_READERS, health)?;
+    let writable = Arc::new(Writable::new(connector.clone()));
     let queue = Arc::new(Queue::new(options.queue, gauge!("chatsphere_write_queue")));
     let writer = Writer {
-        database: PostgresWriter::new(connector, Arc::new(Health::new("writing"))),
+        database: PostgresWriter::new(connector, Arc::new(Health::new("writing")), Arc::clone(&writable)),
         queue: Arc::clone(&queue),
         sink: Arc::clone(&options.sink),
         batch_messages: histogram!("chatsphere_commit_batch_messages"),
@@ -77,17 +80,17 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
         let _ended = ended;
         writer.run().await;
     });
-    Ok(Arc::new(PostgresStore::new(Writes::new(queue, writer_ended), reads, urgent, epoch)))
+    Ok(Arc::new(PostgresStore::new(Writes::new(queue, writer_ended), writable, reads, urgent, epoch)))
 }
 
 /// Brings the tables up to date and joins the installation, in one transaction: it becomes ours whole or not at all.
-async fn prepare(connector: &Connector, url: &str, options: &OpenOptions) -> Result<Epoch, OpenError> {
+pub(super) async fn prepare(connector: &Connector, url: &str, keys: &KeyFingerprints) -> Result<Epoch, OpenError> {
     let mut client = connect(connector, url).await?;
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
     let transaction = client.transaction().await.map_err(failed)?;
     transaction.batch_execute(LOCK).await.map_err(failed)?;
     migrations::migrate(url, &transaction).await?;
-    let epoch = installation::join(url, &transaction, &options.keys).await?;
+    let epoch = installation::join(url, &transaction, keys).await?;
     transaction.commit().await.map_err(failed)?;
     names::key_all(&mut client, url).await?;
     Ok(epoch)

@@ -15,10 +15,12 @@ use chatsphere_core::{
 
 use super::pool::Reads;
 use super::read;
+use super::writable::Writable;
 use crate::write::Writes;
 
 pub(super) struct PostgresStore {
     writes: Writes,
+    writable: Arc<Writable>,
     reads: Reads,
     /// For what decides who may do what, and whether this node is well: that must never wait behind clients' pages.
     urgent: Reads,
@@ -26,8 +28,8 @@ pub(super) struct PostgresStore {
 }
 
 impl PostgresStore {
-    pub(super) fn new(writes: Writes, reads: Reads, urgent: Reads, epoch: Epoch) -> Self {
-        Self { writes, reads, urgent, epoch }
+    pub(super) fn new(writes: Writes, writable: Arc<Writable>, reads: Reads, urgent: Reads, epoch: Epoch) -> Self {
+        Self { writes, writable, reads, urgent, epoch }
     }
 }
 
@@ -155,7 +157,7 @@ impl Store for PostgresStore {
 
     async fn ping(&self) -> Result<(), Error> {
         self.writes.check()?;
-        read::rooms::ping(&self.urgent).await
+        self.writable.check(&self.urgent).await
     }
 
     async fn ended(&self) {

@@ -58,6 +58,41 @@ impl PostgresServer {
         Some(server)
     }
 
+    /// A running server that follows this one.
+    pub(crate) async fn start_standby(&self) -> Self {
+        let dir = Self::directory(self.account);
+        let mut standby = Self { bin: self.bin.clone(), dir, port: free_port(), account: self.account, running: None };
+        let data = standby.data();
+        let copied = standby
+            .program("pg_basebackup")
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-d", &self.url(), "-D"])
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        standby.run().await;
+        standby
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) async fn promote(&self) {
+        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.query_one("SELECT pg_promote()", &[]).await.unwrap();
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn directory(account: Option<(u32, u32)>) -> TempDir {
+        let dir = tempfile::Builder::new().prefix("chatsphere-store-pg-").tempdir().unwrap();
+        if let Some((uid, gid)) = account {
+            std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid)).unwrap();
+        }
+        dir
+    }
+
     /// A server's directory, with nothing running in it yet.
     fn prepare() -> Option<Self> {
         let Some(bin) = std::env::var_os("CHATSPHERE_TEST_PG_BIN") else {
@@ -66,12 +101,7 @@ impl PostgresServer {
         };
         let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
         let account = number("CHATSPHERE_TEST_PG_UID").zip(number("CHATSPHERE_TEST_PG_GID"));
-        let dir = tempfile::Builder::new().prefix("chatsphere-store-pg-").tempdir().unwrap();
-        if let Some((uid, gid)) = account {
-            std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid)).unwrap();
-        }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { bin: bin.into(), dir, port, account, running: None };
+        let server = Self { bin: bin.into(), dir: Self::directory(account), port: free_port(), account, running: None };
         let data = server.data();
         let init = server
             .program("initdb")
@@ -135,7 +165,7 @@ impl PostgresServer {
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.bin.join(name));
         command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if name == "initdb" {
+        if name != "postgres" {
             command.stderr(Stdio::piped());
         }
         if let Some((uid, gid)) = self.account {
@@ -143,6 +173,10 @@ impl PostgresServer {
         }
         command
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn signal(process: u32, name: &str) {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use chatsphere_store::{DatabaseUrl, OpenError, migrate, renew_epoch};
+use chatsphere_store::{DatabaseUrl, OpenError, inspect, migrate, renew_epoch};
 
-use crate::fixture::{Fixture, left_out, postgres_server, with_database};
+use crate::fixture::{Fixture, left_out, on_postgres, postgres_server, with_database};
 use crate::on_every_database;
 
 on_every_database!(
@@ -56,6 +56,35 @@ async fn another_programs_tables_are_left_alone(fixture: Arc<Fixture>) {
     // Nothing was changed: the same again goes through.
     fixture.execute("DROP TABLE users").await;
     fixture.node().await;
+}
+
+#[tokio::test]
+async fn the_first_versions_database_is_refused_and_left_as_it_is() {
+    on_postgres(|fixture| async move {
+        for table in ["User", "Room", "Message", "ApiToken", "_RoomUsers", "_prisma_migrations"] {
+            fixture.execute(&format!("CREATE TABLE \"{table}\" (id text)")).await;
+            let url = &fixture.url;
+            for refused in [
+                fixture.node_with(|_| {}).await.err(),
+                migrate(url).await.err(),
+                renew_epoch(url).await.err(),
+                inspect(url, None).await.err(),
+            ] {
+                let Some(OpenError::FirstVersion { table: found, .. }) = &refused else { panic!("{table}: {refused:?}") };
+                assert_eq!(found, table);
+                assert!(refused.unwrap().to_string().contains("chatsphere import nodejs"));
+            }
+            fixture
+                .execute("DO $$ BEGIN ASSERT (SELECT count(*) = 1 FROM pg_tables WHERE schemaname = 'public'); END $$")
+                .await;
+            fixture.execute(&format!("DROP TABLE \"{table}\"")).await;
+        }
+        // Who runs there already goes on.
+        migrate(&fixture.url).await.unwrap();
+        fixture.execute("CREATE TABLE \"User\" (id text); CREATE TABLE _prisma_migrations (id text)").await;
+        fixture.node().await.store.ping().await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -95,7 +95,3 @@ pub(in crate::postgres) async fn heads(reads: &Reads, ids: &[RoomId]) -> Result<
         })
         .await
 }
-
-pub(in crate::postgres) async fn ping(reads: &Reads) -> Result<(), Error> {
-    reads.read("SELECT FROM installation", &[], |found| Ok(if found.len() == 1 { Ok(()) } else { Err(Error::Internal) })).await
-}

@@ -22,6 +22,7 @@ use tokio_postgres::types::ToSql;
 use self::session::Session;
 use super::connect::{CONNECT, Connector, SILENCE};
 use super::failure::Cause;
+use super::writable::Writable;
 use crate::health::Health;
 use crate::write::database::Transactions;
 use crate::write::failure::Failure;
@@ -37,11 +38,12 @@ pub(super) struct PostgresWriter {
     connector: Connector,
     session: Option<Session>,
     health: Arc<Health>,
+    writable: Arc<Writable>,
 }
 
 impl PostgresWriter {
-    pub(super) fn new(connector: Connector, health: Arc<Health>) -> Self {
-        Self { connector, session: None, health }
+    pub(super) fn new(connector: Connector, health: Arc<Health>, writable: Arc<Writable>) -> Self {
+        Self { connector, session: None, health, writable }
     }
 
     /// Runs a step of the transaction, or several that the connection sends together.
@@ -71,6 +73,7 @@ impl PostgresWriter {
         if failure == Failure::Away {
             // The server rolls back what a lost connection began.
             self.session = None;
+            self.writable.lost();
         }
         failure
     }
@@ -82,14 +85,14 @@ impl PostgresWriter {
         }
         let mut pause = PAUSE.0;
         loop {
-            match timeout(CONNECT, self.connector.for_writing()).await {
-                Ok(Ok(client)) => {
+            match self.connector.for_writing().await {
+                Ok(client) => {
                     self.session = Some(Session::new(client));
                     return Ok(());
                 }
-                Ok(Err(error)) => drop(Cause::from(error).failure(&self.health)),
-                Err(_) => drop(Cause::Silent.failure(&self.health)),
+                Err(cause) => drop(cause.failure(&self.health)),
             }
+            self.writable.lost();
             if Instant::now() + pause >= deadline {
                 return Err(Failure::Away);
             }
@@ -133,12 +136,14 @@ impl Transactions for PostgresWriter {
         let committed = timeout_at(deadline, session.execute("COMMIT")).await.unwrap_or(Err(Cause::Silent));
         if let Err(cause) = committed {
             let failure = cause.commit_failure(&self.health);
-            if failure == Failure::OutcomeUnknown {
+            if failure == Failure::OutcomeUnknown || failure == Failure::Away {
                 self.session = None;
+                self.writable.lost();
             }
             return Err(failure);
         }
         self.health.back();
+        self.writable.committed();
         Ok(())
     }
 

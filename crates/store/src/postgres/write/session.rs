@@ -32,14 +32,14 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// Begins a transaction; takes the lock that guards rights, before all others, and locks the rooms' rows, in the order of
-    /// their ids as every node does: so two can't wait for each other. What is read from the next statement on is newer than the
-    /// locks, since each statement has a snapshot of its own.
+    /// Begins a transaction, read-only where that is the server's default: then no writes are wanted. Takes the lock that guards
+    /// rights, before all others, and locks the rooms' rows, in the order of their ids as every node does: so two can't wait for
+    /// each other. What is read from the next statement on is newer than the locks, since each statement has a snapshot of its own.
     pub(super) async fn begin(&self, rooms: &[Uuid], takes_rights: bool) -> Result<(), Cause> {
         let lock = "SELECT FROM rooms WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
         let (lock, position) = (self.prepare(lock).await?, self.prepare(POSITION).await?);
         let guard = self.prepare(if takes_rights { GUARD_ALONE } else { GUARD }).await?;
-        let begin = self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+        let begin = self.execute("BEGIN ISOLATION LEVEL READ COMMITTED");
         let guarded = async { Ok(self.client.execute(&guard, &[]).await?) };
         let locked = async {
             match rooms.is_empty() {

@@ -1,0 +1,97 @@
+//! Whether writes are taken at the moment: `ping` must know it also while nobody writes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chatsphere_core::{Error, Outage};
+
+use super::connect::Connector;
+use super::failure::{Cause, ReadOnly};
+use super::pool::Reads;
+
+/// Whether the server would take what the writer writes. The reading sessions made themselves read-only, so the default before
+/// that is looked up.
+const TAKES_WRITES: &str = "SELECT NOT pg_is_in_recovery()
+    AND (SELECT reset_val = 'off' FROM pg_settings WHERE name = 'default_transaction_read_only')
+    AND has_table_privilege('messages', 'INSERT') AND has_table_privilege('rooms', 'UPDATE')
+    AND has_table_privilege('control_log', 'INSERT')
+    FROM installation";
+
+/// What the writer met last, and how to find out whether that is over.
+pub(super) struct Writable {
+    connector: Connector,
+    away: AtomicBool,
+    /// One look at a time.
+    probing: AtomicBool,
+}
+
+impl Writable {
+    pub(super) fn new(connector: Connector) -> Self {
+        Self { connector, away: AtomicBool::new(false), probing: AtomicBool::new(false) }
+    }
+
+    /// The writer committed something.
+    pub(super) fn committed(&self) {
+        if self.away.load(Ordering::Relaxed) {
+            self.away.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The writer has no session, or lost it.
+    pub(super) fn lost(&self) {
+        self.away.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks the server. Where the writer failed last, a new session is tried, as the writer would make it: settings of a database
+    /// or a user hold for new sessions alone.
+    pub(super) async fn check(self: &Arc<Self>, reads: &Reads) -> Result<(), Error> {
+        if !self.away.load(Ordering::Relaxed) {
+            return self.ask(reads).await;
+        }
+        if self.probing.swap(true, Ordering::Relaxed) {
+            return Err(Outage::StoreAway.into());
+        }
+        // Goes on if whoever asks gives up: finding the right one of several servers may take longer than a probe has.
+        let this = Arc::clone(self);
+        let probe = tokio::spawn(async move {
+            let outcome = this.probe().await;
+            this.probing.store(false, Ordering::Relaxed);
+            outcome
+        });
+        match probe.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => {
+                tracing::debug!(%reason, "the database still takes no writes");
+                Err(Outage::StoreAway.into())
+            }
+            Err(_) => Err(Error::Internal),
+        }
+    }
+
+    async fn probe(&self) -> Result<(), Cause> {
+        let client = self.connector.for_writing().await?;
+        let row = client.query_opt(TAKES_WRITES, &[]).await?;
+        match row.map(|row| row.try_get(0)).transpose()? {
+            Some(true) => {
+                self.away.store(false, Ordering::Relaxed);
+                tracing::info!("the database takes writes");
+                Ok(())
+            }
+            _ => Err(Cause::ReadOnly(ReadOnly::NotAllowed)),
+        }
+    }
+
+    async fn ask(&self, reads: &Reads) -> Result<(), Error> {
+        let takes: Option<bool> =
+            reads.read(TAKES_WRITES, &[], |found| Ok(Ok(found.first().map(|row| row.try_get(0)).transpose()?))).await?;
+        match takes {
+            Some(true) => Ok(()),
+            Some(false) => {
+                self.lost();
+                tracing::error!("the database takes no writes: it is read-only, or its user may not write");
+                Err(Outage::StoreAway.into())
+            }
+            None => Err(Error::Internal),
+        }
+    }
+}
