@@ -112,13 +112,17 @@ pub struct Message {
     pub updated_at: Timestamp,
 }
 
-/// A message together with the name of its room, for lists across rooms.
+/// A message together with what is shown of its room, for lists across rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageInRoom {
     /// The message.
     pub message: Message,
     /// Its room's present name.
     pub room_name: RoomName,
+    /// When its room was made.
+    pub room_created_at: Timestamp,
+    /// When its room's name changed last.
+    pub room_updated_at: Timestamp,
 }
 
 /// One durable event of a room. Its serialised form is what nodes tell each other; clients get frames of the protocol.

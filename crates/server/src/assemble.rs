@@ -33,6 +33,9 @@ pub(crate) async fn open_chat(
     sink: Arc<dyn CommitSink>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<Chat>, StartError> {
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
     let mut options = OpenOptions::new(settings.database(), secrets.fingerprints(), sink);
     options.queue = settings.queue;
     options.readers = settings.database_readers.unwrap_or(options.readers);

@@ -86,7 +86,8 @@ async fn rooms_have_members_and_messages() {
     assert_eq!(events[2]["message"], said);
 
     let of_bob = server.get(&format!("/api/users/{}/messages", bob.id)).bearer(&bob.token).send().await.ok(200);
-    assert_eq!(of_bob[0]["room"], json!({ "id": room["id"], "name": "lobby" }));
+    let (made, changed) = (&room["createdAt"], &room["updatedAt"]);
+    assert_eq!(of_bob[0]["room"], json!({ "id": room["id"], "name": "lobby", "createdAt": made, "updatedAt": changed }));
     assert_eq!(of_bob[0]["user"]["username"], "bob");
     assert_eq!(server.get("/api/messages/user").bearer(&bob.token).send().await.ok(200), of_bob);
     assert_eq!(server.get(&format!("/api/messages/user?userId={}", bob.id)).client().send().await.ok(200), of_bob);

@@ -67,16 +67,18 @@ async fn any_page_may_call_unless_origins_are_named() {
         names.join(" ")
     };
     let answer = preflight(&server).await;
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
+    assert!(sorted(answer.header("vary")).contains("origin"));
     assert_eq!(sorted(answer.header("access-control-allow-methods")), "delete get patch post put");
     let headers = sorted(answer.header("access-control-allow-headers"));
-    assert_eq!(headers, "authorization content-type idempotency-key x-request-id");
+    assert_eq!(headers, "authorization content-type idempotency-key x-request-id x-requested-with");
     assert_eq!(answer.header("access-control-max-age"), Some("7200"));
-    assert_eq!(answer.header("access-control-allow-credentials"), None);
+    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
 
     // Errors, too, must be readable by the page.
     let answer = server.get("/api/rooms").header("origin", "https://a.example").send().await;
-    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
+    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
     let exposed = sorted(answer.header("access-control-expose-headers"));
     assert_eq!(exposed, "idempotency-replayed link ratelimit ratelimit-policy retry-after x-request-id");
     answer.refused(401, "token_missing");

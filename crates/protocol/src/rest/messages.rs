@@ -58,6 +58,7 @@ impl<'a> From<&'a core::Message> for Message<'a> {
 
 /// The room of a message, in lists across rooms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct RoomRef<'a> {
     /// Its id.
     #[schema(value_type = String, format = "uuid")]
@@ -65,6 +66,12 @@ pub struct RoomRef<'a> {
     /// Its name.
     #[schema(value_type = String, example = "lobby")]
     pub name: Cow<'a, str>,
+    /// When it was made.
+    #[schema(value_type = String, format = "date-time")]
+    pub created_at: Timestamp,
+    /// When its name changed last.
+    #[schema(value_type = String, format = "date-time")]
+    pub updated_at: Timestamp,
 }
 
 /// A message with its room, in lists across rooms.
@@ -81,7 +88,12 @@ impl<'a> From<&'a core::MessageInRoom> for MessageInRoom<'a> {
     fn from(item: &'a core::MessageInRoom) -> Self {
         Self {
             message: Message::from(&item.message),
-            room: RoomRef { id: item.message.room_id, name: Cow::Borrowed(item.room_name.as_str()) },
+            room: RoomRef {
+                id: item.message.room_id,
+                name: Cow::Borrowed(item.room_name.as_str()),
+                created_at: item.room_created_at,
+                updated_at: item.room_updated_at,
+            },
         }
     }
 }

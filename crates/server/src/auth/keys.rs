@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chatsphere_core::{Error, Permissions, Role, Token, TokenId, TokenRefusal, TokenType, User, UserId};
+use chatsphere_core::{Email, Error, Permissions, Role, Token, TokenId, TokenRefusal, TokenType, User, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -95,6 +95,9 @@ struct Claims<'a> {
     username: &'a str,
     role: Role,
     permissions: &'a Permissions,
+    /// Of a CLIENT token, as the first version wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
     iat: i64,
     exp: i64,
 }
@@ -139,6 +142,7 @@ impl Keys {
             username: user.username.as_str(),
             role: user.role,
             permissions: &token.permissions,
+            email: token.email.as_ref().map(Email::as_str),
             iat: token.created_at.as_seconds(),
             exp: token.expires_at.as_seconds(),
         };
@@ -245,6 +249,22 @@ mod tests {
             assert_eq!(keys.verify(&bad), Err(TokenRefusal::Invalid), "{bad}");
         }
         assert_eq!(keys.verify(""), Err(TokenRefusal::Missing));
+    }
+
+    #[test]
+    fn a_client_token_carries_its_email() {
+        let keys = Keys::new(&secret('a'), None, &secret('b'), None);
+        let claims = |token: &Token, user: &User| {
+            let text = keys.sign(token, user).unwrap();
+            let claims = text.split('.').nth(1).unwrap().to_owned();
+            let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&claims).unwrap()
+        };
+        let (mut token, user) = row(TokenType::Client);
+        token.email = Some(Email::parse("ops@example.com".to_owned()).unwrap());
+        assert_eq!(claims(&token, &user)["email"], "ops@example.com");
+        let (token, user) = row(TokenType::User);
+        assert_eq!(claims(&token, &user).get("email"), None);
     }
 
     #[test]

@@ -194,14 +194,14 @@ mod tests {
     fn mistakes_are_named_with_their_place() {
         let case = Case::new()
             .file("chatsphere.toml", "host = \"127.0.0.1\"\n\nport = \"x\"\n")
-            .file(".env", "A=b\nJWT_EXPIRES_IN=7\n")
+            .file(".env", "A=b\nJWT_EXPIRES_IN=week\n")
             .variable("PORT", "70000")
             .flag("demo", "perhaps");
         assert_eq!(
             case.mistakes(),
             [
                 "chatsphere.toml:3: port: \"x\" is not a port number (1 to 65535; 0 picks a free one)",
-                ".env:2: JWT_EXPIRES_IN: \"7\" is not a length of time: it must be a whole number and a unit, such as 90s, 30m, 12h, 7d or 2w",
+                ".env:2: JWT_EXPIRES_IN: \"week\" is not a length of time: it must be a number and a unit, such as 90s, 12h, 7d, 2 days or 1y",
                 "environment variable PORT: \"70000\" is not a port number (1 to 65535; 0 picks a free one)",
                 "--demo: \"perhaps\" is neither on nor off",
             ]
@@ -249,6 +249,17 @@ mod tests {
         let mistakes = case.mistakes();
         assert!(mistakes.iter().all(|mistake| mistake.contains("openssl rand -hex 32")), "{mistakes:?}");
         assert!(!mistakes.concat().contains("s3cret"));
+    }
+
+    #[test]
+    fn a_lifetime_without_unit_is_seconds_and_told() {
+        let settings = Case::new().variable("JWT_EXPIRES_IN", "3600").load().unwrap().settings;
+        assert_eq!(settings.lifetimes.user, std::time::Duration::from_secs(3_600));
+        let warnings = settings.warnings().concat();
+        assert!(warnings.contains("milliseconds") && warnings.contains("3600s"), "{warnings}");
+        // The stronger place has a unit.
+        let case = Case::new().file("chatsphere.toml", "jwt_expires_in = 3600\n").variable("JWT_EXPIRES_IN", "2 days");
+        assert_eq!(case.load().unwrap().settings.warnings(), Vec::<String>::new());
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Settings {
     pub jwt_api_secret_previous: Option<Secret>,
     /// How long tokens live.
     pub lifetimes: TokenLifetimes,
+    /// Whether `jwt_expires_in` was given as a bare number. It counts as seconds, and the first version took milliseconds.
+    pub jwt_expires_in_has_no_unit: bool,
     /// The bus of a cluster.
     pub nats_url: Option<NatsUrl>,
     /// Whether the demo is served.
@@ -93,6 +95,7 @@ impl Default for Settings {
             jwt_api_secret: None,
             jwt_api_secret_previous: None,
             lifetimes: TokenLifetimes::default(),
+            jwt_expires_in_has_no_unit: false,
             nats_url: None,
             demo: true,
             log: "info".to_owned(),
@@ -118,6 +121,18 @@ impl Settings {
             limits.reads_per_second = 0;
         }
         limits
+    }
+
+    /// What is taken, but perhaps not as it was meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.jwt_expires_in_has_no_unit {
+            let seconds = self.lifetimes.user.as_secs();
+            warnings.push(format!(
+                "JWT_EXPIRES_IN is a bare number and taken as {seconds} seconds; the Node.js version took milliseconds. Write the unit: {seconds}s"
+            ));
+        }
+        warnings
     }
 
     /// The database to use.

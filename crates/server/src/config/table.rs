@@ -188,6 +188,7 @@ macro_rules! switch {
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 const TEN_YEARS: u64 = 3_650 * DAY;
+const HUNDRED_YEARS: u64 = 36_525 * DAY;
 
 /// All settings, in the order of the documentation.
 pub static SETTINGS: &[Setting] = &[
@@ -253,8 +254,15 @@ pub static SETTINGS: &[Setting] = &[
         .unset("none")
         .secret()
         .administrative(),
-    time!(Tokens, "jwt_expires_in", lifetimes.user, 1..=TEN_YEARS,
-        "How long a USER token lives when the call that mints it does not say")
+    Setting {
+        set: |settings, text| {
+            let bounds = Duration::from_secs(1)..=Duration::from_secs(HUNDRED_YEARS);
+            (settings.lifetimes.user, settings.jwt_expires_in_has_no_unit) = values::lifetime(text, bounds)?;
+            Ok(())
+        },
+        ..time!(Tokens, "jwt_expires_in", lifetimes.user, 1..=HUNDRED_YEARS,
+            "How long a USER token lives when the call that mints it does not say. Also takes what the Node.js version took: 2 days, 1.5h, 1y; a bare number is seconds")
+    }
         .also(&["JWT_EXPIRES_IN"])
         .administrative(),
     time!(Tokens, "client_expires_in", lifetimes.client, 1..=TEN_YEARS,

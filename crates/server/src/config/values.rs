@@ -62,6 +62,36 @@ pub(crate) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
     Err(format!("{text} is out of bounds: from {} to {}", show_duration(*range.start()), show_duration(*range.end())))
 }
 
+/// A length of time as the first version's library `ms` takes it (its version 2, which jsonwebtoken 9 uses for `expiresIn`):
+/// `7d`, `2 days`, `1.5h`, `1y`. Whether it was a bare number, which counts as seconds; the library took it for milliseconds.
+pub(crate) fn lifetime(text: &str, range: RangeInclusive<Duration>) -> Result<(Duration, bool), String> {
+    let wrong =
+        || format!("\"{text}\" is not a length of time: it must be a number and a unit, such as 90s, 12h, 7d, 2 days or 1y");
+    // As the library: longer texts are not looked at.
+    let text = if text.len() > 100 { return Err(wrong()) } else { text.trim() };
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text[digits.len()..].trim_start_matches(' ').to_ascii_lowercase();
+    let well_formed = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && digits.matches('.').count() <= 1;
+    let number: f64 = digits.parse().ok().filter(|_| well_formed).ok_or_else(wrong)?;
+    let seconds_each = match unit.as_str() {
+        "ms" | "msec" | "msecs" | "millisecond" | "milliseconds" => 0.001,
+        "" | "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 3_600.0,
+        "d" | "day" | "days" => 86_400.0,
+        "w" | "week" | "weeks" => 604_800.0,
+        // 365.25 days.
+        "y" | "yr" | "yrs" | "year" | "years" => 31_557_600.0,
+        _ => return Err(wrong()),
+    };
+    // Tokens end at whole seconds.
+    let duration = Duration::try_from_secs_f64((number * seconds_each + 1e-6).floor()).map_err(|_| wrong())?;
+    if range.contains(&duration) {
+        return Ok((duration, unit.is_empty()));
+    }
+    Err(format!("{text} is out of bounds: from {} to {}", show_duration(*range.start()), show_duration(*range.end())))
+}
+
 pub(crate) fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let unit = TIME_UNITS.iter().find(|(_, each)| seconds >= *each && seconds.is_multiple_of(*each));
@@ -186,6 +216,42 @@ mod tests {
             assert_eq!(show_duration(Duration::from_secs(seconds)), text);
         }
         assert!(duration("2h", Duration::from_secs(1)..=Duration::from_secs(60)).unwrap_err().contains("from 1s to 1m"));
+    }
+
+    #[test]
+    fn lifetimes_are_read_as_the_first_version_read_them() {
+        let range = || Duration::from_secs(1)..=Duration::from_secs(100 * 366 * 86_400);
+        for (text, seconds) in [
+            ("7d", 604_800),
+            ("2 days", 172_800),
+            ("30days", 2_592_000),
+            ("1 Day", 86_400),
+            ("1y", 31_557_600),
+            ("2 YRS", 63_115_200),
+            ("1.5h", 5_400),
+            (".5h", 1_800),
+            ("0.1h", 360),
+            ("2w", 1_209_600),
+            ("1 week", 604_800),
+            ("10 mins", 600),
+            ("45 minutes", 2_700),
+            ("1hr", 3_600),
+            ("90  s", 90),
+            ("5 seconds", 5),
+            ("1500ms", 1),
+            ("2000 milliseconds", 2),
+            (" 7d ", 604_800),
+        ] {
+            assert_eq!(lifetime(text, range()), Ok((Duration::from_secs(seconds), false)), "{text}");
+        }
+        assert_eq!(lifetime("3600", range()), Ok((Duration::from_secs(3_600), true)));
+        let long = format!("{}d", "0".repeat(100));
+        for bad in [
+            "", "d", "-1d", "- 1d", "+1d", "1.h", "1..5h", "1.5.5h", "1 month", "1d2h", "1e3s", "0", "0s", "500ms", "200y",
+            "inf", "NaN", "٧d", "1d!", "1\td", &long,
+        ] {
+            assert!(lifetime(bad, range()).is_err(), "{bad}");
+        }
     }
 
     #[test]

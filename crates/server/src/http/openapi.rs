@@ -310,7 +310,7 @@ fn component(name: &str) -> Option<Value> {
         "Room" => room,
         "RoomWithUsers" => with(room, json!({ "users": [user_ref] })),
         "Message" => message,
-        "MessageInRoom" => with(message, json!({ "room": { "id": ID, "name": "lobby" } })),
+        "MessageInRoom" => with(message, json!({ "room": { "id": ID, "name": "lobby", "createdAt": at, "updatedAt": at } })),
         "EventFrame" => json!({ "type": "new_message", "roomId": ID, "seq": 42, "message": message }),
         "Done" => json!({ "message": "User added to room successfully" }),
         "Minted" => json!({ "token": "eyJhbGciOiJIUzI1NiJ9.…", "id": ID, "user": profile, "expiresAt": until }),

@@ -263,6 +263,7 @@ async fn messages_across_rooms_are_newest_first(fixture: Arc<Fixture>) {
             for item in &listed {
                 let room = rooms.iter().find(|room| room.id == item.message.room_id).unwrap();
                 assert_eq!(item.room_name, room.name);
+                assert_eq!((item.room_created_at, item.room_updated_at), (room.created_at, room.updated_at));
             }
             let listed: Vec<_> = listed.into_iter().map(|item| item.message).collect();
             assert_eq!(listed, expected, "{author:?} {seen_by:?} {only:?} {limit}");

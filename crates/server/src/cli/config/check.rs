@@ -2,7 +2,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::error::CliError;
-use crate::cli::output::{json, table};
+use crate::cli::output::{json, note, table};
 use crate::config::ServerFlags;
 
 /// Tell what holds, and where each value comes from.
@@ -25,6 +25,9 @@ struct Row {
 impl Check {
     pub(crate) fn run(self) -> Result<(), CliError> {
         let loaded = self.settings.load()?;
+        for warning in loaded.settings.warnings() {
+            note(format_args!("warning: {warning}"));
+        }
         let rows: Vec<Row> = loaded
             .origins()
             .map(|(setting, place)| Row {

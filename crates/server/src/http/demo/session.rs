@@ -65,7 +65,12 @@ pub(super) async fn open(
         token_id: made.token.id,
         expires_at: made.token.expires_at,
         user: Profile::from(&made.user),
-        room: RoomRef { id: room.id, name: room.name.as_str().to_owned().into() },
+        room: RoomRef {
+            id: room.id,
+            name: room.name.as_str().to_owned().into(),
+            created_at: room.created_at,
+            updated_at: room.updated_at,
+        },
     };
     Ok((StatusCode::CREATED, Json(session)).into_response())
 }

@@ -18,7 +18,7 @@ macro_rules! messages_from {
                 concat!(
                     "SELECT ",
                     message_columns!(),
-                    ", r.id AS room_id, r.name AS room_name, m.pk FROM ",
+                    ", r.id AS room_id, r.name AS room_name, m.pk, r.created_at AS room_created, r.updated_at AS room_updated FROM ",
                     $messages,
                     join_author!(),
                     "ORDER BY m.pk DESC ",
@@ -31,19 +31,19 @@ macro_rules! messages_from {
     };
 }
 const OF_AUTHOR: &str = messages_from!(
-    "(SELECT messages.*, r.id AS room_id, r.name FROM messages
-      CROSS JOIN LATERAL (SELECT id, name FROM rooms WHERE pk = messages.room_pk LIMIT 1) AS r
+    "(SELECT messages.*, r.id AS room_id, r.name, r.created_at AS made, r.updated_at AS changed FROM messages
+      CROSS JOIN LATERAL (SELECT id, name, created_at, updated_at FROM rooms WHERE pk = messages.room_pk LIMIT 1) AS r
       LEFT JOIN LATERAL (
           SELECT true AS yes FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3) AND room_pk = messages.room_pk LIMIT 1
       ) AS seen ON $3::uuid IS NOT NULL
       WHERE user_pk = (SELECT pk FROM users WHERE id = $1) AND pk < $2
         AND ($3::uuid IS NULL OR seen.yes) AND ($4::uuid[] IS NULL OR r.id = ANY ($4))
-      ORDER BY pk DESC LIMIT $5) AS m CROSS JOIN LATERAL (SELECT m.room_id AS id, m.name) AS r",
+      ORDER BY pk DESC LIMIT $5) AS m CROSS JOIN LATERAL (SELECT m.room_id AS id, m.name, m.made AS created_at, m.changed AS updated_at) AS r",
     "LIMIT $5"
 );
 const ALL: &str = messages_from!(
     "(SELECT * FROM messages WHERE pk < $1 ORDER BY pk DESC LIMIT $2) AS m
-     CROSS JOIN LATERAL (SELECT id, name FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r",
+     CROSS JOIN LATERAL (SELECT id, name, created_at, updated_at FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r",
     "LIMIT $2"
 );
 /// Each room is walked by itself: a walk over all messages might pass millions of other rooms'. `seq` and `pk` rise together
@@ -55,7 +55,7 @@ const SEEN_BY: &str = messages_from!(
     "LIMIT $2"
 );
 const AMONG: &str = messages_from!(
-    "(SELECT pk, id, name FROM rooms WHERE id = ANY ($3)) AS r
+    "(SELECT pk, id, name, created_at, updated_at FROM rooms WHERE id = ANY ($3)) AS r
      CROSS JOIN LATERAL (SELECT * FROM messages WHERE room_pk = r.pk AND pk < $1 ORDER BY seq DESC LIMIT $2) AS m",
     "LIMIT $2"
 );
@@ -85,5 +85,11 @@ pub(in crate::postgres) async fn messages(
 
 fn message_in_room(row: &Row) -> Result<(i64, MessageInRoom), Cause> {
     let message = rows::message(row, 0, rows::id(row, 8)?)?;
-    Ok((row.try_get(10)?, MessageInRoom { message, room_name: RoomName::from_stored(row.try_get(9)?) }))
+    let item = MessageInRoom {
+        message,
+        room_name: RoomName::from_stored(row.try_get(9)?),
+        room_created_at: rows::time(row, 11)?,
+        room_updated_at: rows::time(row, 12)?,
+    };
+    Ok((row.try_get(10)?, item))
 }

@@ -17,7 +17,7 @@ macro_rules! messages_in_rooms {
         concat!(
             "SELECT ",
             message_columns!(),
-            ", r.id, r.name, m.pk FROM ",
+            ", r.id, r.name, m.pk, r.created_at, r.updated_at FROM ",
             $from,
             " JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk WHERE ",
             $rest
@@ -115,5 +115,11 @@ fn select(
 
 fn message_in_room(row: &Row<'_>) -> rusqlite::Result<(i64, MessageInRoom)> {
     let message = rows::message(row, rows::id(row, 8)?)?;
-    Ok((row.get(10)?, MessageInRoom { message, room_name: RoomName::from_stored(row.get(9)?) }))
+    let item = MessageInRoom {
+        message,
+        room_name: RoomName::from_stored(row.get(9)?),
+        room_created_at: rows::time(row, 11)?,
+        room_updated_at: rows::time(row, 12)?,
+    };
+    Ok((row.get(10)?, item))
 }
