@@ -7,6 +7,7 @@ mod control;
 mod error;
 mod fingerprints;
 mod health;
+mod import;
 mod inspect;
 mod migration;
 mod open;
@@ -19,6 +20,9 @@ mod write;
 
 pub use error::OpenError;
 pub use fingerprints::{Fingerprint, KeyFingerprints, SigningKey};
+pub use import::{
+    Derived, ImportError, ImportObserver, ImportOptions, ImportReport, Stage, Tally, check_nodejs, derived_id, import_nodejs,
+};
 pub use inspect::{Inspection, inspect};
 pub use open::{MigrationReport, migrate, open, renew_epoch};
 pub use options::{OpenOptions, QueueBounds};

@@ -22,6 +22,15 @@ fn a_queue_over_its_bound_ends_with_4008_and_skips_nothing_before() {
 }
 
 #[test]
+fn a_frame_larger_than_the_bound_passes_alone() {
+    let outbound = queued(10);
+    outbound.send(Bytes::from_static(b"12345678901234567890"));
+    assert_eq!(outbound.closing(), None);
+    outbound.send(Bytes::from_static(b"1"));
+    assert_eq!(outbound.closing(), Some(CloseCode::SLOW_CONSUMER));
+}
+
+#[test]
 fn a_close_comes_after_what_waits() {
     let outbound = queued(100);
     outbound.send(Bytes::from_static(b"a"));

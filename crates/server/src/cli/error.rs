@@ -40,6 +40,12 @@ pub enum CliError {
     /// Standard output took only a part of what it printed.
     #[error("it was carried out, but the answer could not be written: {0}")]
     NotAnswered(String),
+    /// The old data can't be taken over.
+    #[error(transparent)]
+    Import(#[from] chatsphere_store::ImportError),
+    /// A URL on the command line can't be read.
+    #[error(transparent)]
+    Url(chatsphere_store::InvalidUrl),
     /// What it prints couldn't be made.
     #[error("this can't be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -75,6 +81,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Start(error) => error.exit_code(),
+            Self::Url(_) => 2,
             _ => 1,
         }
     }

@@ -7,10 +7,12 @@ mod doctor;
 mod epoch;
 mod error;
 mod healthcheck;
+mod import;
 mod man;
 mod migrate;
 mod openapi;
 mod output;
+mod progress;
 mod serve;
 mod signals;
 mod token;
@@ -41,6 +43,9 @@ enum Command {
     User(user::Command),
     /// Bring the database's tables up to date and do nothing else
     Migrate(migrate::Migrate),
+    /// Take over another chat's data: that of ChatSphere's Node.js version
+    #[command(subcommand)]
+    Import(import::Command),
     /// Tell clients that their cursors are worth nothing any more, after a restore
     #[command(subcommand)]
     Epoch(epoch::Command),
@@ -80,6 +85,7 @@ async fn answer(command: Command) -> Result<(), CliError> {
         Command::Token(command) => command.run().await,
         Command::User(command) => command.run().await,
         Command::Migrate(command) => command.run().await,
+        Command::Import(command) => command.run().await,
         Command::Epoch(command) => command.run().await,
         Command::Config(command) => command.run(),
         Command::Doctor(command) => command.run().await,

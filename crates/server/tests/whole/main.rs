@@ -6,6 +6,7 @@
 
 mod cluster;
 mod driver;
+mod import;
 mod nats;
 mod needs;
 mod server;

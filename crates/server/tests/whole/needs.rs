@@ -67,6 +67,11 @@ pub async fn postgres_database() -> Option<Database> {
 }
 
 impl Database {
+    /// Runs statements on it.
+    pub async fn execute(&self, statements: &str) {
+        execute(&self.url, statements).await;
+    }
+
     /// Removes it, whoever is still connected.
     pub async fn drop(self) {
         execute(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;

@@ -2,6 +2,7 @@
 
 mod connect;
 mod failure;
+mod import;
 mod inspect;
 mod installation;
 mod migrations;
@@ -9,11 +10,14 @@ mod names;
 mod pool;
 mod read;
 mod rows;
+mod source;
 mod start;
 mod store;
 mod tls;
 mod writable;
 mod write;
 
+pub(crate) use import::PostgresTarget;
 pub(crate) use inspect::inspect;
+pub(crate) use source::Source;
 pub(crate) use start::{migrate, open, renew_epoch};

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod connection;
 mod failure;
+mod import;
 mod inspect;
 mod installation;
 mod migrations;
@@ -15,5 +16,6 @@ mod start;
 mod store;
 mod write;
 
+pub(crate) use import::SqliteTarget;
 pub(crate) use inspect::inspect;
 pub(crate) use start::{migrate, open, renew_epoch};

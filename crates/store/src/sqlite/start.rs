@@ -63,7 +63,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Opens the file and brings its tables up to date.
-fn prepare(path: &Path, url: &str) -> Result<(Connection, MigrationReport), OpenError> {
+pub(super) fn prepare(path: &Path, url: &str) -> Result<(Connection, MigrationReport), OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
     let mut connection = connection::open(path).map_err(failed)?;
     let report = migrations::migrate(url, &mut connection)?;

@@ -6,6 +6,7 @@
 mod appends;
 mod fixture;
 mod idempotency;
+mod import;
 mod inspect;
 mod keys;
 mod members;
@@ -15,8 +16,8 @@ mod order;
 mod outages;
 mod pages;
 mod postgres_server;
-mod rights;
 mod read_only;
+mod rights;
 mod rooms;
 mod schema;
 mod switch;
