@@ -60,6 +60,45 @@ fn follow(blocks: &[Block]) {
     }
 }
 
+/// Runs a line of Python beside the example.
+fn python(code: &str) -> String {
+    let run = Command::new("python3").args(["-B", "-c", code]).current_dir(root().join("examples")).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+#[test]
+fn the_listener_shows_what_a_terminal_would_obey() {
+    for (text, shown) in [
+        (r"\x1b[31mred\x07", r"\x1b[31mred\x07"),
+        (r"a\u202eb\u2066\u200b", r"a\u202eb\u2066\u200b"),
+        (r"\x9b2J\x00\x7f\x85", r"\x9b2J\x00\x7f\x85"),
+        (r"one\ntwo\rthree\u2028", r"one\ntwo\rthree\u2028"),
+        (r"\ud83d", r"\ud83d"),
+        (r"\\x1b", r"\\x1b"),
+        (r"ada \u00fc \U0001f469\u200d\U0001f4bb", "ada ü 👩\u{200d}💻"),
+    ] {
+        assert_eq!(python(&format!("import listen; listen.say('{text}')")).trim_end(), shown, "{text}");
+    }
+    let name = r"import listen; listen.show({'type':'member_joined','seq':1,'user':{'username':'\x1b]0;x\x07'}})";
+    assert_eq!(python(name).trim_end(), r"1 \x1b]0;x\x07 joined");
+}
+
+#[test]
+fn the_listener_takes_no_token_as_an_argument() {
+    for (arguments, says) in [
+        (&[][..], "usage: CHATSPHERE_TOKEN="),
+        (&["eyJhbGciOiJIUzI1NiJ9.e30.x", "room"], "CHATSPHERE_TOKEN"),
+        (&["room"], "no token"),
+    ] {
+        let mut listener = Command::new("python3");
+        listener.args(["-B", "examples/listen.py"]).args(arguments).current_dir(root()).env_remove("CHATSPHERE_TOKEN");
+        let ended = listener.stdin(Stdio::null()).output().unwrap();
+        assert!(!ended.status.success());
+        assert!(String::from_utf8_lossy(&ended.stderr).contains(says), "{arguments:?}: {ended:?}");
+    }
+}
+
 #[test]
 fn links_between_the_documents_lead_somewhere() {
     for document in documents() {

@@ -59,3 +59,20 @@ async fn a_blocked_socket_is_written_to_in_the_next_phase_too() {
         read = timeout(AMPLE, client.read_exact(&mut received)) => drop(read.expect("nobody writes the rest").unwrap()),
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_who_reads_nothing_of_what_waits_is_closed() {
+    let (stream, mut client) = duplex(64);
+    let mut writer = Writer::Stream { stream: Box::new(stream), taken: VecDeque::new() };
+    let outbound = Outbound::new(Socket::Queued, 1 << 20);
+    outbound.send(vec![0; 1_000].into());
+    let ends = writer.run(&outbound, AMPLE);
+    tokio::pin!(ends);
+    // Whoever reads a little, however slowly, goes on.
+    for _ in 0..5 {
+        assert!(timeout(UNREAD * 9 / 10, &mut ends).await.is_err() && outbound.closing().is_none());
+        client.read_exact(&mut [0; 64]).await.unwrap();
+    }
+    timeout(UNREAD + 2 * AMPLE, ends).await.unwrap();
+    assert_eq!(outbound.closing(), Some(CloseCode::SLOW_CONSUMER));
+}
