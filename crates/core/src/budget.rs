@@ -11,6 +11,11 @@ use crate::limits::Limits;
 
 /// Users that have nothing under way are forgotten when the map has grown by this many.
 const SWEEP_AFTER: usize = 4_096;
+/// Users who have answers under way already get no more once the node's are this share of its bound: the rest is for those who have
+/// none, and for CLIENT tokens, so that a few who read nothing keep out nobody else.
+const SHARE: (usize, usize) = (3, 4);
+/// An answer for which the rest is meant, in bytes.
+const SMALL: usize = 64 * 1024;
 
 /// What all users together have under way on this node.
 #[derive(Debug)]
@@ -101,13 +106,13 @@ impl Budget {
     /// Counts an answer of this size. `None` if there is no room for it; an answer has room in any case where it is the only
     /// one of its user, or of the node, since it may be larger than the bound.
     pub fn charge(&self, account: Option<&Arc<Account>>, bytes: usize) -> Option<Charge> {
+        let most = account.map_or(self.node.most_bytes, |account| account.most_of_node(bytes));
         let charge = self.charge_anyway(account, bytes);
         let over = |all: &AtomicUsize, most: usize| {
             let all = all.load(Ordering::Relaxed);
             all > most && all > bytes
         };
-        let refused = over(&self.node.bytes, self.node.most_bytes)
-            || account.is_some_and(|account| over(&account.bytes, account.most_bytes));
+        let refused = over(&self.node.bytes, most) || account.is_some_and(|account| over(&account.bytes, account.most_bytes));
         (!refused).then_some(charge)
     }
 
@@ -139,7 +144,14 @@ impl Account {
 
     /// Whether a page more may be sent to this user, by the user's bound and by the node's.
     pub fn may_grow(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) < self.most_bytes && self.node.bytes.load(Ordering::Relaxed) < self.node.most_bytes
+        self.bytes.load(Ordering::Relaxed) < self.most_bytes && self.node.bytes.load(Ordering::Relaxed) < self.most_of_node(0)
+    }
+
+    /// How many bytes the node may have under way with another answer of this size for this user.
+    fn most_of_node(&self, bytes: usize) -> usize {
+        let most = self.node.most_bytes;
+        let is_bounded = self.most_bytes < usize::MAX;
+        if is_bounded && (bytes > SMALL || self.bytes.load(Ordering::Relaxed) > 0) { most / SHARE.1 * SHARE.0 } else { most }
     }
 
     /// Counts a frame against the user and the node for as long as it, or a part of it, is in memory.
@@ -238,19 +250,35 @@ mod tests {
     #[test]
     fn answers_are_bounded_for_a_user_and_for_the_node() {
         let budget = budget();
-        let (ada, bob) = (budget.account(user(1)), budget.account(user(2)));
+        let (ada, bob, eve) = (budget.account(user(1)), budget.account(user(2)), budget.account(user(3)));
         let first = budget.charge(Some(&ada), 50).unwrap();
-        assert!(budget.charge(Some(&ada), 11).is_none());
-        let second = budget.charge(Some(&bob), 50).unwrap();
-        assert!(budget.charge(None, 1).is_none() && !ada.may_grow() && !budget.unbounded().may_grow());
-        drop(first);
+        assert!(budget.charge(Some(&ada), 11).is_none() && ada.may_grow());
+        let second = budget.charge(Some(&bob), 25).unwrap();
+        // The rest is for those who have nothing yet, and for CLIENT tokens.
+        assert!(!ada.may_grow() && budget.charge(Some(&bob), 1).is_none());
+        assert!(eve.may_grow() && budget.unbounded().may_grow());
+        let third = budget.charge(Some(&eve), 10).unwrap();
+        assert!(budget.charge(Some(&eve), 1).is_none());
+        let fourth = budget.charge(Some(&budget.unbounded()), 15).unwrap();
+        assert!(budget.charge(None, 1).is_none() && !budget.unbounded().may_grow());
+        assert!(!budget.account(user(4)).may_grow());
+        drop((first, third));
         assert!(budget.charge(None, 50).is_some());
-        drop(second);
+        drop((second, fourth));
         // Larger than the bound, but alone.
         let alone = budget.charge(Some(&ada), 1_000).unwrap();
         assert!(budget.charge(Some(&bob), 1).is_none());
         drop(alone);
         assert!(ada.may_grow() && budget.bytes() == 0);
+    }
+
+    #[test]
+    fn the_rest_is_for_small_answers() {
+        let most = 16 * SMALL;
+        let budget = Budget::new(&Limits { answer_bytes: most, answer_bytes_per_user: most, ..Limits::default() });
+        let _others = budget.charge(Some(&budget.account(user(1))), 12 * SMALL).unwrap();
+        assert!(budget.charge(Some(&budget.account(user(2))), SMALL + 1).is_none());
+        assert!(budget.charge(Some(&budget.account(user(3))), SMALL).is_some());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use chatsphere_core::{Caller, Error, Outage};
 use super::authenticated::Authenticated;
 use super::failure::Failure;
 use super::state::HttpState;
+use super::under_way::UnderWay;
 
 /// Who reads, within their rate, and in their turn.
 pub(crate) struct Reading {
@@ -23,7 +24,7 @@ impl FromRequestParts<Arc<HttpState>> for Reading {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, http).await?;
         let chat = &http.chat;
         chat.count_read(&caller)?;
-        let account = chat.account(&caller);
+        let account = parts.extensions.get::<UnderWay>().and_then(UnderWay::account).unwrap_or_else(|| chat.account(&caller));
         let check = || if account.may_grow() { Ok(()) } else { Err(Error::from(Outage::Overloaded)) };
         // Nothing is to be read for an answer that could not be kept; others may have filled the room meanwhile.
         check()?;

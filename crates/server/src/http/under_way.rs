@@ -35,6 +35,11 @@ impl UnderWay {
         Ok(())
     }
 
+    /// For whom the call counts, once that is known.
+    pub(crate) fn account(&self) -> Option<Arc<Account>> {
+        self.0.get().map(|whose| whose.account.clone())
+    }
+
     /// Counts an answer until it was sent, and the call with it. `None` if there is no room for the answer and it may be refused.
     pub(crate) fn count(&self, chat: &Chat, response: Response, may_be_refused: bool) -> Option<Response> {
         let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
