@@ -26,4 +26,4 @@ pub use import::{
 pub use inspect::{Inspection, inspect};
 pub use open::{MigrationReport, migrate, open, renew_epoch};
 pub use options::{OpenOptions, QueueBounds};
-pub use url::{DatabaseUrl, InvalidUrl};
+pub use url::{DatabaseUrl, InvalidUrl, check_password_is_encoded};

@@ -102,8 +102,25 @@ impl FromStr for DatabaseUrl {
     }
 }
 
+/// Refuses an address in which it can't be told where a password ends, since a part of it would be taken for a host's name,
+/// and shown (RFC 3986, section 3.2.1: such characters are percent-encoded in it). The address may be of any scheme.
+///
+/// # Errors
+/// What to do. Nothing of the address is repeated.
+pub fn check_password_is_encoded(text: &str) -> Result<(), &'static str> {
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let end = after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len());
+    let (authority, rest) = after_scheme.split_at(end);
+    if authority.matches('@').count() > 1 || rest.contains('@') {
+        return Err("it has an @ where none may stand: percent-encode the password, and the name of the user \
+                    (@ is %40, : is %3A, / is %2F, ? is %3F, # is %23, % is %25)");
+    }
+    Ok(())
+}
+
 /// Takes out of the query what the driver doesn't know, and leaves the rest to it.
 fn postgres(text: &str) -> Result<PostgresUrl, InvalidUrl> {
+    check_password_is_encoded(text).map_err(|reason| InvalidUrl(format!("the database URL can't be read: {reason}")))?;
     let (base, query) = text.split_once('?').unwrap_or((text, ""));
     let mut for_the_driver = Vec::new();
     let (mut sslmode, mut root_certificates, mut schema) = ("prefer".to_owned(), None, None);
@@ -264,10 +281,48 @@ fn client_certificate(name: &str) -> InvalidUrl {
     ))
 }
 
+/// Options of libpq, and of other drivers, that this program does not take.
+const KNOWN_ELSEWHERE: &[&str] = &[
+    "passfile",
+    "require_auth",
+    "sslcert",
+    "sslkey",
+    "sslcrl",
+    "sslcrldir",
+    "sslpassword",
+    "sslcompression",
+    "sslsni",
+    "requirepeer",
+    "requiressl",
+    "krbsrvname",
+    "gsslib",
+    "gssencmode",
+    "gssdelegation",
+    "service",
+    "replication",
+    "client_encoding",
+    "fallback_application_name",
+    "min_protocol_version",
+    "max_protocol_version",
+    "pgbouncer",
+    "socket_timeout",
+    "statement_cache_size",
+    "sslaccept",
+    "sslidentity",
+    "search_path",
+    "ssl",
+    "timezone",
+];
+
 fn cause(error: &tokio_postgres::Error) -> String {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    // Of an unknown option the name is told, which never holds a secret; all else is only called malformed.
-    if source.starts_with("unknown option") { source } else { "it is malformed".to_owned() }
+    // Of an unknown option the name is told if it is one that other programs know; all else may be a part of a password.
+    let option = source.strip_prefix("unknown option").map(|name| name.trim_matches([' ', '`', '"', '\'']));
+    match option.filter(|name| KNOWN_ELSEWHERE.contains(name)) {
+        Some(name) => format!("the option {name} is not known here"),
+        None if option.is_some() => "it has an option that is not known here".to_owned(),
+        None => "it is malformed; special characters in a password are percent-encoded".to_owned(),
+    }
 }
 
 fn checked_schema(name: String) -> Result<String, InvalidUrl> {
@@ -305,12 +360,12 @@ impl fmt::Display for DatabaseUrl {
 fn show_postgres(config: &Config, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str("postgresql://")?;
     if let Some(user) = config.get_user() {
-        write!(f, "{user}{}@", if config.get_password().is_some() { ":***" } else { "" })?;
+        write!(f, "{}{}@", plain(user), if config.get_password().is_some() { ":***" } else { "" })?;
     }
     for (index, host) in config.get_hosts().iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         match host {
-            Host::Tcp(name) => write!(f, "{comma}{name}")?,
+            Host::Tcp(name) => write!(f, "{comma}{}", plain(name))?,
             #[cfg(unix)]
             Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
         }
@@ -318,7 +373,16 @@ fn show_postgres(config: &Config, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, ":{port}")?;
         }
     }
-    write!(f, "/{}", config.get_dbname().unwrap_or_default())
+    write!(f, "/{}", plain(config.get_dbname().unwrap_or_default()))
+}
+
+/// A name, if it is one that people give to users, hosts and databases. What is not may be a part of a password that was
+/// written in the wrong place.
+fn plain(name: &str) -> &str {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_.+ %[]:".contains(c);
+    // A colon is in the address of a host alone, where nothing but an address has several.
+    let is_address = || name.parse::<std::net::IpAddr>().is_ok();
+    if name.chars().all(is_plain) && (!name.contains(':') || is_address()) { name } else { "***" }
 }
 
 impl fmt::Debug for DatabaseUrl {
@@ -421,6 +485,69 @@ mod tests {
         }
         assert_eq!(postgres_url("postgresql://a,b/d").servers().len(), 2);
         assert_eq!(postgres_url("postgresql://a,b/d?port=7").servers()[1].get_ports(), [7]);
+    }
+
+    #[test]
+    fn where_a_password_ends_must_be_plain() {
+        for bad in [
+            "postgresql://u:a@S3CRET@h/db",
+            "postgresql://u:a@S3CRET:b@h:5432/db",
+            "postgresql://u:a/S3CRET@h/db",
+            "postgresql://u:12/S3CRET@h/db",
+            "postgresql://u:a@b/S3CRET@h/db",
+            "postgresql://u:a?S3CRET@h/db",
+            "postgresql://u:12?S3CRET=x@h/db",
+            "postgresql://u:a@b?S3CRET@h/db",
+            "postgresql://u:a@b?user=S3CRET@h/db",
+            "postgresql://u:a#S3CRET/@h/db",
+            "postgresql://u:12#S3CRET?x@h/db",
+            "postgresql://S3CRET@a@h/db",
+            "postgres://u:a@S3CRET@h,other/db?sslmode=require",
+        ] {
+            let error = bad.parse::<DatabaseUrl>().unwrap_err().to_string();
+            assert!(error.contains("percent-encode") && !error.contains("S3CRET"), "{bad}: {error}");
+        }
+        // Refused as before; nothing is repeated.
+        for bad in [
+            "host=h user=u password=S3CRET dbname=d",
+            "jdbc:postgresql://u:S3CRET@h/d",
+            "\"postgresql://u:S3CRET@h/d\"",
+            "postgresql://u:S3CRET/d",
+            "postgresql://u:%S3CRET@h/d",
+            "postgresql://u:a@h/d?S3CRET",
+            "postgresql://u:a@h/d?S3CRET=1",
+            "postgresql://u:a@h/d?sslmode=S3CRET",
+            "postgresql://u:a@h/d?connect_timeout=S3CRET",
+            "postgresql://u:a@h:S3CRET/d",
+        ] {
+            let error = bad.parse::<DatabaseUrl>().unwrap_err().to_string();
+            assert!(!error.contains("S3CRET"), "{bad}: {error}");
+        }
+        let told = "postgresql://u@h/d?sslcert=x".parse::<DatabaseUrl>().unwrap_err().to_string();
+        assert!(told.contains("sslcert"), "{told}");
+        for (good, password) in [
+            ("postgresql://u:a%40S3CRET@h/db", "a@S3CRET"),
+            ("postgresql://u:a%2FS3CRET%3F%23%3A@h/db", "a/S3CRET?#:"),
+            ("postgresql://u:a:S3CRET@h/db", "a:S3CRET"),
+            ("postgresql://u:a,S3CRET@h/db", "a,S3CRET"),
+        ] {
+            let url = postgres_url(good);
+            assert_eq!(url.config.get_password(), Some(password.as_bytes()), "{good}");
+            let shown = format!("{0} {0:?}", good.parse::<DatabaseUrl>().unwrap());
+            assert!(!shown.contains("S3CRET"), "{shown}");
+        }
+        // Encoded where it should not be, it is a part of the name.
+        for odd in ["postgresql://u%3AS3CRET@h/db", "postgresql://u:a@h/db%40S3CRET", "postgresql://u:a@h%40S3CRET/db"] {
+            if let Ok(url) = odd.parse::<DatabaseUrl>() {
+                assert!(!format!("{url} {url:?}").contains("S3CRET"), "{url}");
+            }
+        }
+        for (good, shown) in [
+            ("postgresql://ada@db-1.example.com:5433/my_chat", "postgresql://ada@db-1.example.com:5433/my_chat"),
+            ("postgresql://ada@10.0.0.1,10.0.0.2/chat", "postgresql://ada@10.0.0.1:5432,10.0.0.2:5432/chat"),
+        ] {
+            assert_eq!(good.parse::<DatabaseUrl>().unwrap().to_string().replace(":5432", ""), shown.replace(":5432", ""));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chatsphere_core::duration::parse_duration;
-use chatsphere_store::DatabaseUrl;
+use chatsphere_store::{DatabaseUrl, check_password_is_encoded};
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
@@ -140,6 +140,7 @@ pub(crate) fn secret(text: &str) -> Result<Secret, String> {
 
 /// Never tells what was given: it may hold a password.
 pub(crate) fn nats(text: &str) -> Result<NatsUrl, String> {
+    text.split(',').try_for_each(check_password_is_encoded)?;
     if text.contains("://") {
         Ok(NatsUrl::new(text))
     } else {
@@ -273,8 +274,13 @@ mod tests {
 
     #[test]
     fn mistakes_in_what_may_hold_a_password_do_not_repeat_it() {
-        for message in [database("mysql://a:s3cret@b").unwrap_err(), secret("s3cret").unwrap_err(), nats("s3cret").unwrap_err()]
-        {
+        for message in [
+            database("mysql://a:s3cret@b").unwrap_err(),
+            database("postgresql://a:b@s3cret@b/c").unwrap_err(),
+            secret("s3cret").unwrap_err(),
+            nats("s3cret").unwrap_err(),
+            nats("nats://a:b@s3cret@bus").unwrap_err(),
+        ] {
             assert!(!message.contains("s3cret"), "{message}");
         }
     }
