@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::control::{ControlEntry, ControlPosition};
-use crate::error::{Error, Outage};
+use crate::error::{Error, InvalidField, Outage};
 use crate::ids::{MessageId, RoomId, TokenId, UserId};
 use crate::model::{Event, Message, MessageInRoom, Role, Room, User, UserRef};
 use crate::seq::{Epoch, Seq};
@@ -296,6 +296,8 @@ pub struct ExternalUser {
     pub id: UserId,
     /// Its name; must be free. Needed to make the user.
     pub username: Option<Username>,
+    /// Why the name breaks a rule, if it does: it is then good only if the user is found and has it already.
+    pub unless_unchanged: Option<InvalidField>,
     /// Its role; MEMBER for a user that is made, if absent.
     pub role: Option<Role>,
     /// A USER token to keep. Its `user_id` is set in the commit.

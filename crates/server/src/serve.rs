@@ -19,7 +19,7 @@ use crate::assemble::{FirstToken, check_supported, make_first_token, open_chat, 
 use crate::auth::Keys;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
-use crate::http::{self, AllowedOrigins, Demo, HttpState};
+use crate::http::{self, AllowedOrigins, Demo, HttpState, MetricsAccess};
 use crate::lifecycle::{Background, Parts, UntilStopping, Urgency};
 use crate::listener::{self, FirstLooker, ListenerOptions, Tls, TrustedProxies};
 use crate::lock::InstallationLock;
@@ -96,6 +96,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
                 recorder.render()
             }
         }),
+        metrics_access: MetricsAccess { public: settings.metrics_public, token: settings.metrics_token.clone() },
         demo: demo.clone(),
         ..HttpState::new(chat.clone(), keys.clone())
     };

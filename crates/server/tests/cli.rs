@@ -304,6 +304,11 @@ fn tokens_are_made_and_revoked_beside_a_running_server() {
     place.answer(&["user", "role", "ada", "moderator"]);
     let users = place.answer(&["user", "list"]);
     assert!(users.contains("MODERATOR") && users.lines().count() == 3, "{users}");
+
+    let shown: serde_json::Value = serde_json::from_str(&place.answer(&["user", "show", "ada", "--json"])).unwrap();
+    assert_eq!((&shown["id"], &shown["role"]), (&id.into(), &"MODERATOR".into()));
+    assert_eq!(place.answer(&["user", "rename", "ada", "Ada Lovelace"]), "ada is Ada Lovelace now");
+    assert!(place.answer(&["user", "show", id]).contains("Ada Lovelace"));
 }
 
 #[test]
@@ -328,6 +333,12 @@ fn commands_say_what_they_can_not_do() {
     place.answer(&["user", "create", "ada"]);
     for (arguments, code, part) in [
         (&["user", "create", "ada"][..], 1, "this username is taken"),
+        (&["user", "create", "Ada"], 1, "this username is taken"),
+        (&["user", "create", "ada "], 1, "must not begin or end with white space"),
+        // Its a is Cyrillic.
+        (&["user", "create", "аdmin"], 1, "this username is taken"),
+        (&["user", "rename", "ada", "ADMIN"], 1, "this username is taken"),
+        (&["user", "show", "Ada"], 1, "there is no user \"Ada\""),
         (&["user", "role", "bob", "ADMIN"], 1, "there is no user \"bob\""),
         (&["user", "role", "ada", "king"], 2, "must be ADMIN, MODERATOR or MEMBER"),
         (&["token", "revoke", "0198c0de-7c1a-7000-8000-0123456789ab"], 1, "there is no such token"),

@@ -4,6 +4,8 @@
 
 mod support;
 
+use chatsphere_core::store::UserChange;
+use chatsphere_core::{Actor, Username};
 use serde_json::{Value, json};
 use support::{World, start};
 
@@ -53,6 +55,140 @@ async fn one_renames_oneself() {
     put("bob").send().await.refused(409, "username_taken");
     let profile = server.get("/api/auth/profile").bearer(&ada.token).send().await.ok(200);
     assert_eq!(profile["user"]["username"], "ada lovelace");
+}
+
+#[tokio::test]
+async fn names_are_compared_by_what_they_say() {
+    let server = start().await;
+    let (ada, bob) = (server.user("ada").await, server.user("bob").await);
+    let make = |name: &str| server.post("/api/users", &json!({ "username": name })).client();
+    let rename = |name: &str| server.call("PUT", "/api/auth/profile").json(&json!({ "username": name })).bearer(&bob.token);
+    for name in ["Ada", "ａｄａ", "ADA", "Admin", "ADMIN", "ａｄｍｉｎ", "аdmin", "аdmіn", "admın", "adrnin", "𝐚𝐝𝐦𝐢𝐧"]
+    {
+        make(name).send().await.refused(409, "username_taken");
+        rename(name).send().await.refused(409, "username_taken");
+    }
+    for blank in
+        ["ada ", " ada", "admin\u{2002}", "ada\u{a0}", "ada\u{3000}", "\u{2800}", "\u{3164}", "ada\u{200b}", "\u{301}ada"]
+    {
+        make(blank).send().await.invalid("username");
+        rename(blank).send().await.invalid("username");
+        server.post("/api/rooms", &json!({ "name": blank })).bearer(&bob.token).send().await.invalid("name");
+    }
+    // One's own name may be written otherwise.
+    let own = server.call("PUT", "/api/auth/profile").json(&json!({ "username": "Ada" })).bearer(&ada.token);
+    assert_eq!(own.send().await.ok(200)["user"]["username"], "Ada");
+
+    // Ordinary users may look like each other, until one of them is to have rights over others. Its o is Cyrillic.
+    let twin = server.user("bоb").await;
+    let patch = |user, body: Value| server.call("PATCH", &format!("/api/users/{user}")).json(&body).client();
+    patch(bob.id, json!({ "role": "MODERATOR" })).send().await.refused(409, "username_lookalike");
+    let client = json!({ "userId": twin.id, "email": "a@b.example" });
+    server.post("/api/tokens/client", &client).client().send().await.refused(409, "username_lookalike");
+    patch(twin.id, json!({ "username": "robert" })).send().await.ok(200);
+    patch(bob.id, json!({ "role": "MODERATOR" })).send().await.ok(200);
+    patch(twin.id, json!({ "username": "bоb", "role": "ADMIN" })).send().await.refused(409, "username_taken");
+    assert_eq!(server.get(&format!("/api/users/{}", twin.id)).client().send().await.ok(200)["role"], "MEMBER");
+}
+
+#[tokio::test]
+async fn a_name_from_before_stays() {
+    let server = start().await;
+    let ada = server.user("ada").await;
+    let chat = &server.backend.chat;
+    let before = |username: &str| UserChange {
+        user_id: ada.id,
+        username: Some(Username::from_stored(username.to_owned())),
+        role: None,
+        disabled: None,
+        actor: Actor::Operator,
+        at: chat.clock.now(),
+    };
+    chat.store.change_user(before("ada ")).await.unwrap();
+    chat.authority.poll(&*chat.store).await.unwrap();
+    let put = |name: &str| server.call("PUT", "/api/auth/profile").json(&json!({ "username": name })).bearer(&ada.token);
+    assert_eq!(put("ada ").send().await.ok(200)["user"]["username"], "ada ");
+    put("ada  ").send().await.invalid("username");
+    let found = server.get("/api/users?username=ada+").client().send().await.ok(200);
+    assert_eq!(found[0]["id"], json!(ada.id));
+    assert_eq!(put("ada").send().await.ok(200)["user"]["username"], "ada");
+}
+
+#[tokio::test]
+async fn one_user_is_found_by_name_and_by_id() {
+    let server = start().await;
+    let (ada, bob) = (server.user("Ada Lovelace").await, server.user("bob").await);
+    let by_name = async |name: &str| server.get(&format!("/api/users?username={name}")).client().send().await.ok(200);
+    let found = by_name("Ada%20Lovelace").await;
+    assert_eq!((found.as_array().unwrap().len(), &found[0]["id"]), (1, &json!(ada.id)));
+    assert_eq!(keys(&found[0]), ["createdAt", "disabled", "id", "role", "updatedAt", "username"]);
+    for none in ["ada%20lovelace", "Ada", "", "%00", "bob%20"] {
+        assert_eq!(by_name(none).await, json!([]), "{none}");
+    }
+    server.get("/api/users?username=bob&username=ada").client().send().await.invalid("username");
+    server.get("/api/users?username=bob").bearer(&bob.token).send().await.refused(403, "client_token_required");
+
+    let path = |user| format!("/api/users/{user}");
+    assert_eq!(server.get(&path(ada.id)).client().send().await.ok(200), found[0]);
+    assert_eq!(server.get(&path(ada.id)).bearer(&ada.token).send().await.ok(200), found[0]);
+    server.get(&path(ada.id)).bearer(&bob.token).send().await.refused(403, "client_token_required");
+    for nobody in ["x", "0198c0de-7c1a-7000-8000-0123456789ab"] {
+        server.get(&format!("/api/users/{nobody}")).client().send().await.refused(404, "user_not_found");
+        server.get(&format!("/api/users/{nobody}")).bearer(&bob.token).send().await.refused(403, "client_token_required");
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_put_by_the_applications_own_id() {
+    let server = start().await;
+    let put = |id: &str, body: Value| server.call("PUT", &format!("/api/users/external/{id}")).json(&body);
+    let made = put("auth0%7C5f%2F7", json!({ "username": "ada" })).client().send().await.ok(201);
+    assert_eq!(keys(&made), ["user"]);
+    assert_eq!((&made["user"]["externalId"], &made["user"]["username"]), (&json!("auth0|5f/7"), &json!("ada")));
+    let again = put("auth0%7C5f%2F7", json!({ "username": "ada" })).client().send().await.ok(200);
+    assert_eq!(again, made);
+    let changed = put("auth0%7C5f%2F7", json!({ "username": "Countess", "role": "MODERATOR" })).client().send().await.ok(200);
+    assert_eq!((&changed["user"]["id"], &changed["user"]["role"]), (&made["user"]["id"], &json!("MODERATOR")));
+
+    let wish = json!({ "token": { "expiresIn": "1h", "permissions": { "read": true } } });
+    let with_token = put("auth0%7C5f%2F7", wish.clone()).client().send().await.ok(200);
+    assert_eq!(keys(&with_token), ["expiresAt", "token", "tokenId", "user"]);
+    assert_eq!(with_token["expiresAt"], "2026-11-22T10:56:10.000Z");
+    let token = with_token["token"].as_str().unwrap();
+    let path = format!("/api/users/{}", made["user"]["id"].as_str().unwrap());
+    let own = server.get(&path).bearer(token).send().await.ok(200);
+    assert_eq!((&own["username"], &own["externalId"]), (&json!("Countess"), &Value::Null));
+    assert_eq!(server.get(&path).client().send().await.ok(200)["externalId"], "auth0|5f/7");
+    server
+        .call("PUT", "/api/auth/profile")
+        .json(&json!({ "username": "x" }))
+        .bearer(token)
+        .send()
+        .await
+        .refused(403, "needs_write");
+    // Minted anew each time.
+    assert_ne!(put("auth0%7C5f%2F7", wish.clone()).client().send().await.ok(200)["tokenId"], with_token["tokenId"]);
+
+    put("2", json!({ "username": "countess" })).client().send().await.refused(409, "username_taken");
+    put("2", json!({ "username": " bob" })).client().send().await.invalid("username");
+    put("2", json!({ "role": "MEMBER" })).client().send().await.invalid("username");
+    put("2", json!({})).client().send().await.invalid("username");
+    put("2", json!({ "username": "bob", "token": { "expiresIn": "7" } })).client().send().await.invalid("token.expiresIn");
+    for bad in ["a%0Ab", "%00", &"x".repeat(129), &"%C3%A9".repeat(65)] {
+        put(bad, json!({ "username": "bob" })).client().send().await.invalid("externalId");
+    }
+    // An ADMIN makes and changes, but gets no token of somebody who is there already.
+    let boss = server.user_as("boss", "ADMIN").await;
+    put("2", json!({ "username": "bob", "token": {} })).bearer(&boss.token).send().await.ok(201);
+    put("2", json!({ "username": "bobby", "token": {} }))
+        .bearer(&boss.token)
+        .send()
+        .await
+        .refused(403, "client_token_required");
+    let changed = put("2", json!({ "username": "bobby" })).bearer(&boss.token).send().await.ok(200);
+    assert_eq!(changed["user"]["username"], "bobby");
+    let listed = server.get("/api/users?username=bobby").bearer(&boss.token).send().await.ok(200);
+    assert_eq!(listed[0]["externalId"], "2");
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chatsphere::http::{AllowedOrigins, Readiness};
+use chatsphere::auth::Secret;
+use chatsphere::http::{AllowedOrigins, HttpState, MetricsAccess, Readiness};
 use serde_json::json;
 use support::{Answer, Setup, TestServer, start};
 
@@ -129,27 +130,51 @@ async fn probes_tell_the_state() {
     server.expect_faults(3);
 }
 
+/// A server whose metrics are `up 1`.
+async fn with_metrics(access: MetricsAccess) -> TestServer {
+    let adjust = Box::new(move |state: &mut HttpState| {
+        state.metrics = Arc::new(|| "up 1\n".to_owned());
+        state.metrics_access = access;
+    });
+    TestServer::rest(Setup { adjust, ..Setup::default() }).await
+}
+
 #[tokio::test]
-async fn metrics_are_for_this_machine_and_the_privileged() {
-    let setup = Setup { adjust: Box::new(|state| state.metrics = Arc::new(|| "up 1\n".to_owned())), ..Setup::default() };
-    let server = TestServer::rest(setup).await;
+async fn metrics_are_for_the_privileged() {
+    let server = with_metrics(MetricsAccess::default()).await;
     let ada = server.user("ada").await;
-    let answer = server.get("/metrics").send().await;
-    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "up 1\n"));
-    assert!(answer.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
-    // A page that a browser on this machine shows must not read them, whatever its name is made to resolve to.
-    for (name, value) in [("origin", "https://evil.example"), ("origin", "null"), ("host", "evil.example:3001")] {
-        let page = || server.get("/metrics").header(name, value);
-        page().send().await.refused(401, "token_missing");
-        page().bearer(&ada.token).send().await.refused(403, "client_token_required");
-        assert_eq!(page().client().send().await.status.as_u16(), 200);
-    }
-    let from_afar = || server.get("/metrics").header("x-forwarded-for", "203.0.113.9");
-    from_afar().send().await.refused(401, "token_missing");
-    from_afar().bearer(&ada.token).send().await.refused(403, "client_token_required");
-    assert_eq!(from_afar().client().send().await.status.as_u16(), 200);
     let writer = server.token(server.admin_id, json!({ "permissions": { "write": true } })).await;
-    from_afar().bearer(&writer.token).send().await.refused(403, "needs_read");
+    // From this machine itself, from a page that a browser on it shows, through a proxy, and through one that doesn't say so.
+    for header in
+        [None, Some(("origin", "https://evil.example")), Some(("origin", "null")), Some(("x-forwarded-for", "203.0.113.9"))]
+    {
+        let call = || header.iter().fold(server.get("/metrics"), |call, (name, value)| call.header(name, value));
+        call().send().await.refused(401, "token_missing");
+        call().bearer("x").send().await.refused(401, "token_invalid");
+        call().bearer(&ada.token).send().await.refused(403, "client_token_required");
+        call().bearer(&writer.token).send().await.refused(403, "needs_read");
+        let answer = call().client().send().await;
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "up 1\n"));
+        assert!(answer.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    }
+}
+
+#[tokio::test]
+async fn metrics_have_a_token_of_their_own_or_are_open() {
+    let secret = "a-token-for-metrics-0123456789abcdef";
+    let token = Secret::parse("it", secret).ok();
+    let server = with_metrics(MetricsAccess { token, public: false }).await;
+    assert_eq!(server.get("/metrics").bearer(secret).send().await.status.as_u16(), 200);
+    assert_eq!(server.get("/metrics").client().send().await.status.as_u16(), 200);
+    server.get("/metrics").send().await.refused(401, "token_missing");
+    for wrong in [&secret[1..], &format!("{secret}x"), ""] {
+        assert_eq!(server.get("/metrics").bearer(wrong).send().await.status.as_u16(), 401, "{wrong}");
+    }
+    // It is good for nothing else.
+    server.get("/api/rooms").bearer(secret).send().await.refused(401, "token_invalid");
+
+    let open = with_metrics(MetricsAccess { token: None, public: true }).await;
+    assert_eq!(open.get("/metrics").send().await.status.as_u16(), 200);
 }
 
 #[tokio::test]

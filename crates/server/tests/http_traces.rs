@@ -50,7 +50,7 @@ async fn a_call_is_logged_and_counted_without_what_was_sent() {
     assert!(line.contains("/api/rooms/{roomId}/messages") && line.contains("status=200") && line.contains("ms="), "{line}");
     let ms = line.split_once("ms=").unwrap().1.split(' ').next().unwrap();
     assert!(ms.split_once('.').is_none_or(|(_, decimals)| decimals.len() <= 2), "{line}");
-    let metrics = server.get("/metrics").send().await.text();
+    let metrics = server.get("/metrics").client().send().await.text();
     for counted in [
         r#"chatsphere_http_requests_total{method="GET",route="/api/rooms/{roomId}/messages",status="200"} 1"#,
         r#"chatsphere_http_requests_total{method="GET",route="unmatched",status="404"} 1"#,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chatsphere::config::Settings;
 use chatsphere::serve::{Running, start};
-use chatsphere_client::bodies::{CreateRoom, CreateUser};
+use chatsphere_client::bodies::{CreateRoom, CreateUser, PutExternalUser};
 use chatsphere_client::{Client, ConnectOptions, Error, EventKind, Events, RoomId, Update};
 use chatsphere_core::{Limits, SystemClock};
 use futures_util::future::join_all;
@@ -107,6 +107,13 @@ async fn over_tls_it_joins_sends_receives_and_resumes() {
     let room = room(&backend).await;
     let ada = backend.create_user(&CreateUser { username: "ada".to_owned(), role: None }).await.unwrap();
     backend.add_member(room, ada.user.id).await.unwrap();
+    assert_eq!(backend.user(ada.user.id).await.unwrap().username, "ada");
+    assert_eq!(backend.user_by_name("ada").await.unwrap().map(|user| user.id), Some(ada.user.id));
+    assert_eq!(backend.user_by_name("a&b=c/ d").await.unwrap(), None);
+    let wish = PutExternalUser { username: Some("grace".to_owned()), token: Some(Default::default()), role: None };
+    let grace = backend.put_external_user("shop/4 2?#%", &wish).await.unwrap();
+    assert_eq!(grace.user.external_id.as_deref(), Some("shop/4 2?#%"));
+    assert_eq!(client(server, &grace.token.unwrap()).profile().await.unwrap().username, "grace");
 
     let wire = Wire::to(server, None).await;
     let (connection, mut events) = client(wire.addr, &ada.token).connect(options());

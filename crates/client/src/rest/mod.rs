@@ -39,7 +39,20 @@ impl Client {
 
     /// Makes a call and reads its answer.
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<T, Error> {
-        let answer = self.exchange(method, self.address(path)?, body).await?;
+        self.call_at(method, self.address(path)?, body).await
+    }
+
+    async fn get_at<T: DeserializeOwned>(&self, address: Url) -> Result<T, Error> {
+        self.call_at(Method::GET, address, None::<&()>).await
+    }
+
+    async fn call_at<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        address: Url,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, Error> {
+        let answer = self.exchange(method, address, body).await?;
         serde_json::from_slice(&answer.body).map_err(Error::Answer)
     }
 

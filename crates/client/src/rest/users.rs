@@ -1,5 +1,5 @@
 use chatsphere_core::UserId;
-use chatsphere_protocol::rest::{ChangeUser, CreateUser, CreatedUser, User};
+use chatsphere_protocol::rest::{ChangeUser, CreateUser, CreatedUser, ExternalUser, PutExternalUser, User};
 use reqwest::Method;
 
 use super::Page;
@@ -23,7 +23,38 @@ impl Client {
         self.page("/api/users", limit).await
     }
 
-    /// Changes a user's role, disables it or enables it again. For CLIENT tokens and ADMINs.
+    /// A user. For CLIENT tokens, ADMINs, and the user itself.
+    ///
+    /// # Errors
+    /// `user_not_found`, `client_token_required`, and those of any call.
+    pub async fn user(&self, user: UserId) -> Result<User<'static>, Error> {
+        self.get(&format!("/api/users/{user}")).await
+    }
+
+    /// The user of exactly this name. For CLIENT tokens and ADMINs.
+    ///
+    /// # Errors
+    /// `client_token_required`, and those of any call.
+    pub async fn user_by_name(&self, username: &str) -> Result<Option<User<'static>>, Error> {
+        let mut address = self.address("/api/users")?;
+        address.query_pairs_mut().append_pair("username", username);
+        Ok(self.get_at::<Vec<User<'static>>>(address).await?.pop())
+    }
+
+    /// Makes a user, or finds and changes it, by the application's own id of 1 to 128 bytes. For CLIENT tokens and ADMINs; a
+    /// token for a user that is there already, for CLIENT tokens.
+    ///
+    /// # Errors
+    /// `username_taken`, `client_token_required`, and those of any call.
+    pub async fn put_external_user(&self, external_id: &str, user: &PutExternalUser) -> Result<ExternalUser, Error> {
+        let mut address = self.address("/api/users/external")?;
+        if let Ok(mut segments) = address.path_segments_mut() {
+            segments.push(external_id);
+        }
+        self.call_at(Method::PUT, address, Some(user)).await
+    }
+
+    /// Renames a user, changes its role, disables it or enables it again. For CLIENT tokens and ADMINs.
     ///
     /// # Errors
     /// `user_not_found`, `client_token_required`, and those of any call.

@@ -12,10 +12,14 @@ use crate::text::Username;
 /// [`Error::Invalid`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`], [`Error::Outage`].
 pub async fn change_profile(chat: &Chat, caller: &Caller, username: String) -> Result<User, Error> {
     policy::may_write(caller)?;
-    let username = Some(Username::parse(username, &chat.limits)?);
+    // A name from before a rule stays good for the user who has it.
+    let username = match username == caller.user.username.as_str() {
+        true => caller.user.username.clone(),
+        false => Username::parse(username, &chat.limits)?,
+    };
     chat.count_change(caller)?;
     let (user_id, actor, at) = (caller.user.id, caller.actor(), chat.clock.now());
-    let change = UserChange { user_id, username, role: None, disabled: None, actor, at };
+    let change = UserChange { user_id, username: Some(username), role: None, disabled: None, actor, at };
     let user = chat.store.change_user(change).await?;
     chat.authority.poll_after_change(&*chat.store).await?;
     Ok(user)

@@ -5,6 +5,7 @@ use crate::ids::UserId;
 use crate::model::{Role, User};
 use crate::policy;
 use crate::store::UserChange;
+use crate::text::Username;
 
 /// A change to a user's standing; what is absent stays.
 #[derive(Debug, Clone, Copy)]
@@ -21,11 +22,28 @@ pub struct ChangeUser {
 /// a CLIENT token acts, a CLIENT token. Effective on this node, open sockets included, when this returns.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
+/// [`Error::Denied`], [`crate::Absent::User`], [`crate::Conflict::UsernameLookalike`], [`Error::RateLimited`],
+/// [`Error::Outage`].
 pub async fn change_user(chat: &Chat, caller: &Caller, change: ChangeUser) -> Result<User, Error> {
+    rename_and_change_user(chat, caller, change, None).await
+}
+
+/// The same, and gives the user another name if one is given, all at once or not at all.
+///
+/// # Errors
+/// Those of [`change_user`], [`Error::Invalid`], [`crate::Conflict::UsernameTaken`].
+pub async fn rename_and_change_user(
+    chat: &Chat,
+    caller: &Caller,
+    change: ChangeUser,
+    username: Option<String>,
+) -> Result<User, Error> {
+    policy::may_write(caller)?;
+    policy::may_grant_rights(caller)?;
     let ChangeUser { user_id, role, disabled } = change;
+    let username = username.map(|name| Username::parse(name, &chat.limits)).transpose()?;
     let at = chat.clock.now();
-    let change = UserChange { user_id, username: None, role, disabled, actor: caller.actor(), at };
+    let change = UserChange { user_id, username, role, disabled, actor: caller.actor(), at };
     policy::may_change_user(caller, &change)?;
     chat.count_change(caller)?;
     if disabled == Some(true) {

@@ -68,7 +68,8 @@ pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) 
 /// Mints a CLIENT token. Needs a CLIENT token: an ADMIN's is not enough, since a CLIENT token acts in anyone's name.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`crate::Denial::ClientOnly`], [`crate::Absent::User`], [`Error::Outage`].
+/// [`Error::Invalid`], [`crate::Denial::ClientOnly`], [`crate::Absent::User`], [`crate::Conflict::UsernameLookalike`],
+/// [`Error::Outage`].
 pub async fn mint_client_token(chat: &Chat, caller: &Caller, mint: MintClientToken) -> Result<Done<TokenWithUser>, Error> {
     policy::is_client(caller)?;
     let life = check_life(mint.expires_in.unwrap_or(chat.lifetimes.client))?;
@@ -86,7 +87,7 @@ pub(super) fn row(chat: &Chat, token_type: TokenType, user_id: UserId, permissio
     Token { id, token_type, user_id, permissions, parent: None, email: None, created_at, expires_at, revoked_at: None }
 }
 
-fn check_life(life: Duration) -> Result<Duration, InvalidField> {
+pub(super) fn check_life(life: Duration) -> Result<Duration, InvalidField> {
     let life = Duration::from_secs(life.as_secs());
     if life.is_zero() || life > LONGEST {
         return Err(InvalidField::new("expiresIn", "must be between 1s and 3650d, such as 7d, 12h or 90s"));
@@ -94,7 +95,7 @@ fn check_life(life: Duration) -> Result<Duration, InvalidField> {
     Ok(life)
 }
 
-fn check_rooms(permissions: Permissions) -> Result<Permissions, InvalidField> {
+pub(super) fn check_rooms(permissions: Permissions) -> Result<Permissions, InvalidField> {
     match &permissions.rooms {
         Some(rooms) if rooms.len() > MOST_ROOMS => {
             Err(InvalidField::new("permissions.rooms", format!("must name at most {MOST_ROOMS} rooms")))

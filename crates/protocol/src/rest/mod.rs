@@ -12,4 +12,7 @@ pub use messages::{Message, MessageInRoom, PostMessage, RoomRef};
 pub use problem::{FieldError, Problem};
 pub use rooms::{AddUser, Count, CreateRoom, Room, RoomWithUsers};
 pub use tokens::{MintClientToken, MintUserToken, Minted, Permissions, Token};
-pub use users::{ChangeProfile, ChangeUser, CreateUser, CreatedUser, Done, Profile, ProfileChanged, User, UserRef};
+pub use users::{
+    ChangeProfile, ChangeUser, CreateUser, CreatedUser, Done, ExternalUser, Profile, ProfileChanged, PutExternalUser, User,
+    UserRef, WantedToken,
+};

@@ -5,6 +5,8 @@ use chatsphere_core::{Role, Timestamp, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Permissions;
+
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +23,10 @@ pub struct User<'a> {
     /// Whether its tokens are refused.
     #[serde(default)]
     pub disabled: bool,
+    /// The application's own id for it. Shown to CLIENT tokens and ADMINs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "42")]
+    pub external_id: Option<Cow<'a, str>>,
     /// When it was made.
     #[schema(value_type = String, format = "date-time")]
     pub created_at: Timestamp,
@@ -36,6 +42,7 @@ impl From<core::User> for User<'static> {
             username: Cow::Owned(user.username.as_str().to_owned()),
             role: user.role,
             disabled: user.disabled,
+            external_id: user.external_id.map(|id| Cow::Owned(id.as_str().to_owned())),
             created_at: user.created_at,
             updated_at: user.updated_at,
         }
@@ -124,6 +131,58 @@ pub struct ChangeUser {
     /// A disabled user's tokens are refused and its sockets closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+    /// 1 to 64 characters; must be free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "ada")]
+    pub username: Option<String>,
+}
+
+/// `PUT /api/users/external/{externalId}`. What is absent stays as it is; one of the fields is needed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PutExternalUser {
+    /// 1 to 64 characters; must be free. Needed to make the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "ada")]
+    pub username: Option<String>,
+    /// ADMIN, MODERATOR or MEMBER, which is the default of a user that is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "MEMBER")]
+    pub role: Option<Role>,
+    /// A USER token to mint for the user, anew with each call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<WantedToken>,
+}
+
+/// A USER token to mint with a user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WantedToken {
+    /// How long it lives, such as `7d`, `12h`, `90s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "7d")]
+    pub expires_in: Option<String>,
+    /// What it allows at most; absent altogether: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Permissions>,
+}
+
+/// The answer to `PUT /api/users/external/{externalId}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalUser {
+    /// The user as it is now.
+    pub user: User<'static>,
+    /// The token, if one was asked for. Shown once; the server does not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// That token's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub token_id: Option<TokenId>,
+    /// When that token ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// `PUT /api/auth/profile`.

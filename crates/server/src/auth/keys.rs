@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use chatsphere_core::{Email, Error, Permissions, Role, Token, TokenId, TokenRefusal, TokenType, User, UserId};
+use chatsphere_core::{Caller, Email, Error, Permissions, Role, Token, TokenId, TokenRefusal, TokenType, User, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Verified;
+use super::cursor::{CursorKeys, Cursors, List};
 use super::recent::Recent;
 
 /// A JWT longer than this is not looked at: the longest that this server makes, with 1,000 rooms named, is shorter.
@@ -49,6 +50,12 @@ impl Secret {
         Ok(Self(value.as_bytes().to_vec()))
     }
 
+    /// Whether this is the secret. Takes the same time however much of it is right.
+    pub fn is(&self, given: &str) -> bool {
+        let hash = |bytes: &[u8]| Sha256::digest(bytes);
+        hash(&self.0).iter().zip(hash(given.as_bytes())).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    }
+
     /// What the database keeps to recognise the secret: a hash that does not help to find it.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::new().chain_update(b"chatsphere key fingerprint v1\0").chain_update(&self.0).finalize();
@@ -68,6 +75,7 @@ pub struct Keys {
     client: Pair,
     validation: Validation,
     recent: Recent,
+    cursors: CursorKeys,
 }
 
 /// The secret in use, and the one before it, whose tokens are still good.
@@ -122,7 +130,13 @@ impl Keys {
             client: Pair::new(client, client_previous),
             validation,
             recent: Recent::default(),
+            cursors: CursorKeys::new(std::iter::once(user).chain(user_previous).map(|secret| &*secret.0)),
         }
+    }
+
+    /// The cursors of a list for a caller.
+    pub(crate) fn cursors(&self, caller: &Caller, list: List) -> Cursors<'_> {
+        Cursors::new(&self.cursors, caller, list)
     }
 
     /// The JWT for a token's row. The same row gives the same text while the user's name and role stay.

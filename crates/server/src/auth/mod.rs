@@ -1,5 +1,6 @@
 //! From the text of a token to the caller behind it.
 
+mod cursor;
 mod keys;
 mod recent;
 
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use chatsphere_core::{Caller, Chat, Error, TokenRefusal, TokenType};
 
+pub(crate) use cursor::{Cursors, List};
 pub use keys::{Keys, Secret, WeakSecret};
 
 /// Verifies a token's signature, then asks the authority who it stands for at this moment.

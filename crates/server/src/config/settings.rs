@@ -50,6 +50,10 @@ pub struct Settings {
     pub nats_url: Option<NatsUrl>,
     /// Whether the demo is served.
     pub demo: bool,
+    /// Whether anyone may read the metrics.
+    pub metrics_public: bool,
+    /// Lets its holder read the metrics, and nothing else.
+    pub metrics_token: Option<Secret>,
     /// Which log lines are written, in the syntax of `tracing`.
     pub log: String,
     /// How they are written.
@@ -98,6 +102,8 @@ impl Default for Settings {
             jwt_expires_in_has_no_unit: false,
             nats_url: None,
             demo: true,
+            metrics_public: false,
+            metrics_token: None,
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
             shutdown_timeout: Duration::from_secs(10),

@@ -219,7 +219,7 @@ pub static SETTINGS: &[Setting] = &[
         "Where the node keeps its database, its secrets and the first token. One server at a time")
         .administrative(),
     option!(Data, "database_url", "URL", database_url, values::database, ToString::to_string,
-        "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database")
+        "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database. With a password in it belongs into the variable or a file: every user of the machine sees the flags of its programs")
         .also(&["DATABASE_URL"])
         .unset("SQLite, in chatsphere.db in the data directory")
         .administrative(),
@@ -275,6 +275,12 @@ pub static SETTINGS: &[Setting] = &[
         .secret()
         .administrative(),
     switch!(Running, "demo", demo, "Whether the demo, a small chat in the browser, is served"),
+    option!(Running, "metrics_token", "SECRET", metrics_token, values::secret, |_| String::new(),
+        "Lets its holder read /metrics, as a bearer token, and nothing else. At least 32 bytes: openssl rand -hex 32")
+        .unset("none: /metrics is read with a CLIENT token, or an ADMIN's")
+        .secret(),
+    switch!(Running, "metrics_public", metrics_public,
+        "Whether anyone who reaches this server may read /metrics, without a token"),
     value!(Running, "log", "FILTER", log, values::log_filter, Clone::clone,
         "Which log lines are written: error, warn, info, debug, trace, or a filter such as info,chatsphere=debug")
         .also(&["RUST_LOG"])
@@ -375,6 +381,7 @@ mod tests {
                 ("SIZE", "ref_bytes" | "client_message_id_bytes" | "idempotency_key_bytes") => "7",
                 ("SIZE", _) => "65537",
                 ("DURATION", _) => "77s",
+                ("on|off", "metrics_public") => "on",
                 ("on|off", _) => "off",
                 ("SECRET", _) => "0123456789abcdef0123456789abcdef",
                 ("FILE" | "DIRECTORY", _) => "/elsewhere",

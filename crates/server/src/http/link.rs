@@ -5,8 +5,9 @@ use axum::http::header::LINK;
 use axum::response::{IntoResponseParts, ResponseParts};
 use chatsphere_core::store::Cursor;
 
-use super::cursor::{self, List};
+use super::failure::Failure;
 use super::query::Query;
+use crate::auth::Cursors;
 
 /// The header `Link` (RFC 8288): where the pages beside this one are, as far as there are any.
 #[derive(Default)]
@@ -14,12 +15,12 @@ pub(crate) struct Links(Vec<String>);
 
 impl Links {
     /// The page after this one, in the list's own order.
-    pub(crate) fn next(query: &Query, list: List, next: Option<Cursor>) -> Self {
+    pub(crate) fn next(query: &Query, cursors: &Cursors<'_>, next: Option<Cursor>) -> Result<Self, Failure> {
         let mut links = Self::default();
         if let Some(next) = next {
-            links.add(query, "next", "cursor", &cursor::encode(list, next));
+            links.add(query, "next", "cursor", &cursors.seal(next)?);
         }
-        links
+        Ok(links)
     }
 
     pub(crate) fn add(&mut self, query: &Query, relation: &str, name: &str, value: &str) {

@@ -7,13 +7,13 @@ use chatsphere_protocol::rest::MessageInRoom;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::cursor::List;
 use super::failure::Failure;
 use super::json_list;
 use super::link::Links;
 use super::query::{PageParams, Query};
 use super::reading::Reading;
 use super::state::HttpState;
+use crate::auth::List;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
     OpenApiRouter::new().routes(routes!(list))
@@ -35,7 +35,8 @@ async fn list(
     Reading { caller, turn: _turn }: Reading,
     query: Query,
 ) -> Result<Response, Failure> {
-    let page = ops::all_messages(&http.chat, &caller, query.page(List::Messages)?).await?;
-    let links = Links::next(&query, List::Messages, page.next);
+    let cursors = http.keys.cursors(&caller, List::Messages);
+    let page = ops::all_messages(&http.chat, &caller, query.page(&cursors)?).await?;
+    let links = Links::next(&query, &cursors, page.next)?;
     Ok((links, json_list::answer_in_rooms(page.items).await).into_response())
 }

@@ -6,7 +6,6 @@
 mod authenticated;
 mod body;
 mod cors;
-mod cursor;
 mod demo;
 mod docs;
 mod envelope;
@@ -41,6 +40,7 @@ pub(crate) use failure::Failure;
 pub(crate) use request_id::{RequestId, X_REQUEST_ID};
 
 pub use demo::{Demo, DemoInvites};
+pub use metrics::MetricsAccess;
 pub use openapi::{openapi, openapi_json};
 pub use state::{AllowedOrigins, HttpState, Readiness};
 

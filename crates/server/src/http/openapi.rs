@@ -307,6 +307,10 @@ fn component(name: &str) -> Option<Value> {
         "User" => with(profile, json!({ "disabled": false, "createdAt": at, "updatedAt": at })),
         "UserRef" => user_ref,
         "CreatedUser" => json!({ "user": profile, "token": "eyJhbGciOiJIUzI1NiJ9.…", "tokenId": ID, "expiresAt": until }),
+        "ExternalUser" => json!({
+            "user": with(profile, json!({ "disabled": false, "externalId": "42", "createdAt": at, "updatedAt": at })),
+            "token": "eyJhbGciOiJIUzI1NiJ9.…", "tokenId": ID, "expiresAt": until,
+        }),
         "Room" => room,
         "RoomWithUsers" => with(room, json!({ "users": [user_ref] })),
         "Message" => message,
@@ -404,6 +408,7 @@ mod tests {
         reads::<rest::User<'static>>("User");
         reads::<rest::UserRef<'static>>("UserRef");
         reads::<rest::CreatedUser>("CreatedUser");
+        reads::<rest::ExternalUser>("ExternalUser");
         reads::<rest::Room>("Room");
         reads::<rest::RoomWithUsers>("RoomWithUsers");
         reads::<rest::Message<'static>>("Message");

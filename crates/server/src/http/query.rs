@@ -9,9 +9,9 @@ use chatsphere_core::store::{HistoryRange, PageRequest};
 use chatsphere_core::{InvalidField, Seq};
 use utoipa::IntoParams;
 
-use super::cursor::{self, List};
 use super::failure::Failure;
 use super::state::HttpState;
+use crate::auth::Cursors;
 
 /// `limit` and `cursor`, as the API's description shows them.
 #[derive(IntoParams)]
@@ -80,8 +80,8 @@ impl Query {
     }
 
     /// A page of a list with a cursor.
-    pub(crate) fn page(&self, list: List) -> Result<PageRequest, InvalidField> {
-        let cursor = self.one("cursor")?.map(|text| cursor::decode(list, text)).transpose()?;
+    pub(crate) fn page(&self, cursors: &Cursors<'_>) -> Result<PageRequest, InvalidField> {
+        let cursor = self.one("cursor")?.map(|text| cursors.open(text)).transpose()?;
         Ok(PageRequest { cursor, limit: self.limit()? })
     }
 
@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn limits_are_kept_to() {
         for (text, limit) in [("", 50), ("limit=1", 1), ("limit=200", 200), ("limit=007", 7), ("x=%ff", 50)] {
-            assert_eq!(query(text).page(List::Rooms).unwrap().limit, limit, "{text}");
+            assert_eq!(query(text).limit().unwrap(), limit, "{text}");
         }
         for text in ["limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "limit=1e2", "limit=1&limit=2", "limit=%2B5"] {
-            assert_eq!(query(text).page(List::Rooms).unwrap_err().field, "limit", "{text}");
+            assert_eq!(query(text).limit().unwrap_err().field, "limit", "{text}");
         }
-        assert_eq!(query("limit=99999999999999999999").page(List::Rooms).unwrap_err().field, "limit");
+        assert_eq!(query("limit=99999999999999999999").limit().unwrap_err().field, "limit");
     }
 
     #[test]

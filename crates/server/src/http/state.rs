@@ -4,6 +4,7 @@ use axum::http::HeaderValue;
 use chatsphere_core::Chat;
 
 use super::demo::Demo;
+use super::metrics::MetricsAccess;
 use crate::auth::Keys;
 
 /// What the REST front door needs.
@@ -18,6 +19,8 @@ pub struct HttpState {
     pub readiness: Arc<dyn Readiness>,
     /// Renders all metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Who may read them besides the privileged.
+    pub metrics_access: MetricsAccess,
     /// The demo page, where it is served.
     pub demo: Option<Arc<Demo>>,
     /// The program's version, told by `GET /api/health`.
@@ -33,6 +36,7 @@ impl HttpState {
             origins: AllowedOrigins::Any,
             readiness: Arc::new(AlwaysReady),
             metrics: Arc::new(String::new),
+            metrics_access: MetricsAccess::default(),
             demo: None,
             version: env!("CARGO_PKG_VERSION"),
         }

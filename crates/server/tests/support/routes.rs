@@ -77,6 +77,7 @@ impl Route {
             .replace("{roomId}", &target.room)
             .replace("{userId}", &target.user.id.to_string())
             .replace("{tokenId}", &target.token_id)
+            .replace("{externalId}", &target.number.to_string())
     }
 
     /// Makes what the call is about. What concerns a user concerns the world's member, except where that user would be gone
@@ -128,6 +129,8 @@ pub(crate) const ROUTES: &[Route] = &[
     route!("PUT" "/api/auth/profile",   [401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200], |target| json!({ "username": format!("name {}", target.number) })),
     route!("GET" "/api/users", UNRESTRICTED),
     route!("POST" "/api/users",         [401, 403, 403, 403, 403, 201, 201, 403, 403, 401, 403], |target| json!({ "username": format!("user {}", target.number), "role": "MEMBER" })),
+    route!("GET" "/api/users/{userId}", [401, 403, 200, 403, 403, 200, 200, 200, 200, 401, 403]),
+    route!("PUT" "/api/users/external/{externalId}", [401, 403, 403, 403, 403, 201, 201, 403, 403, 401, 403], |target| json!({ "username": format!("external {}", target.number) })),
     route!("PATCH" "/api/users/{userId}", UNRESTRICTED, |_| json!({ "role": "MODERATOR", "disabled": false })),
     route!("GET" "/api/users/{userId}/messages", ONESELF),
     route!("GET" "/api/messages/user", ANY_TOKEN),

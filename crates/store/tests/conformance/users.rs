@@ -198,6 +198,7 @@ fn external(id: &str, username: Option<&str>) -> ExternalUser {
         external_id: ExternalId::parse(id.to_owned()).unwrap(),
         id: UserId::new(at),
         username: username.map(name),
+        unless_unchanged: None,
         role: None,
         token: None,
         actor: Actor::Operator,

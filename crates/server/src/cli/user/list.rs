@@ -40,7 +40,7 @@ async fn read(operator: &Operator) -> Result<Vec<Row>, CliError> {
     Ok(every_page(|page| ops::list_users(chat, caller, page)).await?)
 }
 
-fn columns(user: &Row) -> Vec<String> {
+pub(super) fn columns(user: &Row) -> Vec<String> {
     let state = if user.disabled { "disabled" } else { "good" };
     vec![
         user.id.to_string(),

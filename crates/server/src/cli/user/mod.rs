@@ -2,7 +2,9 @@
 
 mod create;
 mod list;
+mod rename;
 mod role;
+mod show;
 mod standing;
 
 use chatsphere_core::ops::{self, ChangeUser};
@@ -20,6 +22,10 @@ pub(crate) enum Command {
     Create(create::Create),
     /// Show all users
     List(list::List),
+    /// Show one user
+    Show(show::Show),
+    /// Give a user another name
+    Rename(rename::Rename),
     /// Give a user another role
     Role(role::ChangeRole),
     /// Refuse all of a user's tokens, and close its connections
@@ -33,6 +39,8 @@ impl Command {
         match self {
             Self::Create(command) => command.run().await,
             Self::List(command) => command.run().await,
+            Self::Show(command) => command.run().await,
+            Self::Rename(command) => command.run().await,
             Self::Role(command) => command.run().await,
             Self::Disable(command) => command.run(true).await,
             Self::Enable(command) => command.run(false).await,

@@ -29,7 +29,7 @@ impl FromRequestParts<Arc<HttpState>> for Local {
 }
 
 /// Whether the call comes from this machine, and names it.
-pub(crate) fn is_local(parts: &Parts) -> bool {
+fn is_local(parts: &Parts) -> bool {
     let here = parts.extensions.get::<Peer>().is_some_and(|peer| peer.direct_loopback);
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());

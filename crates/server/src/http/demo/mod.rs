@@ -16,8 +16,6 @@ use axum::routing::{get, post};
 use chatsphere_core::rate::Rate;
 use chatsphere_core::{Chat, Timestamp, UserId, UserRef};
 
-pub(crate) use local::is_local;
-
 pub use invites::DemoInvites;
 
 use self::host::Host;

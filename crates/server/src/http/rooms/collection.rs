@@ -7,8 +7,8 @@ use axum::response::IntoResponse;
 use chatsphere_core::ops;
 use chatsphere_protocol::rest::{CreateRoom, Room};
 
+use crate::auth::List;
 use crate::http::body::JsonBody;
-use crate::http::cursor::List;
 use crate::http::failure::Failure;
 use crate::http::idempotency::Replayed;
 use crate::http::json_list::JsonList;
@@ -34,8 +34,9 @@ pub(super) async fn list(
     Reading { caller, turn: _turn }: Reading,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
-    let page = ops::list_rooms(&http.chat, &caller, query.page(List::Rooms)?).await?;
-    let links = Links::next(&query, List::Rooms, page.next);
+    let cursors = http.keys.cursors(&caller, List::Rooms);
+    let page = ops::list_rooms(&http.chat, &caller, query.page(&cursors)?).await?;
+    let links = Links::next(&query, &cursors, page.next)?;
     Ok((links, JsonList(page.items.into_iter().map(Room::from).collect::<Vec<_>>())))
 }
 

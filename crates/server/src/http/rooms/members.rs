@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use chatsphere_core::ops;
 use chatsphere_protocol::rest::{AddUser, Done, UserRef};
 
+use crate::auth::List;
 use crate::http::authenticated::Authenticated;
 use crate::http::body::JsonBody;
-use crate::http::cursor::List;
 use crate::http::failure::Failure;
 use crate::http::idempotency::Replayed;
 use crate::http::json_list::JsonList;
@@ -37,8 +37,9 @@ pub(super) async fn list(
     query: Query,
 ) -> Result<Response, Failure> {
     let room = ops::room_id(&caller, &room)?;
-    let page = ops::list_members(&http.chat, &caller, room, query.page(List::Members)?).await?;
-    let links = Links::next(&query, List::Members, page.next);
+    let cursors = http.keys.cursors(&caller, List::Members(room));
+    let page = ops::list_members(&http.chat, &caller, room, query.page(&cursors)?).await?;
+    let links = Links::next(&query, &cursors, page.next)?;
     Ok((links, JsonList(page.items.iter().map(UserRef::from).collect::<Vec<_>>())).into_response())
 }
 

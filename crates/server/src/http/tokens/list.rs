@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use chatsphere_core::ops;
 use chatsphere_protocol::rest::Token;
 
-use crate::http::cursor::List;
+use crate::auth::List;
 use crate::http::failure::Failure;
 use crate::http::json_list::JsonList;
 use crate::http::link::Links;
@@ -29,7 +29,8 @@ pub(super) async fn list(
     Reading { caller, turn: _turn }: Reading,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
-    let page = ops::list_tokens(&http.chat, &caller, query.page(List::Tokens)?).await?;
-    let links = Links::next(&query, List::Tokens, page.next);
+    let cursors = http.keys.cursors(&caller, List::Tokens);
+    let page = ops::list_tokens(&http.chat, &caller, query.page(&cursors)?).await?;
+    let links = Links::next(&query, &cursors, page.next)?;
     Ok((links, JsonList(page.items.into_iter().map(Token::from).collect::<Vec<_>>())))
 }

@@ -9,7 +9,7 @@ use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
 use crate::http::state::HttpState;
 
-/// Change a user's role, disable or enable it
+/// Rename a user, change its role, disable or enable it
 ///
 /// When the answer comes, the change is effective on this node, open sockets included; on every other node within a second.
 ///
@@ -22,15 +22,16 @@ use crate::http::state::HttpState;
         (status = 200, description = "The user as it is now", body = User),
         (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`, `behind_client_token`"),
         (status = 404, description = "`user_not_found`"),
-        (status = 409, description = "`username_lookalike`"),
+        (status = 409, description = "`username_taken`, `username_lookalike`"),
     ))]
 pub(super) async fn change(
     State(http): State<Arc<HttpState>>,
     Path(user): Path<String>,
     body: JsonBody<ChangeUser>,
 ) -> Result<Json<User<'static>>, Failure> {
-    let ChangeUser { role, disabled } = body.value;
+    let ChangeUser { role, disabled, username } = body.value;
     let user_id = ops::user_id(&user)?;
-    let user = ops::change_user(&http.chat, &body.caller, ops::ChangeUser { user_id, role, disabled }).await?;
+    let change = ops::ChangeUser { user_id, role, disabled };
+    let user = ops::rename_and_change_user(&http.chat, &body.caller, change, username).await?;
     Ok(Json(User::from(user)))
 }

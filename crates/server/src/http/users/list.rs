@@ -3,9 +3,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use chatsphere_core::ops;
+use chatsphere_core::store::Page;
 use chatsphere_protocol::rest::User;
 
-use crate::http::cursor::List;
+use crate::auth::List;
 use crate::http::failure::Failure;
 use crate::http::json_list::JsonList;
 use crate::http::link::Links;
@@ -15,11 +16,11 @@ use crate::http::state::HttpState;
 
 /// List users
 ///
-/// In the order they were made.
+/// In the order they were made. With `username` the one of exactly this name, byte for byte, or none.
 ///
 /// Who: a CLIENT token, or an ADMIN's without restrictions. Permission: `read`.
 #[utoipa::path(get, path = "/api/users", operation_id = "listUsers", tag = "users", security(("bearer" = [])),
-    params(PageParams),
+    params(("username" = Option<String>, Query, description = "Only the user of this name"), PageParams),
     responses(
         (status = 200, description = "A page of users", body = Vec<User<'static>>),
         (status = 403, description = "`client_token_required`, `needs_read`, `needs_unrestricted_token`"),
@@ -29,7 +30,12 @@ pub(super) async fn list(
     Reading { caller, turn: _turn }: Reading,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
-    let page = ops::list_users(&http.chat, &caller, query.page(List::Users)?).await?;
-    let links = Links::next(&query, List::Users, page.next);
+    let cursors = http.keys.cursors(&caller, List::Users);
+    let request = query.page(&cursors)?;
+    let page = match query.one("username")? {
+        None => ops::list_users(&http.chat, &caller, request).await?,
+        Some(name) => Page { items: Vec::from_iter(ops::find_user(&http.chat, &caller, name).await?), next: None },
+    };
+    let links = Links::next(&query, &cursors, page.next)?;
     Ok((links, JsonList(page.items.into_iter().map(User::from).collect::<Vec<_>>())))
 }

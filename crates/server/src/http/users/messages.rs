@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use chatsphere_core::{Caller, UserId, ops};
 use chatsphere_protocol::rest::MessageInRoom;
 
-use crate::http::cursor::List;
+use crate::auth::List;
 use crate::http::failure::Failure;
 use crate::http::json_list;
 use crate::http::link::Links;
@@ -60,7 +60,8 @@ pub(super) async fn own(
 }
 
 async fn answer(http: &HttpState, caller: &Caller, user: UserId, query: &Query) -> Result<Response, Failure> {
-    let page = ops::messages_of_user(&http.chat, caller, user, query.page(List::Messages)?).await?;
-    let links = Links::next(query, List::Messages, page.next);
+    let cursors = http.keys.cursors(caller, List::MessagesOf(user));
+    let page = ops::messages_of_user(&http.chat, caller, user, query.page(&cursors)?).await?;
+    let links = Links::next(query, &cursors, page.next)?;
     Ok((links, json_list::answer_in_rooms(page.items).await).into_response())
 }

@@ -2,8 +2,10 @@
 
 mod change;
 mod create;
+mod external;
 mod list;
 mod messages;
+mod read;
 
 use std::sync::Arc;
 
@@ -15,7 +17,8 @@ use super::state::HttpState;
 pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
     OpenApiRouter::new()
         .routes(routes!(list::list, create::create))
-        .routes(routes!(change::change))
+        .routes(routes!(read::read, change::change))
+        .routes(routes!(external::put))
         .routes(routes!(messages::of_user))
         .routes(routes!(messages::own))
 }

@@ -68,6 +68,11 @@ pub(super) async fn put_external<D: WriteDatabase>(
     if let Some(caller) = caller {
         policy::may_put_user(&caller, wish.token.is_some() && found.is_some())?;
     }
+    if let Some(refusal) = &wish.unless_unchanged
+        && wish.username.as_ref() != found.as_ref().map(|found| &found.value.username)
+    {
+        return refuse(refusal.clone());
+    }
     let (user, made) = match found {
         Some(found) => {
             let mut after = found.value.clone();

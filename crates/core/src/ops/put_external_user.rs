@@ -1,0 +1,76 @@
+use std::time::Duration;
+
+use super::mint_token;
+use crate::caller::Caller;
+use crate::chat::Chat;
+use crate::error::{Error, InvalidField};
+use crate::ids::UserId;
+use crate::model::Role;
+use crate::policy;
+use crate::store::{ExternalUser, ExternalUserDone};
+use crate::text::{ExternalId, Username};
+use crate::token::{Permissions, TokenType};
+
+/// A user to make, or to find and change, by the application's own id for it. What is absent stays; one of `username`, `role`
+/// and `token` is needed.
+#[derive(Debug, Clone)]
+pub struct PutExternalUser {
+    /// The application's own id.
+    pub external_id: String,
+    /// Its name; must be free. Needed to make the user.
+    pub username: Option<String>,
+    /// Its role; MEMBER for a user that is made, if absent.
+    pub role: Option<Role>,
+    /// A USER token to mint.
+    pub token: Option<WantedToken>,
+}
+
+/// A USER token to mint with a user.
+#[derive(Debug, Clone, Default)]
+pub struct WantedToken {
+    /// What it is to allow at most; everything if absent.
+    pub permissions: Option<Permissions>,
+    /// How long it is to live; the default if absent.
+    pub expires_in: Option<Duration>,
+}
+
+/// Makes a user, or finds and changes it, and mints a token for it if one is wanted. Needs `write` and an unrestricted CLIENT or
+/// ADMIN token; for a token of a user that is there already a CLIENT token. Changes are effective on this node, open sockets
+/// included, when this returns.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::Denied`], [`crate::Conflict::UsernameTaken`], [`crate::Conflict::UsernameLookalike`],
+/// [`Error::RateLimited`], [`Error::Outage`].
+pub async fn put_external_user(chat: &Chat, caller: &Caller, put: PutExternalUser) -> Result<ExternalUserDone, Error> {
+    policy::may_put_user(caller, false)?;
+    chat.count_change(caller)?;
+    let external_id = ExternalId::parse(put.external_id)?;
+    if put.username.is_none() && put.role.is_none() && put.token.is_none() {
+        return Err(InvalidField::new("username", "is needed, or role, or token: this changes nothing").into());
+    }
+    let at = chat.clock.now();
+    let id = UserId::new(at);
+    let token = match put.token {
+        None => None,
+        Some(wanted) => {
+            let life = mint_token::check_life(wanted.expires_in.unwrap_or(chat.lifetimes.user))?;
+            let permissions = mint_token::check_rooms(wanted.permissions.unwrap_or(Permissions::ALL))?;
+            Some(mint_token::row(chat, TokenType::User, id, permissions, life))
+        }
+    };
+    let (username, unless_unchanged) = match put.username {
+        None => (None, None),
+        Some(text) => match Username::parse(text.clone(), &chat.limits) {
+            Ok(name) => (Some(name), None),
+            // A name from before a rule stays good for the user who has it.
+            Err(refusal) => (Some(Username::from_stored(text)), Some(refusal)),
+        },
+    };
+    let (role, actor) = (put.role, caller.actor());
+    let wish = ExternalUser { external_id, id, username, unless_unchanged, role, token, actor, at };
+    let done = chat.store.put_external_user(wish).await?;
+    if !done.made {
+        chat.authority.poll_after_change(&*chat.store).await?;
+    }
+    Ok(done)
+}

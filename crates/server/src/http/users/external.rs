@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use chatsphere_core::{ops, parse_duration};
+use chatsphere_protocol::rest::{ExternalUser, PutExternalUser, User};
+
+use crate::http::body::JsonBody;
+use crate::http::failure::Failure;
+use crate::http::state::HttpState;
+
+/// Make or find a user by the application's own id
+///
+/// A user that is found is changed in the fields that are given. The same call again changes nothing more, but mints another
+/// token where `token` asks for one. `externalId` has 1 to 128 bytes and no control characters; in the path it is
+/// percent-encoded, a slash as `%2F`.
+///
+/// Who: a CLIENT token, or an ADMIN's without restrictions; with `token`, for a user that is there already, a CLIENT token.
+/// Permission: `write`.
+#[utoipa::path(put, path = "/api/users/external/{externalId}", operation_id = "putExternalUser", tag = "users",
+    security(("bearer" = [])),
+    params(("externalId" = String, Path, description = "The application's own id for the user")),
+    request_body = PutExternalUser,
+    responses(
+        (status = 200, description = "Found, and changed in the fields that were given", body = ExternalUser),
+        (status = 201, description = "Made", body = ExternalUser),
+        (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`"),
+        (status = 409, description = "`username_taken`, `username_lookalike`"),
+    ))]
+pub(super) async fn put(
+    State(http): State<Arc<HttpState>>,
+    Path(external_id): Path<String>,
+    body: JsonBody<PutExternalUser>,
+) -> Result<Response, Failure> {
+    let PutExternalUser { username, role, token } = body.value;
+    let token = token.map(|wanted| {
+        let life = wanted.expires_in.as_deref().map(parse_duration).transpose();
+        let expires_in = life.map_err(|error| Failure::invalid("token.expiresIn", error.to_string()))?;
+        Ok::<_, Failure>(ops::WantedToken { permissions: wanted.permissions.map(Into::into), expires_in })
+    });
+    let put = ops::PutExternalUser { external_id, username, role, token: token.transpose()? };
+    let done = ops::put_external_user(&http.chat, &body.caller, put).await?;
+    let token = done.token.as_ref();
+    let answer = ExternalUser {
+        token: token.map(|token| http.keys.sign(token, &done.user)).transpose()?,
+        token_id: token.map(|token| token.id),
+        expires_at: token.map(|token| token.expires_at),
+        user: User::from(done.user),
+    };
+    Ok((if done.made { StatusCode::CREATED } else { StatusCode::OK }, Json(answer)).into_response())
+}
