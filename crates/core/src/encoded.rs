@@ -84,7 +84,8 @@ impl EncodedLen for Room {
 
 impl EncodedLen for User {
     fn encoded_len(&self) -> usize {
-        FIXED + escaped_len(self.username.as_str())
+        let external_id = self.external_id.as_ref().map_or(0, |id| escaped_len(id.as_str()));
+        FIXED + escaped_len(self.username.as_str()) + external_id
     }
 }
 

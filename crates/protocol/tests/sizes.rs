@@ -5,8 +5,8 @@
 use chatsphere_core as core;
 use chatsphere_core::encoded::largest_event;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, EncodedLen, EventKind, Limits, MessageId, Permissions, Role, RoomId, RoomName, Seq,
-    Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
+    ClientMessageId, Content, Email, EncodedLen, EventKind, ExternalId, Limits, MessageId, Permissions, Role, RoomId, RoomName,
+    Seq, Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
 };
 use chatsphere_protocol::frames::EventFrame;
 use chatsphere_protocol::rest;
@@ -20,6 +20,7 @@ fn user(name: &str) -> core::User {
         username: Username::from_stored(name.to_owned()),
         role: Role::Moderator,
         disabled: false,
+        external_id: Some(ExternalId::from_stored("backend-1".to_owned())),
         created_at: NOW,
         updated_at: NOW,
     }
@@ -65,7 +66,12 @@ fn every_form_of_an_item_has_its_measure() {
         for event in [joined, left] {
             check(event.encoded_len(), &[json(&EventFrame::from(&event)), json(&event)]);
         }
-        let in_room = core::MessageInRoom { message: message.clone(), room_name: RoomName::from_stored(name.clone()) };
+        let in_room = core::MessageInRoom {
+            message: message.clone(),
+            room_name: RoomName::from_stored(name.clone()),
+            room_created_at: NOW,
+            room_updated_at: NOW,
+        };
         check(in_room.encoded_len(), &[json(&rest::MessageInRoom::from(&in_room))]);
         check(user.encoded_len(), &[json(&rest::UserRef::from(&user))]);
         let whole = self::user(&name);
