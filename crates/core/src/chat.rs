@@ -53,9 +53,9 @@ impl Chat {
         limits: Limits,
         lifetimes: TokenLifetimes,
     ) -> Self {
-        let rate = || PostRate::new(limits.messages_per_second, limits.message_burst);
-        let (post_rate, change_rate) = (rate(), rate());
-        let read_rate = PostRate::new(limits.reads_per_second, limits.read_burst);
+        let rate = |what| PostRate::new(limits.messages_per_second, limits.message_burst).counted(what);
+        let (post_rate, change_rate) = (rate("message"), rate("change"));
+        let read_rate = PostRate::new(limits.reads_per_second, limits.read_burst).counted("read");
         let budget = Budget::new(&limits);
         let (turns, turns_per_user) = turns(READERS);
         Self { store, authority, clock, limits, lifetimes, post_rate, change_rate, read_rate, budget, turns, turns_per_user }

@@ -6,6 +6,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use metrics::{Counter, counter};
+
 use crate::ids::UserId;
 use crate::time::Timestamp;
 
@@ -16,10 +18,10 @@ const SWEEP_AFTER: usize = 4_096;
 pub type PostRate = Rate<UserId>;
 
 /// Lets each of those it tells apart do something `per_second` times, and `burst` times at once after a rest.
-#[derive(Debug)]
 pub struct Rate<K> {
     interval_micros: i64,
     burst: i64,
+    refused: Counter,
     buckets: Mutex<Buckets<K>>,
 }
 
@@ -35,7 +37,13 @@ impl<K: Eq + Hash> Rate<K> {
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval_micros = if per_second == 0 { 0 } else { 1_000_000 / i64::from(per_second) };
         let buckets = Mutex::new(Buckets { full_at: HashMap::new(), sweep_at: SWEEP_AFTER });
-        Self { interval_micros, burst: i64::from(burst.max(1)), buckets }
+        Self { interval_micros, burst: i64::from(burst.max(1)), refused: Counter::noop(), buckets }
+    }
+
+    /// Counts refusals in the metric of rate limits, as those of `what`.
+    #[must_use]
+    pub fn counted(self, what: &'static str) -> Self {
+        Self { refused: counter!("chatsphere_rate_limited_total", "what" => what), ..self }
     }
 
     /// Takes what one time is worth, or says how long to wait for it.
@@ -56,6 +64,7 @@ impl<K: Eq + Hash> Rate<K> {
         let after = *full_at + self.interval_micros;
         let too_early = after - now - whole;
         if too_early > 0 {
+            self.refused.increment(1);
             return Err(Duration::from_micros(u64::try_from(too_early).unwrap_or(0)));
         }
         *full_at = after;

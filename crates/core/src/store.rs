@@ -516,6 +516,8 @@ pub trait Store: Send + Sync + 'static {
     fn epoch(&self) -> Epoch;
     /// Whether the database answers reads and takes writes, and the writer is there.
     async fn ping(&self) -> Result<(), Error>;
+    /// Bytes that the database takes, about: with SQLite without what is only in its `-wal` file.
+    async fn size(&self) -> Result<u64, Error>;
     /// Resolves when nothing is written any more: it was closed, or its writer has broken.
     async fn ended(&self);
     /// Carries out what waits, refuses what comes later with [`Outage::Stopping`](crate::Outage::Stopping), and closes.

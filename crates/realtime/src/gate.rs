@@ -19,7 +19,8 @@ impl Gate {
         Self::new(|| true)
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    /// Whether it is open at this moment.
+    pub fn is_open(&self) -> bool {
         (self.0)()
     }
 }

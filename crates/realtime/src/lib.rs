@@ -17,7 +17,7 @@ mod room;
 pub mod websocket;
 
 pub use batch::{Batch, OneByOne, fastest_batch};
-pub use bus::{Bus, Link, LinkError};
+pub use bus::{Bus, BusKeys, BusStatus, InvalidNats, Link, NatsOptions, NatsUrl};
 pub use gate::Gate;
 pub use hub::{Hub, HubTasks};
 pub use join::{Join, join};

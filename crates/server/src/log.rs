@@ -38,7 +38,7 @@ pub fn start(settings: &Settings) {
     let _ = match settings.log_format {
         LogFormat::Auto => subscriber.with_ansi(colours_wanted()).try_init(),
         LogFormat::Human => subscriber.with_ansi(false).try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).with_span_list(false).try_init(),
     };
     std::panic::set_hook(Box::new(tell_panic));
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use chatsphere_realtime::BusKeys;
 use chatsphere_store::{Fingerprint, KeyFingerprints};
 use serde::Deserialize;
 
@@ -112,6 +113,14 @@ impl Secrets {
         Keys::new(&self.user, self.user_previous.as_ref(), &self.client, self.client_previous.as_ref())
     }
 
+    /// For the nodes of a cluster to recognise each other by, also while the secrets rotate.
+    pub fn bus_keys(&self) -> BusKeys {
+        fn both<'a>(secret: &'a Secret, previous: Option<&'a Secret>) -> Vec<&'a [u8]> {
+            std::iter::once(secret).chain(previous).map(Secret::as_bytes).collect()
+        }
+        BusKeys::derive(&both(&self.user, self.user_previous.as_ref()), &both(&self.client, self.client_previous.as_ref()))
+    }
+
     /// For the database to recognise them by.
     pub fn fingerprints(&self) -> KeyFingerprints {
         let fingerprint = |secret: &Secret| Fingerprint::new(secret.fingerprint());
@@ -195,7 +204,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::config::NatsUrl;
 
     fn directory() -> (tempfile::TempDir, DataDir) {
         let above = tempfile::tempdir().unwrap();
@@ -235,7 +243,7 @@ mod tests {
     #[test]
     fn a_cluster_makes_none() {
         let (_above, directory) = directory();
-        let nats_url = Some(NatsUrl::new("nats://bus"));
+        let nats_url = "nats://bus".parse().ok();
         let settings = Settings { nats_url, jwt_secret: given(), ..Settings::default() };
         let refusal = Secrets::resolve(&settings, &directory).unwrap_err().to_string();
         assert!(refusal.starts_with("JWT_API_SECRET is not set") && refusal.contains("openssl rand -hex 32"), "{refusal}");

@@ -9,7 +9,7 @@ use axum::http::HeaderValue;
 use chatsphere_core::authority::POLL_INTERVAL;
 use chatsphere_core::{AuthorityListener, Chat, Clock, CommitSink, UserRef};
 use chatsphere_realtime::bus::Outbox;
-use chatsphere_realtime::{Bus, Gate, Hub, HubTasks, Link, OneByOne, fastest_batch, repair};
+use chatsphere_realtime::{Bus, BusStatus, Gate, Hub, HubTasks, Link, OneByOne, fastest_batch, repair};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,9 @@ use crate::ws::{self, Door, Sessions, WsState};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4_096;
+
+/// How often the size of the database is looked at.
+const LOOK_AT_SIZE: Duration = Duration::from_secs(60);
 
 /// A server at work. Dropping it without [`Running::shutdown`] ends it uncleanly.
 pub struct Running {
@@ -68,7 +71,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
 
     let (hub, hub_tasks) = Hub::new(available_parallelism().map_or(1, usize::from));
     let hub = Arc::new(hub);
-    let (sink, link) = open_bus(&settings, &hub, &*clock).await?;
+    let (sink, link) = open_bus(&settings, &secrets, &hub, &clock)?;
     // A step of the tables that is cut off is undone when the file is opened next.
     let chat = stop.run_until_cancelled(open_chat(&settings, &secrets, sink, clock)).await.ok_or(StartError::Stopped)??;
     let keys = Arc::new(secrets.keys());
@@ -79,10 +82,9 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
     let sockets = TaskTracker::new();
     let gate = while_settled(&chat);
     run_hub(&background, &hub, hub_tasks, &chat, gate.clone())?;
-    if let Some((link, outbox)) = link {
-        background.spawn(link.run(hub.clone(), chat.store.epoch(), outbox, gate));
-    }
+    let bus = link.map(|(link, outbox)| run_bus(&background, link, outbox, &hub, &chat, gate));
     background.spawn(follow_control_log(chat.clone()));
+    background.spawn(follow_size(chat.clone()));
 
     let demo = open_demo(&settings, &chat, &directory).await?;
     let origins = origins(&settings);
@@ -98,6 +100,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
         }),
         metrics_access: MetricsAccess { public: settings.metrics_public, token: settings.metrics_token.clone() },
         demo: demo.clone(),
+        bus,
         ..HttpState::new(chat.clone(), keys.clone())
     };
     let websocket = open_websocket(&background, &chat, &keys, hub, origins, &stopping, &sockets);
@@ -193,15 +196,31 @@ fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// Where commits are announced: to this node's hub, and over NATS to the others of a cluster.
-async fn open_bus(
+/// The way to the other nodes of a cluster.
+type ToOthers = (Link, Outbox);
+
+fn open_bus(
     settings: &Settings,
+    secrets: &Secrets,
     hub: &Arc<Hub>,
-    clock: &dyn Clock,
-) -> Result<(Arc<dyn CommitSink>, Option<(Link, Outbox)>), StartError> {
-    let Some(url) = &settings.nats_url else { return Ok((Arc::new(Bus::local(hub.clone())), None)) };
-    let link = Link::connect(url.as_str(), clock.now()).await?;
-    let (bus, outbox) = Bus::clustered(hub.clone());
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn CommitSink>, Option<ToOthers>), StartError> {
+    let Some(options) = settings.nats() else { return Ok((Arc::new(Bus::local(hub.clone())), None)) };
+    let link = Link::new(options, secrets.bus_keys(), clock.clone())?;
+    let (bus, outbox) = Bus::clustered(hub.clone(), link.status());
     Ok((Arc::new(bus), Some((link, outbox))))
+}
+
+fn run_bus(background: &Background, link: Link, outbox: Outbox, hub: &Arc<Hub>, chat: &Chat, gate: Gate) -> Arc<BusStatus> {
+    let (status, hub) = (link.status(), hub.clone());
+    // A hint like any other: what is not taken now is read from the store when the gate is open again.
+    let take = move |events| {
+        if gate.is_open() {
+            hub.publish(events)
+        }
+    };
+    background.spawn(link.run(chat.store.epoch(), outbox, take));
+    status
 }
 
 /// Whoever listens may have lost the right to: while this node can't tell, what others wrote stays in the database.
@@ -272,6 +291,20 @@ async fn follow_control_log(chat: Arc<Chat>) {
                 }
                 failing = true;
             }
+        }
+    }
+}
+
+/// Tells how large the database is.
+async fn follow_size(chat: Arc<Chat>) {
+    let size = metrics::gauge!("chatsphere_database_bytes");
+    let mut ticks = interval(LOOK_AT_SIZE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // Of a database that is away the log tells already.
+        if let Ok(bytes) = chat.store.size().await {
+            size.set(bytes as f64);
         }
     }
 }

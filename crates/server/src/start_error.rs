@@ -24,8 +24,8 @@ pub enum StartError {
     )]
     ClusterNeedsPostgres,
     /// NATS can't be used at all; its being away is no error.
-    #[error("{0}\nset NATS_URL to an address such as nats://127.0.0.1:4222")]
-    Nats(#[from] chatsphere_realtime::LinkError),
+    #[error("NATS can't be used: {0}\ncheck nats_credentials, nats_tls_ca, nats_tls_cert and nats_tls_key")]
+    Nats(#[from] chatsphere_realtime::InvalidNats),
     /// The data directory can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),

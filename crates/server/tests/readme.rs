@@ -18,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use chatsphere::observability::catalogue::{METRICS, Metric};
 use chatsphere_protocol::frames::{Incoming, ServerFrame, encode_client_frame};
 use serde_json::Value;
 
@@ -206,10 +207,16 @@ fn the_operator_is_told_of_the_metrics_that_there_are() {
         let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         made.extend(words_after(text, "\"").into_iter().filter(|word| is_metric(word)));
     }
+    let described: BTreeSet<String> = METRICS.iter().map(|metric| metric.name.to_owned()).collect();
+    assert_eq!(described, made, "the catalogue on the left, the code on the right");
     let document = fs::read_to_string(root.join("docs/operations.md")).unwrap();
     let told: BTreeSet<String> = words_after(&document, "`").into_iter().filter(|word| is_metric(word)).collect();
-    assert!(!made.is_empty());
     assert_eq!(told, made, "docs/operations.md on the left, the code on the right");
+    for Metric { name, kind, labels, .. } in METRICS {
+        let kind =
+            if labels.is_empty() { kind.as_str().to_owned() } else { format!("{}: {}", kind.as_str(), labels.join(", ")) };
+        assert!(document.contains(&format!("| `{name}` | {kind} |")), "docs/operations.md: {name} is a {kind}");
+    }
 }
 
 #[test]
@@ -468,7 +475,19 @@ fn words_after(text: &str, before: &str) -> BTreeSet<String> {
 }
 
 fn is_metric(word: &str) -> bool {
-    let kinds = ["_total", "_seconds", "_bytes", "_queue", "_messages", "_connections", "_sockets", "_listeners", "_size"];
+    let kinds = [
+        "_total",
+        "_seconds",
+        "_bytes",
+        "_queue",
+        "_messages",
+        "_connections",
+        "_sockets",
+        "_listeners",
+        "_size",
+        "_info",
+        "_connected",
+    ];
     word.starts_with("chatsphere_") && kinds.iter().any(|kind| word.ends_with(kind))
 }
 

@@ -21,7 +21,7 @@ pub struct AddMember {
 ///
 /// # Errors
 /// [`Error::Denied`], [`Error::Absent`], [`Error::RateLimited`], [`Error::Outage`].
-pub async fn add_member(chat: &Chat, caller: &Caller, add: AddMember) -> Result<Done<MembershipChanged>, Error> {
+pub(super) async fn add_member(chat: &Chat, caller: &Caller, add: AddMember) -> Result<Done<MembershipChanged>, Error> {
     policy::token_adds_members(caller, add.room_id)?;
     chat.count_change(caller)?;
     let standing = chat.store.standing(add.room_id, caller.user.id).await?;

@@ -31,5 +31,6 @@ pub async fn bootstrap(chat: &Chat) -> Result<Option<Token>, Error> {
     let mut token = mint_token::row(chat, TokenType::Client, id, Permissions::ALL, chat.lifetimes.client);
     token.email = Some(Email::from_stored(FIRST_EMAIL.to_owned()));
     let done = chat.store.create_token(NewToken { token, actor, idempotency: None }).await?;
+    tracing::info!(target: "audit", action = "installation.create", outcome = "ok", on_user = %id, on_token = %done.value.token.id, "audit");
     Ok(Some(done.value.token))
 }

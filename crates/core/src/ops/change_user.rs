@@ -18,21 +18,14 @@ pub struct ChangeUser {
     pub disabled: Option<bool>,
 }
 
-/// Promotes, demotes, disables, enables. Needs `write` and an unrestricted CLIENT or ADMIN token; to disable a user in whose name
-/// a CLIENT token acts, a CLIENT token. Effective on this node, open sockets included, when this returns.
+/// Promotes, demotes, disables, enables, and gives another name if there is one, all at once or not at all. Needs `write` and an
+/// unrestricted CLIENT or ADMIN token; to disable a user in whose name a CLIENT token acts, a CLIENT token. Effective on this node,
+/// open sockets included, when this returns.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::User`], [`crate::Conflict::UsernameLookalike`], [`Error::RateLimited`],
-/// [`Error::Outage`].
-pub async fn change_user(chat: &Chat, caller: &Caller, change: ChangeUser) -> Result<User, Error> {
-    rename_and_change_user(chat, caller, change, None).await
-}
-
-/// The same, and gives the user another name if one is given, all at once or not at all.
-///
-/// # Errors
-/// Those of [`change_user`], [`Error::Invalid`], [`crate::Conflict::UsernameTaken`].
-pub async fn rename_and_change_user(
+/// [`Error::Denied`], [`Error::Invalid`], [`crate::Absent::User`], [`crate::Conflict::UsernameTaken`],
+/// [`crate::Conflict::UsernameLookalike`], [`Error::RateLimited`], [`Error::Outage`].
+pub(super) async fn rename_and_change_user(
     chat: &Chat,
     caller: &Caller,
     change: ChangeUser,

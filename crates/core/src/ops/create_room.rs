@@ -23,7 +23,7 @@ pub struct CreateRoom {
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Denied`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
-pub async fn create_room(chat: &Chat, caller: &Caller, room: CreateRoom) -> Result<Done<Room>, Error> {
+pub(super) async fn create_room(chat: &Chat, caller: &Caller, room: CreateRoom) -> Result<Done<Room>, Error> {
     let owner = room.owner.unwrap_or(caller.user.id);
     policy::may_create_room(caller, owner)?;
     let name = RoomName::parse(room.name, &chat.limits)?;

@@ -24,7 +24,7 @@ pub struct CreateUser {
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Denied`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`], [`Error::Outage`].
-pub async fn create_user(chat: &Chat, caller: &Caller, user: CreateUser) -> Result<Done<TokenWithUser>, Error> {
+pub(super) async fn create_user(chat: &Chat, caller: &Caller, user: CreateUser) -> Result<Done<TokenWithUser>, Error> {
     policy::may_create_user(caller)?;
     let username = Username::parse(user.username, &chat.limits)?;
     chat.count_change(caller)?;

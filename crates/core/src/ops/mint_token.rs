@@ -46,7 +46,7 @@ pub struct MintClientToken {
 ///
 /// # Errors
 /// [`Error::Invalid`], [`crate::Denial::NotYourself`], [`crate::Denial::MoreRights`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
-pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) -> Result<Done<TokenWithUser>, Error> {
+pub(super) async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) -> Result<Done<TokenWithUser>, Error> {
     policy::may_write(caller)?;
     policy::acting_user(caller, Some(mint.user_id))?;
     let life = check_life(mint.expires_in.unwrap_or(chat.lifetimes.user))?;
@@ -70,7 +70,11 @@ pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) 
 /// # Errors
 /// [`Error::Invalid`], [`crate::Denial::ClientOnly`], [`crate::Absent::User`], [`crate::Conflict::UsernameLookalike`],
 /// [`Error::Outage`].
-pub async fn mint_client_token(chat: &Chat, caller: &Caller, mint: MintClientToken) -> Result<Done<TokenWithUser>, Error> {
+pub(super) async fn mint_client_token(
+    chat: &Chat,
+    caller: &Caller,
+    mint: MintClientToken,
+) -> Result<Done<TokenWithUser>, Error> {
     policy::is_client(caller)?;
     let life = check_life(mint.expires_in.unwrap_or(chat.lifetimes.client))?;
     let mut token = row(chat, TokenType::Client, mint.user_id, Permissions::ALL, life);

@@ -3,6 +3,7 @@
 //! Each op's docs name the permission that a token needs for it.
 
 mod add_member;
+mod audited;
 mod bootstrap;
 mod change_profile;
 mod change_user;
@@ -21,24 +22,27 @@ mod read_user;
 mod remove_member;
 mod revoke_token;
 
-pub use add_member::{AddMember, add_member};
+pub use add_member::AddMember;
+pub use audited::{
+    add_member, change_user, create_room, create_user, mint_client_token, mint_user_token, put_external_user, remove_member,
+    rename_and_change_user, revoke_token,
+};
 pub use bootstrap::{FIRST_ADMIN, FIRST_EMAIL, bootstrap};
 pub use change_profile::change_profile;
-pub use change_user::{ChangeUser, change_user, rename_and_change_user};
-pub use create_room::{CreateRoom, create_room};
-pub use create_user::{CreateUser, create_user};
+pub use change_user::ChangeUser;
+pub use create_room::CreateRoom;
+pub use create_user::CreateUser;
 pub use list_messages::{all_messages, messages_of_user};
 pub use list_rooms::list_rooms;
 pub use list_tokens::list_tokens;
 pub use list_users::list_users;
-pub use mint_token::{MintClientToken, MintUserToken, mint_client_token, mint_user_token};
+pub use mint_token::{MintClientToken, MintUserToken};
 pub use post_message::{PostMessage, post_message, post_message_for};
-pub use put_external_user::{PutExternalUser, WantedToken, put_external_user};
+pub use put_external_user::{PutExternalUser, WantedToken};
 pub use read_history::{authorize_join, read_events, read_history};
 pub use read_room::{FIRST_MEMBERS, list_members, read_room};
 pub use read_user::{find_user, read_user};
-pub use remove_member::{RemoveMember, remove_member};
-pub use revoke_token::revoke_token;
+pub use remove_member::RemoveMember;
 
 use crate::caller::Caller;
 use crate::error::{Absent, Error};

@@ -41,7 +41,7 @@ pub struct WantedToken {
 /// # Errors
 /// [`Error::Invalid`], [`Error::Denied`], [`crate::Conflict::UsernameTaken`], [`crate::Conflict::UsernameLookalike`],
 /// [`Error::RateLimited`], [`Error::Outage`].
-pub async fn put_external_user(chat: &Chat, caller: &Caller, put: PutExternalUser) -> Result<ExternalUserDone, Error> {
+pub(super) async fn put_external_user(chat: &Chat, caller: &Caller, put: PutExternalUser) -> Result<ExternalUserDone, Error> {
     policy::may_put_user(caller, false)?;
     chat.count_change(caller)?;
     let external_id = ExternalId::parse(put.external_id)?;

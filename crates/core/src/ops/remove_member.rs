@@ -19,7 +19,7 @@ pub struct RemoveMember {
 ///
 /// # Errors
 /// [`Error::Denied`], [`crate::Absent::Room`], [`Error::RateLimited`], [`Error::Outage`].
-pub async fn remove_member(chat: &Chat, caller: &Caller, remove: RemoveMember) -> Result<MembershipChanged, Error> {
+pub(super) async fn remove_member(chat: &Chat, caller: &Caller, remove: RemoveMember) -> Result<MembershipChanged, Error> {
     let RemoveMember { room_id, user_id } = remove;
     policy::token_removes_member(caller, room_id, user_id)?;
     chat.count_change(caller)?;

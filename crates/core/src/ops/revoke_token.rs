@@ -11,7 +11,7 @@ use crate::store::Revocation;
 ///
 /// # Errors
 /// [`Error::Denied`], [`crate::Absent::Token`], [`Error::RateLimited`], [`Error::Outage`].
-pub async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -> Result<(), Error> {
+pub(super) async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -> Result<(), Error> {
     // To give oneself up is never too often.
     if token != caller.token_id {
         policy::may_delete(caller)?;

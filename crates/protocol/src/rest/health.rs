@@ -13,3 +13,27 @@ pub struct Health<'a> {
     #[schema(example = "0.1.0")]
     pub version: Cow<'a, str>,
 }
+
+/// What `GET /readyz` answers while the node wants work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ready<'a> {
+    /// `ok`.
+    #[schema(example = "ok")]
+    pub status: Cow<'a, str>,
+    /// The server's version.
+    #[schema(example = "0.1.0")]
+    pub version: Cow<'a, str>,
+    /// The bus between the nodes of a cluster; absent without `NATS_URL`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bus: Option<BusState<'a>>,
+}
+
+/// Whether the nodes of a cluster hear each other at once, rather than within 2 s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BusState<'a> {
+    /// They do.
+    pub connected: bool,
+    /// Why they don't: `connecting`, `refused`, `dns`, `tls`, `unauthorized`, `forbidden`, `credentials`, `timeout` or `lost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'a, str>>,
+}

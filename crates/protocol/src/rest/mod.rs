@@ -7,7 +7,7 @@ mod rooms;
 mod tokens;
 mod users;
 
-pub use health::Health;
+pub use health::{BusState, Health, Ready};
 pub use messages::{Message, MessageInRoom, PostMessage, RoomRef};
 pub use problem::{FieldError, Problem};
 pub use rooms::{AddUser, Count, CreateRoom, Room, RoomWithUsers};

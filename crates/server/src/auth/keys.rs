@@ -56,6 +56,11 @@ impl Secret {
         hash(&self.0).iter().zip(hash(given.as_bytes())).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
     }
 
+    /// For keys that are derived from it.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// What the database keeps to recognise the secret: a hash that does not help to find it.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::new().chain_update(b"chatsphere key fingerprint v1\0").chain_update(&self.0).finalize();

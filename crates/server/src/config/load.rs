@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use chatsphere_realtime::NatsUrl;
+
 use super::place::{ConfigError, Mistake, Place};
 use super::settings::Settings;
 use super::sources::{self, Layer};
@@ -97,6 +99,19 @@ fn check_together(loaded: &Loaded) -> Vec<Mistake> {
         (Some(_), None) => refuse("tls_cert", "tls_key, the certificate's private key, is not set".to_owned()),
         (None, Some(_)) => refuse("tls_key", "tls_cert, the certificate of this key, is not set".to_owned()),
         _ => {}
+    }
+    match (&settings.nats_tls.certificate, &settings.nats_tls.key) {
+        (Some(_), None) => refuse("nats_tls_cert", "nats_tls_key, the certificate's private key, is not set".to_owned()),
+        (None, Some(_)) => refuse("nats_tls_key", "nats_tls_cert, the certificate of this key, is not set".to_owned()),
+        _ => {}
+    }
+    let logins = [
+        ("nats_url", settings.nats_url.as_ref().is_some_and(NatsUrl::has_login)),
+        ("nats_nkey_seed", settings.nats_nkey_seed.is_some()),
+        ("nats_credentials", settings.nats_credentials.is_some()),
+    ];
+    if let [(first, _), (second, _), ..] = logins.into_iter().filter(|(_, given)| *given).collect::<Vec<_>>()[..] {
+        refuse(second, format!("{first} tells NATS who this node is already: one of them is enough"));
     }
     for (name, value, most, of) in [
         ("page_default", limits.page_default, limits.page_max, "page_max"),
@@ -266,6 +281,21 @@ mod tests {
     fn what_is_empty_counts_as_not_set() {
         let settings = Case::new().variable("PORT", "").variable("JWT_SECRET", "").load().unwrap().settings;
         assert_eq!((settings.port, settings.jwt_secret), (3001, None));
+    }
+
+    #[test]
+    fn nats_is_told_once_who_this_node_is() {
+        let case = || Case::new().variable("NATS_URL", "nats://ada:s3cret@bus").variable("CHATSPHERE_NATS_TLS_CERT", "a.pem");
+        assert_eq!(
+            case().variable("CHATSPHERE_NATS_CREDENTIALS", "a.creds").mistakes(),
+            [
+                "environment variable CHATSPHERE_NATS_TLS_CERT: nats_tls_key, the certificate's private key, is not set",
+                "environment variable CHATSPHERE_NATS_CREDENTIALS: nats_url tells NATS who this node is already: one of them is enough",
+            ]
+        );
+        let options = case().variable("CHATSPHERE_NATS_TLS_KEY", "b.pem").load().unwrap().settings.nats().unwrap();
+        assert_eq!(options.tls.key, Some("b.pem".into()));
+        assert!(!format!("{options:?}").contains("s3cret"));
     }
 
     #[test]

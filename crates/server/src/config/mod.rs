@@ -13,5 +13,5 @@ pub use docs::markdown;
 pub use flags::{DatabaseFlags, Flags, ServerFlags};
 pub use load::{Loaded, Sources, load};
 pub use place::{ConfigError, Mistake, Place};
-pub use settings::{LogFormat, NatsUrl, Settings};
+pub use settings::{LogFormat, Settings};
 pub use table::{Group, SETTINGS, Setting, setting};

@@ -1,11 +1,11 @@
 //! What this node was told to be.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chatsphere_core::{Limits, TokenLifetimes};
+use chatsphere_realtime::bus::{Credentials, NatsOptions, NatsTls, NatsUrl, NkeySeed};
 use chatsphere_store::{DatabaseUrl, QueueBounds};
 use ipnet::IpNet;
 
@@ -48,6 +48,12 @@ pub struct Settings {
     pub jwt_expires_in_has_no_unit: bool,
     /// The bus of a cluster.
     pub nats_url: Option<NatsUrl>,
+    /// Shows the bus who this node is, by a key.
+    pub nats_nkey_seed: Option<NkeySeed>,
+    /// Shows the bus who this node is, by a file with a JWT and its key.
+    pub nats_credentials: Option<PathBuf>,
+    /// Whom to trust on the way to the bus, and who this node is there.
+    pub nats_tls: NatsTls,
     /// Whether the demo is served.
     pub demo: bool,
     /// Whether anyone may read the metrics.
@@ -77,10 +83,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// The address of the cluster's bus. May hold a password, so it is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NatsUrl(String);
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -101,6 +103,9 @@ impl Default for Settings {
             lifetimes: TokenLifetimes::default(),
             jwt_expires_in_has_no_unit: false,
             nats_url: None,
+            nats_nkey_seed: None,
+            nats_credentials: None,
+            nats_tls: NatsTls::default(),
             demo: true,
             metrics_public: false,
             metrics_token: None,
@@ -117,6 +122,16 @@ impl Settings {
     /// Whether this node is one of several that a bus connects. Such a node is given its secrets and makes no first token.
     pub fn is_cluster(&self) -> bool {
         self.nats_url.is_some()
+    }
+
+    /// How this node comes to the bus, if it is one of a cluster.
+    pub fn nats(&self) -> Option<NatsOptions> {
+        let credentials = match (&self.nats_nkey_seed, &self.nats_credentials) {
+            (Some(seed), _) => Credentials::Nkey(seed.clone()),
+            (None, Some(file)) => Credentials::File(file.clone()),
+            (None, None) => Credentials::Url,
+        };
+        Some(NatsOptions { url: self.nats_url.clone()?, credentials, tls: self.nats_tls.clone() })
     }
 
     /// The limits that hold, the rate limit being off included.
@@ -163,24 +178,6 @@ impl LogFormat {
     }
 }
 
-impl NatsUrl {
-    /// Takes an address as it was given.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
-    }
-
-    /// The address within.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for NatsUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NatsUrl(hidden)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,11 +186,11 @@ mod tests {
     fn nothing_secret_is_shown() {
         let settings = Settings {
             jwt_secret: Secret::parse("it", "s3cret-s3cret-s3cret-s3cret-s3cret").ok(),
-            nats_url: Some(NatsUrl::new("nats://ada:s3cret@bus")),
+            nats_url: "nats://ada:s3cret@bus".parse().ok(),
             database_url: "postgresql://ada:s3cret@db/chat".parse().ok(),
             ..Settings::default()
         };
-        assert!(settings.jwt_secret.is_some() && settings.database_url.is_some());
+        assert!(settings.jwt_secret.is_some() && settings.nats_url.is_some() && settings.database_url.is_some());
         assert!(!format!("{settings:?}").contains("s3cret"));
     }
 

@@ -134,13 +134,13 @@ macro_rules! value {
 
 /// A setting whose field is an `Option`.
 macro_rules! option {
-    ($group:ident, $name:literal, $value:literal, $field:ident, $parse:expr, $show:expr, $help:literal) => {
+    ($group:ident, $name:literal, $value:literal, $($field:ident).+, $parse:expr, $show:expr, $help:literal) => {
         Setting {
             set: |settings, text| {
-                settings.$field = Some($parse(text)?);
+                settings.$($field).+ = Some($parse(text)?);
                 Ok(())
             },
-            show: |settings| settings.$field.as_ref().map($show),
+            show: |settings| settings.$($field).+.as_ref().map($show),
             ..value!($group, $name, $value, data_dir, values::path, |path| show_path(path), $help)
         }
     };
@@ -269,11 +269,27 @@ pub static SETTINGS: &[Setting] = &[
         "How long a CLIENT token lives when the call that mints it does not say")
         .administrative(),
     option!(Running, "nats_url", "URL", nats_url, values::nats, |_| String::new(),
-        "Makes this node one of a cluster whose nodes tell each other of events over NATS; needs PostgreSQL and given secrets. Separate several servers by commas")
+        "Makes this node one of a cluster whose nodes tell each other of events over NATS; needs PostgreSQL and given secrets. Separate several servers by commas. nats://user:password@host:4222, nats://token@host, tls://host; special characters percent-encoded")
         .also(&["NATS_URL"])
         .unset("none")
         .secret()
         .administrative(),
+    option!(Running, "nats_nkey_seed", "SEED", nats_nkey_seed, values::nkey, |_| String::new(),
+        "Shows NATS who this node is, instead of a user in nats_url: the seed of an nkey, as `nk -gen user` makes it")
+        .unset("none")
+        .secret(),
+    option!(Running, "nats_credentials", "FILE", nats_credentials, values::path, |path| show_path(path),
+        "Shows NATS who this node is, instead of a user in nats_url: a file with a JWT and its seed, as nsc makes it")
+        .unset("none"),
+    option!(Running, "nats_tls_ca", "FILE", nats_tls.authorities, values::path, |path| show_path(path),
+        "The PEM file with the authorities that are trusted on the way to NATS. Means TLS, whatever nats_url says")
+        .unset("those of the system"),
+    option!(Running, "nats_tls_cert", "FILE", nats_tls.certificate, values::path, |path| show_path(path),
+        "The PEM file with this node's own certificate for NATS. Goes with nats_tls_key, and means TLS")
+        .unset("none"),
+    option!(Running, "nats_tls_key", "FILE", nats_tls.key, values::path, |path| show_path(path),
+        "The PEM file with the private key of nats_tls_cert")
+        .unset("none"),
     switch!(Running, "demo", demo, "Whether the demo, a small chat in the browser, is served"),
     option!(Running, "metrics_token", "SECRET", metrics_token, values::secret, |_| String::new(),
         "Lets its holder read /metrics, as a bearer token, and nothing else. At least 32 bytes: openssl rand -hex 32")
@@ -385,6 +401,7 @@ mod tests {
                 ("on|off", _) => "off",
                 ("SECRET", _) => "0123456789abcdef0123456789abcdef",
                 ("FILE" | "DIRECTORY", _) => "/elsewhere",
+                ("SEED", _) => "SUAIO3FHUX5PNV2LQIIP7TZ3N4L7TX3W53MQGEIVYFIGA635OZCKEYHFLM",
                 ("ADDRESS", _) => "0.0.0.0",
                 ("URL", "database_url") => "sqlite:x.db",
                 ("URL", _) => "nats://bus",

@@ -9,11 +9,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chatsphere_core::duration::parse_duration;
-use chatsphere_store::{DatabaseUrl, check_password_is_encoded};
+use chatsphere_realtime::bus::{NatsUrl, NkeySeed};
+use chatsphere_store::DatabaseUrl;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
-use super::settings::{LogFormat, NatsUrl};
+use super::settings::LogFormat;
 use crate::auth::Secret;
 
 pub(crate) const KIB: usize = 1024;
@@ -140,12 +141,12 @@ pub(crate) fn secret(text: &str) -> Result<Secret, String> {
 
 /// Never tells what was given: it may hold a password.
 pub(crate) fn nats(text: &str) -> Result<NatsUrl, String> {
-    text.split(',').try_for_each(check_password_is_encoded)?;
-    if text.contains("://") {
-        Ok(NatsUrl::new(text))
-    } else {
-        Err("it is not the address of a NATS server, such as nats://127.0.0.1:4222".to_owned())
-    }
+    text.parse().map_err(|error: chatsphere_realtime::InvalidNats| error.to_string())
+}
+
+/// Never tells what was given.
+pub(crate) fn nkey(text: &str) -> Result<NkeySeed, String> {
+    text.parse().map_err(|error: chatsphere_realtime::InvalidNats| error.to_string())
 }
 
 pub(crate) fn log_format(text: &str) -> Result<LogFormat, String> {
@@ -280,6 +281,8 @@ mod tests {
             secret("s3cret").unwrap_err(),
             nats("s3cret").unwrap_err(),
             nats("nats://a:b@s3cret@bus").unwrap_err(),
+            nats("nats://ada:s3cret/@bus").unwrap_err(),
+            nkey("s3cret").unwrap_err(),
         ] {
             assert!(!message.contains("s3cret"), "{message}");
         }

@@ -1,5 +1,6 @@
 //! Looks a node over without changing anything: what is in order, what is not, and what to do about it.
 
+mod bus;
 mod certificate;
 mod data_dir;
 mod database;
@@ -33,6 +34,7 @@ pub async fn examine(configuration: Result<Loaded, ConfigError>) -> Vec<Finding>
     findings.extend(secrets::check(&loaded));
     findings.extend(certificate::check(settings));
     findings.push(database::check(settings).await);
+    findings.extend(bus::check(settings).await);
     findings.push(disk::check(settings));
     findings.push(port::check(settings));
     findings.push(descriptors::check(settings));

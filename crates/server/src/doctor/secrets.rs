@@ -44,9 +44,12 @@ fn private(loaded: &Loaded) -> Finding {
         Place::DotEnv { .. } => Some((".env".into(), OTHERS)),
         Place::Default | Place::Environment { .. } | Place::Flag { .. } => None,
     });
+    let for_nats = [&loaded.settings.nats_credentials, &loaded.settings.nats_tls.key];
+    let for_nats = for_nats.into_iter().flatten().map(|path| (path.clone(), OTHERS));
     let open: Vec<String> = own
         .into_iter()
         .chain(configured)
+        .chain(for_nats)
         .filter(|(path, mask)| mode(path).is_some_and(|mode| mode & mask != 0))
         .map(|(path, _)| path.display().to_string())
         .collect();

@@ -14,12 +14,22 @@ use crate::auth;
 /// Who calls, by `Authorization: Bearer <token>`.
 pub(crate) struct Authenticated(pub(crate) Arc<Caller>);
 
+/// The call's span knows who calls.
+#[derive(Clone)]
+struct Named;
+
 impl FromRequestParts<Arc<HttpState>> for Authenticated {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let token = bearer(&parts.headers).map_err(Error::from)?;
         let caller = auth::authenticate(&http.chat, &http.keys, token).await?;
+        // Some calls ask twice; the log is told once.
+        if parts.extensions.insert(Named).is_none() {
+            let span = tracing::Span::current();
+            span.record("user", tracing::field::display(caller.user.id));
+            span.record("token", tracing::field::display(caller.token_id));
+        }
         if let Some(under_way) = parts.extensions.get::<UnderWay>() {
             under_way.begin(&http.chat, &caller)?;
         }

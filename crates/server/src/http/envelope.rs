@@ -17,9 +17,11 @@ use tracing::Instrument;
 use super::body::BODY_TIMEOUT;
 use super::demo::{DEMO_BURST, DEMO_PER_SECOND};
 use super::failure::{Failure, Hint, Policy};
+use super::meters;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::state::HttpState;
 use super::under_way::UnderWay;
+use crate::listener::Peer;
 
 /// How long a call may take once its body is there.
 pub(crate) const HANDLING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,6 +31,9 @@ pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelim
 
 /// The label of calls that match no route: the path that was asked for would make one time series a scan.
 const UNMATCHED: &str = "unmatched";
+/// What the log has of a path that nothing is at, in bytes, and of each of its segments, in characters.
+const LONGEST_PATH: usize = 128;
+const LONGEST_SEGMENT: usize = 32;
 
 /// Wraps every call.
 pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Request, next: Next) -> Response {
@@ -47,15 +52,20 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     request.extensions_mut().insert(under_way.clone());
     let is_safe = request.method().is_safe();
 
-    let span = tracing::info_span!("request", id = id.as_str(), method, route);
-    let mut response = async {
+    let client = request.extensions().get::<Peer>().map(|peer| peer.addr.ip());
+    let path = (route == UNMATCHED).then(|| for_the_log(request.uri().path()));
+    // Who calls is told by `Authenticated`, once it is known.
+    let (user, token) = (tracing::field::Empty, tracing::field::Empty);
+    let client = client.as_ref().map(tracing::field::display);
+    let span = tracing::info_span!("request", id = id.as_str(), method, route, client, user, token);
+    let (mut response, error) = async {
         let limit = if request.body().is_end_stream() { HANDLING_TIMEOUT } else { HANDLING_TIMEOUT + BODY_TIMEOUT };
         let late = Failure::timeout(request.method());
         let response = guard(next.run(request), limit, late).await;
-        let response = finish(response, &id, &http.chat.limits);
+        let (response, error) = finish(response, &id, &http.chat.limits);
         // What a call has changed is told in any case; what it has read can be asked for again.
         match under_way.count(&http.chat, response, is_safe) {
-            Some(response) => response,
+            Some(response) => (response, error),
             None => finish(Failure::from(Error::from(Outage::Overloaded)).into_response(), &id, &http.chat.limits),
         }
     }
@@ -65,19 +75,17 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
 
     let elapsed = started.elapsed();
     let status = response.status();
-    metrics::counter!("chatsphere_http_requests_total", "method" => method, "route" => route.to_owned(), "status" => status.as_str().to_owned())
-        .increment(1);
-    metrics::histogram!("chatsphere_http_request_seconds", "route" => route.to_owned()).record(elapsed.as_secs_f64());
+    meters::answered(method, route, status, elapsed);
     let ms = (elapsed.as_secs_f64() * 1e5).round() / 1e2;
     span.in_scope(|| {
         // A line for each call that went well would hide the others, and take more time than many a call.
-        let code = status.as_u16();
+        let status_code = status.as_u16();
         if status.is_server_error() {
-            tracing::warn!(status = code, ms, "answered");
+            tracing::warn!(status = status_code, code = error, path, ms, "answered");
         } else if status.is_client_error() {
-            tracing::info!(status = code, ms, "answered");
+            tracing::info!(status = status_code, code = error, path, ms, "answered");
         } else {
-            tracing::debug!(status = code, ms, "answered");
+            tracing::debug!(status = status_code, path, ms, "answered");
         }
     });
     response
@@ -98,18 +106,42 @@ async fn guard(call: impl Future<Output = Response>, limit: Duration, late: Fail
 }
 
 /// Gives an unsuccessful answer its body, and every answer the headers that all have.
-fn finish(mut response: Response, id: &RequestId, limits: &Limits) -> Response {
+/// With the error's code, if it is one.
+fn finish(mut response: Response, id: &RequestId, limits: &Limits) -> (Response, Option<&'static str>) {
     let status = response.status();
     let failure = response.extensions_mut().remove::<Failure>();
-    if let Some(failure) = failure {
-        response = problem(&failure, response, id, limits);
-    } else if status.is_client_error() || status.is_server_error() {
-        response = problem(&Failure::of_status(status), response, id, limits);
+    let failure =
+        failure.or_else(|| (status.is_client_error() || status.is_server_error()).then(|| Failure::of_status(status)));
+    if let Some(failure) = &failure {
+        response = problem(failure, response, id, limits);
     }
+    let error = failure.map(|failure| {
+        let parts = failure.parts();
+        let refusal = if let Hint::Challenge(refusal) = parts.hint { Some(refusal) } else { None };
+        meters::failed(parts.code, refusal);
+        parts.code
+    });
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+    (response, error)
+}
+
+/// A path that nothing is at, as far as a log can do with it. Whoever pastes a token into an address finds a part of its head there,
+/// which all tokens have in common.
+fn for_the_log(path: &str) -> String {
+    let mut text = String::new();
+    for segment in path.split('/').skip(1) {
+        let short: String = segment.chars().take(LONGEST_SEGMENT).collect();
+        let cut = if short.len() < segment.len() { "…" } else { "" };
+        text.extend(["/", &short.escape_default().to_string(), cut]);
+        if text.len() >= LONGEST_PATH {
+            text.truncate(text.floor_char_boundary(LONGEST_PATH));
+            text.push('…');
+            break;
+        }
+    }
+    text
 }
 
 /// The answer's status and headers stay, such as `Allow`; its body becomes a problem (RFC 9457).
@@ -194,6 +226,16 @@ mod tests {
         }
         let panics = guard(async { panic!("on purpose") }, HANDLING_TIMEOUT, Failure::timeout(&Method::GET)).await;
         assert_eq!(panics.extensions().get::<Failure>(), Some(&Failure::from(Error::Internal)));
+    }
+
+    #[test]
+    fn a_path_in_the_log_is_short_and_harmless() {
+        assert_eq!(for_the_log("/a/b.php"), "/a/b.php");
+        assert_eq!(for_the_log("/"), "/");
+        assert_eq!(for_the_log("/\u{1b}[2J/\n/\"é"), "/\\u{1b}[2J/\\n/\\\"\\u{e9}");
+        let token = format!("/api/{}", "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.secret");
+        assert_eq!(for_the_log(&token), "/api/eyJhbGciOiJIUzI1NiIsInR5cCI6IkpX…");
+        assert!(for_the_log(&"/é".repeat(1_000)).len() <= LONGEST_PATH + 3);
     }
 
     #[test]

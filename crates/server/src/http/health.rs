@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use chatsphere_core::{Error, Outage};
-use chatsphere_protocol::rest::Health;
+use chatsphere_protocol::rest::{BusState, Health, Ready};
+use chatsphere_realtime::BusStatus;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use utoipa_axum::router::OpenApiRouter;
@@ -52,12 +52,13 @@ async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
 
 /// Does this node want work?
 ///
-/// For a load balancer. The database is asked at most once a second.
+/// For a load balancer. The database is asked at most once a second. A node whose bus is away is ready all the same, since it
+/// finds what other nodes write in the database, within 2 s; `bus` tells of it.
 ///
 /// Who: anyone.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses(
-        (status = 200, description = "It does", body = Health),
+        (status = 200, description = "It does", body = Ready),
         (status = 503, description = "`store_away`: the database does not answer, or takes no writes. `stopping`: the server is on its way down"),
     ))]
 async fn readyz(State(http): State<Arc<HttpState>>, Extension(probe): Extension<Arc<StoreProbe>>) -> Response {
@@ -69,9 +70,17 @@ async fn readyz(State(http): State<Arc<HttpState>>, Extension(probe): Extension<
         Some(Outage::StoreAway)
     };
     match outage {
-        None => (StatusCode::OK, health(State(http)).await).into_response(),
+        None => Json(ready(&http)).into_response(),
         Some(outage) => Failure::from(Error::Outage(outage)).into_response(),
     }
+}
+
+fn ready(http: &HttpState) -> Ready<'static> {
+    let bus = |status: &Arc<BusStatus>| {
+        let away = status.away();
+        BusState { connected: away.is_none(), reason: away.map(|away| away.as_str().into()) }
+    };
+    Ready { status: "ok".into(), version: http.version.into(), bus: http.bus.as_ref().map(bus) }
 }
 
 /// Whether the store answered when it was asked last.

@@ -15,6 +15,7 @@ mod idempotency;
 mod json_list;
 mod link;
 mod messages;
+mod meters;
 mod metrics;
 mod openapi;
 mod page;

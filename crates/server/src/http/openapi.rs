@@ -303,6 +303,9 @@ fn component(name: &str) -> Option<Value> {
     };
     Some(match name {
         "Health" => json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }),
+        "Ready" => json!({
+            "status": "ok", "version": env!("CARGO_PKG_VERSION"), "bus": { "connected": false, "reason": "unauthorized" },
+        }),
         "ProfileChanged" => json!({ "user": profile }),
         "User" => with(profile, json!({ "disabled": false, "createdAt": at, "updatedAt": at })),
         "UserRef" => user_ref,
@@ -404,6 +407,7 @@ mod tests {
             assert_eq!(serde_json::to_value(read).unwrap(), example, "{name}");
         }
         reads::<rest::Health<'static>>("Health");
+        reads::<rest::Ready<'static>>("Ready");
         reads::<rest::ProfileChanged<'static>>("ProfileChanged");
         reads::<rest::User<'static>>("User");
         reads::<rest::UserRef<'static>>("UserRef");

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use chatsphere_core::Chat;
+use chatsphere_realtime::BusStatus;
 
 use super::demo::Demo;
 use super::metrics::MetricsAccess;
@@ -23,6 +24,8 @@ pub struct HttpState {
     pub metrics_access: MetricsAccess,
     /// The demo page, where it is served.
     pub demo: Option<Arc<Demo>>,
+    /// The bus of a cluster.
+    pub bus: Option<Arc<BusStatus>>,
     /// The program's version, told by `GET /api/health`.
     pub version: &'static str,
 }
@@ -38,6 +41,7 @@ impl HttpState {
             metrics: Arc::new(String::new),
             metrics_access: MetricsAccess::default(),
             demo: None,
+            bus: None,
             version: env!("CARGO_PKG_VERSION"),
         }
     }

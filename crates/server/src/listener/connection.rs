@@ -78,7 +78,7 @@ impl Http {
         let slot = Arc::new(slot);
         let watch = Watch::new(&self.options);
         let tcp = match (&tls, &self.options.first_look.0) {
-            (None, Some(look)) => match self.look_first(&**look, tcp, &slot).await {
+            (None, Some(look)) => match self.look_first(&**look, tcp, addr, &slot).await {
                 Some(tcp) => tcp,
                 None => return,
             },
@@ -114,7 +114,7 @@ impl Http {
     }
 
     /// Waits for a connection's first bytes and lets `look` judge them. Gives back the connection if it is HTTP's.
-    async fn look_first(&self, look: &dyn FirstLook, tcp: TcpStream, slot: &Arc<Slot>) -> Option<TcpStream> {
+    async fn look_first(&self, look: &dyn FirstLook, tcp: TcpStream, addr: SocketAddr, slot: &Arc<Slot>) -> Option<TcpStream> {
         let deadline = Instant::now() + self.options.header_timeout;
         let request = loop {
             let readable = tokio::select! {
@@ -134,7 +134,8 @@ impl Http {
                 }
             }
         };
-        let Some((request, length)) = request else { return Some(tcp) };
+        let Some((mut request, length)) = request else { return Some(tcp) };
+        request.extensions.insert(self.options.trusted_proxies.peer(addr, false, &request.headers));
         // Whatever takes long, HTTP has a time-out and an answer for.
         let take_over = tokio::select! {
             biased;

@@ -23,7 +23,8 @@ pub type TakeOver = Box<dyn FnOnce(Taken) + Send>;
 /// Takes over connections whose first request asks for another protocol.
 #[async_trait]
 pub trait FirstLook: Send + Sync + 'static {
-    /// Judges a connection's first request, which has an `Upgrade` field and no body. `None` leaves it to HTTP, which sees it
+    /// Judges a connection's first request, which has an `Upgrade` field, no body, and a [`Peer`](super::Peer) among its
+    /// extensions. `None` leaves it to HTTP, which sees it
     /// as if nobody had looked.
     async fn look(&self, request: &Parts) -> Option<TakeOver>;
 }

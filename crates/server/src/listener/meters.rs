@@ -1,6 +1,6 @@
 //! What the listener counts.
 
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 
 use super::watch::Overdue;
 
@@ -22,10 +22,6 @@ impl Meters {
         const REFUSED: &str = "chatsphere_connections_refused_total";
         const HANDSHAKES: &str = "chatsphere_tls_handshakes_failed_total";
         const TIMED_OUT: &str = "chatsphere_connections_timed_out_total";
-        describe_gauge!("chatsphere_connections", "Connections open now");
-        describe_counter!(REFUSED, "Connections turned away: `full` or out of `descriptors`");
-        describe_counter!(HANDSHAKES, "TLS handshakes that came to nothing: an `error` or a `timeout`");
-        describe_counter!(TIMED_OUT, "HTTP connections given up, by what was waited for: `head`, `idle`, `write`");
         Self {
             open: gauge!("chatsphere_connections", "kind" => "http"),
             refused_full: counter!(REFUSED, "reason" => "full"),

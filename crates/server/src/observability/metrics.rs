@@ -28,7 +28,7 @@ impl MetricsHandle {
     pub fn render(&self) -> String {
         // Counted where the lines are dropped, since logging must not need the recorder.
         metrics::counter!("chatsphere_log_lines_dropped_total").absolute(log::lines_dropped());
-        self.0.render()
+        self.0.render() + &super::process::render()
     }
 }
 
@@ -53,6 +53,8 @@ fn install() -> MetricsHandle {
     if let Err(error) = metrics::set_global_recorder(recorder) {
         tracing::error!(%error, "another recorder is installed already: metrics will stay empty");
     }
+    super::catalogue::describe();
+    metrics::gauge!("chatsphere_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let upkeep = handle.clone();
     // A thread rather than a task, since the recorder outlives every runtime of the process.
     let spawned = std::thread::Builder::new().name("metrics-upkeep".to_owned()).spawn(move || {

@@ -1,3 +1,8 @@
 //! What the server tells about itself.
 
+pub mod catalogue;
+mod counts;
 pub mod metrics;
+mod process;
+
+pub(crate) use counts::Counts;

@@ -5,6 +5,11 @@ use std::borrow::Cow;
 use chatsphere_core::{Error, Limits, Message};
 use chatsphere_protocol::frames::{Ack, ClientFrame, ErrorFrame, FrameError, ServerFrame};
 
+use crate::observability::Counts;
+
+static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "websocket")), "code");
+static REFUSED: Counts = Counts::new("chatsphere_authentications_refused_total", Some(("door", "websocket")), "reason");
+
 /// What an answer repeats of the frame that it answers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct About {
@@ -48,6 +53,10 @@ pub(super) fn ack<'a>(about: &'a About, message: &Message) -> ServerFrame<'a> {
 }
 
 pub(super) fn error<'a>(about: &'a About, error: &Error) -> ServerFrame<'a> {
+    ERRORS.count(error.code());
+    if let Error::Token(refusal) = error {
+        REFUSED.count(refusal.code());
+    }
     let retry_after = match error {
         Error::RateLimited(wait) | Error::ReadsLimited(wait) => Some(*wait),
         Error::Outage(outage) => Some(outage.retry_after()),
@@ -66,6 +75,7 @@ pub(super) fn error<'a>(about: &'a About, error: &Error) -> ServerFrame<'a> {
 
 /// An error of this door's own, which no op knows.
 pub(super) fn refusal<'a>(about: &'a About, code: &'static str, message: &'static str) -> ServerFrame<'a> {
+    ERRORS.count(code);
     ServerFrame::Error(ErrorFrame {
         code: code.into(),
         message: message.into(),
@@ -79,6 +89,7 @@ pub(super) fn refusal<'a>(about: &'a About, code: &'static str, message: &'stati
 
 /// A frame that could not be read. What it named is repeated only as far as the limits let it be named.
 pub(super) fn unreadable(error: FrameError, longest: usize) -> ServerFrame<'static> {
+    ERRORS.count(error.kind.code());
     let short = |text: Option<String>| text.filter(|text| text.len() <= longest).map(Cow::Owned);
     ServerFrame::Error(ErrorFrame {
         code: error.kind.code().into(),

@@ -13,7 +13,7 @@ use super::WsState;
 use super::session::{self, Opening};
 use super::upgrade::{Accepted, Asked, Mode, decide};
 use crate::http::RequestId;
-use crate::listener::{FirstLook, TakeOver};
+use crate::listener::{FirstLook, Peer, TakeOver};
 
 /// Takes what is for this door from a listener.
 pub struct Door {
@@ -57,9 +57,10 @@ impl FirstLook for Door {
         tracing::debug!(id = id.as_str(), route = opened.route, status = 101, "answered");
         opened.count.increment(1);
         opened.seconds.record(began.elapsed().as_secs_f64());
+        let client = request.extensions.get::<Peer>().map(|peer| peer.addr.ip());
         let (state, answer) = (self.state.clone(), switching(&accepted, &id));
         Some(Box::new(move |taken| {
-            let opening = Opening { taken, mode, credentials: accepted.credentials, answer };
+            let opening = Opening { taken, mode, credentials: accepted.credentials, answer, client };
             state.tasks.clone().spawn(session::run(state, opening));
         }))
     }

@@ -4,6 +4,7 @@
 //! [`Outbound`](chatsphere_realtime::Outbound), which the hub's fan-out writes to as well.
 
 mod answers;
+mod closes;
 mod first_look;
 mod flood;
 mod in_turn;

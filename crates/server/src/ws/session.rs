@@ -1,6 +1,7 @@
 //! One connection, from the upgrade to its end.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answers::{self, About};
+use super::closes;
 use super::flood::Flood;
 use super::reader::Reader;
 use super::sessions::{Session, close_code};
@@ -33,6 +35,8 @@ pub(super) struct Opening {
     pub(super) credentials: Credentials,
     /// What is to be written before anything else: the answer to the handshake, unless that has gone out.
     pub(super) answer: Bytes,
+    /// The client's address, as far as proxies are trusted.
+    pub(super) client: Option<IpAddr>,
 }
 
 /// Reads, answers and writes until the connection ends.
@@ -67,11 +71,12 @@ struct Live {
 
 /// Takes the socket over and lets the client show who it is. No session afterwards if it is not to go on.
 async fn begin(state: Arc<WsState>, opening: Opening) -> Box<Live> {
-    let Opening { taken: Taken { stream, read_ahead, slot }, mode, credentials, answer } = opening;
+    let Opening { taken: Taken { stream, read_ahead, slot }, mode, credentials, answer, client } = opening;
     let (reader, mut writer, socket) = split(stream);
     let outbound = Arc::new(Outbound::new(socket, state.chat.limits.outbound_queue_bytes));
     let patience = state.sessions.times.close;
     let mut connection = Connection::new(state, outbound.clone(), mode, reader, BytesMut::from(&*read_ahead));
+    connection.client = client;
     let begun = tokio::select! {
         biased;
         begun = connection.open(credentials, answer) => begun,
@@ -88,6 +93,7 @@ async fn end(mut live: Box<Live>) {
     let Live { connection, writer, .. } = &mut *live;
     let patience = connection.state.sessions.times.close;
     let outbound = connection.outbound.clone();
+    connection.tell_end(outbound.closing());
     outbound.close(CloseCode::NORMAL, "");
     let _ = timeout(patience, writer.run(&outbound, patience)).await;
     connection.leave_sessions();
@@ -126,6 +132,7 @@ pub(super) struct Connection {
     pub(super) session: Option<Arc<Session>>,
     /// Messages that were submitted and are not answered yet.
     pub(super) unanswered: Option<Box<Unanswered>>,
+    client: Option<IpAddr>,
     reader: Reader,
     /// What was read and is no whole frame yet.
     buffer: BytesMut,
@@ -149,7 +156,18 @@ enum Then {
 impl Connection {
     fn new(state: Arc<WsState>, outbound: Arc<Outbound>, mode: Mode, reader: Reader, buffer: BytesMut) -> Self {
         let decoder = Decoder::new(state.chat.limits.frame_bytes);
-        Self { state, outbound, mode, session: None, unanswered: None, reader, buffer, flood: Flood::default(), decoder }
+        Self {
+            state,
+            outbound,
+            mode,
+            session: None,
+            unanswered: None,
+            client: None,
+            reader,
+            buffer,
+            flood: Flood::default(),
+            decoder,
+        }
     }
 
     /// Answers the handshake and authenticates.
@@ -169,6 +187,8 @@ impl Connection {
         match credentials {
             Credentials::Refused(error) => self.refuse(&About::default(), &error),
             Credentials::Origin => {
+                let client = self.client.map(tracing::field::display);
+                tracing::info!(client, code = "origin_not_allowed", "a WebSocket was refused");
                 let message = "pages of this origin may not connect: see CHATSPHERE_ALLOWED_ORIGINS";
                 self.send(&answers::refusal(&About::default(), "origin_not_allowed", message));
                 self.close(CloseCode::ORIGIN_REFUSED, "origin_not_allowed")
@@ -388,7 +408,8 @@ impl Connection {
             return self.close(CloseCode::FLOOD, "too_many_connections");
         };
         self.session = Some(session.clone());
-        tracing::debug!(connection = %id, user = %caller.user.id, "connected");
+        let (user, token, client) = (caller.user.id, caller.token_id, self.client.map(tracing::field::display));
+        tracing::debug!(connection = %id, %user, %token, client, "a WebSocket was opened");
         // Between the look at the token and the entry above a revocation may have passed this connection by.
         if let Err(error) = self.state.sessions.judge(&session).await {
             return self.refuse(&About::default(), &error);
@@ -410,6 +431,7 @@ impl Connection {
 
     /// Tells why a token is refused, and closes.
     fn refuse(&self, about: &About, error: &Error) -> Result<(), Ended> {
+        tracing::info!(client = self.client.map(tracing::field::display), code = error.code(), "a WebSocket was refused");
         self.send(&answers::error(about, error));
         match error {
             Error::Token(refusal) => self.close(close_code(*refusal), refusal.code()),
@@ -439,10 +461,23 @@ impl Connection {
         }
     }
 
+    /// Counts how the connection ends, and logs it: loudly only if the server is not content with it.
+    fn tell_end(&self, code: Option<CloseCode>) {
+        let word = closes::count(code);
+        let connection = self.session.as_ref().map(|session| tracing::field::display(session.listener.id));
+        let user = self.session.as_ref().map(|session| tracing::field::display(session.listener.caller().user.id));
+        let client = self.client.map(tracing::field::display);
+        match code {
+            None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => {
+                tracing::debug!(connection, user, client, code = word, "a WebSocket was closed");
+            }
+            Some(_) => tracing::info!(connection, user, client, code = word, "a WebSocket was closed"),
+        }
+    }
+
     fn leave_sessions(&mut self) {
         if let Some(session) = self.session.take() {
             self.state.sessions.leave(&session);
-            tracing::debug!(connection = %session.listener.id, "disconnected");
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,11 +12,16 @@ use chatsphere_protocol::frames::ServerFrame;
 use chatsphere_realtime::frame::encode;
 use chatsphere_realtime::websocket::{self, CloseCode};
 use chatsphere_realtime::{Hub, Listener};
+use metrics::{Gauge, gauge};
 use rand::Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Times;
 use super::watched::{Due, Watched};
+
+static SOCKETS: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_sockets"));
+static ROOMS: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_rooms_with_listeners"));
+static QUEUED: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_outbound_queue_bytes"));
 
 /// The bytes that wait for all connections are added up once in so many looks: it goes through the memory of each.
 const LOOKS_A_COUNT: u64 = 30;
@@ -94,7 +99,7 @@ impl Sessions {
         }
         of_user.push(id);
         open.sessions.insert(id, watched);
-        metrics::gauge!("chatsphere_sockets").set(open.sessions.len() as f64);
+        SOCKETS.set(open.sessions.len() as f64);
         Some(session)
     }
 
@@ -110,7 +115,7 @@ impl Sessions {
                 open.of_user.remove(&user);
             }
         }
-        metrics::gauge!("chatsphere_sockets").set(open.sessions.len() as f64);
+        SOCKETS.set(open.sessions.len() as f64);
     }
 
     /// Bytes came from this connection: it lives.
@@ -149,13 +154,13 @@ impl Sessions {
                 Due::Ping => to_ping.push(session),
             }
         }
-        metrics::gauge!("chatsphere_rooms_with_listeners").set(self.hub.room_count() as f64);
+        ROOMS.set(self.hub.room_count() as f64);
         to_ping
     }
 
     fn count_queues(&self) {
         let queued: usize = self.all().iter().map(|session| session.listener.outbound.waiting_bytes()).sum();
-        metrics::gauge!("chatsphere_outbound_queue_bytes").set(queued as f64);
+        QUEUED.set(queued as f64);
     }
 
     fn all(&self) -> Vec<Arc<Session>> {

@@ -2,8 +2,8 @@
 //!
 //! Their answers don't pass through the connection's task: waking it for each would cost more than the answer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use chatsphere_core::store::{OnAppended, Withheld};
 use chatsphere_core::{Done, Error, Message, Outage};
 use chatsphere_realtime::Outbound;
 use chatsphere_realtime::frame::encode;
+use metrics::{Histogram, histogram};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -89,8 +90,11 @@ impl Tally {
     }
 }
 
+static ACKED: LazyLock<Histogram> = LazyLock::new(|| histogram!("chatsphere_ack_seconds"));
+
 /// Who is told what became of a message.
 pub(super) struct Sender {
+    arrived: Instant,
     about: About,
     outbound: Arc<Outbound>,
     among: Arc<Tally>,
@@ -102,7 +106,7 @@ impl Sender {
     pub(super) fn new(about: About, outbound: Arc<Outbound>, unanswered: &Unanswered) -> Self {
         let among = unanswered.tally.clone();
         among.count.fetch_add(1, Ordering::Relaxed);
-        Self { about, outbound, among, told: false }
+        Self { arrived: Instant::now(), about, outbound, among, told: false }
     }
 
     fn answer(&self, outcome: &Result<Done<Message>, Error>) -> Option<Bytes> {
@@ -117,6 +121,9 @@ impl Sender {
 impl OnAppended for Sender {
     fn appended(mut self: Box<Self>, outcome: Result<Done<Message>, Error>) -> Option<Arc<dyn Withheld>> {
         self.told = true;
+        if outcome.is_ok() {
+            ACKED.record(self.arrived.elapsed().as_secs_f64());
+        }
         let first = self.outbound.hold(self.answer(&outcome)?);
         first.then(|| self.outbound.clone() as Arc<dyn Withheld>)
     }

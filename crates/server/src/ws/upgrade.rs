@@ -12,7 +12,7 @@ use super::session::Opening;
 use super::{WsState, session};
 use crate::auth::authenticate;
 use crate::http::{AllowedOrigins, Failure, bearer};
-use crate::listener::take_stream;
+use crate::listener::{Peer, take_stream};
 
 /// How many rooms a connection listens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +69,14 @@ async fn accept(state: Arc<WsState>, mut request: Request, mode: Mode) -> Result
     if let Some(subprotocol) = subprotocol {
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }
+    let client = request.extensions().get::<Peer>().map(|peer| peer.addr.ip());
     let upgrade = hyper::upgrade::on(&mut request);
     let tasks = state.tasks.clone();
     tasks.spawn(async move {
         match upgrade.await {
             Ok(upgraded) => {
-                let opening = Opening { taken: take_stream(upgraded), mode, credentials, answer: Bytes::new() };
+                let taken = take_stream(upgraded);
+                let opening = Opening { taken, mode, credentials, answer: Bytes::new(), client };
                 session::run(state, opening).await;
             }
             Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, unreachable_pub, reason = "a test program has no outside, and tells what it leaves out")]
 
+mod bus;
 mod cluster;
 mod driver;
 mod import;
 mod nats;
 mod needs;
+mod observed;
 mod server;
 mod walkthrough;

@@ -12,12 +12,18 @@ pub(crate) struct Nats {
     child: Child,
     program: String,
     port: u16,
+    arguments: Vec<String>,
 }
 
 impl Nats {
     pub(crate) async fn start(program: &str) -> Self {
+        Self::start_with(program, &[]).await
+    }
+
+    pub(crate) async fn start_with(program: &str, arguments: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { child: spawn(program, port).await, program: program.to_owned(), port }
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { child: spawn(program, port, &arguments).await, program: program.to_owned(), port, arguments }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -29,13 +35,14 @@ impl Nats {
     }
 
     pub(crate) async fn start_again(&mut self) {
-        self.child = spawn(&self.program, self.port).await;
+        self.child = spawn(&self.program, self.port, &self.arguments).await;
     }
 }
 
-async fn spawn(program: &str, port: u16) -> Child {
+async fn spawn(program: &str, port: u16, arguments: &[String]) -> Child {
     let child = Command::new(program)
         .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
+        .args(arguments)
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()

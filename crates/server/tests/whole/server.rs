@@ -17,12 +17,17 @@ pub struct Server {
 impl Server {
     /// Starts the server and waits until it listens. Port 0 is a free one.
     pub async fn start(data: &Path, port: u16, environment: &[(&str, String)]) -> Self {
+        Self::start_logging(data, port, environment, Stdio::inherit()).await
+    }
+
+    /// The same with its log elsewhere.
+    pub async fn start_logging(data: &Path, port: u16, environment: &[(&str, String)], log: Stdio) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chatsphere"));
         command.args(["serve", "--data-dir"]).arg(data).env_clear().env("PORT", port.to_string());
         // A thousand lines at 20 a second would take most of a minute.
         command.env("CHATSPHERE_RATE_LIMIT", "off").current_dir(data.parent().unwrap());
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn().unwrap();
         let mut banner = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = timeout(Duration::from_secs(60), async {
             while let Some(line) = banner.next_line().await.unwrap() {

@@ -15,7 +15,7 @@ use chatsphere_core::{
     Authority, AuthorityListener, Caller, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, RoomId,
     Timestamp, TokenLifetimes, UserRef, ops,
 };
-use chatsphere_realtime::{Bus, Gate, Hub, Link, OneByOne, repair};
+use chatsphere_realtime::{Bus, BusKeys, Gate, Hub, Link, NatsOptions, OneByOne, repair};
 use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
 use serde_json::Value;
 use tokio::net::TcpSocket;
@@ -114,6 +114,12 @@ async fn open(
     (Arc::new(chat), Arc::new(Keys::new(&user, None, &client, None)))
 }
 
+/// A node's way to the others.
+fn link(nats: &str) -> Link {
+    let options = NatsOptions::new(nats.parse().expect("an address"));
+    Link::new(options, BusKeys::derive(&[b"user"], &[b"client"]), Arc::new(ManualClock::new(START))).expect("no files")
+}
+
 /// What another process, such as the command line, does on the same database.
 pub(crate) async fn elsewhere(database: &Database) -> Arc<Chat> {
     open(database, Limits::default(), Arc::new(Elsewhere), Arc::new(ManualClock::new(START))).await.0
@@ -122,11 +128,11 @@ pub(crate) async fn elsewhere(database: &Database) -> Arc<Chat> {
 /// The same for another node, which tells of its commits over NATS as long as the task lives.
 pub(crate) async fn elsewhere_on_a_bus(database: &Database, nats: &str) -> (Arc<Chat>, JoinSet<()>) {
     let hub = Arc::new(Hub::new(1).0);
-    let (bus, outbox) = Bus::clustered(hub.clone());
-    let link = Link::connect(nats, START).await.expect("an address");
+    let link = link(nats);
+    let (bus, outbox) = Bus::clustered(hub.clone(), link.status());
     let chat = open(database, Limits::default(), Arc::new(bus), Arc::new(ManualClock::new(START))).await.0;
     let mut tasks = JoinSet::new();
-    tasks.spawn(link.run(hub, chat.store.epoch(), outbox, Gate::open()));
+    tasks.spawn(link.run(chat.store.epoch(), outbox, move |events| hub.publish(events)));
     (chat, tasks)
 }
 
@@ -160,9 +166,15 @@ impl Server {
         });
         if let Some(url) = &setup.nats {
             // What it commits itself is told to nobody.
-            let (_, outbox) = Bus::clustered(hub.clone());
-            let link = Link::connect(url, START).await.expect("an address");
-            background.spawn(link.run(hub.clone(), chat.store.epoch(), outbox, gate.clone()));
+            let link = link(url);
+            let (_, outbox) = Bus::clustered(hub.clone(), link.status());
+            let (hub, gate) = (hub.clone(), gate.clone());
+            let take = move |events| {
+                if gate.is_open() {
+                    hub.publish(events)
+                }
+            };
+            background.spawn(link.run(chat.store.epoch(), outbox, take));
         }
         background.spawn(repair::run(hub.clone(), chat.store.clone(), hub_tasks.gaps, gate));
         background.spawn({

@@ -160,6 +160,10 @@ impl Store for PostgresStore {
         self.writable.check(&self.urgent).await
     }
 
+    async fn size(&self) -> Result<u64, Error> {
+        read::rooms::size(&self.urgent).await
+    }
+
     async fn ended(&self) {
         self.writes.ended().await;
     }

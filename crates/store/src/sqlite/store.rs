@@ -162,6 +162,10 @@ impl Store for SqliteStore {
         self.urgent.read(read::rooms::ping).await
     }
 
+    async fn size(&self) -> Result<u64, Error> {
+        self.urgent.read(read::rooms::size).await
+    }
+
     async fn ended(&self) {
         self.writes.ended().await;
     }

@@ -95,3 +95,13 @@ pub(in crate::postgres) async fn heads(reads: &Reads, ids: &[RoomId]) -> Result<
         })
         .await
 }
+
+pub(in crate::postgres) async fn size(reads: &Reads) -> Result<u64, Error> {
+    let bytes = reads
+        .read("SELECT pg_database_size(current_database())", &[], |found| {
+            let bytes: i64 = found.first().map_or(Ok(0), |row| row.try_get(0))?;
+            Ok(Ok(bytes))
+        })
+        .await?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}

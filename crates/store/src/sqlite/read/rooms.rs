@@ -74,6 +74,12 @@ pub(in crate::sqlite) fn heads(connection: &Connection, ids: &[RoomId]) -> Resul
     Ok(heads)
 }
 
+pub(in crate::sqlite) fn size(connection: &Connection) -> Result<u64, Stop> {
+    let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    let bytes: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
 pub(in crate::sqlite) fn ping(connection: &Connection) -> Result<(), Stop> {
     let answered: bool = connection.prepare_cached("SELECT count(*) = 1 FROM installation")?.query_row([], |row| row.get(0))?;
     if answered { Ok(()) } else { Err(Stop::Told(Error::Internal)) }

@@ -53,6 +53,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
         assert_eq!(store.token(TokenId::new(Timestamp::from_millis(1))).await, Ok(None));
         assert_eq!(store.heads(&[RoomId::new(Timestamp::from_millis(1))]).await, Ok(Vec::new()));
         assert_eq!(store.ping().await, Ok(()));
+        assert!(store.size().await.unwrap() > 4_096);
     };
     tokio::time::timeout(Duration::from_secs(5), urgent).await.unwrap();
 

@@ -1,0 +1,122 @@
+//! Cuts a commit into messages that NATS carries.
+
+use std::sync::Arc;
+
+use chatsphere_core::{Event, Timestamp};
+
+use super::seal::Sealer;
+
+/// Bytes beyond which another message is begun. One event alone may be longer.
+const ENOUGH: usize = 256 * 1024;
+
+/// The messages that tell of a commit.
+pub(super) struct Parts<'a> {
+    rest: &'a [Arc<Event>],
+    /// Events that no message can hold.
+    pub(super) too_large: u64,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn of(events: &'a [Arc<Event>]) -> Self {
+        Self { rest: events, too_large: 0 }
+    }
+
+    /// The next message, of at most `most` bytes: the server's `max_payload`.
+    pub(super) fn next(&mut self, sealer: &mut Sealer, most: usize, now: Timestamp) -> Option<bytes::Bytes> {
+        let mut message = sealer.begin();
+        message.push(b'[');
+        let empty = message.len();
+        while let Some((event, after)) = self.rest.split_first() {
+            let mark = message.len();
+            if mark > empty {
+                message.push(b',');
+            }
+            let encoded = serde_json::to_writer(&mut message, &**event).is_ok();
+            // With the bracket at the end.
+            let fits = encoded && message.len() < most;
+            if fits && (mark == empty || message.len() < ENOUGH) {
+                self.rest = after;
+                continue;
+            }
+            message.truncate(mark);
+            if mark > empty {
+                break;
+            }
+            self.too_large += 1;
+            self.rest = after;
+        }
+        if message.len() == empty {
+            return None;
+        }
+        message.push(b']');
+        Some(sealer.finish(message, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chatsphere_core::{
+        ConnectionId, Content, Epoch, EventKind, Message, MessageId, RoomId, Seq, UserId, UserRef, Username,
+    };
+
+    use super::super::seal::{BusKeys, Opener};
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+
+    fn event(seq: u64, content: String, name: &str) -> Arc<Event> {
+        let (room_id, seq) = (RoomId::new(AT), Seq::new(seq));
+        let message = Message {
+            id: MessageId::new(AT),
+            room_id,
+            author: UserRef { id: UserId::new(AT), username: Username::from_stored(name.to_owned()) },
+            seq,
+            content: Content::from_stored(content),
+            client_message_id: None,
+            created_at: AT,
+            updated_at: AT,
+        };
+        Arc::new(Event { room_id, seq, at: AT, kind: EventKind::Message(message) })
+    }
+
+    /// Tells of events, and answers what another node reads, and how many were left out.
+    fn tell(events: &[Arc<Event>], most: usize) -> (Vec<Event>, u64) {
+        let keys = BusKeys::derive(&[b"user"], &[b"client"]);
+        let mut sealer = Sealer::new(keys.clone(), ConnectionId::new(AT), Epoch::from_stored("e"));
+        let mut opener = Opener::new(keys, ConnectionId::new(AT), Epoch::from_stored("e"));
+        let (mut parts, mut read) = (Parts::of(events), Vec::new());
+        while let Some(message) = parts.next(&mut sealer, most, AT) {
+            assert!(message.len() <= most, "{} of {most}", message.len());
+            read.extend(serde_json::from_slice::<Vec<Event>>(opener.open(&message, AT).unwrap()).unwrap());
+        }
+        (read, parts.too_large)
+    }
+
+    fn same(read: &[Event], told: &[Arc<Event>]) -> bool {
+        read.iter().eq(told.iter().map(|event| &**event))
+    }
+
+    #[test]
+    fn a_commit_is_told_whole() {
+        // JSON takes six bytes for each of these.
+        let events: Vec<_> = (1..=100).map(|seq| event(seq, "\u{1}".repeat(32 * 1024), "ada")).collect();
+        let (read, left_out) = tell(&events, 1024 * 1024);
+        assert!(same(&read, &events));
+        assert_eq!(left_out, 0);
+        let names: Vec<_> = (1..=5_000).map(|seq| event(seq, "x".to_owned(), &"\u{1}".repeat(1_000))).collect();
+        assert!(same(&tell(&names, 1024 * 1024).0, &names));
+        assert!(tell(&[], 1024 * 1024).0.is_empty());
+    }
+
+    #[test]
+    fn whatever_a_server_takes_is_filled_and_never_exceeded() {
+        let events: Vec<_> = (1..=40_usize).map(|seq| event(seq as u64, "é\"".repeat(seq * seq), "ada")).collect();
+        for most in [1_000, 1_024, 4_096, 8_000, 64 * 1024] {
+            let (read, left_out) = tell(&events, most);
+            assert_eq!(read.len() as u64 + left_out, 40);
+            // What comes is in order, and all that is shorter than what does not.
+            assert!(same(&read, &events[..read.len()]), "{most}");
+        }
+        assert_eq!(tell(&events, 200), (Vec::new(), 40));
+    }
+}

@@ -1,0 +1,154 @@
+//! Which messages of other nodes were here before.
+
+use std::collections::HashMap;
+
+use chatsphere_core::Timestamp;
+
+/// Nodes that are remembered. Each start of a node is another one; the one that was silent for longest is forgotten.
+const SENDERS: usize = 256;
+/// How far behind the newest message of its node a message may come, as a number of messages.
+const WINDOW: u64 = 64;
+/// How far the clock of a node not heard before may be from this one's, and how old its first message may be, in milliseconds.
+const FRESH: i64 = 30_000;
+
+/// A node, for as long as it runs: after a restart it has another name.
+pub(super) type NodeName = [u8; 16];
+
+/// Remembers what each node has sent. Only authenticated messages may be shown to it.
+///
+/// A message of a known node is judged by its counter alone, so that a clock that is set does not cut the bus. One of an unknown
+/// node must have been sent just now: so what was captured is worth nothing once its sender, or this node, has restarted.
+#[derive(Default)]
+pub(super) struct Senders {
+    known: HashMap<NodeName, Sender>,
+    /// Counts the messages, to tell who was silent for longest.
+    heard: u64,
+}
+
+struct Sender {
+    newest: u64,
+    /// Bit n: the message `newest - n` was here.
+    seen: u64,
+    heard: u64,
+}
+
+/// Why a message is not to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stale {
+    /// It was here before, or is too far behind to tell.
+    Replayed,
+    /// Its sender is not known, and its time is this far from now, in milliseconds; above zero it lies ahead.
+    Clock(i64),
+}
+
+impl Senders {
+    /// Takes note of a message, if it is new.
+    pub(super) fn take(&mut self, node: NodeName, counter: u64, sent: Timestamp, now: Timestamp) -> Result<(), Stale> {
+        self.heard += 1;
+        let heard = self.heard;
+        if let Some(sender) = self.known.get_mut(&node) {
+            sender.take(counter)?;
+            sender.heard = heard;
+            return Ok(());
+        }
+        let ahead = sent.as_millis().saturating_sub(now.as_millis());
+        if !(-FRESH..=FRESH).contains(&ahead) {
+            return Err(Stale::Clock(ahead));
+        }
+        if self.known.len() >= SENDERS
+            && let Some(silent) = self.known.iter().min_by_key(|(_, sender)| sender.heard).map(|(node, _)| *node)
+        {
+            self.known.remove(&silent);
+        }
+        self.known.insert(node, Sender { newest: counter, seen: 1, heard });
+        Ok(())
+    }
+}
+
+impl Sender {
+    fn take(&mut self, counter: u64) -> Result<(), Stale> {
+        if counter > self.newest {
+            let ahead = counter - self.newest;
+            self.seen = if ahead < WINDOW { self.seen << ahead | 1 } else { 1 };
+            self.newest = counter;
+            return Ok(());
+        }
+        let behind = self.newest - counter;
+        if behind >= WINDOW || self.seen & (1 << behind) != 0 {
+            return Err(Stale::Replayed);
+        }
+        self.seen |= 1 << behind;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(NOW.as_millis() + millis)
+    }
+
+    #[test]
+    fn what_is_late_by_little_is_taken_once() {
+        let mut senders = Senders::default();
+        let mut take = |counter| senders.take([1; 16], counter, NOW, NOW);
+        assert_eq!(take(10), Ok(()));
+        for counter in [12, 11, 9, 80, 17] {
+            assert_eq!(take(counter), Ok(()), "{counter}");
+            assert_eq!(take(counter), Err(Stale::Replayed), "{counter}");
+        }
+        assert_eq!(take(16), Err(Stale::Replayed), "too far behind 80");
+        assert_eq!(take(u64::MAX), Ok(()));
+        assert_eq!(take(u64::MAX), Err(Stale::Replayed));
+    }
+
+    #[test]
+    fn an_unknown_node_must_speak_now() {
+        let mut senders = Senders::default();
+        assert_eq!(senders.take([1; 16], 5, at(-FRESH - 1), NOW), Err(Stale::Clock(-FRESH - 1)));
+        assert_eq!(senders.take([1; 16], 5, at(FRESH + 1), NOW), Err(Stale::Clock(FRESH + 1)));
+        assert_eq!(senders.take([1; 16], 5, at(-FRESH), NOW), Ok(()));
+        // Its clock is set back by an hour: it is known by now.
+        assert_eq!(senders.take([1; 16], 6, at(-3_600_000), NOW), Ok(()));
+        // It restarts, and somebody plays its old messages again.
+        assert_eq!(senders.take([2; 16], 1, NOW, NOW), Ok(()));
+        assert_eq!(senders.take([1; 16], 6, NOW, NOW), Err(Stale::Replayed));
+    }
+
+    #[test]
+    fn who_is_silent_for_longest_is_forgotten() {
+        let mut senders = Senders::default();
+        let node = |n: usize| u128::try_from(n).unwrap().to_be_bytes();
+        for n in 0..SENDERS {
+            senders.take(node(n), 1, NOW, NOW).unwrap();
+        }
+        senders.take(node(0), 2, NOW, NOW).unwrap();
+        for n in SENDERS..SENDERS + 10 {
+            senders.take(node(n), 1, NOW, NOW).unwrap();
+        }
+        assert_eq!(senders.known.len(), SENDERS);
+        assert_eq!(senders.take(node(0), 2, NOW, NOW), Err(Stale::Replayed), "0 was heard after 1");
+        assert!(!senders.known.contains_key(&node(1)));
+        assert_eq!(senders.take(node(1), 1, at(-FRESH - 1), NOW), Err(Stale::Clock(-FRESH - 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_counter_is_taken_twice(counters in proptest::collection::vec(0_u64..200, 1..400)) {
+            let (mut senders, mut taken) = (Senders::default(), HashSet::new());
+            for counter in counters {
+                if senders.take([7; 16], counter, NOW, NOW).is_ok() {
+                    prop_assert!(taken.insert(counter));
+                }
+            }
+        }
+    }
+}

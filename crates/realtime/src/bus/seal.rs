@@ -1,0 +1,301 @@
+//! Authenticates what goes over the bus.
+//!
+//! ```text
+//! format 4 | node 16 | counter 8 | sent 8 | length 1, epoch | tags 1 | tag 32 … | body
+//! ```
+//!
+//! Numbers are big-endian. A tag is HMAC-SHA-256 (RFC 2104) over everything before the tags and the SHA-256 of the body. There is one
+//! tag for each pair of secrets that the sender has, the present ones and, while they rotate, those before: so two nodes understand
+//! each other as soon as they share one pair, whichever of them has it as the previous one.
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac::{self, HMAC_SHA256, Tag};
+use aws_lc_rs::{digest, hmac::Key};
+use bytes::Bytes;
+use chatsphere_core::{ConnectionId, Epoch, Timestamp};
+
+use super::replay::{NodeName, Senders, Stale};
+
+/// What the bytes are. A later, different format has others.
+const FORMAT: &[u8; 4] = b"CSB2";
+/// Up to the epoch's length.
+const FIXED: usize = 4 + 16 + 8 + 8;
+const TAG: usize = 32;
+/// Pairs of secrets that a node has at most: each of two secrets, present or previous.
+const PAIRS: usize = 4;
+
+/// The keys with which nodes of one cluster recognise each other.
+#[derive(Clone)]
+pub struct BusKeys(Arc<[Key]>);
+
+impl BusKeys {
+    /// Derived from the pairs of secrets that this node has: those of USER tokens, each with those of CLIENT tokens. The secrets
+    /// can't be found from them.
+    pub fn derive(users: &[&[u8]], clients: &[&[u8]]) -> Self {
+        let pairs = users.iter().flat_map(|user| clients.iter().map(move |client| derive(user, client)));
+        Self(pairs.take(PAIRS).collect())
+    }
+
+    fn tags(&self, head: &[u8], body: &[u8]) -> impl Iterator<Item = Tag> {
+        let digest = digest::digest(&digest::SHA256, body);
+        self.0.iter().map(move |key| {
+            let mut context = hmac::Context::with_key(key);
+            context.update(head);
+            context.update(digest.as_ref());
+            context.sign()
+        })
+    }
+}
+
+impl std::fmt::Debug for BusKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BusKeys(hidden)")
+    }
+}
+
+/// HKDF-SHA-256 (RFC 5869), with a key of one block.
+fn derive(user: &[u8], client: &[u8]) -> Key {
+    let mut extract = hmac::Context::with_key(&Key::new(HMAC_SHA256, b"chatsphere"));
+    for secret in [user, client] {
+        // With its length, so that no two pairs are the same bytes.
+        extract.update(&u64::try_from(secret.len()).unwrap_or(u64::MAX).to_be_bytes());
+        extract.update(secret);
+    }
+    let expand = hmac::sign(&Key::new(HMAC_SHA256, extract.sign().as_ref()), b"chatsphere bus v2\x01");
+    Key::new(HMAC_SHA256, expand.as_ref())
+}
+
+/// Makes messages of this node.
+pub(super) struct Sealer {
+    keys: BusKeys,
+    node: NodeName,
+    epoch: Epoch,
+    counter: u64,
+}
+
+impl Sealer {
+    pub(super) fn new(keys: BusKeys, node: ConnectionId, epoch: Epoch) -> Self {
+        Self { keys, node: *node.as_bytes(), epoch, counter: 0 }
+    }
+
+    /// How many bytes stand before a body.
+    pub(super) fn overhead(&self) -> usize {
+        FIXED + 1 + self.epoch.as_str().len() + 1 + self.keys.0.len() * TAG
+    }
+
+    /// A message with room for what stands before its body, which is to be put behind it.
+    pub(super) fn begin(&self) -> Vec<u8> {
+        vec![0; self.overhead()]
+    }
+
+    /// Authenticates a message that [`Sealer::begin`] began.
+    pub(super) fn finish(&mut self, mut message: Vec<u8>, now: Timestamp) -> Bytes {
+        self.counter += 1;
+        let mut head = Vec::with_capacity(self.overhead());
+        head.extend_from_slice(FORMAT);
+        head.extend_from_slice(&self.node);
+        head.extend_from_slice(&self.counter.to_be_bytes());
+        head.extend_from_slice(&now.as_millis().to_be_bytes());
+        let epoch = self.epoch.as_str().as_bytes();
+        head.push(u8::try_from(epoch.len()).unwrap_or(u8::MAX));
+        head.extend_from_slice(epoch);
+        let (before, body) = message.split_at_mut(self.overhead());
+        let tags: Vec<Tag> = self.keys.tags(&head, body).collect();
+        head.push(u8::try_from(tags.len()).unwrap_or(u8::MAX));
+        tags.iter().for_each(|tag| head.extend_from_slice(tag.as_ref()));
+        before.copy_from_slice(&head);
+        message.into()
+    }
+}
+
+/// Why a message is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It is this node's own.
+    Own,
+    /// It has no form that is known here.
+    Unreadable,
+    /// It is of another installation, or from before a restore.
+    OtherEpoch,
+    /// It bears no tag of a pair of secrets that this node has.
+    Unverified,
+    /// It is not new.
+    Stale(Stale),
+}
+
+/// Takes messages of other nodes.
+pub(super) struct Opener {
+    keys: BusKeys,
+    node: NodeName,
+    epoch: Epoch,
+    senders: Senders,
+}
+
+impl Opener {
+    pub(super) fn new(keys: BusKeys, node: ConnectionId, epoch: Epoch) -> Self {
+        Self { keys, node: *node.as_bytes(), epoch, senders: Senders::default() }
+    }
+
+    /// The body of a message that another node of this cluster sent, and that was not here before.
+    pub(super) fn open<'a>(&mut self, message: &'a [u8], now: Timestamp) -> Result<&'a [u8], Refused> {
+        let sealed = Sealed::parse(message).ok_or(Refused::Unreadable)?;
+        if sealed.node == self.node {
+            return Err(Refused::Own);
+        }
+        if sealed.epoch != self.epoch.as_str().as_bytes() {
+            return Err(Refused::OtherEpoch);
+        }
+        if !sealed.is_authentic(&self.keys) {
+            return Err(Refused::Unverified);
+        }
+        self.senders.take(sealed.node, sealed.counter, sealed.sent, now).map_err(Refused::Stale)?;
+        Ok(sealed.body)
+    }
+}
+
+struct Sealed<'a> {
+    /// Everything before the tags.
+    head: &'a [u8],
+    node: NodeName,
+    counter: u64,
+    sent: Timestamp,
+    epoch: &'a [u8],
+    tags: &'a [u8],
+    body: &'a [u8],
+}
+
+impl<'a> Sealed<'a> {
+    fn parse(message: &'a [u8]) -> Option<Self> {
+        let rest = message.strip_prefix(FORMAT)?;
+        let (node, rest) = rest.split_first_chunk::<16>()?;
+        let (counter, rest) = rest.split_first_chunk::<8>()?;
+        let (sent, rest) = rest.split_first_chunk::<8>()?;
+        let (length, rest) = rest.split_first()?;
+        let (epoch, rest) = rest.split_at_checked(usize::from(*length))?;
+        let head = message.get(..message.len() - rest.len())?;
+        let (tags, rest) = rest.split_first()?;
+        if usize::from(*tags) > PAIRS {
+            return None;
+        }
+        let (tags, body) = rest.split_at_checked(usize::from(*tags) * TAG)?;
+        let (counter, sent) = (u64::from_be_bytes(*counter), Timestamp::from_millis(i64::from_be_bytes(*sent)));
+        Some(Self { head, node: *node, counter, sent, epoch, tags, body })
+    }
+
+    fn is_authentic(&self, keys: &BusKeys) -> bool {
+        keys.tags(self.head, self.body)
+            .any(|own| self.tags.chunks_exact(TAG).any(|tag| verify_slices_are_equal(tag, own.as_ref()).is_ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+    const OLD: [&[u8]; 2] = [b"old user secret", b"old client secret"];
+    const NEW: [&[u8]; 2] = [b"new user secret", b"new client secret"];
+
+    fn epoch() -> Epoch {
+        Epoch::from_stored("0123456789abcdef")
+    }
+
+    fn node(millis: i64) -> ConnectionId {
+        ConnectionId::new(Timestamp::from_millis(millis))
+    }
+
+    fn sealer(keys: &BusKeys) -> Sealer {
+        Sealer::new(keys.clone(), node(1), epoch())
+    }
+
+    fn opener(keys: &BusKeys) -> Opener {
+        Opener::new(keys.clone(), node(2), epoch())
+    }
+
+    fn seal(sealer: &mut Sealer, body: &[u8]) -> Bytes {
+        let mut message = sealer.begin();
+        message.extend_from_slice(body);
+        sealer.finish(message, NOW)
+    }
+
+    #[test]
+    fn what_is_sealed_is_opened_once() {
+        let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
+        let (mut sealer, mut opener) = (sealer(&keys), opener(&keys));
+        for body in [b"[]".as_slice(), b"", &[7; 100_000]] {
+            let message = seal(&mut sealer, body);
+            assert_eq!(message.len(), sealer.overhead() + body.len());
+            assert_eq!(opener.open(&message, NOW), Ok(body));
+            assert_eq!(opener.open(&message, NOW), Err(Refused::Stale(Stale::Replayed)));
+        }
+        let own = seal(&mut sealer, b"[]");
+        assert_eq!(Opener { node: sealer.node, ..opener }.open(&own, NOW), Err(Refused::Own));
+    }
+
+    #[test]
+    fn no_bit_can_be_changed_and_no_byte_be_missing() {
+        let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
+        let message = seal(&mut sealer(&keys), b"[1]");
+        for place in 0..message.len() {
+            let mut changed = message.to_vec();
+            for bit in 0..8 {
+                changed[place] ^= 1 << bit;
+                assert!(opener(&keys).open(&changed, NOW).is_err(), "byte {place}, bit {bit}");
+                changed[place] ^= 1 << bit;
+            }
+            assert!(opener(&keys).open(&message[..place], NOW).is_err(), "{place} bytes");
+        }
+        let longer = [&message[..], b" "].concat();
+        assert_eq!(opener(&keys).open(&longer, NOW), Err(Refused::Unverified));
+    }
+
+    #[test]
+    fn other_secrets_and_other_epochs_are_refused() {
+        let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
+        let message = seal(&mut sealer(&keys), b"[]");
+        let others = [
+            BusKeys::derive(&[NEW[0]], &[NEW[1]]),
+            BusKeys::derive(&[OLD[0]], &[NEW[1]]),
+            BusKeys::derive(&[OLD[1]], &[OLD[0]]),
+            BusKeys::derive(&[b"old user secreto"], &[b"ld client secret"]),
+        ];
+        for other in others {
+            assert_eq!(opener(&other).open(&message, NOW), Err(Refused::Unverified));
+        }
+        let restored = Epoch::from_stored("fedcba9876543210");
+        let mut restored = Opener::new(keys, node(2), restored);
+        assert_eq!(restored.open(&message, NOW), Err(Refused::OtherEpoch));
+    }
+
+    type State = (&'static str, &'static [&'static [u8]], &'static [&'static [u8]]);
+
+    /// Every state that a node has while secrets rotate, one or both at once, in the documented way or straight. Any two that share a
+    /// pair understand each other, in both directions.
+    #[test]
+    fn a_rotation_does_not_cut_the_bus() {
+        let states: [State; 7] = [
+            ("old", &[OLD[0]], &[OLD[1]]),
+            ("old, new beside", &[OLD[0], NEW[0]], &[OLD[1], NEW[1]]),
+            ("new, old beside", &[NEW[0], OLD[0]], &[NEW[1], OLD[1]]),
+            ("new", &[NEW[0]], &[NEW[1]]),
+            ("user: old, new beside", &[OLD[0], NEW[0]], &[OLD[1]]),
+            ("user: new, old beside", &[NEW[0], OLD[0]], &[OLD[1]]),
+            ("user: new", &[NEW[0]], &[OLD[1]]),
+        ];
+        for (from, users, clients) in states {
+            let message = seal(&mut sealer(&BusKeys::derive(users, clients)), b"[]");
+            for (to, their_users, their_clients) in states {
+                let shares = |own: &[&[u8]], theirs: &[&[u8]]| own.iter().any(|secret| theirs.contains(secret));
+                let opened = opener(&BusKeys::derive(their_users, their_clients)).open(&message, NOW).is_ok();
+                assert_eq!(opened, shares(users, their_users) && shares(clients, their_clients), "from {from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        assert_eq!(format!("{:?}", BusKeys::derive(&[OLD[0]], &[OLD[1]])), "BusKeys(hidden)");
+    }
+}

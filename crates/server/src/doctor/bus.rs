@@ -1,0 +1,24 @@
+//! Does NATS take this node, and carry what it says?
+
+use std::sync::Arc;
+
+use chatsphere_core::SystemClock;
+use chatsphere_realtime::{BusKeys, Link};
+
+use super::finding::Finding;
+use crate::config::Settings;
+use crate::start_error::StartError;
+
+const CHECK: &str = "bus";
+
+pub(super) async fn check(settings: &Settings) -> Option<Finding> {
+    // A message to itself alone: any keys will do.
+    let link = match Link::new(settings.nats()?, BusKeys::derive(&[b"doctor"], &[b"doctor"]), Arc::new(SystemClock)) {
+        Ok(link) => link,
+        Err(error) => return Some(Finding::from_error(CHECK, &StartError::from(error).to_string())),
+    };
+    Some(match link.probe().await {
+        Ok(place) => Finding::ok(CHECK, format!("the NATS server at {place} carries messages")),
+        Err((away, what)) => Finding::wrong(CHECK, format!("NATS is away ({away}): {what}"), away.to_do()),
+    })
+}
