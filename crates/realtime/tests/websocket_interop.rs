@@ -153,6 +153,7 @@ async fn a_client_accepts_our_answer_to_its_handshake() {
                 head.lines().filter_map(|line| line.split_once(": ")).find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|h| h.1)
             };
             let request = UpgradeRequest {
+                http_1_0: false,
                 method: head.split(' ').next().unwrap(),
                 connection: header("connection"),
                 upgrade: header("upgrade"),

@@ -37,6 +37,8 @@ pub fn accept_key(key: &[u8]) -> String {
 pub struct UpgradeRequest<'a> {
     /// The request's method.
     pub method: &'a str,
+    /// Whether it came by HTTP/1.0, which knows no upgrades (RFC 9110, section 7.8).
+    pub http_1_0: bool,
     /// `Connection`
     pub connection: Option<&'a str>,
     /// `Upgrade`
@@ -55,6 +57,9 @@ impl UpgradeRequest<'_> {
     pub fn accept(&self) -> Result<String, HandshakeError> {
         if self.method != "GET" {
             return Err(HandshakeError::Method);
+        }
+        if self.http_1_0 {
+            return Err(HandshakeError::Http10);
         }
         if !has_token(self.upgrade, "websocket") {
             return Err(HandshakeError::NotAnUpgrade);
@@ -80,11 +85,23 @@ pub enum HandshakeError {
     /// Only GET opens a WebSocket.
     #[error("a WebSocket is opened by GET")]
     Method,
-    /// `Upgrade` is missing or names no WebSocket.
-    #[error("this is a WebSocket endpoint: `Upgrade: websocket` is missing")]
+    /// HTTP/1.0, which is what some proxies speak unless they are told otherwise.
+    #[error(
+        "a WebSocket needs HTTP/1.1 and this request came by HTTP/1.0, probably from a proxy: nginx needs \
+         `proxy_http_version 1.1;`, `proxy_set_header Upgrade $http_upgrade;` and `proxy_set_header Connection \"upgrade\";`"
+    )]
+    Http10,
+    /// `Upgrade` is missing or names no WebSocket; often a proxy that was not told to pass it on.
+    #[error(
+        "this is a WebSocket endpoint: `Upgrade: websocket` is missing; a proxy in between must pass it on, nginx by \
+         `proxy_set_header Upgrade $http_upgrade;` and `proxy_set_header Connection \"upgrade\";`"
+    )]
     NotAnUpgrade,
     /// `Connection` does not name `Upgrade`; often a proxy that was not told to pass it on.
-    #[error("`Connection: Upgrade` is missing; a proxy in between may have dropped it")]
+    #[error(
+        "`Connection: Upgrade` is missing; a proxy in between must pass it on, nginx by \
+         `proxy_set_header Connection \"upgrade\";`"
+    )]
     Connection,
     /// `Sec-WebSocket-Version` is missing or not 13 (section 4.4).
     #[error("`Sec-WebSocket-Version` must be 13")]
@@ -99,7 +116,7 @@ impl HandshakeError {
     pub const fn status(self) -> u16 {
         match self {
             Self::Method => 405,
-            Self::NotAnUpgrade | Self::Version => 426,
+            Self::Http10 | Self::NotAnUpgrade | Self::Version => 426,
             Self::Connection | Self::Key => 400,
         }
     }
@@ -108,7 +125,7 @@ impl HandshakeError {
     pub const fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Method => &[("allow", "GET")],
-            Self::NotAnUpgrade | Self::Version => {
+            Self::Http10 | Self::NotAnUpgrade | Self::Version => {
                 &[("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", VERSION)]
             }
             Self::Connection | Self::Key => &[],
@@ -171,6 +188,7 @@ mod tests {
 
     const GOOD: UpgradeRequest<'_> = UpgradeRequest {
         method: "GET",
+        http_1_0: false,
         connection: Some("Upgrade"),
         upgrade: Some("websocket"),
         version: Some("13"),
@@ -206,6 +224,8 @@ mod tests {
             (UpgradeRequest { method: "get", ..GOOD }, E::Method, 405),
             (UpgradeRequest { method: "GET", ..Default::default() }, E::NotAnUpgrade, 426),
             (UpgradeRequest { upgrade: Some("h2c"), ..GOOD }, E::NotAnUpgrade, 426),
+            (UpgradeRequest { http_1_0: true, ..GOOD }, E::Http10, 426),
+            (UpgradeRequest { http_1_0: true, upgrade: None, ..GOOD }, E::Http10, 426),
             (UpgradeRequest { connection: None, ..GOOD }, E::Connection, 400),
             (UpgradeRequest { connection: Some("keep-alive"), ..GOOD }, E::Connection, 400),
             (UpgradeRequest { connection: Some("upgraded"), ..GOOD }, E::Connection, 400),
@@ -226,6 +246,8 @@ mod tests {
         }
         assert!(E::Version.headers().contains(&("sec-websocket-version", "13")));
         assert_eq!(E::Method.headers(), [("allow", "GET")]);
+        assert!(E::Http10.to_string().contains("proxy_http_version 1.1"));
+        assert!(E::Http10.headers().contains(&("upgrade", "websocket")));
     }
 
     #[test]

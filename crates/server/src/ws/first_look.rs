@@ -45,7 +45,7 @@ impl FirstLook for Door {
     async fn look(&self, request: &Parts) -> Option<TakeOver> {
         let began = Instant::now();
         let mode = Mode::asked(&request.uri, &request.headers)?;
-        let asked = Asked { method: &request.method, uri: &request.uri, headers: &request.headers };
+        let asked = Asked { method: &request.method, uri: &request.uri, version: request.version, headers: &request.headers };
         // Whatever is to be refused goes the long way, where it is refused again and told as every other error is.
         let Ok(Ok(accepted)) = decide(&self.state, asked).await else { return None };
         let id = RequestId::take(&request.headers);

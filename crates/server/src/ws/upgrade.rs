@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -27,8 +27,9 @@ impl Mode {
     /// Which a request asks for; `None` if it is none of this door's.
     pub(super) fn asked(uri: &Uri, headers: &HeaderMap) -> Option<Self> {
         match uri.path() {
-            "/ws" => Some(Self::ManyRooms),
-            "/" if asks_for_websocket(headers) => Some(Self::OneRoom),
+            "/ws" | "/ws/" => Some(Self::ManyRooms),
+            // A proxy that was not told to pass `Upgrade` on passes the key on all the same: then it is told what it lacks.
+            "/" if asks_for_websocket(headers) || headers.contains_key(header::SEC_WEBSOCKET_KEY) => Some(Self::OneRoom),
             _ => None,
         }
     }
@@ -56,7 +57,7 @@ pub(super) enum Credentials {
 }
 
 async fn accept(state: Arc<WsState>, mut request: Request, mode: Mode) -> Result<Response, Failure> {
-    let asked = Asked { method: request.method(), uri: request.uri(), headers: request.headers() };
+    let asked = Asked { method: request.method(), uri: request.uri(), version: request.version(), headers: request.headers() };
     let Accepted { accept_key, subprotocol, credentials } = match decide(&state, asked).await? {
         Ok(accepted) => accepted,
         Err(refusal) => return Ok(refuse(refusal)),
@@ -90,6 +91,7 @@ async fn accept(state: Arc<WsState>, mut request: Request, mode: Mode) -> Result
 pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
+    pub(super) version: Version,
     pub(super) headers: &'a HeaderMap,
 }
 
@@ -108,6 +110,7 @@ pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<A
     let headers = asked.headers;
     let accept_key = UpgradeRequest {
         method: asked.method.as_str(),
+        http_1_0: asked.version < Version::HTTP_11,
         connection: joined(headers, header::CONNECTION).as_deref(),
         upgrade: joined(headers, header::UPGRADE).as_deref(),
         version: joined(headers, header::SEC_WEBSOCKET_VERSION).as_deref(),

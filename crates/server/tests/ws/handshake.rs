@@ -14,6 +14,7 @@ use crate::server::{Server, Setup};
 
 on_every_database!(
     what_is_no_websocket_is_told_how_to_be_one,
+    a_proxy_that_drops_the_upgrade_is_told_what_it_lacks,
     the_root_stays_a_page_for_all_others,
     frames_may_come_right_behind_the_request,
     pages_of_other_origins_are_closed,
@@ -34,6 +35,42 @@ async fn what_is_no_websocket_is_told_how_to_be_one(database: Arc<Database>) {
             .collect();
         let raw = Raw::request(server.addr, &request, b"").await;
         assert!(raw.head.starts_with("HTTP/1.1 4"), "{request}{}", raw.head);
+    }
+}
+
+/// What nginx sends if its configuration lacks one line or more.
+async fn a_proxy_that_drops_the_upgrade_is_told_what_it_lacks(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let ada = server.user("ada").await;
+    let bearer = format!("authorization: Bearer {}\r\n", ada.token);
+    for path in ["/ws", "/ws/", "/"] {
+        let good = upgrade(path, &bearer);
+        let old = good.replace("HTTP/1.1", "HTTP/1.0");
+        let without = |text: &str, field: &str| text.replace(field, "");
+        let (connection, upgrades) = ("connection: Upgrade\r\n", "upgrade: websocket\r\n");
+        for (request, status, reason) in [
+            (old.clone(), 426, "proxy_http_version 1.1"),
+            (old.replace("connection: Upgrade", "connection: close"), 426, "proxy_http_version 1.1"),
+            (without(&without(&old, connection), upgrades), 426, "proxy_http_version 1.1"),
+            (without(&good, upgrades), 426, "proxy_set_header Upgrade"),
+            (without(&without(&good, connection), upgrades), 426, "proxy_set_header Upgrade"),
+            (without(&good, connection), 400, "proxy_set_header Connection"),
+            (good.replace("connection: Upgrade", "connection: close"), 400, "proxy_set_header Connection"),
+        ] {
+            let mut raw = Raw::request(server.addr, &request, b"").await;
+            let what = format!("{request}{}", raw.head);
+            assert_eq!(raw.head.get(9..12), Some(status.to_string().as_str()), "{what}");
+            let head = raw.head.to_ascii_lowercase();
+            assert!(status != 426 || head.contains("\r\nupgrade: websocket\r\n"), "{what}");
+            let length: usize = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+            let mut body = vec![0; length];
+            tokio::io::AsyncReadExt::read_exact(&mut raw.tcp, &mut body).await.unwrap();
+            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(problem["code"], "websocket_handshake");
+            assert!(problem["detail"].as_str().unwrap().contains(reason), "{what}{problem}");
+        }
+        let mut raw = Raw::request(server.addr, &good, b"").await;
+        assert_eq!(raw.read().await.json()["type"], "hello", "{path}");
     }
 }
 
