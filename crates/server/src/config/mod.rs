@@ -1,6 +1,7 @@
 //! Settings: one list of them, five places they may come from.
 
 mod docs;
+mod dot_env;
 mod flags;
 mod load;
 mod place;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::dot_env::{Line, parse};
 use super::place::{Mistake, Place};
 use super::table::{SETTINGS, Setting};
 
@@ -84,35 +85,15 @@ pub(super) fn dot_env(directory: &Path) -> Layer {
     };
     let mut mistakes = Vec::new();
     let mut readable = Vec::new();
-    for item in dotenvy::from_read_iter(text.as_bytes()) {
-        match item {
-            Ok((name, value)) => {
-                let place = Place::DotEnv { line: line_of_variable(&text, &name), name: Some(name.clone()) };
-                readable.push((name, value, place));
-            }
-            // The error quotes the line, which may hold a secret.
-            Err(dotenvy::Error::LineParse(line, _)) => {
-                let line = text.lines().position(|other| other.trim() == line.trim()).map_or(1, |index| index + 1);
-                mistakes.push(Mistake::new(
-                    Place::DotEnv { line, name: None },
-                    "this is no NAME=value; a value with spaces or # needs quotes",
-                ));
-            }
-            Err(error) => mistakes.push(Mistake::new(Place::DotEnv { line: 1, name: None }, error.to_string())),
+    for Line { number: line, found } in parse(&text) {
+        match found {
+            Ok((name, value)) => readable.push((name.clone(), value, Place::DotEnv { line, name: Some(name) })),
+            Err(why) => mistakes.push(Mistake::new(Place::DotEnv { line, name: None }, why)),
         }
     }
     let layer = variables_layer(readable);
     mistakes.extend(layer.mistakes);
     Layer { mistakes, ..layer }
-}
-
-fn line_of_variable(text: &str, name: &str) -> usize {
-    let sets = |line: &str| {
-        let line = line.trim_start();
-        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-        line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
-    };
-    text.lines().position(sets).map_or(1, |index| index + 1)
 }
 
 fn is_service_link(name: &str, value: &OsStr) -> bool {
@@ -162,17 +143,19 @@ pub(super) fn file(path: &Path, asked_for: bool) -> Layer {
             return layer;
         }
     };
-    let table = match DeTable::parse(&text) {
+    // Some editors write a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let table = match DeTable::parse(text) {
         Ok(table) => table.into_inner(),
         Err(error) => {
-            let line = error.span().map_or(1, |span| line_at(&text, span.start));
+            let line = error.span().map_or(1, |span| line_at(text, span.start));
             layer.mistakes.push(Mistake::new(at(line, None), format!("this is not TOML: {}", error.message())));
             return layer;
         }
     };
     for (key, value) in &table {
         let name = key.get_ref().as_ref();
-        let place = at(line_at(&text, key.span().start), Some(name.to_owned()));
+        let place = at(line_at(text, key.span().start), Some(name.to_owned()));
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
             let suggestion = nearest(name, "", SETTINGS.iter().map(|setting| setting.name.into()));
             layer.mistakes.push(Mistake::new(place, format!("there is no such setting{suggestion}")));

@@ -13,6 +13,7 @@ use chatsphere_realtime::bus::{NatsUrl, NkeySeed};
 use chatsphere_store::DatabaseUrl;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use super::settings::LogFormat;
 use crate::auth::Secret;
@@ -160,7 +161,7 @@ pub(crate) fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// `*`, or origins as browsers send them (RFC 6454, section 6.2), with commas between.
+/// `*`, or origins with commas between; each becomes what browsers send (RFC 6454, section 6.2).
 pub(crate) fn origins(text: &str) -> Result<Option<Vec<String>>, String> {
     if text.trim() == "*" {
         return Ok(None);
@@ -169,13 +170,26 @@ pub(crate) fn origins(text: &str) -> Result<Option<Vec<String>>, String> {
 }
 
 fn origin(text: &str) -> Result<String, String> {
+    // That of pages without an origin of their own, such as files and sandboxed frames.
+    if text == "null" {
+        return Ok(text.to_owned());
+    }
     let wrong = || format!("\"{text}\" is not an origin such as https://chat.example.com (no path, no slash at the end)");
     let (scheme, host) = text.split_once("://").ok_or_else(wrong)?;
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
+    let scheme = scheme.to_ascii_lowercase();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c) || (!c.is_ascii() && !c.is_control());
     if scheme.is_empty() || host.is_empty() || !host.chars().all(allowed) {
         return Err(wrong());
     }
-    Ok(text.to_ascii_lowercase())
+    match scheme.as_str() {
+        // Lower case, punycode, and without the scheme's own port.
+        "http" | "https" => Ok(Url::parse(text).map_err(|_| wrong())?.origin().ascii_serialization()),
+        "ws" | "wss" => Err(format!("\"{text}\" is no page's origin, which begins with http:// or https://")),
+        "file" => Err(format!("\"{text}\" is no origin: pages from files have the origin null")),
+        // Those of apps and extensions, such as capacitor://localhost: browsers send them as they are.
+        _ if host.is_ascii() => Ok(format!("{scheme}://{}", host.to_ascii_lowercase())),
+        _ => Err(wrong()),
+    }
 }
 
 /// Networks or single addresses with commas between.
@@ -266,7 +280,35 @@ mod tests {
             origins("https://A.example, http://localhost:3000"),
             Ok(Some(vec!["https://a.example".to_owned(), "http://localhost:3000".to_owned()]))
         );
-        for bad in ["a.example", "https://a.example/", "https://a.example/x", "https://"] {
+        for (written, sent) in [
+            ("https://x:443", "https://x"),
+            ("HTTPS://X.Example:443", "https://x.example"),
+            ("http://x:80", "http://x"),
+            ("http://x:443", "http://x:443"),
+            ("https://x:80", "https://x:80"),
+            ("https://x:8443", "https://x:8443"),
+            ("https://Bücher.example", "https://xn--bcher-kva.example"),
+            ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+            ("http://[0:0::1]:80", "http://[::1]"),
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("Capacitor://LocalHost", "capacitor://localhost"),
+            ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
+            ("null", "null"),
+        ] {
+            assert_eq!(origins(written), Ok(Some(vec![sent.to_owned()])), "{written}");
+        }
+        for bad in [
+            "a.example",
+            "https://a.example/",
+            "https://a.example/x",
+            "https://",
+            "https://a:b@c",
+            "https://a.example:99999",
+            "https://*.example.com",
+            "https://a b",
+            "wss://a.example",
+            "file://x",
+        ] {
             assert!(origins(bad).is_err(), "{bad}");
         }
         assert_eq!(show_list(&networks("10.0.0.0/8, 192.0.2.1, ::1").unwrap()).unwrap(), "10.0.0.0/8,192.0.2.1/32,::1/128");
