@@ -103,7 +103,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
         bus,
         ..HttpState::new(chat.clone(), keys.clone())
     };
-    let websocket = open_websocket(&background, &chat, &keys, hub, origins, &stopping, &sockets);
+    let websocket = open_websocket(&background, &chat, &keys, hub, origins.clone(), &stopping, &sockets);
     let first_look = FirstLooker::new(Arc::new(Door::new(websocket.clone())));
     let app = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
 
@@ -111,6 +111,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
         trusted_proxies: TrustedProxies::from(settings.trusted_proxies.clone()),
         tls: tls.clone(),
         first_look,
+        cross_origin: http::cross_origin(&origins),
         ..ListenerOptions::new(&chat.limits)
     };
     let failed = |source| StartError::Listen { addr: SocketAddr::new(settings.host, settings.port), source };

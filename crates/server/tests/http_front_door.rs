@@ -10,12 +10,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chatsphere::auth::Secret;
 use chatsphere::http::{AllowedOrigins, HttpState, MetricsAccess, Readiness};
 use serde_json::json;
-use support::{Answer, Setup, TestServer, start};
+use support::{Answer, ROUTES, Setup, TestServer, World, start};
 
 #[tokio::test]
 async fn paths_and_methods_that_are_not_there() {
     let server = start().await;
-    for path in ["/nothing", "/api/nothing", "/api/users/", "/api/rooms/a/b/c", "/docs/nothing.js", "//", "/demo", "/.env"] {
+    for path in [
+        "/nothing",
+        "/api/nothing",
+        "/api/users//",
+        "/api//users",
+        "/api/rooms/a/b/c",
+        "/docs/nothing.js",
+        "//",
+        "/demo",
+        "/.env",
+    ] {
         let answer = server.get(path).client().send().await;
         answer.refused(404, "route_not_found");
     }
@@ -36,6 +46,113 @@ async fn paths_and_methods_that_are_not_there() {
     let head = server.call("HEAD", "/api/health").send().await;
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
     assert!(server.get("/").send().await.text().contains("/docs"));
+}
+
+/// The same handler answers, without a detour that a client would have to follow.
+#[tokio::test]
+async fn a_slash_at_the_end_is_one_too_many() {
+    let metrics = chatsphere::observability::metrics::install_metrics();
+    let server = start().await;
+    let world = World::new(&server).await;
+    for (number, route) in ROUTES.iter().enumerate() {
+        let target = route.target(&server, &world, number).await;
+        let call = server.call(route.method, &format!("{}/", route.path_for(&target))).client();
+        let answer = match route.body {
+            Some(body) => call.json(&body(&target)).send().await,
+            None => call.send().await,
+        };
+        assert!(answer.status.is_success(), "{}: {}", route.name(), answer.text());
+        let twice = server.call(route.method, &format!("{}//", route.path_for(&target))).client().send().await;
+        twice.refused(404, "route_not_found");
+    }
+    for path in ["/docs/", "/demo/"] {
+        assert!(matches!(server.get(path).send().await.status.as_u16(), 200 | 404), "{path}");
+    }
+    let history = format!("/api/rooms/{}/messages", world.room);
+    for content in ["one", "two"] {
+        server.say(world.room, &world.owner, content).await;
+    }
+    let answer = server.get(&format!("{history}/?limit=1")).client().send().await;
+    assert_eq!(answer.links()["prev"], format!("{history}?limit=1&before={}", answer.json()[0]["seq"]));
+    server.call("PATCH", "/api/rooms/").client().send().await.refused(405, "method_not_allowed");
+    assert_eq!(server.call("HEAD", "/api/health/").send().await.status.as_u16(), 200);
+    // The same call, made by both paths, is one.
+    let body = json!({ "name": "a" });
+    let first = server.post("/api/rooms", &body).client().key("k").send().await.ok(201);
+    let second = server.post("/api/rooms/", &body).client().key("k").send().await.ok(201);
+    assert_eq!(first["id"], second["id"]);
+    let text = metrics.render();
+    assert!(text.contains("route=\"/api/rooms/{roomId}/messages\"") && !text.contains("/messages/\""), "{text}");
+}
+
+/// RFC 9110, section 9.3.7: what a load balancer asks by OPTIONS is answered as by GET, and the rest says which methods it takes.
+#[tokio::test]
+async fn options_is_a_call_unless_it_is_a_preflight() {
+    let draining = Arc::new(AtomicBool::new(false));
+    let readiness = Arc::new(Draining(draining.clone()));
+    let server =
+        TestServer::rest(Setup { adjust: Box::new(move |state| state.readiness = readiness), ..Setup::default() }).await;
+    let options = |path: &str| server.call("OPTIONS", path);
+    let asked = async |path: &str| {
+        let answer = options(path).send().await;
+        let status = answer.status.as_u16();
+        (status, answer.header("allow").unwrap_or_default().to_owned(), answer)
+    };
+    for ready in [true, false] {
+        draining.store(!ready, Ordering::SeqCst);
+        for path in ["/readyz", "/readyz/", "/"] {
+            let (status, allow, answer) = asked(path).await;
+            match ready {
+                true => assert_eq!((status, allow.as_str(), answer.body.len()), (204, "GET,HEAD", 0), "{path}"),
+                false => drop(answer.refused(503, "stopping")),
+            }
+        }
+        let head = server.call("HEAD", "/readyz").send().await;
+        assert_eq!(head.status.as_u16(), if ready { 200 } else { 503 });
+        // As HAProxy asks by default, and of the server as a whole.
+        for request in ["OPTIONS /readyz HTTP/1.0", "OPTIONS / HTTP/1.0", "OPTIONS * HTTP/1.1"] {
+            let answer = raw(&server, &format!("{request}\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
+            assert_eq!(answer.get(9..12), Some(if ready { "204" } else { "503" }), "{request}: {answer}");
+        }
+        // Half a preflight is none.
+        for (name, value) in [("origin", "https://a.example"), ("access-control-request-method", "GET")] {
+            let answer = options("/readyz").header(name, value).send().await;
+            assert_eq!(answer.status.as_u16(), if ready { 204 } else { 503 }, "{name}");
+        }
+        for (path, allowed) in [("/livez", "GET,HEAD"), ("/api/health", "GET,HEAD"), ("/metrics", "GET,HEAD")] {
+            let (status, allow, _) = asked(path).await;
+            assert_eq!((status, allow.as_str()), (204, allowed), "{path}");
+        }
+    }
+    draining.store(false, Ordering::SeqCst);
+    let (status, allow, _) = asked("/api/rooms").await;
+    let mut allow: Vec<&str> = allow.split(',').collect();
+    allow.sort_unstable();
+    assert_eq!((status, allow.join(",").as_str()), (204, "GET,HEAD,POST"));
+    asked("/api/nothing").await.2.refused(404, "route_not_found");
+    let preflight = preflight(&server).await;
+    assert_eq!(preflight.status.as_u16(), 200);
+    assert!(preflight.header("x-request-id").is_some());
+    let failed: usize = 2 * (3 + 1 + 2) / 2;
+    server.expect_faults(failed);
+}
+
+/// Sends a request as it stands.
+async fn raw(server: &TestServer, request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+struct Draining(Arc<AtomicBool>);
+
+impl Readiness for Draining {
+    fn is_draining(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 #[tokio::test]
@@ -98,12 +215,6 @@ async fn any_page_may_call_unless_origins_are_named() {
 
 #[tokio::test]
 async fn probes_tell_the_state() {
-    struct Draining(Arc<AtomicBool>);
-    impl Readiness for Draining {
-        fn is_draining(&self) -> bool {
-            self.0.load(Ordering::SeqCst)
-        }
-    }
     let draining = Arc::new(AtomicBool::new(false));
     let readiness = Arc::new(Draining(draining.clone()));
     let server =
@@ -216,8 +327,10 @@ async fn a_panic_is_a_problem_like_any_other() {
     }
     let setup = Setup { before: Box::new(|routes| routes.route("/panics", axum::routing::get(panics))), ..Setup::default() };
     let server = TestServer::rest(setup).await;
-    let answer = server.get("/panics").send().await;
+    let answer = server.get("/panics").header("origin", "https://a.example").send().await;
     assert!(!answer.text().contains("on purpose"));
+    // Nor is it hidden from the page that called.
+    assert!(answer.header("access-control-allow-origin").is_some());
     answer.refused(500, "internal");
     server.get("/api/health").send().await.ok(200);
     server.expect_faults(1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use chatsphere_core::{Caller, Idempotency};
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -75,6 +75,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<HttpState>> for OpenBody<T> {
 }
 
 async fn read_json(body: Body, headers: &HeaderMap, http: &HttpState) -> Result<Vec<u8>, Failure> {
+    if let Some(coding) = coding(headers) {
+        return Err(Failure::encoded(coding));
+    }
     if !is_json(headers) {
         return Err(Failure::not_json());
     }
@@ -87,6 +90,16 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// A content coding other than none at all (RFC 9110, section 8.4). Those that are known are called by their name, since what was
+/// sent is not repeated.
+fn coding(headers: &HeaderMap) -> Option<&'static str> {
+    const KNOWN: [&str; 8] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "aes128gcm"];
+    let lines = headers.get_all(CONTENT_ENCODING).iter().map(|line| line.to_str().unwrap_or("unreadable"));
+    let mut codings = lines.flat_map(|line| line.split(',')).map(str::trim);
+    let coding = codings.find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))?;
+    Some(KNOWN.into_iter().find(|known| coding.eq_ignore_ascii_case(known)).unwrap_or("…"))
 }
 
 async fn read(mut body: Body, headers: &HeaderMap, limit: usize, patience: Patience) -> Result<Vec<u8>, Failure> {
@@ -127,6 +140,8 @@ fn broken(error: &axum::Error) -> Failure {
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     // Of what is skipped the JSON reader would not check the encoding.
     let text = std::str::from_utf8(bytes).map_err(|_| Failure::malformed("the body is not UTF-8"))?;
+    // Some editors and libraries write a byte order mark, which means nothing in UTF-8 (RFC 8259, section 8.1).
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match text.trim_ascii_start().chars().next() {
         None => return Err(Failure::malformed("the body is empty: send a JSON object")),
         Some('{') => {}
@@ -223,6 +238,8 @@ mod tests {
             assert_eq!(decode::<CreateUser>(body).unwrap_err().parts().code, "malformed");
         }
         assert!(decode::<CreateUser>(br#" {"username":"a","unknown":[1,{}]} "#).is_ok());
+        assert!(decode::<CreateUser>("\u{feff}{\"username\":\"a\"}".as_bytes()).is_ok());
+        assert!(decode::<CreateUser>("\u{feff}\u{feff}{\"username\":\"a\"}".as_bytes()).is_err());
     }
 
     #[tokio::test]

@@ -1,13 +1,22 @@
+//! Pages of other origins: which may call, and what they may read (Fetch Standard, section 3.3).
+
+use std::convert::Infallible;
+use std::future::ready;
 use std::time::Duration;
 
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LINK, RETRY_AFTER};
-use axum::http::{HeaderName, Method};
+use axum::http::header::{
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, LINK, ORIGIN, RETRY_AFTER,
+};
+use axum::http::{HeaderMap, HeaderName, Method, Request, Response};
+use futures_util::FutureExt;
+use tower::{Layer, Service, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::envelope::{RATELIMIT, RATELIMIT_POLICY};
 use super::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use super::request_id::X_REQUEST_ID;
 use super::state::AllowedOrigins;
+use crate::listener::CrossOrigin;
 
 /// Browsers keep a preflight's answer no longer than two hours.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
@@ -17,7 +26,7 @@ const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with")
 
 /// Lets pages of the allowed origins call and read what the answers' headers say. The origin is reflected and credentials are
 /// allowed, because pages of the first version call with them; nothing hangs on it, since no cookie is ever read.
-pub(crate) fn layer(origins: &AllowedOrigins) -> CorsLayer {
+fn layer(origins: &AllowedOrigins) -> CorsLayer {
     let allowed = match origins {
         AllowedOrigins::Any => AllowOrigin::mirror_request(),
         // `*` is no origin, and the layer would panic at it.
@@ -32,4 +41,64 @@ pub(crate) fn layer(origins: &AllowedOrigins) -> CorsLayer {
         .allow_headers(allowed_headers)
         .expose_headers(exposed)
         .max_age(PREFLIGHT_KEPT)
+}
+
+/// What the answers' headers tell pages.
+pub(crate) struct Cors {
+    layer: CorsLayer,
+    /// Those of an answer to a call that no page makes.
+    plain: HeaderMap,
+}
+
+impl Cors {
+    pub(crate) fn new(origins: &AllowedOrigins) -> Self {
+        let layer = layer(origins);
+        Self { plain: ask(&layer, &Method::GET, &HeaderMap::new()), layer }
+    }
+
+    /// The headers for the answer to a request, apart from those of a call that no page makes.
+    pub(crate) fn asked(&self, method: &Method, request: &HeaderMap) -> Option<HeaderMap> {
+        if *method == Method::OPTIONS && !is_preflight(method, request) {
+            return Some(HeaderMap::new());
+        }
+        request.contains_key(ORIGIN).then(|| ask(&self.layer, method, request))
+    }
+
+    /// Adds to an answer what [`Self::asked`] gave.
+    pub(crate) fn add(&self, asked: Option<&HeaderMap>, answer: &mut HeaderMap) {
+        for (name, value) in asked.unwrap_or(&self.plain) {
+            answer.append(name, value.clone());
+        }
+    }
+}
+
+/// The same for the answers that the listener gives by itself.
+pub fn cross_origin(origins: &AllowedOrigins) -> CrossOrigin {
+    let cors = Cors::new(origins);
+    CrossOrigin::new(move |method, request| {
+        let mut fields = HeaderMap::new();
+        cors.add(cors.asked(method, request).as_ref(), &mut fields);
+        fields
+    })
+}
+
+/// A browser's question whether a page may make a call. The library takes every OPTIONS for one, but others are calls.
+pub(crate) fn is_preflight(method: &Method, request: &HeaderMap) -> bool {
+    *method == Method::OPTIONS && request.contains_key(ORIGIN) && request.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Lets the library answer in place of a call, and takes the headers.
+fn ask(layer: &CorsLayer, method: &Method, fields: &HeaderMap) -> HeaderMap {
+    let mut request = Request::new(());
+    *request.method_mut() = method.clone();
+    for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_REQUEST_HEADERS] {
+        for value in fields.get_all(&name) {
+            request.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    let mut answering = layer.layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(())))));
+    match answering.call(request).now_or_never() {
+        Some(Ok(answer)) => answer.into_parts().0.headers,
+        None | Some(Err(_)) => HeaderMap::new(),
+    }
 }

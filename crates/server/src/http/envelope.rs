@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::{Error, Limits, Outage, TokenRefusal};
@@ -15,9 +17,11 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::body::BODY_TIMEOUT;
+use super::cors::{Cors, is_preflight};
 use super::demo::{DEMO_BURST, DEMO_PER_SECOND};
 use super::failure::{Failure, Hint, Policy};
 use super::meters;
+use super::options;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::state::HttpState;
 use super::under_way::UnderWay;
@@ -35,8 +39,19 @@ const UNMATCHED: &str = "unmatched";
 const LONGEST_PATH: usize = 128;
 const LONGEST_SEGMENT: usize = 32;
 
+/// What the envelope needs.
+#[derive(Clone)]
+pub(crate) struct Enveloping {
+    pub(crate) http: Arc<HttpState>,
+    pub(crate) cors: Arc<Cors>,
+}
+
 /// Wraps every call.
-pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(
+    State(Enveloping { http, cors }): State<Enveloping>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let id = RequestId::take(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -47,6 +62,9 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
         None => UNMATCHED,
     };
     let method = method_label(request.method());
+    let is_options = request.method() == Method::OPTIONS;
+    let is_preflight = is_preflight(request.method(), request.headers());
+    let asked = cors.asked(request.method(), request.headers());
     request.extensions_mut().insert(id.clone());
     let under_way = UnderWay::default();
     request.extensions_mut().insert(under_way.clone());
@@ -61,7 +79,11 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     let (mut response, error) = async {
         let limit = if request.body().is_end_stream() { HANDLING_TIMEOUT } else { HANDLING_TIMEOUT + BODY_TIMEOUT };
         let late = Failure::timeout(request.method());
+        if is_preflight {
+            return finish(StatusCode::OK.into_response(), &id, &http.chat.limits);
+        }
         let response = guard(next.run(request), limit, late).await;
+        let response = if is_options { options::answer(&http, route, response).await } else { response };
         let (response, error) = finish(response, &id, &http.chat.limits);
         // What a call has changed is told in any case; what it has read can be asked for again.
         match under_way.count(&http.chat, response, is_safe) {
@@ -72,6 +94,7 @@ pub(crate) async fn envelope(State(http): State<Arc<HttpState>>, mut request: Re
     .instrument(span.clone())
     .await;
     response.headers_mut().insert(X_REQUEST_ID, id.header());
+    cors.add(asked.as_ref(), response.headers_mut());
 
     let elapsed = started.elapsed();
     let status = response.status();
@@ -162,6 +185,7 @@ fn hint(hint: Hint, headers: &mut HeaderMap, limits: &Limits) {
         Hint::RetryAfter(wait) => {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
         }
+        Hint::AcceptEncoding => insert(headers, ACCEPT_ENCODING, "identity"),
         Hint::RateLimited(policy, wait) => {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
             let (name, burst, per_second) = match policy {
@@ -210,8 +234,6 @@ fn method_label(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::StatusCode;
-
     use super::*;
 
     #[tokio::test]

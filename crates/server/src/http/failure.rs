@@ -30,6 +30,8 @@ pub(crate) enum Hint {
     RetryAfter(Duration),
     /// `Retry-After`, `RateLimit` and `RateLimit-Policy`.
     RateLimited(Policy, Duration),
+    /// `Accept-Encoding: identity` (RFC 9110, section 12.5.3).
+    AcceptEncoding,
     /// `WWW-Authenticate` (RFC 6750, section 3); with an error code if a token was sent.
     Challenge(TokenRefusal),
 }
@@ -74,6 +76,13 @@ impl Failure {
         failure
     }
 
+    /// Several fields break a rule, or none of them is there.
+    pub(crate) fn invalid_fields(detail: impl Into<Cow<'static, str>>, fields: Vec<FieldError<'static>>) -> Self {
+        let mut failure = Self::new(StatusCode::BAD_REQUEST, "invalid", detail);
+        failure.0.fields = fields;
+        failure
+    }
+
     /// The body is not the JSON that this call takes.
     pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
@@ -87,6 +96,14 @@ impl Failure {
     pub(crate) fn not_json() -> Self {
         let detail = "send the body as JSON, with `Content-Type: application/json`";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+
+    /// The body is compressed, or encoded otherwise.
+    pub(crate) fn encoded(coding: &'static str) -> Self {
+        let detail = format!("send the body as it is: `Content-Encoding: {coding}` is not taken");
+        let mut failure = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail);
+        failure.0.hint = Hint::AcceptEncoding;
+        failure
     }
 
     /// The body came too slowly.

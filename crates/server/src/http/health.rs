@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use chatsphere_core::{Error, Outage};
 use chatsphere_protocol::rest::{BusState, Health, Ready};
 use chatsphere_realtime::BusStatus;
@@ -21,11 +21,7 @@ const PING_TIMEOUT: Duration = Duration::from_millis(800);
 const PING_KEPT: Duration = Duration::from_secs(1);
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
-    OpenApiRouter::new()
-        .routes(routes!(health))
-        .routes(routes!(livez))
-        .routes(routes!(readyz))
-        .layer(Extension(Arc::new(StoreProbe::default())))
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(livez)).routes(routes!(readyz))
 }
 
 /// Is the server there?
@@ -61,17 +57,21 @@ async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
         (status = 200, description = "It does", body = Ready),
         (status = 503, description = "`store_away`: the database does not answer, or takes no writes. `stopping`: the server is on its way down"),
     ))]
-async fn readyz(State(http): State<Arc<HttpState>>, Extension(probe): Extension<Arc<StoreProbe>>) -> Response {
-    let outage = if http.readiness.is_draining() {
+async fn readyz(state: State<Arc<HttpState>>) -> Response {
+    match outage(&state).await {
+        None => Json(ready(&state)).into_response(),
+        Some(outage) => Failure::from(Error::Outage(outage)).into_response(),
+    }
+}
+
+/// Why this node wants no work.
+pub(super) async fn outage(http: &HttpState) -> Option<Outage> {
+    if http.readiness.is_draining() {
         Some(Outage::Stopping)
-    } else if probe.answers(&http).await {
+    } else if http.probe.answers(http).await {
         None
     } else {
         Some(Outage::StoreAway)
-    };
-    match outage {
-        None => Json(ready(&http)).into_response(),
-        Some(outage) => Failure::from(Error::Outage(outage)).into_response(),
     }
 }
 
@@ -85,7 +85,7 @@ fn ready(http: &HttpState) -> Ready<'static> {
 
 /// Whether the store answered when it was asked last.
 #[derive(Default)]
-struct StoreProbe(Mutex<Option<(Instant, bool)>>);
+pub struct StoreProbe(Mutex<Option<(Instant, bool)>>);
 
 impl StoreProbe {
     async fn answers(&self, http: &HttpState) -> bool {

@@ -5,6 +5,7 @@
 
 mod authenticated;
 mod body;
+mod change;
 mod cors;
 mod demo;
 mod docs;
@@ -18,7 +19,9 @@ mod messages;
 mod meters;
 mod metrics;
 mod openapi;
+mod options;
 mod page;
+mod paths;
 mod profile;
 mod query;
 mod reading;
@@ -40,7 +43,9 @@ pub(crate) use authenticated::bearer;
 pub(crate) use failure::Failure;
 pub(crate) use request_id::{RequestId, X_REQUEST_ID};
 
+pub use cors::cross_origin;
 pub use demo::{Demo, DemoInvites};
+pub use health::StoreProbe;
 pub use metrics::MetricsAccess;
 pub use openapi::{openapi, openapi_json};
 pub use state::{AllowedOrigins, HttpState, Readiness};
@@ -54,10 +59,9 @@ pub fn router(state: Arc<HttpState>, before: impl FnOnce(Router<Arc<HttpState>>)
     } else {
         Router::new()
     });
-    before(router)
-        .layer(cors::layer(&state.origins))
-        .layer(from_fn_with_state(state.clone(), envelope::envelope))
-        .with_state(state)
+    let enveloping = envelope::Enveloping { http: state.clone(), cors: Arc::new(cors::Cors::new(&state.origins)) };
+    let routes = before(router).layer(from_fn_with_state(enveloping, envelope::envelope)).with_state(state);
+    paths::forgiving(routes)
 }
 
 /// The calls that the API's description lists.

@@ -132,7 +132,8 @@ const COMMON: [(&str, &str, &str); 9] = [
     ("TooManyReads", "429", "`rate_limited`"),
     ("Unauthorized", "401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"),
     ("InvalidBody", "400", "`invalid`: a field breaks a rule; `malformed`: the body is not the JSON asked for"),
-    ("InvalidParameters", "400", "`invalid`: a parameter breaks a rule"),
+    ("InvalidParameters", "400", "`invalid`: a parameter breaks a rule; `malformed`: the path is not UTF-8"),
+    ("InvalidPath", "400", "`malformed`: the path is not UTF-8"),
     ("BodyTooSlow", "408", "`request_timeout`"),
     ("BodyTooLarge", "413", "`body_too_large`"),
     ("NotJson", "415", "`unsupported_media_type`"),
@@ -150,14 +151,18 @@ fn add_common_refusals(operation: &mut Operation) {
     if operation.security.is_some() {
         names.push("Unauthorized");
     }
-    let has_parameters = operation.parameters.iter().flatten().any(|parameter| match parameter {
-        RefOr::T(parameter) => !matches!(parameter.parameter_in, ParameterIn::Path),
-        RefOr::Ref(_) => true,
-    });
+    let in_path = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) => matches!(parameter.parameter_in, ParameterIn::Path),
+        RefOr::Ref(_) => false,
+    };
+    let has_parameters = operation.parameters.iter().flatten().any(|parameter| !in_path(parameter));
+    let has_path = operation.parameters.iter().flatten().any(in_path);
     if operation.request_body.is_some() {
         names.extend(["InvalidBody", "BodyTooSlow", "BodyTooLarge", "NotJson"]);
     } else if has_parameters {
         names.push("InvalidParameters");
+    } else if has_path {
+        names.push("InvalidPath");
     }
     if operation.security.is_some()
         && operation.operation_id.as_deref().is_some_and(|id| READS.iter().any(|read| id.starts_with(read)))

@@ -1,12 +1,13 @@
 //! The parameters of lists.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use chatsphere_core::store::{HistoryRange, PageRequest};
 use chatsphere_core::{InvalidField, Seq};
+use chatsphere_protocol::rest::FieldError;
 use utoipa::IntoParams;
 
 use super::failure::Failure;
@@ -54,12 +55,29 @@ pub(crate) struct EventsParams {
     after: Option<u64>,
 }
 
+/// The lists of the first version. Its clients may send parameters that nobody reads, so only the others' unknown ones are
+/// refused.
+const FIRST_VERSION: [&str; 7] = [
+    "/api/users",
+    "/api/users/{userId}/messages",
+    "/api/messages",
+    "/api/messages/user",
+    "/api/rooms",
+    "/api/rooms/{roomId}/messages",
+    "/api/tokens",
+];
+
+/// Unknown parameters that one answer names at most.
+const MOST_NAMED: usize = 8;
+
 /// A call's path and query, to be read and to be written again with another place in the list.
 pub(crate) struct Query {
     path: String,
     pairs: Vec<(String, String)>,
     page_default: usize,
     page_max: usize,
+    /// Whether parameters that the call does not take are ignored.
+    lenient: bool,
 }
 
 impl FromRequestParts<Arc<HttpState>> for Query {
@@ -67,7 +85,10 @@ impl FromRequestParts<Arc<HttpState>> for Query {
 
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let limits = &http.chat.limits;
-        Ok(Self::new(parts.uri.path(), parts.uri.query().unwrap_or_default(), limits.page_default, limits.page_max))
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let query = parts.uri.query().unwrap_or_default();
+        let query = Self::new(parts.uri.path(), query, limits.page_default, limits.page_max);
+        Ok(Self { lenient: FIRST_VERSION.contains(&route), ..query })
     }
 }
 
@@ -76,29 +97,55 @@ impl Query {
         let pairs = form_urlencoded::parse(query.as_bytes())
             .map(|(name, value)| (Cow::into_owned(name), Cow::into_owned(value)))
             .collect();
-        Self { path: path.to_owned(), pairs, page_default, page_max }
+        Self { path: path.to_owned(), pairs, page_default, page_max, lenient: false }
     }
 
     /// A page of a list with a cursor.
-    pub(crate) fn page(&self, cursors: &Cursors<'_>) -> Result<PageRequest, InvalidField> {
+    pub(crate) fn page(&self, cursors: &Cursors<'_>) -> Result<PageRequest, Failure> {
+        self.takes(&["limit", "cursor"])?;
         let cursor = self.one("cursor")?.map(|text| cursors.open(text)).transpose()?;
         Ok(PageRequest { cursor, limit: self.limit()? })
     }
 
     /// A page of a room's messages.
-    pub(crate) fn history(&self) -> Result<(HistoryRange, usize), InvalidField> {
+    pub(crate) fn history(&self) -> Result<(HistoryRange, usize), Failure> {
+        self.takes(&["limit", "before", "after"])?;
         let range = match (self.seq("before")?, self.seq("after")?) {
             (None, None) => HistoryRange::Newest,
             (Some(before), None) => HistoryRange::Before(before),
             (None, Some(after)) => HistoryRange::After(after),
-            (Some(_), Some(_)) => return Err(InvalidField::new("before", "must not come together with after")),
+            (Some(_), Some(_)) => return Err(Failure::invalid("before", "must not come together with after")),
         };
         Ok((range, self.limit()?))
     }
 
     /// A page of a room's events.
-    pub(crate) fn events(&self) -> Result<(Seq, usize), InvalidField> {
+    pub(crate) fn events(&self) -> Result<(Seq, usize), Failure> {
+        self.takes(&["limit", "after"])?;
         Ok((self.seq("after")?.unwrap_or(Seq::ZERO), self.limit()?))
+    }
+
+    /// Refuses parameters other than these: one that is misspelt would silently give another page than was meant.
+    fn takes(&self, known: &[&str]) -> Result<(), Failure> {
+        if self.lenient {
+            return Ok(());
+        }
+        let list = known.join(", ");
+        let mut unknown: Vec<FieldError<'static>> = Vec::new();
+        for (name, _) in self.pairs.iter().filter(|(name, _)| !name.is_empty() && !known.contains(&name.as_str())) {
+            let field = shown(name);
+            if unknown.len() < MOST_NAMED && unknown.iter().all(|other| other.field != field) {
+                let message = format!("is no parameter of this call, which takes {list}");
+                unknown.push(FieldError { field: field.into(), message: message.into() });
+            }
+        }
+        let names: Vec<&str> = unknown.iter().map(|error| &*error.field).collect();
+        let Some(first) = names.first() else { return Ok(()) };
+        let detail = match names.len() {
+            1 => format!("{first} is no parameter of this call, which takes {list}"),
+            _ => format!("{} are no parameters of this call, which takes {list}", names.join(", ")),
+        };
+        Err(Failure::invalid_fields(detail, unknown))
     }
 
     /// A parameter that may be there once.
@@ -137,6 +184,12 @@ impl Query {
     }
 }
 
+/// A parameter's name as it is told again, unless it could be something else that strayed there, such as a token.
+fn shown(name: &str) -> String {
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"_-[]$".contains(&byte);
+    if (1..=32).contains(&name.len()) && name.bytes().all(harmless) { name.to_owned() } else { "(unnamed)".to_owned() }
+}
+
 /// Digits alone: `u64::from_str` also takes a leading plus sign, which in a query is a space.
 fn number(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
@@ -147,7 +200,32 @@ mod tests {
     use super::*;
 
     fn query(text: &str) -> Query {
-        Query::new("/api/rooms", text, 50, 200)
+        Query { lenient: true, ..Query::new("/api/rooms", text, 50, 200) }
+    }
+
+    fn field<T>(outcome: Result<T, Failure>) -> String {
+        let Err(failure) = outcome else { panic!("it was taken") };
+        failure.parts().fields[0].field.to_string()
+    }
+
+    #[test]
+    fn unknown_parameters_are_named() {
+        let strict = |text: &str| Query::new("/api/rooms", text, 50, 200);
+        let names = |text: &str| {
+            let failure = strict(text).takes(&["limit", "cursor"]).unwrap_err();
+            failure.parts().fields.iter().map(|error| error.field.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names("limt=5&limit=5&before=3"), "limt before");
+        assert_eq!(names("x=1&x=2"), "x");
+        assert_eq!(names("Limit=5"), "Limit");
+        assert_eq!(names("eyJhbGciOiJIUzI1NiJ9.e30.abc"), "(unnamed)");
+        assert_eq!(names(&format!("{}=1", "x".repeat(33))), "(unnamed)");
+        let many: String = (0..100).map(|number| format!("p{number}=&")).collect();
+        assert_eq!(strict(&many).events().unwrap_err().parts().fields.len(), MOST_NAMED);
+        assert!(strict("limit=5&cursor=&&=").takes(&["limit", "cursor"]).is_ok());
+        assert!(strict("limit=5&after=3").history().is_ok());
+        assert!(strict("limit=5&before=3").events().is_err());
+        assert!(strict("").events().is_ok());
     }
 
     #[test]
@@ -167,9 +245,9 @@ mod tests {
         assert_eq!(query("before=7&limit=2").history().unwrap(), (HistoryRange::Before(Seq::new(7)), 2));
         assert_eq!(query("after=9007199254740991").history().unwrap().0, HistoryRange::After(Seq::MAX));
         for text in ["before=1&after=2", "before=-1", "before=x"] {
-            assert_eq!(query(text).history().unwrap_err().field, "before", "{text}");
+            assert_eq!(field(query(text).history()), "before", "{text}");
         }
-        assert_eq!(query("after=9007199254740992").events().unwrap_err().field, "after");
+        assert_eq!(field(query("after=9007199254740992").events()), "after");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use chatsphere_core::Chat;
 use chatsphere_realtime::BusStatus;
 
 use super::demo::Demo;
+use super::health::StoreProbe;
 use super::metrics::MetricsAccess;
 use crate::auth::Keys;
 
@@ -18,6 +19,8 @@ pub struct HttpState {
     pub origins: AllowedOrigins,
     /// Whether this node still wants new work.
     pub readiness: Arc<dyn Readiness>,
+    /// Whether the store answered when it was asked last.
+    pub probe: StoreProbe,
     /// Renders all metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Who may read them besides the privileged.
@@ -38,6 +41,7 @@ impl HttpState {
             keys,
             origins: AllowedOrigins::Any,
             readiness: Arc::new(AlwaysReady),
+            probe: StoreProbe::default(),
             metrics: Arc::new(String::new),
             metrics_access: MetricsAccess::default(),
             demo: None,

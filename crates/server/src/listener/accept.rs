@@ -82,13 +82,13 @@ impl Accepting {
         }
         match Arc::clone(&self.refusals).try_acquire_owned() {
             Ok(refusal) => {
-                let abort = self.http.abort.clone();
+                let (abort, cross_origin) = (self.http.abort.clone(), self.http.options.cross_origin.clone());
                 self.tasks.spawn(async move {
-                    abort.run_until_cancelled(refuse::full(tcp)).await;
+                    abort.run_until_cancelled(refuse::full(tcp, &cross_origin)).await;
                     drop(refusal);
                 });
             }
-            Err(_) => refuse::full_at_once(&tcp),
+            Err(_) => refuse::full_at_once(&tcp, &self.http.options.cross_origin),
         }
     }
 
@@ -126,7 +126,7 @@ impl Accepting {
             } else {
                 self.http.meters.refused_descriptors.increment(1);
                 if self.tls.is_none() {
-                    refuse::full_at_once(&tcp);
+                    refuse::full_at_once(&tcp, &self.http.options.cross_origin);
                 }
             }
             true

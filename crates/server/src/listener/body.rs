@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::watch::{InFlight, Watch};
+use super::watch::{Abandoned, InFlight, Watch};
 
 /// Bytes of a body that buy its sender another second.
 const BYTES_A_SECOND: u64 = 4 * 1024;
@@ -22,8 +22,14 @@ pub struct BodyTimeout;
 
 /// A request's body that must keep coming. Only time spent waiting for the client counts: a server that is in no hurry
 /// to read is not the client's fault.
+///
+/// What is left of it when it is dropped is handed to the connection's [`Watch`].
 pub(super) struct RequestBody {
-    incoming: Incoming,
+    /// None once it is dropped.
+    incoming: Option<Incoming>,
+    /// The client waits for `100 Continue` (RFC 9110, section 10.1.1).
+    expected: bool,
+    late: bool,
     watch: Arc<Watch>,
     allowance: Duration,
     received: u64,
@@ -34,13 +40,15 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn wrap(incoming: Incoming, watch: &Arc<Watch>, allowance: Duration) -> Body {
+    pub(super) fn wrap(incoming: Incoming, expected: bool, watch: &Arc<Watch>, allowance: Duration) -> Body {
         if incoming.is_end_stream() {
             return Body::empty();
         }
         let watch = Arc::clone(watch);
         Body::new(Self {
-            incoming,
+            incoming: Some(incoming),
+            expected,
+            late: false,
             watch,
             allowance,
             received: 0,
@@ -69,9 +77,13 @@ impl HttpBody for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        match Pin::new(incoming).poll_frame(cx) {
             Poll::Pending => match this.poll_alarm(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(BodyTimeout.into()))),
+                Poll::Ready(()) => {
+                    this.late = true;
+                    Poll::Ready(Some(Err(BodyTimeout.into())))
+                }
                 Poll::Pending => Poll::Pending,
             },
             Poll::Ready(frame) => {
@@ -88,18 +100,22 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map(HttpBody::size_hint).unwrap_or_default()
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if !self.ended && !self.incoming.is_end_stream() {
-            self.watch.body_abandoned();
+        if let Some(incoming) = self.incoming.take()
+            && !self.ended
+            && !incoming.is_end_stream()
+        {
+            let awaited = self.expected && self.received == 0;
+            self.watch.body_abandoned(Abandoned { incoming, awaited, late: self.late });
         }
     }
 }

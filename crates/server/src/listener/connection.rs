@@ -10,24 +10,27 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderMap, Request, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use super::body::{AnswerBody, RequestBody};
 use super::first_look::{self, FirstLook};
+use super::head::is_chunked;
 use super::meters::Meters;
 use super::refusal::Refusal;
 use super::stream::{PeerStream, Slot, Taken, TakenStream, Watched};
 use super::tls::Tls;
-use super::watch::{Overdue, Watch};
+use super::unread::{Allowance, PATIENT, Step, Unread};
+use super::watch::{Abandoned, Overdue, Watch};
 use super::{ListenerOptions, refuse};
 
 /// hyper takes no less.
@@ -44,6 +47,8 @@ pub(super) struct Http {
     pub(super) meters: Meters,
     pub(super) shutdown: CancellationToken,
     pub(super) abort: CancellationToken,
+    /// For connections that are read on with patience after their answer.
+    patience: Arc<Semaphore>,
 }
 
 enum Ending {
@@ -67,7 +72,8 @@ impl Http {
             .max_header_size(options.header_bytes)
             // Buffers grow with what a peer sends, up to this. hyper's own 400 KiB would let a head take as much.
             .max_buf_size(options.header_bytes.max(SMALLEST_BUFFER));
-        Self { app: app.with_state(()), builder, options, meters, shutdown, abort }
+        let patience = Arc::new(Semaphore::new(PATIENT));
+        Self { app: app.with_state(()), builder, options, meters, shutdown, abort, patience }
     }
 
     /// Serves one connection, the TLS handshake included, until it ends or is upgraded.
@@ -103,11 +109,13 @@ impl Http {
                 self.meters.timed_out(overdue);
                 tracing::debug!(%addr, ?overdue, "connection given up");
                 if let (Overdue::Head { started: true }, false, Some(tcp)) = (overdue, secure, leftover) {
-                    self.abort.run_until_cancelled(refuse::late_head(tcp)).await;
+                    let answer = Refusal::HeadLate.bytes(&watch.cross_origin());
+                    self.abort.run_until_cancelled(refuse::late_head(tcp, &answer)).await;
                 }
             }
             (Ending::Closed, Some(tcp)) => {
-                self.abort.run_until_cancelled(refuse::linger(tcp)).await;
+                let (allowance, _permit) = self.allowance(false);
+                self.abort.run_until_cancelled(refuse::linger(tcp, allowance)).await;
             }
             (Ending::Closed | Ending::Aborted, _) => {}
         }
@@ -171,18 +179,27 @@ impl Http {
 
     async fn http(&self, stream: PeerStream, addr: SocketAddr, secure: bool, watch: &Arc<Watch>) -> Ending {
         let service = service_fn(|request: Request<Incoming>| {
-            let in_flight = watch.request();
+            let (in_flight, two_lengths) = watch.request();
+            let refusal = refusal(request.headers(), request.version(), two_lengths);
+            let cross_origin = refusal.map(|_| watch.cross_origin_of(request.method(), request.headers()));
+            let expected =
+                request.headers().get(header::EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
             let peer = self.options.trusted_proxies.peer(addr, secure, request.headers());
-            let host_missing = !names_host(request.headers(), request.version());
-            let mut request = request.map(|body| RequestBody::wrap(body, watch, self.options.body_timeout));
+            let mut request = request.map(|body| RequestBody::wrap(body, expected, watch, self.options.body_timeout));
             request.extensions_mut().insert(peer);
-            // A router is always ready.
-            let answer = (!host_missing).then(|| self.app.clone().call(request));
+            let answer = match refusal {
+                // A router is always ready.
+                None => Ok(self.app.clone().call(request)),
+                Some(refusal) => Err(refusal.response(cross_origin.unwrap_or_default())),
+            };
             async move {
-                let answer = match answer {
-                    Some(answer) => answer.await?,
-                    None => Refusal::HostMissing.response(),
+                let mut answer = match answer {
+                    Ok(answer) => answer.await?,
+                    Err(refused) => refused,
                 };
+                if watch.closes_behind_answer() {
+                    answer.headers_mut().entry(header::CONNECTION).or_insert(HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, in_flight)))
             }
         });
@@ -192,6 +209,7 @@ impl Http {
         let mut shutdown = pin!(shutdown.cancelled_owned());
         let mut abort = pin!(abort.cancelled_owned());
         let mut draining = false;
+        let mut unread: Option<Box<Unread>> = None;
         let mut alarm = pin!(sleep_until(watch.deadline().unwrap_or_else(Instant::now)));
         poll_fn(|cx| {
             loop {
@@ -202,11 +220,27 @@ impl Http {
                     }
                     return Poll::Ready(Ending::Closed);
                 }
-                if draining || shutdown.as_mut().poll(cx).is_pending() {
-                    break;
+                if let Some(body) = watch.take_abandoned() {
+                    unread = Some(Box::new(self.read_on(body, watch, draining)));
                 }
-                draining = true;
-                connection.as_mut().graceful_shutdown();
+                if !draining && shutdown.as_mut().poll(cx).is_ready() {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                    if let Some(unread) = &mut unread {
+                        unread.hurry();
+                    }
+                    continue;
+                }
+                match unread.as_mut().map_or(Step::Waiting, |unread| unread.poll(cx)) {
+                    Step::Waiting => break,
+                    Step::Read => {}
+                    step @ (Step::Ended | Step::GivenUp) => {
+                        if step == Step::Ended {
+                            watch.body_ended();
+                        }
+                        unread = None;
+                    }
+                }
             }
             if abort.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ending::Aborted);
@@ -228,6 +262,39 @@ impl Http {
         })
         .await
     }
+}
+
+impl Http {
+    /// Reads the rest of a body that nobody wanted.
+    fn read_on(&self, body: Abandoned, watch: &Arc<Watch>, draining: bool) -> Unread {
+        // Who waits to be told to send a body has been told otherwise, and who was too slow has had its time.
+        let (allowance, permit) = self.allowance(body.awaited || body.late || draining);
+        Unread::new(body.incoming, allowance, permit, watch.in_flight())
+    }
+
+    /// How long what still comes is read. Patience is for those who find a place, and while the server runs.
+    fn allowance(&self, hurried: bool) -> (Allowance, Option<OwnedSemaphorePermit>) {
+        if hurried || self.shutdown.is_cancelled() {
+            return (Allowance::hurried(), None);
+        }
+        match Arc::clone(&self.patience).try_acquire_owned() {
+            Ok(permit) => (Allowance::patient(), Some(permit)),
+            Err(_) => (Allowance::hurried(), None),
+        }
+    }
+}
+
+/// What hyper lets pass and HTTP does not.
+fn refusal(headers: &HeaderMap, version: Version, two_lengths: bool) -> Option<Refusal> {
+    if !names_host(headers, version) {
+        return Some(Refusal::HostMissing);
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    if two_lengths || headers.contains_key(header::CONTENT_LENGTH) {
+        return Some(Refusal::TwoLengths);
+    }
+    (codings.next().is_some() || !is_chunked(coding.as_bytes())).then_some(Refusal::UnknownCoding)
 }
 
 /// RFC 9112, section 3.2: a request of HTTP/1.1 without `Host`, or with several, is to be refused. hyper leaves that

@@ -9,8 +9,10 @@ mod accept;
 mod body;
 mod capacity;
 mod connection;
+mod cross_origin;
 mod drain;
 mod first_look;
+mod head;
 mod meters;
 mod own_answer;
 mod peer;
@@ -19,6 +21,7 @@ mod refusal;
 mod refuse;
 mod stream;
 mod tls;
+mod unread;
 mod watch;
 
 use std::io;
@@ -34,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 pub use body::BodyTimeout;
 pub use capacity::raise_descriptor_limit;
+pub use cross_origin::CrossOrigin;
 pub use drain::ListenerHandle;
 pub use first_look::{FirstLook, FirstLooker, TakeOver};
 pub use peer::Peer;
@@ -68,6 +72,8 @@ pub struct ListenerOptions {
     pub tls: Option<Tls>,
     /// Who may take plain connections over before HTTP gets them.
     pub first_look: FirstLooker,
+    /// What lets pages of other origins read the answers that are made here.
+    pub cross_origin: CrossOrigin,
 }
 
 impl ListenerOptions {
@@ -85,6 +91,7 @@ impl ListenerOptions {
             trusted_proxies: TrustedProxies::default(),
             tls: None,
             first_look: FirstLooker::default(),
+            cross_origin: CrossOrigin::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use axum::http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use super::refusal::Refusal;
@@ -35,8 +36,8 @@ pub(super) fn recognise(written: &[u8]) -> Option<Refusal> {
 }
 
 impl Replacement {
-    pub(super) fn new(refusal: Refusal) -> Self {
-        Self { bytes: refusal.bytes(), written: 0 }
+    pub(super) fn new(refusal: Refusal, cross_origin: &HeaderMap) -> Self {
+        Self { bytes: refusal.bytes(cross_origin), written: 0 }
     }
 
     /// Writes what is left of it.

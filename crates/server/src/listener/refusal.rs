@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use chatsphere_core::{Clock as _, SystemClock};
 use chatsphere_protocol::rest::Problem;
@@ -17,6 +17,10 @@ pub(super) enum Refusal {
     Malformed,
     /// HTTP/1.1 without one `Host` field.
     HostMissing,
+    /// `Transfer-Encoding` other than `chunked` (RFC 9112, section 6.1).
+    UnknownCoding,
+    /// `Content-Length` beside `Transfer-Encoding` (RFC 9112, section 6.3): what it means to a proxy may be another request.
+    TwoLengths,
     /// A request line whose target is too long.
     TargetTooLong,
     /// A head that is too large, or of too many fields.
@@ -42,6 +46,14 @@ impl Refusal {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "this is no request of HTTP/1.1 that can be read"),
             Self::HostMissing => (StatusCode::BAD_REQUEST, "malformed", "a request needs exactly one Host field"),
+            Self::UnknownCoding => (
+                StatusCode::NOT_IMPLEMENTED,
+                "transfer_encoding_unsupported",
+                "of transfer codings this server reads `chunked` alone: send `Transfer-Encoding: chunked`, or Content-Length",
+            ),
+            Self::TwoLengths => {
+                (StatusCode::BAD_REQUEST, "malformed", "a request has either Content-Length or Transfer-Encoding, not both")
+            }
             Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "uri_too_long", "the address is too long"),
             Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -62,23 +74,20 @@ impl Refusal {
     }
 
     /// The answer, for hyper to send. Each has an id of its own.
-    pub(super) fn response(self) -> Response {
+    pub(super) fn response(self, cross_origin: HeaderMap) -> Response {
         let (status, headers, body) = self.answer();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
+        response.headers_mut().extend(cross_origin);
         response.headers_mut().extend(headers);
         response
     }
 
     /// The answer as it goes over the wire, where no hyper is. Small enough for the buffer of any socket.
-    pub(super) fn bytes(self) -> Vec<u8> {
+    pub(super) fn bytes(self, cross_origin: &HeaderMap) -> Vec<u8> {
         let (status, headers, body) = self.answer();
-        let mut bytes = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), reason(status)).into_bytes();
         let length = (CONTENT_LENGTH, HeaderValue::from(body.len()));
-        for (name, value) in headers.into_iter().chain(date()).chain([length]) {
-            bytes.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-        }
-        bytes.extend_from_slice(b"\r\n");
+        let mut bytes = head(status, headers.into_iter().chain([length]), cross_origin);
         bytes.extend_from_slice(&body);
         bytes
     }
@@ -111,6 +120,22 @@ impl Refusal {
     }
 }
 
+/// The answer to a preflight, as it goes over the wire: the page's call itself is to get the answer that it can read.
+pub(super) fn preflight(cross_origin: &HeaderMap) -> Vec<u8> {
+    let close = (CONNECTION, HeaderValue::from_static("close"));
+    head(StatusCode::NO_CONTENT, [(X_REQUEST_ID, RequestId::random().header()), close], cross_origin)
+}
+
+fn head(status: StatusCode, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>, cross_origin: &HeaderMap) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), reason(status)).into_bytes();
+    let own: Vec<_> = headers.into_iter().chain(date()).collect();
+    for (name, value) in own.iter().map(|(name, value)| (name, value)).chain(cross_origin) {
+        bytes.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
 fn reason(status: StatusCode) -> &'static str {
     status.canonical_reason().unwrap_or("Error")
 }
@@ -131,12 +156,14 @@ mod tests {
         for refusal in [
             Refusal::Malformed,
             Refusal::HostMissing,
+            Refusal::UnknownCoding,
+            Refusal::TwoLengths,
             Refusal::TargetTooLong,
             Refusal::HeadTooLarge,
             Refusal::HeadLate,
             Refusal::Full,
         ] {
-            let text = String::from_utf8(refusal.bytes()).unwrap();
+            let text = String::from_utf8(refusal.bytes(&HeaderMap::new())).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("content-length: {}", body.len())), "{text}");
             assert!(head.contains("date: ") && head.contains(" GMT"), "{text}");

@@ -4,54 +4,79 @@ use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
-use super::refusal::Refusal;
+use super::CrossOrigin;
+use super::head::Head;
+use super::refusal::{self, Refusal};
+use super::unread::Allowance;
 
-/// How long a client that is turned away may take to send its request, and again to stop sending.
+/// How long a client that is turned away may take to send its request.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// The most that is read, and thrown away, of what a client sends after its answer, in bytes.
-const DISCARDED: usize = 1024 * 1024;
+/// The most of a request's head that is read before it is turned away, in bytes.
+const LONGEST_HEAD: usize = 64 * 1024;
 
 /// Answers 503 and closes. Waits a little for the request, since some clients don't expect an answer before it.
-pub(super) async fn full(tcp: TcpStream) {
-    let _ = timeout(PATIENCE, discard(&tcp)).await;
-    full_at_once(&tcp);
-    linger(tcp).await;
+pub(super) async fn full(tcp: TcpStream, cross_origin: &CrossOrigin) {
+    let mut head = Head::default();
+    let _ = timeout(PATIENCE, read_head(&tcp, &mut head)).await;
+    answer_full(&tcp, &head, cross_origin);
+    linger(tcp, Allowance::hurried()).await;
 }
 
 /// Answers 503 as far as that goes without waiting.
-pub(super) fn full_at_once(tcp: &TcpStream) {
-    // A new socket's buffer takes it whole. A client that doesn't get it sees the connection closed: no worse than
-    // what would happen without.
-    let _ = discard_now(tcp);
-    let _ = tcp.try_write(&Refusal::Full.bytes());
+pub(super) fn full_at_once(tcp: &TcpStream, cross_origin: &CrossOrigin) {
+    let mut head = Head::default();
+    let _ = read_now(tcp, &mut head);
+    answer_full(tcp, &head, cross_origin);
+}
+
+/// A new socket's buffer takes the answer whole. A client that doesn't get it sees the connection closed: no worse than what
+/// would happen without.
+fn answer_full(tcp: &TcpStream, head: &Head, cross_origin: &CrossOrigin) {
+    let fields = cross_origin.fields(&head.method(), head.fields());
+    // A refused preflight would hide the refusal of the call from the page.
+    let preflight = head.is_preflight() && !fields.is_empty();
+    let answer = if preflight { refusal::preflight(&fields) } else { Refusal::Full.bytes(&fields) };
+    let _ = tcp.try_write(&answer);
 }
 
 /// Answers 408 (RFC 9110, section 15.5.9) and closes.
-pub(super) async fn late_head(tcp: TcpStream) {
-    let _ = tcp.try_write(&Refusal::HeadLate.bytes());
-    linger(tcp).await;
+pub(super) async fn late_head(tcp: TcpStream, answer: &[u8]) {
+    let _ = tcp.try_write(answer);
+    linger(tcp, Allowance::hurried()).await;
 }
 
-/// Closes for writing first and reads on a little while, so that the system has no reason to reset the connection
-/// before the client has read its answer (RFC 9112, section 9.6).
-pub(super) async fn linger(mut tcp: TcpStream) {
+/// Closes for writing first and reads on a while, so that the system has no reason to reset the connection before the client
+/// has read its answer (RFC 9112, section 9.6).
+pub(super) async fn linger(mut tcp: TcpStream, mut allowance: Allowance) {
     use tokio::io::AsyncWriteExt as _;
 
     if tcp.shutdown().await.is_err() {
         return;
     }
-    let _ = timeout(PATIENCE, async {
-        let mut left = DISCARDED;
-        while left > 0 {
-            match discard(&tcp).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => left = left.saturating_sub(read),
-            }
+    loop {
+        match timeout_at(allowance.due(), discard(&tcp)).await {
+            Ok(Ok(read)) if read > 0 && allowance.take(read) => {}
+            _ => return,
         }
-    })
-    .await;
+    }
+}
+
+/// Waits for a whole head, or the end.
+async fn read_head(tcp: &TcpStream, head: &mut Head) {
+    let mut read = 0;
+    while !head.ended() && read < LONGEST_HEAD {
+        if tcp.readable().await.is_err() {
+            return;
+        }
+        match read_now(tcp, head) {
+            Ok(more) if more > 0 => read += more,
+            // Readiness is a guess; a new socket is often guessed to be ready.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => return,
+        }
+    }
 }
 
 /// Waits for bytes and throws them away. 0 is the end.
@@ -59,7 +84,6 @@ async fn discard(tcp: &TcpStream) -> io::Result<usize> {
     loop {
         tcp.readable().await?;
         match discard_now(tcp) {
-            // Readiness is a guess; a new socket is often guessed to be ready.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             outcome => return outcome,
         }
@@ -69,4 +93,11 @@ async fn discard(tcp: &TcpStream) -> io::Result<usize> {
 /// Not async, so that the buffer is no part of a connection's task.
 fn discard_now(tcp: &TcpStream) -> io::Result<usize> {
     tcp.try_read(&mut [0; 8 * 1024])
+}
+
+fn read_now(tcp: &TcpStream, head: &mut Head) -> io::Result<usize> {
+    let mut bytes = [0; 8 * 1024];
+    let read = tcp.try_read(&mut bytes)?;
+    head.feed(bytes.get(..read).unwrap_or_default());
+    Ok(read)
 }

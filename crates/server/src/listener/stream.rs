@@ -120,7 +120,9 @@ impl PeerStream {
     fn poll_replace(&mut self, cx: &mut Context<'_>, written: &[u8]) -> Option<Poll<io::Result<usize>>> {
         if self.replacement.is_none() {
             let refusal = recognise(written).filter(|_| !self.watch().is_answering())?;
-            self.replacement = Some(Box::new(Replacement::new(refusal)));
+            let watch = self.watch();
+            let replacement = Replacement::new(watch.refusal(refusal), &watch.cross_origin());
+            self.replacement = Some(Box::new(replacement));
         }
         let replacement = self.replacement.as_mut()?;
         let outcome = match &mut self.io {
@@ -206,7 +208,7 @@ impl AsyncWrite for Watched {
 /// Calls the same method of whichever stream is inside.
 macro_rules! forward {
     ($self:expr, $method:ident $(, $argument:expr)*) => {
-        match &mut $self.get_mut().io {
+        match &mut $self.as_mut().get_mut().io {
             Io::Plain(io) => Pin::new(io).$method($($argument),*),
             Io::Tls(io) => Pin::new(io.as_mut()).$method($($argument),*),
         }
@@ -214,8 +216,13 @@ macro_rules! forward {
 }
 
 impl AsyncRead for PeerStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        forward!(self, poll_read, cx, buf)
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = forward!(self, poll_read, cx, buf);
+        if let (Poll::Ready(Ok(())), Some(read)) = (&outcome, buf.filled().get(before..)) {
+            self.watch().seen(read);
+        }
+        outcome
     }
 }
 
@@ -244,11 +251,11 @@ impl AsyncWrite for PeerStream {
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         forward!(self, poll_flush, cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         forward!(self, poll_shutdown, cx)
     }
 }

@@ -7,10 +7,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::{HeaderMap, Method};
+use hyper::body::{Body as _, Incoming};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::ListenerOptions;
+use super::head::Head;
+use super::refusal::Refusal;
+use super::unread::SHORT_BODY;
+use super::{CrossOrigin, ListenerOptions};
 
 /// Shared by a connection's task, its socket, and the bodies that pass over it.
 #[derive(Debug)]
@@ -18,6 +23,7 @@ pub(super) struct Watch {
     header: Duration,
     idle: Duration,
     write: Duration,
+    cross_origin: CrossOrigin,
     state: Mutex<State>,
 }
 
@@ -38,8 +44,12 @@ struct State {
     since: Instant,
     in_flight: usize,
     unread_since: Option<Instant>,
+    /// What is known of the head that is awaited or comes now.
+    head: Head,
+    /// The rest of a body that nobody reads yet.
+    abandoned: Option<Abandoned>,
     /// A request's body was left unread, so that more of it may yet arrive.
-    body_abandoned: bool,
+    body_unread: bool,
     peer_closed: bool,
     leftover: Option<TcpStream>,
 }
@@ -49,6 +59,16 @@ enum WaitingFor {
     Head { started: bool },
     Answer,
     NextRequest,
+}
+
+/// The rest of a request's body, which its reader did not want.
+#[derive(Debug)]
+pub(super) struct Abandoned {
+    pub(super) incoming: Incoming,
+    /// The client waits to be told to send it, and won't if the answer is a refusal.
+    pub(super) awaited: bool,
+    /// It took too long already.
+    pub(super) late: bool,
 }
 
 /// One request, from its head to the last byte of the answer's body.
@@ -61,12 +81,15 @@ impl Watch {
             header: options.header_timeout,
             idle: options.idle_timeout,
             write: options.write_timeout,
+            cross_origin: options.cross_origin.clone(),
             state: Mutex::new(State {
                 waiting_for: WaitingFor::Head { started: false },
                 since: Instant::now(),
                 in_flight: 0,
                 unread_since: None,
-                body_abandoned: false,
+                head: Head::default(),
+                abandoned: None,
+                body_unread: false,
                 peer_closed: false,
                 leftover: None,
             }),
@@ -90,6 +113,7 @@ impl Watch {
             WaitingFor::NextRequest => {
                 state.waiting_for = WaitingFor::Head { started: true };
                 state.since = Instant::now();
+                state.head.clear();
             }
             WaitingFor::Head { .. } => state.waiting_for = WaitingFor::Head { started: true },
             WaitingFor::Answer => {}
@@ -108,15 +132,78 @@ impl Watch {
         }
     }
 
-    pub(super) fn body_abandoned(&self) {
-        self.state().body_abandoned = true;
+    /// Looks at what HTTP reads, as far as it is a request's head. Of requests that a client sends before the answer to the one
+    /// before, hyper's word alone is known.
+    pub(super) fn seen(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        if matches!(state.waiting_for, WaitingFor::Head { .. }) {
+            state.head.feed(bytes);
+        }
     }
 
-    pub(super) fn request(self: &Arc<Self>) -> InFlight {
+    pub(super) fn body_abandoned(&self, body: Abandoned) {
+        let mut state = self.state();
+        state.body_unread = true;
+        state.abandoned = Some(body);
+    }
+
+    /// Whether so much of a request's body may be unread that its connection is not kept.
+    pub(super) fn closes_behind_answer(&self) -> bool {
+        self.state().abandoned.as_ref().is_some_and(|body| {
+            body.awaited || body.late || body.incoming.size_hint().exact().is_none_or(|left| left > SHORT_BODY)
+        })
+    }
+
+    pub(super) fn take_abandoned(&self) -> Option<Abandoned> {
+        self.state().abandoned.take()
+    }
+
+    /// All of the body has come.
+    pub(super) fn body_ended(&self) {
+        self.state().body_unread = false;
+    }
+
+    /// A request has come; whether it says in two ways how long its body is.
+    pub(super) fn request(self: &Arc<Self>) -> (InFlight, bool) {
+        let two_lengths = {
+            let mut state = self.state();
+            let two_lengths = state.head.has_two_lengths();
+            state.head.clear();
+            two_lengths
+        };
+        (self.in_flight(), two_lengths)
+    }
+
+    /// Keeps the connection from being idle.
+    pub(super) fn in_flight(self: &Arc<Self>) -> InFlight {
         let mut state = self.state();
         state.in_flight += 1;
         state.waiting_for = WaitingFor::Answer;
         InFlight(Arc::clone(self))
+    }
+
+    /// The fields that let a page read the answer to the head that came last.
+    pub(super) fn cross_origin(&self) -> HeaderMap {
+        let (method, fields) = {
+            let state = self.state();
+            (state.head.method(), state.head.fields().clone())
+        };
+        self.cross_origin.fields(&method, &fields)
+    }
+
+    /// The same for a request that hyper has read.
+    pub(super) fn cross_origin_of(&self, method: &Method, fields: &HeaderMap) -> HeaderMap {
+        self.cross_origin.fields(method, fields)
+    }
+
+    /// What hyper's refusal means, as far as the head's bytes tell more.
+    pub(super) fn refusal(&self, hypers: Refusal) -> Refusal {
+        let state = self.state();
+        match hypers {
+            Refusal::Malformed if state.head.has_two_lengths() => Refusal::TwoLengths,
+            Refusal::Malformed if state.head.has_unknown_coding() => Refusal::UnknownCoding,
+            other => other,
+        }
     }
 
     /// Whether a request is with the router, or its answer on the way.
@@ -150,7 +237,7 @@ impl Watch {
     pub(super) fn leave(&self, tcp: TcpStream) {
         let mut state = self.state();
         let in_head = matches!(state.waiting_for, WaitingFor::Head { started: true });
-        if !state.peer_closed && (in_head || state.body_abandoned) {
+        if !state.peer_closed && (in_head || state.body_unread) {
             state.leftover = Some(tcp);
         }
     }

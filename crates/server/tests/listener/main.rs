@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod capacity;
+mod clients;
+mod cross_origin;
 mod drain;
 mod first_look;
+mod framing;
 mod peers;
 mod requests;
 mod support;
 mod timeouts;
 mod tls;
+mod unread;
 mod upgrade;

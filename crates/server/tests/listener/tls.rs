@@ -15,13 +15,13 @@ use tokio_rustls::client::TlsStream;
 use crate::support::{AMPLE, GET, SHORT, Server, app, patient, problem, read_to_end, read_until, start, time_to_close};
 use crate::upgrade::upgrading;
 
-struct Identity {
+pub(crate) struct Identity {
     dir: TempDir,
-    der: CertificateDer<'static>,
+    pub(crate) der: CertificateDer<'static>,
 }
 
 impl Identity {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let der = write_pair(dir.path());
         Self { dir, der }
@@ -31,7 +31,7 @@ impl Identity {
         self.dir.path().join(name)
     }
 
-    fn tls(&self) -> Tls {
+    pub(crate) fn tls(&self) -> Tls {
         Tls::load(&self.path("cert.pem"), &self.path("key.pem")).unwrap()
     }
 }
@@ -43,7 +43,11 @@ fn write_pair(dir: &Path) -> CertificateDer<'static> {
     cert.der().clone()
 }
 
-fn connector(trusted: &CertificateDer<'static>, versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> TlsConnector {
+pub(crate) fn connector(
+    trusted: &CertificateDer<'static>,
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&str],
+) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -55,7 +59,7 @@ fn connector(trusted: &CertificateDer<'static>, versions: &[&'static SupportedPr
     TlsConnector::from(Arc::new(config))
 }
 
-async fn connect(server: &Server, connector: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(server: &Server, connector: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
     let tcp = server.connect().await;
     connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await
 }

@@ -5,13 +5,13 @@ use axum::extract::{Path, State};
 use chatsphere_core::ops;
 use chatsphere_protocol::rest::{ChangeUser, User};
 
-use crate::http::body::JsonBody;
+use crate::http::change::ChangeBody;
 use crate::http::failure::Failure;
 use crate::http::state::HttpState;
 
 /// Rename a user, change its role, disable or enable it
 ///
-/// When the answer comes, the change is effective on this node, open sockets included; on every other node within a second.
+/// At least one of the fields must be there. When the answer comes, the change is effective on this node, open sockets included; on every other node within a second.
 ///
 /// Who: a CLIENT token, or an ADMIN's without restrictions; to disable a user in whose name a CLIENT token acts, a CLIENT
 /// token. Permission: `write`.
@@ -27,7 +27,7 @@ use crate::http::state::HttpState;
 pub(super) async fn change(
     State(http): State<Arc<HttpState>>,
     Path(user): Path<String>,
-    body: JsonBody<ChangeUser>,
+    ChangeBody(body): ChangeBody<ChangeUser>,
 ) -> Result<Json<User<'static>>, Failure> {
     let ChangeUser { role, disabled, username } = body.value;
     let user_id = ops::user_id(&user)?;

@@ -1,0 +1,67 @@
+//! Paths that mean a route without being its own.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::uri::PathAndQuery;
+use axum::http::{Method, Uri};
+use tower::{Service, service_fn};
+
+/// Takes one slash too many at the end of a path, and `OPTIONS *`, which is asked of the server as a whole and answered like
+/// `OPTIONS /readyz` (RFC 9110, section 9.3.7).
+///
+/// Only what matches no route is looked at, so that all others lose no time.
+pub(super) fn forgiving(routes: Router) -> Router {
+    let again = routes.clone();
+    routes.fallback_service(service_fn(move |mut request: Request| {
+        let path = request.uri().path();
+        let meant = if *request.method() == Method::OPTIONS && path == "*" { Some("/readyz") } else { without_slash(path) };
+        if let Some(uri) = meant.and_then(|path| at(request.uri(), path)) {
+            *request.uri_mut() = uri;
+        }
+        again.clone().call(request)
+    }))
+}
+
+/// The path without the slash at its end. Two of them are no slip of the pen.
+fn without_slash(path: &str) -> Option<&str> {
+    path.strip_suffix('/').filter(|rest| !rest.is_empty() && !rest.ends_with('/'))
+}
+
+/// The same address with another path.
+fn at(uri: &Uri, path: &str) -> Option<Uri> {
+    let path_and_query = match uri.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path_and_query.ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slash_is_one_too_many() {
+        for (path, expected) in [
+            ("/api/rooms/", Some("/api/rooms")),
+            ("/api//rooms/", Some("/api//rooms")),
+            ("/api/rooms", None),
+            ("/api/rooms//", None),
+            ("/", None),
+            ("//", None),
+            ("*", None),
+        ] {
+            assert_eq!(without_slash(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn all_but_the_path_stays() {
+        for (uri, expected) in [("/a/?b=/", "/a?b=/"), ("http://h:1/a/?b", "http://h:1/a?b"), ("/a/", "/a")] {
+            assert_eq!(at(&uri.parse().unwrap(), "/a").unwrap(), expected);
+        }
+        assert_eq!(at(&"*".parse().unwrap(), "/readyz").unwrap(), "/readyz");
+    }
+}
