@@ -112,7 +112,12 @@ async fn fields_that_are_wrong() {
             let text = answer.text();
             let errors = answer.refused(400, "invalid")["errors"].clone();
             let message = errors[0]["message"].as_str().unwrap();
-            assert!(message == "is required" || message.starts_with("at least one of these fields") || message.starts_with("is needed, or"), "{name}: {text}");
+            assert!(
+                message == "is required"
+                    || message.starts_with("at least one of these fields")
+                    || message.starts_with("is needed, or"),
+                "{name}: {text}"
+            );
             assert!(
                 errors.as_array().unwrap().iter().all(|error| body.get(error["field"].as_str().unwrap()).is_some()),
                 "{text}"

@@ -223,9 +223,11 @@ pub struct ErrorFrame<'a> {
 
 /// A durable event of a room, as a frame, in `previous_messages.events` and in `GET /api/rooms/{id}/events`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+// Written at each variant, since the API's description does not heed `rename_all_fields`.
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventFrame<'a> {
     /// A message was posted.
+    #[serde(rename_all = "camelCase")]
     NewMessage {
         /// Which room.
         #[schema(value_type = String, format = "uuid")]
@@ -237,6 +239,7 @@ pub enum EventFrame<'a> {
         message: Message<'a>,
     },
     /// A user became a member.
+    #[serde(rename_all = "camelCase")]
     MemberJoined {
         /// Which room.
         #[schema(value_type = String, format = "uuid")]
@@ -253,6 +256,7 @@ pub enum EventFrame<'a> {
         created_at: Timestamp,
     },
     /// A user is no longer a member.
+    #[serde(rename_all = "camelCase")]
     MemberLeft {
         /// Which room.
         #[schema(value_type = String, format = "uuid")]

@@ -20,11 +20,11 @@ pub(crate) trait Change: DeserializeOwned {
 }
 
 impl Change for ChangeUser {
-    const FIELDS: &'static [&'static str] = &["role", "disabled"];
+    const FIELDS: &'static [&'static str] = &["username", "role", "disabled"];
 
     fn is_empty(&self) -> bool {
-        let Self { role, disabled } = self;
-        role.is_none() && disabled.is_none()
+        let Self { username, role, disabled } = self;
+        username.is_none() && role.is_none() && disabled.is_none()
     }
 }
 

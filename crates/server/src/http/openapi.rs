@@ -122,7 +122,7 @@ fn idempotency_key() -> Parameter {
 }
 
 /// What many calls may answer alike: a name, the status, what it means.
-const COMMON: [(&str, &str, &str); 9] = [
+const COMMON: [(&str, &str, &str); 10] = [
     ("Internal", "500", "`internal`"),
     (
         "Unavailable",

@@ -9,11 +9,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod answer;
+mod contract;
 mod routes;
 mod server;
 mod world;
 
 pub(crate) use answer::Answer;
+pub(crate) use contract::hold_frame;
 pub(crate) use routes::{Actor, ROUTES, Route, Target};
 pub(crate) use server::{Backend, Call, Setup, TestServer, secret, start};
 pub(crate) use world::{Person, World};

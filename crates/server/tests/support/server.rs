@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Answer;
+use super::contract::{Violations, watched};
 
 /// 2026-11-22T09:56:10.473Z
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_473);
@@ -100,6 +101,7 @@ pub(crate) struct TestServer {
     pub(crate) shutdown: CancellationToken,
     http: reqwest::Client,
     faults: AtomicUsize,
+    violations: Violations,
     state: Option<Arc<HttpState>>,
 }
 
@@ -141,6 +143,8 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let shutdown = CancellationToken::new();
         let options = ListenerOptions::new(&backend.chat.limits);
+        let violations = Violations::default();
+        let router = watched(router, violations.clone());
         let handle = serve(listener, router, options, shutdown.clone()).expect("a listener");
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -149,7 +153,8 @@ impl TestServer {
             .build()
             .expect("a client");
         let addr = handle.local_addr();
-        Self { backend, addr, client_token, admin_id, handle, shutdown, http, faults: AtomicUsize::new(0), state: None }
+        let faults = AtomicUsize::new(0);
+        Self { backend, addr, client_token, admin_id, handle, shutdown, http, faults, violations, state: None }
     }
 
     /// Moves the clock on. The control log is read meanwhile, as a running server does.
@@ -196,6 +201,9 @@ impl Drop for TestServer {
         self.shutdown.cancel();
         let faults = self.faults.load(Ordering::SeqCst);
         assert!(std::thread::panicking() || faults == 0, "{faults} answers with a status of 5xx that the test did not expect");
+        if !std::thread::panicking() {
+            self.violations.assert_none();
+        }
     }
 }
 
@@ -243,6 +251,7 @@ impl Call<'_> {
         if answer.status.is_server_error() {
             self.server.faults.fetch_add(1, Ordering::SeqCst);
         }
+        self.server.violations.assert_none();
         answer
     }
 }

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
+use crate::support::hold_frame;
+
 /// Far above what any step takes, so that a busy machine fails no test.
 pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 
@@ -84,7 +86,9 @@ impl Client {
                 Some(Err(_)) | None => return Got::End,
             };
             if let Some(text) = message.as_text() {
-                return Got::Frame(serde_json::from_str(text).expect("JSON"));
+                let frame: Value = serde_json::from_str(text).expect("JSON");
+                hold_frame(&frame);
+                return Got::Frame(frame);
             }
             if let Some((code, reason)) = message.as_close() {
                 return Got::Close(code.into(), reason.to_owned());
