@@ -507,7 +507,7 @@ mod tests {
             let error = bad.parse::<DatabaseUrl>().unwrap_err().to_string();
             assert!(error.contains("percent-encode") && !error.contains("S3CRET"), "{bad}: {error}");
         }
-        // Refused as before; nothing is repeated.
+        // Refused or not, nothing is repeated.
         for bad in [
             "host=h user=u password=S3CRET dbname=d",
             "jdbc:postgresql://u:S3CRET@h/d",
@@ -520,8 +520,8 @@ mod tests {
             "postgresql://u:a@h/d?connect_timeout=S3CRET",
             "postgresql://u:a@h:S3CRET/d",
         ] {
-            let error = bad.parse::<DatabaseUrl>().unwrap_err().to_string();
-            assert!(!error.contains("S3CRET"), "{bad}: {error}");
+            let told = bad.parse::<DatabaseUrl>().map_or_else(|error| error.to_string(), |url| format!("{url} {url:?}"));
+            assert!(!told.contains("S3CRET"), "{bad}: {told}");
         }
         let told = "postgresql://u@h/d?sslcert=x".parse::<DatabaseUrl>().unwrap_err().to_string();
         assert!(told.contains("sslcert"), "{told}");
