@@ -164,6 +164,8 @@ fn meaning_of(code: &SqlState) -> Failure {
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => return Failure::Crossed,
         SqlState::UNIQUE_VIOLATION => return Failure::Taken,
         SqlState::DISK_FULL => return Failure::DiskFull,
+        // Only says that a statement before it failed, whose error counts.
+        SqlState::IN_FAILED_SQL_TRANSACTION => return Failure::Rejected,
         // The right to write was taken from the user, as is done to close a database down; it comes back the same way.
         SqlState::INSUFFICIENT_PRIVILEGE => return Failure::Away,
         // A prepared statement that the session lost, or has from someone else: a pooler's doing.
@@ -217,8 +219,8 @@ mod tests {
     #[test]
     fn what_the_servers_state_refuses_is_away() {
         for code in [
-            "25006", "0A000", "25P02", "25P03", "25P04", "55000", "55P03", "57P01", "57P02", "57P03", "57014", "08006",
-            "53300", "53200", "58030", "42501", "26000", "42P05", "3D000", "28P01",
+            "25006", "0A000", "25P03", "25P04", "55000", "55P03", "57P01", "57P02", "57P03", "57014", "08006", "53300",
+            "53200", "58030", "42501", "26000", "42P05", "3D000", "28P01",
         ] {
             assert_eq!(meaning_of(&SqlState::from_code(code)), Failure::Away, "{code}");
         }
@@ -229,6 +231,7 @@ mod tests {
             ("53100", Failure::DiskFull),
             ("22021", Failure::Rejected),
             ("42P01", Failure::Rejected),
+            ("25P02", Failure::Rejected),
             ("XX000", Failure::Rejected),
         ] {
             assert_eq!(meaning_of(&SqlState::from_code(code)), failure, "{code}");

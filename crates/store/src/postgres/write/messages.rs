@@ -70,7 +70,9 @@ impl Messages for PostgresWriter {
         let heads: Vec<i64> = rooms.iter().map(|room| number(room.seq)).collect();
         let counts: Vec<i64> = rooms.iter().map(|room| room.messages).collect();
         self.run(|session| async move {
+            // Biased, so that the error is the first one: what follows it in a transaction only says that there was one.
             tokio::try_join!(
+                biased;
                 async { session.change(INSERT, &[&ids, &room_pks, &seqs, &author_pks, &contents, &client_ids, &times]).await },
                 async { session.change(ADVANCE, &[&pks, &heads, &counts]).await },
             )

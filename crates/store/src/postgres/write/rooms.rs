@@ -53,7 +53,7 @@ impl Rooms for PostgresWriter {
                 }
             };
             let more: i64 = if joins { 1 } else { -1 };
-            tokio::try_join!(async { session.change(EVENT, &[&room, &seq, &kind, &user, &by, &at]).await }, membership, async {
+            tokio::try_join!(biased; async { session.change(EVENT, &[&room, &seq, &kind, &user, &by, &at]).await }, membership, async {
                 session.change(ADVANCE, &[&room, &seq, &more]).await
             },)
             .map(drop)
