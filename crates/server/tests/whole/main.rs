@@ -11,5 +11,6 @@ mod import;
 mod nats;
 mod needs;
 mod observed;
+mod read_only;
 mod server;
 mod walkthrough;
