@@ -84,6 +84,12 @@ impl Chat {
         if caller.may_name_others() { self.budget.unbounded() } else { self.budget.account(caller.user.id) }
     }
 
+    /// Waits for a turn to read a page for a join. A user's connections that come back together have as many as there are readers:
+    /// their pages are short, and what they replay grows while they wait.
+    pub async fn turn_to_join(&self, caller: &Caller) -> Turn {
+        self.turns.take(caller.user.id, 2 * self.turns_per_user).await
+    }
+
     /// Waits for a turn to read a page and encode it.
     pub async fn turn(&self, caller: &Caller) -> Turn {
         // A CLIENT token asks for many users.

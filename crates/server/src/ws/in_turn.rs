@@ -14,12 +14,12 @@ pub(super) struct InTurn<'a> {
 #[async_trait]
 impl RoomLog for InTurn<'_> {
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
-        let _turn = self.chat.turn(self.caller).await;
+        let _turn = self.chat.turn_to_join(self.caller).await;
         self.chat.store.events_after(room, access, after, limit).await
     }
 
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
-        let _turn = self.chat.turn(self.caller).await;
+        let _turn = self.chat.turn_to_join(self.caller).await;
         self.chat.store.newest(room, access, messages, others).await
     }
 
