@@ -522,4 +522,6 @@ pub trait Store: Send + Sync + 'static {
     async fn ended(&self);
     /// Carries out what waits, refuses what comes later with [`Outage::Stopping`](crate::Outage::Stopping), and closes.
     async fn close(&self);
+    /// After [`Store::close`]: returns once every connection to the database is closed.
+    async fn closed(&self) {}
 }

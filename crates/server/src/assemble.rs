@@ -40,7 +40,7 @@ pub(crate) async fn open_chat(
     options.queue = settings.queue;
     options.readers = settings.database_readers.unwrap_or(options.readers);
     let readers = options.readers;
-    let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, Some(secrets)))?;
+    let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, Some(secrets), settings))?;
     let authority = Arc::new(Authority::new(clock.clone(), store.control_head().await?));
     let limits = settings.limits_in_force();
     Ok(Arc::new(Chat::new(store, authority, clock, limits, settings.lifetimes).with_readers(readers)))

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::own_file;
+use crate::ownership::{self, Role, Unsafe};
 
 /// A data directory that is there.
 #[derive(Debug, Clone)]
@@ -26,6 +27,9 @@ pub enum DataDirError {
         /// Why.
         source: io::Error,
     },
+    /// It is another user's, or others can write to it.
+    #[error(transparent)]
+    Unsafe(#[from] Unsafe),
     /// A file in it can't be used.
     #[error("{path} can't be {verb}: {source}\ncheck who owns the data directory and that its disk has space")]
     File {
@@ -44,7 +48,13 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::NotMade`].
     pub fn make(path: &Path) -> Result<Self, DataDirError> {
-        let not_made = |source| DataDirError::NotMade { path: path.display().to_string(), source };
+        let not_made = |source: io::Error| {
+            let source = match ownership::trouble(&[path.to_owned()]) {
+                Some(trouble) => io::Error::new(source.kind(), format!("{source}\n{trouble}")),
+                None => source,
+            };
+            DataDirError::NotMade { path: path.display().to_string(), source }
+        };
         if !path.is_dir() {
             if let Some(parent) = path.parent() {
                 std::fs::create_dir_all(parent).map_err(not_made)?;
@@ -55,6 +65,15 @@ impl DataDir {
             })?;
         }
         Ok(Self { path: path.to_owned() })
+    }
+
+    /// The directory, made if it is absent, and refused if it is another's or others can write to it.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub(crate) fn make_for(path: &Path, role: Role) -> Result<Self, DataDirError> {
+        ownership::check_data_dir(path, role)?;
+        Self::make(path)
     }
 
     /// The directory, if it is there.
@@ -117,7 +136,10 @@ impl DataDir {
         // One left by a process that had this number and died.
         let _ = std::fs::remove_file(&temporary);
         own_file::open(&temporary, OpenOptions::new().write(true).create_new(true))
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|mut file| {
+                ownership::leave_to_owner_of_directory(&file, &temporary)?;
+                file.write_all(text.as_bytes()).and_then(|()| file.sync_all())
+            })
             .map_err(|source| not_written(path, source))?;
         Ok(temporary)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::Chat;
+use chatsphere_store::DatabaseUrl;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -15,6 +16,8 @@ use crate::lock::InstallationLock;
 
 /// Kept for the store: what was accepted must still reach the disk.
 const FOR_THE_STORE: Duration = Duration::from_secs(2);
+/// Kept for the database's own file, once everything is on disk.
+const FOR_THE_FILE: Duration = Duration::from_secs(1);
 /// How much nicer than others a thread is that comes after them: beside one of them on a processor it still gets a quarter.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
@@ -32,6 +35,7 @@ pub(crate) struct Parts {
     /// What runs beside them, for ever.
     pub(crate) background: Background,
     pub(crate) chat: Arc<Chat>,
+    pub(crate) database: DatabaseUrl,
     pub(crate) lock: InstallationLock,
 }
 
@@ -50,6 +54,7 @@ impl Parts {
         self.background.end();
         let stored = timeout_at(deadline, self.chat.store.close()).await.is_ok();
         if stored {
+            settle(&self.chat, &self.database, deadline).await;
             tracing::info!(requests_ended, sockets_ended = sockets_ended.is_ok(), "stopped");
         } else {
             tracing::error!("the database did not take the last writes in time; those were not acknowledged");
@@ -57,6 +62,23 @@ impl Parts {
         drop(self.lock);
         stored
     }
+}
+
+/// Closes the database's connections, so that its file alone holds everything. Where that takes too long nothing is lost.
+async fn settle(chat: &Chat, database: &DatabaseUrl, deadline: Instant) {
+    let settled = timeout_at(deadline.max(Instant::now() + FOR_THE_FILE), async {
+        chat.store.closed().await;
+        chatsphere_store::empty_log(database).await
+    });
+    let reason = match settled.await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it took too long".to_owned(),
+    };
+    tracing::warn!(
+        reason,
+        "the newest messages are still in the file beside the database that ends with -wal; keep the two together"
+    );
 }
 
 /// Tasks that run until the server ends, and have nothing to finish. The server is of no use without any of them: one that panics

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::data_dir::DataDir;
 use crate::own_file;
+use crate::ownership;
 
 /// How long a server that was killed may hold its locks: the kernel takes a large process apart for seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +23,7 @@ const MAX_LINKS: usize = 40;
 /// The locks of a server, on its data directory and beside its SQLite file. They go with the process, however it ends.
 #[derive(Debug)]
 pub struct InstallationLock {
-    _data_dir: FileLock,
+    _data_dir: Option<FileLock>,
     _database: Option<FileLock>,
 }
 
@@ -100,10 +101,15 @@ impl InstallationLock {
     ///
     /// # Errors
     /// [`LockError`].
-    pub async fn take(directory: &DataDir, database: &DatabaseUrl) -> Result<Self, LockError> {
+    pub async fn take(directory: Option<&DataDir>, database: &DatabaseUrl) -> Result<Self, LockError> {
         let until = Instant::now() + PATIENCE;
-        let data_dir = Locked::DataDir(directory.path().display().to_string());
-        let data_dir = FileLock::take(&directory.lock_file(), data_dir, until).await?;
+        let data_dir = match directory {
+            Some(directory) => {
+                let what = Locked::DataDir(directory.path().display().to_string());
+                Some(FileLock::take(&directory.lock_file(), what, until).await?)
+            }
+            None => None,
+        };
         let database = match database.sqlite_path() {
             Some(path) => {
                 let file = database_file(path).map_err(|source| failed(path, &source))?;
@@ -142,6 +148,7 @@ impl FileLock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = own_file::open(path, &mut options).map_err(|source| failed(path, &source))?;
+        ownership::leave_to_owner_of_directory(&file, path).map_err(|source| failed(path, &source))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -229,7 +236,7 @@ mod tests {
 
     async fn at_once(directory: &DataDir, database: &DatabaseUrl) -> Result<InstallationLock, LockError> {
         // The wait is tokio's, and so is the time of these tests.
-        InstallationLock::take(directory, database).await
+        InstallationLock::take(Some(directory), database).await
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    keep_out_of_dumps();
     // The database and the secrets are for nobody else to read, whatever the directory that they are put in allows.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -29,4 +30,13 @@ fn main() -> ExitCode {
     };
     log::flush();
     code
+}
+
+/// A core dump holds the secrets. The limit alone does not keep a handler such as systemd-coredump from making one (core(5)).
+fn keep_out_of_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

@@ -2,9 +2,11 @@
 //! nothing here takes the data directory's lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chatsphere_core::store::PageRequest;
 use chatsphere_core::{Caller, Chat, CommitSink, Committed, Error, SystemClock, UserRef, ops};
+use tokio::time::timeout;
 
 use crate::assemble::{FirstToken, check_supported, make_first_token, open_chat, some_admin};
 use crate::auth::Keys;
@@ -13,13 +15,16 @@ use crate::data_dir::DataDir;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 
+/// How long the last reads may take.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// An operator's access to the database.
 pub struct Operator {
     /// What ops need.
     pub chat: Arc<Chat>,
     /// Signs tokens.
     pub keys: Keys,
-    directory: DataDir,
+    directory: Option<DataDir>,
     is_cluster: bool,
 }
 
@@ -31,15 +36,13 @@ impl CommitSink for NobodyListens {
 }
 
 impl Operator {
-    /// Opens the database, and makes it if it is not there.
+    /// Opens the database. The directory is where a first token is kept.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn open(settings: &Settings) -> Result<Self, StartError> {
+    pub async fn open(settings: &Settings, directory: Option<DataDir>, secrets: &Secrets) -> Result<Self, StartError> {
         check_supported(settings)?;
-        let directory = DataDir::make(&settings.data_dir)?;
-        let secrets = Secrets::resolve(settings, &directory)?;
-        let chat = open_chat(settings, &secrets, Arc::new(NobodyListens), Arc::new(SystemClock)).await?;
+        let chat = open_chat(settings, secrets, Arc::new(NobodyListens), Arc::new(SystemClock)).await?;
         Ok(Self { chat, keys: secrets.keys(), directory, is_cluster: settings.is_cluster() })
     }
 
@@ -64,12 +67,13 @@ impl Operator {
         if let Some(caller) = self.caller().await? {
             return Ok((caller, None));
         }
-        let first = if self.is_cluster {
-            // Its nodes make none by themselves, so this one is nobody's: it is never signed.
-            ops::bootstrap(&self.chat).await?;
-            None
-        } else {
-            make_first_token(&self.chat, &self.keys, &self.directory).await?
+        let first = match &self.directory {
+            Some(directory) if !self.is_cluster => make_first_token(&self.chat, &self.keys, directory).await?,
+            // The nodes of a cluster make none by themselves, so this one is nobody's: it is never signed.
+            _ => {
+                ops::bootstrap(&self.chat).await?;
+                None
+            }
         };
         let caller = self.caller().await?.ok_or(Error::Internal)?;
         Ok((caller, first))
@@ -78,5 +82,7 @@ impl Operator {
     /// Lets go of the database once all is written.
     pub async fn close(self) {
         self.chat.store.close().await;
+        // SQLite ends its log with the last connection, if no server has others.
+        let _ = timeout(CLOSING, self.chat.store.closed()).await;
     }
 }

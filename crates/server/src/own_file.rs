@@ -8,6 +8,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::ownership;
+
 /// More than any file holds that is read whole.
 const MAX_TEXT: u64 = 1024 * 1024;
 
@@ -24,11 +26,17 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
             ErrorKind::InvalidInput,
             "it is a symbolic link, which is not followed; remove it, or put a file in its place",
         ),
+        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => match ownership::trouble(&[path.to_owned()]) {
+            Some(trouble) => io::Error::new(error.kind(), format!("{error}\n{trouble}")),
+            None => error,
+        },
         _ => error,
     })?;
-    if !file.metadata()?.is_file() {
+    let found = file.metadata()?;
+    if !found.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is no file; remove it"));
     }
+    ownership::check_file(path, &found).map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
     Ok(file)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chatsphere_realtime::BusKeys;
 use chatsphere_store::{Fingerprint, KeyFingerprints};
@@ -42,6 +42,14 @@ pub enum SecretsError {
         /// Which.
         path: String,
         /// Why. Never holds what is in the file.
+        reason: String,
+    },
+    /// The file in the data directory can't be opened.
+    #[error("{path} can't be used: {reason}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why, and what to do.
         reason: String,
     },
     /// The machine gives no random numbers.
@@ -108,6 +116,34 @@ impl Secrets {
         }
     }
 
+    /// Those of a file such as `secrets.toml`; what is given goes before them here too.
+    ///
+    /// # Errors
+    /// [`SecretsError`].
+    pub(crate) fn from_text(settings: &Settings, directory: &DataDir, path: &Path, text: &str) -> Result<Self, SecretsError> {
+        let kept = Kept::parse(path, text)?;
+        Ok(Self::given(settings)?.unwrap_or_else(|| Self::join(settings, directory, kept)))
+    }
+
+    /// As `secrets.toml` holds them.
+    pub(crate) fn to_toml(&self) -> String {
+        let mut text =
+            "# These sign the tokens: keep them secret, and keep them with the backup that they belong to.\n".to_owned();
+        for (name, secret) in [
+            ("jwt_secret", Some(&self.user)),
+            ("jwt_secret_previous", self.user_previous.as_ref()),
+            ("jwt_api_secret", Some(&self.client)),
+            ("jwt_api_secret_previous", self.client_previous.as_ref()),
+        ] {
+            if let Some(secret) = secret {
+                // What JSON escapes, TOML's basic strings escape the same way, and they escape DEL too.
+                let value = serde_json::Value::from(secret.reveal()).to_string().replace('\u{7f}', "\\u007f");
+                let _ = writeln!(text, "{name} = {value}");
+            }
+        }
+        text
+    }
+
     /// To sign and verify tokens with.
     pub fn keys(&self) -> Keys {
         Keys::new(&self.user, self.user_previous.as_ref(), &self.client, self.client_previous.as_ref())
@@ -157,18 +193,26 @@ impl Kept {
         let text = match own_file::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(refuse(error.to_string())),
+            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(refuse("it is not UTF-8".to_owned())),
+            Err(error) => {
+                return Err(SecretsError::Unreadable { path: path.display().to_string(), reason: error.to_string() });
+            }
         };
+        Self::parse(&path, &text).map(Some)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, SecretsError> {
+        let refuse = |reason: String| SecretsError::File { path: path.display().to_string(), reason };
         // The parser's message alone: its longer form quotes the line.
-        let kept: KeptText = toml::from_str(&text).map_err(|error| refuse(error.message().to_owned()))?;
+        let kept: KeptText = toml::from_str(text).map_err(|error| refuse(error.message().to_owned()))?;
         let parse = |name: &str, value: &str| Secret::parse(name, value).map_err(|error: WeakSecret| refuse(error.to_string()));
         let maybe = |name: &str, value: Option<String>| value.map(|value| parse(name, &value)).transpose();
-        Ok(Some(Self {
+        Ok(Self {
             user: parse("jwt_secret", &kept.jwt_secret)?,
             user_previous: maybe("jwt_secret_previous", kept.jwt_secret_previous)?,
             client: parse("jwt_api_secret", &kept.jwt_api_secret)?,
             client_previous: maybe("jwt_api_secret_previous", kept.jwt_api_secret_previous)?,
-        }))
+        })
     }
 
     /// On disk before it is used: a database that knew secrets which are nowhere kept would be locked for good.
@@ -238,6 +282,17 @@ mod tests {
         let mixed = Secrets::resolve(&one, &directory).unwrap();
         assert_eq!(Some(mixed.user), one.jwt_secret);
         assert!(mixed.kept_in.is_some());
+    }
+
+    #[test]
+    fn what_is_written_for_a_backup_is_read_again() {
+        let (_above, directory) = directory();
+        let odd = Secret::parse("it", "0123456789\"abcdef'\\0123456789abcdef\u{7f}\té").ok();
+        let settings =
+            Settings { jwt_secret: given(), jwt_api_secret: odd, jwt_secret_previous: given(), ..Settings::default() };
+        let secrets = Secrets::resolve(&settings, &directory).unwrap();
+        let read = Secrets::from_text(&Settings::default(), &directory, Path::new("it"), &secrets.to_toml()).unwrap();
+        assert_eq!(read.fingerprints(), secrets.fingerprints());
     }
 
     #[test]

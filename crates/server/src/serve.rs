@@ -20,10 +20,12 @@ use crate::auth::Keys;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::http::{self, AllowedOrigins, Demo, HttpState, MetricsAccess};
+use crate::installation;
 use crate::lifecycle::{Background, Parts, UntilStopping, Urgency};
 use crate::listener::{self, FirstLooker, ListenerOptions, Tls, TrustedProxies};
 use crate::lock::InstallationLock;
 use crate::observability::metrics::install_metrics;
+use crate::ownership::Role;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 use crate::ws::{self, Door, Sessions, WsState};
@@ -60,9 +62,10 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
 pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     check_supported(&settings)?;
     let recorder = install_metrics();
-    let directory = DataDir::make(&settings.data_dir)?;
+    let directory = DataDir::make_for(&settings.data_dir, Role::Server)?;
     let database = settings.database();
-    let locks = stop.run_until_cancelled(InstallationLock::take(&directory, &database)).await;
+    installation::check_files(&settings, Role::Server)?;
+    let locks = stop.run_until_cancelled(InstallationLock::take(Some(&directory), &database)).await;
     let lock = locks.ok_or(StartError::Stopped)??;
     let secrets = Secrets::resolve(&settings, &directory)?;
     let tls = load_tls(&settings)?;
@@ -126,7 +129,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
     }
     let (addr, capacity) = (listener.local_addr(), listener.capacity());
     tracing::info!(%addr, tls = tls.is_some(), capacity, version = env!("CARGO_PKG_VERSION"), "listening");
-    let parts = Parts { stopping: stopping.drop_guard(), listener, sockets, background, chat, lock };
+    let parts = Parts { stopping: stopping.drop_guard(), listener, sockets, background, chat, database, lock };
     let shutdown_timeout = settings.shutdown_timeout;
     Ok(Running { addr, tls: tls.is_some(), capacity, first_token, demo, parts, shutdown_timeout })
 }

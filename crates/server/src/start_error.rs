@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use chatsphere_store::OpenError;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Settings};
 use crate::data_dir::DataDirError;
 use crate::listener::TlsError;
-use crate::lock::LockError;
+use crate::lock::{LockError, database_file};
+use crate::ownership::{self, Unsafe};
 use crate::secrets::{Secrets, SecretsError};
 
 /// Why it can't start.
@@ -32,6 +33,26 @@ pub enum StartError {
     /// Another server runs here.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Files belong to others, or can be changed by them.
+    #[error(transparent)]
+    Unsafe(#[from] Unsafe),
+    /// This process may not use the database's files.
+    #[error("{url} can't be used: {reason}")]
+    NotAllowed {
+        /// Which.
+        url: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A restore was cut off between putting the old files aside and the new one in place.
+    #[error(
+        "a restore was cut off here: {mark} is left of it\n\
+         run `chatsphere restore FILE` again; what was there before is kept under names with .before-restore- in them"
+    )]
+    HalfRestored {
+        /// The file that says so.
+        mark: String,
+    },
     /// It was told to stop before it had started.
     #[error("told to stop before the start was done")]
     Stopped,
@@ -70,7 +91,12 @@ pub enum StartError {
 
 impl StartError {
     /// Adds what the store can't know: where this node's secrets come from.
-    pub(crate) fn database(error: OpenError, secrets: Option<&Secrets>) -> Self {
+    pub(crate) fn database(error: OpenError, secrets: Option<&Secrets>, settings: &Settings) -> Self {
+        if matches!(error, OpenError::FileReadOnly { .. } | OpenError::Away { .. } | OpenError::Failed { .. })
+            && let Some(reason) = denied(settings)
+        {
+            return Self::NotAllowed { url: settings.database().to_string(), reason };
+        }
         let hint = match (&error, secrets.and_then(|secrets| secrets.kept_in.as_ref())) {
             (OpenError::OtherSecrets { .. }, Some(file)) => format!(
                 "\nthis node's own secrets are those in {}; where several nodes share a database, set JWT_SECRET and \
@@ -89,6 +115,12 @@ impl StartError {
             _ => 1,
         }
     }
+}
+
+/// Which of the database's files this process may not use.
+fn denied(settings: &Settings) -> Option<String> {
+    let database = database_file(settings.database().sqlite_path()?).ok()?;
+    ownership::trouble(&ownership::files_of(&database))
 }
 
 fn because(error: &dyn std::error::Error) -> String {

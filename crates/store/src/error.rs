@@ -97,6 +97,24 @@ pub enum OpenError {
         /// What the database said.
         reason: String,
     },
+    /// SQLite's file is damaged, or is read together with a log that is not its own.
+    #[error("the database at {url} is damaged: {reason}\n{}", damaged(.log.as_deref()))]
+    Damaged {
+        /// Which.
+        url: String,
+        /// What SQLite said.
+        reason: String,
+        /// The write-ahead log beside it, if there is one.
+        log: Option<String>,
+    },
+    /// SQLite's file can be read but not written.
+    #[error("the database at {url} can't be written: {reason}")]
+    FileReadOnly {
+        /// Which.
+        url: String,
+        /// What SQLite said.
+        reason: String,
+    },
     /// Anything else that the database said.
     #[error("the database at {url} failed: {reason}")]
     Failed {
@@ -105,4 +123,15 @@ pub enum OpenError {
         /// What it said.
         reason: String,
     },
+}
+
+fn damaged(log: Option<&str>) -> String {
+    match log {
+        Some(log) => format!(
+            "beside it lies {log}, which SQLite reads as its newest part. If the database was put back from a copy, that log is another \
+             database's: move it away (mv {log} {log}.old) and start again. If not, keep both, and put a backup in place with \
+             `chatsphere restore FILE`"
+        ),
+        None => "keep the file, and put a backup in its place with `chatsphere restore FILE`".to_owned(),
+    }
 }

@@ -9,12 +9,18 @@ use metrics::Counter;
 pub(crate) struct Health {
     side: &'static str,
     away: AtomicBool,
+    damaged: AtomicBool,
     errors: Counter,
 }
 
 impl Health {
     pub(crate) fn new(side: &'static str) -> Self {
-        Self { side, away: AtomicBool::new(false), errors: metrics::counter!("chatsphere_store_errors_total") }
+        Self {
+            side,
+            away: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
+            errors: metrics::counter!("chatsphere_store_errors_total"),
+        }
     }
 
     /// Something was answered.
@@ -30,6 +36,24 @@ impl Health {
         if !self.away.swap(true, Ordering::Relaxed) {
             tracing::error!(side = self.side, %reason, "the database is away");
         }
+    }
+
+    /// Whether it was away when it was last tried.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// What is stored can't be read any more. No later success changes that: other parts of it may still be whole.
+    pub(crate) fn damaged(&self, reason: &dyn fmt::Display) {
+        self.errors.increment(1);
+        if !self.damaged.swap(true, Ordering::Relaxed) {
+            tracing::error!(side = self.side, %reason, "the database is damaged; stop the server, keep the files, and restore a backup");
+        }
+    }
+
+    /// Whether it was ever found damaged.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     /// The database refused a statement.

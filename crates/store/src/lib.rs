@@ -4,6 +4,7 @@
 //! project lives here.
 
 mod control;
+mod copy;
 mod error;
 mod fingerprints;
 mod health;
@@ -18,6 +19,7 @@ mod sqlite;
 mod url;
 mod write;
 
+pub use copy::{CheckedCopy, CopyError, Progress, adopt_copy, check_copy, copy, empty_log};
 pub use error::OpenError;
 pub use fingerprints::{Fingerprint, KeyFingerprints, SigningKey};
 pub use import::{

@@ -61,6 +61,12 @@ impl Secret {
         &self.0
     }
 
+    /// The secret itself, for a file that only its owner reads.
+    pub(crate) fn reveal(&self) -> &str {
+        // Made from text, so it is text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
     /// What the database keeps to recognise the secret: a hash that does not help to find it.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::new().chain_update(b"chatsphere key fingerprint v1\0").chain_update(&self.0).finalize();

@@ -7,27 +7,34 @@ use chatsphere_core::{Error, User};
 
 use super::error::CliError;
 use crate::config::{DatabaseFlags, Settings};
+use crate::data_dir::DataDir;
+use crate::installation;
 use crate::log;
 use crate::operator::Operator;
+use crate::secrets::Secrets;
+use crate::start_error::StartError;
 
 const PAGE: usize = 200;
 
-/// The database, made if it is not there: for commands that make something.
-pub(crate) async fn open_or_make(flags: DatabaseFlags) -> Result<Operator, CliError> {
-    let settings = flags.load()?.settings;
-    log::start(&settings);
-    Ok(Operator::open(&settings).await?)
-}
-
-/// The database as it is: a mistyped directory is not to become an empty database.
+/// The database as it is: a mistyped directory is not to become an installation.
 pub(crate) async fn open(flags: DatabaseFlags) -> Result<Operator, CliError> {
     let settings: Settings = flags.load()?.settings;
     log::start(&settings);
+    installation::require(&settings)?;
     let url = settings.database();
-    if url.sqlite_path().is_some_and(|path| !path.exists()) {
+    let found = chatsphere_store::inspect(&url, None).await.map_err(|error| StartError::database(error, None, &settings))?;
+    // The nodes of a cluster make no first token, so a command may come before all of them.
+    if !found.knows_keys && !settings.is_cluster() {
         return Err(CliError::NoDatabase(url.to_string()));
     }
-    Ok(Operator::open(&settings).await?)
+    let directory = DataDir::at(&settings.data_dir);
+    let secrets = match &directory {
+        Some(directory) => Secrets::find(&settings, directory),
+        None => Secrets::given(&settings),
+    };
+    let secrets =
+        secrets.map_err(StartError::from)?.ok_or_else(|| CliError::NoSecrets(settings.data_dir.display().to_string()))?;
+    Ok(Operator::open(&settings, directory, &secrets).await?)
 }
 
 /// The user of this name, or of this id.

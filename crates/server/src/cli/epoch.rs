@@ -4,6 +4,7 @@ use super::error::CliError;
 use super::output::answer;
 use crate::config::DatabaseFlags;
 use crate::data_dir::DataDir;
+use crate::installation;
 use crate::lock::InstallationLock;
 use crate::log;
 use crate::start_error::StartError;
@@ -34,13 +35,18 @@ impl Renew {
     async fn run(self) -> Result<(), CliError> {
         let settings = self.settings.load()?.settings;
         log::start(&settings);
-        let directory = DataDir::make(&settings.data_dir).map_err(StartError::from)?;
+        installation::require(&settings)?;
+        let directory = DataDir::at(&settings.data_dir);
         let url = settings.database();
-        let _lock = InstallationLock::take(&directory, &url).await.map_err(StartError::from)?;
-        let renewed = chatsphere_store::renew_epoch(&url).await;
-        match renewed.map_err(|error| StartError::Database { error, hint: String::new() })? {
+        let _lock = InstallationLock::take(directory.as_ref(), &url).await.map_err(StartError::from)?;
+        let failed = |error| StartError::database(error, None, &settings);
+        // Renewing makes the tables where there are none.
+        if !chatsphere_store::inspect(&url, None).await.map_err(failed)?.knows_keys {
+            return Err(CliError::NoDatabase(url.to_string()));
+        }
+        match chatsphere_store::renew_epoch(&url).await.map_err(failed)? {
             Some(epoch) => answer(format_args!("{url}: the epoch is now {}; restart every server on it", epoch.as_str())),
-            None => answer(format_args!("{url}: nothing is stored here yet, so there is no epoch to renew")),
+            None => return Err(CliError::NoDatabase(url.to_string())),
         }
         Ok(())
     }

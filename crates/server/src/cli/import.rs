@@ -17,9 +17,11 @@ use super::output::{answer, note, table};
 use super::progress::Progress;
 use crate::config::{DatabaseFlags, Settings};
 use crate::data_dir::DataDir;
+use crate::installation;
 use crate::lock::InstallationLock;
 use crate::log;
 use crate::operator::Operator;
+use crate::ownership::Role;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 
@@ -69,11 +71,12 @@ impl Nodejs {
         let source = self.source()?;
         // Before anything is made: a mistyped URL is not to become an empty database.
         check_nodejs(&source).await?;
-        let directory = DataDir::make(&settings.data_dir).map_err(StartError::from)?;
+        let directory = DataDir::make_for(&settings.data_dir, Role::Operator).map_err(StartError::from)?;
+        installation::check_files(&settings, Role::Operator)?;
         // A server on SQLite keeps in memory what it has read. On PostgreSQL it expects others to write.
         let target = settings.database();
         let _lock = match target.is_sqlite() {
-            true => Some(InstallationLock::take(&directory, &target).await.map_err(StartError::from)?),
+            true => Some(InstallationLock::take(Some(&directory), &target).await.map_err(StartError::from)?),
             false => None,
         };
         let options = self.options(&settings, &directory, source).await?;
@@ -99,14 +102,14 @@ impl Nodejs {
 
     /// Does what a first start does, so that there is an ADMIN, and looks up what the import needs.
     async fn options(&self, settings: &Settings, directory: &DataDir, source: DatabaseUrl) -> Result<ImportOptions, CliError> {
-        let operator = Operator::open(settings).await?;
+        let secrets = Secrets::resolve(settings, directory).map_err(StartError::from)?;
+        let operator = Operator::open(settings, Some(directory.clone()), &secrets).await?;
         let caller = operator.caller_or_first().await;
         operator.close().await;
         let (caller, first) = caller?;
         if let Some(first) = first {
             note(format_args!("made the first user, {}, and its CLIENT token in {}", ops::FIRST_ADMIN, first.file.display()));
         }
-        let secrets = Secrets::resolve(settings, directory).map_err(StartError::from)?;
         Ok(ImportOptions {
             source,
             target: settings.database(),

@@ -3,7 +3,7 @@ use clap::Args;
 use super::error::CliError;
 use super::output::answer;
 use crate::config::DatabaseFlags;
-use crate::data_dir::DataDir;
+use crate::installation;
 use crate::log;
 use crate::start_error::StartError;
 
@@ -19,12 +19,10 @@ impl Migrate {
     pub(crate) async fn run(self) -> Result<(), CliError> {
         let settings = self.settings.load()?.settings;
         log::start(&settings);
-        if settings.database_url.is_none() {
-            DataDir::make(&settings.data_dir).map_err(StartError::from)?;
-        }
+        // An empty PostgreSQL database gets its tables here too, for those who make them as another role.
+        installation::require(&settings)?;
         let url = settings.database();
-        let report =
-            chatsphere_store::migrate(&url).await.map_err(|error| StartError::Database { error, hint: String::new() })?;
+        let report = chatsphere_store::migrate(&url).await.map_err(|error| StartError::database(error, None, &settings))?;
         for step in &report.applied {
             answer(format_args!("applied: {step}"));
         }

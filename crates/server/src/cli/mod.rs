@@ -1,6 +1,7 @@
 //! The command line, one command a file. What a command answers goes to standard output, all else to standard error.
 
 mod access;
+mod backup;
 mod completions;
 mod config;
 mod doctor;
@@ -13,6 +14,7 @@ mod migrate;
 mod openapi;
 mod output;
 mod progress;
+mod restore;
 mod serve;
 mod signals;
 mod token;
@@ -46,6 +48,10 @@ enum Command {
     /// Take over another chat's data: that of ChatSphere's Node.js version
     #[command(subcommand)]
     Import(import::Command),
+    /// Copy the database into a file while the server runs
+    Backup(backup::Backup),
+    /// Put a backup in the place of the database, with the server stopped
+    Restore(restore::Restore),
     /// Tell clients that their cursors are worth nothing any more, after a restore
     #[command(subcommand)]
     Epoch(epoch::Command),
@@ -86,6 +92,8 @@ async fn answer(command: Command) -> Result<(), CliError> {
         Command::User(command) => command.run().await,
         Command::Migrate(command) => command.run().await,
         Command::Import(command) => command.run().await,
+        Command::Backup(command) => command.run().await,
+        Command::Restore(command) => command.run().await,
         Command::Epoch(command) => command.run().await,
         Command::Config(command) => command.run(),
         Command::Doctor(command) => command.run().await,

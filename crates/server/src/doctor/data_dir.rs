@@ -6,7 +6,9 @@ use rustix::fs::{Access, access};
 
 use super::finding::Finding;
 use crate::config::Settings;
+use crate::installation;
 use crate::lock::server_on;
+use crate::ownership::{self, Role};
 
 const CHECK: &str = "data directory";
 
@@ -27,12 +29,15 @@ pub(super) fn check(settings: &Settings) -> Finding {
     if !path.is_dir() {
         return Finding::wrong(CHECK, format!("{shown} is no directory"), "name another with --data-dir");
     }
-    if let Err(error) = access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
-        return Finding::wrong(
-            CHECK,
-            format!("{shown} can't be written: {error}"),
-            format!("chown it to the user that runs the server: chown -R USER {shown}"),
-        );
+    if access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        let trouble = ownership::trouble(&[path.clone(), path.join("lock")]);
+        let trouble = trouble.unwrap_or_else(|| format!("{shown} can't be written\nmount its disk for writing"));
+        return Finding::from_error(CHECK, &trouble);
+    }
+    // Root may look at any; a server would refuse it.
+    let role = if ownership::this_user() == 0 { Role::Operator } else { Role::Server };
+    if let Err(error) = installation::check_files(settings, role) {
+        return Finding::from_error(CHECK, &error.to_string());
     }
     match server_on(path) {
         Some(Some(process)) => Finding::ok(CHECK, format!("{shown}, in use by the server with process number {process}")),

@@ -1,15 +1,17 @@
 //! Is the database there, is it ours, and of this version?
 
+use std::path::Path;
 use std::time::Duration;
 
 use chatsphere_core::{Clock, SystemClock, Timestamp};
 use chatsphere_store::{Inspection, inspect};
-use rustix::fs::{Access, access};
 use tokio::time::timeout;
 
 use super::finding::Finding;
 use super::secrets;
 use crate::config::Settings;
+use crate::lock::database_file;
+use crate::ownership;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 
@@ -20,12 +22,11 @@ const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 pub(super) async fn check(settings: &Settings) -> Finding {
     let url = settings.database();
-    if let Some(path) = url.sqlite_path()
-        && path.exists()
-        && let Err(error) = access(path, Access::READ_OK | Access::WRITE_OK)
+    if let Some(Ok(path)) = url.sqlite_path().map(database_file)
+        && path.parent().is_some_and(Path::exists)
+        && let Some(trouble) = ownership::trouble(&ownership::files_of(&path))
     {
-        let to_do = format!("chown it to the user that runs the server: chown USER {}", path.display());
-        return Finding::wrong(CHECK, format!("{url} can't be written: {error}"), to_do);
+        return Finding::from_error(CHECK, &trouble);
     }
     let present = match secrets::present(settings) {
         Ok(present) => present,
@@ -34,7 +35,7 @@ pub(super) async fn check(settings: &Settings) -> Finding {
     let keys = present.as_ref().map(Secrets::fingerprints);
     match timeout(PATIENCE, inspect(&url, keys.as_ref())).await {
         Ok(Ok(inspection)) => judge(&url.to_string(), &inspection, present.is_some(), SystemClock.now()),
-        Ok(Err(error)) => Finding::from_error(CHECK, &StartError::database(error, present.as_ref()).to_string()),
+        Ok(Err(error)) => Finding::from_error(CHECK, &StartError::database(error, present.as_ref(), settings).to_string()),
         Err(_) => {
             let to_do = "check that it runs, and that no firewall drops what is sent to it";
             Finding::wrong(CHECK, format!("{url} did not answer within 10 s"), to_do)

@@ -7,6 +7,7 @@ mod database;
 mod descriptors;
 mod disk;
 mod finding;
+mod installation;
 mod port;
 mod secrets;
 
@@ -30,6 +31,7 @@ pub async fn examine(configuration: Result<Loaded, ConfigError>) -> Vec<Finding>
         Ok(()) => Finding::ok("configuration", "no mistakes"),
         Err(error) => Finding::from_error("configuration", &error.to_string()),
     });
+    findings.extend(installation::check(settings));
     findings.push(data_dir::check(settings));
     findings.extend(secrets::check(&loaded));
     findings.extend(certificate::check(settings));

@@ -10,6 +10,7 @@ use crate::lock::server_on;
 use crate::start_error::StartError;
 
 const CHECK: &str = "port";
+const ELSEWHERE: &str = "run doctor in its working directory and with its environment, or with its --data-dir; if not, choose another port with --port";
 /// Of `/proc/net/tcp`: a socket that listens.
 const LISTENING: &str = "0A";
 
@@ -36,11 +37,24 @@ fn taken(addr: SocketAddr, own_server: Option<Option<u32>>) -> Finding {
         // Another user's sockets can't be looked at; a server that runs here is the likely holder.
         (None, Some(_)) => Finding::ok(CHECK, format!("{addr} is taken, and a server runs on this data directory")),
         _ => {
-            let by = holder.map_or_else(
-                || "a program of another user".to_owned(),
-                |holder| format!("{} (process {})", holder.name, holder.process),
-            );
-            Finding::wrong(CHECK, format!("{addr} is taken by {by}"), "stop it, or choose another port with --port")
+            let port = addr.port();
+            let Some(Holder { process, name }) = holder else {
+                let found = format!("{addr} is taken by a program that this user can't look into");
+                return Finding::wrong(
+                    CHECK,
+                    found,
+                    format!("`sudo ss -ltnp sport = :{port}` tells which; if it is the server that you mean, {ELSEWHERE}"),
+                );
+            };
+            // A server is not to be stopped because somebody looked for it in the wrong place.
+            let to_do = if name.starts_with("chatsphere") {
+                format!("if it is the server that you mean, {ELSEWHERE}")
+            } else {
+                "stop it, or choose another port with --port".to_owned()
+            };
+            let place = std::fs::read_link(format!("/proc/{process}/cwd"));
+            let place = place.map_or_else(|_| String::new(), |path| format!(", started in {}", path.display()));
+            Finding::wrong(CHECK, format!("{addr} is taken by {name} (process {process}){place}"), to_do)
         }
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn present(settings: &Settings) -> Result<Option<Secrets>, SecretsErr
 }
 
 fn private(loaded: &Loaded) -> Finding {
-    let own = ["secrets.toml", "client-token"].map(|name| (loaded.settings.data_dir.join(name), NOT_THE_OWNER));
+    let own = ["secrets.toml", "client-token", "chatsphere.db", "chatsphere.db-wal"]
+        .map(|name| (loaded.settings.data_dir.join(name), NOT_THE_OWNER));
     let configured = loaded.origins().filter(|(setting, _)| setting.secret).filter_map(|(_, place)| match place {
         Place::File { path, .. } => Some((path.clone(), OTHERS)),
         Place::DotEnv { .. } => Some((".env".into(), OTHERS)),
@@ -54,7 +55,7 @@ fn private(loaded: &Loaded) -> Finding {
         .map(|(path, _)| path.display().to_string())
         .collect();
     if open.is_empty() {
-        return Finding::ok(PERMISSIONS, "nobody else can read the files with secrets");
+        return Finding::ok(PERMISSIONS, "nobody else can read the database and the files with secrets");
     }
     Finding::wrong(
         PERMISSIONS,

@@ -1,9 +1,12 @@
 //! What an error of SQLite means.
 
+use std::path::Path;
+
 use chatsphere_core::{Error, Outage};
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
+use super::log_of;
 use crate::error::OpenError;
 use crate::health::Health;
 use crate::write::failure::Failure;
@@ -11,6 +14,10 @@ use crate::write::failure::Failure;
 /// Tells of the error and what it means for a write.
 pub(super) fn failure(health: &Health, error: &rusqlite::Error) -> Failure {
     let failure = meaning(error);
+    if is_damaged(error) {
+        health.damaged(error);
+        return failure;
+    }
     match failure {
         Failure::Away | Failure::DiskFull | Failure::OutcomeUnknown => health.away(error),
         Failure::Crossed => health.crossed(error),
@@ -48,13 +55,21 @@ fn meaning(error: &rusqlite::Error) -> Failure {
             | ErrorCode::CannotOpen
             | ErrorCode::SystemIoFailure
             | ErrorCode::OutOfMemory
-            | ErrorCode::FileLockingProtocolFailed,
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase,
         ) => Failure::Away,
         _ => Failure::Rejected,
     }
 }
 
-fn is_disk_full(error: &rusqlite::Error) -> bool {
+fn is_damaged(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
     // The second: the file beside the database that readers and writers share could not grow.
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE)
@@ -66,8 +81,15 @@ pub(super) fn open_error(url: &str, error: &rusqlite::Error) -> OpenError {
     if is_disk_full(error) {
         return OpenError::DiskFull { url };
     }
+    // The path is in the URL as it was given; one that is no UTF-8 goes without this hint.
+    let log = || url.strip_prefix("sqlite:").and_then(|path| log_of(Path::new(path))).map(|log| log.display().to_string());
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { url, reason },
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { log: log(), url, reason },
+        Some(ErrorCode::NotADatabase) => match log() {
+            None => OpenError::NotADatabase { url, reason },
+            log => OpenError::Damaged { log, url, reason },
+        },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => OpenError::FileReadOnly { url, reason },
         _ if meaning(error) == Failure::Away => OpenError::Away { url, reason },
         _ => OpenError::Failed { url, reason },
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::OpenFlags;
+
 use super::connection;
 use super::failure::open_error;
 use super::installation;
@@ -20,7 +22,8 @@ fn look(path: &Path, url: &str, keys: Option<&KeyFingerprints>) -> Result<Inspec
     let (mut version, newest, mut stored) = (0, migrations::newest_version(), None);
     // Opening what is absent would make it.
     if path.exists() {
-        let connection = connection::open_reader(path).map_err(failed)?;
+        let connection = connection::open_guarded(path, OpenFlags::empty()).map_err(failed)?;
+        connection.pragma_update(None, "query_only", true).map_err(failed)?;
         version = migrations::found_version(url, &connection)?;
         if version > 0 {
             stored = installation::find(&connection).map_err(failed)?.map(|(_, keys)| keys);

@@ -2,12 +2,14 @@
 
 mod checkpoint;
 mod connection;
+mod copy;
 mod failure;
 mod import;
 mod inspect;
 mod installation;
 mod migrations;
 mod names;
+mod probe;
 mod read;
 mod readers;
 mod recent;
@@ -16,6 +18,17 @@ mod start;
 mod store;
 mod write;
 
+use std::path::{Path, PathBuf};
+
+pub(crate) use copy::{adopt_copy, check_copy, copy, empty_log};
 pub(crate) use import::SqliteTarget;
 pub(crate) use inspect::inspect;
 pub(crate) use start::{migrate, open, renew_epoch};
+
+/// The write-ahead log beside a database, if there is anything in it.
+fn log_of(path: &Path) -> Option<PathBuf> {
+    let mut name = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
+    name.push("-wal");
+    let log = PathBuf::from(name);
+    log.metadata().is_ok_and(|found| found.len() > 0).then_some(log)
+}

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use chatsphere_core::{Error, Outage};
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::connection::open_reader;
 use super::failure::read_error;
@@ -26,6 +26,8 @@ struct Shared {
     health: Arc<Health>,
     desk: Mutex<Desk>,
     called: Condvar,
+    /// Told whenever a thread has ended.
+    left: Notify,
 }
 
 /// A read that waits. Given no connection, it tells that the file could not be opened.
@@ -62,7 +64,14 @@ impl From<Error> for Stop {
 
 impl Readers {
     pub(super) fn new(path: PathBuf, most: usize, health: Arc<Health>) -> Self {
-        Self(Arc::new(Shared { path, most: most.max(1), health, desk: Mutex::default(), called: Condvar::new() }))
+        Self(Arc::new(Shared {
+            path,
+            most: most.max(1),
+            health,
+            desk: Mutex::default(),
+            called: Condvar::new(),
+            left: Notify::new(),
+        }))
     }
 
     /// Runs a read on a thread that may block. All its statements see one snapshot.
@@ -107,7 +116,10 @@ impl Readers {
         } else if desk.threads < self.0.most {
             desk.threads += 1;
             let shared = Arc::clone(&self.0);
-            let started = std::thread::Builder::new().name("sqlite-read".to_owned()).spawn(move || shared.work());
+            let started = std::thread::Builder::new().name("sqlite-read".to_owned()).spawn(move || {
+                let _leave = Leave(&shared);
+                shared.work();
+            });
             if let Err(error) = started {
                 self.0.health.failed(&error);
                 desk.threads -= 1;
@@ -119,12 +131,34 @@ impl Readers {
         Ok(())
     }
 
+    /// Returns once no thread is left, nor its connection.
+    pub(super) async fn closed(&self) {
+        loop {
+            let mut left = std::pin::pin!(self.0.left.notified());
+            left.as_mut().enable();
+            if self.0.desk().threads == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
     /// Takes no more reads; their threads end and close their connections. Those under way are finished.
     pub(super) fn close(&self) {
         let mut desk = self.0.desk();
         desk.closed = true;
         desk.waiting.clear();
         self.0.called.notify_all();
+    }
+}
+
+/// Tells that a thread has ended, however it did.
+struct Leave<'a>(&'a Shared);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.desk().threads -= 1;
+        self.0.left.notify_waiters();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chatsphere_core::{Epoch, Store};
 use metrics::{gauge, histogram};
-use rusqlite::Connection;
+use rusqlite::{Connection, MAIN_DB, OpenFlags};
 use tokio::sync::watch;
 
 use super::checkpoint::checkpoints;
@@ -15,6 +15,7 @@ use super::failure::open_error;
 use super::installation;
 use super::migrations;
 use super::names;
+use super::probe::Probe;
 use super::readers::Readers;
 use super::store::SqliteStore;
 use super::write::SqliteWriter;
@@ -65,11 +66,15 @@ pub(super) async fn blocking<T: Send + 'static>(
 /// Opens the file and brings its tables up to date.
 pub(super) fn prepare(path: &Path, url: &str) -> Result<(Connection, MigrationReport), OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
-    let mut connection = connection::open(path).map_err(failed)?;
+    let mut connection = connection::open_guarded(path, OpenFlags::SQLITE_OPEN_CREATE).map_err(failed)?;
+    if connection.is_readonly(MAIN_DB).map_err(failed)? {
+        return Err(OpenError::FileReadOnly { url: url.to_owned(), reason: "its file can only be read".to_owned() });
+    }
     let report = migrations::migrate(url, &mut connection)?;
     // Only now is it known to be ours to change.
     switch_to_wal(&connection).map_err(failed)?;
     names::key_all(&mut connection).map_err(failed)?;
+    connection::unguard(&connection).map_err(failed)?;
     Ok((connection, report))
 }
 
@@ -99,17 +104,17 @@ fn start_threads(
     epoch: Epoch,
     options: &OpenOptions,
 ) -> Result<SqliteStore, OpenError> {
-    let health = Arc::new(Health::new("writing"));
+    let writing = Arc::new(Health::new("writing"));
     let (checkpoints, orders) = checkpoints();
     let checkpointing = connection::open(&path).map_err(|error| open_error(url, &error))?;
     let checkpointer = {
-        let health = Arc::clone(&health);
+        let health = Arc::clone(&writing);
         thread(url, "sqlite-checkpoint", move || orders.carry_out(&checkpointing, &health))?
     };
     let queue = Arc::new(Queue::new(options.queue, gauge!("chatsphere_write_queue")));
     let (ended, writer_ended) = watch::channel(());
     let writer = Writer {
-        database: SqliteWriter::new(connection, health, checkpoints),
+        database: SqliteWriter::new(connection, Arc::clone(&writing), checkpoints),
         queue: Arc::clone(&queue),
         sink: Arc::clone(&options.sink),
         batch_messages: histogram!("chatsphere_commit_batch_messages"),
@@ -124,10 +129,11 @@ fn start_threads(
         // The writer is gone, and with it the checkpointer's orders.
         let _ = checkpointer.join();
     })?;
-    let health = Arc::new(Health::new("reading"));
-    let readers = Readers::new(path.clone(), options.readers, Arc::clone(&health));
-    let urgent = Readers::new(path, URGENT_READERS, health);
-    Ok(SqliteStore::new(Writes::new(queue, writer_ended), readers, urgent, epoch))
+    let reading = Arc::new(Health::new("reading"));
+    let readers = Readers::new(path.clone(), options.readers, Arc::clone(&reading));
+    let urgent = Readers::new(path.clone(), URGENT_READERS, Arc::clone(&reading));
+    let probe = Probe::new(path, epoch.clone(), writing, reading);
+    Ok(SqliteStore::new(Writes::new(queue, writer_ended), readers, urgent, probe, epoch))
 }
 
 fn thread(url: &str, name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, OpenError> {

@@ -13,6 +13,7 @@ use chatsphere_core::{
     Timestamp, TokenId, TokenWithUser, User, UserId, UserRef,
 };
 
+use super::probe::Probe;
 use super::read;
 use super::readers::Readers;
 use super::recent::Recent;
@@ -24,12 +25,13 @@ pub(super) struct SqliteStore {
     /// For what decides who may do what, and whether this node is well: that must never wait behind clients' pages.
     urgent: Readers,
     recent: Arc<Recent>,
+    probe: Arc<Probe>,
     epoch: Epoch,
 }
 
 impl SqliteStore {
-    pub(super) fn new(writes: Writes, readers: Readers, urgent: Readers, epoch: Epoch) -> Self {
-        Self { writes, readers, urgent, recent: Arc::default(), epoch }
+    pub(super) fn new(writes: Writes, readers: Readers, urgent: Readers, probe: Probe, epoch: Epoch) -> Self {
+        Self { writes, readers, urgent, recent: Arc::default(), probe: Arc::new(probe), epoch }
     }
 }
 
@@ -159,7 +161,13 @@ impl Store for SqliteStore {
 
     async fn ping(&self) -> Result<(), Error> {
         self.writes.check()?;
-        self.urgent.read(read::rooms::ping).await
+        let probe = self.probe.clone();
+        self.urgent
+            .read(move |connection| {
+                read::rooms::ping(connection)?;
+                probe.look()
+            })
+            .await
     }
 
     async fn size(&self) -> Result<u64, Error> {
@@ -174,6 +182,11 @@ impl Store for SqliteStore {
         self.writes.close().await;
         self.readers.close();
         self.urgent.close();
+    }
+
+    async fn closed(&self) {
+        self.readers.closed().await;
+        self.urgent.closed().await;
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) async fn run(self) -> Result<(), CliError> {
-        let operator = access::open_or_make(self.settings.clone()).await?;
+        let operator = access::open(self.settings.clone()).await?;
         let minted = self.mint(&operator).await;
         operator.close().await;
         let minted = minted?;

@@ -31,7 +31,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) async fn run(self) -> Result<(), CliError> {
-        let operator = access::open_or_make(self.settings.clone()).await?;
+        let operator = access::open(self.settings.clone()).await?;
         let made = self.make(&operator).await;
         let signed = made.and_then(|made| Ok((operator.keys.sign(&made.token, &made.user)?, made)));
         operator.close().await;
