@@ -1,6 +1,7 @@
 //! Reads what the server sends, as a newer server may send it: events of unknown kinds keep their place in the room's order.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use chatsphere_core::{Epoch, RoomId, Seq, Timestamp};
 use chatsphere_protocol::frames::{Ack, ErrorFrame, EventFrame, Hello, NotRecovered};
@@ -25,6 +26,8 @@ pub(crate) enum Frame {
     },
     Pong,
     Error(ErrorFrame<'static>),
+    /// The connection is about to be closed: how long to wait before the next.
+    Closing(Duration),
     Event(Event),
     /// A type that this version does not know and that is no event.
     Unknown,
@@ -102,6 +105,13 @@ struct RawLeft {
     reason: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawClosing {
+    #[serde(default)]
+    retry_after_ms: u64,
+}
+
 impl Frame {
     /// Reads a text frame.
     pub(crate) fn parse(text: &str) -> Result<Self, serde_json::Error> {
@@ -119,6 +129,7 @@ impl Frame {
             }
             "pong" => Self::Pong,
             "error" => Self::Error(serde_json::from_str(text)?),
+            "closing" => Self::Closing(Duration::from_millis(serde_json::from_str::<RawClosing>(text)?.retry_after_ms)),
             _ => event(text, head).map_or(Self::Unknown, Self::Event),
         })
     }

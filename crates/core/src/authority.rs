@@ -1,21 +1,24 @@
 //! Who may do what at this moment: one look-up for tokens, roles and disabled users, fed by the control log.
 //!
-//! A token's row is read from the store once and kept until the control log names its token or its user. The log is read
-//! every [`POLL_INTERVAL`], and by each op that wrote to it before that op returns.
+//! A token's row is read from the store once and kept until the control log names it. When the log names a user, that user's
+//! row is read once more, for all of their tokens. The log is read every [`POLL_INTERVAL`], and by each op that wrote to it
+//! before that op returns.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::caller::{Caller, TokenState};
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
+use crate::caller::{Caller, TokenState};
 use crate::control::{ControlChange, ControlPosition};
 use crate::error::{Error, Outage, TokenRefusal};
 use crate::ids::{TokenId, UserId};
+use crate::model::User;
 use crate::store::Store;
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, Monotonic};
 
 /// How often the control log is polled: well below the second within which a change must be effective everywhere.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -30,30 +33,49 @@ const MOST_KEPT: usize = 200_000;
 /// Entries read from the control log at a time.
 const POLL_PAGE: usize = 500;
 
+/// What a change in the control log concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affected {
+    /// This token was revoked.
+    Token {
+        /// The token.
+        token: TokenId,
+        /// Whose it is, where this node knows.
+        user: Option<UserId>,
+    },
+    /// This user's name, role or state changed.
+    User(UserId),
+}
+
 /// Told when standing callers must be judged anew, such as those behind open sockets.
 #[async_trait]
 pub trait AuthorityListener: Send + Sync {
     /// These tokens and users changed; `None` is any, after entries of the log were missed. Look each affected caller up again
-    /// with [`Authority::caller`]; the change counts as effective on this node when this returns.
-    async fn authority_changed(&self, changes: Option<&[ControlChange]>);
+    /// with [`Authority::caller`]; the change counts as effective on this node when this returns. Several calls may be under
+    /// way at once.
+    async fn authority_changed(&self, affected: Option<&[Affected]>);
 }
 
 /// The look-up.
 pub struct Authority {
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
-    /// When the control log was last read to its end, in milliseconds since 1970.
-    fresh_at: AtomicI64,
+    /// When the control log was last read to its end, in microseconds of the monotonic clock.
+    fresh_at: AtomicU64,
     /// When what the log said had been told to the listener too, likewise.
-    settled_at: AtomicI64,
+    settled_at: AtomicU64,
     listener: Mutex<Option<Weak<dyn AuthorityListener>>>,
-    /// One poll at a time: those that wait find its work done.
+    /// One reader of the log at a time: those that wait find its work done. Not held while the listener is told, which may take
+    /// long.
     polling: tokio::sync::Mutex<()>,
+    tells: Mutex<Tells>,
+    /// A change was told, or is to be told by somebody else.
+    told: Notify,
 }
 
 #[derive(Default)]
 struct Known {
-    tokens: HashMap<TokenId, TokenState>,
+    tokens: HashMap<TokenId, Entry>,
     of_user: HashMap<UserId, HashSet<TokenId>>,
     weight: usize,
     position: ControlPosition,
@@ -61,17 +83,61 @@ struct Known {
     generation: u64,
 }
 
+struct Entry {
+    state: TokenState,
+    /// The user's row is to be read again first.
+    is_stale: bool,
+}
+
+/// A reading of the control log, of which the listener is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading(u64);
+
+/// What was read and is not told yet, or is told out of order.
+#[derive(Default)]
+struct Tells {
+    /// The number of the first that is kept.
+    first: u64,
+    kept: VecDeque<Tell>,
+}
+
+struct Tell {
+    affected: Arc<Option<Vec<Affected>>>,
+    state: TellState,
+    /// When the log was read to its end by this reading.
+    ended: Option<Monotonic>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TellState {
+    Waiting,
+    UnderWay,
+    Told,
+}
+
+/// Who waits for a reading to be told does this next.
+enum Next {
+    /// Tells the listener of this one.
+    Tell(u64, Arc<Option<Vec<Affected>>>),
+    /// Waits for others who do.
+    Wait,
+    /// All is told.
+    Nothing,
+}
+
 impl Authority {
     /// Knows nothing yet, and is fresh: `position` was read from the store just now.
     pub fn new(clock: Arc<dyn Clock>, position: ControlPosition) -> Self {
-        let now = clock.now().as_millis();
+        let now = micros(clock.monotonic());
         Self {
             clock,
             known: Mutex::new(Known { position, ..Known::default() }),
-            fresh_at: AtomicI64::new(now),
-            settled_at: AtomicI64::new(now),
+            fresh_at: AtomicU64::new(now),
+            settled_at: AtomicU64::new(now),
             listener: Mutex::new(None),
             polling: tokio::sync::Mutex::new(()),
+            tells: Mutex::default(),
+            told: Notify::new(),
         }
     }
 
@@ -86,57 +152,106 @@ impl Authority {
     /// [`Error::Token`] if the token is unknown, expired, revoked or its user disabled; [`Outage::AuthorityStale`] if the
     /// control log could not be read for 10 s; whatever the store answers.
     pub async fn caller(&self, store: &dyn Store, token: TokenId) -> Result<Arc<Caller>, Error> {
+        self.check_fresh()?;
         let now = self.clock.now();
-        self.check_fresh(now)?;
-        let generation = {
+        let (generation, user) = {
             let known = self.known();
-            if let Some(entry) = known.tokens.get(&token) {
-                return Ok(entry.judge(now)?.clone());
+            match known.tokens.get(&token) {
+                Some(entry) if !entry.is_stale => return Ok(entry.state.judge(now)?.clone()),
+                entry => (known.generation, entry.map(|entry| entry.state.user_id())),
             }
-            known.generation
         };
+        if let Some(user) = user
+            && let Some(row) = store.user(user).await?
+        {
+            let mut known = self.known();
+            if known.generation == generation {
+                known.refresh(&row);
+                if let Some(entry) = known.tokens.get(&token) {
+                    return Ok(entry.state.judge(now)?.clone());
+                }
+            }
+        }
+        let generation = self.known().generation;
         let Some(row) = store.token(token).await? else { return Err(TokenRefusal::Invalid.into()) };
-        let entry = TokenState::from(&row);
+        let state = TokenState::from(&row);
         let mut known = self.known();
         if known.generation == generation {
-            known.keep(token, entry.clone());
+            known.keep(token, state.clone());
         }
         drop(known);
-        Ok(entry.judge(now)?.clone())
+        Ok(state.judge(now)?.clone())
     }
 
-    /// Reads what the log has beyond what was read before. To be called every [`POLL_INTERVAL`], and by ops that wrote to the log.
+    /// Reads what the log has beyond what was read before, and waits until the listener has been told. For ops that wrote to
+    /// the log: every change that was stored before this call is effective when it returns.
     ///
     /// # Errors
     /// Whatever the store answers; the next call goes on where this one stopped.
     pub async fn poll(&self, store: &dyn Store) -> Result<(), Error> {
-        // Whoever returns from here knows that every change before the call is effective: its own poll saw it, or the one
-        // before, which has ended.
+        let reading = self.read(store).await?;
+        self.tell(reading).await;
+        Ok(())
+    }
+
+    /// Reads what the log has beyond what was read before: from then on calls are judged by it. To be called every
+    /// [`POLL_INTERVAL`]; what was read is to be told with [`Authority::tell`].
+    ///
+    /// # Errors
+    /// Whatever the store answers; the next call goes on where this one stopped.
+    pub async fn read(&self, store: &dyn Store) -> Result<Reading, Error> {
         let _turn = self.polling.lock().await;
         loop {
-            let started = self.clock.now();
+            let started = self.clock.monotonic();
             let position = self.known().position;
             let entries = store.control_after(position, POLL_PAGE).await?;
             let end = entries.len() < POLL_PAGE;
-            let changes: Vec<ControlChange> = entries.iter().map(|entry| entry.change).collect();
             // Positions have no gaps: where one is, entries were pruned before this node, long away, had read them.
             let missed = entries.first().is_some_and(|first| first.position.0 != position.0 + 1);
-            let told = (!missed).then_some(&*changes);
-            if !entries.is_empty() {
-                self.known().forget(told);
-            }
+            let affected = {
+                let mut known = self.known();
+                known.position = entries.last().map_or(position, |last| last.position);
+                match (missed, &*entries) {
+                    (true, _) => {
+                        known.forget_all();
+                        None
+                    }
+                    (false, []) => Some(Vec::new()),
+                    (false, entries) => Some(known.forget(entries.iter().map(|entry| entry.change))),
+                }
+            };
+            // Without a wait since the position was moved: whoever reads on finds this among what is to be told.
+            let reading = self.tells().add(affected, end.then_some(started));
             if end {
-                // Before the telling, which may take a while: from here on new calls are judged by what was read.
-                self.fresh_at.store(started.as_millis(), Ordering::SeqCst);
+                self.fresh_at.fetch_max(micros(started), Ordering::SeqCst);
+                self.settle();
+                return Ok(reading);
             }
-            if let Some(last) = entries.last() {
-                self.tell(told).await;
-                // Only now: if whoever polls vanishes before, the next poll tells again.
-                self.known().position = last.position;
-            }
-            if end {
-                self.settled_at.store(started.as_millis(), Ordering::SeqCst);
-                return Ok(());
+        }
+    }
+
+    /// Whether the listener has been told of all that was read up to then.
+    pub fn is_told(&self, reading: Reading) -> bool {
+        self.tells().first > reading.0
+    }
+
+    /// Tells the listener of all that was read up to then, unless others are doing so, for whom it waits. May be dropped at any
+    /// time: what was not told is told by the next call.
+    pub async fn tell(&self, reading: Reading) {
+        loop {
+            let told = self.told.notified();
+            tokio::pin!(told);
+            // Registered before the look, so that what happens in between is not missed.
+            told.as_mut().enable();
+            let next = self.tells().next(reading.0);
+            match next {
+                Next::Nothing => return,
+                Next::Wait => told.await,
+                Next::Tell(number, affected) => {
+                    let mut telling = Telling { authority: self, number, state: TellState::Waiting };
+                    self.tell_listener(affected.as_deref()).await;
+                    telling.state = TellState::Told;
+                }
             }
         }
     }
@@ -149,77 +264,167 @@ impl Authority {
         self.poll(store).await.map_err(|_| Outage::OutcomeUnknown.into())
     }
 
-    /// Whether the control log was read lately enough to judge.
+    /// Whether the control log was read lately enough to judge. Measured by the monotonic clock: a wall clock that is set back
+    /// must not make a node trust what it read long ago.
     ///
     /// # Errors
     /// [`Outage::AuthorityStale`].
-    pub fn check_fresh(&self, now: Timestamp) -> Result<(), Outage> {
-        if is_stale(&self.fresh_at, now) { Err(Outage::AuthorityStale) } else { Ok(()) }
+    pub fn check_fresh(&self) -> Result<(), Outage> {
+        if self.is_stale(&self.fresh_at) { Err(Outage::AuthorityStale) } else { Ok(()) }
     }
 
     /// Whether standing callers were judged by what the control log said lately: only then may what others wrote be sent to
     /// them.
     pub fn is_settled(&self) -> bool {
-        !is_stale(&self.settled_at, self.clock.now())
+        !self.is_stale(&self.settled_at)
     }
 
-    async fn tell(&self, changes: Option<&[ControlChange]>) {
+    fn is_stale(&self, at: &AtomicU64) -> bool {
+        let read = Monotonic::from_start(Duration::from_micros(at.load(Ordering::SeqCst)));
+        read.until(self.clock.monotonic()) > STALE_AFTER
+    }
+
+    async fn tell_listener(&self, affected: Option<&[Affected]>) {
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
         if let Some(listener) = listener {
-            listener.authority_changed(changes).await;
+            listener.authority_changed(affected).await;
+        }
+    }
+
+    /// Takes note of how far all has been told.
+    fn settle(&self) {
+        if let Some(settled) = self.tells().forget_told() {
+            self.settled_at.fetch_max(micros(settled), Ordering::SeqCst);
         }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn tells(&self) -> MutexGuard<'_, Tells> {
+        self.tells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn is_stale(at: &AtomicI64, now: Timestamp) -> bool {
-    Timestamp::from_millis(at.load(Ordering::SeqCst)).until(now) > STALE_AFTER
+fn micros(reading: Monotonic) -> u64 {
+    u64::try_from(reading.since_start().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Puts down what became of a tell, also where whoever told vanished.
+struct Telling<'a> {
+    authority: &'a Authority,
+    number: u64,
+    state: TellState,
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.authority.tells().set(self.number, self.state);
+        self.authority.settle();
+        self.authority.told.notify_waiters();
+    }
+}
+
+impl Tells {
+    fn add(&mut self, affected: Option<Vec<Affected>>, ended: Option<Monotonic>) -> Reading {
+        let state = if affected.as_ref().is_some_and(Vec::is_empty) { TellState::Told } else { TellState::Waiting };
+        self.kept.push_back(Tell { affected: Arc::new(affected), state, ended });
+        Reading(self.first + self.kept.len() as u64 - 1)
+    }
+
+    fn next(&mut self, up_to: u64) -> Next {
+        let mut next = Next::Nothing;
+        for (tell, number) in self.kept.iter_mut().zip(self.first..=up_to) {
+            match tell.state {
+                TellState::Waiting => {
+                    tell.state = TellState::UnderWay;
+                    return Next::Tell(number, tell.affected.clone());
+                }
+                TellState::UnderWay => next = Next::Wait,
+                TellState::Told => {}
+            }
+        }
+        next
+    }
+
+    fn set(&mut self, number: u64, state: TellState) {
+        let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        if let Some(tell) = place.and_then(|place| self.kept.get_mut(place)) {
+            tell.state = state;
+        }
+    }
+
+    /// Forgets the first that are told. Answers when the last of them was read to the log's end.
+    fn forget_told(&mut self) -> Option<Monotonic> {
+        let mut settled = None;
+        while self.kept.front().is_some_and(|tell| tell.state == TellState::Told) {
+            settled = self.kept.pop_front().and_then(|tell| tell.ended).or(settled);
+            self.first += 1;
+        }
+        settled
+    }
 }
 
 impl Known {
-    fn keep(&mut self, token: TokenId, entry: TokenState) {
+    fn keep(&mut self, token: TokenId, state: TokenState) {
         if self.weight >= MOST_KEPT {
             self.tokens.clear();
             self.of_user.clear();
             self.weight = 0;
         }
-        self.of_user.entry(entry.user_id()).or_default().insert(token);
-        self.weight += entry.weight();
-        if let Some(before) = self.tokens.insert(token, entry) {
-            self.weight -= before.weight();
+        self.of_user.entry(state.user_id()).or_default().insert(token);
+        self.weight += state.weight();
+        if let Some(before) = self.tokens.insert(token, Entry { state, is_stale: false }) {
+            self.weight -= before.state.weight();
         }
     }
 
-    fn remove(&mut self, token: TokenId) {
-        let Some(entry) = self.tokens.remove(&token) else { return };
-        self.weight -= entry.weight();
-        let user = entry.user_id();
+    /// Whose it was, if it was known.
+    fn remove(&mut self, token: TokenId) -> Option<UserId> {
+        let entry = self.tokens.remove(&token)?;
+        self.weight -= entry.state.weight();
+        let user = entry.state.user_id();
         if let Some(tokens) = self.of_user.get_mut(&user) {
             tokens.remove(&token);
             if tokens.is_empty() {
                 self.of_user.remove(&user);
             }
         }
+        Some(user)
     }
 
-    /// `None` forgets everything.
-    fn forget(&mut self, changes: Option<&[ControlChange]>) {
+    fn forget_all(&mut self) {
         self.generation += 1;
-        let Some(changes) = changes else {
-            (self.tokens, self.of_user, self.weight) = Default::default();
-            return;
-        };
-        for change in changes {
-            match change {
-                ControlChange::Token(token) => self.remove(*token),
+        (self.tokens, self.of_user, self.weight) = Default::default();
+    }
+
+    /// What was known of these must be read again. Whom they concern, each once.
+    fn forget(&mut self, changes: impl Iterator<Item = ControlChange>) -> Vec<Affected> {
+        self.generation += 1;
+        let mut seen = HashSet::new();
+        let mut affected = Vec::new();
+        for change in changes.filter(|change| seen.insert(*change)) {
+            affected.push(match change {
+                ControlChange::Token(token) => Affected::Token { token, user: self.remove(token) },
                 ControlChange::User(user) => {
-                    for token in self.of_user.get(user).cloned().unwrap_or_default() {
-                        self.remove(token);
+                    for token in self.of_user.get(&user).into_iter().flatten() {
+                        if let Some(entry) = self.tokens.get_mut(token) {
+                            entry.is_stale = true;
+                        }
                     }
+                    Affected::User(user)
                 }
+            });
+        }
+        affected
+    }
+
+    /// A user's row was read: all of their tokens stand for what it says.
+    fn refresh(&mut self, row: &User) {
+        for token in self.of_user.get(&row.id).into_iter().flatten() {
+            if let Some(entry) = self.tokens.get_mut(token) {
+                *entry = Entry { state: entry.state.with_user(row), is_stale: false };
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::TokenRefusal;
 use crate::ids::{TokenId, UserId};
-use crate::model::{Role, UserRef};
+use crate::model::{Role, User, UserRef};
 use crate::store::Actor;
 use crate::time::Timestamp;
 use crate::token::{Permissions, TokenType, TokenWithUser};
@@ -99,6 +99,18 @@ impl TokenState {
     /// The user whom the token stands for, refused or not.
     pub fn user_id(&self) -> UserId {
         self.caller.user.id
+    }
+
+    /// The same token with what its user's row says now.
+    #[must_use]
+    pub fn with_user(&self, row: &User) -> Self {
+        let caller = Caller { user: UserRef::from(row), role: row.role, ..(*self.caller).clone() };
+        let refusal = match self.refusal {
+            Some(TokenRefusal::Revoked) => Some(TokenRefusal::Revoked),
+            _ if row.disabled => Some(TokenRefusal::UserDisabled),
+            _ => None,
+        };
+        Self { caller: Arc::new(caller), refusal }
     }
 
     /// What it takes in memory, in units of about 200 bytes.

@@ -76,7 +76,7 @@ impl Chat {
         if caller.may_name_others() {
             return Ok(());
         }
-        self.read_rate.take(caller.user.id, self.clock.now()).map_err(Error::ReadsLimited)
+        self.read_rate.take(caller.user.id, self.clock.monotonic()).map_err(Error::ReadsLimited)
     }
 
     /// Whose calls and answers count together: a user's. Those of CLIENT tokens count for the node alone.
@@ -105,7 +105,7 @@ impl Chat {
         if caller.may_name_others() {
             return Ok(());
         }
-        self.change_rate.take(caller.user.id, self.clock.now()).map_err(Error::RateLimited)
+        self.change_rate.take(caller.user.id, self.clock.monotonic()).map_err(Error::RateLimited)
     }
 }
 

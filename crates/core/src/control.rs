@@ -7,7 +7,7 @@ use crate::ids::{TokenId, UserId};
 pub struct ControlPosition(pub u64);
 
 /// One change. It names what to look up anew; the truth is the row itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ControlChange {
     /// This token was revoked, itself or with its parent.
     Token(TokenId),

@@ -62,6 +62,47 @@ pub struct Limits {
     pub connections: usize,
 }
 
+/// How many frames of a connection are read: what comes faster waits in the network, and nobody is closed for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameRate {
+    /// A second, sustained; 0 is no limit.
+    pub per_second: u32,
+    /// At once after a rest.
+    pub burst: u32,
+}
+
+/// Frames that a connection may send, as a multiple of the messages that its user may post. Refusing a frame costs the server
+/// little, but not nothing.
+const FRAMES_PER_MESSAGE: u32 = 10;
+
+/// However few messages a user may post, so many frames a second are read, and so many at once: pings, joins and retries are no
+/// messages.
+const LEAST_FRAMES: FrameRate = FrameRate { per_second: 200, burst: 1_000 };
+
+impl Limits {
+    /// How many frames of a connection are read. A client that joins all its rooms again after it was away, having left as
+    /// many, and sends again all that waits for an answer, is not slowed down.
+    pub fn frame_rate(&self) -> FrameRate {
+        let idle = self.idle_frame_rate();
+        let resumed = self.rooms_per_connection.saturating_mul(2).saturating_add(self.unanswered_sends);
+        let resumed = u32::try_from(resumed).unwrap_or(u32::MAX).saturating_add(self.message_burst);
+        FrameRate { per_second: idle.per_second, burst: idle.burst.max(resumed) }
+    }
+
+    /// How many frames of a connection may come to nothing: those that can't be read, pings, empty fragments. Beyond it the
+    /// connection is closed with 4029.
+    pub fn idle_frame_rate(&self) -> FrameRate {
+        if self.messages_per_second == 0 {
+            return FrameRate { per_second: 0, burst: 0 };
+        }
+        let times = |messages: u32, least: u32| messages.saturating_mul(FRAMES_PER_MESSAGE).max(least);
+        FrameRate {
+            per_second: times(self.messages_per_second, LEAST_FRAMES.per_second),
+            burst: times(self.message_burst, LEAST_FRAMES.burst),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

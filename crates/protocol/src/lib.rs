@@ -5,6 +5,7 @@
 
 pub mod close;
 pub mod frames;
+pub mod json;
 pub mod rest;
 
 /// The version of this protocol, told in `hello`.

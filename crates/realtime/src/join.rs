@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chatsphere_core::encoded::largest_event;
 use chatsphere_core::store::{EventsPage, Newest};
 use chatsphere_core::{Access, Denial, EncodedLen, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq, Shared};
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
 use chatsphere_protocol::rest::Message;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::frame::encode;
 use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::log::RoomLog;
+use crate::patience::in_time;
 use crate::room::{Room, Seated};
 use crate::websocket::CloseCode;
 
@@ -310,7 +312,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         self.turn = None;
         loop {
             let before = outbound.progress();
-            if timeout(self.patience, outbound.has_room()).await.is_ok() {
+            if in_time(self.patience, outbound.has_room()).await.is_ok() {
                 return;
             }
             if outbound.progress() == before {
@@ -328,7 +330,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                 sleep(MEMORY_LOOK).await;
             }
         };
-        if timeout(self.patience, grows).await.is_err() {
+        if in_time(self.patience, grows).await.is_err() {
             outbound.close(CloseCode::TRY_AGAIN_LATER, "too much waits to be read: connect again and join with since");
         }
     }
@@ -519,6 +521,14 @@ impl Item<'_> {
         }
     }
 }
+
+/// Bytes of the largest frame that a client must take: a page, which is bounded by the queue, or an event that is larger alone.
+pub fn largest_frame(limits: &Limits) -> usize {
+    largest_event(limits).max(limits.outbound_queue_bytes / 4) + AROUND + 2 * limits.ref_bytes
+}
+
+/// What a page takes besides its events and its `ref`, at most.
+const AROUND: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

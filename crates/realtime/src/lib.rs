@@ -12,6 +12,7 @@ pub mod lane;
 pub mod listener;
 pub mod log;
 pub mod outbound;
+mod patience;
 pub mod repair;
 mod room;
 pub mod websocket;
@@ -20,11 +21,12 @@ pub use batch::{Batch, OneByOne, fastest_batch};
 pub use bus::{Bus, BusKeys, BusStatus, InvalidNats, Link, NatsOptions, NatsUrl};
 pub use gate::Gate;
 pub use hub::{Hub, HubTasks};
-pub use join::{Join, join};
+pub use join::{Join, join, largest_frame};
 pub use lane::Lane;
 pub use listener::Listener;
 pub use log::RoomLog;
 pub use outbound::{Flushed, Outbound, Socket};
+pub use patience::{LATE, in_time};
 
 #[cfg(test)]
 mod simulation;

@@ -14,15 +14,19 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use chatsphere_core::budget::Account;
 use chatsphere_core::store::Withheld;
+use chatsphere_protocol::frames::ServerFrame;
 use futures_util::task::AtomicWaker;
+use rand::Rng;
 use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::frame::encode;
 use crate::websocket::{self, CloseCode};
 
 /// Frames handed to the kernel in one call, at most.
@@ -240,14 +244,24 @@ impl Outbound {
         let is_alone = state.waiting.len() <= 1 && state.taken_bytes == 0;
         if (is_over(state) && !is_alone) || (adds_too_much && state.waits_for_too_much()) {
             metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
-            Self::begin_close(state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", false);
+            Self::begin_close(state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", None, false);
         }
     }
 
-    /// Sends a close frame after what waits, and nothing after it. The first close counts.
+    /// Sends a close frame after what waits, and nothing after it. Where waiting helps, a `closing` frame before it says for how
+    /// long. The first close counts.
     pub fn close(&self, code: CloseCode, reason: &str) {
+        self.end(code, reason, None);
+    }
+
+    /// The same, for as long as told.
+    pub fn close_for(&self, code: CloseCode, reason: &str, retry_after: Duration) {
+        self.end(code, reason, Some(retry_after));
+    }
+
+    fn end(&self, code: CloseCode, reason: &str, retry_after: Option<Duration>) {
         let mut state = self.state();
-        Self::begin_close(&mut state, code, reason, true);
+        Self::begin_close(&mut state, code, reason, retry_after, true);
         if matches!(self.socket, Socket::Direct(_)) {
             self.write_out(&mut state);
         }
@@ -368,13 +382,17 @@ impl Outbound {
         }
     }
 
-    fn begin_close(state: &mut State, code: CloseCode, reason: &str, after_what_waits: bool) {
+    fn begin_close(state: &mut State, code: CloseCode, reason: &str, retry_after: Option<Duration>, after_what_waits: bool) {
         if state.closing.is_some() || state.broken {
             return;
         }
         if !after_what_waits {
             // A frame that was begun must be finished, or its rest would be read as another frame.
             state.waiting.truncate(usize::from(state.head_begun));
+        }
+        if let Some(wait) = retry_after.or_else(|| usual_wait(code)) {
+            let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            state.waiting.extend(encode(&ServerFrame::Closing { code: code.get(), retry_after_ms }));
         }
         state.waiting.push_back(websocket::close(code, reason));
         state.waiting_bytes = state.waiting.iter().map(Bytes::len).sum();
@@ -432,6 +450,18 @@ impl Drop for State {
     fn drop(&mut self) {
         self.uncount();
     }
+}
+
+/// How long to wait after a close, from so many milliseconds to twice as many, so that not all come back at once. `None` where
+/// waiting changes nothing.
+fn usual_wait(code: CloseCode) -> Option<Duration> {
+    let least = match code {
+        CloseCode::GOING_AWAY | CloseCode::TRY_AGAIN_LATER => 1_000,
+        CloseCode::SLOW_CONSUMER => 500,
+        CloseCode::FLOOD => 5_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(rand::rng().random_range(least..=2 * least)))
 }
 
 /// Writes without asking the runtime first whether the socket is ready, which it nearly always is. If it would block, the

@@ -11,6 +11,7 @@ use chatsphere_core::{AuthorityListener, Chat, Clock, CommitSink, UserRef};
 use chatsphere_realtime::bus::Outbox;
 use chatsphere_realtime::{Bus, BusStatus, Gate, Hub, HubTasks, Link, OneByOne, fastest_batch, repair};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -275,19 +276,37 @@ fn open_websocket(
     })
 }
 
-/// Takes in what other nodes and the command line changed in who may do what.
+/// Readings of the control log that may be told at once. Beyond it they wait their turn, and the log is read on.
+const MOST_TELLING: usize = 16;
+
+/// Takes in what other nodes and the command line changed in who may do what. Judging a thousand sockets may take long: the log is
+/// read on meanwhile, so that it holds up neither the next revocation nor any call.
 async fn follow_control_log(chat: Arc<Chat>) {
     let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
+    let mut telling = JoinSet::new();
     loop {
         ticks.tick().await;
-        match chat.authority.poll(&*chat.store).await {
-            Ok(()) if failing => {
-                tracing::info!("the control log can be read again");
-                failing = false;
+        while let Some(told) = telling.try_join_next() {
+            if let Err(error) = told
+                && error.is_panic()
+            {
+                // What runs beside the server must not break unseen.
+                std::panic::resume_unwind(error.into_panic());
             }
-            Ok(()) => {}
+        }
+        match chat.authority.read(&*chat.store).await {
+            Ok(reading) => {
+                if failing {
+                    tracing::info!("the control log can be read again");
+                }
+                failing = false;
+                if !chat.authority.is_told(reading) && telling.len() < MOST_TELLING {
+                    let chat = chat.clone();
+                    telling.spawn(async move { chat.authority.tell(reading).await });
+                }
+            }
             Err(error) => {
                 // Once an outage, not four times a second.
                 if !failing {

@@ -136,14 +136,7 @@ async fn texts_that_are_wrong() {
                 continue;
             }
             // In JSON's own escapes, since a text of Rust could not hold a lone surrogate.
-            for (text, malformed) in [
-                (r"\u0000", false),
-                (r"a\u0000b", false),
-                (r"\ud800", true),
-                (r"\udc00\ud800", true),
-                ("", false),
-                (huge.as_str(), false),
-            ] {
+            for text in [r"\u0000", r"a\u0000b", r"\ud800", r"\udc00\ud800", "", huge.as_str()] {
                 let mut body = body.clone();
                 body[field] = json!("@@@");
                 let body = body.to_string().replace("@@@", text);
@@ -151,7 +144,6 @@ async fn texts_that_are_wrong() {
                 let what = format!("{} {field} {:.20}: {}", route.name(), text, answer.text());
                 let code = answer.problem();
                 match answer.status.as_u16() {
-                    400 if malformed => assert_eq!(code, "malformed", "{what}"),
                     400 => {
                         assert_eq!((code.as_str(), &answer.json()["errors"][0]["field"]), ("invalid", &json!(field)), "{what}")
                     }

@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use chatsphere_core::authority::STALE_AFTER;
+use chatsphere_core::{Clock, Timestamp};
 use support::{ROUTES, TestServer, World, start};
 
 async fn call_all(server: &TestServer, world: &World) -> Vec<(String, u16, String)> {
@@ -54,4 +55,23 @@ async fn who_cannot_read_the_control_log_refuses_every_call() {
     // The log is read again: all is as it was, and nothing of what was refused was done.
     server.advance(Duration::ZERO).await;
     assert_eq!(server.get("/api/users").client().send().await.ok(200), users);
+}
+
+/// Clocks are set, by NTP and by hand. How long ago the control log was read has nothing to do with that.
+#[tokio::test]
+async fn a_clock_that_is_set_changes_nothing_about_it() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let server = start().await;
+    let clock = &server.backend.clock;
+    let before = clock.now();
+    clock.set_wall(Timestamp::from_millis(before.as_millis() - 3_600_000));
+    server.get("/api/users").client().send().await.ok(200);
+    clock.advance(STALE_AFTER + Duration::from_millis(1));
+    server.get("/api/users").client().send().await.refused(503, "authority_stale");
+    server.expect_faults(1);
+    server.advance(Duration::ZERO).await;
+    server.get("/api/users").client().send().await.ok(200);
+    // And forward: what was read a moment ago was read a moment ago.
+    clock.set_wall(before.after(HOUR));
+    server.get("/api/users").client().send().await.ok(200);
 }

@@ -24,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long saying goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The server may ask for a longer wait than this, but is not obeyed.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A connection that lasted this long was no mere attempt.
 const LASTED: Duration = Duration::from_secs(5);
 
@@ -34,6 +36,8 @@ pub(super) struct Driver {
     pub(super) updates: mpsc::Sender<Delivery>,
     pub(super) status: watch::Sender<ConnectionState>,
     pub(super) state: State,
+    /// How long the server asked to wait before the next connection, in the last frame of this one.
+    pub(super) asked_to_wait: Duration,
 }
 
 /// The application dropped its handle.
@@ -57,10 +61,14 @@ impl Driver {
         // The token that the server refused, and how often in a row one was.
         let mut refused = 0;
         loop {
+            self.asked_to_wait = Duration::ZERO;
             let token = tokens.borrow_and_update().clone();
             let (client, largest_frame) = (self.client.clone(), self.options.largest_frame);
             let ended = match self.meanwhile(open(&client, &token, largest_frame)).await? {
-                Err(ended) => ended,
+                Err((ended, asked_to_wait)) => {
+                    self.asked_to_wait = asked_to_wait;
+                    ended
+                }
                 Ok((socket, hello)) => {
                     let since = Instant::now();
                     refused = 0;
@@ -89,7 +97,9 @@ impl Driver {
                     if code == close::FLOOD {
                         backoff.be_patient();
                     }
-                    let hint = asked_for(&reason);
+                    // Longer by up to a quarter, in case many were told the same.
+                    let told = self.asked_to_wait.mul_f64(1.0 + rand::random::<f64>() / 4.0);
+                    let hint = told.max(asked_for(&reason)).min(LONGEST_WAIT);
                     match reconnect(&mut backoff, format!("closed with {code}: {reason}")) {
                         Next::Reconnect { after, reason } => Next::Reconnect { after: after.max(hint), reason },
                         closed @ Next::Closed { .. } => closed,
@@ -181,6 +191,7 @@ impl Driver {
                     }
                     match turn {
                         Turn::Text(text) => match Frame::parse(&text) {
+                            Ok(Frame::Closing(wait)) => self.asked_to_wait = wait,
                             Ok(frame) => if let Err(broken) = self.state.frame(frame, Instant::now()) {
                                 let _ = timeout(CLOSE_TIMEOUT, socket.close()).await;
                                 return Ok(Ended::Lost(broken.0.to_owned()));
@@ -245,23 +256,25 @@ impl Driver {
     }
 }
 
-/// Connects and waits for the server's hello.
-async fn open(client: &Client, token: &Token, largest_frame: usize) -> Result<(Socket, Hello), Ended> {
+/// Connects and waits for the server's hello. Where that fails, with the wait that the server asked for.
+async fn open(client: &Client, token: &Token, largest_frame: usize) -> Result<(Socket, Hello), (Ended, Duration)> {
+    let mut wait = Duration::ZERO;
     let opening = async {
         let mut socket = Socket::open(client, token, largest_frame).await?;
         loop {
             match socket.turn(true).await {
-                Turn::Text(text) => {
-                    if let Ok(Frame::Hello(hello)) = Frame::parse(&text) {
-                        return Ok((socket, *hello));
-                    }
-                }
+                Turn::Text(text) => match Frame::parse(&text) {
+                    Ok(Frame::Hello(hello)) => return Ok((socket, *hello)),
+                    Ok(Frame::Closing(asked)) => wait = asked,
+                    _ => {}
+                },
                 Turn::Alive | Turn::Sent => {}
                 Turn::Ended(ended) => return Err(ended),
             }
         }
     };
-    timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(Ended::Lost("the server did not answer in time".to_owned())))
+    let opened = timeout(CONNECT_TIMEOUT, opening).await;
+    opened.unwrap_or_else(|_| Err(Ended::Lost("the server did not answer in time".to_owned()))).map_err(|ended| (ended, wait))
 }
 
 fn reconnect(backoff: &mut Backoff, reason: String) -> Next {
@@ -270,9 +283,8 @@ fn reconnect(backoff: &mut Backoff, reason: String) -> Next {
 
 /// The wait that the server named in the reason of its close: `… in 700 ms`.
 fn asked_for(reason: &str) -> Duration {
-    const LONGEST: u64 = 60_000;
     let millis = reason.rsplit_once(" in ").and_then(|(_, rest)| rest.strip_suffix(" ms")?.parse::<u64>().ok());
-    Duration::from_millis(millis.unwrap_or(0).min(LONGEST))
+    Duration::from_millis(millis.unwrap_or(0)).min(LONGEST_WAIT)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod update;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chatsphere_core::RoomId;
 use chatsphere_protocol::frames::Ack;
@@ -76,7 +77,8 @@ impl Connection {
         let unacknowledged = Arc::new(Semaphore::new(options.unacknowledged));
         let cursors = Cursors::default();
         let state = State::new(options.ordered);
-        let driver = Driver { client: client.clone(), options, commands: asked, updates, status, state };
+        let asked_to_wait = Duration::ZERO;
+        let driver = Driver { client: client.clone(), options, commands: asked, updates, status, state, asked_to_wait };
         let task = tokio::spawn(driver.run());
         let connection = Self { client, commands, unacknowledged, status: watched, cursors: cursors.clone(), task };
         (connection, Events::new(handed_out, cursors))

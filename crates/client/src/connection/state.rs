@@ -131,7 +131,7 @@ impl State {
     /// Takes a frame of the server.
     pub(crate) fn frame(&mut self, frame: Frame, now: Instant) -> Result<(), Broken> {
         match frame {
-            Frame::Hello(_) | Frame::LeaveConfirmation | Frame::Pong | Frame::Unknown => {}
+            Frame::Hello(_) | Frame::LeaveConfirmation | Frame::Pong | Frame::Closing(_) | Frame::Unknown => {}
             Frame::AuthOk(auth) => self.update(Update::Authenticated { expires_at: auth.expires_at }),
             Frame::JoinConfirmation(confirmation) => self.confirmed(&confirmation),
             Frame::Page(page) => self.page(page)?,
@@ -366,7 +366,7 @@ mod tests {
             heartbeat_ms: 25_000,
             protocol: 1,
             expires_at: Timestamp::from_millis(1),
-            limits: (&limits).into(),
+            limits: chatsphere_protocol::frames::HelloLimits::new(&limits, 1 << 20),
         }
     }
 

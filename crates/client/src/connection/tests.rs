@@ -59,7 +59,7 @@ impl Script {
 
 impl Peer {
     async fn hello(&mut self) {
-        let limits: chatsphere_protocol::frames::HelloLimits = (&chatsphere_core::Limits::default()).into();
+        let limits = chatsphere_protocol::frames::HelloLimits::new(&chatsphere_core::Limits::default(), 1 << 20);
         self.send(json!({"type": "hello", "userId": USER, "connectionId": USER, "heartbeatMs": 25_000, "protocol": 1,
             "expiresAt": "2030-01-01T00:00:00.000Z", "limits": limits}))
             .await;
@@ -448,4 +448,25 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
         peer
     });
     assert_eq!(joined.unwrap().seq, Seq::ZERO);
+}
+
+#[tokio::test]
+async fn the_wait_that_the_server_asks_for_is_kept() {
+    let script = Script::start().await;
+    let (_connection, mut events) = script.connect();
+    // Once after hello, and once instead of it.
+    for says_hello in [true, false] {
+        let mut peer = if says_hello { script.welcome().await } else { script.accept().await };
+        peer.send(json!({"type": "closing", "code": 1001, "retryAfterMs": 300})).await;
+        peer.close(close::GOING_AWAY, "").await;
+        let after = loop {
+            if let Update::Reconnecting { after, .. } = soon(events.recv()).await.expect("an update") {
+                break after;
+            }
+        };
+        assert!((300..=375).contains(&after.as_millis()), "{after:?}");
+    }
+    // A connection that ends without it is not bound by what was said before.
+    drop(script.accept().await);
+    while !matches!(soon(events.recv()).await, Some(Update::Reconnecting { after, .. }) if after.as_millis() <= 20) {}
 }

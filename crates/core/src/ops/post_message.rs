@@ -61,7 +61,7 @@ fn accept(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<NewMessage,
     let client_message_id = post.client_message_id.map(|id| ClientMessageId::parse(id, &chat.limits)).transpose()?;
     let now = chat.clock.now();
     if !caller.may_name_others() {
-        chat.post_rate.take(author, now).map_err(Error::RateLimited)?;
+        chat.post_rate.take(author, chat.clock.monotonic()).map_err(Error::RateLimited)?;
     }
     Ok(NewMessage {
         id: MessageId::new(now),

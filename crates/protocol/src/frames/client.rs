@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::lenient;
+
 /// A frame from a client and the `ref` that its answer is to carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incoming<'a> {
@@ -57,6 +59,8 @@ pub struct FrameError {
     pub kind: FrameErrorKind,
     /// What to do.
     pub message: String,
+    /// The field that is wrong, where it is one.
+    pub field: Option<&'static str>,
     /// The frame's `ref`, where it could be read.
     pub reference: Option<String>,
     /// The frame's `roomId`, where it could be read.
@@ -72,8 +76,8 @@ pub enum FrameErrorKind {
     Malformed,
     /// A `type` that this version does not know.
     UnknownType,
-    /// A field that its type needs is absent.
-    MissingField,
+    /// A field that its type needs is absent, or is no text.
+    Invalid,
 }
 
 impl FrameErrorKind {
@@ -82,7 +86,7 @@ impl FrameErrorKind {
         match self {
             Self::Malformed => "malformed",
             Self::UnknownType => "unknown_type",
-            Self::MissingField => "invalid",
+            Self::Invalid => "invalid",
         }
     }
 }
@@ -90,37 +94,40 @@ impl FrameErrorKind {
 /// All fields of all frames at once: one pass over the text, nothing buffered.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Flat<'a> {
+pub(super) struct Flat<'a> {
     #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
+    pub(super) kind: Cow<'a, str>,
     #[serde(rename = "ref", borrow, default)]
-    reference: Option<Cow<'a, str>>,
+    pub(super) reference: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    token: Option<Cow<'a, str>>,
+    pub(super) token: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    room_id: Option<Cow<'a, str>>,
+    pub(super) room_id: Option<Cow<'a, str>>,
     #[serde(default)]
-    since: Option<u64>,
+    pub(super) since: Option<u64>,
     #[serde(borrow, default)]
-    epoch: Option<Cow<'a, str>>,
+    pub(super) epoch: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    content: Option<Cow<'a, str>>,
+    pub(super) content: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    client_message_id: Option<Cow<'a, str>>,
+    pub(super) client_message_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    user_id: Option<Cow<'a, str>>,
+    pub(super) user_id: Option<Cow<'a, str>>,
 }
 
 impl<'a> Incoming<'a> {
     /// Reads a text frame. Fields that are not known are ignored; lengths are not judged here.
+    ///
+    /// # Errors
+    /// What is wrong, in words that repeat nothing of the frame; with what the frame says about itself where it is JSON at all.
     pub fn parse(text: &'a str) -> Result<Self, FrameError> {
-        let mut flat: Flat<'a> = serde_json::from_str(text).map_err(|error| FrameError {
-            kind: FrameErrorKind::Malformed,
-            message: explain(&error),
-            reference: None,
-            room_id: None,
-            client_message_id: None,
-        })?;
+        // A struct may otherwise be read from an array of its fields.
+        let is_object = text.trim_ascii_start().starts_with('{');
+        let read = if is_object { serde_json::from_str(text).ok() } else { None };
+        let mut flat: Flat<'a> = match read {
+            Some(flat) => flat,
+            None => lenient::read(text)?,
+        };
         let room_id = flat.room_id.take();
         let frame = match (&*flat.kind, room_id) {
             ("auth", room_id) => match flat.token.take() {
@@ -142,34 +149,29 @@ impl<'a> Incoming<'a> {
             ("ping", _) => ClientFrame::Ping,
             (_, room_id) => {
                 let message = "`type` must be one of auth, join, leave, message, ping".to_owned();
-                return Err(failed(flat, room_id, FrameErrorKind::UnknownType, message));
+                return Err(failed(flat, room_id, FrameErrorKind::UnknownType, Some("type"), message));
             }
         };
         Ok(Self { reference: flat.reference, frame })
     }
 }
 
-/// What is wrong with the JSON. `serde_json` may quote what it found, so only its category and place are told.
-fn explain(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
-        serde_json::error::Category::Syntax | serde_json::error::Category::Eof => "this is not JSON",
-        serde_json::error::Category::Data | serde_json::error::Category::Io => {
-            "a frame is a JSON object with a string `type`; ids, `ref`, `content`, `token` and `epoch` are strings, `since` is a \
-             whole number from 0"
-        }
-    };
-    format!("{what} (line {}, column {})", error.line(), error.column())
-}
-
-fn missing(flat: Flat<'_>, room_id: Option<Cow<'_, str>>, field: &str) -> FrameError {
+fn missing(flat: Flat<'_>, room_id: Option<Cow<'_, str>>, field: &'static str) -> FrameError {
     let message = format!("`{}` needs the field `{field}`", flat.kind);
-    failed(flat, room_id, FrameErrorKind::MissingField, message)
+    failed(flat, room_id, FrameErrorKind::Invalid, Some(field), message)
 }
 
-fn failed(flat: Flat<'_>, room_id: Option<Cow<'_, str>>, kind: FrameErrorKind, message: String) -> FrameError {
+pub(super) fn failed(
+    flat: Flat<'_>,
+    room_id: Option<Cow<'_, str>>,
+    kind: FrameErrorKind,
+    field: Option<&'static str>,
+    message: String,
+) -> FrameError {
     FrameError {
         kind,
         message,
+        field,
         reference: flat.reference.map(Cow::into_owned),
         room_id: room_id.map(Cow::into_owned),
         client_message_id: flat.client_message_id.map(Cow::into_owned),
@@ -255,18 +257,72 @@ mod tests {
         for (text, code) in [
             ("", "malformed"),
             ("[]", "malformed"),
+            (r#"["ping"]"#, "malformed"),
             ("{}", "malformed"),
             (r#"{"type":5}"#, "malformed"),
             (r#"{"type":"ping""#, "malformed"),
             (r#"{"type":"join","roomId":"r","since":-1}"#, "malformed"),
             (r#"{"type":"join","roomId":"r","since":1e400}"#, "malformed"),
-            (r#"{"type":"message","roomId":"r","content":"\ud800"}"#, "malformed"),
+            (r#"{"type":"join","roomId":"r","since":41.5}"#, "malformed"),
+            (r#"{"type":"message","roomId":"r","content":"\ud800"}"#, "invalid"),
             (r#"{"type":"fly"}"#, "unknown_type"),
             (r#"{"type":"join"}"#, "invalid"),
             (r#"{"type":"message","roomId":"r"}"#, "invalid"),
             (r#"{"type":"auth"}"#, "invalid"),
         ] {
             assert_eq!(Incoming::parse(text).unwrap_err().kind.code(), code, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_the_frame_recognised() {
+        let message = |more: &str| {
+            format!(r#"{{"type":"message","roomId":"r","content":"c","clientMessageId":"i","userId":"u","ref":"f"{more}}}"#)
+        };
+        for (text, field, code) in [
+            (message("").replace("\"c\"", r#""half \ud83d""#), "content", "invalid"),
+            (message("").replace("\"c\"", r#""\ude00 half""#), "content", "invalid"),
+            (message("").replace("\"u\"", r#""\ud83d""#), "userId", "invalid"),
+            (message("").replace("\"u\"", "{}"), "userId", "malformed"),
+            (message("").replace("\"message\"", r#""\ud83d""#), "type", "invalid"),
+            (message("").replace("\"message\"", "7"), "type", "malformed"),
+            (message("").replace(r#""type":"message","#, ""), "type", "malformed"),
+            (message("").replace("\"message\"", "\"fly\""), "type", "unknown_type"),
+            (message(r#","since":-1"#), "since", "malformed"),
+            (message(r#","since":1e400"#), "since", "malformed"),
+            (message(r#","since":"41""#), "since", "malformed"),
+            (message(r#","content":"again""#), "content", "malformed"),
+            (message(r#","\u0063ontent":"again""#), "content", "malformed"),
+            (message("").replace(r#""content":"c","#, ""), "content", "invalid"),
+            (message(r#","epoch":[[[]]]"#), "epoch", "malformed"),
+            (message(r#","token":7,"\ud83d":1"#), "token", "malformed"),
+        ] {
+            let error = Incoming::parse(&text).unwrap_err();
+            assert_eq!((error.field, error.kind.code()), (Some(field), code), "{text}");
+            let named = (error.reference.as_deref(), error.room_id.as_deref(), error.client_message_id.as_deref());
+            assert_eq!(named, (Some("f"), Some("r"), Some("i")), "{text}");
+        }
+        for (own, field) in [("\"r\"", "roomId"), ("\"i\"", "clientMessageId"), ("\"f\"", "ref")] {
+            for value in [r#""\ud83d""#, "7", "[]"] {
+                let error = Incoming::parse(&message("").replace(own, value)).unwrap_err();
+                assert_eq!(error.field, Some(field), "{own} {value}");
+                let named = [error.room_id, error.client_message_id, error.reference];
+                assert_eq!(named.iter().filter(|name| name.is_some()).count(), 2, "{own} {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_looks_unusual_is_taken() {
+        for since in ["41", "41.0", "4.1e1", "410e-1", "41.000"] {
+            let text = format!(r#"{{"type":"join","roomId":"r","since":{since},"ref":"f"}}"#);
+            let incoming = Incoming::parse(&text).unwrap();
+            assert_eq!(incoming.reference.as_deref(), Some("f"));
+            assert_eq!(incoming.frame, ClientFrame::Join { room_id: "r".into(), since: Some(41), epoch: None });
+        }
+        for more in [r#""\ud83d":1"#, r#""x":"\ud83d""#, r#""x":{"\ude00":["\ud83d"]}"#, r#""x":1e400,"\ud83d":{}"#] {
+            let text = format!(r#"{{{more},"type":"ping","ref":"f"}}"#);
+            assert_eq!(Incoming::parse(&text).unwrap().frame, ClientFrame::Ping, "{text}");
         }
     }
 

@@ -69,6 +69,13 @@ pub enum ServerFrame<'a> {
     },
     /// Something went wrong; the connection stays up unless a close code follows.
     Error(ErrorFrame<'a>),
+    /// The last frame before a close after which waiting helps.
+    Closing {
+        /// The code of the close that follows.
+        code: u16,
+        /// How long to wait before connecting again, in milliseconds. Spread already, so that not all come back at once.
+        retry_after_ms: u64,
+    },
     /// A durable event of a room.
     #[serde(untagged)]
     Event(EventFrame<'a>),
@@ -122,10 +129,21 @@ pub struct HelloLimits {
     pub unanswered_sends: usize,
     /// Most events that `join` with `since` replays.
     pub replay_events: u64,
+    /// Bytes of the largest frame that the server sends.
+    #[serde(default)]
+    pub largest_frame_bytes: usize,
+    /// Frames a second that the server reads, sustained; it reads what comes faster later. 0 is no limit.
+    #[serde(default)]
+    pub frames_per_second: u32,
+    /// Frames that it reads at once after a rest.
+    #[serde(default)]
+    pub frame_burst: u32,
 }
 
-impl From<&Limits> for HelloLimits {
-    fn from(limits: &Limits) -> Self {
+impl HelloLimits {
+    /// What these limits come to; the server's own frames have at most `largest_frame_bytes`.
+    pub fn new(limits: &Limits, largest_frame_bytes: usize) -> Self {
+        let frames = limits.frame_rate();
         Self {
             message_bytes: limits.message_bytes,
             username_chars: limits.username_chars,
@@ -140,6 +158,9 @@ impl From<&Limits> for HelloLimits {
             message_burst: limits.message_burst,
             unanswered_sends: limits.unanswered_sends,
             replay_events: limits.replay_events,
+            largest_frame_bytes,
+            frames_per_second: frames.per_second,
+            frame_burst: frames.burst,
         }
     }
 }
@@ -211,6 +232,9 @@ pub struct ErrorFrame<'a> {
     /// The message it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<Cow<'a, str>>,
+    /// The field of the asking frame that is wrong, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<Cow<'a, str>>,
     /// Whether the same frame may succeed later.
     pub retryable: bool,
     /// How long to wait first, in milliseconds.
@@ -332,6 +356,7 @@ mod tests {
             message: "m".into(),
             room_id: None,
             client_message_id: None,
+            field: None,
             retryable: false,
             retry_after_ms: None,
             reference: Some("1".into()),

@@ -109,7 +109,7 @@ async fn a_crowd_gets_its_events_in_order_whatever_else_is_sent() {
             outbound.send(websocket::text_frame("between"));
         }
         if round == 250 {
-            outbounds[..10].iter().for_each(|outbound| outbound.close(CloseCode::GOING_AWAY, "bye"));
+            outbounds[..10].iter().for_each(|outbound| outbound.close(CloseCode::NORMAL, "bye"));
         }
     }
     lane.join().unwrap();

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use chatsphere_core::budget::{Account, Budget};
 use chatsphere_core::{Caller, ConnectionId, Timestamp, UserId, UserRef};
+use tokio::time::timeout;
 
 use super::*;
 use crate::batch::OneByOne;

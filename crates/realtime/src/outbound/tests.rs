@@ -17,7 +17,7 @@ fn a_queue_over_its_bound_ends_with_4008_and_skips_nothing_before() {
     assert_eq!(outbound.closing(), Some(CloseCode::SLOW_CONSUMER));
     outbound.send(Bytes::from_static(b"later"));
     let taken = outbound.take();
-    assert_eq!(taken.len(), 1, "the close frame alone: what waited is given up whole");
+    assert_eq!(taken.len(), 2, "how long to wait, and the close frame: what waited is given up whole");
     assert_eq!(outbound.taken_written(), Flushed::End);
 }
 
@@ -38,8 +38,31 @@ fn a_close_comes_after_what_waits() {
     outbound.close(CloseCode::TOKEN_INVALID, "too late");
     let taken = outbound.take();
     assert_eq!(&taken[0][..], b"a");
-    assert_eq!(&taken[1][2..4], &1001u16.to_be_bytes());
-    assert_eq!(taken.len(), 2);
+    assert!((1_000..=2_000).contains(&wait(&taken[1], 1001)));
+    assert_eq!(&taken[2][2..4], &1001u16.to_be_bytes());
+    assert_eq!(taken.len(), 3);
+}
+
+/// For how long a `closing` frame asks to wait.
+fn wait(frame: &[u8], code: u16) -> u64 {
+    let closing: serde_json::Value = serde_json::from_slice(&frame[2..]).unwrap();
+    assert_eq!((&closing["type"], &closing["code"]), (&"closing".into(), &code.into()));
+    closing["retryAfterMs"].as_u64().unwrap()
+}
+
+#[test]
+fn a_close_says_how_long_to_wait_where_that_helps() {
+    for code in [CloseCode::GOING_AWAY, CloseCode::TRY_AGAIN_LATER, CloseCode::SLOW_CONSUMER, CloseCode::FLOOD] {
+        let outbound = queued(100);
+        outbound.close_for(code, "", Duration::from_millis(700));
+        let taken = outbound.take();
+        assert_eq!((taken.len(), wait(&taken[0], code.get())), (2, 700));
+    }
+    for code in [CloseCode::NORMAL, CloseCode::TOKEN_EXPIRED, CloseCode::TOKEN_INVALID, CloseCode::PROTOCOL_ERROR] {
+        let outbound = queued(100);
+        outbound.close(code, "");
+        assert_eq!(outbound.take().len(), 1, "{code}");
+    }
 }
 
 #[test]
@@ -51,8 +74,8 @@ fn partial_writes_keep_their_place() {
     }
     state.advance(4);
     assert_eq!((state.waiting_bytes, state.waiting.len(), &state.waiting[0][..], state.head_begun), (2, 2, &b"e"[..], true));
-    Outbound::begin_close(&mut state, CloseCode::SLOW_CONSUMER, "", false);
-    assert_eq!((state.waiting.len(), &state.waiting[0][..]), (2, &b"e"[..]), "the begun frame is finished first");
+    Outbound::begin_close(&mut state, CloseCode::SLOW_CONSUMER, "", None, false);
+    assert_eq!((state.waiting.len(), &state.waiting[0][..]), (3, &b"e"[..]), "the begun frame is finished first");
 }
 
 #[tokio::test]
@@ -166,6 +189,9 @@ async fn what_comes_while_a_frame_is_under_way_follows_it() {
     let mut read = [0; 19];
     client.read_exact(&mut read).await.unwrap();
     assert_eq!(&read[..], b"one two three four ".as_slice());
+    let mut closing = [0; 2 + 50];
+    client.read_exact(&mut closing).await.unwrap();
+    wait(&closing, 1001);
     client.read_exact(&mut read[..7]).await.unwrap();
     assert_eq!(&read[2..4], &1001u16.to_be_bytes());
 }

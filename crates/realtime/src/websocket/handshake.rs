@@ -109,6 +109,12 @@ pub enum HandshakeError {
     /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
     #[error("`Sec-WebSocket-Key` must be 16 bytes in base64")]
     Key,
+    /// `bearer.<token>` is offered without `chatsphere.v1`. No answer is possible that a browser takes: it fails a connection
+    /// that answers none of its offers (section 4.1), and the token is never sent back.
+    #[error(
+        "offer the subprotocol `chatsphere.v1` beside `bearer.<token>`: a browser needs one of its offers answered, and the token is not sent back"
+    )]
+    BearerAlone,
 }
 
 impl HandshakeError {
@@ -117,7 +123,7 @@ impl HandshakeError {
         match self {
             Self::Method => 405,
             Self::Http10 | Self::NotAnUpgrade | Self::Version => 426,
-            Self::Connection | Self::Key => 400,
+            Self::Connection | Self::Key | Self::BearerAlone => 400,
         }
     }
 
@@ -128,7 +134,7 @@ impl HandshakeError {
             Self::Http10 | Self::NotAnUpgrade | Self::Version => {
                 &[("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", VERSION)]
             }
-            Self::Connection | Self::Key => &[],
+            Self::Connection | Self::Key | Self::BearerAlone => &[],
         }
     }
 }
@@ -156,6 +162,11 @@ impl<'a> Subprotocols<'a> {
             }
         }
         offered
+    }
+
+    /// Whether a token is offered and nothing that could be named in the answer.
+    pub const fn bears_unanswerably(&self) -> bool {
+        self.bearer.is_some() && !self.chatsphere_v1
     }
 
     /// The subprotocol to name in the answer: never the one that bears the token (section 4.2.2).

@@ -54,10 +54,18 @@ impl fmt::Debug for Incoming {
 #[derive(Debug)]
 pub struct Decoder {
     max: usize,
-    /// Frames taken off, of which several may make one message.
-    frames: u32,
+    frames: Frames,
     under_way: Option<Assembly>,
     state: State,
+}
+
+/// Frames taken off, of which several may make one message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// All of them.
+    pub all: u32,
+    /// Those that bring a message neither bytes nor its end.
+    pub empty: u32,
 }
 
 #[derive(Debug)]
@@ -78,7 +86,7 @@ impl Default for Decoder {
 impl Decoder {
     /// A decoder that refuses frames, and messages made of several, of more than `max_frame` bytes.
     pub const fn new(max_frame: usize) -> Self {
-        Self { max: max_frame, frames: 0, under_way: None, state: State::Open }
+        Self { max: max_frame, frames: Frames { all: 0, empty: 0 }, under_way: None, state: State::Open }
     }
 
     /// Takes the next message off the front of `buf`; `None` if more bytes are needed.
@@ -114,10 +122,15 @@ impl Decoder {
     }
 
     /// How many frames were taken off since this was asked last: each costs something, also one that completes no message.
-    pub const fn take_frames(&mut self) -> u32 {
+    pub const fn take_frames(&mut self) -> Frames {
         let frames = self.frames;
-        self.frames = 0;
+        self.frames = Frames { all: 0, empty: 0 };
         frames
+    }
+
+    /// Whether a fragmented message has begun and not ended.
+    pub const fn is_assembling(&self) -> bool {
+        self.under_way.is_some()
     }
 
     /// How many bytes of memory the fragmented message under way takes; zero if there is none.
@@ -132,7 +145,8 @@ impl Decoder {
             let Some(payload) = buf.get_mut(header.size..header.size.saturating_add(length)) else {
                 return Ok(None);
             };
-            self.frames = self.frames.saturating_add(1);
+            self.frames.all = self.frames.all.saturating_add(1);
+            self.frames.empty = self.frames.empty.saturating_add(u32::from(length == 0 && !header.fin));
             frame::unmask(payload, header.mask);
             buf.advance(header.size);
             let payload = buf.split_to(length);

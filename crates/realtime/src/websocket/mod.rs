@@ -14,7 +14,7 @@ mod message;
 pub use close::CloseCode;
 pub use encode::{FrameBuilder, close, close_echo, ping, pong, text_frame};
 pub use error::ProtocolError;
-pub use message::{DEFAULT_MAX_FRAME, Decoder, Incoming};
+pub use message::{DEFAULT_MAX_FRAME, Decoder, Frames, Incoming};
 
 /// The longest payload of a ping, pong or close frame (RFC 6455 section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;

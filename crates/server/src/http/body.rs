@@ -10,10 +10,12 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use chatsphere_core::{Caller, Idempotency};
+use chatsphere_protocol::json::{HALF_A_PAIR, mend_names};
+use chatsphere_realtime::{LATE, in_time};
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 
 use super::authenticated::Authenticated;
 use super::failure::Failure;
@@ -108,11 +110,15 @@ async fn read(mut body: Body, headers: &HeaderMap, limit: usize, patience: Patie
     if announced > limit {
         return Err(Failure::too_large(limit));
     }
-    let deadline = Instant::now() + patience.whole;
+    let mut deadline = Instant::now() + patience.whole;
     let mut bytes = Vec::with_capacity(announced.min(FIRST_ALLOCATION));
     loop {
-        let next = timeout_at(deadline, timeout(patience.chunk, body.frame())).await;
-        let Ok(Ok(frame)) = next else { return Err(Failure::slow_body()) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(frame) = in_time(patience.chunk.min(left), body.frame()).await else { return Err(Failure::slow_body()) };
+        if deadline.elapsed() >= LATE {
+            // This process stood still.
+            deadline = Instant::now() + patience.whole;
+        }
         let Some(frame) = frame else { return Ok(bytes) };
         let frame = frame.map_err(|error| broken(&error))?;
         if let Ok(data) = frame.into_data() {
@@ -148,18 +154,39 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         // A struct may otherwise be read from an array of its fields.
         Some(_) => return Err(Failure::malformed("the body is not a JSON object")),
     }
+    read_object(text).or_else(|failure| match mend_names(text) {
+        // A name that is no text is none of ours, so its member is ignored as others are.
+        Cow::Owned(mended) if is_grammatical(text) => read_object(&mended),
+        _ => Err(failure),
+    })
+}
+
+fn read_object<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(text, &error))?;
     reader.end().map_err(|_| Failure::malformed("something follows the JSON object"))?;
     Ok(value)
 }
 
+/// Whether this is JSON by its grammar (RFC 8259), which allows halves of surrogate pairs and numbers of any size.
+fn is_grammatical(json: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(json).is_ok()
+}
+
 fn explain(json: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
     let inner = error.inner();
-    // The reader calls a number where one of several words should stand a fault of the syntax.
-    let misplaced = inner.to_string().starts_with("expected value") && serde_json::from_str::<IgnoredAny>(json).is_ok();
-    if misplaced {
-        return Failure::invalid(error.path().to_string(), "must be one of the words that the API's description lists");
+    if !inner.is_data() && is_grammatical(json) {
+        // What the reader calls a fault of the syntax is one of a value: a number where one of several words should stand, or
+        // one that is too large, or half of a surrogate pair.
+        let text = inner.to_string();
+        let message = if text.contains("hex escape") {
+            HALF_A_PAIR
+        } else if text.starts_with("expected value") {
+            "must be one of the words that the API's description lists"
+        } else {
+            "has the wrong form"
+        };
+        return Failure::invalid(error.path().to_string(), message);
     }
     if !inner.is_data() {
         let (line, column) = (inner.line(), inner.column());
@@ -225,6 +252,25 @@ mod tests {
         assert_eq!(mint("7"), field("permissions", "must be an object"));
         assert_eq!(mint(r#"{"rooms":7}"#), field("permissions.rooms", "must be an array"));
         assert_eq!(mint(r#"{"rooms":["x"]}"#)[0].0, "permissions.rooms[0]");
+    }
+
+    /// What `slice` leaves of an emoji in JavaScript is JSON, and no text.
+    #[test]
+    fn half_of_a_character_names_its_field() {
+        let half = |name: &str| field(name, HALF_A_PAIR);
+        assert_eq!(fields::<PostMessage>(r#"{"content":"Good morning \ud83d"}"#), half("content"));
+        assert_eq!(fields::<PostMessage>(r#"{"\ud83d":1,"content":"\ude00"}"#), half("content"));
+        assert_eq!(fields::<PostMessage>(r#"{"content":"x","clientMessageId":"\ud83dx"}"#), half("clientMessageId"));
+        assert_eq!(fields::<CreateUser>(r#"{"username":"\ud83d\ud83d\ude00"}"#), half("username"));
+        assert_eq!(fields::<CreateUser>(r#"{"username":1e400}"#)[0].0, "username");
+        let mint = r#"{"userId":"a","permissions":{"rooms":["\ud83d"]}}"#;
+        assert_eq!(fields::<MintUserToken>(mint), half("permissions.rooms[0]"));
+        for taken in [r#"{"content":"😀","x":"\ud83d"}"#, r#"{"\ud83d":"\ude00","content":"\ud83d\ude00","y":1e400}"#] {
+            assert_eq!(decode::<PostMessage>(taken.as_bytes()).unwrap().content, "😀", "{taken}");
+        }
+        let cut = decode::<PostMessage>(br#"{"content":"\ud83d""#).unwrap_err();
+        assert_eq!(cut.parts().code, "malformed");
+        assert!(cut.parts().detail.contains("column"), "{cut:?}");
     }
 
     #[test]

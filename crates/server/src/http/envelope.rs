@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::{Error, Limits, Outage, TokenRefusal};
+use chatsphere_realtime::in_time;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
@@ -117,7 +118,7 @@ pub(crate) async fn envelope(
 /// Awaits the call; a panic or a lapse of time becomes an answer, the latter `late`.
 async fn guard(call: impl Future<Output = Response>, limit: Duration, late: Failure) -> Response {
     let call = AssertUnwindSafe(call).catch_unwind();
-    match tokio::time::timeout(limit, call).await {
+    match in_time(limit, call).await {
         Ok(Ok(response)) => response,
         // What was panicked with may quote a body, so it is not logged here; the panic hook says where it happened.
         Ok(Err(_)) => {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use chatsphere_realtime::LATE;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -60,14 +61,20 @@ impl RequestBody {
     }
 
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
         let earned = Duration::from_secs(self.received / BYTES_A_SECOND);
-        let deadline = since + (self.allowance + earned).saturating_sub(self.waited);
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
+        loop {
+            let since = *self.waiting_since.get_or_insert_with(Instant::now);
+            let deadline = since + (self.allowance + earned).saturating_sub(self.waited);
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if alarm.deadline() != deadline {
+                alarm.as_mut().reset(deadline);
+            }
+            match alarm.as_mut().poll(cx) {
+                // This process stood still: what came meanwhile is not read yet.
+                Poll::Ready(()) if deadline.elapsed() >= LATE => self.waiting_since = None,
+                alarm => return alarm,
+            }
         }
-        alarm.as_mut().poll(cx)
     }
 }
 

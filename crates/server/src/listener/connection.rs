@@ -12,13 +12,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
 use bytes::Bytes;
+use chatsphere_realtime::{LATE, in_time};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
@@ -123,7 +124,7 @@ impl Http {
 
     /// Waits for a connection's first bytes and lets `look` judge them. Gives back the connection if it is HTTP's.
     async fn look_first(&self, look: &dyn FirstLook, tcp: TcpStream, addr: SocketAddr, slot: &Arc<Slot>) -> Option<TcpStream> {
-        let deadline = Instant::now() + self.options.header_timeout;
+        let mut deadline = Instant::now() + self.options.header_timeout;
         let request = loop {
             let readable = tokio::select! {
                 biased;
@@ -136,6 +137,8 @@ impl Http {
                 // Readiness is a guess.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(Err(_)) => return None,
+                // This process stood still: what came meanwhile is still to be seen.
+                Err(_) if deadline.elapsed() >= LATE => deadline = Instant::now() + self.options.header_timeout,
                 Err(_) => {
                     self.meters.timed_out(Overdue::Head { started: false });
                     return None;
@@ -158,7 +161,7 @@ impl Http {
     }
 
     async fn handshake(&self, watched: Watched, tls: Tls, slot: &Arc<Slot>) -> Option<PeerStream> {
-        let handshake = timeout(self.options.header_timeout, tls.accept(watched));
+        let handshake = in_time(self.options.header_timeout, tls.accept(watched));
         let outcome = tokio::select! {
             outcome = handshake => outcome,
             () = self.shutdown.cancelled() => return None,
@@ -253,6 +256,9 @@ impl Http {
             }
             while alarm.as_mut().poll(cx).is_ready() {
                 let now = Instant::now();
+                if now.saturating_duration_since(alarm.deadline()) >= LATE {
+                    watch.begin_again(now);
+                }
                 if let Some(overdue) = watch.overdue(now) {
                     return Poll::Ready(Ending::Late(overdue));
                 }

@@ -211,6 +211,13 @@ impl Watch {
         self.state().in_flight > 0
     }
 
+    /// This process stood still: whatever is waited for has all its time from now on, since what came meanwhile is not read yet.
+    pub(super) fn begin_again(&self, now: Instant) {
+        let mut state = self.state();
+        state.since = now;
+        state.unread_since = state.unread_since.map(|_| now);
+    }
+
     /// When the connection is to be given up if nothing happens. None while the server has the next move.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.wait().map(|(deadline, _)| deadline)

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
-use chatsphere_core::{Error, Limits, Message};
+use chatsphere_core::{Absent, Conflict, Denial, Error, Limits, Message};
 use chatsphere_protocol::frames::{Ack, ClientFrame, ErrorFrame, FrameError, ServerFrame};
 
 use crate::observability::Counts;
 
 static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "websocket")), "code");
 static REFUSED: Counts = Counts::new("chatsphere_authentications_refused_total", Some(("door", "websocket")), "reason");
+/// The longest `clientMessageId` that an answer repeats. More than is allowed: a client that hears nothing of a message sends it
+/// for ever.
+const LONGEST_REPEATED: usize = 256;
 
 /// What an answer repeats of the frame that it answers.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +30,7 @@ impl About {
             ClientFrame::Join { room_id, .. } | ClientFrame::Leave { room_id } => (short(room_id), None),
             ClientFrame::Auth { .. } | ClientFrame::Ping => (None, None),
         };
-        Self { reference: None, room_id, client_message_id: client_message_id.and_then(short) }
+        Self { reference: None, room_id, client_message_id: client_message_id.and_then(repeated) }
     }
 
     /// The `ref`, for an answer.
@@ -67,10 +70,22 @@ pub(super) fn error<'a>(about: &'a About, error: &Error) -> ServerFrame<'a> {
         message: error.to_string().into(),
         room_id: about.room_id.as_deref().map(Cow::Borrowed),
         client_message_id: about.client_message_id.as_deref().map(Cow::Borrowed),
+        field: wrong_field(error).map(Cow::Borrowed),
         retryable: error.is_retryable(),
         retry_after_ms: retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
         reference: about.reference(),
     })
+}
+
+/// The field of a frame that an error is about.
+const fn wrong_field(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Invalid(invalid) => Some(invalid.field),
+        Error::Denied(Denial::NotAMember) | Error::Absent(Absent::Room) => Some("roomId"),
+        Error::Denied(Denial::NotYourself) | Error::Absent(Absent::User) => Some("userId"),
+        Error::Conflict(Conflict::ClientMessageIdReused) => Some("clientMessageId"),
+        _ => None,
+    }
 }
 
 /// An error of this door's own, which no op knows.
@@ -81,6 +96,7 @@ pub(super) fn refusal<'a>(about: &'a About, code: &'static str, message: &'stati
         message: message.into(),
         room_id: about.room_id.as_deref().map(Cow::Borrowed),
         client_message_id: about.client_message_id.as_deref().map(Cow::Borrowed),
+        field: None,
         retryable: false,
         retry_after_ms: None,
         reference: about.reference(),
@@ -95,9 +111,14 @@ pub(super) fn unreadable(error: FrameError, longest: usize) -> ServerFrame<'stat
         code: error.kind.code().into(),
         message: error.message.into(),
         room_id: short(error.room_id),
-        client_message_id: short(error.client_message_id),
+        client_message_id: error.client_message_id.as_deref().and_then(repeated).map(Cow::Owned),
+        field: error.field.map(Cow::Borrowed),
         retryable: false,
         retry_after_ms: None,
         reference: short(error.reference),
     })
+}
+
+fn repeated(client_message_id: &str) -> Option<String> {
+    (client_message_id.len() <= LONGEST_REPEATED).then(|| client_message_id.to_owned())
 }

@@ -1,35 +1,46 @@
 use std::time::Duration;
 
-use chatsphere_core::Limits;
-use tokio::time::Instant;
+use chatsphere_core::{FrameRate, Limits};
 
-/// Frames of any kind that a connection may send, as a multiple of the messages that its user may post. Refusing a frame costs
-/// the server little, but not nothing.
-const FRAMES_PER_MESSAGE: u32 = 10;
+/// The longest rest at once: who rests is heard of in between.
+const LONGEST_REST: u64 = 1_000_000;
 
-/// How many frames one connection may send: beyond it, it is closed with 4029. There is one of these for every connection, so
-/// it keeps only what differs between them.
+/// How many frames one connection has sent: what comes faster than it may is read later, and what comes to nothing far too often
+/// closes it. There is one of these for every connection, so it keeps only what differs between them.
 #[derive(Debug, Default)]
 pub(super) struct Flood {
-    full_at: Option<Instant>,
+    /// When the allowance for frames of any kind is whole again, in microseconds since the node started.
+    frames: u64,
+    /// The same for frames that come to nothing.
+    idle: u64,
 }
 
 impl Flood {
-    /// Whether so many more frames are too many.
-    pub(super) fn is_flooded(&mut self, limits: &Limits, frames: u32, now: Instant) -> bool {
-        let per_second = limits.messages_per_second.saturating_mul(FRAMES_PER_MESSAGE);
-        if per_second == 0 || frames == 0 {
-            return false;
-        }
-        let interval = Duration::from_secs(1) / per_second;
-        let burst = interval.saturating_mul(limits.message_burst.saturating_mul(FRAMES_PER_MESSAGE));
-        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + interval.saturating_mul(frames);
-        if full_at > now + burst {
-            return true;
-        }
-        self.full_at = Some(full_at);
-        false
+    /// Counts frames. Answers how long to rest before the next is read.
+    pub(super) fn count(&mut self, limits: &Limits, frames: u32, now: u64) -> Duration {
+        let rate = limits.frame_rate();
+        let Some(over) = take(&mut self.frames, rate, frames, now) else { return Duration::ZERO };
+        let rest = over.min(LONGEST_REST);
+        // What one read has brought may be more than that: the rest is forgiven.
+        self.frames -= over - rest;
+        Duration::from_micros(rest)
     }
+
+    /// Counts frames that come to nothing. Whether they are too many.
+    pub(super) fn is_flooded(&mut self, limits: &Limits, idle: u32, now: u64) -> bool {
+        take(&mut self.idle, limits.idle_frame_rate(), idle, now).is_some()
+    }
+}
+
+/// Takes from an allowance (the generic cell rate algorithm). Answers by how many microseconds it is overdrawn, if it is.
+fn take(full_at: &mut u64, rate: FrameRate, frames: u32, now: u64) -> Option<u64> {
+    if rate.per_second == 0 || frames == 0 {
+        return None;
+    }
+    let interval = 1_000_000 / u64::from(rate.per_second).min(1_000_000);
+    let whole = interval * u64::from(rate.burst);
+    *full_at = (*full_at).max(now).saturating_add(interval * u64::from(frames));
+    full_at.checked_sub(now.saturating_add(whole)).filter(|over| *over > 0)
 }
 
 #[cfg(test)]
@@ -37,12 +48,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_let_in_and_a_flood_is_not() {
+    fn who_joins_all_rooms_again_and_sends_again_is_not_slowed_down() {
+        for (rooms, per_second, burst) in [(1_000, 20, 100), (1, 1, 1), (100_000, 1, 1), (1_000, 1_000_000, 1_000_000)] {
+            let limits = Limits {
+                rooms_per_connection: rooms,
+                messages_per_second: per_second,
+                message_burst: burst,
+                ..Limits::default()
+            };
+            let mut flood = Flood::default();
+            let frames = u32::try_from(2 * rooms + limits.unanswered_sends).unwrap() + burst;
+            assert!((0..frames).all(|_| flood.count(&limits, 1, 5) == Duration::ZERO), "{rooms} {per_second} {burst}");
+        }
+    }
+
+    #[test]
+    fn what_comes_faster_is_read_later() {
         let (mut flood, limits) = (Flood::default(), Limits::default());
-        let now = Instant::now();
-        assert_eq!((0..1_500).filter(|_| !flood.is_flooded(&limits, 1, now)).count(), 1_000);
-        assert!(!flood.is_flooded(&limits, 1, now + Duration::from_millis(5)));
+        let burst = limits.frame_rate().burst;
+        assert_eq!(flood.count(&limits, burst, 0), Duration::ZERO);
+        assert_eq!(flood.count(&limits, 1, 0), Duration::from_millis(5));
+        assert_eq!(flood.count(&limits, 1, 5_000), Duration::from_millis(5));
+        // However much one read has brought, the rest is short, and all is well after it.
+        assert_eq!(flood.count(&limits, 100_000, 10_000), Duration::from_secs(1));
+        assert_eq!(flood.count(&limits, 1, 1_010_000), Duration::from_millis(5));
         let off = Limits { messages_per_second: 0, ..Limits::default() };
-        assert!((0..100_000).all(|_| !flood.is_flooded(&off, 1, now)));
+        assert_eq!(flood.count(&off, u32::MAX, 0), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_comes_to_nothing_is_a_flood_in_the_end() {
+        let (mut flood, limits) = (Flood::default(), Limits::default());
+        assert_eq!((0..1_500).filter(|_| !flood.is_flooded(&limits, 1, 7)).count(), 1_000);
+        let off = Limits { messages_per_second: 0, ..Limits::default() };
+        assert!((0..100_000).all(|_| !flood.is_flooded(&off, 1, 7)));
     }
 }

@@ -12,10 +12,10 @@ use chatsphere_protocol::PROTOCOL_VERSION;
 use chatsphere_protocol::frames::{ClientFrame, Hello, HelloLimits, Incoming as ClientIncoming, ServerFrame};
 use chatsphere_realtime::frame::encode;
 use chatsphere_realtime::websocket::{self, CloseCode, Decoder, Incoming};
-use chatsphere_realtime::{Listener, Outbound, Socket};
+use chatsphere_realtime::{LATE, Listener, Outbound, Socket, in_time, largest_frame};
 use rand::Rng;
 use serde::Serialize;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::answers::{self, About};
 use super::closes;
@@ -133,9 +133,13 @@ pub(super) struct Connection {
     /// Messages that were submitted and are not answered yet.
     pub(super) unanswered: Option<Box<Unanswered>>,
     client: Option<IpAddr>,
+    /// Whether its frames are counted: not so those of an application's backend.
+    pub(super) is_limited: bool,
     reader: Reader,
     /// What was read and is no whole frame yet.
     buffer: BytesMut,
+    /// When the first byte came of a message that is not whole yet, in milliseconds since the node started; 0 if there is none.
+    began_at: u64,
     flood: Flood,
     decoder: Decoder,
 }
@@ -147,10 +151,12 @@ pub(super) struct Ended;
 enum Then {
     /// More bytes: no whole frame is left.
     Read,
-    /// A frame that can't be carried out at once.
-    CarryOut(Bytes),
+    /// A frame that can't be carried out at once, and then a rest.
+    CarryOut(Bytes, Duration),
     /// An answer to one of the messages sent.
     Answer,
+    /// A rest, since frames came too fast.
+    Rest(Duration),
 }
 
 impl Connection {
@@ -163,8 +169,10 @@ impl Connection {
             session: None,
             unanswered: None,
             client: None,
+            is_limited: true,
             reader,
             buffer,
+            began_at: 0,
             flood: Flood::default(),
             decoder,
         }
@@ -193,6 +201,14 @@ impl Connection {
                 self.send(&answers::refusal(&About::default(), "origin_not_allowed", message));
                 self.close(CloseCode::ORIGIN_REFUSED, "origin_not_allowed")
             }
+            Credentials::ClientInQuery => {
+                let message = "a CLIENT token does not belong in a URL, which ends up in logs and histories: send it as \
+                               `Authorization: Bearer <token>`, as the subprotocol `bearer.<token>` beside `chatsphere.v1`, or in \
+                               a first frame {\"type\":\"auth\",\"token\":…}; and replace this one, it may have been logged";
+                let code = TokenRefusal::Invalid.code();
+                self.send(&answers::refusal(&About::default(), code, message));
+                self.close(CloseCode::TOKEN_INVALID, code)
+            }
             Credentials::Awaited | Credentials::Caller(_) => self.await_auth().await,
         }
     }
@@ -203,13 +219,17 @@ impl Connection {
         let stopping = stopping.cancelled();
         tokio::pin!(stopping);
         loop {
-            match self.take_frames() {
-                Ok(Then::Read) => {}
-                Ok(then) => match Box::pin(self.wait_for(then)).await {
-                    Ok(()) => continue,
-                    Err(Ended) => return,
-                },
+            // Boxed: an idle connection need not keep room for any of it.
+            let waited = match self.take_frames() {
+                Ok(Then::Read) if self.began_at == 0 => None,
+                Ok(Then::Read) => Some(Box::pin(self.read_on()).await),
+                Ok(then) => Some(Box::pin(self.wait_for(then)).await),
                 Err(Ended) => return,
+            };
+            match waited {
+                None => {}
+                Some(Ok(())) => continue,
+                Some(Err(Ended)) => return,
             }
             tokio::select! {
                 biased;
@@ -223,21 +243,102 @@ impl Connection {
     }
 
     async fn wait_for(&mut self, then: Then) -> Result<(), Ended> {
+        let now = self.state.sessions.elapsed();
         match then {
             Then::Read => {}
-            Then::CarryOut(text) => self.carry_out(&text).await?,
+            Then::CarryOut(text, rest) => {
+                self.carry_out(&text).await?;
+                self.rest(rest).await?;
+            }
             Then::Answer => {
                 if let Some(unanswered) = &mut self.unanswered {
                     unanswered.make_room(self.state.chat.limits.unanswered_sends).await;
                 }
             }
+            Then::Rest(rest) => self.rest(rest).await?,
+        }
+        if self.began_at > 0 {
+            // Nothing was read meanwhile: that is not the client's delay.
+            self.began_at += self.state.sessions.elapsed().saturating_sub(now);
         }
         Ok(())
     }
 
+    /// Reads more of a message that has begun, which must be there in time.
+    async fn read_on(&mut self) -> Result<(), Ended> {
+        let most = self.state.sessions.times.message;
+        let stopping = self.state.stopping.clone();
+        let left = most.saturating_sub(Duration::from_millis(self.state.sessions.elapsed().saturating_sub(self.began_at)));
+        let read = tokio::select! {
+            biased;
+            () = stopping.cancelled() => {
+                self.finish().await;
+                return Err(Ended);
+            }
+            read = in_time(left, self.reader.read(&mut self.buffer)) => read,
+        };
+        match (read, &self.session) {
+            (Ok(Ok(1..)), session) => {
+                session.iter().for_each(|session| self.state.sessions.heard(session));
+                let now = self.state.sessions.elapsed();
+                if Duration::from_millis(now.saturating_sub(self.began_at)) > most + LATE {
+                    // This process stood still.
+                    self.began_at = now;
+                }
+                Ok(())
+            }
+            (Ok(_), _) => {
+                self.outbound.abandon();
+                Err(Ended)
+            }
+            (Err(_), _) => {
+                let message = "a message did not arrive in time: send it at once, or in parts that follow one another";
+                self.send(&answers::refusal(&About::default(), "slow_message", message));
+                self.close(CloseCode::POLICY_VIOLATION, "slow_message")
+            }
+        }
+    }
+
+    /// Reads nothing for a while. A stop ends the connection meanwhile.
+    async fn rest(&mut self, rest: Duration) -> Result<(), Ended> {
+        if rest.is_zero() {
+            return Ok(());
+        }
+        let stopping = self.state.stopping.clone();
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => {
+                self.finish().await;
+                return Err(Ended);
+            }
+            () = sleep(rest) => {}
+        }
+        if let Some(session) = &self.session {
+            // There is more of it to read.
+            self.state.sessions.heard(session);
+        }
+        Ok(())
+    }
+
+    /// Counts frames that came. Answers how long to rest, or closes the connection.
+    fn count(&mut self, frames: u32, idle: u32) -> Result<Duration, Ended> {
+        let limits = &self.state.chat.limits;
+        if !self.is_limited || limits.messages_per_second == 0 || (frames == 0 && idle == 0) {
+            return Ok(Duration::ZERO);
+        }
+        let now = self.state.sessions.elapsed_micros();
+        if self.flood.is_flooded(limits, idle, now) {
+            let message = "far too many frames that come to nothing: connect again and send more slowly";
+            self.send(&answers::refusal(&About::default(), "flood", message));
+            return Err(self.closed(CloseCode::FLOOD, "flood"));
+        }
+        Ok(self.flood.count(limits, frames, now))
+    }
+
     /// Reads until the first frames have brought a token that is accepted.
     async fn await_auth(&mut self) -> Result<(), Ended> {
-        let deadline = Instant::now() + self.state.sessions.times.authenticate;
+        let most = self.state.sessions.times.authenticate;
+        let mut deadline = Instant::now() + most;
         let stopping = self.state.stopping.clone();
         loop {
             match self.take_frames()? {
@@ -247,15 +348,23 @@ impl Connection {
                     if self.session.is_some() {
                         return Ok(());
                     }
-                    continue;
+                    if Instant::now() < deadline {
+                        continue;
+                    }
                 }
             }
+            let left = deadline.saturating_duration_since(Instant::now());
             let read = tokio::select! {
-                () = stopping.cancelled() => return self.close(CloseCode::GOING_AWAY, &reconnect_hint()),
-                read = timeout_at(deadline, self.reader.read(&mut self.buffer)) => read,
+                () = stopping.cancelled() => return self.close_for_restart(),
+                read = in_time(left, self.reader.read(&mut self.buffer)) => read,
             };
             match read {
-                Ok(Ok(1..)) => {}
+                Ok(Ok(1..)) => {
+                    if Instant::now() > deadline + LATE {
+                        // This process stood still.
+                        deadline = Instant::now() + most;
+                    }
+                }
                 Ok(_) => {
                     self.outbound.abandon();
                     return Err(Ended);
@@ -280,20 +389,22 @@ impl Connection {
             }
             let decoded = self.decoder.decode(&mut self.buffer);
             let frames = self.decoder.take_frames();
-            if self.flood.is_flooded(&self.state.chat.limits, frames, Instant::now()) {
-                let message = "far too many frames: connect again and send more slowly";
-                self.send(&answers::refusal(&About::default(), "flood", message));
-                return Err(self.closed(CloseCode::FLOOD, "flood"));
-            }
+            let control = u32::from(matches!(decoded, Ok(Some(Incoming::Ping(_) | Incoming::Pong(_)))));
+            let rest = self.count(frames.all, frames.empty + control)?;
             let incoming = match decoded {
                 Ok(Some(incoming)) => incoming,
-                Ok(None) => break,
+                Ok(None) if rest.is_zero() => break,
+                Ok(None) => return Ok(Then::Rest(rest)),
                 Err(error) => return Err(self.closed(error.close_code(), &error.to_string())),
             };
+            if !self.decoder.is_assembling() {
+                // What had begun is whole.
+                self.began_at = 0;
+            }
             match incoming {
                 Incoming::Text(text) => {
                     if let Some(text) = self.take_text(text)? {
-                        return Ok(Then::CarryOut(text));
+                        return Ok(Then::CarryOut(text, rest));
                     }
                 }
                 Incoming::Binary(_) => return Err(self.closed(CloseCode::UNSUPPORTED_DATA, "send JSON as text frames")),
@@ -301,6 +412,15 @@ impl Connection {
                 Incoming::Pong(_) => {}
                 Incoming::Close { code, .. } => return Err(self.closed(code.unwrap_or(CloseCode::NORMAL), "")),
             }
+            if !rest.is_zero() {
+                return Ok(Then::Rest(rest));
+            }
+        }
+        let is_whole = self.buffer.is_empty() && !self.decoder.is_assembling();
+        if is_whole {
+            self.began_at = 0;
+        } else if self.began_at == 0 {
+            self.began_at = self.state.sessions.elapsed().max(1);
         }
         if self.buffer.is_empty() {
             // An idle connection holds no buffer.
@@ -327,7 +447,10 @@ impl Connection {
         let Ok(text) = std::str::from_utf8(&bytes) else {
             return Err(self.closed(CloseCode::INVALID_PAYLOAD, "not UTF-8"));
         };
-        let Some((frame, about)) = self.read_frame(text) else { return Ok(None) };
+        let Some((frame, about)) = self.read_frame(text) else {
+            self.count(0, 1)?;
+            return Ok(None);
+        };
         match (self.session.clone(), frame) {
             (None, ClientFrame::Auth { .. }) | (Some(_), ClientFrame::Auth { .. } | ClientFrame::Join { .. }) => {
                 Ok(Some(bytes))
@@ -335,9 +458,13 @@ impl Connection {
             (None, _) => {
                 let message = "authenticate first: send {\"type\":\"auth\",\"token\":…}";
                 self.send(&answers::refusal(&about, "not_authenticated", message));
+                self.count(0, 1)?;
                 Ok(None)
             }
             (Some(session), frame) => {
+                if matches!(frame, ClientFrame::Ping) {
+                    self.count(0, 1)?;
+                }
                 self.request(&session, frame, &about);
                 Ok(None)
             }
@@ -398,7 +525,7 @@ impl Connection {
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
             protocol: PROTOCOL_VERSION,
             expires_at: caller.expires_at,
-            limits: HelloLimits::from(limits),
+            limits: HelloLimits::new(limits, largest_frame(limits)),
         };
         self.outbound.count_for(self.state.chat.account(&caller));
         let listener = Arc::new(Listener::new(id, caller.clone(), self.outbound.clone()));
@@ -410,6 +537,7 @@ impl Connection {
         self.session = Some(session.clone());
         let (user, token, client) = (caller.user.id, caller.token_id, self.client.map(tracing::field::display));
         tracing::debug!(connection = %id, %user, %token, client, "a WebSocket was opened");
+        self.is_limited = !caller.may_name_others();
         // Between the look at the token and the entry above a revocation may have passed this connection by.
         if let Err(error) = self.state.sessions.judge(&session).await {
             return self.refuse(&About::default(), &error);
@@ -426,7 +554,15 @@ impl Connection {
         if let Some(unanswered) = &self.unanswered {
             unanswered.none().await;
         }
-        self.outbound.close(CloseCode::GOING_AWAY, &reconnect_hint());
+        let _ = self.close_for_restart();
+    }
+
+    /// Says when to come back, spread so that not all come at once.
+    fn close_for_restart(&self) -> Result<(), Ended> {
+        let delay = Duration::from_millis(rand::rng().random_range(200..=2_000));
+        let reason = format!("the server is restarting: reconnect in {} ms", delay.as_millis());
+        self.outbound.close_for(CloseCode::GOING_AWAY, &reason, delay);
+        Err(Ended)
     }
 
     /// Tells why a token is refused, and closes.
@@ -441,8 +577,8 @@ impl Connection {
 
     /// Closes if the caller's token has expired since it was shown.
     pub(super) fn check_expiry(&self, caller: &Caller) -> Result<(), Error> {
+        self.state.chat.authority.check_fresh()?;
         let now = self.state.chat.clock.now();
-        self.state.chat.authority.check_fresh(now)?;
         if caller.expires_at <= now { Err(TokenRefusal::Expired.into()) } else { Ok(()) }
     }
 
@@ -480,10 +616,4 @@ impl Connection {
             self.state.sessions.leave(&session);
         }
     }
-}
-
-/// The reason of a 1001: when to come back, spread so that not all come at once.
-fn reconnect_hint() -> String {
-    let delay = Duration::from_millis(rand::rng().random_range(200..=2_000));
-    format!("the server is restarting: reconnect in {} ms", delay.as_millis())
 }

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chatsphere_core::ops::authorize_join;
-use chatsphere_core::{
-    Access, AuthorityListener, Caller, Chat, ConnectionId, ControlChange, Error, RoomId, TokenRefusal, UserId,
-};
+use chatsphere_core::{Access, Affected, AuthorityListener, Caller, Chat, ConnectionId, Error, RoomId, TokenRefusal, UserId};
 use chatsphere_protocol::frames::ServerFrame;
 use chatsphere_realtime::frame::encode;
 use chatsphere_realtime::websocket::{self, CloseCode};
 use chatsphere_realtime::{Hub, Listener};
+use futures_util::{StreamExt, stream};
 use metrics::{Gauge, gauge};
 use rand::Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -29,6 +28,10 @@ const LOOKS_A_COUNT: u64 = 30;
 /// milliseconds whoever chats at that moment; a few at a time take a fifth more of a processor, since each wakes threads.
 const PINGS: usize = 128;
 const BETWEEN_PINGS: Duration = Duration::from_millis(16);
+/// A look that comes so many milliseconds late was held up with the whole process.
+const LATE: u64 = 1_000;
+/// Connections judged anew at the same time, for each of which the store may be asked.
+const JUDGED_AT_ONCE: usize = 8;
 /// However many are due, it is in so many goes, so that the next look is not late.
 const MOST_GOES: usize = 16;
 
@@ -45,6 +48,22 @@ pub struct Sessions {
 struct Open {
     sessions: HashMap<ConnectionId, Watched>,
     of_user: HashMap<UserId, Vec<ConnectionId>>,
+    /// When all were looked at last, in milliseconds since the node started, as are all times here.
+    looked_at: u64,
+    /// Silence is counted from then on: what came in before may not have been read.
+    listening_since: u64,
+}
+
+impl Open {
+    /// A look begins. Answers since when silence counts: where the look before is longer ago than `longest`, this process stood
+    /// still, as when it was suspended, and what arrived meanwhile is still to be read.
+    fn looked(&mut self, now: u64, longest: u64) -> u64 {
+        if now.saturating_sub(self.looked_at) > longest {
+            self.listening_since = now;
+        }
+        self.looked_at = now;
+        self.listening_since
+    }
 }
 
 /// One authenticated connection.
@@ -138,14 +157,21 @@ impl Sessions {
 
     /// Closes whoever is to be closed. Answers who is to be pinged.
     fn look(&self) -> Vec<Arc<Session>> {
-        let (now, wall) = (self.elapsed(), self.chat.clock.now());
+        self.look_at(self.elapsed())
+    }
+
+    fn look_at(&self, now: u64) -> Vec<Arc<Session>> {
+        let wall = self.chat.clock.now();
         let silence = millis(self.chat.limits.heartbeat + self.times.silence);
         let mut all_due = Vec::new();
-        for watched in self.open().sessions.values_mut() {
-            if let Some(due) = watched.due(now, wall, silence, || self.jittered()) {
+        let mut open = self.open();
+        let since = open.looked(now, millis(self.times.look) + LATE);
+        for watched in open.sessions.values_mut() {
+            if let Some(due) = watched.due(now, wall, since, silence, || self.jittered()) {
                 all_due.push((watched.session.clone(), due));
             }
         }
+        drop(open);
         let mut to_ping = Vec::new();
         for (session, due) in all_due {
             match due {
@@ -180,22 +206,60 @@ impl Sessions {
         rand::rng().random_range(interval * 9 / 10..=interval)
     }
 
-    fn elapsed(&self) -> u64 {
+    /// Milliseconds since the node started.
+    pub(super) fn elapsed(&self) -> u64 {
         millis(self.started.elapsed())
     }
 
-    /// The sessions that changes may concern, each once; all of them where the changes are not known.
-    fn affected(&self, changes: Option<&[ControlChange]>) -> Vec<Arc<Session>> {
-        let Some(changes) = changes else { return self.all() };
-        let (mut users, mut tokens) = (HashSet::new(), HashSet::new());
-        for change in changes {
-            match change {
-                ControlChange::User(user) => drop(users.insert(*user)),
-                ControlChange::Token(token) => drop(tokens.insert(*token)),
+    /// Microseconds since the node started.
+    pub(super) fn elapsed_micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The sessions of these users; all of them where whose they are is not known.
+    fn of_users(&self, users: &HashSet<Option<UserId>>) -> Vec<Arc<Session>> {
+        if users.contains(&None) {
+            return self.all();
+        }
+        let open = self.open();
+        let ids = users.iter().flatten().filter_map(|user| open.of_user.get(user)).flatten();
+        ids.filter_map(|id| open.sessions.get(id)).map(|watched| watched.session.clone()).collect()
+    }
+
+    /// Closes the sessions of tokens that were revoked. Needs no look at the store.
+    fn close_revoked(&self, affected: &[Affected]) {
+        let (mut tokens, mut users) = (HashSet::new(), HashSet::new());
+        for one in affected {
+            if let Affected::Token { token, user } = one {
+                tokens.insert(*token);
+                users.insert(*user);
             }
         }
-        let concerned = |caller: &Caller| users.contains(&caller.user.id) || tokens.contains(&caller.token_id);
-        self.all().into_iter().filter(|session| concerned(&session.listener.caller())).collect()
+        for session in self.of_users(&users) {
+            if tokens.contains(&session.listener.caller().token_id) {
+                close_refused(&session.listener, TokenRefusal::Revoked);
+            }
+        }
+    }
+
+    /// Closes the sessions of users that were disabled. Answers those whose user has another role now: they are to be judged.
+    /// Where only a name changed there is nothing to do.
+    async fn close_disabled(&self, affected: &[Affected]) -> Vec<Arc<Session>> {
+        let mut to_judge = Vec::new();
+        for one in affected {
+            let Affected::User(user) = one else { continue };
+            for session in self.of_users(&HashSet::from([Some(*user)])) {
+                let before = session.listener.caller();
+                // Reads the user's row for the first, and has it for the others.
+                match self.chat.authority.caller(&*self.chat.store, before.token_id).await {
+                    Ok(caller) if caller.role == before.role => {}
+                    Ok(_) => to_judge.push(session),
+                    Err(Error::Token(refusal)) => close_refused(&session.listener, refusal),
+                    Err(error) => close_unjudged(&session.listener, &error),
+                }
+            }
+        }
+        to_judge
     }
 
     /// Looks a connection's token up anew, and closes it or lets it go on with what it may now do.
@@ -292,12 +356,21 @@ impl Sessions {
 
 #[async_trait]
 impl AuthorityListener for Sessions {
-    async fn authority_changed(&self, changes: Option<&[ControlChange]>) {
-        for session in self.affected(changes) {
+    /// Closes first: whoever is out must not wait until others, of whom there may be many, have been judged.
+    async fn authority_changed(&self, affected: Option<&[Affected]>) {
+        let to_judge = match affected {
+            None => self.all(),
+            Some(affected) => {
+                self.close_revoked(affected);
+                self.close_disabled(affected).await
+            }
+        };
+        let judging = stream::iter(to_judge).for_each_concurrent(JUDGED_AT_ONCE, async |session| {
             if let Err(error) = self.judge(&session).await {
                 close_unjudged(&session.listener, &error);
             }
-        }
+        });
+        judging.await;
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Times {
     pub silence: Duration,
     /// How long a client may take nothing of its replay.
     pub no_progress: Duration,
+    /// How long a message may take to arrive, from its first byte to its last.
+    pub message: Duration,
 }
 
 impl Default for Times {
@@ -23,6 +25,7 @@ impl Default for Times {
             look: Duration::from_millis(500),
             silence: Duration::from_secs(10),
             no_progress: Duration::from_secs(10),
+            message: Duration::from_secs(30),
         }
     }
 }

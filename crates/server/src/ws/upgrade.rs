@@ -50,6 +50,8 @@ pub(super) enum Credentials {
     Caller(Arc<Caller>),
     /// A token that a browser sent and that is refused: the connection opens, so that the page can read why.
     Refused(Error),
+    /// A CLIENT token in the query: likewise.
+    ClientInQuery,
     /// The page's origin is not allowed: likewise.
     Origin,
     /// The first frame is to bring a token.
@@ -123,6 +125,9 @@ pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<A
     };
     let offered = joined(headers, header::SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
     let subprotocols = Subprotocols::parse([&*offered]);
+    if subprotocols.bears_unanswerably() {
+        return Ok(Err(HandshakeError::BearerAlone));
+    }
     let shown = shown(state, asked, &subprotocols);
     let subprotocol = subprotocols.selected();
     let credentials = credentials(state, shown).await?;
@@ -175,7 +180,7 @@ async fn credentials(state: &WsState, shown: Shown) -> Result<Credentials, Failu
     };
     Ok(match authenticate_brought(state, &token).await {
         // A CLIENT token in a URL would end up in histories and proxies' logs.
-        Ok(caller) if in_query && caller.token_type != TokenType::User => Credentials::Refused(TokenRefusal::Invalid.into()),
+        Ok(caller) if in_query && caller.token_type != TokenType::User => Credentials::ClientInQuery,
         Ok(caller) => Credentials::Caller(caller),
         Err(error) => Credentials::Refused(error),
     })

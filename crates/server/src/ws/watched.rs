@@ -31,9 +31,16 @@ impl Watched {
         Self { session, expires_at, ping_at, quiet_until: 0 }
     }
 
-    /// What is due at this moment, on both clocks. After a silence longer than `silence` a session is given up; it is pinged
-    /// every `interval()`.
-    pub(super) fn due(&mut self, now: u64, wall: Timestamp, silence: u64, interval: impl FnOnce() -> u64) -> Option<Due> {
+    /// What is due at this moment, on both clocks. After a silence longer than `silence`, counted from `since` at the earliest, a
+    /// session is given up; it is pinged every `interval()`.
+    pub(super) fn due(
+        &mut self,
+        now: u64,
+        wall: Timestamp,
+        since: u64,
+        silence: u64,
+        interval: impl FnOnce() -> u64,
+    ) -> Option<Due> {
         if self.expires_at <= wall {
             return Some(Due::Expired);
         }
@@ -41,7 +48,7 @@ impl Watched {
             return None;
         }
         // Whatever is heard later puts the end off, so that this is never too late.
-        let silent_after = self.session.heard_at() + silence;
+        let silent_after = self.session.heard_at().max(since) + silence;
         let due = if now > silent_after {
             Some(Due::Silent)
         } else if now >= self.ping_at {
@@ -72,12 +79,16 @@ mod tests {
         let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
         let session = Arc::new(Session::new(Listener::new(ConnectionId::new(START), caller, outbound).into(), 1_000));
         let mut watched = Watched::new(session.clone(), 20_000);
-        let mut due = |now| watched.due(now, START, 35_000, || 25_000);
+        let mut due = |now| watched.due(now, START, 0, 35_000, || 25_000);
         assert_eq!([1_000, 19_999, 20_000, 20_500].map(&mut due), [None, None, Some(Due::Ping), None]);
         assert_eq!([36_000, 36_001].map(&mut due), [None, Some(Due::Silent)]);
         session.heard(30_000);
         assert_eq!([36_500, 45_000, 65_000].map(&mut due), [None, Some(Due::Ping), None]);
         assert_eq!(due(65_001), Some(Due::Silent));
-        assert_eq!(watched.due(65_002, expires_at, 35_000, || 25_000), Some(Due::Expired));
+        // The process stood still until then: silence counts from there, and whoever is silent then is given up later.
+        assert_eq!(watched.due(80_000, START, 80_000, 35_000, || 25_000), Some(Due::Ping));
+        assert_eq!(watched.due(115_000, START, 80_000, 35_000, || 25_000), Some(Due::Ping));
+        assert_eq!(watched.due(115_001, START, 80_000, 35_000, || 25_000), Some(Due::Silent));
+        assert_eq!(watched.due(65_002, expires_at, 0, 35_000, || 25_000), Some(Due::Expired));
     }
 }

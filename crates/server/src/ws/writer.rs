@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use chatsphere_realtime::websocket::CloseCode;
-use chatsphere_realtime::{Flushed, Outbound};
+use chatsphere_realtime::{Flushed, LATE, Outbound};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -84,7 +84,13 @@ impl Unread {
         if progress != self.progress {
             *self = Self { progress, since: Instant::now() };
         }
-        sleep_until(self.since + UNREAD).await;
+        let deadline = self.since + UNREAD;
+        sleep_until(deadline).await;
+        if deadline.elapsed() >= LATE {
+            // This process stood still: what the client would take has not been offered to it meanwhile.
+            self.since = Instant::now();
+            return;
+        }
         if outbound.progress() == progress {
             outbound.close(CloseCode::SLOW_CONSUMER, "nothing was read: connect again and join with since");
         }

@@ -13,4 +13,5 @@ mod needs;
 mod observed;
 mod read_only;
 mod server;
+mod standstill;
 mod walkthrough;

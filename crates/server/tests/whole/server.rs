@@ -54,6 +54,12 @@ impl Server {
         self.port
     }
 
+    /// Sends it a signal, such as `STOP`.
+    pub async fn signal(&self, name: &str) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap().success());
+    }
+
     /// SIGTERM. The server must end in time and with status 0.
     pub async fn stop(mut self, within: Duration) {
         let id = self.child.id().unwrap().to_string();

@@ -79,7 +79,7 @@ async fn each_way_leads_to_hello(database: Arc<Database>) {
                 "messageBytes": 32_768, "usernameChars": 64, "roomNameChars": 128, "refBytes": 64, "clientMessageIdBytes": 64,
                 "frameBytes": 65_536, "roomsPerConnection": 1_000, "connectionsPerUser": 1_000,
                 "outboundQueueBytes": 1_048_576, "messagesPerSecond": 0, "messageBurst": 100, "unansweredSends": 64,
-                "replayEvents": 10_000,
+                "replayEvents": 10_000, "largestFrameBytes": 263_296, "framesPerSecond": 0, "frameBurst": 2_164,
             },
         });
         assert_eq!(hello, expected);
@@ -92,8 +92,15 @@ async fn each_way_leads_to_hello(database: Arc<Database>) {
 async fn a_client_token_is_not_for_urls(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let mut client = open(&server, Way::Query, &server.client_token).await;
-    client.refused("token_invalid").await;
+    let error = client.refused("token_invalid").await;
+    for way in ["Authorization: Bearer", "bearer.<token>", "auth"] {
+        assert!(error["message"].as_str().unwrap().contains(way), "{error}");
+    }
+    assert_eq!((&error["retryable"], error.get("field")), (&json!(false), None));
     client.closed(4501).await;
+    // Of a bad token nothing is told.
+    let mut client = open(&server, Way::Query, "x.y.z").await;
+    assert!(!client.refused("token_invalid").await["message"].as_str().unwrap().contains("CLIENT"));
     for way in [Way::Subprotocol, Way::FirstFrame] {
         open(&server, way, &server.client_token).await.expect("hello").await;
     }
@@ -104,18 +111,28 @@ async fn only_the_version_of_the_offered_subprotocols_is_echoed(database: Arc<Da
     let server = Server::start(&database).await;
     let ada = server.user("ada").await;
     for (offered, echoed) in [
-        (format!("chatsphere.v1, bearer.{}", ada.token), Some("chatsphere.v1")),
-        (format!("bearer.{},chatsphere.v1", ada.token), Some("chatsphere.v1")),
-        (format!("bearer.{}", ada.token), None),
-        (format!("graphql-ws, bearer.{}, chatsphere.v9", ada.token), None),
+        (format!("chatsphere.v1, bearer.{}", ada.token), "chatsphere.v1"),
+        (format!("bearer.{},chatsphere.v1", ada.token), "chatsphere.v1"),
     ] {
         let request = upgrade("/ws", &format!("sec-websocket-protocol: {offered}\r\n"));
         let mut raw = Raw::request(server.addr, &request, b"").await;
         let head = raw.head.to_lowercase();
         let chosen = head.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
-        assert_eq!(chosen, echoed, "{offered}");
+        assert_eq!(chosen, Some(echoed), "{offered}");
         assert!(!raw.head.contains(&ada.token));
         assert_eq!(raw.read().await.json()["type"], "hello");
+    }
+    // A browser would have to fail the connection, whatever the answer.
+    for offered in [format!("bearer.{}", ada.token), format!("graphql-ws, bearer.{}, chatsphere.v9", ada.token)] {
+        for (path, more) in [("/ws", ""), ("/", ""), ("/ws", "content-length: 0\r\n")] {
+            let request = upgrade(path, &format!("sec-websocket-protocol: {offered}\r\n{more}"));
+            let mut raw = Raw::request(server.addr, &request, b"").await;
+            assert!(raw.head.starts_with("HTTP/1.1 400"), "{}", raw.head);
+            let problem = raw.body().await;
+            assert_eq!(problem["code"], "websocket_handshake");
+            assert!(problem["detail"].as_str().unwrap().contains("chatsphere.v1"), "{problem}");
+            assert!(!problem.to_string().contains(&ada.token));
+        }
     }
     let (one, two) = ("sec-websocket-protocol: chatsphere.v1\r\n", format!("sec-websocket-protocol: bearer.{}\r\n", ada.token));
     let mut raw = Raw::request(server.addr, &upgrade("/ws", &format!("{one}{two}")), b"").await;

@@ -125,8 +125,14 @@ impl Client {
         frame
     }
 
-    /// The next thing must be a close with this code, and then the end.
+    /// The next thing must be a close with this code, and then the end. Where waiting helps, a frame before it must say for how
+    /// long.
     pub(crate) async fn closed(&mut self, code: u16) -> String {
+        if crate::raw::WAITS.contains(&code) {
+            let closing = self.expect("closing").await;
+            assert_eq!(closing["code"], code, "{closing}");
+            assert!(number(&closing["retryAfterMs"]) > 0, "{closing}");
+        }
         match self.next().await {
             Got::Close(found, reason) if found == code => {
                 assert_eq!(self.next().await, Got::End);

@@ -27,9 +27,13 @@ async fn what_was_accepted_is_answered_before_the_end(database: Arc<Database>) {
     client.flush().await;
     client.expect("ack").await;
     server.stopping.cancel();
-    let mut acked = 1;
+    let (mut acked, mut retry_after) = (1, None);
     let reason = loop {
         match client.next().await {
+            Got::Frame(frame) if frame["type"] == "closing" => {
+                assert_eq!(frame["code"], 1001);
+                retry_after = frame["retryAfterMs"].as_u64();
+            }
             Got::Frame(frame) => {
                 assert_eq!((&frame["type"], &frame["ref"]), (&json!("ack"), &json!(acked.to_string())));
                 acked += 1;
@@ -42,6 +46,7 @@ async fn what_was_accepted_is_answered_before_the_end(database: Arc<Database>) {
     let delay = reason.strip_prefix("the server is restarting: reconnect in ").and_then(|rest| rest.strip_suffix(" ms"));
     let delay: u64 = delay.expect("a hint").parse().expect("a number");
     assert!((200..=2_000).contains(&delay));
+    assert_eq!(retry_after, Some(delay), "the frame says what the reason says");
     waiting.closed(1001).await;
     // What was stored is what was acknowledged: nothing was accepted and left without an answer.
     assert_eq!(server.events(room).await.len(), acked + 2);

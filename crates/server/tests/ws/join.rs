@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, number, page_seqs};
 use crate::database::Database;
 use crate::on_every_database;
+use crate::raw::{Raw, RawFrame};
 use crate::server::{Server, Setup};
 
 on_every_database!(
@@ -20,6 +21,7 @@ on_every_database!(
     joining_again_answers_again_and_live_goes_on,
     whoever_may_not_join_is_told_no_more_than_that,
     a_token_without_read_may_not_join,
+    no_frame_is_larger_than_hello_says,
 );
 
 async fn without_since_the_newest_come(database: Arc<Database>) {
@@ -256,4 +258,50 @@ async fn a_token_without_read_may_not_join(database: Arc<Database>) {
     assert_eq!(client.ask(json!({ "type": "join", "roomId": room })).await["code"], "needs_read");
     client.post(room, "unseen").await;
     client.quiet().await;
+}
+
+/// With everything in it that JSON writes in more bytes than it has, and names as long as they may be.
+async fn no_frame_is_larger_than_hello_says(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let wide = server.user(&"\u{1f980}".repeat(64)).await;
+    let quoted = server.user(&"\"".repeat(64)).await;
+    let room = server.room("lobby", &quoted).await;
+    for _ in 0..100 {
+        server.add(room, wide.id).await;
+        server.remove(room, &wide).await;
+    }
+    server.add(room, wide.id).await;
+    let contents = ["\u{1}".repeat(32 * 1024), "\"".repeat(32 * 1024), "\u{1f980}".repeat(8 * 1024), "\\".repeat(3_000)];
+    let quotes = "\"".repeat(64);
+    let mut reader = Raw::connect(server.addr, &wide.token).await;
+    reader.send(&json!({ "type": "join", "roomId": room })).await;
+    let told = server.connect(&quoted.token).await;
+    let most = usize::try_from(number(&told.hello["limits"]["largestFrameBytes"])).unwrap();
+    let mut largest = 0;
+    let mut measure = |frame: &RawFrame| {
+        assert!(frame.payload.len() <= most, "{} bytes are more than {most}", frame.payload.len());
+        largest = largest.max(frame.payload.len());
+    };
+    measure(&reader.read().await);
+    measure(&reader.read().await);
+    for n in 0..24_usize {
+        let id = format!("{}{}", "\"".repeat(62), (b'a' + u8::try_from(n).unwrap()) as char);
+        // Over REST, whose bodies may be larger than frames.
+        let body = json!({ "content": contents[n % 4], "clientMessageId": id });
+        server.post(&format!("/api/rooms/{room}/messages"), &body).bearer(&quoted.token).send().await.ok(201);
+        measure(&reader.read().await);
+    }
+    for since in [None, Some(0), Some(201)] {
+        let mut raw = Raw::connect(server.addr, &quoted.token).await;
+        raw.send(&json!({ "type": "join", "roomId": room, "since": since, "ref": quotes })).await;
+        loop {
+            let frame = raw.read().await;
+            measure(&frame);
+            let frame = frame.json();
+            if frame["type"] == "previous_messages" && frame["more"] == false {
+                break;
+            }
+        }
+    }
+    assert!(largest > 6 * 32 * 1024, "{largest}");
 }

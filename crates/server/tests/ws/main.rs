@@ -26,6 +26,7 @@ mod membership;
 mod message;
 mod model;
 mod raw;
+mod revocation;
 mod rooms;
 mod seam;
 mod security;

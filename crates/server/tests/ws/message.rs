@@ -1,15 +1,17 @@
 //! Posting.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chatsphere_core::Limits;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::client::number;
+use crate::client::{Client, number};
 use crate::database::Database;
 use crate::on_every_database;
-use crate::raw::{Raw, TEXT, frame};
+use crate::raw::{PING, Raw, TEXT, frame};
 use crate::server::{Server, Setup};
 
 on_every_database!(
@@ -22,6 +24,10 @@ on_every_database!(
     too_fast_is_told_when_to_try_again,
     a_flood_ends_the_connection,
     fragments_without_an_end_are_a_flood,
+    who_comes_back_joins_all_rooms_and_sends_all_again,
+    an_application_is_not_limited,
+    frames_that_come_too_fast_are_read_later,
+    a_message_that_trickles_in_ends_the_connection,
     content_has_its_limits,
     what_was_sent_is_stored_though_the_sender_is_gone,
 );
@@ -213,7 +219,7 @@ async fn a_flood_ends_the_connection(database: Arc<Database>) {
     let mut other = server.connect(&ada.token).await;
     let mut raw = Raw::connect(server.addr, &ada.token).await;
     let ping = frame(TEXT, br#"{"type":"ping"}"#);
-    raw.write(&ping.repeat(150)).await;
+    raw.write(&ping.repeat(1_500)).await;
     let mut pongs = 0;
     let error = loop {
         let frame = raw.read().await.json();
@@ -222,7 +228,7 @@ async fn a_flood_ends_the_connection(database: Arc<Database>) {
             _ => break frame,
         }
     };
-    assert!((100..150).contains(&pongs), "{pongs}");
+    assert!((1_000..1_500).contains(&pongs), "{pongs}");
     assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("flood")));
     raw.closed(4029).await;
     other.join(room, json!({})).await;
@@ -236,11 +242,170 @@ async fn fragments_without_an_end_are_a_flood(database: Arc<Database>) {
     let ada = server.user("ada").await;
     let mut raw = Raw::connect(server.addr, &ada.token).await;
     // They do end, after more of them than may come: who does not count them answers a ping.
-    let (begin, more, end) = (frame(0x01, br#"{"type":"#), frame(0x00, b"").repeat(150), frame(0x80, br#""ping"}"#));
+    let (begin, more, end) = (frame(0x01, br#"{"type":"#), frame(0x00, b"").repeat(10_000), frame(0x80, br#""ping"}"#));
     raw.write(&[begin, more, end].concat()).await;
     let error = raw.read().await.json();
     assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("flood")));
     raw.closed(4029).await;
+}
+
+/// What docs/websocket.md asks of a client after a reconnect, as fast as the network takes it.
+async fn who_comes_back_joins_all_rooms_and_sends_all_again(database: Arc<Database>) {
+    let setup = Setup::limits(|limits| {
+        let usual = Limits::default();
+        (limits.messages_per_second, limits.message_burst) = (usual.messages_per_second, usual.message_burst);
+        // As many as the usual limits let one join, without the time that it takes to make them.
+        limits.rooms_per_connection = 200;
+    });
+    let server = Server::start_with(&database, setup).await;
+    let ada = server.user("ada").await;
+    let mut rooms = Vec::new();
+    for n in 0..200 {
+        server.advance(Duration::from_secs(1)).await;
+        rooms.push(server.room(&format!("room {n}"), &ada).await);
+    }
+    server.advance(Duration::from_secs(60)).await;
+    for path in ["/ws", "/"] {
+        let mut client = Client::connect_at(server.addr, path, &ada.token).await;
+        for round in 0..3 {
+            for room in &rooms {
+                client.feed(json!({ "type": "join", "roomId": room, "since": 0, "ref": "join" })).await;
+                client.feed(json!({ "type": "leave", "roomId": room })).await;
+            }
+            client.flush().await;
+            let mut answers = 0;
+            while answers < 3 * rooms.len() {
+                let frame = client.frame().await;
+                answers += usize::from(matches!(
+                    frame["type"].as_str(),
+                    Some("join_confirmation" | "previous_messages" | "leave_confirmation")
+                ));
+                assert_ne!(frame["type"], "error", "{path} {round}: {frame}");
+            }
+        }
+    }
+    let mut client = server.connect(&ada.token).await;
+    // More than may be sent at once: those that were refused come again when they were told to.
+    let mut waiting: VecDeque<u64> = (0..160).collect();
+    for room in &rooms {
+        client.feed(json!({ "type": "join", "roomId": room, "since": 0 })).await;
+    }
+    let (mut acked, mut refused) = (0, 0);
+    while acked < 160 {
+        while let Some(n) = waiting.pop_front() {
+            client
+                .feed(json!({ "type": "message", "roomId": rooms[0], "content": "x", "clientMessageId": n.to_string() }))
+                .await;
+        }
+        client.flush().await;
+        let frame = client.frame().await;
+        match frame["type"].as_str() {
+            Some("ack") => acked += 1,
+            Some("error") => {
+                assert_eq!((&frame["code"], &frame["retryable"]), (&json!("rate_limited"), &json!(true)));
+                refused += 1;
+                waiting.push_back(frame["clientMessageId"].as_str().unwrap().parse().unwrap());
+                server.backend.clock.advance(Duration::from_millis(number(&frame["retryAfterMs"])));
+            }
+            _ => {}
+        }
+    }
+    assert!(refused > 0, "nothing of this was too much");
+}
+
+/// A backend's token is not limited: it is held back by what is unanswered alone.
+async fn an_application_is_not_limited(database: Arc<Database>) {
+    let setup = Setup::limits(|limits| (limits.messages_per_second, limits.message_burst) = (1, 1));
+    let server = Server::start_with(&database, setup).await;
+    let ada = server.user("ada").await;
+    let room = server.room("lobby", &ada).await;
+    let mut client = server.connect(&server.client_token).await;
+    let most = usize::try_from(number(&client.hello["limits"]["unansweredSends"])).unwrap();
+    let (mut sent, mut acked) = (0, 0);
+    while acked < 4_000 {
+        while sent < 4_000 && sent - acked < most {
+            client
+                .feed(json!({ "type": "message", "roomId": room, "content": "x", "clientMessageId": sent.to_string() }))
+                .await;
+            sent += 1;
+        }
+        client.flush().await;
+        client.expect("ack").await;
+        acked += 1;
+    }
+    for _ in 0..3_000 {
+        client.feed(json!({ "type": "ping" })).await;
+    }
+    client.flush().await;
+    for _ in 0..3_000 {
+        client.expect("pong").await;
+    }
+}
+
+/// One who sends frame after frame is read more slowly, and is not closed.
+async fn frames_that_come_too_fast_are_read_later(database: Arc<Database>) {
+    let setup = Setup::limits(|limits| {
+        (limits.messages_per_second, limits.message_burst, limits.rooms_per_connection) = (1, 1, 1);
+    });
+    let server = Server::start_with(&database, setup).await;
+    let ada = server.user("ada").await;
+    let room = server.room("lobby", &ada).await;
+    let mut client = server.connect(&ada.token).await;
+    let begun = std::time::Instant::now();
+    // 1,000 at once, and 200 a second.
+    for n in 0..1_100 {
+        client.feed(json!({ "type": "leave", "roomId": room, "ref": n.to_string() })).await;
+    }
+    client.flush().await;
+    for n in 0..1_100 {
+        assert_eq!(client.expect("leave_confirmation").await["ref"], n.to_string());
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
+    client.quiet().await;
+}
+
+/// A message that never ends holds its connection no longer than another would be idle.
+async fn a_message_that_trickles_in_ends_the_connection(database: Arc<Database>) {
+    let server = Server::start_with(&database, Setup::times(|times| times.message = Duration::from_millis(400))).await;
+    let (room, ada, _) = server.pair().await;
+    let text = json!({ "type": "message", "roomId": room, "content": "x" }).to_string();
+    let whole = frame(TEXT, text.as_bytes());
+    // One frame that has begun, one of many fragments, one between which pings come, and a ping that does not end.
+    let begun = frame(0x01, &text.as_bytes()[..10]);
+    for (first, then) in [
+        (whole[..9].to_vec(), Vec::new()),
+        (whole[..1].to_vec(), Vec::new()),
+        (begun.clone(), frame(0x00, &text.as_bytes()[10..11])),
+        (begun, frame(PING, b"still there")),
+        (frame(PING, b"still there")[..3].to_vec(), Vec::new()),
+    ] {
+        let mut raw = Raw::connect(server.addr, &ada.token).await;
+        raw.write(&first).await;
+        let error = loop {
+            raw.write(&then).await;
+            match tokio::time::timeout(Duration::from_millis(20), raw.tcp.readable()).await {
+                Err(_) => continue,
+                Ok(readable) => readable.unwrap(),
+            }
+            let frame = raw.read().await;
+            if frame.first == TEXT {
+                break frame.json();
+            }
+        };
+        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("slow_message")), "{error}");
+        raw.closed(1008).await;
+    }
+    // One that is sent piece by piece and ends in time, again and again, is no such message.
+    let mut raw = Raw::connect(server.addr, &ada.token).await;
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_millis(1_200) {
+        raw.write(&whole).await;
+        raw.write(&whole[..20]).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        raw.write(&whole[20..]).await;
+    }
+    raw.send(&json!({ "type": "ping", "ref": "alive" })).await;
+    assert_eq!(raw.read().await.json(), json!({ "type": "pong", "ref": "alive" }));
 }
 
 async fn content_has_its_limits(database: Arc<Database>) {

@@ -15,6 +15,9 @@ pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
 
+/// Close codes after which waiting helps: a `closing` frame comes before.
+pub(crate) const WAITS: [u16; 4] = [1001, 1013, 4008, 4029];
+
 pub(crate) struct Raw<S = TcpStream> {
     pub(crate) tcp: S,
     /// The head of the server's answer.
@@ -147,6 +150,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
     /// The next frame must close the connection with this code, and the connection must end after it.
     pub(crate) async fn closed(&mut self, code: u16) {
+        if WAITS.contains(&code) {
+            let closing = self.read().await.json();
+            assert_eq!((&closing["type"], &closing["code"]), (&Value::from("closing"), &Value::from(code)));
+            assert!(closing["retryAfterMs"].as_u64() > Some(0), "{closing}");
+        }
         assert_eq!(self.read().await.code(), code);
         assert_eq!(self.try_read().await, None);
     }

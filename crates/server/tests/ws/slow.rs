@@ -44,6 +44,11 @@ async fn a_slow_reader_is_closed_and_harms_nobody(database: Arc<Database>) {
     let code = loop {
         let frame = slow.read().await;
         match frame.first {
+            TEXT if frame.json()["type"] == "closing" => {
+                let closing = frame.json();
+                assert_eq!(closing["code"], 4008);
+                assert!((500..=1_000).contains(&number(&closing["retryAfterMs"])), "{closing}");
+            }
             TEXT => {
                 cursor += 1;
                 assert_eq!(frame.json()["seq"], cursor, "nothing is skipped before the end");

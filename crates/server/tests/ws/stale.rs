@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chatsphere_core::authority::STALE_AFTER;
 use chatsphere_core::ops::{self, PostMessage};
-use chatsphere_core::{Caller, Chat, RoomId, UserId, UserRef};
+use chatsphere_core::{Caller, Chat, Clock, RoomId, Timestamp, UserId, UserRef};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -22,6 +22,7 @@ on_every_database!(
     what_another_node_wrote_waits_until_it_is_known_who_may_read_it,
     what_the_bus_brings_waits_too,
     a_replay_stops_when_it_is_not_known_who_may_read,
+    a_clock_that_is_set_back_opens_no_ear,
 );
 
 /// What another process does on the same database.
@@ -149,6 +150,24 @@ async fn a_replay_stops_when_it_is_not_known_who_may_read(database: Arc<Database
     assert_eq!(raw.read().await.json()["type"], "join_confirmation");
     (cursor, _) = pages(&mut raw, cursor).await;
     assert_eq!(cursor, 602);
+}
+
+async fn a_clock_that_is_set_back_opens_no_ear(database: Arc<Database>) {
+    let server = Server::start_with(&database, Setup { follows_control_log: false, ..Setup::default() }).await;
+    let (room, ada, bob) = server.pair().await;
+    let mut client = server.connect(&ada.token).await;
+    client.join(room, json!({})).await;
+    let clock = &server.backend.clock;
+    clock.set_wall(Timestamp::from_millis(clock.now().as_millis() - 3_600_000));
+    client.quiet().await;
+    clock.advance(STALE_AFTER + Duration::from_millis(1));
+    let other = Other::new(&server, elsewhere(&database).await).await;
+    other.post(room, bob.id).await;
+    withheld(&server, 2).await;
+    is_stale(&mut client).await;
+    server.advance(Duration::ZERO).await;
+    client.expect("new_message").await;
+    other.chat.store.close().await;
 }
 
 /// Reads a replay to its last page or to what breaks it off, and how far it has come.

@@ -24,7 +24,7 @@ pub(super) async fn make(
 ) -> Result<Response, Failure> {
     let demo = http.demo.as_ref();
     if let Some(demo) = demo {
-        demo.count(peer, http.chat.clock.now())?;
+        demo.count(peer, http.chat.clock.monotonic())?;
     }
     let demo = demo.filter(|demo| demo.guests().contains(&caller.user.id));
     let Some(demo) = demo else {

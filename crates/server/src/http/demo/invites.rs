@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatsphere_core::{Clock, Timestamp};
+use chatsphere_core::{Clock, Monotonic};
 use sha2::{Digest, Sha256};
 
 /// How long an invitation is good for.
@@ -20,7 +20,7 @@ pub struct DemoInvites {
 #[derive(Clone, Copy)]
 struct Invite {
     hash: [u8; 32],
-    expires_at: Timestamp,
+    expires_at: Monotonic,
 }
 
 /// An invitation taken out for use. Dropped without [`Taken::used`] it goes back, so that a name that is taken does not use it
@@ -43,7 +43,7 @@ impl DemoInvites {
         if out.len() >= MOST {
             out.remove(0);
         }
-        out.push(Invite { hash: hash(&text), expires_at: self.clock.now().after(LIFE) });
+        out.push(Invite { hash: hash(&text), expires_at: self.clock.monotonic().after(LIFE) });
         text
     }
 
@@ -63,7 +63,7 @@ impl DemoInvites {
 
     /// The invitations that are good still.
     fn out(&self) -> MutexGuard<'_, Vec<Invite>> {
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         out.retain(|invite| invite.expires_at > now);
         out
@@ -95,7 +95,7 @@ fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use chatsphere_core::ManualClock;
+    use chatsphere_core::{ManualClock, Timestamp};
 
     use super::*;
 

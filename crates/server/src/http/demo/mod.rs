@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 use axum::Router;
 use axum::routing::{get, post};
 use chatsphere_core::rate::Rate;
-use chatsphere_core::{Chat, Timestamp, UserId, UserRef};
+use chatsphere_core::{Chat, Monotonic, UserId, UserRef};
 
 pub use invites::DemoInvites;
 
@@ -56,7 +56,7 @@ impl Demo {
     }
 
     /// Counts a call against the address that it comes from.
-    fn count(&self, peer: Peer, now: Timestamp) -> Result<(), Failure> {
+    fn count(&self, peer: Peer, now: Monotonic) -> Result<(), Failure> {
         // Whoever has an IPv6 address mostly has 2^64 of them.
         let address = match peer.addr.ip() {
             IpAddr::V6(address) => {

@@ -45,7 +45,7 @@ pub(super) async fn open(
     let OpenSession { invite, username, room_name } = body.value;
     let refused = || Failure::forbidden("invite_invalid", "this invitation is not good, or not any more: ask for a new one");
     let demo = http.demo.as_ref().ok_or_else(refused)?;
-    demo.count(peer, http.chat.clock.now())?;
+    demo.count(peer, http.chat.clock.monotonic())?;
     let taken = demo.invites.take(&invite).ok_or_else(refused)?;
 
     let mut host = demo.door.lock().await;

@@ -32,7 +32,7 @@ async fn what_was_taken_for_writing_outlives_a_phase() {
         let read = client.read_buf(&mut received).now_or_never();
         assert!(read.is_some(), "after {} bytes the rest is lost", received.len());
     }
-    outbound.close(CloseCode::GOING_AWAY, "");
+    outbound.close(CloseCode::NORMAL, "");
     let ending = async {
         writer.run(&outbound, AMPLE).await;
         drop(writer);
@@ -40,7 +40,7 @@ async fn what_was_taken_for_writing_outlives_a_phase() {
     tokio::join!(ending, client.read_to_end(&mut received)).1.unwrap();
     let (frames, close) = received.split_at(expected.len());
     assert!(frames == expected, "frames were cut");
-    assert_eq!(close, [0x88, 2, 0x03, 0xe9]);
+    assert_eq!(close, [0x88, 2, 0x03, 0xe8]);
 }
 
 #[tokio::test]

@@ -93,6 +93,8 @@ impl Device {
                 self.settle(upto, wire);
             }
             ServerFrame::Error(error) => self.refused(error)?,
+            // The close itself follows.
+            ServerFrame::Closing { .. } => {}
             ServerFrame::AuthOk { .. } => return None,
         }
         Some(())

@@ -1,0 +1,201 @@
+//! JSON as RFC 8259 has it, where `serde_json` is stricter: halves of surrogate pairs, and whole numbers written as fractions.
+//! For what could not be read at once, to tell what is wrong with it.
+
+use std::borrow::Cow;
+
+/// What stands in for half of a surrogate pair in a name.
+const REPLACEMENT: &str = "\\ufffd";
+
+/// What is wrong with a text that holds half of a surrogate pair.
+pub const HALF_A_PAIR: &str =
+    "must not hold half of a surrogate pair, such as \\ud83d alone: cut texts between characters, not between UTF-16 units";
+
+/// Replaces halves of surrogate pairs (RFC 8259, section 8.2) in the names of a valid JSON text's members, so that it can be read;
+/// no name of ours holds one, so such a member is one that is not known. Values stay as they are.
+pub fn mend_names(json: &str) -> Cow<'_, str> {
+    let mut mended = String::new();
+    let mut copied = 0;
+    let mut strings = Strings { json, at: 0 };
+    while let Some((start, end)) = strings.next_string() {
+        let is_name = json.get(end..).is_some_and(|rest| rest.trim_ascii_start().starts_with(':'));
+        if !is_name {
+            continue;
+        }
+        for half in halves(json.get(start..end).unwrap_or_default()) {
+            mended.push_str(json.get(copied..start + half).unwrap_or_default());
+            mended.push_str(REPLACEMENT);
+            copied = start + half + REPLACEMENT.len();
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    mended.push_str(json.get(copied..).unwrap_or_default());
+    Cow::Owned(mended)
+}
+
+/// Whether a JSON string, quotes and all, holds half of a surrogate pair.
+pub fn holds_half_a_pair(string: &str) -> bool {
+    halves(string).next().is_some()
+}
+
+/// Where in a JSON string the escapes of halves of surrogate pairs stand.
+fn halves(string: &str) -> impl Iterator<Item = usize> {
+    let bytes = string.as_bytes();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let backslash = at + bytes.get(at..)?.iter().position(|byte| *byte == b'\\')?;
+            at = backslash + 2;
+            let Some(unit) = escaped_unit(bytes, backslash) else { continue };
+            at = backslash + 6;
+            match unit {
+                0xd800..=0xdbff if matches!(escaped_unit(bytes, at), Some(0xdc00..=0xdfff)) => at += 6,
+                0xd800..=0xdfff => return Some(backslash),
+                _ => {}
+            }
+        }
+    })
+}
+
+/// The UTF-16 unit of an escape such as `\u0041` that stands here.
+fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+/// The strings of a valid JSON text, one after the other.
+struct Strings<'a> {
+    json: &'a str,
+    at: usize,
+}
+
+impl Strings<'_> {
+    /// Where the next begins and ends, its quotes included.
+    fn next_string(&mut self) -> Option<(usize, usize)> {
+        let bytes = self.json.as_bytes();
+        let start = self.at + bytes.get(self.at..)?.iter().position(|byte| *byte == b'"')?;
+        let mut end = start + 1;
+        loop {
+            match bytes.get(end)? {
+                b'"' => break,
+                b'\\' => end += 2,
+                _ => end += 1,
+            }
+        }
+        self.at = end + 1;
+        Some((start, self.at))
+    }
+}
+
+/// Reads a JSON number that means a whole number from 0, however it is written: `41`, `41.0`, `4.1e1`. JSON knows one kind of
+/// number (RFC 8259, section 6), and some writers give each a fraction.
+pub fn whole_number(number: &str) -> Option<u64> {
+    let (is_negative, number) = match number.strip_prefix('-') {
+        Some(number) => (true, number),
+        None => (false, number),
+    };
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
+        return None;
+    }
+    let digits: String = [whole, fraction].concat();
+    let significant = digits.trim_start_matches('0').trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    if is_negative {
+        return None;
+    }
+    // As many zeros as follow the significant digits, before the point is moved.
+    let zeros = i64::try_from(digits.len() - digits.trim_end_matches('0').len()).ok()?;
+    let fraction = i64::try_from(fraction.len()).ok()?;
+    let exponent: i64 = exponent.parse().ok()?;
+    let zeros = usize::try_from(exponent.checked_sub(fraction)?.checked_add(zeros)?).ok().filter(|zeros| *zeros < 20)?;
+    format!("{significant}{}", "0".repeat(zeros)).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn halves_of_pairs_are_found_and_whole_ones_left_alone() {
+        for (string, half) in [
+            (r#""\ud83d""#, true),
+            (r#""a\ude00""#, true),
+            (r#""\ud83d\ude00""#, false),
+            (r#""\uD83D\uDE00\uD83D""#, true),
+            (r#""\ud83d\ud83d\ude00""#, true),
+            (r#""\ud83dx\ude00""#, true),
+            (r#""\\ud83d""#, false),
+            (r#""\\\ud83d""#, true),
+            (r#""\u0041😀""#, false),
+        ] {
+            assert_eq!(holds_half_a_pair(string), half, "{string}");
+        }
+    }
+
+    #[test]
+    fn names_are_mended_and_values_kept() {
+        let mended = mend_names(r#"{"a\ud83d" : "\ud83d", "b":["\ud83d:","\\",{"\ude00\"":1}], "c":"x\"\ud83d\":"}"#);
+        assert_eq!(mended, r#"{"a\ufffd" : "\ud83d", "b":["\ud83d:","\\",{"\ufffd\"":1}], "c":"x\"\ud83d\":"}"#);
+        assert!(matches!(mend_names(r#"{"a":"\ud83d"}"#), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn whole_numbers_in_every_spelling() {
+        for (number, value) in [
+            ("0", 0),
+            ("-0", 0),
+            ("-0.0e5", 0),
+            ("0e400", 0),
+            ("41", 41),
+            ("41.0", 41),
+            ("4.1e1", 41),
+            ("4.10E+1", 41),
+            ("410e-1", 41),
+            ("0.041e3", 41),
+            ("9007199254740993.0", 9_007_199_254_740_993),
+            ("18446744073709551615", u64::MAX),
+            ("1.8446744073709551615e19", u64::MAX),
+        ] {
+            assert_eq!(whole_number(number), Some(value), "{number}");
+        }
+        let long = format!("1{}e-60000", "0".repeat(60_000));
+        assert_eq!(whole_number(&long), Some(1));
+        for number in [
+            "41.5",
+            "-1",
+            "-1e400",
+            "1e400",
+            "1e-1",
+            "18446744073709551616",
+            "1e20",
+            "1e99999999999999999999",
+            "",
+            "\"5\"",
+            "{}",
+        ] {
+            assert_eq!(whole_number(number), None, "{number}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken(text in ".*") {
+            let _ = (mend_names(&text), holds_half_a_pair(&text), whole_number(&text));
+        }
+
+        #[test]
+        fn whole_numbers_are_read_as_they_are(number: u64, zeros in 0..5_usize) {
+            prop_assert_eq!(whole_number(&number.to_string()), Some(number));
+            prop_assert_eq!(whole_number(&format!("{number}.{}", "0".repeat(zeros))), Some(number));
+        }
+    }
+}
