@@ -1,6 +1,7 @@
 //! The program as it is typed: its first and second start, what it refuses and how, and its commands beside a running server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
+#![allow(clippy::print_stdout, reason = "tests say what they leave out")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
