@@ -113,6 +113,11 @@ impl TokenState {
         Self { caller: Arc::new(caller), refusal }
     }
 
+    /// Who holds the token.
+    pub fn token_type(&self) -> TokenType {
+        self.caller.token_type
+    }
+
     /// What it takes in memory, in units of about 200 bytes.
     pub fn weight(&self) -> usize {
         1 + self.caller.permissions.rooms.as_ref().map_or(0, Vec::len) / 8

@@ -226,6 +226,9 @@ pub enum Error {
     /// Too many reads in too short a time.
     #[error("too many reads: wait {} ms", .0.as_millis())]
     ReadsLimited(Duration),
+    /// The user has stored as many bytes as it may in a day. When the next begins.
+    #[error("you have stored as much as one may in a day: the next begins in {} s, at midnight UTC", .0.as_secs())]
+    QuotaExceeded(Duration),
     /// A fault of this server's own. The cause is in the log, under the request's id.
     #[error("the server failed to do this; its log has the reason under this request's id")]
     Internal,
@@ -244,12 +247,13 @@ impl Error {
             Self::Conflict(conflict) => conflict.code(),
             Self::Outage(outage) => outage.code(),
             Self::RateLimited(_) | Self::ReadsLimited(_) => "rate_limited",
+            Self::QuotaExceeded(_) => "quota_exceeded",
             Self::Internal => "internal",
         }
     }
 
     /// Whether the same call may succeed later without being changed.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Outage(_) | Self::RateLimited(_) | Self::ReadsLimited(_))
+        matches!(self, Self::Outage(_) | Self::RateLimited(_) | Self::ReadsLimited(_) | Self::QuotaExceeded(_))
     }
 }

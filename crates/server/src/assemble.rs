@@ -38,6 +38,8 @@ pub(crate) async fn open_chat(
     }
     let mut options = OpenOptions::new(settings.database(), secrets.fingerprints(), sink);
     options.queue = settings.queue;
+    options.min_free = settings.min_free_disk.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
+    options.daily_bytes = u64::try_from(settings.user_bytes_per_day).unwrap_or(u64::MAX);
     options.readers = settings.database_readers.unwrap_or(options.readers);
     let readers = options.readers;
     let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, Some(secrets), settings))?;

@@ -15,6 +15,7 @@ mod open;
 mod options;
 mod pages;
 mod postgres;
+mod space;
 mod sqlite;
 mod url;
 mod write;

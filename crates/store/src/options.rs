@@ -38,13 +38,20 @@ pub struct OpenOptions {
     /// How many reads run at the same time, each on a connection of its own. At least 1. A few more
     /// connections are kept for the look-ups that must not wait behind pages.
     pub readers: usize,
+    /// On SQLite, how many bytes of the disk stay free: below, what lets the database grow is answered by
+    /// [`Outage::DiskFull`](chatsphere_core::Outage::DiskFull), and changes of rights go through. 0 switches that off; `None` is 64 MiB,
+    /// or an eighth of a smaller file system.
+    pub min_free: Option<u64>,
+    /// How many bytes a user may store a day (UTC), as [`Error::QuotaExceeded`](chatsphere_core::Error::QuotaExceeded) tells; 0 is no
+    /// limit. Counted over all nodes.
+    pub daily_bytes: u64,
 }
 
 impl OpenOptions {
     /// With the defaults: 4 readers on SQLite, 16 on PostgreSQL, [`QueueBounds::default`].
     pub fn new(url: DatabaseUrl, keys: KeyFingerprints, sink: Arc<dyn CommitSink>) -> Self {
         let readers = if url.is_sqlite() { 4 } else { 16 };
-        Self { url, keys, sink, queue: QueueBounds::default(), readers }
+        Self { url, keys, sink, queue: QueueBounds::default(), readers, min_free: None, daily_bytes: 0 }
     }
 }
 

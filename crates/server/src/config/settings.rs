@@ -34,6 +34,10 @@ pub struct Settings {
     pub database_readers: Option<usize>,
     /// How much may wait to be written.
     pub queue: QueueBounds,
+    /// How many bytes of the disk stay free on SQLite; 64 MiB or an eighth of the disk if it is not set.
+    pub min_free_disk: Option<usize>,
+    /// How many bytes a user may store a day; 0 is no limit.
+    pub user_bytes_per_day: usize,
     /// Signs USER tokens.
     pub jwt_secret: Option<Secret>,
     /// Signed USER tokens before.
@@ -96,6 +100,8 @@ impl Default for Settings {
             database_url: None,
             database_readers: None,
             queue: QueueBounds::default(),
+            min_free_disk: None,
+            user_bytes_per_day: 0,
             jwt_secret: None,
             jwt_secret_previous: None,
             jwt_api_secret: None,

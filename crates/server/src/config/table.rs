@@ -230,6 +230,11 @@ pub static SETTINGS: &[Setting] = &[
         "Writes that may wait for the database before 503 is answered"),
     bytes!(Data, "queue_bytes", queue.bytes, MIB..=64 * GIB,
         "Memory of the writes that may wait for the database before 503 is answered"),
+    option!(Data, "min_free_disk", "SIZE", min_free_disk, |text| values::size(text, 0..=64 * 1024 * GIB), |size| show_size(*size),
+        "On SQLite, the space of the disk below which 503 disk_full answers all that lets the database grow, so that tokens can be revoked, users disabled and members removed even then; 0 switches it off")
+        .unset("64MiB, or an eighth of a smaller file system"),
+    bytes!(Data, "user_bytes_per_day", user_bytes_per_day, 0..=64 * 1024 * GIB,
+        "What a user may store a day (UTC), over all nodes, before 429 quota_exceeded is answered; 0 is no limit. Messages count for their author, and not at all where a CLIENT token posts in its own name"),
     option!(Tokens, "jwt_secret", "SECRET", jwt_secret, values::secret, |_| String::new(),
         "Signs USER tokens. At least 32 bytes: openssl rand -hex 32. Every node on one database has the same")
         .also(&["JWT_SECRET"])

@@ -166,7 +166,7 @@ impl From<Error> for Failure {
             Error::Denied(_) => StatusCode::FORBIDDEN,
             Error::Absent(_) => StatusCode::NOT_FOUND,
             Error::Conflict(_) => StatusCode::CONFLICT,
-            Error::RateLimited(_) | Error::ReadsLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Error::RateLimited(_) | Error::ReadsLimited(_) | Error::QuotaExceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Error::Outage(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -174,6 +174,7 @@ impl From<Error> for Failure {
         failure.0.hint = match error {
             Error::Token(refusal) => Hint::Challenge(refusal),
             Error::RateLimited(wait) => Hint::RateLimited(Policy::Messages, wait),
+            Error::QuotaExceeded(wait) => Hint::RetryAfter(wait),
             Error::ReadsLimited(wait) => Hint::RateLimited(Policy::Reads, wait),
             Error::Outage(outage) => Hint::RetryAfter(outage.retry_after()),
             _ => Hint::None,

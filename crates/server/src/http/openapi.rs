@@ -257,7 +257,11 @@ fn catalogue() -> Vec<Failure> {
         .chain(absent.map(Error::Absent))
         .chain(conflicts.map(Error::from))
         .chain(outages.map(Error::from))
-        .chain([Error::RateLimited(Duration::from_millis(50)), Error::Internal]);
+        .chain([
+            Error::RateLimited(Duration::from_millis(50)),
+            Error::QuotaExceeded(Duration::from_secs(3_600)),
+            Error::Internal,
+        ]);
     let mut all: Vec<Failure> = errors.map(Failure::from).collect();
     all.extend([
         Failure::invalid("username", "must have 1 to 64 characters"),

@@ -61,7 +61,7 @@ pub(super) fn error<'a>(about: &'a About, error: &Error) -> ServerFrame<'a> {
         REFUSED.count(refusal.code());
     }
     let retry_after = match error {
-        Error::RateLimited(wait) | Error::ReadsLimited(wait) => Some(*wait),
+        Error::RateLimited(wait) | Error::ReadsLimited(wait) | Error::QuotaExceeded(wait) => Some(*wait),
         Error::Outage(outage) => Some(outage.retry_after()),
         _ => None,
     };

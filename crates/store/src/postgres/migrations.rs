@@ -11,6 +11,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "tables", sql: include_str!("../../migrations/postgres/0001_tables.sql") },
     Migration { name: "nothing", sql: include_str!("../../migrations/postgres/0002_nothing.sql") },
     Migration { name: "names", sql: include_str!("../../migrations/postgres/0003_names.sql") },
+    Migration { name: "stored bytes", sql: include_str!("../../migrations/postgres/0004_stored_bytes.sql") },
 ];
 /// The oldest server whose behaviour this adapter was tested with, as `server_version_num` tells it.
 const OLDEST_SERVER: i32 = 150_000;

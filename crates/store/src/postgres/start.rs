@@ -21,6 +21,7 @@ use crate::fingerprints::KeyFingerprints;
 use crate::health::Health;
 use crate::open::MigrationReport;
 use crate::options::OpenOptions;
+use crate::space::Space;
 use crate::url::PostgresUrl;
 use crate::write::Writes;
 use crate::write::queue::Queue;
@@ -72,6 +73,10 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
         database: PostgresWriter::new(connector, Arc::new(Health::new("writing")), Arc::clone(&writable)),
         queue: Arc::clone(&queue),
         sink: Arc::clone(&options.sink),
+        // The disk is the server's, and out of sight.
+        space: Arc::new(Space::new()),
+        was_low: false,
+        daily_bytes: options.daily_bytes,
         batch_messages: histogram!("chatsphere_commit_batch_messages"),
         commit_seconds: histogram!("chatsphere_commit_seconds"),
     };

@@ -78,6 +78,16 @@ impl Checkpoints {
         }
     }
 
+    /// How many of the log's pages are not copied yet.
+    pub(super) fn uncopied(&self, pages: i32) -> i32 {
+        pages - self.state.copied.load(Ordering::Acquire)
+    }
+
+    /// Copies the whole log, so that it begins anew; whether that worked.
+    pub(super) fn relieve(&self, connection: &Connection, pages: i32) -> bool {
+        !self.state.copying.load(Ordering::Acquire) && self.restart(connection, pages).is_ok() && self.not_before.get() == 0
+    }
+
     fn restart(&self, connection: &Connection, pages: i32) -> rusqlite::Result<()> {
         connection.busy_timeout(READS)?;
         let copied = checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)");

@@ -11,6 +11,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "tables", sql: include_str!("../../migrations/sqlite/0001_tables.sql") },
     Migration { name: "lists of messages", sql: include_str!("../../migrations/sqlite/0002_lists_of_messages.sql") },
     Migration { name: "names", sql: include_str!("../../migrations/sqlite/0003_names.sql") },
+    Migration { name: "stored bytes", sql: include_str!("../../migrations/sqlite/0004_stored_bytes.sql") },
 ];
 
 /// Takes the steps that are left. Whoever starts at the same time waits, and finds nothing left.

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod connection;
 mod copy;
+mod disk;
 mod failure;
 mod import;
 mod inspect;

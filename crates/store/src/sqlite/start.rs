@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::checkpoint::checkpoints;
 use super::connection;
+use super::disk::Disk;
 use super::failure::open_error;
 use super::installation;
 use super::migrations;
@@ -23,6 +24,7 @@ use crate::error::OpenError;
 use crate::health::Health;
 use crate::open::MigrationReport;
 use crate::options::OpenOptions;
+use crate::space::Space;
 use crate::write::Writes;
 use crate::write::queue::Queue;
 use crate::write::writer::Writer;
@@ -111,12 +113,22 @@ fn start_threads(
         let health = Arc::clone(&writing);
         thread(url, "sqlite-checkpoint", move || orders.carry_out(&checkpointing, &health))?
     };
+    let space = Arc::new(Space::new());
+    let disk = Arc::new(Disk::new(&path, options.min_free, Arc::clone(&space)));
+    let (watching, ended_writing) = std::sync::mpsc::channel();
+    let watcher = {
+        let disk = Arc::clone(&disk);
+        thread(url, "sqlite-disk", move || disk.watch(&ended_writing))?
+    };
     let queue = Arc::new(Queue::new(options.queue, gauge!("chatsphere_write_queue")));
     let (ended, writer_ended) = watch::channel(());
     let writer = Writer {
-        database: SqliteWriter::new(connection, Arc::clone(&writing), checkpoints),
+        database: SqliteWriter::new(connection, Arc::clone(&writing), checkpoints, disk),
         queue: Arc::clone(&queue),
         sink: Arc::clone(&options.sink),
+        space,
+        was_low: false,
+        daily_bytes: options.daily_bytes,
         batch_messages: histogram!("chatsphere_commit_batch_messages"),
         commit_seconds: histogram!("chatsphere_commit_seconds"),
     };
@@ -128,6 +140,8 @@ fn start_threads(
         runtime.block_on(writer.run());
         // The writer is gone, and with it the checkpointer's orders.
         let _ = checkpointer.join();
+        drop(watching);
+        let _ = watcher.join();
     })?;
     let reading = Arc::new(Health::new("reading"));
     let readers = Readers::new(path.clone(), options.readers, Arc::clone(&reading));

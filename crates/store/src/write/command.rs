@@ -4,7 +4,7 @@ use chatsphere_core::store::{
     Done, ExternalUser, ExternalUserDone, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser,
     OnAppended, Revocation, UserChange,
 };
-use chatsphere_core::{Error, Message, Room, RoomId, Token, TokenWithUser, User};
+use chatsphere_core::{Actor, Error, Message, Room, RoomId, Timestamp, Token, TokenWithUser, User};
 use tokio::sync::oneshot::Sender;
 use tokio::time::Instant;
 
@@ -34,6 +34,56 @@ impl Request {
         size_of::<Command>() + beyond
     }
 
+    /// Whether the database is larger afterwards. What the operator does besides messages is little, and must go through.
+    pub(crate) fn grows(&self) -> bool {
+        match self {
+            Self::Append(_) => true,
+            Self::ChangeUser(_) | Self::RemoveMember(_) | Self::RevokeToken(_) => false,
+            _ => self.actor() != Actor::Operator,
+        }
+    }
+
+    /// What it stores, as it is counted for quotas: texts as they are, and what rows and their indexes take, roughly.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Append(new) => return message_bytes(new),
+            Self::CreateUser(_) | Self::CreateRoom(_) | Self::PutExternalUser(_) => 1_000,
+            Self::AddMember(_) => 400,
+            // Its row and the answer that is remembered name its rooms.
+            Self::CreateToken(new) => 600 + new.token.permissions.rooms.as_ref().map_or(0, Vec::len) * 100,
+            Self::ChangeUser(_) | Self::RemoveMember(_) | Self::RevokeToken(_) => 0,
+        };
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
+    /// By whose token.
+    pub(crate) fn actor(&self) -> Actor {
+        match self {
+            Self::Append(new) => new.actor,
+            Self::CreateUser(new) => new.actor,
+            Self::ChangeUser(change) => change.actor,
+            Self::PutExternalUser(user) => user.actor,
+            Self::CreateRoom(new) => new.actor,
+            Self::AddMember(change) | Self::RemoveMember(change) => change.actor,
+            Self::CreateToken(new) => new.actor,
+            Self::RevokeToken(revocation) => revocation.actor,
+        }
+    }
+
+    /// When it was accepted.
+    pub(crate) fn at(&self) -> Timestamp {
+        match self {
+            Self::Append(new) => new.at,
+            Self::CreateUser(new) => new.at,
+            Self::ChangeUser(change) => change.at,
+            Self::PutExternalUser(user) => user.at,
+            Self::CreateRoom(new) => new.at,
+            Self::AddMember(change) | Self::RemoveMember(change) => change.at,
+            Self::CreateToken(new) => new.token.created_at,
+            Self::RevokeToken(revocation) => revocation.at,
+        }
+    }
+
     /// Whether it may take rights away from whoever writes: from a token or a user, not from a member of a room.
     pub(crate) fn takes_rights(&self) -> bool {
         match self {
@@ -58,6 +108,12 @@ fn bytes_of_rooms(token: &Token) -> usize {
     token.permissions.rooms.as_ref().map_or(0, |rooms| size_of_val(rooms.as_slice()))
 }
 
+/// What a message stores, counted like [`Request::stored_bytes`].
+pub(crate) fn message_bytes(new: &NewMessage) -> u64 {
+    let texts = new.content.as_str().len() + new.client_message_id.as_ref().map_or(0, |id| id.as_str().len());
+    u64::try_from(texts + 200).unwrap_or(u64::MAX)
+}
+
 /// What was done.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -68,6 +124,20 @@ pub(crate) enum Answer {
     Room(Done<Room>),
     Membership(Done<MembershipChanged>),
     Revoked,
+}
+
+impl Answer {
+    /// Whether something was stored for it.
+    pub(crate) fn is_new(&self) -> bool {
+        match self {
+            Self::Message(done) => !done.replayed,
+            Self::Token(done) => !done.replayed,
+            Self::Room(done) => !done.replayed,
+            Self::Membership(done) => !done.replayed && done.value != MembershipChanged::NotNeeded,
+            Self::ExternalUser(done) => done.made || done.token.is_some(),
+            Self::User(_) | Self::Revoked => true,
+        }
+    }
 }
 
 /// Who waits for the answer.

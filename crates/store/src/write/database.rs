@@ -22,8 +22,11 @@ pub(crate) trait Step<T>: Future<Output = Result<T, Failure>> + Send {}
 impl<T, F: Future<Output = Result<T, Failure>> + Send> Step<T> for F {}
 
 /// A database's writing side.
-pub(crate) trait WriteDatabase: Transactions + Messages + Users + Rooms + Tokens + Idempotencies + ControlLog {}
-impl<D: Transactions + Messages + Users + Rooms + Tokens + Idempotencies + ControlLog> WriteDatabase for D {}
+pub(crate) trait WriteDatabase:
+    Transactions + Messages + Users + Rooms + Tokens + Idempotencies + ControlLog + Usage
+{
+}
+impl<D: Transactions + Messages + Users + Rooms + Tokens + Idempotencies + ControlLog + Usage> WriteDatabase for D {}
 
 pub(crate) trait Transactions: Send {
     /// Begins a transaction, first of all connecting again if need be, and keeps every other writer from adding events to
@@ -35,6 +38,8 @@ pub(crate) trait Transactions: Send {
     fn commit(&mut self) -> impl Step<()>;
     /// Undoes what [`Transactions::begin`] began, if that is not already so.
     fn rollback(&mut self) -> impl Future<Output = ()> + Send;
+    /// Finds some space for transactions that must go through, with `full` even what was kept for that. Whether there is some now.
+    fn relieve(&mut self, full: bool) -> impl Future<Output = bool> + Send;
 }
 
 /// What the database knows about a run of messages before it is decided.
@@ -224,6 +229,14 @@ pub(crate) trait Idempotencies {
     fn remember(&mut self, memories: &[Memory]) -> impl Step<()>;
     /// Removes at most `limit` that are older than `before`.
     fn forget(&mut self, before: Timestamp, limit: usize) -> impl Step<()>;
+}
+
+pub(crate) trait Usage {
+    /// How many bytes these users (sorted, each once) have stored on this day since 1970, for those of whom that is known; and keeps
+    /// other writers from counting any of them until the transaction ends.
+    fn stored(&mut self, users: &[UserId], day: i64) -> impl Step<HashMap<UserId, u64>>;
+    /// What users have stored on this day.
+    fn set_stored(&mut self, bytes: &[(UserId, u64)], day: i64) -> impl Step<()>;
 }
 
 pub(crate) trait ControlLog {

@@ -12,9 +12,12 @@ use super::database::WriteDatabase;
 use super::failure::Failure;
 use super::queue::Queue;
 use super::rules::{self, Effects};
+use crate::space::Space;
 
 /// How often a batch is tried when other writers get in its way.
 const TRIES: u32 = 4;
+/// How often a batch is tried when there is no space for changes that must go through.
+const RELIEFS: u32 = 2;
 /// The newest entries of the control log stay whatever their age: a node whose clock is wrong must not remove what the others
 /// have yet to read.
 const CONTROL_SPARED: u64 = 1_000;
@@ -26,6 +29,12 @@ pub(crate) struct Writer<D> {
     pub(crate) database: D,
     pub(crate) queue: Arc<Queue>,
     pub(crate) sink: Arc<dyn CommitSink>,
+    /// Whether there is room to grow.
+    pub(crate) space: Arc<Space>,
+    /// Whether there was none before, and what could be done about it was done.
+    pub(crate) was_low: bool,
+    /// How many bytes a user may store a day; 0 is no limit.
+    pub(crate) daily_bytes: u64,
     /// Messages a commit.
     pub(crate) batch_messages: Histogram,
     /// Seconds from taking a batch to its commit.
@@ -43,8 +52,12 @@ impl<D: WriteDatabase> Writer<D> {
     /// Commits a batch, as one transaction if it can be. A batch that the database refuses is halved until the write that it
     /// can't take stands alone, so that the others don't fail with it.
     async fn carry_out(&mut self, batch: Vec<Command>) {
-        let mut parts = vec![batch];
+        let mut parts = vec![self.admit(batch).await];
+        let mut reliefs = RELIEFS;
         while let Some(mut part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
             let started = Instant::now();
             match self.commit(&part).await {
                 Ok((committed, answers)) => {
@@ -56,6 +69,21 @@ impl<D: WriteDatabase> Writer<D> {
                     parts.push(second);
                     parts.push(part);
                 }
+                Err(Failure::DiskFull) => {
+                    self.space.set_low(true);
+                    let before = part.len();
+                    let rest = self.refuse_growth(part);
+                    if rest.len() < before {
+                        parts.push(rest);
+                    } else if reliefs > 0 && self.database.relieve(true).await {
+                        reliefs -= 1;
+                        parts.push(rest);
+                    } else {
+                        for command in rest {
+                            command.reply.send(Err(Failure::DiskFull.into()));
+                        }
+                    }
+                }
                 Err(failure) => {
                     for command in part {
                         command.reply.send(Err(failure.into()));
@@ -63,6 +91,29 @@ impl<D: WriteDatabase> Writer<D> {
                 }
             }
         }
+    }
+
+    /// What of a batch may be carried out at the moment.
+    async fn admit(&mut self, batch: Vec<Command>) -> Vec<Command> {
+        if !self.space.is_low() {
+            self.was_low = false;
+            return batch;
+        }
+        if !self.was_low {
+            // While there still is some space to do it in. It may be that somebody reads, or copies at this moment.
+            self.was_low = self.database.relieve(false).await;
+        }
+        self.refuse_growth(batch)
+    }
+
+    /// Refuses what would let the database grow, and leaves the rest.
+    fn refuse_growth(&self, batch: Vec<Command>) -> Vec<Command> {
+        let (growing, rest) = batch.into_iter().partition(|command: &Command| command.request.grows());
+        for Command { reply, .. } in growing {
+            self.space.refused();
+            reply.send(Err(Failure::DiskFull.into()));
+        }
+        rest
     }
 
     async fn commit(&mut self, batch: &[Command]) -> Result<(Committed, Vec<Result<Answer, Error>>), Failure> {
@@ -102,7 +153,7 @@ impl<D: WriteDatabase> Writer<D> {
         let takes_rights = requests.iter().any(|request| request.takes_rights());
         self.database.begin(rooms, takes_rights, since).await?;
         let mut effects = Effects::default();
-        let answers = rules::carry_out(&mut self.database, requests, &mut effects).await?;
+        let answers = rules::carry_out(&mut self.database, requests, self.daily_bytes, &mut effects).await?;
         // Last of all, since every writer's control entries wait for this one from here on.
         if let Some(newest) = effects.control.iter().map(|(_, at)| *at).max() {
             self.database.add_control(&effects.control).await?;

@@ -20,6 +20,7 @@ mod read_only;
 mod rights;
 mod rooms;
 mod schema;
+mod space;
 mod switch;
 mod tls;
 mod tokens;

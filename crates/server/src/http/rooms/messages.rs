@@ -91,7 +91,7 @@ fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
         (status = 403, description = "`not_a_member`, `needs_write`, `not_yourself`"),
         (status = 404, description = "`user_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
         (status = 409, description = "`client_message_id_reused`, `idempotency_key_reused`"),
-        (status = 429, description = "`rate_limited`"),
+        (status = 429, description = "`rate_limited`, `quota_exceeded`"),
     ))]
 pub(super) async fn post(
     State(http): State<Arc<HttpState>>,

@@ -8,6 +8,7 @@ mod rights;
 mod rooms;
 mod session;
 mod tokens;
+mod usage;
 mod users;
 
 use std::future::Future;
@@ -145,6 +146,10 @@ impl Transactions for PostgresWriter {
         self.health.back();
         self.writable.committed();
         Ok(())
+    }
+
+    async fn relieve(&mut self, _full: bool) -> bool {
+        false
     }
 
     async fn rollback(&mut self) {

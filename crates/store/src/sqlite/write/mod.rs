@@ -7,6 +7,7 @@ mod lists;
 mod messages;
 mod rooms;
 mod tokens;
+mod usage;
 mod users;
 
 use std::cell::Cell;
@@ -22,6 +23,7 @@ pub(super) use self::users::key_names;
 use self::known::Known;
 use self::lists::Lists;
 use super::checkpoint::Checkpoints;
+use super::disk::Disk;
 use super::failure::{commit_failure, failure};
 use crate::health::Health;
 use crate::write::database::Transactions;
@@ -34,6 +36,7 @@ pub(super) struct SqliteWriter {
     lists: Lists,
     health: Arc<Health>,
     checkpoints: Checkpoints,
+    disk: Arc<Disk>,
 }
 
 thread_local! {
@@ -42,13 +45,13 @@ thread_local! {
 }
 
 impl SqliteWriter {
-    pub(super) fn new(connection: Connection, health: Arc<Health>, checkpoints: Checkpoints) -> Self {
+    pub(super) fn new(connection: Connection, health: Arc<Health>, checkpoints: Checkpoints, disk: Arc<Disk>) -> Self {
         // Also keeps SQLite from checkpointing within a commit.
         connection.wal_hook(Some(|_: &Wal, pages| {
             LOG_PAGES.set(pages);
             Ok(())
         }));
-        Self { connection, known: Known::default(), lists: Lists::default(), health, checkpoints }
+        Self { connection, known: Known::default(), lists: Lists::default(), health, checkpoints, disk }
     }
 
     /// What the transaction has changed in memory is not so in the file.
@@ -84,7 +87,23 @@ impl Transactions for SqliteWriter {
         }
         self.health.back();
         self.checkpoints.committed(&self.connection, LOG_PAGES.get(), &self.health);
+        let pages = LOG_PAGES.get();
+        self.disk.committed(pages, self.checkpoints.uncopied(pages));
         Ok(())
+    }
+
+    async fn relieve(&mut self, full: bool) -> bool {
+        // A log that begins anew takes no more space than it has, and the file then has all that it held.
+        let pages = LOG_PAGES.get();
+        if self.checkpoints.relieve(&self.connection, pages) {
+            return true;
+        }
+        let released = full && self.disk.release();
+        // If what was kept does not suffice for that, it is for the log.
+        if released && self.disk.reserve_holds(self.checkpoints.uncopied(pages)) {
+            self.checkpoints.relieve(&self.connection, pages);
+        }
+        released
     }
 
     async fn rollback(&mut self) {

@@ -8,6 +8,7 @@ use chatsphere_core::{Error, Event, EventKind, Message};
 use super::Effects;
 use super::decide::decide;
 use super::outcome::keep_all;
+use super::quota::Quota;
 use crate::write::command::Request;
 use crate::write::database::{MessageRow, WriteDatabase};
 use crate::write::failure::Failure;
@@ -19,10 +20,11 @@ pub(super) fn as_message<'a>(request: &&'a Request) -> Option<&'a NewMessage> {
 pub(super) async fn append<D: WriteDatabase>(
     database: &mut D,
     messages: &[&NewMessage],
+    quota: &mut Quota,
     effects: &mut Effects,
 ) -> Result<Vec<Result<Done<Message>, Error>>, Failure> {
     let facts = database.append_facts(messages).await?;
-    let decision = decide(messages, &facts);
+    let decision = decide(messages, &facts, quota);
     if !decision.rows.is_empty() {
         database.insert_messages(&decision.rows, &decision.rooms).await?;
     }

@@ -8,6 +8,7 @@ use chatsphere_core::{
 };
 
 use super::outcome::{Memory, Outcome};
+use super::quota::Quota;
 use crate::write::database::{AppendFacts, MessageRow, RoomAdvance};
 
 /// What is to be written and answered.
@@ -20,9 +21,10 @@ pub(super) struct Decision {
     pub(super) memories: Vec<Memory>,
 }
 
-pub(super) fn decide(messages: &[&NewMessage], facts: &AppendFacts) -> Decision {
+pub(super) fn decide(messages: &[&NewMessage], facts: &AppendFacts, quota: &mut Quota) -> Decision {
     let mut deciding = Deciding {
         facts,
+        quota,
         decision: Decision::default(),
         rooms: HashMap::new(),
         sent: HashMap::new(),
@@ -42,6 +44,7 @@ pub(crate) fn state_of<'a>(new: &NewMessage, facts: &'a AppendFacts) -> Option<&
 
 struct Deciding<'a> {
     facts: &'a AppendFacts,
+    quota: &'a mut Quota,
     decision: Decision,
     /// Where the room stands in `decision.rooms`.
     rooms: HashMap<RoomId, usize>,
@@ -117,6 +120,7 @@ impl<'a> Deciding<'a> {
 
     fn store(&mut self, new: &'a NewMessage) -> Result<Message, Error> {
         let author = self.facts.authors.get(&new.author).ok_or(Error::Absent(Absent::User))?;
+        self.quota.take_message(new, state_of(new, self.facts))?;
         let (room_pk, seq) = self.next_seq(new.room_id)?;
         let message = Message {
             id: new.id,

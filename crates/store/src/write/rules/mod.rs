@@ -8,6 +8,7 @@ pub(crate) mod decide;
 mod members;
 mod names;
 pub(crate) mod outcome;
+mod quota;
 mod rooms;
 mod tokens;
 mod users;
@@ -19,6 +20,7 @@ use chatsphere_core::{ControlChange, Error, Event, Timestamp};
 use super::command::{Answer, Request};
 use super::database::WriteDatabase;
 use super::failure::{Failure, Stop};
+use quota::Quota;
 
 /// What a transaction changed so far, for those who are told after its commit.
 #[derive(Debug, Default)]
@@ -32,26 +34,47 @@ pub(crate) struct Effects {
 pub(crate) async fn carry_out<D: WriteDatabase>(
     database: &mut D,
     requests: &[&Request],
+    daily_bytes: u64,
     effects: &mut Effects,
 ) -> Result<Vec<Result<Answer, Error>>, Failure> {
+    let mut quota = Quota::read(database, requests, daily_bytes).await?;
     let mut answers = Vec::with_capacity(requests.len());
     let mut rest = requests;
     while let Some(first) = rest.first() {
         let run: Vec<_> = rest.iter().map_while(|request| append::as_message(request)).collect();
         if run.is_empty() {
-            answers.push(match one(database, first, effects).await {
+            answers.push(match within(database, first, &mut quota, effects).await {
                 Ok(answer) => Ok(answer),
                 Err(Stop::Refused(error)) => Err(error),
                 Err(Stop::Failed(failure)) => return Err(failure),
             });
             rest = &rest[1..];
         } else {
-            let decided = append::append(database, &run, effects).await?;
+            let decided = append::append(database, &run, &mut quota, effects).await?;
             answers.extend(decided.into_iter().map(|answer| answer.map(Answer::Message)));
             rest = &rest[run.len()..];
         }
     }
+    quota.keep(database).await?;
     Ok(answers)
+}
+
+/// Carries a request out, unless whoever pays for it has nothing left.
+async fn within<D: WriteDatabase>(
+    database: &mut D,
+    request: &Request,
+    quota: &mut Quota,
+    effects: &mut Effects,
+) -> Result<Answer, Stop> {
+    let payer = quota.payer(database, request).await?;
+    if let Some(user) = payer {
+        quota.check(user, request.at())?;
+    }
+    let answer = one(database, request, effects).await?;
+    if let Some(user) = payer.filter(|_| answer.is_new()) {
+        quota.count(user, request.stored_bytes());
+    }
+    Ok(answer)
 }
 
 async fn one<D: WriteDatabase>(database: &mut D, request: &Request, effects: &mut Effects) -> Result<Answer, Stop> {

@@ -49,7 +49,7 @@ fn message(room_id: RoomId, author: UserId, text: &str) -> NewMessage {
 }
 
 fn decided(messages: &[NewMessage], facts: &AppendFacts) -> Decision {
-    decide(&messages.iter().collect::<Vec<_>>(), facts)
+    decide(&messages.iter().collect::<Vec<_>>(), facts, &mut Quota::default())
 }
 
 #[test]

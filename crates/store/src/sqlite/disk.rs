@@ -1,0 +1,132 @@
+//! Keeps space for what must always go through: a revocation, a user disabled, a member removed.
+//!
+//! A thread looks at the file system four times a second, and the writer after each quarter of a megabyte. Below a mark the writer refuses what lets the database grow. Should another
+//! program fill the disk all the same, a file that was allocated beforehand is given up.
+
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use metrics::{Gauge, gauge};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+use crate::space::Space;
+
+/// Time between two looks of the thread.
+const LOOK: Duration = Duration::from_millis(250);
+/// How much longer the write-ahead log may be until the writer looks itself: 256 KiB.
+const LOOK_PAGES: i32 = 64;
+/// The mark, if none is set: this much, or on a small file system [`MARK_SHARE`] of it.
+const MARK: u64 = 64 * 1024 * 1024;
+const MARK_SHARE: u64 = 8;
+/// Enough for some hundred changes of rights; on a small file system [`RESERVE_SHARE`] of it.
+const RESERVE: u64 = 2 * 1024 * 1024;
+const RESERVE_SHARE: u64 = 32;
+/// A page of the file, which is what the write-ahead log counts in.
+const PAGE: u64 = 4096;
+
+/// The disk under a database's file.
+pub(super) struct Disk {
+    path: PathBuf,
+    reserve: PathBuf,
+    /// The mark that was set, if any. 0 switches all of this off.
+    min_free: Option<u64>,
+    /// What the write-ahead log holds and the file has yet to take.
+    uncopied: AtomicU64,
+    /// The size of the reserve when it was made.
+    reserved: AtomicU64,
+    /// The length of the write-ahead log at the writer's last look.
+    looked_at: AtomicI32,
+    space: Arc<Space>,
+    free: Gauge,
+}
+
+impl Disk {
+    pub(super) fn new(path: &Path, min_free: Option<u64>, space: Arc<Space>) -> Self {
+        let mut reserve = path.as_os_str().to_owned();
+        reserve.push("-reserve");
+        let free = gauge!("chatsphere_disk_free_bytes");
+        Self {
+            path: path.to_owned(),
+            reserve: reserve.into(),
+            min_free,
+            uncopied: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
+            looked_at: AtomicI32::new(0),
+            space,
+            free,
+        }
+    }
+
+    /// A commit has left the write-ahead log with so many pages, of which some are not in the file yet. After each
+    /// [`LOOK_PAGES`] it looks at once: a small disk is full before the next look is due.
+    pub(super) fn committed(&self, pages: i32, uncopied: i32) {
+        self.uncopied.store(u64::try_from(uncopied).unwrap_or(0) * PAGE, Ordering::Relaxed);
+        let looked_at = self.looked_at.load(Ordering::Relaxed);
+        if self.min_free != Some(0) && (pages < looked_at || pages >= looked_at.saturating_add(LOOK_PAGES)) {
+            self.looked_at.store(pages, Ordering::Relaxed);
+            self.look();
+        }
+    }
+
+    /// Gives the reserve up. Whether there was one.
+    pub(super) fn release(&self) -> bool {
+        let released = fs::remove_file(&self.reserve).is_ok();
+        if released {
+            tracing::error!("the disk is full: what was kept free for changes of rights is used now; make space");
+        }
+        released
+    }
+
+    /// Whether this many pages would have room in the reserve, half of it left.
+    pub(super) fn reserve_holds(&self, pages: i32) -> bool {
+        u64::try_from(pages).unwrap_or(0) * PAGE <= self.reserved.load(Ordering::Relaxed) / 2
+    }
+
+    /// Looks, until the sender is gone.
+    pub(super) fn watch(&self, ended: &Receiver<()>) {
+        if self.min_free == Some(0) {
+            return;
+        }
+        loop {
+            self.look();
+            if !matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
+                return;
+            }
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a gauge")]
+    fn look(&self) {
+        let Ok(found) = statvfs(&self.path) else { return };
+        let (size, free) = (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize);
+        self.free.set(free as f64);
+        let mark = self.min_free.unwrap_or_else(|| MARK.min(size / MARK_SHARE));
+        let low = free < mark.saturating_add(self.uncopied.load(Ordering::Relaxed));
+        if self.space.set_low(low) {
+            match low {
+                true => {
+                    tracing::error!(free, mark, "little space is left for the database: nothing is taken that lets it grow")
+                }
+                false => tracing::info!(free, mark, "there is space for the database again"),
+            }
+        }
+        let reserve = RESERVE.min(size / RESERVE_SHARE);
+        self.reserved.store(reserve, Ordering::Relaxed);
+        if !low && free > mark.saturating_add(reserve) && !self.reserve.exists() {
+            // Without it, the mark alone keeps space free.
+            if allocate(&self.reserve, reserve).is_err() {
+                let _ = fs::remove_file(&self.reserve);
+            }
+        }
+    }
+}
+
+fn allocate(path: &Path, bytes: u64) -> std::io::Result<()> {
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    Ok(fallocate(&file, FallocateFlags::empty(), 0, bytes)?)
+}
