@@ -241,7 +241,7 @@ impl Outbound {
         // Some of it may only have been held.
         self.write_out(state);
         // A message that was taken over from elsewhere may be larger than the bound: alone it passes, or nobody could ever read on.
-        let is_alone = state.waiting.len() <= 1 && state.taken_bytes == 0;
+        let is_alone = state.waiting.len() <= 1 && state.taken_bytes == 0 && !state.under_way;
         if (is_over(state) && !is_alone) || (adds_too_much && state.waits_for_too_much()) {
             metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
             Self::begin_close(state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", None, false);

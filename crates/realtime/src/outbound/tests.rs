@@ -151,8 +151,10 @@ async fn what_is_held_counts_only_if_it_cannot_be_written() {
     outbound.send(frame(900));
     assert_eq!(outbound.closing(), None);
     client.read_exact(&mut [0; 1_100]).await.unwrap();
-    // As ever, once the client takes nothing.
+    // A frame larger than the bound passes alone, and nothing may wait behind it once the client takes nothing.
     assert!(outbound.hold(frame(LARGE)));
+    assert_eq!(outbound.closing(), None);
+    assert!(!outbound.hold(frame(1)));
     assert_eq!(outbound.closing(), Some(CloseCode::SLOW_CONSUMER));
 }
 
