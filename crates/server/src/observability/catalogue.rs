@@ -74,7 +74,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "chatsphere_rate_limited_total",
         &["what"],
-        "Calls and frames that a user's rate limit refused: message, or change for everything else",
+        "Calls and frames that a user's rate limit refused: message, read, or change for everything else",
     ),
     gauge("chatsphere_connections", &["kind"], "Connections that are open now"),
     counter(
@@ -110,7 +110,9 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Log lines that could not be written: nobody reads, or the disk is full",
     ),
-    gauge("chatsphere_database_bytes", &[], "Size of the database, with SQLite that of its files; looked at once a minute"),
+    gauge("chatsphere_disk_free_bytes", &[], "Free space of the disk under a SQLite database"),
+    counter("chatsphere_disk_refused_total", &[], "Writes that were refused because the disk is full, or nearly"),
+    gauge("chatsphere_database_bytes", &[], "Size of the database, with SQLite without its -wal file; looked at once a minute"),
     gauge("chatsphere_bus_connected", &[], "1 while NATS carries, 0 while it does not; absent without NATS_URL"),
     counter("chatsphere_bus_sent_total", &[], "Messages told to other nodes"),
     counter("chatsphere_bus_received_total", &[], "Messages heard of other nodes"),

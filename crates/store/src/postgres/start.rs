@@ -74,7 +74,7 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
         queue: Arc::clone(&queue),
         sink: Arc::clone(&options.sink),
         // The disk is the server's, and out of sight.
-        space: Arc::new(Space::new()),
+        space: Arc::new(Space::new(false)),
         was_low: false,
         daily_bytes: options.daily_bytes,
         batch_messages: histogram!("chatsphere_commit_batch_messages"),

@@ -102,7 +102,11 @@ impl Disk {
 
     #[allow(clippy::cast_precision_loss, reason = "a gauge")]
     fn look(&self) {
-        let Ok(found) = statvfs(&self.path) else { return };
+        let Ok(found) = statvfs(&self.path) else {
+            // Who can't tell how much is left keeps nobody from trying.
+            self.space.set_low(false);
+            return;
+        };
         let (size, free) = (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize);
         self.free.set(free as f64);
         let mark = self.min_free.unwrap_or_else(|| MARK.min(size / MARK_SHARE));

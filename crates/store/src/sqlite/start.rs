@@ -113,7 +113,7 @@ fn start_threads(
         let health = Arc::clone(&writing);
         thread(url, "sqlite-checkpoint", move || orders.carry_out(&checkpointing, &health))?
     };
-    let space = Arc::new(Space::new());
+    let space = Arc::new(Space::new(options.min_free != Some(0)));
     let disk = Arc::new(Disk::new(&path, options.min_free, Arc::clone(&space)));
     let (watching, ended_writing) = std::sync::mpsc::channel();
     let watcher = {

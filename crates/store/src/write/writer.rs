@@ -70,7 +70,7 @@ impl<D: WriteDatabase> Writer<D> {
                     parts.push(part);
                 }
                 Err(Failure::DiskFull) => {
-                    self.space.set_low(true);
+                    self.space.met_full_disk();
                     let before = part.len();
                     let rest = self.refuse_growth(part);
                     if rest.len() < before {

@@ -9,7 +9,7 @@ use chatsphere_core::store::{NewMessage, UserChange};
 use chatsphere_core::{Access, Actor, Error, Outage, RoomId, Timestamp, TokenId, TokenType, UserId};
 use chatsphere_store::DatabaseUrl;
 
-use crate::fixture::{Fixture, Node, on_sqlite};
+use crate::fixture::{Fixture, Node, on_postgres, on_sqlite};
 use crate::on_every_database;
 use crate::world::{
     World, client_id, content, membership, new_message, new_room, new_token, new_user, now, revocation, unique,
@@ -142,6 +142,45 @@ async fn on_a_full_disk_rights_are_taken_away() {
     let page = world.node.store.history(room, Access::Any, chatsphere_core::store::HistoryRange::Newest, 1).await;
     assert_eq!(page.unwrap().messages.len(), 1);
     world.node.store.close().await;
+}
+
+/// Nobody looks at the disk then, so a full one is met by each write for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_unwatched_disk_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::new(dir.path(), "size=8m") else {
+        println!("left out: this process may not mount a file system");
+        return;
+    };
+    let fixture = Fixture::on(DatabaseUrl::sqlite(dir.path().join("chat.db")));
+    let world = World::on(fixture.node_with(|options| options.min_free = Some(0)).await.unwrap()).await;
+    let room = world.room().await.id;
+    let junk = dir.path().join("junk");
+    std::fs::write(&junk, vec![1; 4 * 1024 * 1024]).unwrap();
+    fill(&world.node, room, world.ada.id).await;
+    std::fs::remove_file(junk).unwrap();
+    world.node.store.append(new_message(room, world.ada.id, "x")).await.unwrap();
+    world.node.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_servers_full_disk_is_tried_again() {
+    on_postgres(async |fixture: Arc<Fixture>| {
+        let world = World::new(&fixture).await;
+        let room = world.room().await.id;
+        fixture
+            .execute(
+                "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
+                 CREATE TRIGGER no_space BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION no_space()",
+            )
+            .await;
+        let append = || world.node.store.append(new_message(room, world.ada.id, "x"));
+        assert_eq!(append().await.err(), Some(FULL));
+        fixture.execute("DROP TRIGGER no_space ON messages").await;
+        append().await.unwrap();
+    })
+    .await;
 }
 
 /// A room of Ada's with a token of hers, on a node that lets her store 2,000 bytes a day.
