@@ -153,7 +153,7 @@ impl Conflict {
 /// Why the store can't serve now, though it could later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Outage {
-    /// The database cannot be reached.
+    /// The database cannot be reached, or takes no writes: it is read-only, or a file of it can't be read or written.
     #[error("the database is away; try again")]
     StoreAway,
     /// More writes wait than the queue holds.
@@ -220,8 +220,8 @@ pub enum Error {
     /// Later it may work.
     #[error(transparent)]
     Outage(#[from] Outage),
-    /// Too many messages in too short a time.
-    #[error("too many messages: wait {} ms", .0.as_millis())]
+    /// Too many messages, or too many changes of other kinds, in too short a time.
+    #[error("too many messages or changes: wait {} ms", .0.as_millis())]
     RateLimited(Duration),
     /// Too many reads in too short a time.
     #[error("too many reads: wait {} ms", .0.as_millis())]

@@ -10,3 +10,14 @@ CREATE INDEX users_name_key ON users (name_key) WHERE name_key IS NOT NULL;
 CREATE INDEX users_name_look ON users (name_look) WHERE name_look IS NOT NULL;
 CREATE INDEX users_without_key ON users (pk) WHERE name_key IS NULL;
 CREATE UNIQUE INDEX users_external_id ON users (external_id) WHERE external_id IS NOT NULL;
+
+-- A program that knows no keys gives a user another name and leaves the keys of the one before: then they are forgotten, and computed anew.
+CREATE FUNCTION forget_name_keys() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.name_key := NULL;
+    NEW.name_look := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER users_renamed BEFORE UPDATE OF username ON users
+    FOR EACH ROW WHEN (NEW.username <> OLD.username AND NEW.name_key IS NOT DISTINCT FROM OLD.name_key)
+    EXECUTE FUNCTION forget_name_keys();

@@ -9,3 +9,10 @@ CREATE INDEX users_name_key ON users (name_key) WHERE name_key IS NOT NULL;
 CREATE INDEX users_name_look ON users (name_look) WHERE name_look IS NOT NULL;
 CREATE INDEX users_without_key ON users (pk) WHERE name_key IS NULL;
 CREATE UNIQUE INDEX users_external_id ON users (external_id) WHERE external_id IS NOT NULL;
+
+-- A program that knows no keys gives a user another name and leaves the keys of the one before: then they are forgotten, and computed anew.
+CREATE TRIGGER users_renamed AFTER UPDATE OF username ON users
+WHEN NEW.username <> OLD.username AND NEW.name_key IS OLD.name_key
+BEGIN
+    UPDATE users SET name_key = NULL, name_look = NULL WHERE pk = NEW.pk;
+END;

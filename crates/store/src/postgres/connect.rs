@@ -38,7 +38,7 @@ const READING: &str = "SET default_transaction_read_only = on;";
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    /// Changing the tables, without limits of time.
+    /// Changing the tables, without limits of time but those of each transaction.
     Migrating,
     Writing,
     Reading,

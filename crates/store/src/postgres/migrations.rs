@@ -1,6 +1,7 @@
 //! PostgreSQL's tables, step by step.
 
 use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
 
 use super::failure::Cause;
 use crate::error::OpenError;
@@ -32,12 +33,30 @@ const OURS: &[&str] = &[
 /// Tables of the first version, which Prisma made. Where one of them is there without `schema_version`, the database is not for us.
 const FIRST_VERSION: &[&str] = &["User", "Room", "Message", "ApiToken", "_RoomUsers", "_prisma_migrations"];
 
+/// Why the tables are not up to date.
+#[derive(Debug)]
+pub(super) enum Unfinished {
+    /// Others use what this step changes, for longer than it may wait.
+    Locked(&'static Migration),
+    /// Trying again would not help.
+    Failed(OpenError),
+}
+
+impl From<OpenError> for Unfinished {
+    fn from(error: OpenError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Takes the steps that are left, within a transaction that holds the start-up lock.
-pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<MigrationReport, OpenError> {
+pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<MigrationReport, Unfinished> {
     check_server(url, transaction).await?;
     let found = version(url, transaction).await?;
     for (version, step) in left(STEPS, found)? {
-        run(transaction, version, step).await.map_err(|error| step_error(url, version, step, error))?;
+        run(transaction, version, step).await.map_err(|error| match error.code() {
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Unfinished::Locked(step),
+            _ => Unfinished::Failed(step_error(url, version, step, error)),
+        })?;
     }
     Ok(report(STEPS, found))
 }

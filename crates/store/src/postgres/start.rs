@@ -1,6 +1,7 @@
 //! Opening a PostgreSQL database and starting its writer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chatsphere_core::{Epoch, Store};
 use metrics::{gauge, histogram};
@@ -10,7 +11,7 @@ use tokio_postgres::Client;
 use super::connect::Connector;
 use super::failure::Cause;
 use super::installation;
-use super::migrations;
+use super::migrations::{self, Unfinished};
 use super::names;
 use super::pool::Reads;
 use super::store::PostgresStore;
@@ -30,22 +31,73 @@ use crate::write::writer::Writer;
 /// Readers for what must not wait behind pages. Each such read is short.
 const URGENT_READERS: usize = 4;
 /// Nodes that start together go through this one by one. The number says nothing: it only has to be the same everywhere.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(4846791580151137091)";
+///
+/// A step that waits for a table makes everybody wait who comes after it, even for reading. So it gives up soon, and lets them through.
+const LOCK: &str = "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(4846791580151137091);
+    SET LOCAL lock_timeout = '2s';";
+/// How long the others have until a step that gave up is tried again.
+const PAUSE: Duration = Duration::from_secs(5);
+/// The oldest transaction that uses a table of ours. When it began is only shown to some users.
+const WHO: &str = "SELECT a.pid, a.usename::text, a.application_name
+    FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.granted AND l.pid <> pg_backend_pid() AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND c.relnamespace = current_schema()::regnamespace
+    ORDER BY a.xact_start NULLS LAST LIMIT 1";
 
 pub(crate) async fn migrate(location: &PostgresUrl, url: &str) -> Result<MigrationReport, OpenError> {
     let mut client = connect(&Connector::new(location)?, url).await?;
+    let report = loop {
+        let tried = try_migrating(&mut client, url).await;
+        if let Some(report) = unless_locked(&client, tried).await? {
+            break report;
+        }
+    };
+    names::key_all(&mut client, url).await?;
+    Ok(report)
+}
+
+async fn try_migrating(client: &mut Client, url: &str) -> Result<MigrationReport, Unfinished> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
     let transaction = client.transaction().await.map_err(failed)?;
     transaction.batch_execute(LOCK).await.map_err(failed)?;
     let report = migrations::migrate(url, &transaction).await?;
     transaction.commit().await.map_err(failed)?;
-    names::key_all(&mut client, url).await?;
     Ok(report)
+}
+
+/// What was done; `None`, after a pause, if others had the tables locked.
+async fn unless_locked<T>(client: &Client, tried: Result<T, Unfinished>) -> Result<Option<T>, OpenError> {
+    let step = match tried {
+        Ok(done) => return Ok(Some(done)),
+        Err(Unfinished::Failed(error)) => return Err(error),
+        Err(Unfinished::Locked(step)) => step.name,
+    };
+    let found = client.query_opt(WHO, &[]).await.ok().flatten();
+    let text = |column| found.as_ref().and_then(|row| row.try_get::<_, Option<String>>(column).ok().flatten());
+    let process = found.as_ref().and_then(|row| row.try_get::<_, i32>(0).ok());
+    tracing::warn!(
+        step,
+        process,
+        user = text(1),
+        program = text(2),
+        "the tables can't be changed while a long transaction uses them, a dump for example; trying again until it has ended"
+    );
+    tokio::time::sleep(PAUSE).await;
+    Ok(None)
 }
 
 /// Gives the data another epoch; `None` where nothing was stored yet.
 pub(crate) async fn renew_epoch(location: &PostgresUrl, url: &str) -> Result<Option<Epoch>, OpenError> {
     let mut client = connect(&Connector::new(location)?, url).await?;
+    loop {
+        let tried = try_renewing(&mut client, url).await;
+        if let Some(renewed) = unless_locked(&client, tried).await? {
+            return Ok(renewed);
+        }
+    }
+}
+
+async fn try_renewing(client: &mut Client, url: &str) -> Result<Option<Epoch>, Unfinished> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
     let transaction = client.transaction().await.map_err(failed)?;
     transaction.batch_execute(LOCK).await.map_err(failed)?;
@@ -91,12 +143,22 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
 /// Brings the tables up to date and joins the installation, in one transaction: it becomes ours whole or not at all.
 pub(super) async fn prepare(connector: &Connector, url: &str, keys: &KeyFingerprints) -> Result<Epoch, OpenError> {
     let mut client = connect(connector, url).await?;
+    let epoch = loop {
+        let tried = try_preparing(&mut client, url, keys).await;
+        if let Some(epoch) = unless_locked(&client, tried).await? {
+            break epoch;
+        }
+    };
+    names::key_all(&mut client, url).await?;
+    Ok(epoch)
+}
+
+async fn try_preparing(client: &mut Client, url: &str, keys: &KeyFingerprints) -> Result<Epoch, Unfinished> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
     let transaction = client.transaction().await.map_err(failed)?;
     transaction.batch_execute(LOCK).await.map_err(failed)?;
     migrations::migrate(url, &transaction).await?;
     let epoch = installation::join(url, &transaction, keys).await?;
     transaction.commit().await.map_err(failed)?;
-    names::key_all(&mut client, url).await?;
     Ok(epoch)
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chatsphere_core::{Error, Outage};
+use tokio::time::timeout;
 
-use super::connect::Connector;
+use super::connect::{Connector, SILENCE};
 use super::failure::{Cause, ReadOnly};
 use super::pool::Reads;
 
@@ -23,6 +24,15 @@ pub(super) struct Writable {
     away: AtomicBool,
     /// One look at a time.
     probing: AtomicBool,
+}
+
+/// A look under way. However it ends, the next may begin.
+struct Probing(Arc<Writable>);
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.probing.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Writable {
@@ -52,12 +62,8 @@ impl Writable {
             return Err(Outage::StoreAway.into());
         }
         // Goes on if whoever asks gives up: finding the right one of several servers may take longer than a probe has.
-        let this = Arc::clone(self);
-        let probe = tokio::spawn(async move {
-            let outcome = this.probe().await;
-            this.probing.store(false, Ordering::Relaxed);
-            outcome
-        });
+        let probing = Probing(Arc::clone(self));
+        let probe = tokio::spawn(async move { probing.0.probe().await });
         match probe.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(reason)) => {
@@ -70,7 +76,8 @@ impl Writable {
 
     async fn probe(&self) -> Result<(), Cause> {
         let client = self.connector.for_writing().await?;
-        let row = client.query_opt(TAKES_WRITES, &[]).await?;
+        // A proxy may keep a connection whose server is gone, and say nothing.
+        let row = timeout(SILENCE, client.query_opt(TAKES_WRITES, &[])).await.map_err(|_| Cause::Silent)??;
         match row.map(|row| row.try_get(0)).transpose()? {
             Some(true) => {
                 self.away.store(false, Ordering::Relaxed);

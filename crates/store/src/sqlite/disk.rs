@@ -4,15 +4,17 @@
 //! program fill the disk all the same, a file that was allocated beforehand is given up.
 
 use std::fs::{self, File};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use metrics::{Gauge, gauge};
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, statvfs};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::space::Space;
 
@@ -26,6 +28,8 @@ const MARK_SHARE: u64 = 8;
 /// Enough for some hundred changes of rights; on a small file system [`RESERVE_SHARE`] of it.
 const RESERVE: u64 = 2 * 1024 * 1024;
 const RESERVE_SHARE: u64 = 32;
+/// Looks until a reserve that could not be made is tried again: about a minute.
+const RESERVE_PAUSE: u32 = 240;
 /// A page of the file, which is what the write-ahead log counts in.
 const PAGE: u64 = 4096;
 
@@ -39,6 +43,8 @@ pub(super) struct Disk {
     uncopied: AtomicU64,
     /// The size of the reserve when it was made.
     reserved: AtomicU64,
+    /// How many looks pass until the reserve is seen to again; the largest number is for ever.
+    reserve_pause: AtomicU32,
     /// The length of the write-ahead log at the writer's last look.
     looked_at: AtomicI32,
     space: Arc<Space>,
@@ -56,6 +62,7 @@ impl Disk {
             min_free,
             uncopied: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
+            reserve_pause: AtomicU32::new(0),
             looked_at: AtomicI32::new(0),
             space,
             free,
@@ -121,16 +128,43 @@ impl Disk {
         }
         let reserve = RESERVE.min(size / RESERVE_SHARE);
         self.reserved.store(reserve, Ordering::Relaxed);
-        if !low && free > mark.saturating_add(reserve) && !self.reserve.exists() {
-            // Without it, the mark alone keeps space free.
-            if allocate(&self.reserve, reserve).is_err() {
-                let _ = fs::remove_file(&self.reserve);
-            }
+        if !low && free > mark.saturating_add(reserve) {
+            self.keep_reserve(reserve);
         }
     }
-}
 
-fn allocate(path: &Path, bytes: u64) -> std::io::Result<()> {
-    let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    Ok(fallocate(&file, FallocateFlags::empty(), 0, bytes)?)
+    /// Sees to it that the reserve is there and whole: whoever was killed while making it has left less. Without it, the mark alone keeps
+    /// space free.
+    fn keep_reserve(&self, bytes: u64) {
+        let pause = self.reserve_pause.load(Ordering::Relaxed);
+        if pause > 0 {
+            self.reserve_pause.store(pause.saturating_sub(u32::from(pause != u32::MAX)), Ordering::Relaxed);
+            return;
+        }
+        if self.reserve.symlink_metadata().is_ok_and(|found| found.len() >= bytes) {
+            return;
+        }
+        let Err(error) = self.allocate(bytes) else { return };
+        let _ = fs::remove_file(&self.reserve);
+        let is_impossible = [Errno::OPNOTSUPP, Errno::INVAL, Errno::NOSYS].contains(&error);
+        self.reserve_pause.store(if is_impossible { u32::MAX } else { RESERVE_PAUSE }, Ordering::Relaxed);
+        if is_impossible {
+            tracing::warn!(%error, "the file system can't allocate space beforehand: on a full disk, changes of rights may be refused too");
+        }
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<(), Errno> {
+        let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let file = options.open(&self.reserve).map_err(failed)?;
+        // A command that root runs leaves it to the database's owner, as SQLite does with its log.
+        if geteuid().is_root()
+            && let Ok(owner) = fs::metadata(&self.path)
+        {
+            fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+        }
+        fallocate(&file, FallocateFlags::empty(), 0, bytes)
+    }
 }

@@ -87,6 +87,38 @@ async fn the_first_versions_database_is_refused_and_left_as_it_is() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_migration_behind_a_dump_lets_the_others_through() {
+    on_postgres(async |fixture: Arc<Fixture>| {
+        let node = fixture.node().await;
+        // As the step "names" finds it, and the one after it.
+        fixture
+            .execute(
+                "DROP TABLE stored_bytes; DROP TRIGGER users_renamed ON users; DROP FUNCTION forget_name_keys;
+                 ALTER TABLE users DROP COLUMN name_key, DROP COLUMN name_look, DROP COLUMN external_id;
+                 DELETE FROM schema_version WHERE version > 2",
+            )
+            .await;
+        let (dump, connection) = tokio_postgres::connect(&fixture.postgres_url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        dump.batch_execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE").await.unwrap();
+        let url = fixture.url.clone();
+        let migrating = tokio::spawn(async move { migrate(&url).await.unwrap() });
+        let waits = "SELECT FROM pg_locks WHERE relation = 'users'::regclass AND NOT granted";
+        while dump.query(waits, &[]).await.unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        // Who comes after it has a way, though the dump goes on.
+        let read = fixture.execute("SELECT count(*) FROM users");
+        tokio::time::timeout(std::time::Duration::from_secs(30), read).await.unwrap();
+        assert!(!migrating.is_finished());
+        dump.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(migrating.await.unwrap().from, 2);
+        node.store.close().await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
     let dir = tempfile::tempdir().unwrap();

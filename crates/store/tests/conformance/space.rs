@@ -117,12 +117,14 @@ async fn on_a_full_disk_rights_are_taken_away() {
         return;
     };
     let path = dir.path().join("chat.db");
+    // As whoever was killed in the middle of making it leaves it.
+    let reserve = dir.path().join("chat.db-reserve");
+    std::fs::write(&reserve, "").unwrap();
     let world = World::new(&Fixture::on(DatabaseUrl::sqlite(&path))).await;
     let room = world.room().await.id;
     let members = members(&world, room, 40).await;
-    let reserve = dir.path().join("chat.db-reserve");
     let reserved = async {
-        while !reserve.exists() {
+        while reserve.metadata().unwrap().len() == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -17,6 +17,7 @@ on_every_database!(
     what_is_one_name_is_given_once,
     a_name_may_be_written_otherwise_by_its_user,
     names_from_before_stay_and_may_share_a_key,
+    a_rename_by_a_program_that_knows_no_keys_counts,
     nobody_looks_like_one_with_rights_over_others,
     who_gets_rights_over_others_has_a_name_of_its_own,
     looking_alike_and_getting_rights_at_once,
@@ -128,6 +129,20 @@ async fn names_from_before_stay_and_may_share_a_key(fixture: Arc<Fixture>) {
     }
     assert_eq!(rename(&*store, before[0].id, "ADA").await, Err(TAKEN));
     rename(&*store, before[1].id, "another").await.unwrap();
+}
+
+async fn a_rename_by_a_program_that_knows_no_keys_counts(fixture: Arc<Fixture>) {
+    let store = fixture.node().await.store;
+    let user = make(&*store, "ada").await.unwrap();
+    fixture.execute("UPDATE users SET username = 'Grace', role = role WHERE username = 'ada'").await;
+    assert_eq!(make(&*store, "grace").await, Err(TAKEN));
+    make(&*store, "ADA").await.unwrap();
+    // The keys are there again: a name that is written otherwise, by the same program, stays the user's.
+    fixture.execute("UPDATE users SET username = 'GRACE' WHERE username = 'Grace'").await;
+    assert_eq!(make(&*store, "grace").await, Err(TAKEN));
+    rename(&*store, user.id, "grace").await.unwrap();
+    rename(&*store, user.id, "Hopper").await.unwrap();
+    make(&*store, "grace").await.unwrap();
 }
 
 async fn nobody_looks_like_one_with_rights_over_others(fixture: Arc<Fixture>) {
