@@ -6,9 +6,9 @@
 //! the one that this was read at, and forgets what the entries between name. What the transaction itself changes is forgotten at once,
 //! and everything when it is undone or the connection ends.
 
-use std::collections::HashMap;
-
 use chatsphere_core::{ControlChange, ControlEntry, TokenId, TokenState};
+
+use crate::write::database::IdMap;
 
 /// Held by every transaction that writes on somebody's behalf. Two may hold it; the number says nothing, it only has to be the
 /// same everywhere. The second part keeps installations in different schemas of a database apart.
@@ -27,7 +27,7 @@ const MOST: usize = 32_768;
 pub(super) struct Rights {
     /// The control log's position that all below is as new as.
     pub(super) position: u64,
-    tokens: HashMap<TokenId, TokenState>,
+    tokens: IdMap<TokenId, TokenState>,
     weight: usize,
 }
 

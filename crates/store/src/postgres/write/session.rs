@@ -13,6 +13,7 @@ use super::rights::{GUARD, GUARD_ALONE, MOST_FOLLOWED, POSITION, Rights};
 use crate::postgres::failure::Cause;
 use crate::postgres::read;
 use crate::postgres::rows;
+use crate::write::database::IdMap;
 
 /// Cheap to clone. What several clones send at once goes out together and is carried out in that order.
 #[derive(Clone)]
@@ -69,8 +70,8 @@ impl Session {
     }
 
     /// Who calls by these tokens, those that exist.
-    pub(super) async fn token_states(&self, tokens: &[TokenId]) -> Result<HashMap<TokenId, TokenState>, Cause> {
-        let mut states = HashMap::with_capacity(tokens.len());
+    pub(super) async fn token_states(&self, tokens: &[TokenId]) -> Result<IdMap<TokenId, TokenState>, Cause> {
+        let mut states = IdMap::with_capacity_and_hasher(tokens.len(), Default::default());
         let mut unknown: Vec<Uuid> = Vec::new();
         {
             let rights = self.rights();

@@ -4,13 +4,11 @@
 //! It can't be stale: the file is ours alone while a transaction lasts, and before each the file is asked whether another
 //! connection has changed it since. What our own connection changes is changed here, or all is forgotten.
 
-use std::collections::{HashMap, HashSet};
-
 use chatsphere_core::{RoomId, TokenId, TokenState, UserId};
 use rusqlite::{Connection, Result};
 
 use crate::sqlite::read;
-use crate::write::database::{Author, RoomHead};
+use crate::write::database::{Author, IdMap, IdSet, RoomHead};
 
 /// Entries beyond which it begins anew: some megabytes.
 const MOST: usize = 32_768;
@@ -19,10 +17,10 @@ const MOST: usize = 32_768;
 pub(super) struct Known {
     /// The file's version that this was read in.
     version: i64,
-    pub(super) rooms: HashMap<RoomId, RoomHead>,
-    pub(super) authors: HashMap<UserId, Author>,
-    pub(super) members: HashSet<(RoomId, UserId)>,
-    tokens: HashMap<TokenId, TokenState>,
+    pub(super) rooms: IdMap<RoomId, RoomHead>,
+    pub(super) authors: IdMap<UserId, Author>,
+    pub(super) members: IdSet<(RoomId, UserId)>,
+    tokens: IdMap<TokenId, TokenState>,
     /// What the tokens take, in entries.
     tokens_weight: usize,
 }

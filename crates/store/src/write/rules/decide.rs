@@ -9,7 +9,7 @@ use chatsphere_core::{
 
 use super::outcome::{Memory, Outcome};
 use super::quota::Quota;
-use crate::write::database::{AppendFacts, MessageRow, RoomAdvance};
+use crate::write::database::{AppendFacts, IdMap, MessageRow, RoomAdvance};
 
 /// What is to be written and answered.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) fn decide(messages: &[&NewMessage], facts: &AppendFacts, quota: &mut 
         facts,
         quota,
         decision: Decision::default(),
-        rooms: HashMap::new(),
+        rooms: IdMap::default(),
         sent: HashMap::new(),
         answered: HashMap::new(),
     };
@@ -47,7 +47,7 @@ struct Deciding<'a> {
     quota: &'a mut Quota,
     decision: Decision,
     /// Where the room stands in `decision.rooms`.
-    rooms: HashMap<RoomId, usize>,
+    rooms: IdMap<RoomId, usize>,
     /// The client's ids that this run stores, and where in `decision.rows`.
     sent: HashMap<(RoomId, UserId, &'a ClientMessageId), usize>,
     /// The idempotency keys that this run stores: the body's hash and the answer. None of them is forgotten yet: what shares
