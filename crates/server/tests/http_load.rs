@@ -154,6 +154,25 @@ async fn answers_that_nobody_reads_are_bounded() {
 }
 
 #[tokio::test]
+async fn who_has_no_token_uses_up_no_memory_for_answers() {
+    let server = server(|limits| limits.answer_bytes = 16 * 1024).await;
+    let ada = server.user("ada").await;
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        let mut stream = ask(&server, "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut begun = [0; 12];
+        stream.read_exact(&mut begun).await.unwrap();
+        assert_eq!(&begun, b"HTTP/1.1 200");
+        unread.push(stream);
+    }
+    for path in ["/livez", "/docs/", "/api/openapi.json"] {
+        assert_eq!(server.get(path).send().await.status, 200, "{path}");
+    }
+    assert_eq!(status(&server, "/api/rooms", &ada).await, 200);
+    assert_eq!(server.backend.chat.budget.bytes(), 0);
+}
+
+#[tokio::test]
 async fn what_was_changed_is_told_even_if_there_is_no_memory_for_answers() {
     let server = server(|limits| limits.answer_bytes = PAGE_BYTES).await;
     let ada = server.user("ada").await;

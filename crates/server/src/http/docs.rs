@@ -1,8 +1,10 @@
 //! The API's description, and a page to try it at, which loads nothing from another host.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
@@ -28,6 +30,19 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     Arc::new(config.validator_url("none").deep_linking(true).display_request_duration(true).doc_expansion("list"))
 });
 
+/// A file of the page.
+#[derive(Clone)]
+struct Asset {
+    content_type: String,
+    bytes: Bytes,
+}
+
+/// The page's files that were asked for, in memory once for all who read them. Only names of files come in here.
+static ASSETS: LazyLock<RwLock<HashMap<String, Asset>>> = LazyLock::new(RwLock::default);
+
+/// More than the page has files.
+const MOST_ASSETS: usize = 64;
+
 pub(crate) fn routes() -> Router<Arc<HttpState>> {
     Router::new()
         .route("/api/openapi.json", get(document))
@@ -41,8 +56,21 @@ async fn document() -> impl IntoResponse {
 }
 
 fn asset(name: &str) -> Response {
-    match utoipa_swagger_ui::serve(name, CONFIG.clone()) {
-        Ok(Some(file)) => page::secured(POLICY, &file.content_type, file.bytes.into_owned()),
-        _ => StatusCode::NOT_FOUND.into_response(),
+    match find(name) {
+        Some(asset) => page::secured(POLICY, &asset.content_type, asset.bytes),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+fn find(name: &str) -> Option<Asset> {
+    if let Some(asset) = ASSETS.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        return Some(asset.clone());
+    }
+    let file = utoipa_swagger_ui::serve(name, CONFIG.clone()).ok()??;
+    let asset = Asset { content_type: file.content_type, bytes: file.bytes.into_owned().into() };
+    let mut assets = ASSETS.write().unwrap_or_else(PoisonError::into_inner);
+    if assets.len() < MOST_ASSETS {
+        assets.insert(name.to_owned(), asset.clone());
+    }
+    Some(asset)
 }

@@ -41,26 +41,29 @@ impl UnderWay {
     }
 
     /// Counts an answer until it was sent, and the call with it. `None` if there is no room for the answer and it may be refused.
+    ///
+    /// An answer to nobody in particular, such as a health check's or a refusal, is neither counted nor refused: it is small or shared,
+    /// and whoever has no token could use up the bound with it.
     pub(crate) fn count(&self, chat: &Chat, response: Response, may_be_refused: bool) -> Option<Response> {
         let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
         if bytes == 0 {
             return Some(response);
         }
-        let whose = self.0.get();
-        let account = whose.map(|whose| &whose.account);
+        let Some(whose) = self.0.get() else { return Some(response) };
+        let account = Some(&whose.account);
         let charge = match chat.budget.charge(account, bytes) {
             Some(charge) => charge,
             None if may_be_refused => return None,
             None => chat.budget.charge_anyway(account, bytes),
         };
-        let kept = Arc::new(Kept { _charge: charge, _call: whose.map(|whose| whose.call.clone()) });
+        let kept = Arc::new(Kept { _charge: charge, _call: whose.call.clone() });
         Some(response.map(|body| Body::new(CountedBody { body, kept })))
     }
 }
 
 struct Kept {
     _charge: Charge,
-    _call: Option<Arc<Call>>,
+    _call: Arc<Call>,
 }
 
 /// A body whose bytes are counted until the last of them has left for the network.
