@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chatsphere_core::encoded::largest_event;
 use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::turns::Turn;
 use chatsphere_core::{Access, Denial, EncodedLen, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq, Shared};
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
 use chatsphere_protocol::rest::Message;
@@ -133,7 +134,7 @@ struct Replay<'a, L: ?Sized> {
     page: usize,
     /// Pages that all replays of this node may hold in memory together, and the permit for the one at hand.
     turns: &'a Semaphore,
-    turn: Option<SemaphorePermit<'a>>,
+    turn: Option<(SemaphorePermit<'a>, Option<Turn>)>,
     /// Everything up to here was sent, or lies before what the client asked for.
     cursor: Seq,
     /// The connection listened already when its answer began. If it ceases to, it is told so by `left`, which ends the answer.
@@ -298,8 +299,10 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         if self.listener.outbound.is_ended() {
             return Err(Outage::Stopping.into());
         }
+        // Its own turn first: who waits behind other replays of the same user must hold no permit that everybody needs.
+        let own = self.log.turn().await;
         // Never closed.
-        self.turn = self.turns.acquire().await.ok();
+        self.turn = self.turns.acquire().await.ok().map(|permit| (permit, own));
         Ok(())
     }
 

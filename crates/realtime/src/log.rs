@@ -4,11 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::turns::Turn;
 use chatsphere_core::{Access, Epoch, Error, RoomId, Seq, Shared, Store};
 
 /// The durable truth of rooms. Every [`Store`] is one; its documentation says what is guaranteed.
 #[async_trait]
 pub trait RoomLog: Send + Sync {
+    /// Waits for a turn to read pages and to have them in memory, where those who read take turns. Asked for before anything that
+    /// others wait for is held.
+    async fn turn(&self) -> Option<Turn> {
+        None
+    }
     /// See [`Store::events_after`].
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
     /// See [`Store::newest`].

@@ -3,7 +3,10 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use chatsphere_core::budget::{Account, Budget};
+use chatsphere_core::turns::{Turn, Turns};
 use chatsphere_core::{Caller, ConnectionId, Timestamp, UserId, UserRef};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::*;
@@ -21,10 +24,19 @@ type Answer = (Option<Meanwhile>, Result<EventsPage, Error>);
 #[derive(Default)]
 struct Script {
     answers: Mutex<VecDeque<Answer>>,
+    /// Of whose user one reads at a time.
+    turns: Option<(Turns, UserId)>,
 }
 
 #[async_trait]
 impl RoomLog for Script {
+    async fn turn(&self) -> Option<Turn> {
+        match &self.turns {
+            Some((turns, user)) => Some(turns.take(*user, 1).await),
+            None => None,
+        }
+    }
+
     async fn events_after(&self, _: RoomId, _: Access, _: Seq, _: usize) -> Result<EventsPage, Error> {
         let (meanwhile, answer) = self.answers.lock().unwrap().pop_front().unwrap();
         if let Some(meanwhile) = meanwhile {
@@ -242,4 +254,28 @@ async fn a_replay_that_gets_no_memory_is_begun_anew() {
     let _other = budget.charge(Some(&account), 1);
     assert_eq!(world.join().await, Ok(None));
     assert_eq!(world.listener.outbound.closing(), Some(CloseCode::TRY_AGAIN_LATER));
+}
+
+#[tokio::test(start_paused = true)]
+async fn replays_that_wait_for_their_users_turn_hold_up_nobody_else() {
+    let world = World::new();
+    let (turns, other) = (Turns::new(2), UserId::new(START));
+    let busy = turns.take(other, 1).await;
+    let many = Script { turns: Some((turns, other)), ..Script::default() };
+    let listeners: Vec<_> = (0..100).map(|_| connection(&world.user)).collect();
+    let (limits, rights) = (Limits::default(), || Ok(Access::Any));
+    let request = Join { room: world.room, rights: &rights, since: Some(0), epoch: None, reference: None };
+    let joins = listeners.iter().map(|listener| join(&world.hub, &many, listener, &limits, Duration::from_secs(10), request));
+    let mut waiting = Box::pin(join_all(joins));
+    assert!((&mut waiting).now_or_never().is_none());
+
+    world.store_answers(&[world.joined(1)], 1);
+    let joined = timeout(Duration::from_secs(1), world.join()).await;
+    assert!(joined.is_ok(), "it waits behind replays that can't go on");
+
+    for _ in &listeners {
+        many.answers.lock().unwrap().push_back((None, Ok(EventsPage { events: vec![world.joined(1)], head: Seq::new(1) })));
+    }
+    drop(busy);
+    assert!(waiting.await.iter().all(Result::is_ok));
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::turns::Turn;
 use chatsphere_core::{Access, Caller, Chat, Epoch, Error, RoomId, Seq, Shared};
 use chatsphere_realtime::RoomLog;
 
@@ -13,13 +14,15 @@ pub(super) struct InTurn<'a> {
 
 #[async_trait]
 impl RoomLog for InTurn<'_> {
+    async fn turn(&self) -> Option<Turn> {
+        Some(self.chat.turn_to_join(self.caller).await)
+    }
+
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
-        let _turn = self.chat.turn_to_join(self.caller).await;
         self.chat.store.events_after(room, access, after, limit).await
     }
 
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
-        let _turn = self.chat.turn_to_join(self.caller).await;
         self.chat.store.newest(room, access, messages, others).await
     }
 
