@@ -268,7 +268,8 @@ impl Connection {
     async fn read_on(&mut self) -> Result<(), Ended> {
         let most = self.state.sessions.times.message;
         let stopping = self.state.stopping.clone();
-        let left = most.saturating_sub(Duration::from_millis(self.state.sessions.elapsed().saturating_sub(self.began_at)));
+        let asked = self.state.sessions.elapsed();
+        let left = most.saturating_sub(Duration::from_millis(asked.saturating_sub(self.began_at)));
         let read = tokio::select! {
             biased;
             () = stopping.cancelled() => {
@@ -281,7 +282,7 @@ impl Connection {
             (Ok(Ok(1..)), session) => {
                 session.iter().for_each(|session| self.state.sessions.heard(session));
                 let now = self.state.sessions.elapsed();
-                if Duration::from_millis(now.saturating_sub(self.began_at)) > most + LATE {
+                if Duration::from_millis(now.saturating_sub(asked)) > left + LATE {
                     // This process stood still.
                     self.began_at = now;
                 }
@@ -339,6 +340,7 @@ impl Connection {
     async fn await_auth(&mut self) -> Result<(), Ended> {
         let most = self.state.sessions.times.authenticate;
         let mut deadline = Instant::now() + most;
+        let mut is_last = false;
         let stopping = self.state.stopping.clone();
         loop {
             match self.take_frames()? {
@@ -353,29 +355,38 @@ impl Connection {
                     }
                 }
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let asked = Instant::now();
+            let left = deadline.saturating_duration_since(asked);
+            if left.is_zero() && std::mem::replace(&mut is_last, true) {
+                // What had arrived at the deadline was looked at. More may come for ever.
+                return self.close_unauthenticated();
+            }
             let read = tokio::select! {
                 () = stopping.cancelled() => return self.close_for_restart(),
                 read = in_time(left, self.reader.read(&mut self.buffer)) => read,
             };
             match read {
                 Ok(Ok(1..)) => {
-                    if Instant::now() > deadline + LATE {
+                    // The read alone is measured: the rests that this server takes are no standstill.
+                    if asked.elapsed() > left + LATE {
                         // This process stood still.
                         deadline = Instant::now() + most;
+                        is_last = false;
                     }
                 }
                 Ok(_) => {
                     self.outbound.abandon();
                     return Err(Ended);
                 }
-                Err(_) => {
-                    let message = "authenticate within 5 s: send {\"type\":\"auth\",\"token\":…} first";
-                    self.send(&answers::refusal(&About::default(), "not_authenticated", message));
-                    return self.close(CloseCode::NOT_AUTHENTICATED, "not_authenticated");
-                }
+                Err(_) => return self.close_unauthenticated(),
             }
         }
+    }
+
+    fn close_unauthenticated(&self) -> Result<(), Ended> {
+        let message = "authenticate within 5 s: send {\"type\":\"auth\",\"token\":…} first";
+        self.send(&answers::refusal(&About::default(), "not_authenticated", message));
+        self.close(CloseCode::NOT_AUTHENTICATED, "not_authenticated")
     }
 
     /// Carries out every whole frame that has arrived, up to one that has to be waited for.

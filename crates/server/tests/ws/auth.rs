@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::client::Client;
 use crate::database::Database;
 use crate::on_every_database;
-use crate::raw::{Raw, upgrade};
+use crate::raw::{Raw, frame, upgrade};
 use crate::server::{Server, Setup};
 use crate::support::Person;
 
@@ -20,6 +20,7 @@ on_every_database!(
     two_authorization_fields_are_a_401_by_either_way_in,
     a_bad_token_of_a_page_is_told_to_the_page,
     who_brings_no_token_in_time_is_closed,
+    fragments_do_not_put_off_the_time_to_authenticate,
     frames_before_the_token_are_refused_and_harmless,
     another_token_of_the_same_user_goes_on,
     a_token_of_another_user_does_not,
@@ -224,6 +225,27 @@ async fn who_brings_no_token_in_time_is_closed(database: Arc<Database>) {
         client.refused("not_authenticated").await;
         assert_eq!(client.closed(4502).await, "not_authenticated");
     }
+}
+
+async fn fragments_do_not_put_off_the_time_to_authenticate(database: Arc<Database>) {
+    let mut setup = Setup::times(|times| times.authenticate = Duration::from_millis(200));
+    (setup.limits.messages_per_second, setup.limits.message_burst) = (20, 100);
+    let server = Server::start_with(&database, setup).await;
+    let mut raw = Raw::request(server.addr, &upgrade("/ws", ""), &frame(0x01, b" ")).await;
+    // More than are read without a rest, and then some at each rest's end, so that there is always something to read.
+    let closed = async {
+        raw.write(&frame(0x00, b" ").repeat(4_000)).await;
+        loop {
+            tokio::select! {
+                _ = raw.tcp.readable() => break raw.read().await,
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+            raw.write(&frame(0x00, b" ").repeat(40)).await;
+        }
+    };
+    let refused = tokio::time::timeout(Duration::from_secs(20), closed).await.expect("it may stay for ever");
+    assert_eq!(refused.json()["code"], "not_authenticated");
+    raw.closed(4502).await;
 }
 
 async fn frames_before_the_token_are_refused_and_harmless(database: Arc<Database>) {
