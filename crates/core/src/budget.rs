@@ -170,9 +170,9 @@ impl Account {
         self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Whether more waits than may.
-    pub fn is_queue_over(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) > self.most_queued
+    /// Whether more waits than so many times what may.
+    pub fn is_queue_over(&self, times: usize) -> bool {
+        self.queued.load(Ordering::Relaxed) > self.most_queued.saturating_mul(times)
     }
 }
 

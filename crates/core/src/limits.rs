@@ -41,7 +41,7 @@ pub struct Limits {
     pub answer_bytes: usize,
     /// The same of one user.
     pub answer_bytes_per_user: usize,
-    /// Bytes that may wait for all connections of one user together, on one node.
+    /// Bytes that may wait for all connections of one user together, on one node; twice that where each of them holds little.
     pub outbound_bytes_per_user: usize,
     /// Sends of one connection that may wait for their answer before its socket is no longer read. Who sends more all the same is held
     /// to half for a second.

@@ -242,7 +242,11 @@ impl Outbound {
         self.write_out(state);
         // A message that was taken over from elsewhere may be larger than the bound: alone it passes, or nobody could ever read on.
         let is_alone = state.waiting.len() <= 1 && state.taken_bytes == 0 && !state.under_way;
-        if (is_over(state) && !is_alone) || (adds_too_much && state.waits_for_too_much()) {
+        // Others of the user's connections may have stalled: those that hold much end first, not one that is read. But there is an end
+        // to how much many that hold little may hold.
+        let holds_much = state.waiting_bytes + state.taken_bytes > self.most_bytes / 4;
+        let of_user = adds_too_much && state.waits_for_too_much(if holds_much { 1 } else { 2 });
+        if (is_over(state) && !is_alone) || of_user {
             metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
             Self::begin_close(state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", None, false);
         }
@@ -305,6 +309,11 @@ impl Outbound {
     pub fn waiting_bytes(&self) -> usize {
         let state = self.state();
         state.waiting_bytes + state.taken_bytes
+    }
+
+    /// Whether a run of frames is more than may wait. One frame alone may be.
+    pub(crate) fn is_too_long(&self, run: &Bytes) -> bool {
+        run.len() > self.most_bytes
     }
 
     /// Whether more than a quarter of the bound waits.
@@ -486,9 +495,9 @@ impl State {
         }
     }
 
-    /// Whether something waits here, and too much for all connections of the user together.
-    fn waits_for_too_much(&self) -> bool {
-        self.counted > 0 && self.account.as_ref().is_some_and(|account| account.is_queue_over())
+    /// Whether something waits here, and for all connections of the user together more than so many times their bound.
+    fn waits_for_too_much(&self, times: usize) -> bool {
+        self.counted > 0 && self.account.as_ref().is_some_and(|account| account.is_queue_over(times))
     }
 
     fn uncount(&mut self) {

@@ -167,7 +167,8 @@ async fn a_socket_that_takes_no_more_loses_nothing_and_holds_up_nobody() {
         let (quick, _, mut quick_client) = connection().await;
         let mut sent = Vec::new();
         let mut number = 0_u32;
-        while slow.waiting_bytes() < 100_000 {
+        // The kernel may make more room for what waits.
+        while slow.waiting_bytes() < 100_000 || slow.flush() != Flushed::Blocked {
             let frame: Vec<u8> = (0..1_000)
                 .flat_map(|_| {
                     number += 1;
@@ -180,7 +181,6 @@ async fn a_socket_that_takes_no_more_loses_nothing_and_holds_up_nobody() {
             batch.submit();
             quick_client.read_exact(&mut [0; 5]).await.unwrap();
         }
-        assert_eq!(slow.flush(), Flushed::Blocked);
         let (mut read, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
         while read.len() < sent.len() {
             tokio::select! {

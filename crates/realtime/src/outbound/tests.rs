@@ -251,7 +251,7 @@ fn what_waits_for_all_connections_of_a_user_is_bounded() {
     let user = chatsphere_core::UserId::new(chatsphere_core::Timestamp::from_millis(1));
     let connections: Vec<Outbound> = (0..3)
         .map(|_| {
-            let outbound = queued(1 << 20);
+            let outbound = queued(4 * FRAME);
             outbound.count_for(budget.account(user));
             outbound
         })
@@ -270,5 +270,38 @@ fn what_waits_for_all_connections_of_a_user_is_bounded() {
     connections[1].take();
     connections[1].taken_written();
     connections[0].abandon();
-    assert!(!budget.account(user).is_queue_over() && budget.account(user).queue(5 * FRAME));
+    assert!(!budget.account(user).is_queue_over(1) && budget.account(user).queue(5 * FRAME));
+}
+
+#[test]
+fn connections_that_are_read_outlive_their_users_stalled_ones() {
+    const FRAME: usize = 2 * UNCOUNTED;
+    let limits = chatsphere_core::Limits { outbound_bytes_per_user: 8 * FRAME, ..Default::default() };
+    let budget = chatsphere_core::budget::Budget::new(&limits);
+    let user = chatsphere_core::UserId::new(chatsphere_core::Timestamp::from_millis(1));
+    let connection = || {
+        let outbound = queued(8 * FRAME);
+        outbound.count_for(budget.account(user));
+        outbound
+    };
+    let send = |outbound: &Outbound| outbound.send(Bytes::from(vec![0; FRAME]));
+    let stalled = connection();
+    (0..8).for_each(|_| send(&stalled));
+    assert_eq!(stalled.closing(), None);
+    // All is full, and this one takes what it gets.
+    let read = connection();
+    for _ in 0..20 {
+        send(&read);
+        assert_eq!(read.closing(), None);
+        read.take();
+        read.taken_written();
+    }
+    // Many that hold little end too, at twice the bound.
+    let many: Vec<Outbound> = (0..20).map(|_| connection()).collect();
+    many.iter().for_each(send);
+    assert_eq!(many.iter().filter(|outbound| outbound.closing().is_none()).count(), 8);
+    // As does one that holds much.
+    drop(many);
+    (0..3).for_each(|_| send(&read));
+    assert_eq!(read.closing(), Some(CloseCode::SLOW_CONSUMER));
 }

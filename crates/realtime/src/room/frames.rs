@@ -73,6 +73,12 @@ impl Frames {
         Some(run)
     }
 
+    /// The same, frame by frame. Empty if it is no longer all here.
+    pub(super) fn each(&self, after: Seq, up_to: Seq) -> Vec<Bytes> {
+        let places = self.places(after, up_to).unwrap_or_default();
+        self.kept.range(places.0..places.1).map(|event| event.frame.clone()).collect()
+    }
+
     /// Where a user's membership ended above `after`, the first time.
     pub(super) fn departure(&self, user: UserId, after: Seq) -> Option<Seq> {
         if self.departures == 0 {
@@ -114,7 +120,9 @@ mod tests {
         let run = |frames: &mut Frames, after, up_to| frames.run(Seq::new(after), Seq::new(up_to)).map(|run| run.to_vec());
         assert_eq!(run(&mut frames, 4, 6), Some(vec![5, 5, 6, 6]));
         assert_eq!(run(&mut frames, 8, 9), Some(vec![9, 9]));
+        assert_eq!(frames.each(Seq::new(7), Seq::new(9)), [vec![8, 8], vec![9, 9]]);
         for (after, up_to) in [(3, 6), (9, 9), (8, 10), (6, 5)] {
+            assert_eq!(frames.each(Seq::new(after), Seq::new(up_to)), Vec::<Bytes>::new(), "{after}..={up_to}");
             assert_eq!(run(&mut frames, after, up_to), None, "{after}..={up_to}");
         }
     }

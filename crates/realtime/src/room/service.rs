@@ -44,7 +44,12 @@ impl Service<'_> {
         };
         // Of a shorter one nobody asks whether the one before has gone out.
         let long = run.len() > LONG;
-        self.send(seat, run);
+        if long && seat.listener.outbound.is_too_long(&run) {
+            // One frame by itself may be longer than the queue's bound. Several may not, though they are in one piece.
+            self.frames.each(seat.after, up_to).into_iter().for_each(|frame| self.send(seat, frame));
+        } else {
+            self.send(seat, run);
+        }
         self.pressed = self.pressed || (long && seat.listener.outbound.is_pressed());
         self.delivered += up_to.get() - seat.after.get();
         seat.after = up_to;
