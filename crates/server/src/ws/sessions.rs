@@ -249,10 +249,12 @@ impl Sessions {
         for one in affected {
             let Affected::User(user) = one else { continue };
             for session in self.of_users(&HashSet::from([Some(*user)])) {
+                // A judgement under way may have looked the token up before the change, and set what it found only after this.
+                let is_judged = session.rights.try_lock().is_err();
                 let before = session.listener.caller();
                 // Reads the user's row for the first, and has it for the others.
                 match self.chat.authority.caller(&*self.chat.store, before.token_id).await {
-                    Ok(caller) if caller.role == before.role => {}
+                    Ok(caller) if caller.role == before.role && !is_judged => {}
                     Ok(_) => to_judge.push(session),
                     Err(Error::Token(refusal)) => close_refused(&session.listener, refusal),
                     Err(error) => close_unjudged(&session.listener, &error),
