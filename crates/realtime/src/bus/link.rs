@@ -98,7 +98,7 @@ impl Link {
     /// # Errors
     /// What is wrong with the last server, and the word for it.
     pub async fn probe(self) -> Result<String, (Away, String)> {
-        let mut sealer = Sealer::new(self.keys.clone(), self.node, Epoch::random());
+        let mut sealer = Sealer::of_probe(self.keys.clone());
         let mut last = (Away::Connecting, String::new());
         for server in self.options.url.servers() {
             let tried = match self.connect(server).await {

@@ -60,7 +60,8 @@ impl Senders {
         {
             self.known.remove(&silent);
         }
-        self.known.insert(node, Sender { newest: counter, seen: 1, heard });
+        // What it sent before was not meant for this node, or was here before the node was forgotten.
+        self.known.insert(node, Sender { newest: counter, seen: u64::MAX, heard });
         Ok(())
     }
 }
@@ -101,7 +102,10 @@ mod tests {
         let mut senders = Senders::default();
         let mut take = |counter| senders.take([1; 16], counter, NOW, NOW);
         assert_eq!(take(10), Ok(()));
-        for counter in [12, 11, 9, 80, 17] {
+        for counter in [9, 1] {
+            assert_eq!(take(counter), Err(Stale::Replayed), "{counter}: whether it was here before 10 is not known");
+        }
+        for counter in [13, 11, 12, 80, 17] {
             assert_eq!(take(counter), Ok(()), "{counter}");
             assert_eq!(take(counter), Err(Stale::Replayed), "{counter}");
         }

@@ -26,6 +26,9 @@ const TAG: usize = 32;
 /// Pairs of secrets that a node has at most: each of two secrets, present or previous.
 const PAIRS: usize = 4;
 
+/// The node's name in a message that only proves that NATS carries messages. It is no UUID of version 7, as all others are.
+const PROBE: NodeName = *b"chatsphere probe";
+
 /// The keys with which nodes of one cluster recognise each other.
 #[derive(Clone)]
 pub struct BusKeys(Arc<[Key]>);
@@ -80,6 +83,11 @@ impl Sealer {
         Self { keys, node: *node.as_bytes(), epoch, counter: 0 }
     }
 
+    /// Makes messages for whoever sent them alone: nodes drop them in silence.
+    pub(super) fn of_probe(keys: BusKeys) -> Self {
+        Self { keys, node: PROBE, epoch: Epoch::random(), counter: 0 }
+    }
+
     /// How many bytes stand before a body.
     pub(super) fn overhead(&self) -> usize {
         FIXED + 1 + self.epoch.as_str().len() + 1 + self.keys.0.len() * TAG
@@ -113,7 +121,7 @@ impl Sealer {
 /// Why a message is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It is this node's own.
+    /// It is this node's own, or somebody's to themselves.
     Own,
     /// It has no form that is known here.
     Unreadable,
@@ -141,7 +149,7 @@ impl Opener {
     /// The body of a message that another node of this cluster sent, and that was not here before.
     pub(super) fn open<'a>(&mut self, message: &'a [u8], now: Timestamp) -> Result<&'a [u8], Refused> {
         let sealed = Sealed::parse(message).ok_or(Refused::Unreadable)?;
-        if sealed.node == self.node {
+        if sealed.node == self.node || sealed.node == PROBE {
             return Err(Refused::Own);
         }
         if sealed.epoch != self.epoch.as_str().as_bytes() {
@@ -232,6 +240,14 @@ mod tests {
         }
         let own = seal(&mut sealer, b"[]");
         assert_eq!(Opener { node: sealer.node, ..opener }.open(&own, NOW), Err(Refused::Own));
+    }
+
+    #[test]
+    fn a_probe_is_dropped_in_silence() {
+        let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
+        let probe = seal(&mut Sealer::of_probe(BusKeys::derive(&[b"doctor"], &[b"doctor"])), b"[]");
+        assert_eq!(opener(&keys).open(&probe, NOW), Err(Refused::Own));
+        assert_ne!(PROBE[6] >> 4, 7, "a node could have this name");
     }
 
     #[test]
