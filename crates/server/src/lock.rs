@@ -156,6 +156,7 @@ impl FileLock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(path, &source)),
         }
+        own_file::check_only_name(&file).map_err(|source| failed(path, &source))?;
         // For the message to whoever comes second; the lock itself does not depend on it.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })

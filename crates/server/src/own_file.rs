@@ -1,8 +1,8 @@
-//! Opening files of the data directory: never through a link, never anything but a file, and made for the owner's eyes alone.
+//! Opening files of the data directory: never through a link but for reading its text, never anything but a file, and made for the owner's eyes alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -18,8 +18,12 @@ const MAX_TEXT: u64 = 1024 * 1024;
 /// # Errors
 /// Whatever the system says, in words where it is no file.
 pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    open_with(path, options, OFlags::NOFOLLOW)
+}
+
+fn open_with(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<File> {
     // Without NONBLOCK a pipe in its place would hold the process up for ever.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = flags | OFlags::NONBLOCK;
     options.mode(0o600).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
     let file = options.open(path).map_err(|error| match Errno::from_io_error(&error) {
         Some(Errno::LOOP) => io::Error::new(
@@ -40,12 +44,30 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     Ok(file)
 }
 
-/// The text of a file.
+/// Refuses a file that has other names, of which one may be another program's.
 ///
 /// # Errors
-/// As [`open`]; and if it is no UTF-8, or longer than a MiB.
+/// If it has.
+pub(crate) fn check_only_name(file: &File) -> io::Result<()> {
+    match file.metadata()?.nlink() {
+        0 | 1 => Ok(()),
+        _ => Err(io::Error::new(ErrorKind::InvalidInput, "it has another name (a hard link); remove this one")),
+    }
+}
+
+/// The text of a file. A symbolic link is followed, since Kubernetes and Nix lay secrets down that way; what it leads to is held to the same
+/// rules.
+///
+/// # Errors
+/// As [`open`]; if a link leads to nothing; and if it is no UTF-8, or longer than a MiB.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
-    let file = open(path, OpenOptions::new().read(true))?;
+    let file = open_with(path, OpenOptions::new().read(true), OFlags::empty()).map_err(|error| {
+        // Not as if nothing were there: whoever finds nothing makes something.
+        match error.kind() == ErrorKind::NotFound && path.is_symlink() {
+            true => io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link that leads to nothing"),
+            false => error,
+        }
+    })?;
     let mut text = String::new();
     file.take(MAX_TEXT).read_to_string(&mut text)?;
     Ok(text)

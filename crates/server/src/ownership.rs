@@ -4,15 +4,49 @@ use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid, getgroups};
 
 /// Write permission of the group and of others. Access control lists show as the group's.
 const OTHERS_WRITE: u32 = 0o022;
 /// In a directory with this bit only owners remove and rename their files, as in `/tmp`.
 const STICKY: u32 = 0o1000;
+
+/// Write permission of the group alone.
+const GROUP_WRITE: u32 = 0o020;
+
+/// Whether this process's own groups may write to the installation, as the setting `trust_group` says.
+static GROUP_TRUSTED: AtomicBool = AtomicBool::new(false);
+
+/// Lets this process's own groups write to the installation, or not. A volume that is given to a group, as by Kubernetes' `fsGroup`, lets it
+/// write to each file.
+pub(crate) fn trust_group(trusted: bool) {
+    GROUP_TRUSTED.store(trusted, Ordering::Relaxed);
+}
+
+/// Why a file must not be believed, if others than its owner can write to it.
+fn writable_by_others(found: &Metadata) -> Option<&'static str> {
+    refused_write(found.mode(), is_own_group(found.gid()), GROUP_TRUSTED.load(Ordering::Relaxed))
+}
+
+/// The same by its mode: a way out where there is one, otherwise nothing more to say.
+fn refused_write(mode: u32, own_group: bool, trusted: bool) -> Option<&'static str> {
+    match mode & OTHERS_WRITE {
+        0 => None,
+        GROUP_WRITE if own_group && trusted => None,
+        GROUP_WRITE if own_group => {
+            Some("\nor, if everybody in its group is to be trusted, as with Kubernetes' fsGroup: set CHATSPHERE_TRUST_GROUP=on")
+        }
+        _ => Some(""),
+    }
+}
+
+fn is_own_group(gid: u32) -> bool {
+    getegid().as_raw() == gid || getgroups().is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
+}
 
 /// Who works on the installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +93,14 @@ fn name(uid: u32) -> Option<String> {
 pub(crate) fn check_data_dir(path: &Path, role: Role) -> Result<(), Unsafe> {
     let Ok(found) = path.metadata() else { return Ok(()) };
     let shown = path.display();
-    check_owner(path, &found, role, &format!("or name another directory with --data-dir, such as {shown}/data"))?;
-    if found.mode() & OTHERS_WRITE != 0 {
+    // Whatever root may do, it can do without owning the directory: a volume's root directory often is root's.
+    if found.uid() != 0 {
+        check_owner(path, &found, role, &format!("or name another directory with --data-dir, such as {shown}/data"))?;
+    }
+    if let Some(way_out) = writable_by_others(&found) {
         return Err(Unsafe(format!(
             "other users can write to the data directory {shown} (mode {:04o}), and put a database and secrets of their own there\n\
-             look at what is in it, then: chmod go-w {shown}",
+             look at what is in it, then: chmod go-w {shown}{way_out}",
             found.mode() & 0o7777
         )));
     }
@@ -82,10 +119,12 @@ pub(crate) fn check_database(file: &Path, role: Role) -> Result<(), Unsafe> {
         if found.uid() != 0 {
             check_owner(directory, &found, role, "or move the database to a directory of its own")?;
         }
-        if found.mode() & OTHERS_WRITE != 0 && found.mode() & STICKY == 0 {
+        if let Some(way_out) = writable_by_others(&found)
+            && found.mode() & STICKY == 0
+        {
             return Err(Unsafe(format!(
                 "other users can write to {shown} (mode {:04o}), where the database is, and put another in its place\n\
-                 chmod go-w {shown}, or move the database to a directory of its own",
+                 chmod go-w {shown}, or move the database to a directory of its own{way_out}",
                 found.mode() & 0o7777
             )));
         }
@@ -97,10 +136,10 @@ pub(crate) fn check_database(file: &Path, role: Role) -> Result<(), Unsafe> {
             continue;
         }
         check_owner(&file, &found, role, "after a look at where it comes from")?;
-        if found.mode() & OTHERS_WRITE != 0 {
+        if let Some(way_out) = writable_by_others(&found) {
             let shown = file.display();
             return Err(Unsafe(format!(
-                "other users can write to {shown} (mode {:04o})\nchmod go-w {shown}",
+                "other users can write to {shown} (mode {:04o})\nchmod go-w {shown}{way_out}",
                 found.mode() & 0o7777
             )));
         }
@@ -123,10 +162,10 @@ pub(crate) fn check_file(path: &Path, found: &Metadata) -> Result<(), Unsafe> {
             user_word(this_user()),
         )));
     }
-    if found.mode() & OTHERS_WRITE != 0 {
+    if let Some(way_out) = writable_by_others(found) {
         let mode = found.mode() & 0o7777;
         return Err(Unsafe(format!(
-            "other users can write to it (mode {mode:04o})\nlook at what is in it, then: chmod 600 {shown}"
+            "other users can write to it (mode {mode:04o})\nlook at what is in it, then: chmod 600 {shown}{way_out}"
         )));
     }
     Ok(())
@@ -218,6 +257,16 @@ pub(crate) fn leave_to_owner_of_directory(file: &std::fs::File, path: &Path) -> 
     Ok(())
 }
 
+/// Makes an empty database where there is none and root works in another user's directory, so that it is that user's from the start. What
+/// SQLite keeps beside a database it leaves to the database's owner.
+pub(crate) fn make_database(path: &Path) -> std::io::Result<()> {
+    if this_user() != 0 || path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let made = crate::own_file::open(path, std::fs::File::options().write(true).create_new(true))?;
+    leave_to_owner_of_directory(&made, path)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{Permissions, set_permissions};
@@ -228,6 +277,36 @@ mod tests {
     fn users_have_names() {
         assert_eq!(user(0), "root (uid 0)");
         assert_eq!(user(4_000_000_000), "uid 4000000000");
+    }
+
+    #[test]
+    fn a_trusted_group_is_one_of_the_processs_own() {
+        for (mode, own, trusted, refused) in [
+            (0o2755, true, false, false),
+            (0o2775, true, false, true),
+            (0o2775, true, true, false),
+            (0o2775, false, true, true),
+            (0o2777, true, true, true),
+            (0o602, true, true, true),
+        ] {
+            assert_eq!(refused_write(mode, own, trusted).is_some(), refused, "{mode:o} {own} {trusted}");
+        }
+        assert!(refused_write(0o660, true, false).is_some_and(|way_out| way_out.contains("CHATSPHERE_TRUST_GROUP")));
+        assert!(is_own_group(getegid().as_raw()) && !is_own_group(4_000_000_000));
+    }
+
+    #[test]
+    fn a_database_that_root_makes_is_its_directorys_owners() {
+        if this_user() != 0 {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(directory.path(), Some(65_534), Some(65_534)).unwrap();
+        let path = directory.path().join("chat.db");
+        make_database(&path).unwrap();
+        make_database(&path).unwrap();
+        let found = path.metadata().unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o777), (65_534, 0o600));
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl Partial {
             Err(TryLockError::WouldBlock) => return Err(Error::other("another process is writing it at this moment")),
             Err(TryLockError::Error(error)) => return Err(error),
         }
+        own_file::check_only_name(&file)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
         file.set_len(0)?;
         remove_logs(&path);

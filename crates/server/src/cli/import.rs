@@ -18,10 +18,10 @@ use super::progress::Progress;
 use crate::config::{DatabaseFlags, Settings};
 use crate::data_dir::DataDir;
 use crate::installation;
-use crate::lock::InstallationLock;
+use crate::lock::{InstallationLock, database_file};
 use crate::log;
 use crate::operator::Operator;
-use crate::ownership::Role;
+use crate::ownership::{self, Role};
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 
@@ -79,6 +79,10 @@ impl Nodejs {
             true => Some(InstallationLock::take(Some(&directory), &target).await.map_err(StartError::from)?),
             false => None,
         };
+        if let Some(path) = target.sqlite_path() {
+            let failed = |error| CliError::File { path: path.display().to_string(), error };
+            ownership::make_database(&database_file(path).map_err(failed)?).map_err(failed)?;
+        }
         let options = self.options(&settings, &directory, source).await?;
         let mut teller = Teller::new(self.ids.as_deref().map(ids_file).transpose()?);
         let imported = import_nodejs(&options, &mut teller).await;

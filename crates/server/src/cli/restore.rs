@@ -14,6 +14,7 @@ use crate::data_dir::DataDir;
 use crate::installation::restore_mark;
 use crate::lock::{InstallationLock, beside, database_file};
 use crate::log;
+use crate::own_file;
 use crate::ownership::{self, Role};
 use crate::partial::{Partial, flush_directory, free_space};
 use crate::secrets::Secrets;
@@ -139,7 +140,10 @@ impl Restore {
         copy_bytes(&self.file, copy.file(), size(&self.file)).map_err(failed)?;
         if size(&log) > 0 {
             note(format_args!("{} lies beside the backup, and is taken for a part of it", log.display()));
-            std::fs::copy(&log, beside(copy.path(), "-wal")).map_err(failed)?;
+            let beside_copy = beside(copy.path(), "-wal");
+            let file = own_file::open(&beside_copy, File::options().write(true).create_new(true)).map_err(failed)?;
+            ownership::leave_to_owner_of_directory(&file, &beside_copy).map_err(failed)?;
+            copy_bytes(&log, &file, size(&log)).map_err(failed)?;
         }
         Ok(())
     }
@@ -198,14 +202,37 @@ fn copy_bytes(from: &Path, mut to: &File, of: u64) -> io::Result<()> {
     }
 }
 
+/// What the names begin with under which something is put aside.
+const ASIDE: &str = ".before-restore-";
+
+/// Under which names what is there is put aside: those of a restore that was cut off, so that a database and its log stay together; others where
+/// that one has put these files aside already, and what is there is its own.
+fn suffix(mark: &Path, files: [&Path; 2]) -> io::Result<String> {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    let is_free = |suffix: &String| !files.iter().any(|file| is_there(file) && is_there(&beside(file, suffix)));
+    let is_one = |suffix: &String| {
+        let rest = suffix.strip_prefix(ASIDE);
+        rest.is_some_and(|rest| rest.len() <= 32 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+    };
+    if let Some(begun) = own_file::read(mark).ok().filter(is_one).filter(is_free) {
+        return Ok(begun);
+    }
+    let now = jiff::Timestamp::from_millisecond(SystemClock.now().as_millis()).map_err(io::Error::other)?;
+    let new = format!("{ASIDE}{}", now.strftime("%Y%m%dT%H%M%SZ"));
+    let numbered = (2..100).map(|number| format!("{new}-{number}"));
+    let free = std::iter::once(new.clone()).chain(numbered).find(is_free);
+    free.ok_or_else(|| io::Error::other("every name is taken under which what is there could be kept"))
+}
+
 /// Puts what was there aside, and the copy in its place. A mark stands there meanwhile, so that no server starts on one half. Answers where
 /// what was there is now.
 fn put_in_place(copy: Partial, database: &Path, directory: &DataDir, brought: Option<&Brought>) -> io::Result<Vec<PathBuf>> {
-    let now = jiff::Timestamp::from_millisecond(SystemClock.now().as_millis()).map_err(io::Error::other)?;
-    let suffix = format!(".before-restore-{}", now.strftime("%Y%m%dT%H%M%SZ"));
     let mark = restore_mark(database);
-    File::create(&mark)?.sync_all()?;
-    flush_directory(&mark)?;
+    let suffix = suffix(&mark, [database, &directory.secrets_file()])?;
+    let marking = Partial::begin(&mark)?;
+    ownership::leave_to_owner_of_directory(marking.file(), marking.path())?;
+    marking.file().write_all(suffix.as_bytes())?;
+    marking.place(true)?;
     let mut kept = Vec::new();
     let mut keep = |path: &Path, aside: PathBuf| -> io::Result<()> {
         if path.symlink_metadata().is_ok() {

@@ -8,6 +8,7 @@ use super::load::{Loaded, Sources, load};
 use super::place::ConfigError;
 use super::settings::Settings;
 use super::table::{Group, SETTINGS, Setting};
+use crate::ownership;
 
 /// The flags of a command that serves or looks at the whole configuration.
 pub type ServerFlags = Flags<true>;
@@ -22,13 +23,15 @@ pub struct Flags<const ALL: bool> {
 }
 
 impl<const ALL: bool> Flags<ALL> {
-    /// Joins them with the environment and the files of the working directory.
+    /// Joins them with the environment and the files of the working directory. From then on, the process's own groups are trusted as they say.
     ///
     /// # Errors
     /// All mistakes that were found.
     pub fn load(self) -> Result<Loaded, ConfigError> {
         let environment = std::env::vars_os().collect();
-        load(Sources { flags: self.given, config: self.config, environment, directory: PathBuf::new() })
+        let loaded = load(Sources { flags: self.given, config: self.config, environment, directory: PathBuf::new() })?;
+        ownership::trust_group(loaded.settings.trust_group);
+        Ok(loaded)
     }
 }
 

@@ -16,6 +16,8 @@ use crate::auth::Secret;
 pub struct Settings {
     /// Where the node keeps its files.
     pub data_dir: PathBuf,
+    /// Whether the members of this process's own groups may write to those files.
+    pub trust_group: bool,
     /// The address to listen on.
     pub host: IpAddr,
     /// The port to listen on; 0 picks a free one.
@@ -91,6 +93,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("./chatsphere-data"),
+            trust_group: false,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 3001,
             tls_cert: None,

@@ -218,6 +218,9 @@ pub static SETTINGS: &[Setting] = &[
     value!(Data, "data_dir", "DIRECTORY", data_dir, values::path, |path: &std::path::PathBuf| show_path(path),
         "Where the node keeps its database, its secrets and the first token. One server at a time")
         .administrative(),
+    switch!(Data, "trust_group", trust_group,
+        "Whether a group that this process is in may write to the data directory and the database, as on a volume that Kubernetes gives to an fsGroup. Its members are trusted with everything then; what all users can write is refused all the same")
+        .administrative(),
     option!(Data, "database_url", "URL", database_url, values::database, ToString::to_string,
         "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database. With a password in it belongs into the variable or a file: every user of the machine sees the flags of its programs")
         .also(&["DATABASE_URL"])
@@ -402,7 +405,7 @@ mod tests {
                 ("SIZE", "ref_bytes" | "client_message_id_bytes" | "idempotency_key_bytes") => "7",
                 ("SIZE", _) => "65537",
                 ("DURATION", _) => "77s",
-                ("on|off", "metrics_public") => "on",
+                ("on|off", "metrics_public" | "trust_group") => "on",
                 ("on|off", _) => "off",
                 ("SECRET", _) => "0123456789abcdef0123456789abcdef",
                 ("FILE" | "DIRECTORY", _) => "/elsewhere",

@@ -228,6 +228,38 @@ fn no_server_starts_on_half_a_restore() {
 }
 
 #[test]
+fn a_restore_that_was_cut_off_goes_on_where_it_was() {
+    let place = Place::new();
+    place.serve(&[]).stop();
+    place.answer(&["backup", "copy.db"]);
+    let aside = ".before-restore-20260101T000000Z";
+    let name = |ending: &str| place.data(&format!("chatsphere.db{aside}{ending}"));
+    let mark = place.data("chatsphere.db.restore-under-way");
+    // Killed between the database and its log: they come together again.
+    fs::rename(place.data("chatsphere.db"), name("")).unwrap();
+    fs::write(place.data("chatsphere.db-wal"), "its log").unwrap();
+    fs::write(&mark, aside).unwrap();
+    place.answer(&["restore", "copy.db"]);
+    assert_eq!(fs::read_to_string(name("-wal")).unwrap(), "its log");
+    assert!(!mark.exists() && name("").exists());
+    // Killed when the copy was in place: what was kept stays what it was.
+    fs::write(name(""), "the database").unwrap();
+    fs::write(&mark, aside).unwrap();
+    place.answer(&["restore", "copy.db"]);
+    assert_eq!(fs::read_to_string(name("")).unwrap(), "the database");
+    // Nothing is written through a link, and no name is believed that leads elsewhere.
+    let target = place.directory.path().join("precious");
+    for text in ["precious", ".before-restore-/../x"] {
+        fs::write(&target, text).unwrap();
+        std::os::unix::fs::symlink(&target, &mark).unwrap();
+        place.answer(&["restore", "copy.db"]);
+        assert_eq!(fs::read_to_string(&target).unwrap(), text);
+        assert!(mark.symlink_metadata().is_err());
+    }
+    place.serve(&[]).stop();
+}
+
+#[test]
 fn postgresql_has_its_own_tools() {
     let place = Place::new().with("DATABASE_URL", "postgresql://ada:s3cret@db.example:5433/chat");
     let to = "postgresql://ada@db.example:5433/chat";

@@ -171,7 +171,7 @@ fn links_in_the_place_of_its_files_are_not_followed() {
     let place = Place::new();
     place.serve(&[]).stop();
     let target = place.directory.path().join("precious");
-    for name in ["lock", "secrets.toml", "chatsphere.db.lock"] {
+    for name in ["lock", "chatsphere.db.lock"] {
         let kept = fs::read(place.data(name)).unwrap();
         fs::write(&target, &kept).unwrap();
         fs::remove_file(place.data(name)).unwrap();
@@ -189,6 +189,59 @@ fn links_in_the_place_of_its_files_are_not_followed() {
     symlink(&target, place.data("client-token")).unwrap();
     place.serve(&[]).stop();
     assert!(place.data("client-token").symlink_metadata().unwrap().is_file());
+}
+
+/// As Kubernetes and Nix lay them down.
+#[test]
+fn secrets_are_read_through_a_link() {
+    let place = Place::new();
+    place.serve(&[]).stop();
+    let (file, target) = (place.data("secrets.toml"), place.directory.path().join("precious"));
+    fs::rename(&file, &target).unwrap();
+    symlink(&target, &file).unwrap();
+    place.serve(&[]).stop();
+    // What the link leads to must be nobody else's.
+    let refused = |words: &str| {
+        let ended = place.run(&["serve", "--port", "0"]);
+        assert_eq!(ended.code, 1, "{words}");
+        assert!(ended.errors.contains("secrets.toml") && ended.errors.contains(words), "{words}: {}", ended.errors);
+    };
+    set_mode(&target, 0o602);
+    refused("other users can write");
+    set_mode(&target, 0o600);
+    if is_root() {
+        chown(&target, Some(NOBODY), None).unwrap();
+        refused("belongs to nobody");
+    }
+    fs::remove_file(&target).unwrap();
+    refused("leads to nothing");
+    assert!(!target.exists());
+}
+
+/// A volume that Kubernetes gives to an `fsGroup`: its root directory is root's, and the group may write to all.
+#[test]
+fn a_volume_of_a_group_is_used_where_that_is_trusted() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    set_mode(place.directory.path(), 0o755);
+    fs::create_dir(place.data("")).unwrap();
+    chown(place.data(""), Some(0), Some(NOBODY)).unwrap();
+    set_mode(&place.data(""), 0o2775);
+    let ended = place.run_as_nobody(&["serve", "--port", "0"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.errors.contains("CHATSPHERE_TRUST_GROUP=on"), "{}", ended.errors);
+    let serve = ["serve", "--port", "0", "--trust-group"];
+    Server::start(place.as_nobody(&serve).stderr(Stdio::piped())).stop();
+    for file in ["chatsphere.db", "secrets.toml", "lock"] {
+        set_mode(&place.data(file), 0o660);
+    }
+    Server::start(place.as_nobody(&serve).stderr(Stdio::piped())).stop();
+    set_mode(&place.data("chatsphere.db"), 0o666);
+    let ended = place.run_as_nobody(&serve);
+    assert_eq!(ended.code, 1);
+    assert!(ended.errors.contains("other users can write"), "{}", ended.errors);
 }
 
 #[test]
