@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -24,6 +24,8 @@ const RESTART_FROM: i32 = 8_000;
 const RESTART_LEFT: i32 = 4_000;
 /// … or, when that never comes, from this many pages on all the same.
 const RESTART_AT_LAST: i32 = 32_000;
+/// How long a relief waits for a copy that is under way. On a full disk the copy fails at once.
+const COPY_ENDS: Duration = Duration::from_secs(2);
 /// How long the writer waits for reads that still need the log.
 const READS: Duration = Duration::from_millis(100);
 
@@ -56,9 +58,10 @@ pub(super) fn checkpoints() -> (Checkpoints, Orders) {
 }
 
 impl Checkpoints {
-    /// Called after each commit with the length of the log.
-    pub(super) fn committed(&self, connection: &Connection, pages: i32, health: &Health) {
-        if self.state.copying.load(Ordering::Acquire) {
+    /// Called after each commit with the length of the log. Where `is_low` says that the disk has little space left, nothing is copied here:
+    /// the file would take what is left, which is for changes of rights ([`Checkpoints::relieve`] copies then).
+    pub(super) fn committed(&self, connection: &Connection, pages: i32, is_low: bool, health: &Health) {
+        if is_low || self.state.copying.load(Ordering::Acquire) {
             return;
         }
         let left = pages - self.state.copied.load(Ordering::Acquire);
@@ -83,8 +86,13 @@ impl Checkpoints {
         pages - self.state.copied.load(Ordering::Acquire)
     }
 
-    /// Copies the whole log, so that it begins anew; whether that worked.
+    /// Copies the whole log, so that it begins anew; whether that worked. Waits for a copy that is under way, which would otherwise take
+    /// what the caller gives up for changes of rights next.
     pub(super) fn relieve(&self, connection: &Connection, pages: i32) -> bool {
+        let until = Instant::now() + COPY_ENDS;
+        while self.state.copying.load(Ordering::Acquire) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         !self.state.copying.load(Ordering::Acquire) && self.restart(connection, pages).is_ok() && self.not_before.get() == 0
     }
 

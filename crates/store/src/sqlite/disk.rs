@@ -80,6 +80,11 @@ impl Disk {
         }
     }
 
+    /// Whether little space is left, by the last look.
+    pub(super) fn is_low(&self) -> bool {
+        self.space.is_low()
+    }
+
     /// Gives the reserve up. Whether there was one.
     pub(super) fn release(&self) -> bool {
         let released = fs::remove_file(&self.reserve).is_ok();

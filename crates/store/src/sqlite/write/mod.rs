@@ -86,7 +86,7 @@ impl Transactions for SqliteWriter {
             return Err(commit_failure(&self.health, &error));
         }
         self.health.back();
-        self.checkpoints.committed(&self.connection, LOG_PAGES.get(), &self.health);
+        self.checkpoints.committed(&self.connection, LOG_PAGES.get(), self.disk.is_low(), &self.health);
         let pages = LOG_PAGES.get();
         self.disk.committed(pages, self.checkpoints.uncopied(pages));
         Ok(())
