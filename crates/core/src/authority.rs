@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use crate::bounded_map::BoundedMap;
 use crate::caller::{Caller, TokenState};
 use crate::control::{ControlChange, ControlPosition};
 use crate::error::{Error, Outage, TokenRefusal};
@@ -26,9 +27,8 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// A node that could not read the control log for this long refuses rather than guesses.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// How much is kept in memory: tokens, and every eighth room that their permissions name. Beyond it all are forgotten and read
-/// anew. About 100 MB.
-const MOST_KEPT: usize = 200_000;
+/// How much is kept in memory: tokens, and every eighth room that their permissions name. About 100 MB.
+const MAX_KEPT: usize = 200_000;
 
 /// Entries read from the control log at a time.
 const POLL_PAGE: usize = 500;
@@ -73,11 +73,9 @@ pub struct Authority {
     told: Notify,
 }
 
-#[derive(Default)]
 struct Known {
-    tokens: HashMap<TokenId, Entry>,
+    tokens: BoundedMap<TokenId, Entry>,
     of_user: HashMap<UserId, HashSet<TokenId>>,
-    weight: usize,
     position: ControlPosition,
     /// Rises with every change, so that a row read before a change is not kept after it.
     generation: u64,
@@ -131,7 +129,7 @@ impl Authority {
         let now = micros(clock.monotonic());
         Self {
             clock,
-            known: Mutex::new(Known { position, ..Known::default() }),
+            known: Mutex::new(Known::new(position)),
             fresh_at: AtomicU64::new(now),
             settled_at: AtomicU64::new(now),
             listener: Mutex::new(None),
@@ -155,10 +153,11 @@ impl Authority {
         self.check_fresh()?;
         let now = self.clock.now();
         let (generation, user) = {
-            let known = self.known();
+            let mut known = self.known();
+            let generation = known.generation;
             match known.tokens.get(&token) {
                 Some(entry) if !entry.is_stale => return Ok(entry.state.judge(now)?.clone()),
-                entry => (known.generation, entry.map(|entry| entry.state.user_id())),
+                entry => (generation, entry.map(|entry| entry.state.user_id())),
             }
         };
         if let Some(user) = user
@@ -367,36 +366,38 @@ impl Tells {
 }
 
 impl Known {
+    fn new(position: ControlPosition) -> Self {
+        Self { tokens: BoundedMap::new(MAX_KEPT), of_user: HashMap::new(), position, generation: 0 }
+    }
+
     fn keep(&mut self, token: TokenId, state: TokenState) {
-        if self.weight >= MOST_KEPT {
-            self.tokens.clear();
-            self.of_user.clear();
-            self.weight = 0;
-        }
         self.of_user.entry(state.user_id()).or_default().insert(token);
-        self.weight += state.weight();
-        if let Some(before) = self.tokens.insert(token, Entry { state, is_stale: false }) {
-            self.weight -= before.state.weight();
+        let weight = state.weight();
+        for (removed, entry) in self.tokens.insert(token, Entry { state, is_stale: false }, weight) {
+            self.unlist(removed, entry.state.user_id());
         }
     }
 
     /// Whose it was, if it was known.
     fn remove(&mut self, token: TokenId) -> Option<UserId> {
-        let entry = self.tokens.remove(&token)?;
-        self.weight -= entry.state.weight();
-        let user = entry.state.user_id();
+        let user = self.tokens.remove(&token)?.state.user_id();
+        self.unlist(token, user);
+        Some(user)
+    }
+
+    fn unlist(&mut self, token: TokenId, user: UserId) {
         if let Some(tokens) = self.of_user.get_mut(&user) {
             tokens.remove(&token);
             if tokens.is_empty() {
                 self.of_user.remove(&user);
             }
         }
-        Some(user)
     }
 
     fn forget_all(&mut self) {
         self.generation += 1;
-        (self.tokens, self.of_user, self.weight) = Default::default();
+        self.tokens.clear();
+        self.of_user.clear();
     }
 
     /// What was known of these must be read again. Whom they concern, each once.
@@ -409,7 +410,7 @@ impl Known {
                 ControlChange::Token(token) => Affected::Token { token, user: self.remove(token) },
                 ControlChange::User(user) => {
                     for token in self.of_user.get(&user).into_iter().flatten() {
-                        if let Some(entry) = self.tokens.get_mut(token) {
+                        if let Some(entry) = self.tokens.get(token) {
                             entry.is_stale = true;
                         }
                     }
@@ -423,7 +424,7 @@ impl Known {
     /// A user's row was read: all of their tokens stand for what it says.
     fn refresh(&mut self, row: &User) {
         for token in self.of_user.get(&row.id).into_iter().flatten() {
-            if let Some(entry) = self.tokens.get_mut(token) {
+            if let Some(entry) = self.tokens.get(token) {
                 *entry = Entry { state: entry.state.with_user(row), is_stale: false };
             }
         }

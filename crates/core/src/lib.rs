@@ -3,6 +3,7 @@
 //! Nothing here knows HTTP, sockets, SQL or JSON on the wire. Front doors decode a call, run one op and encode its answer.
 
 pub mod authority;
+mod bounded_map;
 pub mod budget;
 pub mod caller;
 pub mod chat;
@@ -27,6 +28,7 @@ pub mod token;
 pub mod turns;
 
 pub use authority::{Affected, Authority, AuthorityListener};
+pub use bounded_map::BoundedMap;
 pub use caller::{Caller, TokenState};
 pub use chat::{Chat, TokenLifetimes};
 pub use control::{ControlChange, ControlEntry, ControlPosition};

@@ -1,11 +1,9 @@
 //! Which messages of other nodes were here before.
 
-use std::collections::HashMap;
-
-use chatsphere_core::Timestamp;
+use chatsphere_core::{BoundedMap, Timestamp};
 
 /// Nodes that are remembered. Each start of a node is another one; the one that was silent for longest is forgotten.
-const SENDERS: usize = 256;
+const MAX_SENDERS: usize = 256;
 /// How far behind the newest message of its node a message may come, as a number of messages.
 const WINDOW: u64 = 64;
 /// How far the clock of a node not heard before may be from this one's, and how old its first message may be, in milliseconds.
@@ -18,18 +16,13 @@ pub(super) type NodeName = [u8; 16];
 ///
 /// A message of a known node is judged by its counter alone, so that a clock that is set does not cut the bus. One of an unknown
 /// node must have been sent just now: so what was captured is worth nothing once its sender, or this node, has restarted.
-#[derive(Default)]
-pub(super) struct Senders {
-    known: HashMap<NodeName, Sender>,
-    /// Counts the messages, to tell who was silent for longest.
-    heard: u64,
-}
+pub(super) struct Senders(BoundedMap<NodeName, Sender>);
 
+#[derive(Clone, Copy)]
 struct Sender {
     newest: u64,
     /// Bit n: the message `newest - n` was here.
     seen: u64,
-    heard: u64,
 }
 
 /// Why a message is not to be taken.
@@ -41,45 +34,43 @@ pub(super) enum Stale {
     Clock(i64),
 }
 
+impl Default for Senders {
+    fn default() -> Self {
+        Self(BoundedMap::new(MAX_SENDERS))
+    }
+}
+
 impl Senders {
     /// Takes note of a message, if it is new.
     pub(super) fn take(&mut self, node: NodeName, counter: u64, sent: Timestamp, now: Timestamp) -> Result<(), Stale> {
-        self.heard += 1;
-        let heard = self.heard;
-        if let Some(sender) = self.known.get_mut(&node) {
-            sender.take(counter)?;
-            sender.heard = heard;
+        if let Some(sender) = self.0.peek(&node) {
+            let sender = sender.after(counter)?;
+            self.0.insert(node, sender, 1);
             return Ok(());
         }
         let ahead = sent.as_millis().saturating_sub(now.as_millis());
         if !(-FRESH..=FRESH).contains(&ahead) {
             return Err(Stale::Clock(ahead));
         }
-        if self.known.len() >= SENDERS
-            && let Some(silent) = self.known.iter().min_by_key(|(_, sender)| sender.heard).map(|(node, _)| *node)
-        {
-            self.known.remove(&silent);
-        }
         // What it sent before was not meant for this node, or was here before the node was forgotten.
-        self.known.insert(node, Sender { newest: counter, seen: u64::MAX, heard });
+        self.0.insert(node, Sender { newest: counter, seen: u64::MAX }, 1);
         Ok(())
     }
 }
 
 impl Sender {
-    fn take(&mut self, counter: u64) -> Result<(), Stale> {
+    /// The same after it has sent a message, if that is new.
+    fn after(self, counter: u64) -> Result<Self, Stale> {
         if counter > self.newest {
             let ahead = counter - self.newest;
-            self.seen = if ahead < WINDOW { self.seen << ahead | 1 } else { 1 };
-            self.newest = counter;
-            return Ok(());
+            let seen = if ahead < WINDOW { self.seen << ahead | 1 } else { 1 };
+            return Ok(Self { newest: counter, seen });
         }
         let behind = self.newest - counter;
         if behind >= WINDOW || self.seen & (1 << behind) != 0 {
             return Err(Stale::Replayed);
         }
-        self.seen |= 1 << behind;
-        Ok(())
+        Ok(Self { seen: self.seen | 1 << behind, ..self })
     }
 }
 
@@ -131,16 +122,16 @@ mod tests {
     fn who_is_silent_for_longest_is_forgotten() {
         let mut senders = Senders::default();
         let node = |n: usize| u128::try_from(n).unwrap().to_be_bytes();
-        for n in 0..SENDERS {
+        for n in 0..MAX_SENDERS {
             senders.take(node(n), 1, NOW, NOW).unwrap();
         }
         senders.take(node(0), 2, NOW, NOW).unwrap();
-        for n in SENDERS..SENDERS + 10 {
+        for n in MAX_SENDERS..MAX_SENDERS + 10 {
             senders.take(node(n), 1, NOW, NOW).unwrap();
         }
-        assert_eq!(senders.known.len(), SENDERS);
+        assert_eq!(senders.0.len(), MAX_SENDERS);
         assert_eq!(senders.take(node(0), 2, NOW, NOW), Err(Stale::Replayed), "0 was heard after 1");
-        assert!(!senders.known.contains_key(&node(1)));
+        assert!(senders.0.peek(&node(1)).is_none());
         assert_eq!(senders.take(node(1), 1, at(-FRESH - 1), NOW), Err(Stale::Clock(-FRESH - 1)));
     }
 

@@ -6,9 +6,7 @@
 //! the one that this was read at, and forgets what the entries between name. What the transaction itself changes is forgotten at once,
 //! and everything when it is undone or the connection ends.
 
-use chatsphere_core::{ControlChange, ControlEntry, TokenId, TokenState};
-
-use crate::write::database::IdMap;
+use chatsphere_core::{BoundedMap, ControlChange, ControlEntry, TokenId, TokenState};
 
 /// Held by every transaction that writes on somebody's behalf. Two may hold it; the number says nothing, it only has to be the
 /// same everywhere. The second part keeps installations in different schemas of a database apart.
@@ -20,21 +18,26 @@ pub(super) const POSITION: &str = "SELECT position FROM control_head WHERE one =
 
 /// Entries of the control log that are followed; if there are more, everything is forgotten.
 pub(super) const MOST_FOLLOWED: usize = 500;
-/// What the tokens may take beyond which it begins anew: some megabytes.
-const MOST: usize = 32_768;
+/// What the tokens may weigh: some megabytes.
+const MAX_WEIGHT: usize = 32_768;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rights {
     /// The control log's position that all below is as new as.
     pub(super) position: u64,
-    tokens: IdMap<TokenId, TokenState>,
-    weight: usize,
+    tokens: BoundedMap<TokenId, TokenState>,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Self { position: 0, tokens: BoundedMap::new(MAX_WEIGHT) }
+    }
 }
 
 impl Rights {
     /// A transaction begins and finds the control log at `position`: whether its entries since must be followed first.
     pub(super) fn begin(&mut self, position: u64) -> bool {
-        if self.tokens.is_empty() || self.weight > MOST || position < self.position {
+        if self.tokens.is_empty() || position < self.position {
             *self = Self { position, ..Self::default() };
         }
         self.position != position
@@ -58,30 +61,18 @@ impl Rights {
     pub(super) fn forget(&mut self, changes: impl IntoIterator<Item = ControlChange>) {
         for change in changes {
             match change {
-                ControlChange::Token(token) => {
-                    if let Some(state) = self.tokens.remove(&token) {
-                        self.weight -= state.weight();
-                    }
-                }
-                ControlChange::User(user) => self.tokens.retain(|_, state| {
-                    let stays = state.user_id() != user;
-                    if !stays {
-                        self.weight -= state.weight();
-                    }
-                    stays
-                }),
+                ControlChange::Token(token) => drop(self.tokens.remove(&token)),
+                ControlChange::User(user) => self.tokens.retain(|_, state| state.user_id() != user),
             }
         }
     }
 
     pub(super) fn keep(&mut self, token: TokenId, state: TokenState) {
-        self.weight += state.weight();
-        if let Some(before) = self.tokens.insert(token, state) {
-            self.weight -= before.weight();
-        }
+        let weight = state.weight();
+        self.tokens.insert(token, state, weight);
     }
 
-    pub(super) fn get(&self, token: TokenId) -> Option<&TokenState> {
-        self.tokens.get(&token)
+    pub(super) fn get(&mut self, token: TokenId) -> Option<&TokenState> {
+        self.tokens.get(&token).map(|state| &*state)
     }
 }

@@ -74,7 +74,7 @@ impl Session {
         let mut states = IdMap::with_capacity_and_hasher(tokens.len(), Default::default());
         let mut unknown: Vec<Uuid> = Vec::new();
         {
-            let rights = self.rights();
+            let mut rights = self.rights();
             for token in tokens {
                 match rights.get(*token) {
                     Some(state) => drop(states.insert(*token, state.clone())),
@@ -122,8 +122,7 @@ impl Session {
     pub(super) async fn with_keys<T>(&self, rooms: &[Uuid], users: &[Uuid], look: impl FnOnce(&Keys) -> T) -> Result<T, Cause> {
         let (rooms, users) = {
             let mut keys = self.keys();
-            keys.bound();
-            (unknown(&keys.rooms, rooms), unknown(&keys.users, users))
+            (unknown(&mut keys.rooms, rooms), unknown(&mut keys.users, users))
         };
         if !rooms.is_empty() || !users.is_empty() {
             let (rooms, users) = tokio::try_join!(
@@ -132,10 +131,10 @@ impl Session {
             )?;
             let mut keys = self.keys();
             for row in rooms {
-                keys.rooms.insert(row.try_get(0)?, row.try_get(1)?);
+                keys.rooms.insert(row.try_get(0)?, row.try_get(1)?, 1);
             }
             for row in users {
-                keys.users.insert(row.try_get(0)?, row.try_get(1)?);
+                keys.users.insert(row.try_get(0)?, row.try_get(1)?, 1);
             }
         }
         Ok(look(&self.keys()))

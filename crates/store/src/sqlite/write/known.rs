@@ -4,52 +4,61 @@
 //! It can't be stale: the file is ours alone while a transaction lasts, and before each the file is asked whether another
 //! connection has changed it since. What our own connection changes is changed here, or all is forgotten.
 
-use chatsphere_core::{RoomId, TokenId, TokenState, UserId};
+use chatsphere_core::{BoundedMap, RoomId, TokenId, TokenState, UserId};
 use rusqlite::{Connection, Result};
 
 use crate::sqlite::read;
-use crate::write::database::{Author, IdMap, IdSet, RoomHead};
+use crate::write::database::{Author, RoomHead};
 
-/// Entries beyond which it begins anew: some megabytes.
-const MOST: usize = 32_768;
+/// Entries of each kind: some megabytes.
+const MAX_ENTRIES: usize = 16_384;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Known {
     /// The file's version that this was read in.
     version: i64,
-    pub(super) rooms: IdMap<RoomId, RoomHead>,
-    pub(super) authors: IdMap<UserId, Author>,
-    pub(super) members: IdSet<(RoomId, UserId)>,
-    tokens: IdMap<TokenId, TokenState>,
-    /// What the tokens take, in entries.
-    tokens_weight: usize,
+    pub(super) rooms: BoundedMap<RoomId, RoomHead>,
+    pub(super) authors: BoundedMap<UserId, Author>,
+    pub(super) members: BoundedMap<(RoomId, UserId), ()>,
+    tokens: BoundedMap<TokenId, TokenState>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            rooms: BoundedMap::new(MAX_ENTRIES),
+            authors: BoundedMap::new(MAX_ENTRIES),
+            members: BoundedMap::new(MAX_ENTRIES),
+            tokens: BoundedMap::new(MAX_ENTRIES),
+        }
+    }
 }
 
 impl Known {
     /// A transaction begins and finds the file in this version, which changes when another connection writes. Answers whether it has.
     pub(super) fn begin(&mut self, version: i64) -> bool {
         let changed = version != self.version;
-        if changed || self.rooms.len() + self.authors.len() + self.members.len() + self.tokens_weight > MOST {
+        if changed {
             *self = Self { version, ..Self::default() };
         }
         changed
     }
 
     /// Within a transaction: who calls by a token, if it exists.
-    pub(super) fn token(&mut self, connection: &Connection, id: TokenId) -> Result<Option<&TokenState>> {
-        if !self.tokens.contains_key(&id) {
-            let Some(row) = read::tokens::token(connection, id)? else { return Ok(None) };
-            let state = TokenState::from(&row);
-            self.tokens_weight += state.weight();
-            self.tokens.insert(id, state);
+    pub(super) fn token(&mut self, connection: &Connection, id: TokenId) -> Result<Option<TokenState>> {
+        if let Some(state) = self.tokens.get(&id) {
+            return Ok(Some(state.clone()));
         }
-        Ok(self.tokens.get(&id))
+        let Some(row) = read::tokens::token(connection, id)? else { return Ok(None) };
+        let state = TokenState::from(&row);
+        self.tokens.insert(id, state.clone(), state.weight());
+        Ok(Some(state))
     }
 
     /// Tokens have been revoked.
     pub(super) fn forget_tokens(&mut self) {
         self.tokens.clear();
-        self.tokens_weight = 0;
     }
 
     /// Something has changed that is not followed here.

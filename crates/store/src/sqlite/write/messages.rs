@@ -29,7 +29,7 @@ impl Messages for SqliteWriter {
         insert(connection, lists, rows, rooms).map_err(|error| failure(health, &error))?;
         // A room's rows come in the order of their numbers.
         for row in rows {
-            if let Some(head) = self.known.rooms.get_mut(&row.message.room_id) {
+            if let Some(head) = self.known.rooms.get(&row.message.room_id) {
                 head.seq = row.message.seq;
             }
         }
@@ -78,7 +78,7 @@ fn gather(
         && !facts.tokens.contains_key(&token)
         && let Some(state) = known.token(connection, token)?
     {
-        facts.tokens.insert(token, state.clone());
+        facts.tokens.insert(token, state);
     }
     let Some(room_pk) = room_pk(connection, known, new.room_id, facts)? else { return Ok(()) };
     let author_pk = author_pk(connection, known, new.author, facts)?;
@@ -114,10 +114,11 @@ fn room_pk(connection: &Connection, known: &mut Known, id: RoomId, facts: &mut A
     }
     let head = match known.rooms.get(&id) {
         Some(head) => *head,
-        None => match room_head(connection, id)? {
-            Some(head) => *known.rooms.entry(id).or_insert(head),
-            None => return Ok(None),
-        },
+        None => {
+            let Some(head) = room_head(connection, id)? else { return Ok(None) };
+            known.rooms.insert(id, head, 1);
+            head
+        }
     };
     facts.rooms.insert(id, head);
     Ok(Some(head.pk))
@@ -129,10 +130,11 @@ fn author_pk(connection: &Connection, known: &mut Known, id: UserId, facts: &mut
     }
     let author = match known.authors.get(&id) {
         Some(author) => author.clone(),
-        None => match author(connection, id)? {
-            Some(author) => known.authors.entry(id).or_insert(author).clone(),
-            None => return Ok(None),
-        },
+        None => {
+            let Some(author) = author(connection, id)? else { return Ok(None) };
+            known.authors.insert(id, author.clone(), 1);
+            author
+        }
     };
     let pk = author.pk;
     facts.authors.insert(id, author);
@@ -146,13 +148,13 @@ fn is_known_member(
     room_pk: i64,
     facts: &mut AppendFacts,
 ) -> Result<bool> {
-    if known.members.contains(&membership) {
+    if known.members.get(&membership).is_some() {
         return Ok(true);
     }
     let user_pk = author_pk(connection, known, membership.1, facts)?;
     let is_member = user_pk.map_or(Ok(false), |user_pk| is_member(connection, room_pk, user_pk))?;
     if is_member {
-        known.members.insert(membership);
+        known.members.insert(membership, (), 1);
     }
     Ok(is_member)
 }

@@ -12,7 +12,7 @@ use crate::write::failure::Failure;
 impl Tokens for SqliteWriter {
     async fn token_state(&mut self, id: TokenId) -> Result<Option<TokenState>, Failure> {
         let Self { connection, known, health, .. } = self;
-        known.token(connection, id).map(|state| state.cloned()).map_err(|error| failure(health, &error))
+        known.token(connection, id).map_err(|error| failure(health, &error))
     }
 
     async fn token_row(&mut self, id: TokenId) -> Result<Option<Token>, Failure> {
