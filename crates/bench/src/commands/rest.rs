@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// Bytes of each message's content.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
+    /// Get the page below the newest message, which the server reads from its database each time.
+    #[arg(long)]
+    older: bool,
     /// Seconds to measure each call.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
@@ -63,9 +66,10 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     let address = Address::parse(&args.target.url)?;
     let spread = Spread { sockets: args.connections, per_user: 1, per_room: args.room_size };
     let crowd = Crowd::make(&client, &setup::run_tag("rest"), spread).await?;
+    let filling = PAGE + usize::from(args.older);
     in_parallel("filling rooms", crowd.rooms.len(), OPENING, |room| {
         let ((token, room), address) = (crowd.seat(room * args.room_size.max(1)), address.clone());
-        async move { fill(&address, &token, &room, PAGE, args.bytes).await }
+        async move { fill(&address, &token, &room, filling, args.bytes).await }
     })
     .await?;
     let mut report = Report::new("rest");
@@ -106,11 +110,13 @@ impl Measured {
 
 async fn measure(args: &Args, address: &Address, crowd: &Crowd, call: Call) -> Result<Measured, BenchError> {
     let content = format!(r#"{{"content":"{}"}}"#, "x".repeat(args.bytes));
+    // A room's first events are its members' joining.
+    let older = if args.older { format!("&before={}", args.room_size.max(1) + PAGE + 1) } else { String::new() };
     let ready = in_parallel("opening connections", args.connections, OPENING, |number| {
         let (token, room) = crowd.seat(number);
         let path = format!("/api/rooms/{room}/messages");
         let request = match call {
-            Call::Get => request(address, "GET", &format!("{path}?limit={PAGE}"), &token, None),
+            Call::Get => request(address, "GET", &format!("{path}?limit={PAGE}{older}"), &token, None),
             Call::Post => request(address, "POST", &path, &token, Some(&content)),
         };
         let address = address.clone();
