@@ -8,6 +8,7 @@ use crate::budget::{Account, Budget};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::page_cache::PageCache;
 use crate::rate::PostRate;
 use crate::store::Store;
 use crate::time::Clock;
@@ -33,6 +34,8 @@ pub struct Chat {
     pub read_rate: PostRate,
     /// What users have under way.
     pub budget: Budget,
+    /// The newest pages of rooms.
+    pub pages: PageCache,
     /// Whose page is read next.
     pub turns: Turns,
     /// Pages that one user has read at a time; a CLIENT token has twice as many.
@@ -58,7 +61,21 @@ impl Chat {
         let read_rate = PostRate::new(limits.reads_per_second, limits.read_burst).counted("read");
         let budget = Budget::new(&limits);
         let (turns, turns_per_user) = turns(READERS);
-        Self { store, authority, clock, limits, lifetimes, post_rate, change_rate, read_rate, budget, turns, turns_per_user }
+        let pages = PageCache::default();
+        Self {
+            store,
+            authority,
+            clock,
+            limits,
+            lifetimes,
+            post_rate,
+            change_rate,
+            read_rate,
+            budget,
+            pages,
+            turns,
+            turns_per_user,
+        }
     }
 
     /// The same, upon a store that so many connections read from.

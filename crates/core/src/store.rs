@@ -18,6 +18,7 @@
 //! One conformance suite (`chatsphere-store/tests/conformance`) runs against every adapter.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,7 +32,6 @@ use crate::error::{Error, InvalidField, Outage};
 use crate::ids::{MessageId, RoomId, TokenId, UserId};
 use crate::model::{Event, Message, MessageInRoom, Role, Room, User, UserRef};
 use crate::seq::{Epoch, Seq};
-use crate::shared::Shared;
 use crate::text::{ClientMessageId, Content, ExternalId, RoomName, Username};
 use crate::time::Timestamp;
 use crate::token::{Token, TokenWithUser};
@@ -388,6 +388,32 @@ pub struct Newest {
     pub head: Seq,
 }
 
+/// What the pages of a room depend on. A page shows events of its room and names of users: it is the same for as long as this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomVersion {
+    /// The room's newest event.
+    pub head: Seq,
+    /// The newest entry of the control log: a change of a user's name is one.
+    pub control: ControlPosition,
+}
+
+/// A page and the version of its room, read from one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned<T> {
+    /// The version of the room.
+    pub version: RoomVersion,
+    /// The page.
+    pub page: T,
+}
+
+impl<T> Deref for Versioned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.page
+    }
+}
+
 /// How a user stands to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
@@ -498,12 +524,15 @@ pub trait Store: Send + Sync + 'static {
         access: Access,
         range: HistoryRange,
         limit: usize,
-    ) -> Result<Arc<Shared<History>>, Error>;
+    ) -> Result<Versioned<History>, Error>;
     /// The events after `after`, of all kinds, at most `limit` and [`PAGE_BYTES`].
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
     /// The newest part of a room: `messages` messages and [`PAGE_BYTES`] at most, and the other events that lie among and after
     /// them, at most `others`.
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error>;
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Versioned<Newest>, Error>;
+    /// The present version of a room, for a page that was read before. Not older than anything that was acknowledged, by whatever
+    /// node, before this call.
+    async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error>;
     /// Messages across rooms, newest first, at most the page's limit and [`PAGE_BYTES`].
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error>;
     /// The newest event of each of these rooms; rooms that do not exist are left out.

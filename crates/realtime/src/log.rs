@@ -32,7 +32,8 @@ impl RoomLog for dyn Store {
     }
 
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
-        Store::newest(self, room, access, messages, others).await
+        let read = Store::newest(self, room, access, messages, others).await?;
+        Ok(Arc::new(Shared::new(read.page)))
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page};
+use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
 use chatsphere_core::{Absent, Access, Denial, EncodedLen, Error, Event, EventKind, Message, MessageInRoom, Seq};
 
 /// How many rows to read for a page of `limit`.
@@ -88,7 +88,7 @@ fn listed<T>(cut: Cut<(i64, T)>) -> Page<T> {
 
 /// A page of history from the messages nearest to where the range begins, nearest first. `beyond` tells whether there are
 /// messages on the other side of that.
-pub(crate) fn history(nearest: Cut<Message>, range: HistoryRange, beyond: bool, head: Seq) -> History {
+pub(crate) fn history(nearest: Cut<Message>, range: HistoryRange, beyond: bool, version: RoomVersion) -> Versioned<History> {
     let (mut messages, more) = (nearest.kept, nearest.omitted.is_some());
     let (has_older, has_newer) = match range {
         HistoryRange::Newest | HistoryRange::Before(_) => {
@@ -97,7 +97,7 @@ pub(crate) fn history(nearest: Cut<Message>, range: HistoryRange, beyond: bool, 
         }
         HistoryRange::After(_) => (beyond, more),
     };
-    History { messages, has_older, has_newer, head }
+    Versioned { version, page: History { messages, has_older, has_newer, head: version.head } }
 }
 
 /// The two kinds of events, each ascending, as one page.
@@ -119,7 +119,12 @@ fn message_event(message: Message) -> Event {
 }
 
 /// The newest part of a room, from both kinds of events, newest first; the others were read with [`rows_for`] their limit.
-pub(crate) fn newest(messages: Cut<Message>, mut others: Vec<Event>, other_limit: usize, head: Seq) -> Newest {
+pub(crate) fn newest(
+    messages: Cut<Message>,
+    mut others: Vec<Event>,
+    other_limit: usize,
+    version: RoomVersion,
+) -> Versioned<Newest> {
     let mut space = Space::of_a_page();
     let fitting = others.iter().enumerate().take_while(|(before, event)| space.takes(*event, *before)).count();
     let other_limit = other_limit.min(fitting);
@@ -136,5 +141,6 @@ pub(crate) fn newest(messages: Cut<Message>, mut others: Vec<Event>, other_limit
     others.retain(|event| event.seq >= from);
     messages.reverse();
     others.reverse();
-    Newest { messages, others: others.into_iter().map(Arc::new).collect(), from, head }
+    let others = others.into_iter().map(Arc::new).collect();
+    Versioned { version, page: Newest { messages, others, from, head: version.head } }
 }

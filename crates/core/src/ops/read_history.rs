@@ -21,7 +21,12 @@ pub async fn read_history(
     limit: usize,
 ) -> Result<Arc<Shared<History>>, Error> {
     policy::may_read(caller)?;
-    chat.store.history(room, policy::room_access(caller, room)?, range, limit).await
+    let access = policy::room_access(caller, room)?;
+    if range == HistoryRange::Newest {
+        return chat.pages.history(&*chat.store, room, access, limit).await;
+    }
+    let read = chat.store.history(room, access, range, limit).await?;
+    Ok(Arc::new(Shared::new(read.page)))
 }
 
 /// A room's durable events of all kinds after `after`, ascending. Needs `read`, and membership unless privileged.

@@ -23,7 +23,7 @@ impl RoomLog for InTurn<'_> {
     }
 
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
-        self.chat.store.newest(room, access, messages, others).await
+        self.chat.pages.newest(&*self.chat.store, room, access, messages, others).await
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {

@@ -5,23 +5,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chatsphere_core::store::{
     EventsPage, ExternalUser, ExternalUserDone, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter,
-    NewMessage, NewRoom, NewToken, NewUser, Newest, OnAppended, Page, PageRequest, Pending, Revocation, RoomFilter, Standing,
-    UserChange,
+    NewMessage, NewRoom, NewToken, NewUser, Newest, OnAppended, Page, PageRequest, Pending, Revocation, RoomFilter,
+    RoomVersion, Standing, UserChange, Versioned,
 };
 use chatsphere_core::{
-    Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Shared, Store,
-    Timestamp, TokenId, TokenWithUser, User, UserId, UserRef,
+    Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Store, Timestamp,
+    TokenId, TokenWithUser, User, UserId, UserRef,
 };
 
 use super::pool::Reads;
 use super::read;
+use super::read::versions::Versions;
 use super::writable::Writable;
 use crate::write::Writes;
 
 pub(super) struct PostgresStore {
     writes: Writes,
     writable: Arc<Writable>,
-    reads: Reads,
+    reads: Arc<Reads>,
+    versions: Arc<Versions>,
     /// For what decides who may do what, and whether this node is well: that must never wait behind clients' pages.
     urgent: Reads,
     epoch: Epoch,
@@ -29,7 +31,9 @@ pub(super) struct PostgresStore {
 
 impl PostgresStore {
     pub(super) fn new(writes: Writes, writable: Arc<Writable>, reads: Reads, urgent: Reads, epoch: Epoch) -> Self {
-        Self { writes, writable, reads, urgent, epoch }
+        let reads = Arc::new(reads);
+        let versions = Arc::new(Versions::new(Arc::clone(&reads)));
+        Self { writes, writable, reads, versions, urgent, epoch }
     }
 }
 
@@ -121,18 +125,20 @@ impl Store for PostgresStore {
         access: Access,
         range: HistoryRange,
         limit: usize,
-    ) -> Result<Arc<Shared<History>>, Error> {
-        let history = read::history::history(&self.reads, room, access, range, limit).await?;
-        Ok(Arc::new(Shared::new(history)))
+    ) -> Result<Versioned<History>, Error> {
+        read::history::history(&self.reads, room, access, range, limit).await
     }
 
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
         read::events::after(&self.reads, room, access, after, limit).await
     }
 
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
-        let newest = read::events::newest(&self.reads, room, access, messages, others).await?;
-        Ok(Arc::new(Shared::new(newest)))
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Versioned<Newest>, Error> {
+        read::events::newest(&self.reads, room, access, messages, others).await
+    }
+
+    async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error> {
+        self.versions.ask(room, access).await
     }
 
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error> {

@@ -13,7 +13,6 @@ mod names;
 mod probe;
 mod read;
 mod readers;
-mod recent;
 mod rows;
 mod start;
 mod store;

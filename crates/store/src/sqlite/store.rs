@@ -5,18 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chatsphere_core::store::{
     EventsPage, ExternalUser, ExternalUserDone, History, HistoryRange, MembershipChange, MembershipChanged, MessageFilter,
-    NewMessage, NewRoom, NewToken, NewUser, Newest, OnAppended, Page, PageRequest, Pending, Revocation, RoomFilter, Standing,
-    UserChange,
+    NewMessage, NewRoom, NewToken, NewUser, Newest, OnAppended, Page, PageRequest, Pending, Revocation, RoomFilter,
+    RoomVersion, Standing, UserChange, Versioned,
 };
 use chatsphere_core::{
-    Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Shared, Store,
-    Timestamp, TokenId, TokenWithUser, User, UserId, UserRef,
+    Access, ControlEntry, ControlPosition, Done, Epoch, Error, Message, MessageInRoom, Room, RoomId, Seq, Store, Timestamp,
+    TokenId, TokenWithUser, User, UserId, UserRef,
 };
 
 use super::probe::Probe;
 use super::read;
 use super::readers::Readers;
-use super::recent::Recent;
 use crate::write::Writes;
 
 pub(super) struct SqliteStore {
@@ -24,14 +23,13 @@ pub(super) struct SqliteStore {
     readers: Readers,
     /// For what decides who may do what, and whether this node is well: that must never wait behind clients' pages.
     urgent: Readers,
-    recent: Arc<Recent>,
     probe: Arc<Probe>,
     epoch: Epoch,
 }
 
 impl SqliteStore {
     pub(super) fn new(writes: Writes, readers: Readers, urgent: Readers, probe: Probe, epoch: Epoch) -> Self {
-        Self { writes, readers, urgent, recent: Arc::default(), probe: Arc::new(probe), epoch }
+        Self { writes, readers, urgent, probe: Arc::new(probe), epoch }
     }
 }
 
@@ -124,18 +122,20 @@ impl Store for SqliteStore {
         access: Access,
         range: HistoryRange,
         limit: usize,
-    ) -> Result<Arc<Shared<History>>, Error> {
-        let recent = self.recent.clone();
-        self.readers.read(move |connection| read::history::history(connection, &recent, room, access, range, limit)).await
+    ) -> Result<Versioned<History>, Error> {
+        self.readers.read(move |connection| read::history::history(connection, room, access, range, limit)).await
     }
 
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
         self.readers.read(move |connection| read::events::after(connection, room, access, after, limit)).await
     }
 
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
-        let recent = self.recent.clone();
-        self.readers.read(move |connection| read::events::newest(connection, &recent, room, access, messages, others)).await
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Versioned<Newest>, Error> {
+        self.readers.read(move |connection| read::events::newest(connection, room, access, messages, others)).await
+    }
+
+    async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error> {
+        self.readers.read(move |connection| read::rooms::version(connection, room, access)).await
     }
 
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error> {

@@ -1,9 +1,10 @@
 //! Several nodes on one database: two on one PostgreSQL, or a server and a command on one SQLite file.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chatsphere_core::store::{HistoryRange, MembershipChanged, UserChange};
-use chatsphere_core::{Access, Actor, Denial, Error, Seq};
+use chatsphere_core::{Access, Actor, Denial, Error, PageCache, Seq};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
@@ -15,6 +16,7 @@ on_every_database!(
     a_retry_through_the_other_node_is_a_replay,
     a_removal_on_one_node_holds_on_the_other,
     what_a_writer_remembers_is_what_others_wrote,
+    a_kept_page_shows_what_another_node_acknowledged,
 );
 
 async fn two_nodes_append_to_the_same_rooms(fixture: Arc<Fixture>) {
@@ -139,5 +141,38 @@ async fn what_a_writer_remembers_is_what_others_wrote(fixture: Arc<Fixture>) {
         let back = posts.append(new_message(room, bob, "back")).await.unwrap().value;
         assert_eq!(back.seq.get(), other.seq.get() + 3, "after a removal and a return");
         seq = back.seq;
+    }
+}
+
+/// Many read through one cache at a time, so that their checks share queries. Each shows what was acknowledged before it began.
+async fn a_kept_page_shows_what_another_node_acknowledged(fixture: Arc<Fixture>) {
+    const READERS: usize = 8;
+    const MESSAGES: u64 = 100;
+    let (one, two) = (World::new(&fixture).await, fixture.node().await);
+    let (room, ada) = (one.room().await.id, Access::Member(one.ada.id));
+    let first = one.post(room, "x").await.seq.get();
+    let (pages, acknowledged) = (Arc::new(PageCache::default()), Arc::new(AtomicU64::new(first)));
+    let mut readers = tokio::task::JoinSet::new();
+    for reader in 0..READERS {
+        let (store, pages, acknowledged) = (Arc::clone(&two.store), Arc::clone(&pages), Arc::clone(&acknowledged));
+        readers.spawn(async move {
+            loop {
+                let before = acknowledged.load(Ordering::SeqCst);
+                let shown = match reader % 2 {
+                    0 => pages.history(&*store, room, ada, 1).await.unwrap().messages[0].seq,
+                    _ => pages.newest(&*store, room, ada, 1, 1).await.unwrap().messages[0].seq,
+                };
+                assert!(shown.get() >= before, "{shown} was shown after {before} was acknowledged");
+                if before == first + MESSAGES {
+                    return;
+                }
+            }
+        });
+    }
+    for _ in 0..MESSAGES {
+        acknowledged.store(one.post(room, "x").await.seq.get(), Ordering::SeqCst);
+    }
+    while let Some(reader) = readers.join_next().await {
+        reader.unwrap();
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chatsphere_core::store::{HistoryRange, MessageFilter, NewRoom, PAGE_BYTES, RoomFilter, UserChange};
 use chatsphere_core::{
-    Absent, Access, Actor, Content, ControlPosition, Denial, EncodedLen, Error, Message, RoomId, RoomName, Seq, Timestamp,
-    UserId,
+    Absent, Access, Actor, Content, ControlPosition, Denial, EncodedLen, Error, Message, PageCache, RoomId, RoomName, Seq,
+    Timestamp, UserId,
 };
 
 use crate::fixture::{Fixture, on_postgres};
@@ -32,19 +32,20 @@ on_every_database!(
 /// no longer read the room.
 async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
-    let (room, store) = (world.room().await.id, &world.node.store);
+    let (room, store) = (world.room().await.id, &*world.node.store);
+    let pages = PageCache::default();
     world.add(room, world.bob.id).await;
     let (ada, bob) = (Access::Member(world.ada.id), Access::Member(world.bob.id));
     let mut posted = Vec::new();
     for number in 0..3 {
         posted.push(world.post(room, &number.to_string()).await);
         for access in [ada, bob, Access::Any, ada] {
-            let history = store.history(room, access, HistoryRange::Newest, 2).await.unwrap();
+            let history = pages.history(store, room, access, 2).await.unwrap();
             assert_eq!(history.messages, posted[posted.len().saturating_sub(2)..]);
             assert_eq!(history.has_older, posted.len() > 2);
-            let whole = store.history(room, access, HistoryRange::Newest, 50).await.unwrap();
+            let whole = pages.history(store, room, access, 50).await.unwrap();
             assert_eq!(whole.messages, posted);
-            let newest = store.newest(room, access, 50, 50).await.unwrap();
+            let newest = pages.newest(store, room, access, 50, 50).await.unwrap();
             assert_eq!((&newest.messages, newest.head), (&posted, posted.last().unwrap().seq));
         }
     }
@@ -57,15 +58,15 @@ async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
         at: Timestamp::from_millis(1_795_341_370_000),
     };
     store.change_user(wish).await.unwrap();
-    let history = store.history(room, bob, HistoryRange::Newest, 50).await.unwrap();
+    let history = pages.history(store, room, bob, 50).await.unwrap();
     assert!(history.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
-    let newest = store.newest(room, bob, 50, 50).await.unwrap();
+    let newest = pages.newest(store, room, bob, 50, 50).await.unwrap();
     assert!(newest.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
     world.remove(room, world.bob.id).await;
     let refused = Some(Error::from(Denial::NotAMember));
-    assert_eq!(store.history(room, bob, HistoryRange::Newest, 50).await.err(), refused);
-    assert_eq!(store.newest(room, bob, 50, 50).await.err(), refused);
-    assert_eq!(store.newest(room, ada, 50, 50).await.unwrap().others.len(), 3);
+    assert_eq!(pages.history(store, room, bob, 50).await.err(), refused);
+    assert_eq!(pages.newest(store, room, bob, 50, 50).await.err(), refused);
+    assert_eq!(pages.newest(store, room, ada, 50, 50).await.unwrap().others.len(), 3);
 }
 
 async fn history_ends_where_it_says(fixture: Arc<Fixture>) {

@@ -1,10 +1,10 @@
 //! Reading the events of a room, of all kinds.
 
-use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::store::{EventsPage, Newest, Versioned};
 use chatsphere_core::{Access, Error, Event, Message, RoomId, Seq};
 use tokio_postgres::Row;
 
-use super::{enter, page_rows, reader, room_cte};
+use super::{enter_version, page_rows, reader, room_cte};
 use crate::pages::{self, Cut, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
@@ -37,13 +37,13 @@ macro_rules! both_kinds {
 }
 const AFTER: &str = concat!(
     room_cte!(),
-    "SELECT room.seq, room.member, page.* FROM room LEFT JOIN LATERAL (",
+    "SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, page.* FROM room LEFT JOIN LATERAL (",
     both_kinds!("AND seq > $4 ORDER BY seq LIMIT $5", "AND seq > $4 ORDER BY seq LIMIT $5", "seq"),
     ") AS page ON true ORDER BY page.seq LIMIT greatest($5, 1)"
 );
 const NEWEST: &str = concat!(
     room_cte!(),
-    "SELECT room.seq, room.member, page.* FROM room LEFT JOIN LATERAL (",
+    "SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, page.* FROM room LEFT JOIN LATERAL (",
     both_kinds!("ORDER BY seq DESC LIMIT $4", "ORDER BY seq DESC LIMIT $5", "seq DESC"),
     ") AS page ON true ORDER BY page.seq DESC"
 );
@@ -58,10 +58,10 @@ pub(in crate::postgres) async fn after(
     let (user, any) = reader(access);
     reads
         .read(AFTER, &[room.as_uuid(), &user, &any, &number(after), &pages::rows(limit)], |found| {
-            Ok(match enter(&found, access)? {
-                Ok(head) => {
+            Ok(match enter_version(&found, access)? {
+                Ok(version) => {
                     let (messages, others) = split(&found, room, limit)?;
-                    Ok(pages::events(messages, others, head, limit))
+                    Ok(pages::events(messages, others, version.head, limit))
                 }
                 Err(error) => Err(error),
             })
@@ -75,14 +75,14 @@ pub(in crate::postgres) async fn newest(
     access: Access,
     message_limit: usize,
     other_limit: usize,
-) -> Result<Newest, Error> {
+) -> Result<Versioned<Newest>, Error> {
     let (user, any) = reader(access);
     reads
         .read(NEWEST, &[room.as_uuid(), &user, &any, &rows_for(message_limit), &rows_for(other_limit)], |found| {
-            Ok(match enter(&found, access)? {
-                Ok(head) => {
+            Ok(match enter_version(&found, access)? {
+                Ok(version) => {
                     let (messages, others) = split(&found, room, message_limit)?;
-                    Ok(pages::newest(messages, others, other_limit, head))
+                    Ok(pages::newest(messages, others, other_limit, version))
                 }
                 Err(error) => Err(error),
             })
@@ -93,13 +93,13 @@ pub(in crate::postgres) async fn newest(
 /// Parts the two kinds, each in the order it came, with the messages cut to their page.
 fn split(found: &[Row], room: RoomId, message_limit: usize) -> Result<(Cut<Message>, Vec<Event>), Cause> {
     let (mut messages, mut others) = (Vec::new(), Vec::new());
-    for row in page_rows(found, 5) {
-        if row.try_get::<_, Option<&str>>(11)?.is_none() {
+    for row in page_rows(found, 6) {
+        if row.try_get::<_, Option<&str>>(12)?.is_none() {
             messages.push(row);
         } else {
-            others.push(rows::membership_event(row, 10, room)?);
+            others.push(rows::membership_event(row, 11, room)?);
         }
     }
-    let messages = pages::cut_messages(messages.into_iter().map(|row| rows::message(row, 2, room)), message_limit)?;
+    let messages = pages::cut_messages(messages.into_iter().map(|row| rows::message(row, 3, room)), message_limit)?;
     Ok((messages, others))
 }

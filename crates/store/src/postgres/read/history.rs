@@ -1,9 +1,9 @@
 //! Reading the messages of a room.
 
-use chatsphere_core::store::{History, HistoryRange};
+use chatsphere_core::store::{History, HistoryRange, Versioned};
 use chatsphere_core::{Access, Error, RoomId};
 
-use super::{enter, page_rows, reader, room_cte};
+use super::{enter_version, page_rows, reader, room_cte};
 use crate::pages::{self, rows_for};
 use crate::postgres::pool::Reads;
 use crate::postgres::rows::{self, join_author, message_columns, number, within_page_bytes};
@@ -17,7 +17,7 @@ macro_rules! history_sql {
                  SELECT room.open AND EXISTS (SELECT FROM messages b WHERE b.room_pk = room.pk AND b.seq ",
             $beyond,
             " $4) AS beyond FROM room
-             ) SELECT room.seq, room.member, beyond.beyond, page.*
+             ) SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, beyond.beyond, page.*
              FROM room CROSS JOIN beyond LEFT JOIN LATERAL (SELECT ",
             message_columns!(),
             " FROM ",
@@ -47,7 +47,7 @@ pub(in crate::postgres) async fn history(
     access: Access,
     range: HistoryRange,
     limit: usize,
-) -> Result<History, Error> {
+) -> Result<Versioned<History>, Error> {
     let (sql, seq) = match range {
         HistoryRange::Newest => (BEFORE, i64::MAX),
         HistoryRange::Before(seq) => (BEFORE, number(seq)),
@@ -56,13 +56,13 @@ pub(in crate::postgres) async fn history(
     let (user, any) = reader(access);
     reads
         .read(sql, &[room.as_uuid(), &user, &any, &seq, &rows_for(limit)], |found| {
-            let head = match enter(&found, access)? {
-                Ok(head) => head,
+            let version = match enter_version(&found, access)? {
+                Ok(version) => version,
                 Err(error) => return Ok(Err(error)),
             };
-            let beyond = found.first().map(|row| row.try_get(2)).transpose()?.unwrap_or_default();
-            let messages = pages::cut_messages(page_rows(&found, 6).map(|row| rows::message(row, 3, room)), limit)?;
-            Ok(Ok(pages::history(messages, range, beyond, head)))
+            let beyond = found.first().map(|row| row.try_get(3)).transpose()?.unwrap_or_default();
+            let messages = pages::cut_messages(page_rows(&found, 7).map(|row| rows::message(row, 4, room)), limit)?;
+            Ok(Ok(pages::history(messages, range, beyond, version)))
         })
         .await
 }

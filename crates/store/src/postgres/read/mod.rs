@@ -9,8 +9,10 @@ pub(super) mod messages;
 pub(super) mod rooms;
 pub(super) mod tokens;
 pub(super) mod users;
+pub(super) mod versions;
 
-use chatsphere_core::{Access, Error, Seq};
+use chatsphere_core::store::RoomVersion;
+use chatsphere_core::{Access, ControlPosition, Error, Seq};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -57,6 +59,12 @@ fn enter(found: &[Row], access: Access) -> Result<Result<Seq, Error>, Cause> {
     let Some(row) = found.first() else { return Ok(admit(access, None).map(|()| Seq::ZERO)) };
     let head = rows::seq(row, 0)?;
     Ok(admit(access, Some(row.try_get(1)?)).map(|()| head))
+}
+
+/// The same with the position of the control log, which is the column after these.
+fn enter_version(found: &[Row], access: Access) -> Result<Result<RoomVersion, Error>, Cause> {
+    let control = found.first().map_or(Ok(0), |row| rows::count(row, 2))?;
+    Ok(enter(found, access)?.map(|head| RoomVersion { head, control: ControlPosition(control) }))
 }
 
 /// The rows of the page itself: an empty one is a row without a value in `column`.

@@ -1,16 +1,13 @@
 //! Reading the events of a room, of all kinds.
 
-use std::sync::Arc;
-
-use chatsphere_core::store::{EventsPage, Newest};
-use chatsphere_core::{Access, RoomId, Seq, Shared};
+use chatsphere_core::store::{EventsPage, Newest, Versioned};
+use chatsphere_core::{Access, RoomId, Seq};
 use rusqlite::Connection;
 
 use super::enter;
 use super::history::{newest_below, oldest_above};
 use crate::pages::{self, rows_for};
 use crate::sqlite::readers::Stop;
-use crate::sqlite::recent::Recent;
 use crate::sqlite::rows::{self, number};
 
 macro_rules! membership_events {
@@ -36,25 +33,21 @@ pub(in crate::sqlite) fn after(
         .prepare_cached(membership_events!("AND e.seq > ?2 ORDER BY e.seq LIMIT ?3"))?
         .query_map((room.pk, number(after), pages::rows(limit)), |row| rows::membership_event(row, room.id))?
         .collect::<Result<_, _>>()?;
-    Ok(pages::events(messages, others, room.head, limit))
+    Ok(pages::events(messages, others, room.version.head, limit))
 }
 
 pub(in crate::sqlite) fn newest(
     connection: &Connection,
-    recent: &Recent,
     room: RoomId,
     access: Access,
     message_limit: usize,
     other_limit: usize,
-) -> Result<Arc<Shared<Newest>>, Stop> {
+) -> Result<Versioned<Newest>, Stop> {
     let room = enter(connection, room, access)?;
-    // One number for both limits: those who ask use few different ones.
-    recent.newest.page(room.id, message_limit.saturating_mul(1_000_003).saturating_add(other_limit), room.stamp, || {
-        let messages = newest_below(connection, &room, i64::MAX, message_limit)?;
-        let others = connection
-            .prepare_cached(membership_events!("ORDER BY e.seq DESC LIMIT ?2"))?
-            .query_map((room.pk, rows_for(other_limit)), |row| rows::membership_event(row, room.id))?
-            .collect::<Result<_, _>>()?;
-        Ok(pages::newest(messages, others, other_limit, room.head))
-    })
+    let messages = newest_below(connection, &room, i64::MAX, message_limit)?;
+    let others = connection
+        .prepare_cached(membership_events!("ORDER BY e.seq DESC LIMIT ?2"))?
+        .query_map((room.pk, rows_for(other_limit)), |row| rows::membership_event(row, room.id))?
+        .collect::<Result<_, _>>()?;
+    Ok(pages::newest(messages, others, other_limit, room.version))
 }

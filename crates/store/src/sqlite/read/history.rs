@@ -1,32 +1,22 @@
 //! Reading the messages of a room.
 
-use std::sync::Arc;
-
-use chatsphere_core::store::{History, HistoryRange};
-use chatsphere_core::{Access, Message, RoomId, Seq, Shared};
+use chatsphere_core::store::{History, HistoryRange, Versioned};
+use chatsphere_core::{Access, Message, RoomId, Seq};
 use rusqlite::Connection;
 
 use super::{OpenRoom, enter};
 use crate::pages::{self, Cut, rows_for};
 use crate::sqlite::readers::Stop;
-use crate::sqlite::recent::Recent;
 use crate::sqlite::rows::{self, message_columns, number};
 
 pub(in crate::sqlite) fn history(
     connection: &Connection,
-    recent: &Recent,
     room: RoomId,
     access: Access,
     range: HistoryRange,
     limit: usize,
-) -> Result<Arc<Shared<History>>, Stop> {
+) -> Result<Versioned<History>, Stop> {
     let room = enter(connection, room, access)?;
-    if range == HistoryRange::Newest {
-        return recent.history.page(room.id, limit, room.stamp, || {
-            let nearest = newest_below(connection, &room, i64::MAX, limit)?;
-            Ok(pages::history(nearest, range, false, room.head))
-        });
-    }
     let (nearest, beyond) = match range {
         HistoryRange::Newest => (newest_below(connection, &room, i64::MAX, limit)?, false),
         HistoryRange::Before(seq) => {
@@ -38,7 +28,7 @@ pub(in crate::sqlite) fn history(
             (oldest_above(connection, &room, seq, limit)?, beyond)
         }
     };
-    Ok(Arc::new(Shared::new(pages::history(nearest, range, beyond, room.head))))
+    Ok(pages::history(nearest, range, beyond, room.version))
 }
 
 fn exists(connection: &Connection, sql: &str, room: &OpenRoom, seq: Seq) -> rusqlite::Result<bool> {

@@ -9,11 +9,11 @@ pub(super) mod rooms;
 pub(super) mod tokens;
 pub(super) mod users;
 
-use chatsphere_core::{Access, RoomId, Seq};
+use chatsphere_core::store::RoomVersion;
+use chatsphere_core::{Access, ControlPosition, RoomId};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::readers::Stop;
-use super::recent::Stamp;
 use super::rows;
 use crate::pages::admit;
 
@@ -21,8 +21,7 @@ use crate::pages::admit;
 struct OpenRoom {
     id: RoomId,
     pk: i64,
-    head: Seq,
-    stamp: Stamp,
+    version: RoomVersion,
 }
 
 /// Finds the room and judges the access in the same look.
@@ -39,9 +38,8 @@ fn enter(connection: &Connection, id: RoomId, access: Access) -> Result<OpenRoom
              FROM rooms r WHERE r.id = ?1",
         )?
         .query_row((id.as_bytes(), reader), |row| {
-            let head = rows::seq(row, 1)?;
-            let stamp = Stamp { head, control: row.get(3)? };
-            Ok((OpenRoom { id, pk: row.get(0)?, head, stamp }, row.get::<_, bool>(2)?))
+            let version = RoomVersion { head: rows::seq(row, 1)?, control: ControlPosition(rows::count(row, 3)?) };
+            Ok((OpenRoom { id, pk: row.get(0)?, version }, row.get::<_, bool>(2)?))
         })
         .optional()?;
     admit(access, found.as_ref().map(|(_, member)| *member))?;

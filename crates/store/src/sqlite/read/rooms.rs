@@ -1,6 +1,6 @@
 //! Reading rooms.
 
-use chatsphere_core::store::{Page, PageRequest, RoomFilter, Standing};
+use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomVersion, Standing};
 use chatsphere_core::{Access, Error, Room, RoomId, Seq, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -13,6 +13,10 @@ pub(in crate::sqlite) fn room(connection: &Connection, id: RoomId, access: Acces
     let room = enter(connection, id, access)?;
     let sql = concat!("SELECT ", room_columns!(), " FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.pk = ?1");
     Ok(connection.prepare_cached(sql)?.query_row([room.pk], rows::room)?)
+}
+
+pub(in crate::sqlite) fn version(connection: &Connection, id: RoomId, access: Access) -> Result<RoomVersion, Stop> {
+    Ok(enter(connection, id, access)?.version)
 }
 
 pub(in crate::sqlite) fn standing(connection: &Connection, room: RoomId, user: UserId) -> rusqlite::Result<Option<Standing>> {

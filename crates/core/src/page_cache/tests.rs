@@ -1,6 +1,10 @@
-use chatsphere_core::{Content, EventKind, MessageId, Timestamp, UserId, UserRef, Username};
-
 use super::*;
+use crate::control::ControlPosition;
+use crate::ids::{MessageId, UserId};
+use crate::model::{EventKind, UserRef};
+use crate::seq::Seq;
+use crate::text::{Content, Username};
+use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
@@ -41,14 +45,15 @@ fn kept_pages_and_their_encodings_stay_within_their_bound() {
     // JSON writes each of these in six bytes.
     let controls = "\u{1}".repeat(32 * 1024);
     for page in [page(10, &text, 0), page(10, &controls, 0), page(0, "", 200)] {
-        let (pages, taken) = (Pages::default(), taken(&page));
-        let stamp = Stamp { head: Seq::new(1), control: 1 };
+        let (pages, taken) = (Pages::new(), taken(&page));
+        let version = RoomVersion { head: Seq::new(1), control: ControlPosition(1) };
+        let weight = weight(&page.messages, &page.others);
         let mut most = 0;
-        for room in 0..3 * MOST / taken {
+        for room in 0..3 * MAX_BYTES / taken {
             let room = RoomId::new(Timestamp::from_millis(room as i64));
-            pages.page(room, 50, stamp, || Ok::<_, ()>(page.clone())).unwrap();
-            most = most.max(pages.kept().pages.len() * taken);
+            pages.keep(room, Versioned { version, page: page.clone() }, weight);
+            most = most.max(pages.kept().len() * taken);
         }
-        assert!((1..=MOST).contains(&most), "{most} bytes of pages of {taken}");
+        assert!((MAX_BYTES / 8..=MAX_BYTES).contains(&most), "{most} bytes of pages of {taken}");
     }
 }
