@@ -61,6 +61,10 @@ impl Checkpoints {
     /// Called after each commit with the length of the log. Where `is_low` says that the disk has little space left, nothing is copied here:
     /// the file would take what is left, which is for changes of rights ([`Checkpoints::relieve`] copies then).
     pub(super) fn committed(&self, connection: &Connection, pages: i32, is_low: bool, health: &Health) {
+        // SQLite begins the log anew by itself when all of it is copied and nobody reads it. Then nothing of the new one is copied.
+        if pages < self.state.copied.load(Ordering::Acquire) {
+            self.state.copied.store(0, Ordering::Release);
+        }
         if is_low || self.state.copying.load(Ordering::Acquire) {
             return;
         }
@@ -123,4 +127,39 @@ impl Orders {
 /// Whether something held it up, and how many pages of the log are copied now.
 fn checkpoint(connection: &Connection, sql: &str) -> rusqlite::Result<(bool, i32)> {
     connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(2)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::connection;
+
+    /// The length of the log, once a row of so many bytes is committed.
+    fn insert(connection: &Connection, bytes: i32) -> i32 {
+        thread_local!(static PAGES: Cell<i32> = const { Cell::new(0) });
+        connection.wal_hook(Some(|_: &rusqlite::hooks::Wal, pages| {
+            PAGES.set(pages);
+            Ok(())
+        }));
+        connection.execute("INSERT INTO t VALUES (zeroblob(?))", [bytes]).unwrap();
+        PAGES.get()
+    }
+
+    #[test]
+    fn a_log_that_sqlite_began_anew_counts_from_its_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chat.db");
+        let connection = connection::open(&path).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x BLOB)").unwrap();
+        let health = Health::new("test");
+        let (checkpoints, _orders) = checkpoints();
+        let pages = insert(&connection, 8 * 1024 * 1024);
+        let (_, copied) = checkpoint(&connection::open(&path).unwrap(), "PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+        assert_eq!(copied, pages);
+        checkpoints.state.copied.store(copied, Ordering::Release);
+        let pages = insert(&connection, 64 * 1024);
+        assert!(pages < copied);
+        checkpoints.committed(&connection, pages, false, &health);
+        assert_eq!(checkpoints.uncopied(pages), pages);
+    }
 }
