@@ -49,6 +49,11 @@ pub(crate) fn note(text: impl fmt::Display) {
     LINES.push(format!("{text}\n").as_bytes());
 }
 
+/// A line in the audit log about a command that was carried out by whoever may run commands here.
+pub(crate) fn audit(action: &'static str) {
+    tracing::info!(target: "audit", action, outcome = "ok", "audit");
+}
+
 /// How many lines were dropped since the process began, for want of a reader or of space.
 pub(crate) fn lines_dropped() -> u64 {
     LINES.dropped()

@@ -29,4 +29,4 @@ pub use import::{
 pub use inspect::{Inspection, inspect};
 pub use open::{MigrationReport, migrate, open, renew_epoch};
 pub use options::{OpenOptions, QueueBounds};
-pub use url::{DatabaseUrl, InvalidUrl, check_password_is_encoded};
+pub use url::{DatabaseUrl, InvalidUrl};

@@ -107,7 +107,7 @@ impl FromStr for DatabaseUrl {
 ///
 /// # Errors
 /// What to do. Nothing of the address is repeated.
-pub fn check_password_is_encoded(text: &str) -> Result<(), &'static str> {
+fn check_password_is_encoded(text: &str) -> Result<(), &'static str> {
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let end = after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len());
     let (authority, rest) = after_scheme.split_at(end);

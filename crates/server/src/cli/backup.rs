@@ -62,6 +62,7 @@ impl Backup {
             write_secrets(&secrets_file(&self.file), &secrets, self.force)?;
         }
         partial.place(self.force).map_err(failed)?;
+        log::audit("installation.backup");
         answer(format_args!("{}: {} of {url}", self.file.display(), mib(bytes)));
         note(self.about_secrets(&settings));
         Ok(())

@@ -45,7 +45,10 @@ impl Renew {
             return Err(CliError::NoDatabase(url.to_string()));
         }
         match chatsphere_store::renew_epoch(&url).await.map_err(failed)? {
-            Some(epoch) => answer(format_args!("{url}: the epoch is now {}; restart every server on it", epoch.as_str())),
+            Some(epoch) => {
+                log::audit("epoch.renew");
+                answer(format_args!("{url}: the epoch is now {}; restart every server on it", epoch.as_str()));
+            }
             None => return Err(CliError::NoDatabase(url.to_string())),
         }
         Ok(())

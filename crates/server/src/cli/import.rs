@@ -90,6 +90,7 @@ impl Nodejs {
         // What was met before a failure is worth knowing, too.
         let told = teller.finish();
         let report = imported?;
+        log::audit("installation.import");
         told?;
         tell(&report);
         Ok(())

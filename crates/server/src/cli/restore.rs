@@ -76,6 +76,7 @@ impl Restore {
 
         let kept = put_in_place(copy, &database, &directory, brought.as_ref())
             .map_err(|error| CliError::RestoreCutOff { path: database.display().to_string(), error })?;
+        log::audit("installation.restore");
         answer(format_args!(
             "{url}: restored from {}, {} users and {} rooms",
             self.file.display(),

@@ -9,6 +9,9 @@ use chatsphere_core::{Clock as _, SystemClock};
 use chatsphere_protocol::rest::Problem;
 
 use crate::http::{RequestId, X_REQUEST_ID};
+use crate::observability::Counts;
+
+static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "listener")), "code");
 
 /// Why a connection ends without a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +97,7 @@ impl Refusal {
 
     fn answer(self) -> (StatusCode, Vec<(HeaderName, HeaderValue)>, Vec<u8>) {
         let (status, code, detail) = self.parts();
+        ERRORS.count(code);
         let id = RequestId::random();
         tracing::debug!(id = id.as_str(), status = status.as_u16(), code, "refused before a call");
         let problem = Problem {

@@ -64,7 +64,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "chatsphere_errors_total",
         &["door", "code"],
-        "Errors that clients were told, by their stable code; the door is http or websocket",
+        "Errors that clients were told, by their stable code; the door is http, websocket, or listener for what never became a call",
     ),
     counter(
         "chatsphere_authentications_refused_total",

@@ -6,6 +6,8 @@ use std::time::Duration;
 use chatsphere_client::bodies::{CreateRoom, CreateUser};
 use chatsphere_client::{Client, ConnectOptions, EventKind, Update};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -98,6 +100,11 @@ async fn a_server_tells_who_did_what_and_how_it_is() {
     let api = Api::new(&server.url(), &token);
     assert_eq!(api.get("/readyz").await["bus"], Value::Null, "there is none");
     assert_eq!(http.get(format!("{}/nothing%20here", server.url())).send().await.unwrap().status(), 404);
+    let mut unreadable = TcpStream::connect(server.url().trim_start_matches("http://")).await.unwrap();
+    unreadable.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    unreadable.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 
     let begun = Instant::now();
     let text = loop {
@@ -113,6 +120,7 @@ async fn a_server_tells_who_did_what_and_how_it_is() {
         concat!("chatsphere_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "chatsphere_ack_seconds_count 1",
         r#"chatsphere_errors_total{door="http",code="route_not_found"} 1"#,
+        r#"chatsphere_errors_total{door="listener",code="malformed"} 1"#,
         "process_cpu_seconds_total ",
         "process_resident_memory_bytes ",
         "process_open_fds ",
