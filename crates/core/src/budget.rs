@@ -53,6 +53,26 @@ pub struct Account {
     queued: AtomicUsize,
 }
 
+/// Whose account it is. The account is looked up once something is to be counted: it is in memory only while something is under way.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    budget: Arc<Budget>,
+    /// Nobody's where only what the node may have is the bound.
+    user: Option<UserId>,
+}
+
+impl Owner {
+    /// This user, or nobody in particular, as a CLIENT token that acts for many.
+    pub fn new(budget: Arc<Budget>, user: Option<UserId>) -> Self {
+        Self { budget, user }
+    }
+
+    /// The account at this moment.
+    pub fn account(&self) -> Arc<Account> {
+        self.user.map_or_else(|| self.budget.unbounded(), |user| self.budget.account(user))
+    }
+}
+
 /// A call under way: from its authentication until its answer was sent.
 #[derive(Debug)]
 pub struct Call(Arc<Account>);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authority::Authority;
-use crate::budget::{Account, Budget};
+use crate::budget::{Budget, Owner};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -33,7 +33,7 @@ pub struct Chat {
     /// How often users may read over REST.
     pub read_rate: PostRate,
     /// What users have under way.
-    pub budget: Budget,
+    pub budget: Arc<Budget>,
     /// The newest pages of rooms.
     pub pages: PageCache,
     /// Whose page is read next.
@@ -59,7 +59,7 @@ impl Chat {
         let rate = |what| PostRate::new(limits.messages_per_second, limits.message_burst).counted(what);
         let (post_rate, change_rate) = (rate("message"), rate("change"));
         let read_rate = PostRate::new(limits.reads_per_second, limits.read_burst).counted("read");
-        let budget = Budget::new(&limits);
+        let budget = Arc::new(Budget::new(&limits));
         let (turns, turns_per_user) = turns(READERS);
         let pages = PageCache::default();
         Self {
@@ -97,8 +97,8 @@ impl Chat {
     }
 
     /// Whose calls and answers count together: a user's. Those of CLIENT tokens count for the node alone.
-    pub fn account(&self, caller: &Caller) -> Arc<Account> {
-        if caller.may_name_others() { self.budget.unbounded() } else { self.budget.account(caller.user.id) }
+    pub fn owner(&self, caller: &Caller) -> Owner {
+        Owner::new(self.budget.clone(), (!caller.may_name_others()).then_some(caller.user.id))
     }
 
     /// Waits for a turn to read a page for a join. A user's connections that come back together have as many as there are readers:

@@ -17,7 +17,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use chatsphere_core::budget::Account;
+use chatsphere_core::budget::{Account, Owner};
 use chatsphere_core::store::Withheld;
 use chatsphere_protocol::frames::ServerFrame;
 use futures_util::task::AtomicWaker;
@@ -71,9 +71,10 @@ struct State {
     under_way: bool,
     closing: Option<CloseCode>,
     broken: bool,
-    /// Whose connection it is, once that is known, and how many bytes were counted for them.
-    account: Option<Arc<Account>>,
-    counted: usize,
+    /// Whose connection it is, once that is known.
+    owner: Option<Owner>,
+    /// How many bytes are counted for the owner, and where; nothing for most connections at most times.
+    counted: Option<(Arc<Account>, usize)>,
 }
 
 impl Withheld for Outbound {
@@ -107,16 +108,17 @@ impl Outbound {
     }
 
     /// From now on what waits counts for this user too, over all connections.
-    pub fn count_for(&self, account: Arc<Account>) {
+    pub fn count_for(&self, owner: Owner) {
         let mut state = self.state();
         state.uncount();
-        state.account = Some(account);
+        state.owner = Some(owner);
         state.count();
     }
 
     /// For whom what waits counts.
     pub fn account(&self) -> Option<Arc<Account>> {
-        self.state().account.clone()
+        let owner = self.state().owner.clone();
+        owner.map(|owner| owner.account())
     }
 
     /// Sends a frame, or several that follow one another, or queues them. After [`Outbound::close`] it goes nowhere.
@@ -484,25 +486,28 @@ impl State {
     /// Counts what waits for its user. Whether all that waits for that user is within its bound, as far as this adds to it.
     fn count(&mut self) -> bool {
         let waiting = self.waiting_bytes + self.taken_bytes;
-        let waiting = if waiting > UNCOUNTED { waiting } else { 0 };
-        let Some(account) = self.account.as_ref().filter(|_| waiting != self.counted) else { return true };
-        let before = std::mem::replace(&mut self.counted, waiting);
-        if waiting > before {
-            account.queue(waiting - before)
-        } else {
-            account.unqueue(before - waiting);
-            true
+        if waiting <= UNCOUNTED {
+            self.uncount();
+            return true;
         }
+        let Some(owner) = &self.owner else { return true };
+        let (account, counted) = self.counted.get_or_insert_with(|| (owner.account(), 0));
+        let before = std::mem::replace(counted, waiting);
+        if waiting <= before {
+            account.unqueue(before - waiting);
+            return true;
+        }
+        account.queue(waiting - before)
     }
 
     /// Whether something waits here, and for all connections of the user together more than so many times their bound.
     fn waits_for_too_much(&self, times: usize) -> bool {
-        self.counted > 0 && self.account.as_ref().is_some_and(|account| account.is_queue_over(times))
+        self.counted.as_ref().is_some_and(|(account, _)| account.is_queue_over(times))
     }
 
     fn uncount(&mut self) {
-        if let Some(account) = &self.account {
-            account.unqueue(std::mem::take(&mut self.counted));
+        if let Some((account, counted)) = self.counted.take() {
+            account.unqueue(counted);
         }
     }
 

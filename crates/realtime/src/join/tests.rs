@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use chatsphere_core::budget::{Account, Budget};
+use chatsphere_core::budget::{Account, Budget, Owner};
 use chatsphere_core::turns::{Turn, Turns};
 use chatsphere_core::{Caller, ConnectionId, Timestamp, UserId, UserRef};
 use futures_util::FutureExt;
@@ -223,16 +223,16 @@ async fn an_outage_before_the_last_page_is_the_answer() {
 }
 
 /// A user whose replays may take one byte of memory.
-fn budget() -> (Budget, Arc<Account>) {
-    let budget = Budget::new(&Limits { answer_bytes_per_user: 1, ..Limits::default() });
-    let account = budget.account(UserId::new(START));
-    (budget, account)
+fn budget() -> (Arc<Budget>, Arc<Account>, Owner) {
+    let budget = Arc::new(Budget::new(&Limits { answer_bytes_per_user: 1, ..Limits::default() }));
+    let owner = Owner::new(budget.clone(), Some(UserId::new(START)));
+    (budget, owner.account(), owner)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_waits_for_memory() {
-    let (world, (budget, account)) = (World::new(), budget());
-    world.listener.outbound.count_for(account.clone());
+    let (world, (budget, account, owner)) = (World::new(), budget());
+    world.listener.outbound.count_for(owner);
     world.store_answers(&[world.joined(1)], 1);
     let other = budget.charge(Some(&account), 1);
     let joining = world.join();
@@ -249,8 +249,8 @@ async fn a_replay_waits_for_memory() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_that_gets_no_memory_is_begun_anew() {
-    let (world, (budget, account)) = (World::new(), budget());
-    world.listener.outbound.count_for(account.clone());
+    let (world, (budget, account, owner)) = (World::new(), budget());
+    world.listener.outbound.count_for(owner);
     let _other = budget.charge(Some(&account), 1);
     assert_eq!(world.join().await, Ok(None));
     assert_eq!(world.listener.outbound.closing(), Some(CloseCode::TRY_AGAIN_LATER));

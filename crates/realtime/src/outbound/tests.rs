@@ -247,12 +247,12 @@ async fn a_frame_under_way_keeps_no_given_up_connection() {
 fn what_waits_for_all_connections_of_a_user_is_bounded() {
     const FRAME: usize = 2 * UNCOUNTED;
     let limits = chatsphere_core::Limits { outbound_bytes_per_user: 5 * FRAME, ..Default::default() };
-    let budget = chatsphere_core::budget::Budget::new(&limits);
+    let budget = Arc::new(chatsphere_core::budget::Budget::new(&limits));
     let user = chatsphere_core::UserId::new(chatsphere_core::Timestamp::from_millis(1));
     let connections: Vec<Outbound> = (0..3)
         .map(|_| {
             let outbound = queued(4 * FRAME);
-            outbound.count_for(budget.account(user));
+            outbound.count_for(Owner::new(budget.clone(), Some(user)));
             outbound
         })
         .collect();
@@ -277,11 +277,11 @@ fn what_waits_for_all_connections_of_a_user_is_bounded() {
 fn connections_that_are_read_outlive_their_users_stalled_ones() {
     const FRAME: usize = 2 * UNCOUNTED;
     let limits = chatsphere_core::Limits { outbound_bytes_per_user: 8 * FRAME, ..Default::default() };
-    let budget = chatsphere_core::budget::Budget::new(&limits);
+    let budget = Arc::new(chatsphere_core::budget::Budget::new(&limits));
     let user = chatsphere_core::UserId::new(chatsphere_core::Timestamp::from_millis(1));
     let connection = || {
         let outbound = queued(8 * FRAME);
-        outbound.count_for(budget.account(user));
+        outbound.count_for(Owner::new(budget.clone(), Some(user)));
         outbound
     };
     let send = |outbound: &Outbound| outbound.send(Bytes::from(vec![0; FRAME]));

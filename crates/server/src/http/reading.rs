@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use chatsphere_core::turns::Turn;
 use chatsphere_core::{Caller, Error, Outage};
 
 use super::authenticated::Authenticated;
@@ -10,12 +9,8 @@ use super::failure::Failure;
 use super::state::HttpState;
 use super::under_way::UnderWay;
 
-/// Who reads, within their rate, and in their turn.
-pub(crate) struct Reading {
-    pub(crate) caller: Arc<Caller>,
-    /// To be held until the page is encoded.
-    pub(crate) turn: Turn,
-}
+/// Who reads, within their rate, and in their turn, which lasts until the page is encoded.
+pub(crate) struct Reading(pub(crate) Arc<Caller>);
 
 impl FromRequestParts<Arc<HttpState>> for Reading {
     type Rejection = Failure;
@@ -24,12 +19,13 @@ impl FromRequestParts<Arc<HttpState>> for Reading {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, http).await?;
         let chat = &http.chat;
         chat.count_read(&caller)?;
-        let account = parts.extensions.get::<UnderWay>().and_then(UnderWay::account).unwrap_or_else(|| chat.account(&caller));
-        let check = || if account.may_grow() { Ok(()) } else { Err(Error::from(Outage::Overloaded)) };
+        // The envelope has put it there.
+        let under_way = parts.extensions.get::<UnderWay>().cloned().unwrap_or_default();
+        let check = || if under_way.may_grow() { Ok(()) } else { Err(Error::from(Outage::Overloaded)) };
         // Nothing is to be read for an answer that could not be kept; others may have filled the room meanwhile.
         check()?;
-        let turn = chat.turn(&caller).await;
+        under_way.hold(chat.turn(&caller).await);
         check()?;
-        Ok(Self { caller, turn })
+        Ok(Self(caller))
     }
 }

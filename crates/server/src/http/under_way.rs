@@ -1,12 +1,13 @@
 //! What is under way for a user: calls, and answers that are not sent yet.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
 use chatsphere_core::budget::{Account, Call, Charge, held};
+use chatsphere_core::turns::Turn;
 use chatsphere_core::{Caller, Chat, Error, Outage};
 use hyper::body::{Frame, SizeHint};
 
@@ -18,6 +19,7 @@ pub(crate) struct UnderWay(Arc<OnceLock<Whose>>);
 struct Whose {
     account: Arc<Account>,
     call: Arc<Call>,
+    turn: Mutex<Option<Turn>>,
 }
 
 impl UnderWay {
@@ -29,27 +31,37 @@ impl UnderWay {
         if self.0.get().is_some() {
             return Ok(());
         }
-        let account = chat.account(caller);
+        let account = chat.owner(caller).account();
         let call = Arc::new(account.call().ok_or(Outage::Overloaded)?);
-        let _ = self.0.set(Whose { account, call });
+        let _ = self.0.set(Whose { account, call, turn: Mutex::default() });
         Ok(())
     }
 
-    /// For whom the call counts, once that is known.
-    pub(crate) fn account(&self) -> Option<Arc<Account>> {
-        self.0.get().map(|whose| whose.account.clone())
+    /// Whether there is room for a page more.
+    pub(crate) fn may_grow(&self) -> bool {
+        self.0.get().is_none_or(|whose| whose.account.may_grow())
     }
 
-    /// Counts an answer until it was sent, and the call with it. `None` if there is no room for the answer and it may be refused.
+    /// Keeps a turn to read until the answer is encoded.
+    pub(crate) fn hold(&self, turn: Turn) {
+        if let Some(whose) = self.0.get() {
+            *whose.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+        }
+    }
+
+    /// Counts an encoded answer until it was sent, and the call with it; its turn to read ends. `None` if there is no room for the answer and it may be refused.
     ///
     /// An answer to nobody in particular, such as a health check's or a refusal, is neither counted nor refused: it is small or shared,
     /// and whoever has no token could use up the bound with it.
     pub(crate) fn count(&self, chat: &Chat, response: Response, may_be_refused: bool) -> Option<Response> {
+        let Some(whose) = self.0.get() else { return Some(response) };
         let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
+        if let Some(mut turn) = whose.turn.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            turn.weigh(bytes);
+        }
         if bytes == 0 {
             return Some(response);
         }
-        let Some(whose) = self.0.get() else { return Some(response) };
         let account = Some(&whose.account);
         let charge = match chat.budget.charge(account, bytes) {
             Some(charge) => charge,

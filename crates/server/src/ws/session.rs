@@ -538,7 +538,7 @@ impl Connection {
             expires_at: caller.expires_at,
             limits: HelloLimits::new(limits, largest_frame(limits)),
         };
-        self.outbound.count_for(self.state.chat.account(&caller));
+        self.outbound.count_for(self.state.chat.owner(&caller));
         let listener = Arc::new(Listener::new(id, caller.clone(), self.outbound.clone()));
         let Some(session) = self.state.sessions.enter(listener.clone()) else {
             let message = "this user holds too many connections on this node: close some";

@@ -28,7 +28,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn list(
     State(http): State<Arc<HttpState>>,
-    Reading { caller, turn: _turn }: Reading,
+    Reading(caller): Reading,
     Path(room): Path<String>,
     query: Query,
 ) -> Result<Response, Failure> {

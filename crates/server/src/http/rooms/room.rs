@@ -23,7 +23,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn read(
     State(http): State<Arc<HttpState>>,
-    Reading { caller, turn: _turn }: Reading,
+    Reading(caller): Reading,
     Path(room): Path<String>,
 ) -> Result<Json<RoomWithUsers>, Failure> {
     let room = ops::room_id(&caller, &room)?;

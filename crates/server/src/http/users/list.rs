@@ -27,7 +27,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn list(
     State(http): State<Arc<HttpState>>,
-    Reading { caller, turn: _turn }: Reading,
+    Reading(caller): Reading,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
     let cursors = http.keys.cursors(&caller, List::Users);

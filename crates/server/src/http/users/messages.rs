@@ -29,7 +29,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn of_user(
     State(http): State<Arc<HttpState>>,
-    Reading { caller, turn: _turn }: Reading,
+    Reading(caller): Reading,
     Path(user): Path<String>,
     query: Query,
 ) -> Result<Response, Failure> {
@@ -52,7 +52,7 @@ pub(super) async fn of_user(
     ))]
 pub(super) async fn own(
     State(http): State<Arc<HttpState>>,
-    Reading { caller, turn: _turn }: Reading,
+    Reading(caller): Reading,
     query: Query,
 ) -> Result<Response, Failure> {
     let user = query.one("userId")?.map(ops::user_id).transpose()?.unwrap_or(caller.user.id);

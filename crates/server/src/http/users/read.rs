@@ -21,7 +21,7 @@ use crate::http::state::HttpState;
     ))]
 pub(super) async fn read(
     State(http): State<Arc<HttpState>>,
-    Reading { caller, turn: _turn }: Reading,
+    Reading(caller): Reading,
     Path(user): Path<String>,
 ) -> Result<Json<User<'static>>, Failure> {
     // What is no UUID is nobody's id: whoever may not see every user is told only that.
