@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::page_cache::PageCache;
 use crate::rate::PostRate;
+use crate::signal::{NoSignals, SignalSink};
 use crate::store::Store;
 use crate::time::Clock;
 use crate::turns::{Turn, Turns};
@@ -32,6 +33,8 @@ pub struct Chat {
     pub change_rate: PostRate,
     /// How often users may read over REST.
     pub read_rate: PostRate,
+    /// Takes what is told to connections and stored nowhere.
+    pub signals: Arc<dyn SignalSink>,
     /// What users have under way.
     pub budget: Arc<Budget>,
     /// The newest pages of rooms.
@@ -71,11 +74,18 @@ impl Chat {
             post_rate,
             change_rate,
             read_rate,
+            signals: Arc::new(NoSignals),
             budget,
             pages,
             turns,
             turns_per_user,
         }
+    }
+
+    /// The same, whose signals go there.
+    #[must_use]
+    pub fn with_signals(self, signals: Arc<dyn SignalSink>) -> Self {
+        Self { signals, ..self }
     }
 
     /// The same, upon a store that so many connections read from.

@@ -1,4 +1,7 @@
-//! How nodes of one database tell each other of events: over NATS, as a hint.
+//! How nodes of one database tell each other of events and signals: over NATS, as a hint.
+//!
+//! Rooms and users are spread over shards, each a subject of its own. A node subscribes to those of which it has rooms or users with
+//! connections (`interest.rs`), and gets nothing else.
 //!
 //! Core NATS delivers at most once and in no promised order between nodes. That is enough: the hub puts events in order, drops
 //! what comes twice, and reads from the store what did not come. With NATS away nodes still find everything, later.
@@ -17,7 +20,8 @@ mod status;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chatsphere_core::{CommitSink, Committed, Event, EventKind};
+use chatsphere_core::{CommitSink, Committed, Event, EventKind, Signal, SignalSink};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use link::Link;
@@ -30,6 +34,8 @@ use crate::hub::Hub;
 
 /// Commits that may wait to be told. Beyond it they are not told: other nodes find them in the store.
 const WAITING: usize = 256;
+/// Signals are told as long as so many more could wait.
+const LEFT_FOR_COMMITS: usize = WAITING / 2;
 /// Bytes of contents that may wait to be told.
 const WAITING_BYTES: usize = 32 * 1024 * 1024;
 
@@ -47,13 +53,34 @@ struct Others {
     meters: Meters,
 }
 
-/// A commit that waits to be told.
-struct Waiting {
-    events: Vec<Arc<Event>>,
-    bytes: usize,
+/// What waits to be told.
+enum Waiting {
+    /// A commit, and what it holds in memory.
+    Events(Vec<Arc<Event>>, usize),
+    Signal(Signal),
 }
 
-/// Commits that wait to be told to other nodes.
+/// What nodes tell each other, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BusMessage {
+    /// Events of rooms of one shard. Those of one room come in the order of their `seq`.
+    Events(Vec<Event>),
+    /// Signals to topics of one shard.
+    Signals(Vec<Signal>),
+}
+
+impl BusMessage {
+    /// Hands to a node's connections what another node told.
+    pub fn deliver(self, hub: &Hub) {
+        match self {
+            Self::Events(events) => hub.publish(events.into_iter().map(Arc::new).collect()),
+            Self::Signals(signals) => signals.into_iter().for_each(|signal| hub.signal(signal)),
+        }
+    }
+}
+
+/// Commits and signals that wait to be told to other nodes.
 pub struct Outbox {
     queue: mpsc::Receiver<Waiting>,
     waiting_bytes: Arc<AtomicUsize>,
@@ -86,7 +113,25 @@ impl CommitSink for Bus {
     }
 }
 
+impl SignalSink for Bus {
+    fn signal(&self, signal: Signal) {
+        if let Some(others) = &self.others {
+            others.signal(&signal);
+        }
+        self.hub.signal(signal);
+    }
+}
+
 impl Others {
+    fn signal(&self, signal: &Signal) {
+        if !self.status.is_connected() {
+            return;
+        }
+        if self.queue.capacity() < LEFT_FOR_COMMITS || self.queue.try_send(Waiting::Signal(signal.clone())).is_err() {
+            self.meters.signals.increment(1);
+        }
+    }
+
     fn tell(&self, events: &[Arc<Event>]) {
         if !self.status.is_connected() {
             return self.meters.away.increment(1);
@@ -97,7 +142,7 @@ impl Others {
         }
         self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         // A full outbox is a hint lost, and hints may be lost.
-        if self.queue.try_send(Waiting { events: events.to_vec(), bytes }).is_err() {
+        if self.queue.try_send(Waiting::Events(events.to_vec(), bytes)).is_err() {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.meters.queue_full.increment(1);
         }
@@ -105,20 +150,26 @@ impl Others {
 }
 
 impl Outbox {
-    async fn next(&mut self) -> Option<Vec<Arc<Event>>> {
+    async fn next(&mut self) -> Option<Waiting> {
         let waiting = self.queue.recv().await?;
-        self.waiting_bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
-        Some(waiting.events)
+        self.forget(&waiting);
+        Some(waiting)
     }
 
     /// Forgets what waits, and answers how many commits that were.
     fn clear(&mut self) -> u64 {
         let mut forgotten = 0;
         while let Ok(waiting) = self.queue.try_recv() {
-            self.waiting_bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
-            forgotten += 1;
+            forgotten += u64::from(matches!(waiting, Waiting::Events(..)));
+            self.forget(&waiting);
         }
         forgotten
+    }
+
+    fn forget(&self, waiting: &Waiting) {
+        if let Waiting::Events(_, bytes) = waiting {
+            self.waiting_bytes.fetch_sub(*bytes, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,19 +1,21 @@
 //! Who listens where on this node.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use chatsphere_core::store::Answered;
-use chatsphere_core::{Access, CommitSink, Committed, Event, RoomId};
+use chatsphere_core::{Access, CommitSink, Committed, Event, EventKind, RoomId, Seq, Signal, SignalSink, Topic};
 use metrics::{Counter, counter};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::interest::Interest;
 use crate::lane::{Lane, LaneSender};
 use crate::listener::Listener;
 #[cfg(test)]
 use crate::room::Fault;
 use crate::room::Room;
+use crate::signal::{Connections, Signals};
 
 /// How many replays may hold a page at once: enough to keep the store and the processors busy.
 const PAGES: usize = 64;
@@ -28,6 +30,9 @@ pub struct Hub {
     /// Pages of replays that may be in memory at once.
     pub(crate) turns: Semaphore,
     pub(crate) meters: Meters,
+    pub(crate) signals: Signals,
+    /// Which rooms and users this node has connections for.
+    pub interest: Arc<Interest>,
     #[cfg(test)]
     pub(crate) fault: Option<Fault>,
 }
@@ -38,7 +43,8 @@ pub(crate) struct Meters {
     pub(crate) events_out: Counter,
 }
 
-/// What a hub needs to run: each lane by [`Lane::run`], the gaps by [`crate::repair::run`], each in a task of its own.
+/// What a hub needs to run, each in a task of its own: each lane by [`Lane::run`], the gaps by [`crate::repair::run`]; and beside them
+/// [`crate::signal::run`].
 pub struct HubTasks {
     /// The lanes of the fan-out.
     pub lanes: Vec<Lane>,
@@ -64,6 +70,8 @@ impl Hub {
                 events_in: counter!("chatsphere_events_in_total"),
                 events_out: counter!("chatsphere_events_out_total"),
             },
+            signals: Signals::new(),
+            interest: Arc::default(),
             #[cfg(test)]
             fault: None,
         };
@@ -75,7 +83,13 @@ impl Hub {
         self.send(events, Vec::new());
     }
 
+    /// Where signals to users find their connections. The first call counts.
+    pub fn set_connections(&self, connections: Weak<dyn Connections>) {
+        self.signals.set_connections(connections);
+    }
+
     fn send(&self, events: Vec<Arc<Event>>, answers: Vec<Answered>) {
+        self.heed(&events);
         if let [lane] = &*self.lanes {
             return lane.send(events, answers);
         }
@@ -91,9 +105,34 @@ impl Hub {
         }
     }
 
+    /// Before anybody learns of these events: signals that they end, and memberships.
+    fn heed(&self, events: &[Arc<Event>]) {
+        let is_idle = self.signals.is_idle();
+        for event in events {
+            match &event.kind {
+                EventKind::Message(message) if !is_idle => self.signals.end_typing(event.room_id, message.author.id),
+                EventKind::MemberLeft { user, .. } => {
+                    if let Some(room) = self.room(event.room_id) {
+                        room.departs(event.seq);
+                    }
+                    self.signals.end_typing(event.room_id, user.id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks for what a room lacks up to an event, if nobody has yet.
+    pub(crate) fn ask_for(&self, room: &Room, up_to: Seq) {
+        if room.last().is_some_and(|last| last < up_to) && room.begin_repair() {
+            self.ask_for_repair(room.id);
+        }
+    }
+
     /// Puts a room's events in order at once and leaves handing them out to its lane. Answers whether the room took them all.
     pub(crate) fn accept(&self, id: RoomId, events: &[Arc<Event>]) -> bool {
         let Some(room) = self.room(id) else { return true };
+        self.heed(events);
         let accepted = room.accept(
             events,
             #[cfg(test)]
@@ -175,7 +214,11 @@ impl Hub {
     pub(crate) fn pin(&self, id: RoomId) -> Pin<'_> {
         loop {
             // A room's lock is never waited for under the lock of all rooms: a large room would hold up the others.
-            let room = self.rooms().entry(id).or_insert_with(|| Arc::new(Room::new(id))).clone();
+            let entered = || {
+                self.interest.add(Topic::Room(id));
+                Arc::new(Room::new(id))
+            };
+            let room = self.rooms().entry(id).or_insert_with(entered).clone();
             if room.pin() {
                 return Pin { hub: self, room };
             }
@@ -194,6 +237,7 @@ impl Hub {
         let mut rooms = self.rooms();
         if rooms.get(&room.id).is_some_and(|other| Arc::ptr_eq(other, room)) {
             rooms.remove(&room.id);
+            self.interest.remove(Topic::Room(room.id));
         }
     }
 
@@ -206,6 +250,12 @@ impl CommitSink for Hub {
     fn committed(&self, batch: Committed) {
         self.meters.events_in.increment(batch.events.len() as u64);
         self.send(batch.events, batch.answers);
+    }
+}
+
+impl SignalSink for Hub {
+    fn signal(&self, signal: Signal) {
+        self.signals.push(signal);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who listens where: the hub, outbound queues, resume, and the WebSocket codec beneath them.
+//! Who listens where: the hub, outbound queues, resume, signals, and the WebSocket codec beneath them.
 //!
 //! Never SQL, HTTP routes or policy.
 
@@ -7,6 +7,7 @@ pub mod bus;
 pub mod frame;
 pub mod gate;
 pub mod hub;
+pub mod interest;
 pub mod join;
 pub mod lane;
 pub mod listener;
@@ -15,18 +16,21 @@ pub mod outbound;
 mod patience;
 pub mod repair;
 mod room;
+pub mod signal;
 pub mod websocket;
 
 pub use batch::{Batch, OneByOne, fastest_batch};
-pub use bus::{Bus, BusKeys, BusStatus, InvalidNats, Link, NatsOptions, NatsUrl};
+pub use bus::{Bus, BusKeys, BusMessage, BusStatus, InvalidNats, Link, NatsOptions, NatsUrl};
 pub use gate::Gate;
 pub use hub::{Hub, HubTasks};
+pub use interest::Interest;
 pub use join::{Join, join, largest_frame};
 pub use lane::Lane;
 pub use listener::Listener;
 pub use log::RoomLog;
 pub use outbound::{Flushed, Outbound, Socket};
 pub use patience::{LATE, in_time};
+pub use signal::Connections;
 
 #[cfg(test)]
 mod simulation;

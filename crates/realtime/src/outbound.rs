@@ -130,6 +130,21 @@ impl Outbound {
         }
     }
 
+    /// Sends a frame that may be lost: where the client, or its user, is behind with reading, it is dropped. Answers whether it was not.
+    pub fn send_if_current(&self, frame: Bytes) -> bool {
+        let mut state = self.state();
+        let waiting = state.waiting_bytes + state.taken_bytes;
+        let ended = state.closing.is_some() || state.broken;
+        if ended || waiting > self.most_bytes / 4 || state.waits_for_too_much(1) {
+            return false;
+        }
+        if let Some((socket, frame)) = self.place(&mut state, frame) {
+            let sent = write_now(socket, &frame);
+            self.sent(&mut state, frame, sent);
+        }
+        true
+    }
+
     /// Begins what [`Outbound::send`] does, for somebody who hands many frames to the kernel in one call: what is returned is to be
     /// written to that socket, and what became of it to be told to [`Outbound::finish`]. Until then all that comes waits. `None` if
     /// there is nothing left to do.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::gate::Gate;
 use crate::hub::Hub;
+use crate::interest::Shard;
 use crate::log::RoomLog;
 
 /// How long a gap may close by itself: events of two nodes often overtake each other.
@@ -49,15 +50,24 @@ impl<L: RoomLog + ?Sized> Repair<'_, L> {
     }
 
     /// Compares every room that somebody listens to with the store, and mends those that are behind.
+    /// Those of shards that this node has just subscribed to are compared at once: what was told of them until then was not heard.
     async fn compare(&self) {
         let mut ticks = interval_at(Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            let begun = tokio::select! {
+                biased;
+                _ = ticks.tick() => None,
+                begun = self.hub.interest.begun() => Some(begun),
+            };
             if !self.gate.is_open() {
                 continue;
             }
-            for rooms in self.hub.room_ids().chunks(ROOMS) {
+            let mut rooms = self.hub.room_ids();
+            if let Some(begun) = begun {
+                rooms.retain(|room| begun.contains(&Shard::of_room(*room)));
+            }
+            for rooms in rooms.chunks(ROOMS) {
                 let heads = match self.log.heads(rooms).await {
                     Ok(heads) => heads,
                     Err(error) => {

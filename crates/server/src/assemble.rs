@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::PageRequest;
-use chatsphere_core::{Authority, Chat, Clock, CommitSink, Error, Role, User, ops};
+use chatsphere_core::{Authority, Chat, Clock, CommitSink, Error, Role, SignalSink, User, ops};
 use chatsphere_store::OpenOptions;
 
 use crate::auth::Keys;
@@ -30,13 +30,13 @@ pub(crate) fn check_supported(settings: &Settings) -> Result<(), StartError> {
 pub(crate) async fn open_chat(
     settings: &Settings,
     secrets: &Secrets,
-    sink: Arc<dyn CommitSink>,
+    sink: Arc<impl CommitSink + SignalSink>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<Chat>, StartError> {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
-    let mut options = OpenOptions::new(settings.database(), secrets.fingerprints(), sink);
+    let mut options = OpenOptions::new(settings.database(), secrets.fingerprints(), sink.clone());
     options.queue = settings.queue;
     options.min_free = settings.min_free_disk.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
     options.daily_bytes = u64::try_from(settings.user_bytes_per_day).unwrap_or(u64::MAX);
@@ -45,7 +45,8 @@ pub(crate) async fn open_chat(
     let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, Some(secrets), settings))?;
     let authority = Arc::new(Authority::new(clock.clone(), store.control_head().await?));
     let limits = settings.limits_in_force();
-    Ok(Arc::new(Chat::new(store, authority, clock, limits, settings.lifetimes).with_readers(readers)))
+    let chat = Chat::new(store, authority, clock, limits, settings.lifetimes).with_readers(readers);
+    Ok(Arc::new(chat.with_signals(sink)))
 }
 
 /// In whose name the server and its operator act: the user `admin`, or another ADMIN.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::PageRequest;
-use chatsphere_core::{Caller, Chat, CommitSink, Committed, Error, SystemClock, UserRef, ops};
+use chatsphere_core::{Caller, Chat, CommitSink, Committed, Error, Signal, SignalSink, SystemClock, UserRef, ops};
 use tokio::time::timeout;
 
 use crate::assemble::{FirstToken, check_supported, make_first_token, open_chat, some_admin};
@@ -33,6 +33,10 @@ struct NobodyListens;
 
 impl CommitSink for NobodyListens {
     fn committed(&self, _: Committed) {}
+}
+
+impl SignalSink for NobodyListens {
+    fn signal(&self, _: Signal) {}
 }
 
 impl Operator {

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use chatsphere_core::authority::POLL_INTERVAL;
-use chatsphere_core::{AuthorityListener, Chat, Clock, CommitSink, UserRef};
+use chatsphere_core::{AuthorityListener, Chat, Clock, UserRef};
 use chatsphere_realtime::bus::Outbox;
-use chatsphere_realtime::{Bus, BusStatus, Gate, Hub, HubTasks, Link, OneByOne, fastest_batch, repair};
+use chatsphere_realtime::{
+    Bus, BusMessage, BusStatus, Connections, Gate, Hub, HubTasks, Link, OneByOne, fastest_batch, repair, signal,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -200,16 +202,16 @@ fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
     bind().map_err(|source| StartError::Listen { addr, source })
 }
 
-/// Where commits are announced: to this node's hub, and over NATS to the others of a cluster.
 /// The way to the other nodes of a cluster.
 type ToOthers = (Link, Outbox);
 
+/// Where commits and signals are announced: to this node's hub, and over NATS to the others of a cluster.
 fn open_bus(
     settings: &Settings,
     secrets: &Secrets,
     hub: &Arc<Hub>,
     clock: &Arc<dyn Clock>,
-) -> Result<(Arc<dyn CommitSink>, Option<ToOthers>), StartError> {
+) -> Result<(Arc<Bus>, Option<ToOthers>), StartError> {
     let Some(options) = settings.nats() else { return Ok((Arc::new(Bus::local(hub.clone())), None)) };
     let link = Link::new(options, secrets.bus_keys(), clock.clone())?;
     let (bus, outbox) = Bus::clustered(hub.clone(), link.status());
@@ -219,12 +221,13 @@ fn open_bus(
 fn run_bus(background: &Background, link: Link, outbox: Outbox, hub: &Arc<Hub>, chat: &Chat, gate: Gate) -> Arc<BusStatus> {
     let (status, hub) = (link.status(), hub.clone());
     // A hint like any other: what is not taken now is read from the store when the gate is open again.
-    let take = move |events| {
+    let interest = hub.interest.clone();
+    let take = move |message: BusMessage| {
         if gate.is_open() {
-            hub.publish(events)
+            message.deliver(&hub);
         }
     };
-    background.spawn(link.run(chat.store.epoch(), outbox, take));
+    background.spawn(link.run(chat.store.epoch(), outbox, interest, take));
     status
 }
 
@@ -246,6 +249,7 @@ fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<
         background.thread("crowds", Urgency::After, run).map_err(StartError::Machine)?;
     }
     background.spawn(repair::run(hub.clone(), chat.store.clone(), tasks.gaps, gate));
+    background.spawn(signal::run(hub.clone()));
     Ok(())
 }
 
@@ -259,6 +263,8 @@ fn open_websocket(
     sockets: &TaskTracker,
 ) -> Arc<WsState> {
     let sessions = Arc::new(Sessions::new(chat.clone(), hub.clone()));
+    let connections: Arc<dyn Connections> = sessions.clone();
+    hub.set_connections(Arc::downgrade(&connections));
     let listener: Arc<dyn AuthorityListener> = sessions.clone();
     chat.authority.set_listener(Arc::downgrade(&listener));
     background.spawn({

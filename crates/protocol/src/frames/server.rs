@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use chatsphere_core as core;
-use chatsphere_core::{ConnectionId, Event, EventKind, Limits, MessageId, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::signal::TYPING_EXPIRES;
+use chatsphere_core::{ConnectionId, Event, EventKind, Limits, MessageId, RoomId, Seq, Signal, SignalKind, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -61,6 +62,26 @@ pub enum ServerFrame<'a> {
         /// Why: `removed` from the room, or `rights_changed`.
         reason: Cow<'a, str>,
     },
+    /// Somebody types in a room. Ephemeral: it has no number, and may be dropped for a client that reads slowly.
+    Typing {
+        /// Which room.
+        room_id: RoomId,
+        /// Who.
+        user: UserRef<'a>,
+        /// In the thread of this message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent_id: Option<MessageId>,
+        /// For how long to show it, unless a message of this user comes before. 0 ends it.
+        expires_in_ms: u64,
+    },
+    /// How many type in a room with so many connections that it is not told who. Ephemeral; comes once a second while anybody types, and
+    /// once with 0.
+    TypingCount {
+        /// Which room.
+        room_id: RoomId,
+        /// How many.
+        count: usize,
+    },
     /// The answer to `ping`.
     Pong {
         /// The asking frame's.
@@ -79,6 +100,21 @@ pub enum ServerFrame<'a> {
     /// A durable event of a room.
     #[serde(untagged)]
     Event(EventFrame<'a>),
+}
+
+impl<'a> ServerFrame<'a> {
+    /// The frame of a signal, the same for everyone who gets it. `None` for a kind that only newer versions know.
+    pub fn of_signal(signal: &'a Signal) -> Option<Self> {
+        match &signal.kind {
+            SignalKind::Typing { room_id, parent_id, on } => Some(Self::Typing {
+                room_id: *room_id,
+                user: UserRef::from(&signal.user),
+                parent_id: *parent_id,
+                expires_in_ms: if *on { u64::try_from(TYPING_EXPIRES.as_millis()).unwrap_or(u64::MAX) } else { 0 },
+            }),
+            SignalKind::Unknown => None,
+        }
+    }
 }
 
 /// Says who one is, and the rules.

@@ -26,6 +26,10 @@ pub struct Ready<'a> {
     /// The bus between the nodes of a cluster; absent without `NATS_URL`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bus: Option<BusState<'a>>,
+    /// Which connections this node's signals reach, such as typing: those of `all_nodes`, or of `this_node`.
+    #[serde(default)]
+    #[schema(example = "this_node")]
+    pub signals: Cow<'a, str>,
 }
 
 /// Whether the nodes of a cluster hear each other at once, rather than within 2 s.

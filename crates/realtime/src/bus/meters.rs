@@ -11,6 +11,8 @@ pub(super) struct Meters {
     pub(super) away: Counter,
     /// Commits not told, since too much waited already.
     pub(super) queue_full: Counter,
+    /// Signals not told, since too much waited already.
+    pub(super) signals: Counter,
     /// Events not told, since the NATS server takes no message that long.
     pub(super) too_large: Counter,
     /// Messages that came faster than they were taken.
@@ -35,6 +37,7 @@ impl Meters {
             received: counter!("chatsphere_bus_received_total"),
             away: dropped("away"),
             queue_full: dropped("queue_full"),
+            signals: dropped("signals"),
             too_large: dropped("too_large"),
             slow: dropped("slow"),
             unreadable: dropped("unreadable"),

@@ -14,8 +14,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a quiet server is asked whether it is there; two unanswered ones end the connection.
 const PING: Duration = Duration::from_secs(10);
-/// Messages that may wait to be read, and to be written. Each is at most the server's `max_payload`, 1 MiB by default.
-const TO_READ: usize = 256;
+/// Messages of one subject that may wait to be read, and of all that may wait to be written. Each is at most the server's `max_payload`,
+/// 1 MiB by default.
+const TO_READ: usize = 64;
 const TO_WRITE: usize = 64;
 
 /// Characters such as `@`, `/` and commas end an address early: what is left of a password would be taken for a host, and shown.

@@ -1,4 +1,4 @@
-//! Cuts a commit into messages that NATS carries.
+//! Cuts events into messages that NATS carries.
 
 use std::sync::Arc;
 
@@ -8,8 +8,10 @@ use super::seal::Sealer;
 
 /// Bytes beyond which another message is begun. One event alone may be longer.
 const ENOUGH: usize = 256 * 1024;
+/// What stands around the events: [`super::BusMessage::Events`] as JSON.
+const AROUND: (&[u8], &[u8]) = (br#"{"events":["#, b"]}");
 
-/// The messages that tell of a commit.
+/// The messages that tell of events of one shard.
 pub(super) struct Parts<'a> {
     rest: &'a [Arc<Event>],
     /// Events that no message can hold.
@@ -24,7 +26,7 @@ impl<'a> Parts<'a> {
     /// The next message, of at most `most` bytes: the server's `max_payload`.
     pub(super) fn next(&mut self, sealer: &mut Sealer, most: usize, now: Timestamp) -> Option<bytes::Bytes> {
         let mut message = sealer.begin();
-        message.push(b'[');
+        message.extend_from_slice(AROUND.0);
         let empty = message.len();
         while let Some((event, after)) = self.rest.split_first() {
             let mark = message.len();
@@ -32,8 +34,7 @@ impl<'a> Parts<'a> {
                 message.push(b',');
             }
             let encoded = serde_json::to_writer(&mut message, &**event).is_ok();
-            // With the bracket at the end.
-            let fits = encoded && message.len() < most;
+            let fits = encoded && message.len() + AROUND.1.len() <= most;
             if fits && (mark == empty || message.len() < ENOUGH) {
                 self.rest = after;
                 continue;
@@ -48,7 +49,7 @@ impl<'a> Parts<'a> {
         if message.len() == empty {
             return None;
         }
-        message.push(b']');
+        message.extend_from_slice(AROUND.1);
         Some(sealer.finish(message, now))
     }
 }
@@ -59,8 +60,12 @@ mod tests {
         ConnectionId, Content, Epoch, EventKind, Message, MessageId, RoomId, Seq, UserId, UserRef, Username,
     };
 
+    use async_nats::Subject;
+
+    use super::super::BusMessage;
     use super::super::seal::{BusKeys, Opener};
     use super::*;
+    use crate::interest::Shard;
 
     const AT: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
@@ -82,12 +87,15 @@ mod tests {
     /// Tells of events, and answers what another node reads, and how many were left out.
     fn tell(events: &[Arc<Event>], most: usize) -> (Vec<Event>, u64) {
         let keys = BusKeys::derive(&[b"user"], &[b"client"]);
-        let mut sealer = Sealer::new(keys.clone(), ConnectionId::new(AT), Epoch::from_stored("e"));
+        let subject = Subject::from_static("subject");
+        let mut sealer = Sealer::new(keys.clone(), ConnectionId::new(AT), Epoch::from_stored("e"), subject.clone());
         let mut opener = Opener::new(keys, ConnectionId::new(AT), Epoch::from_stored("e"));
         let (mut parts, mut read) = (Parts::of(events), Vec::new());
         while let Some(message) = parts.next(&mut sealer, most, AT) {
             assert!(message.len() <= most, "{} of {most}", message.len());
-            read.extend(serde_json::from_slice::<Vec<Event>>(opener.open(&message, AT).unwrap()).unwrap());
+            let opened = opener.open(Shard::all().next().unwrap(), &subject, &message, AT).unwrap();
+            let BusMessage::Events(events) = serde_json::from_slice(opened.body).unwrap() else { panic!("no events") };
+            read.extend(events);
         }
         (read, parts.too_large)
     }

@@ -1,10 +1,14 @@
 //! Which messages of other nodes were here before.
 
+use std::collections::HashMap;
+
 use chatsphere_core::{BoundedMap, Timestamp};
+
+use crate::interest::Shard;
 
 /// Nodes that are remembered. Each start of a node is another one; the one that was silent for longest is forgotten.
 const MAX_SENDERS: usize = 256;
-/// How far behind the newest message of its node a message may come, as a number of messages.
+/// How far behind the newest message of its node on its subject a message may come, as a number of messages.
 const WINDOW: u64 = 64;
 /// How far the clock of a node not heard before may be from this one's, and how old its first message may be, in milliseconds.
 const FRESH: i64 = 30_000;
@@ -12,14 +16,16 @@ const FRESH: i64 = 30_000;
 /// A node, for as long as it runs: after a restart it has another name.
 pub(super) type NodeName = [u8; 16];
 
-/// Remembers what each node has sent. Only authenticated messages may be shown to it.
+/// Remembers what each node has sent on each subject. Only authenticated messages may be shown to it.
 ///
 /// A message of a known node is judged by its counter alone, so that a clock that is set does not cut the bus. One of an unknown
-/// node must have been sent just now: so what was captured is worth nothing once its sender, or this node, has restarted.
-pub(super) struct Senders(BoundedMap<NodeName, Sender>);
+/// node must have been sent just now: so what was captured is worth nothing once its sender, or this node, has restarted. What passed while
+/// this node did not subscribe may be played to it later, once. For an event that is harmless, since the hub knows its number; a signal
+/// must be fresh besides.
+pub(super) struct Senders(BoundedMap<NodeName, HashMap<Shard, Window>>);
 
 #[derive(Clone, Copy)]
-struct Sender {
+struct Window {
     newest: u64,
     /// Bit n: the message `newest - n` was here.
     seen: u64,
@@ -42,24 +48,41 @@ impl Default for Senders {
 
 impl Senders {
     /// Takes note of a message, if it is new.
-    pub(super) fn take(&mut self, node: NodeName, counter: u64, sent: Timestamp, now: Timestamp) -> Result<(), Stale> {
-        if let Some(sender) = self.0.peek(&node) {
-            let sender = sender.after(counter)?;
-            self.0.insert(node, sender, 1);
-            return Ok(());
+    pub(super) fn take(
+        &mut self,
+        node: NodeName,
+        shard: Shard,
+        counter: u64,
+        sent: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Stale> {
+        let known = self.0.peek(&node).map(|windows| windows.get(&shard).copied());
+        if known.is_none() {
+            is_fresh(sent, now)?;
         }
-        let ahead = sent.as_millis().saturating_sub(now.as_millis());
-        if !(-FRESH..=FRESH).contains(&ahead) {
-            return Err(Stale::Clock(ahead));
+        let window = match known.flatten() {
+            Some(window) => window.after(counter)?,
+            // What it sent before was not meant for this node, or was here before the node was forgotten.
+            None => Window { newest: counter, seen: u64::MAX },
+        };
+        if known.is_none() {
+            self.0.insert(node, HashMap::new(), 1);
         }
-        // What it sent before was not meant for this node, or was here before the node was forgotten.
-        self.0.insert(node, Sender { newest: counter, seen: u64::MAX }, 1);
+        if let Some(windows) = self.0.get(&node) {
+            windows.insert(shard, window);
+        }
         Ok(())
     }
 }
 
-impl Sender {
-    /// The same after it has sent a message, if that is new.
+/// Whether a message was sent just now.
+pub(super) fn is_fresh(sent: Timestamp, now: Timestamp) -> Result<(), Stale> {
+    let ahead = sent.as_millis().saturating_sub(now.as_millis());
+    if (-FRESH..=FRESH).contains(&ahead) { Ok(()) } else { Err(Stale::Clock(ahead)) }
+}
+
+impl Window {
+    /// The same after a message came, if that is new.
     fn after(self, counter: u64) -> Result<Self, Stale> {
         if counter > self.newest {
             let ahead = counter - self.newest;
@@ -84,6 +107,10 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
+    fn shard() -> Shard {
+        Shard::all().next().unwrap()
+    }
+
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(NOW.as_millis() + millis)
     }
@@ -91,7 +118,7 @@ mod tests {
     #[test]
     fn what_is_late_by_little_is_taken_once() {
         let mut senders = Senders::default();
-        let mut take = |counter| senders.take([1; 16], counter, NOW, NOW);
+        let mut take = |counter| senders.take([1; 16], shard(), counter, NOW, NOW);
         assert_eq!(take(10), Ok(()));
         for counter in [9, 1] {
             assert_eq!(take(counter), Err(Stale::Replayed), "{counter}: whether it was here before 10 is not known");
@@ -108,14 +135,14 @@ mod tests {
     #[test]
     fn an_unknown_node_must_speak_now() {
         let mut senders = Senders::default();
-        assert_eq!(senders.take([1; 16], 5, at(-FRESH - 1), NOW), Err(Stale::Clock(-FRESH - 1)));
-        assert_eq!(senders.take([1; 16], 5, at(FRESH + 1), NOW), Err(Stale::Clock(FRESH + 1)));
-        assert_eq!(senders.take([1; 16], 5, at(-FRESH), NOW), Ok(()));
+        assert_eq!(senders.take([1; 16], shard(), 5, at(-FRESH - 1), NOW), Err(Stale::Clock(-FRESH - 1)));
+        assert_eq!(senders.take([1; 16], shard(), 5, at(FRESH + 1), NOW), Err(Stale::Clock(FRESH + 1)));
+        assert_eq!(senders.take([1; 16], shard(), 5, at(-FRESH), NOW), Ok(()));
         // Its clock is set back by an hour: it is known by now.
-        assert_eq!(senders.take([1; 16], 6, at(-3_600_000), NOW), Ok(()));
+        assert_eq!(senders.take([1; 16], shard(), 6, at(-3_600_000), NOW), Ok(()));
         // It restarts, and somebody plays its old messages again.
-        assert_eq!(senders.take([2; 16], 1, NOW, NOW), Ok(()));
-        assert_eq!(senders.take([1; 16], 6, NOW, NOW), Err(Stale::Replayed));
+        assert_eq!(senders.take([2; 16], shard(), 1, NOW, NOW), Ok(()));
+        assert_eq!(senders.take([1; 16], shard(), 6, NOW, NOW), Err(Stale::Replayed));
     }
 
     #[test]
@@ -123,16 +150,16 @@ mod tests {
         let mut senders = Senders::default();
         let node = |n: usize| u128::try_from(n).unwrap().to_be_bytes();
         for n in 0..MAX_SENDERS {
-            senders.take(node(n), 1, NOW, NOW).unwrap();
+            senders.take(node(n), shard(), 1, NOW, NOW).unwrap();
         }
-        senders.take(node(0), 2, NOW, NOW).unwrap();
+        senders.take(node(0), shard(), 2, NOW, NOW).unwrap();
         for n in MAX_SENDERS..MAX_SENDERS + 10 {
-            senders.take(node(n), 1, NOW, NOW).unwrap();
+            senders.take(node(n), shard(), 1, NOW, NOW).unwrap();
         }
         assert_eq!(senders.0.len(), MAX_SENDERS);
-        assert_eq!(senders.take(node(0), 2, NOW, NOW), Err(Stale::Replayed), "0 was heard after 1");
+        assert_eq!(senders.take(node(0), shard(), 2, NOW, NOW), Err(Stale::Replayed), "0 was heard after 1");
         assert!(senders.0.peek(&node(1)).is_none());
-        assert_eq!(senders.take(node(1), 1, at(-FRESH - 1), NOW), Err(Stale::Clock(-FRESH - 1)));
+        assert_eq!(senders.take(node(1), shard(), 1, at(-FRESH - 1), NOW), Err(Stale::Clock(-FRESH - 1)));
     }
 
     proptest! {
@@ -140,7 +167,7 @@ mod tests {
         fn no_counter_is_taken_twice(counters in proptest::collection::vec(0_u64..200, 1..400)) {
             let (mut senders, mut taken) = (Senders::default(), HashSet::new());
             for counter in counters {
-                if senders.take([7; 16], counter, NOW, NOW).is_ok() {
+                if senders.take([7; 16], shard(), counter, NOW, NOW).is_ok() {
                     prop_assert!(taken.insert(counter));
                 }
             }

@@ -4,22 +4,25 @@
 //! format 4 | node 16 | counter 8 | sent 8 | length 1, epoch | tags 1 | tag 32 … | body
 //! ```
 //!
-//! Numbers are big-endian. A tag is HMAC-SHA-256 (RFC 2104) over everything before the tags and the SHA-256 of the body. There is one
-//! tag for each pair of secrets that the sender has, the present ones and, while they rotate, those before: so two nodes understand
+//! Numbers are big-endian. A tag is HMAC-SHA-256 (RFC 2104) over the subject, a zero byte, everything before the tags and the SHA-256 of
+//! the body. So a message is good on its own subject alone. A node counts its messages on each subject by itself: a node that subscribes
+//! to some of them sees each count without gaps, and in its order. There is one tag for each pair of secrets that the sender has, the present ones and, while they rotate, those before: so two nodes understand
 //! each other as soon as they share one pair, whichever of them has it as the previous one.
 
 use std::sync::Arc;
 
+use async_nats::Subject;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac::{self, HMAC_SHA256, Tag};
 use aws_lc_rs::{digest, hmac::Key};
 use bytes::Bytes;
 use chatsphere_core::{ConnectionId, Epoch, Timestamp};
 
-use super::replay::{NodeName, Senders, Stale};
+use super::replay::{NodeName, Senders, Stale, is_fresh};
+use crate::interest::Shard;
 
 /// What the bytes are. A later, different format has others.
-const FORMAT: &[u8; 4] = b"CSB2";
+const FORMAT: &[u8; 4] = b"CSB3";
 /// Up to the epoch's length.
 const FIXED: usize = 4 + 16 + 8 + 8;
 const TAG: usize = 32;
@@ -41,10 +44,12 @@ impl BusKeys {
         Self(pairs.take(PAIRS).collect())
     }
 
-    fn tags(&self, head: &[u8], body: &[u8]) -> impl Iterator<Item = Tag> {
+    fn tags(&self, subject: &str, head: &[u8], body: &[u8]) -> impl Iterator<Item = Tag> {
         let digest = digest::digest(&digest::SHA256, body);
         self.0.iter().map(move |key| {
             let mut context = hmac::Context::with_key(key);
+            context.update(subject.as_bytes());
+            context.update(&[0]);
             context.update(head);
             context.update(digest.as_ref());
             context.sign()
@@ -70,22 +75,23 @@ fn derive(user: &[u8], client: &[u8]) -> Key {
     Key::new(HMAC_SHA256, expand.as_ref())
 }
 
-/// Makes messages of this node.
+/// Makes messages of this node on one subject.
 pub(super) struct Sealer {
     keys: BusKeys,
     node: NodeName,
     epoch: Epoch,
+    pub(super) subject: Subject,
     counter: u64,
 }
 
 impl Sealer {
-    pub(super) fn new(keys: BusKeys, node: ConnectionId, epoch: Epoch) -> Self {
-        Self { keys, node: *node.as_bytes(), epoch, counter: 0 }
+    pub(super) fn new(keys: BusKeys, node: ConnectionId, epoch: Epoch, subject: Subject) -> Self {
+        Self { keys, node: *node.as_bytes(), epoch, subject, counter: 0 }
     }
 
     /// Makes messages for whoever sent them alone: nodes drop them in silence.
-    pub(super) fn of_probe(keys: BusKeys) -> Self {
-        Self { keys, node: PROBE, epoch: Epoch::random(), counter: 0 }
+    pub(super) fn of_probe(keys: BusKeys, subject: Subject) -> Self {
+        Self { keys, node: PROBE, epoch: Epoch::random(), subject, counter: 0 }
     }
 
     /// How many bytes stand before a body.
@@ -110,7 +116,7 @@ impl Sealer {
         head.push(u8::try_from(epoch.len()).unwrap_or(u8::MAX));
         head.extend_from_slice(epoch);
         let (before, body) = message.split_at_mut(self.overhead());
-        let tags: Vec<Tag> = self.keys.tags(&head, body).collect();
+        let tags: Vec<Tag> = self.keys.tags(&self.subject, &head, body).collect();
         head.push(u8::try_from(tags.len()).unwrap_or(u8::MAX));
         tags.iter().for_each(|tag| head.extend_from_slice(tag.as_ref()));
         before.copy_from_slice(&head);
@@ -146,8 +152,14 @@ impl Opener {
         Self { keys, node: *node.as_bytes(), epoch, senders: Senders::default() }
     }
 
-    /// The body of a message that another node of this cluster sent, and that was not here before.
-    pub(super) fn open<'a>(&mut self, message: &'a [u8], now: Timestamp) -> Result<&'a [u8], Refused> {
+    /// A message that another node of this cluster sent on this shard's subject, and that was not here before.
+    pub(super) fn open<'a>(
+        &mut self,
+        shard: Shard,
+        subject: &str,
+        message: &'a [u8],
+        now: Timestamp,
+    ) -> Result<Opened<'a>, Refused> {
         let sealed = Sealed::parse(message).ok_or(Refused::Unreadable)?;
         if sealed.node == self.node || sealed.node == PROBE {
             return Err(Refused::Own);
@@ -155,12 +167,20 @@ impl Opener {
         if sealed.epoch != self.epoch.as_str().as_bytes() {
             return Err(Refused::OtherEpoch);
         }
-        if !sealed.is_authentic(&self.keys) {
+        if !sealed.is_authentic(subject, &self.keys) {
             return Err(Refused::Unverified);
         }
-        self.senders.take(sealed.node, sealed.counter, sealed.sent, now).map_err(Refused::Stale)?;
-        Ok(sealed.body)
+        self.senders.take(sealed.node, shard, sealed.counter, sealed.sent, now).map_err(Refused::Stale)?;
+        Ok(Opened { body: sealed.body, fresh: is_fresh(sealed.sent, now) })
     }
+}
+
+/// A message that was taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Opened<'a> {
+    pub(super) body: &'a [u8],
+    /// Whether it was sent just now, by both nodes' clocks.
+    pub(super) fresh: Result<(), Stale>,
 }
 
 struct Sealed<'a> {
@@ -192,8 +212,8 @@ impl<'a> Sealed<'a> {
         Some(Self { head, node: *node, counter, sent, epoch, tags, body })
     }
 
-    fn is_authentic(&self, keys: &BusKeys) -> bool {
-        keys.tags(self.head, self.body)
+    fn is_authentic(&self, subject: &str, keys: &BusKeys) -> bool {
+        keys.tags(subject, self.head, self.body)
             .any(|own| self.tags.chunks_exact(TAG).any(|tag| verify_slices_are_equal(tag, own.as_ref()).is_ok()))
     }
 }
@@ -214,8 +234,18 @@ mod tests {
         ConnectionId::new(Timestamp::from_millis(millis))
     }
 
+    const SUBJECT: Subject = Subject::from_static("chatsphere.v3.room.07");
+
     fn sealer(keys: &BusKeys) -> Sealer {
-        Sealer::new(keys.clone(), node(1), epoch())
+        Sealer::new(keys.clone(), node(1), epoch(), SUBJECT)
+    }
+
+    fn shard() -> Shard {
+        Shard::all().next().unwrap()
+    }
+
+    fn open<'a>(opener: &mut Opener, message: &'a [u8]) -> Result<&'a [u8], Refused> {
+        opener.open(shard(), &SUBJECT, message, NOW).map(|opened| opened.body)
     }
 
     fn opener(keys: &BusKeys) -> Opener {
@@ -235,18 +265,18 @@ mod tests {
         for body in [b"[]".as_slice(), b"", &[7; 100_000]] {
             let message = seal(&mut sealer, body);
             assert_eq!(message.len(), sealer.overhead() + body.len());
-            assert_eq!(opener.open(&message, NOW), Ok(body));
-            assert_eq!(opener.open(&message, NOW), Err(Refused::Stale(Stale::Replayed)));
+            assert_eq!(open(&mut opener, &message), Ok(body));
+            assert_eq!(open(&mut opener, &message), Err(Refused::Stale(Stale::Replayed)));
         }
         let own = seal(&mut sealer, b"[]");
-        assert_eq!(Opener { node: sealer.node, ..opener }.open(&own, NOW), Err(Refused::Own));
+        assert_eq!(open(&mut Opener { node: sealer.node, ..opener }, &own), Err(Refused::Own));
     }
 
     #[test]
     fn a_probe_is_dropped_in_silence() {
         let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
-        let probe = seal(&mut Sealer::of_probe(BusKeys::derive(&[b"doctor"], &[b"doctor"])), b"[]");
-        assert_eq!(opener(&keys).open(&probe, NOW), Err(Refused::Own));
+        let probe = seal(&mut Sealer::of_probe(BusKeys::derive(&[b"doctor"], &[b"doctor"]), SUBJECT), b"[]");
+        assert_eq!(open(&mut opener(&keys), &probe), Err(Refused::Own));
         assert_ne!(PROBE[6] >> 4, 7, "a node could have this name");
     }
 
@@ -258,13 +288,13 @@ mod tests {
             let mut changed = message.to_vec();
             for bit in 0..8 {
                 changed[place] ^= 1 << bit;
-                assert!(opener(&keys).open(&changed, NOW).is_err(), "byte {place}, bit {bit}");
+                assert!(open(&mut opener(&keys), &changed).is_err(), "byte {place}, bit {bit}");
                 changed[place] ^= 1 << bit;
             }
-            assert!(opener(&keys).open(&message[..place], NOW).is_err(), "{place} bytes");
+            assert!(open(&mut opener(&keys), &message[..place]).is_err(), "{place} bytes");
         }
         let longer = [&message[..], b" "].concat();
-        assert_eq!(opener(&keys).open(&longer, NOW), Err(Refused::Unverified));
+        assert_eq!(open(&mut opener(&keys), &longer), Err(Refused::Unverified));
     }
 
     #[test]
@@ -278,11 +308,11 @@ mod tests {
             BusKeys::derive(&[b"old user secreto"], &[b"ld client secret"]),
         ];
         for other in others {
-            assert_eq!(opener(&other).open(&message, NOW), Err(Refused::Unverified));
+            assert_eq!(open(&mut opener(&other), &message), Err(Refused::Unverified));
         }
         let restored = Epoch::from_stored("fedcba9876543210");
         let mut restored = Opener::new(keys, node(2), restored);
-        assert_eq!(restored.open(&message, NOW), Err(Refused::OtherEpoch));
+        assert_eq!(open(&mut restored, &message), Err(Refused::OtherEpoch));
     }
 
     type State = (&'static str, &'static [&'static [u8]], &'static [&'static [u8]]);
@@ -304,10 +334,35 @@ mod tests {
             let message = seal(&mut sealer(&BusKeys::derive(users, clients)), b"[]");
             for (to, their_users, their_clients) in states {
                 let shares = |own: &[&[u8]], theirs: &[&[u8]]| own.iter().any(|secret| theirs.contains(secret));
-                let opened = opener(&BusKeys::derive(their_users, their_clients)).open(&message, NOW).is_ok();
+                let opened = open(&mut opener(&BusKeys::derive(their_users, their_clients)), &message).is_ok();
                 assert_eq!(opened, shares(users, their_users) && shares(clients, their_clients), "from {from} to {to}");
             }
         }
+    }
+
+    #[test]
+    fn a_message_is_good_on_its_own_subject_alone_and_counted_there() {
+        let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
+        let other: Subject = "chatsphere.v3.room.08".into();
+        let (mut one, mut two) = (sealer(&keys), Sealer::new(keys.clone(), node(1), epoch(), other.clone()));
+        let mut opener = opener(&keys);
+        let shards: Vec<_> = Shard::all().take(2).collect();
+        // Of one subject far more was sent than of the other, and it is read first.
+        let early = seal(&mut two, b"[]");
+        for _ in 0..1_000 {
+            let message = seal(&mut one, b"[]");
+            assert_eq!(opener.open(shards[1], &other, &message, NOW), Err(Refused::Unverified));
+            assert!(opener.open(shards[0], &SUBJECT, &message, NOW).is_ok());
+        }
+        assert!(opener.open(shards[1], &other, &early, NOW).is_ok());
+        assert!(opener.open(shards[1], &other, &early, NOW).is_err());
+        // A message of long ago is no longer fresh, which is for its reader to judge.
+        let late = Timestamp::from_millis(NOW.as_millis() + 31_000);
+        let message = seal(&mut one, b"[]");
+        assert_eq!(
+            opener.open(shards[0], &SUBJECT, &message, late),
+            Ok(Opened { body: b"[]", fresh: Err(Stale::Clock(-31_000)) })
+        );
     }
 
     #[test]

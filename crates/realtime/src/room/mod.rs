@@ -11,12 +11,12 @@ mod seats;
 mod service;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chatsphere_core::{Access, ConnectionId, Event, RoomId, Seq};
+use chatsphere_core::{Access, ConnectionId, Event, RoomId, Seq, UserId};
 use tokio::time::Instant;
 
 use self::frames::Frames;
@@ -49,6 +49,9 @@ pub(crate) struct Room {
     pub(crate) id: RoomId,
     /// Whether it has many listeners. Beside the lock, which the lane of such a room holds for most of the time.
     crowded: AtomicBool,
+    /// The newest event that ended a membership, as soon as this node knows of its commit. Beside the lock, since those who commit never
+    /// wait for it.
+    departing: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -137,6 +140,15 @@ pub(crate) enum Left {
     Rest(Duration),
 }
 
+/// What became of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signalled {
+    /// Not every seat has yet what came before it: it is to be tried again, or dropped.
+    Behind,
+    /// So many seats got it, and so many are too slow for it. With `more`, there are others.
+    Sent { sent: u64, dropped: u64, more: bool },
+}
+
 /// Faults that the simulation plants to see that it finds them.
 #[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +163,7 @@ pub(crate) enum Fault {
 
 impl Room {
     pub(crate) fn new(id: RoomId) -> Self {
-        Self { id, crowded: AtomicBool::new(false), state: Mutex::default() }
+        Self { id, crowded: AtomicBool::new(false), departing: AtomicU64::new(0), state: Mutex::default() }
     }
 
     /// Whether it has so many listeners that a lane of crowds is to serve it.
@@ -290,6 +302,28 @@ impl Room {
     /// that ends it. Answers whether it has one.
     pub(crate) fn send_to_seat(&self, connection: ConnectionId, frame: &Bytes) -> bool {
         self.state().seats.send(connection, frame)
+    }
+
+    /// Sends a signal to some seats, from `place` on, but to none of `except`. `after`: what every seat must have before. So a seat whose
+    /// membership has ended is gone by then, or nobody gets it.
+    pub(crate) fn signal(&self, frame: &Bytes, except: Option<UserId>, after: Seq, place: &mut usize) -> Signalled {
+        let state = self.state();
+        let (handed, departing) = (state.handed, || Seq::new(self.departing.load(Ordering::Acquire)));
+        if state.seats.len() > 0 && handed < after.max(departing()) {
+            return Signalled::Behind;
+        }
+        let (sent, dropped) = state.seats.signal(frame, except, place, || departing() <= handed);
+        Signalled::Sent { sent, dropped, more: *place < state.seats.places() }
+    }
+
+    /// A commit has ended a membership: signals wait until its seats are gone.
+    pub(crate) fn departs(&self, seq: Seq) {
+        self.departing.fetch_max(seq.get(), Ordering::AcqRel);
+    }
+
+    /// How many listen.
+    pub(crate) fn listeners(&self) -> usize {
+        self.state().seats.len()
     }
 
     /// Takes a listener's seat away and sends it a last frame.

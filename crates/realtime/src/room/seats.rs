@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chatsphere_core::store::Withheld;
-use chatsphere_core::{Access, ConnectionId, RoomId, Seq};
+use chatsphere_core::{Access, ConnectionId, RoomId, Seq, UserId};
 
 use super::service::Service;
 use crate::listener::Listener;
@@ -59,6 +59,11 @@ impl Seats {
         self.places.len() - self.empty
     }
 
+    /// Places, the empty ones among them.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
     /// Seats a listener that has everything up to `after`; if it has a seat, that one is given up.
     pub(super) fn sit(&mut self, room: RoomId, listener: &Arc<Listener>, access: Access, after: Seq) {
         if !listener.room_set().insert(room) {
@@ -71,6 +76,34 @@ impl Seats {
     pub(super) fn send(&self, connection: ConnectionId, frame: &Bytes) -> bool {
         let seat = self.places.iter().flatten().find(|seat| seat.id == connection);
         seat.map(|seat| seat.listener.outbound.send(frame.clone())).is_some()
+    }
+
+    /// Sends a frame that may be lost to the next seats from `place` on, but for those of one user, for as long as `goes_on`. Answers
+    /// how many got it, and how many are behind with reading.
+    pub(super) fn signal(
+        &self,
+        frame: &Bytes,
+        except: Option<UserId>,
+        place: &mut usize,
+        goes_on: impl Fn() -> bool,
+    ) -> (u64, u64) {
+        let end = (*place + AT_ONCE).min(self.places.len());
+        let (mut sent, mut dropped) = (0, 0);
+        for seat in self.places.get(*place..end).unwrap_or_default().iter().flatten() {
+            if !goes_on() {
+                break;
+            }
+            if except.is_some_and(|user| seat.listener.caller().is(user)) {
+                continue;
+            }
+            if seat.listener.outbound.send_if_current(frame.clone()) {
+                sent += 1;
+            } else {
+                dropped += 1;
+            }
+        }
+        *place = end;
+        (sent, dropped)
     }
 
     /// Takes a listener's seat away.

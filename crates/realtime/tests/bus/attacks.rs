@@ -7,7 +7,7 @@ use chatsphere_realtime::BusKeys;
 use crate::nats::{Nats, Stranger};
 use crate::node::{Node, event, options};
 
-const SUBJECT: &str = "chatsphere.v2.events";
+const SUBJECT: &str = "chatsphere.v3.room.00";
 
 /// A message that is heard shows that nothing before it was.
 async fn only_the_next_is_heard(from: &Node, by: &mut Node) {
@@ -30,9 +30,9 @@ async fn what_was_not_signed_is_not_heard() {
             break payload;
         }
     };
-    let forged = serde_json::json!([event("forged")]).to_string();
+    let forged = serde_json::json!({ "events": [event("forged")] }).to_string();
     let told = serde_json::json!({ "node": uuid(1), "epoch": "epoch", "events": [event("forged")] }).to_string();
-    let begins = captured.windows(2).position(|bytes| bytes == b"[{").expect("a body");
+    let begins = captured.windows(2).position(|bytes| bytes == b"{\"").expect("a body");
     let other_body = [&captured[..begins], forged.as_bytes()].concat();
     let mut other_counter = captured.clone();
     other_counter[27] += 1;
@@ -44,7 +44,7 @@ async fn what_was_not_signed_is_not_heard() {
         forged.as_bytes(),
         told.as_bytes(),
         b"",
-        b"CSB2",
+        b"CSB3",
         &other_body,
         &other_counter,
         &other_node,
@@ -53,7 +53,7 @@ async fn what_was_not_signed_is_not_heard() {
         &captured,
     ];
     for attack in attacks {
-        for subject in [SUBJECT, "chatsphere.v1.events", "chatsphere.v2.other"] {
+        for subject in [SUBJECT, "chatsphere.v2.events", "chatsphere.v3.room.01", "chatsphere.v3.user.00"] {
             stranger.publish(subject, attack).await;
         }
     }

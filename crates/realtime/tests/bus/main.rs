@@ -6,6 +6,7 @@
 
 mod attacks;
 mod credentials;
+mod interest;
 mod nats;
 mod node;
 mod tls;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::{
-    CommitSink, Committed, Content, Epoch, Event, EventKind, ManualClock, Message, MessageId, RoomId, Seq, Timestamp, UserId,
-    UserRef, Username,
+    CommitSink, Committed, Content, Epoch, Event, EventKind, ManualClock, Message, MessageId, RoomId, Seq, Signal, SignalSink,
+    Timestamp, Topic, UserId, UserRef, Username,
 };
 use chatsphere_realtime::bus::Away;
-use chatsphere_realtime::{Bus, BusKeys, BusStatus, Hub, HubTasks, Link, NatsOptions};
+use chatsphere_realtime::{Bus, BusKeys, BusMessage, BusStatus, Hub, HubTasks, Link, NatsOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -20,8 +20,9 @@ pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 pub(crate) struct Node {
     pub(crate) status: Arc<BusStatus>,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) hub: Arc<Hub>,
     bus: Bus,
-    heard: mpsc::UnboundedReceiver<Vec<Arc<Event>>>,
+    heard: mpsc::UnboundedReceiver<BusMessage>,
     task: JoinHandle<()>,
     _tasks: HubTasks,
 }
@@ -45,11 +46,14 @@ impl Node {
         let link = Link::new(options, keys, clock.clone()).unwrap();
         let status = link.status();
         let (hub, tasks) = Hub::new(1);
-        let (bus, outbox) = Bus::clustered(Arc::new(hub), status.clone());
+        let hub = Arc::new(hub);
+        // As if somebody had joined.
+        hub.interest.add(Topic::Room(room(0)));
+        let (bus, outbox) = Bus::clustered(hub.clone(), status.clone());
         let (tell, heard) = mpsc::unbounded_channel();
-        let take = move |events| tell.send(events).unwrap_or_default();
-        let task = tokio::spawn(link.run(Epoch::from_stored(epoch), outbox, take));
-        Self { status, clock, bus, heard, task, _tasks: tasks }
+        let take = move |message| tell.send(message).unwrap_or_default();
+        let task = tokio::spawn(link.run(Epoch::from_stored(epoch), outbox, hub.interest.clone(), take));
+        Self { status, clock, hub, bus, heard, task, _tasks: tasks }
     }
 
     /// Starts it and waits until the bus carries.
@@ -80,14 +84,33 @@ impl Node {
 
     /// Commits messages of these contents.
     pub(crate) fn tell(&self, contents: &[&str]) {
-        let events = contents.iter().map(|content| Arc::new(event(content))).collect();
-        self.bus.committed(Committed { events, answers: Vec::new() });
+        self.tell_of(contents.iter().map(|content| event(content)));
     }
 
-    /// The content of the next event that it takes.
+    /// Commits these events.
+    pub(crate) fn tell_of(&self, events: impl IntoIterator<Item = Event>) {
+        self.bus.committed(Committed { events: events.into_iter().map(Arc::new).collect(), answers: Vec::new() });
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.bus.signal(signal);
+    }
+
+    /// The contents of the next message that it takes.
     pub(crate) async fn hear(&mut self) -> Vec<String> {
-        let events = timeout(PATIENCE, self.heard.recv()).await.expect("something is heard").unwrap();
-        events.iter().map(|event| content(event)).collect()
+        match self.hear_any().await {
+            BusMessage::Events(events) => events.iter().map(content).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn hear_any(&mut self) -> BusMessage {
+        timeout(PATIENCE, self.heard.recv()).await.expect("something is heard").unwrap()
+    }
+
+    /// What was heard already.
+    pub(crate) fn heard_already(&mut self) -> Option<BusMessage> {
+        self.heard.try_recv().ok()
     }
 
     pub(crate) fn stop(self) {
@@ -95,8 +118,19 @@ impl Node {
     }
 }
 
+/// A room in the shard of this number.
+pub(crate) fn room(shard: u8) -> RoomId {
+    let mut id = *RoomId::new(NOW).as_bytes();
+    id[15] = shard;
+    RoomId::from_bytes(id)
+}
+
 pub(crate) fn event(content: &str) -> Event {
-    let (room_id, seq) = (RoomId::new(NOW), Seq::new(1));
+    event_in(room(0), content)
+}
+
+pub(crate) fn event_in(room_id: RoomId, content: &str) -> Event {
+    let seq = Seq::new(1);
     let message = Message {
         id: MessageId::new(NOW),
         room_id,

@@ -49,7 +49,8 @@ async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
 /// Does this node want work?
 ///
 /// For a load balancer. The database is asked at most once a second. A node whose bus is away is ready all the same, since it
-/// finds what other nodes write in the database, within 2 s; `bus` tells of it.
+/// finds what other nodes write in the database, within 2 s; `bus` tells of it. Signals, such as typing, are in no database: without the bus
+/// they reach the connections of this node alone, and `signals` tells of that.
 ///
 /// Who: anyone.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
@@ -80,7 +81,9 @@ fn ready(http: &HttpState) -> Ready<'static> {
         let away = status.away();
         BusState { connected: away.is_none(), reason: away.map(|away| away.as_str().into()) }
     };
-    Ready { status: "ok".into(), version: http.version.into(), bus: http.bus.as_ref().map(bus) }
+    let reaches_others = http.bus.as_ref().is_some_and(|status| status.is_connected());
+    let signals = if reaches_others { "all_nodes" } else { "this_node" };
+    Ready { status: "ok".into(), version: http.version.into(), bus: http.bus.as_ref().map(bus), signals: signals.into() }
 }
 
 /// Whether the store answered when it was asked last.

@@ -310,6 +310,7 @@ fn component(name: &str) -> Option<Value> {
         "Health" => json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }),
         "Ready" => json!({
             "status": "ok", "version": env!("CARGO_PKG_VERSION"), "bus": { "connected": false, "reason": "unauthorized" },
+            "signals": "this_node",
         }),
         "ProfileChanged" => json!({ "user": profile }),
         "User" => with(profile, json!({ "disabled": false, "createdAt": at, "updatedAt": at })),

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chatsphere_core::ops::authorize_join;
-use chatsphere_core::{Access, Affected, AuthorityListener, Caller, Chat, ConnectionId, Error, RoomId, TokenRefusal, UserId};
+use chatsphere_core::{
+    Access, Affected, AuthorityListener, Caller, Chat, ConnectionId, Error, RoomId, TokenRefusal, Topic, UserId,
+};
 use chatsphere_protocol::frames::ServerFrame;
 use chatsphere_realtime::frame::encode;
 use chatsphere_realtime::websocket::{self, CloseCode};
-use chatsphere_realtime::{Hub, Listener};
+use chatsphere_realtime::{Connections, Hub, Listener, Outbound};
 use futures_util::{StreamExt, stream};
 use metrics::{Gauge, gauge};
 use rand::Rng;
@@ -118,6 +120,7 @@ impl Sessions {
         }
         of_user.push(id);
         open.sessions.insert(id, watched);
+        self.hub.interest.add(Topic::User(user));
         SOCKETS.set(open.sessions.len() as f64);
         Some(session)
     }
@@ -127,7 +130,9 @@ impl Sessions {
         self.hub.disconnect(&session.listener);
         let (id, user) = (session.listener.id, session.listener.caller().user.id);
         let mut open = self.open();
-        open.sessions.remove(&id);
+        if open.sessions.remove(&id).is_some() {
+            self.hub.interest.remove(Topic::User(user));
+        }
         if let Some(of_user) = open.of_user.get_mut(&user) {
             of_user.retain(|other| *other != id);
             if of_user.is_empty() {
@@ -353,6 +358,13 @@ impl Sessions {
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connections for Sessions {
+    fn of_user(&self, user: UserId) -> Vec<Arc<Outbound>> {
+        let sessions = self.of_users(&HashSet::from([Some(user)]));
+        sessions.iter().map(|session| session.listener.outbound.clone()).collect()
     }
 }
 

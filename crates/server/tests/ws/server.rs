@@ -13,9 +13,9 @@ use chatsphere::ws::{self, Door, Sessions, Times, WsState};
 use chatsphere_core::ops::PostMessage;
 use chatsphere_core::{
     Authority, AuthorityListener, Caller, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, RoomId,
-    Timestamp, TokenLifetimes, UserRef, ops,
+    Signal, SignalSink, Timestamp, TokenLifetimes, UserRef, ops,
 };
-use chatsphere_realtime::{Bus, BusKeys, Gate, Hub, Link, NatsOptions, OneByOne, repair};
+use chatsphere_realtime::{Bus, BusKeys, BusMessage, Gate, Hub, Link, NatsOptions, OneByOne, repair, signal};
 use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
 use serde_json::Value;
 use tokio::net::TcpSocket;
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::client::Client;
 use crate::database::Database;
+use crate::nats::Nats;
 use crate::support::{Backend, Person, TestServer, secret};
 
 /// 2026-11-22T09:56:10.473Z
@@ -95,10 +96,14 @@ impl CommitSink for Elsewhere {
     fn committed(&self, _: Committed) {}
 }
 
+impl SignalSink for Elsewhere {
+    fn signal(&self, _: Signal) {}
+}
+
 async fn open(
     database: &Database,
     limits: Limits,
-    sink: Arc<dyn CommitSink>,
+    sink: Arc<impl CommitSink + SignalSink>,
     clock: Arc<ManualClock>,
 ) -> (Arc<Chat>, Arc<Keys>) {
     let (user, client) = (secret('u'), secret('c'));
@@ -108,10 +113,22 @@ async fn open(
         client: Fingerprint::new(client.fingerprint()),
         client_previous: None,
     };
-    let store = chatsphere_store::open(OpenOptions::new(database.url.clone(), fingerprints, sink)).await.expect("a store");
+    let store =
+        chatsphere_store::open(OpenOptions::new(database.url.clone(), fingerprints, sink.clone())).await.expect("a store");
     let authority = Arc::new(Authority::new(clock.clone() as Arc<dyn Clock>, ControlPosition::default()));
-    let chat = Chat::new(store, authority, clock, limits, TokenLifetimes::default());
+    let chat = Chat::new(store, authority, clock, limits, TokenLifetimes::default()).with_signals(sink);
     (Arc::new(chat), Arc::new(Keys::new(&user, None, &client, None)))
+}
+
+/// A NATS server of the test's own, if it is said where its program is.
+pub(crate) async fn nats() -> Option<Nats> {
+    let Ok(program) = std::env::var("CHATSPHERE_TEST_NATS_SERVER") else {
+        let why = "CHATSPHERE_TEST_NATS_SERVER names no nats-server";
+        assert!(std::env::var_os("CHATSPHERE_TEST_ALL").is_none(), "{why}");
+        println!("left out: {why}");
+        return None;
+    };
+    Some(Nats::start(&program).await)
 }
 
 /// A node's way to the others.
@@ -126,13 +143,13 @@ pub(crate) async fn elsewhere(database: &Database) -> Arc<Chat> {
 }
 
 /// The same for another node, which tells of its commits over NATS as long as the task lives.
-pub(crate) async fn elsewhere_on_a_bus(database: &Database, nats: &str) -> (Arc<Chat>, JoinSet<()>) {
+pub(crate) async fn elsewhere_on_a_bus(database: &Database, nats: &str, clock: Arc<ManualClock>) -> (Arc<Chat>, JoinSet<()>) {
     let hub = Arc::new(Hub::new(1).0);
     let link = link(nats);
     let (bus, outbox) = Bus::clustered(hub.clone(), link.status());
-    let chat = open(database, Limits::default(), Arc::new(bus), Arc::new(ManualClock::new(START))).await.0;
+    let chat = open(database, Limits::default(), Arc::new(bus), clock).await.0;
     let mut tasks = JoinSet::new();
-    tasks.spawn(link.run(chat.store.epoch(), outbox, move |events| hub.publish(events)));
+    tasks.spawn(link.run(chat.store.epoch(), outbox, hub.interest.clone(), move |message: BusMessage| message.deliver(&hub)));
     (chat, tasks)
 }
 
@@ -168,15 +185,16 @@ impl Server {
             // What it commits itself is told to nobody.
             let link = link(url);
             let (_, outbox) = Bus::clustered(hub.clone(), link.status());
-            let (hub, gate) = (hub.clone(), gate.clone());
-            let take = move |events| {
+            let (hub, gate, interest) = (hub.clone(), gate.clone(), hub.interest.clone());
+            let take = move |message: BusMessage| {
                 if gate.is_open() {
-                    hub.publish(events)
+                    message.deliver(&hub);
                 }
             };
-            background.spawn(link.run(chat.store.epoch(), outbox, take));
+            background.spawn(link.run(chat.store.epoch(), outbox, interest, take));
         }
         background.spawn(repair::run(hub.clone(), chat.store.clone(), hub_tasks.gaps, gate));
+        background.spawn(signal::run(hub.clone()));
         background.spawn({
             let sessions = sessions.clone();
             async move { sessions.run().await }

@@ -12,10 +12,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::{AMPLE, Client, number};
 use crate::database::Database;
-use crate::nats::Nats;
 use crate::on_every_database;
 use crate::raw::{Raw, TEXT};
-use crate::server::{Server, Setup, elsewhere, elsewhere_on_a_bus};
+use crate::server::{Server, Setup, elsewhere, elsewhere_on_a_bus, nats};
 use crate::support::Person;
 
 on_every_database!(
@@ -89,13 +88,7 @@ async fn what_another_node_wrote_waits_until_it_is_known_who_may_read_it(databas
 }
 
 async fn what_the_bus_brings_waits_too(database: Arc<Database>) {
-    let Ok(program) = std::env::var("CHATSPHERE_TEST_NATS_SERVER") else {
-        let why = "CHATSPHERE_TEST_NATS_SERVER names no nats-server";
-        assert!(std::env::var_os("CHATSPHERE_TEST_ALL").is_none(), "{why}");
-        println!("left out: {why}");
-        return;
-    };
-    let nats = Nats::start(&program).await;
+    let Some(nats) = nats().await else { return };
     let setup = Setup { follows_control_log: false, nats: Some(nats.url()), ..Setup::default() };
     let server = Server::start_with(&database, setup).await;
     let (room, ada, bob) = server.pair().await;
@@ -103,7 +96,7 @@ async fn what_the_bus_brings_waits_too(database: Arc<Database>) {
     let seq = revoked.join(room, json!({})).await.to_seq();
     stays.join(room, json!({})).await;
 
-    let (chat, _link) = elsewhere_on_a_bus(&database, &nats.url()).await;
+    let (chat, _link) = elsewhere_on_a_bus(&database, &nats.url(), server.backend.clock.clone()).await;
     let other = Other::new(&server, chat).await;
     server.backend.clock.advance(STALE_AFTER + Duration::from_millis(1));
     other.revoke(&ada).await;

@@ -1,0 +1,107 @@
+//! Which subjects of NATS this node wants: those of the rooms and users that it has connections for.
+//!
+//! Rooms and users are spread over shards, each a subject of its own. The hub counts what it has in each shard; the link follows with
+//! its subscriptions.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use chatsphere_core::{RoomId, Topic};
+use tokio::sync::Notify;
+
+/// Shards of rooms, and as many of users.
+const SHARDS: usize = 256;
+
+/// A part of all rooms, or of all users, that has a subject of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Shard(u16);
+
+impl Shard {
+    pub(crate) fn of_room(room: RoomId) -> Self {
+        // The last byte of an id is random.
+        Self(u16::from(room.as_bytes()[15]))
+    }
+
+    pub(crate) fn of(topic: Topic) -> Self {
+        match topic {
+            Topic::Room(room) => Self::of_room(room),
+            Topic::User(user) => Self(0x100 | u16::from(user.as_bytes()[15])),
+        }
+    }
+
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..2 * SHARDS).filter_map(|number| u16::try_from(number).ok().map(Self))
+    }
+
+    pub(crate) fn number(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// Its subject, below `base`.
+    pub(crate) fn subject(self, base: &str) -> String {
+        let of = if self.0 < 0x100 { "room" } else { "user" };
+        format!("{base}.{of}.{:02x}", self.0 & 0xff)
+    }
+}
+
+/// What a node has connections for, by shard.
+#[derive(Debug)]
+pub struct Interest {
+    /// Rooms with connections, and connections of users.
+    counts: Vec<AtomicUsize>,
+    changed: Notify,
+    /// Shards whose subscription has just begun: what their rooms missed until then is in the store.
+    begun: Mutex<HashSet<Shard>>,
+    has_begun: Notify,
+}
+
+impl Default for Interest {
+    fn default() -> Self {
+        Self {
+            counts: (0..2 * SHARDS).map(|_| AtomicUsize::new(0)).collect(),
+            changed: Notify::new(),
+            begun: Mutex::default(),
+            has_begun: Notify::new(),
+        }
+    }
+}
+
+impl Interest {
+    /// A room with connections, or a connection of a user, is on this node from now on.
+    pub fn add(&self, topic: Topic) {
+        if let Some(count) = self.counts.get(Shard::of(topic).number())
+            && count.fetch_add(1, Ordering::AcqRel) == 0
+        {
+            self.changed.notify_one();
+        }
+    }
+
+    /// It is gone.
+    pub fn remove(&self, topic: Topic) {
+        if let Some(count) = self.counts.get(Shard::of(topic).number()) {
+            count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn wants(&self, shard: Shard) -> bool {
+        self.counts.get(shard.number()).is_some_and(|count| count.load(Ordering::Acquire) > 0)
+    }
+
+    /// Waits until a shard is wanted that was not before.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The subscriptions to these shards are in force.
+    pub(crate) fn begin(&self, shards: impl IntoIterator<Item = Shard>) {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).extend(shards);
+        self.has_begun.notify_one();
+    }
+
+    /// Waits for subscriptions that have just begun.
+    pub(crate) async fn begun(&self) -> HashSet<Shard> {
+        self.has_begun.notified().await;
+        std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,268 @@
+use chatsphere_core::{
+    Access, Caller, ConnectionId, Content, Event, EventKind, Message, MessageId, SignalSink, Timestamp, UserRef, Username,
+};
+use serde_json::{Value, json};
+use tokio::time::{advance, sleep};
+
+use super::*;
+use crate::batch::OneByOne;
+use crate::listener::Listener;
+use crate::outbound::Socket;
+
+const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+const MOST_BYTES: usize = 1 << 20;
+
+fn user(name: &str) -> UserRef {
+    UserRef { id: UserId::new(START), username: Username::from_stored(name.to_owned()) }
+}
+
+/// A hub with a room whose newest event is number 1.
+struct World {
+    hub: Arc<Hub>,
+    room: RoomId,
+}
+
+impl World {
+    fn new() -> Self {
+        let (hub, tasks) = Hub::new(1);
+        let hub = Arc::new(hub);
+        for lane in tasks.lanes.into_iter().chain(tasks.crowds) {
+            let hub = hub.clone();
+            tokio::spawn(async move { lane.run(&hub, OneByOne).await });
+        }
+        tokio::spawn(run(hub.clone()));
+        Self { hub, room: RoomId::new(START) }
+    }
+
+    fn join(&self, user: &UserRef) -> Arc<Outbound> {
+        self.join_with(user, MOST_BYTES)
+    }
+
+    fn join_with(&self, user: &UserRef, most_bytes: usize) -> Arc<Outbound> {
+        let outbound = Arc::new(Outbound::new(Socket::Queued, most_bytes));
+        let caller = Arc::new(Caller::operator(user.clone(), START));
+        let listener = Arc::new(Listener::new(ConnectionId::new(START), caller, outbound.clone()));
+        self.hub.pin(self.room).room.seat(&listener, Access::Member(user.id), Seq::new(1), MOST_BYTES, None);
+        outbound
+    }
+
+    fn typing(&self, user: &UserRef, after: u64, on: bool) {
+        let kind = SignalKind::Typing { room_id: self.room, parent_id: None, on };
+        self.hub.signal(Signal { topic: Topic::Room(self.room), user: user.clone(), after: Seq::new(after), kind });
+    }
+
+    fn happens(&self, seq: u64, kind: EventKind) {
+        self.hub.publish(vec![Arc::new(Event { room_id: self.room, seq: Seq::new(seq), at: START, kind })]);
+    }
+
+    fn says(&self, seq: u64, author: &UserRef) {
+        let message = Message {
+            id: MessageId::new(START),
+            room_id: self.room,
+            author: author.clone(),
+            seq: Seq::new(seq),
+            content: Content::from_stored("said".to_owned()),
+            client_message_id: None,
+            created_at: START,
+            updated_at: START,
+        };
+        self.happens(seq, EventKind::Message(message));
+    }
+
+    fn frame(&self, user: &UserRef, expires_in_ms: u64) -> Value {
+        let user = json!({ "id": user.id, "username": user.username.as_str() });
+        json!({ "type": "typing", "roomId": self.room, "user": user, "expiresInMs": expires_in_ms })
+    }
+}
+
+/// Until everything is done that can be done without time going by.
+async fn settle() {
+    sleep(Duration::from_nanos(1)).await;
+}
+
+fn frames(outbound: &Outbound) -> Vec<Value> {
+    let bytes = outbound.take().concat();
+    outbound.taken_written();
+    let (mut rest, mut frames) = (&bytes[..], Vec::new());
+    while let [_, length, after @ ..] = rest {
+        let (length, after) = match (length, after) {
+            (126, [high, low, after @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), after),
+            (length, after) => (usize::from(*length), after),
+        };
+        frames.push(serde_json::from_slice(&after[..length]).unwrap());
+        rest = &after[length..];
+    }
+    frames
+}
+
+fn types(outbound: &Outbound) -> Vec<String> {
+    frames(outbound).iter().map(|frame| frame["type"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_reaches_all_but_the_connections_of_its_user() {
+    let world = World::new();
+    let (ada, bob) = (user("ada"), user("bob"));
+    let (of_ada, other_of_ada, of_bob) = (world.join(&ada), world.join(&ada), world.join(&bob));
+    world.typing(&ada, 1, true);
+    settle().await;
+    assert_eq!(frames(&of_bob), [world.frame(&ada, 6_000)]);
+    world.typing(&ada, 1, false);
+    settle().await;
+    assert_eq!(frames(&of_bob), [world.frame(&ada, 0)]);
+    // What says the same again before it is delivered, or its opposite, is one signal.
+    for on in [true, false, true] {
+        world.typing(&ada, 1, on);
+    }
+    settle().await;
+    assert_eq!(frames(&of_bob), [world.frame(&ada, 6_000)]);
+    assert!(frames(&of_ada).is_empty() && frames(&other_of_ada).is_empty());
+    assert!(world.hub.signals.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_behind_gets_events_but_no_signals() {
+    let world = World::new();
+    let (ada, bob, eve) = (user("ada"), user("bob"), user("eve"));
+    let (slow, quick) = (world.join_with(&bob, 4_000), world.join(&eve));
+    // More than a quarter of what may wait.
+    slow.send(Bytes::from([0x8a, 0].repeat(600)));
+    world.typing(&ada, 1, true);
+    world.says(2, &ada);
+    world.typing(&ada, 2, true);
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&quick), ["new_message", "typing"]);
+    assert_eq!(slow.take().len(), 2, "pings and the message");
+    slow.taken_written();
+    assert_eq!(slow.closing(), None);
+    world.typing(&ada, 2, false);
+    settle().await;
+    assert_eq!(types(&slow), ["typing"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_waits_for_the_events_before_it_and_no_longer_than_a_while() {
+    let world = World::new();
+    let (ada, bob) = (user("ada"), user("bob"));
+    let of_bob = world.join(&bob);
+    // Judged in a snapshot that had event 2.
+    world.typing(&ada, 2, true);
+    settle().await;
+    assert!(frames(&of_bob).is_empty());
+    world.happens(2, EventKind::MemberJoined { user: ada.clone(), by: bob.clone() });
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&of_bob), ["member_joined", "typing"]);
+    // Event 3 never comes.
+    world.typing(&ada, 3, true);
+    sleep(PATIENCE + RETRY * 2).await;
+    assert!(world.hub.signals.is_idle());
+    world.says(3, &bob);
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&of_bob), ["new_message"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_reaches_who_is_removed_once_that_is_committed() {
+    let world = World::new();
+    let (ada, bob, eve) = (user("ada"), user("bob"), user("eve"));
+    let (of_bob, of_eve) = (world.join(&bob), world.join(&eve));
+    // The commit is known, and the removal not handed out yet; what was judged before it comes just now.
+    world.happens(2, EventKind::MemberLeft { user: bob.clone(), by: ada.clone() });
+    world.typing(&ada, 1, true);
+    assert!(
+        world.hub.room(world.room).unwrap().signal(&Bytes::from_static(b"x"), None, Seq::ZERO, &mut 0) == Signalled::Behind
+    );
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&of_bob), ["member_left", "left"]);
+    assert_eq!(types(&of_eve), ["member_left", "typing"]);
+    // Nor do others see the removed one type.
+    world.typing(&bob, 3, true);
+    world.happens(3, EventKind::MemberLeft { user: bob.clone(), by: ada.clone() });
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&of_eve), ["member_left"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_ends_its_authors_typing() {
+    let world = World::new();
+    let (ada, bob) = (user("ada"), user("bob"));
+    let of_bob = world.join(&bob);
+    world.typing(&ada, 2, true);
+    settle().await;
+    world.says(2, &ada);
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&of_bob), ["new_message"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_room_is_told_how_many_type() {
+    let world = World::new();
+    let (ada, bob) = (user("ada"), user("bob"));
+    let all: Vec<_> = (0..LARGE).map(|_| world.join(&bob)).collect();
+    world.typing(&ada, 1, true);
+    world.typing(&bob, 1, true);
+    let count = |count: usize| json!({ "type": "typing_count", "roomId": world.room, "count": count });
+    sleep(COUNT_EVERY / 2).await;
+    assert!(all.iter().all(|outbound| frames(outbound).is_empty()));
+    sleep(COUNT_EVERY).await;
+    assert!(all.iter().all(|outbound| frames(outbound) == [count(2)]));
+    world.says(2, &ada);
+    sleep(COUNT_EVERY).await;
+    assert!(all.iter().all(|outbound| frames(outbound)[1..] == [count(1)]));
+    // By itself, after 6 s in all.
+    sleep(TYPING_EXPIRES).await;
+    let counts = frames(&all[0]);
+    let (last, before) = counts.split_last().unwrap();
+    assert!(before.len() >= 3 && before.iter().all(|one| *one == count(1)) && *last == count(0), "{counts:?}");
+    assert!(world.hub.signals.is_idle());
+    sleep(TYPING_EXPIRES).await;
+    assert!(frames(&all[0]).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_come_few_are_kept() {
+    let (hub, _tasks) = Hub::new(1);
+    let room = RoomId::new(START);
+    for number in 0..3 * MAX_PENDING {
+        let kind = SignalKind::Typing { room_id: room, parent_id: None, on: true };
+        hub.signal(Signal { topic: Topic::Room(room), user: user(&number.to_string()), after: Seq::ZERO, kind });
+    }
+    assert_eq!(hub.signals.state().pending.len(), MAX_PENDING);
+    let hub = Arc::new(hub);
+    let task = tokio::spawn(run(hub.clone()));
+    while !hub.signals.is_idle() {
+        settle().await;
+    }
+    assert_eq!(hub.signals.state().queue.capacity(), 0);
+    task.abort();
+    // Not even those of whom a message is stored each time.
+    let ada = user("ada");
+    for _ in 0..3 * MAX_PENDING {
+        let kind = SignalKind::Typing { room_id: room, parent_id: None, on: true };
+        hub.signal(Signal { topic: Topic::Room(room), user: ada.clone(), after: Seq::ZERO, kind });
+        hub.signals.end_typing(room, ada.id);
+    }
+    assert!(hub.signals.state().queue.len() <= MAX_PENDING);
+    advance(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_to_a_user_reaches_its_connections_whatever_they_have_joined() {
+    struct Book(UserId, Vec<Arc<Outbound>>);
+    impl Connections for Book {
+        fn of_user(&self, user: UserId) -> Vec<Arc<Outbound>> {
+            if user == self.0 { self.1.clone() } else { Vec::new() }
+        }
+    }
+    let world = World::new();
+    let (ada, bob) = (user("ada"), user("bob"));
+    let connections: Vec<_> = (0..2).map(|_| Arc::new(Outbound::new(Socket::Queued, MOST_BYTES))).collect();
+    let book: Arc<dyn Connections> = Arc::new(Book(bob.id, connections.clone()));
+    world.hub.set_connections(Arc::downgrade(&book));
+    for to in [ada.id, bob.id] {
+        let kind = SignalKind::Typing { room_id: world.room, parent_id: None, on: true };
+        world.hub.signal(Signal { topic: Topic::User(to), user: ada.clone(), after: Seq::ZERO, kind });
+    }
+    settle().await;
+    assert!(connections.iter().all(|outbound| frames(outbound) == [world.frame(&ada, 6_000)]));
+}
