@@ -100,6 +100,13 @@ pub const METRICS: &[Metric] = &[
     counter("chatsphere_slow_consumers_closed_total", &[], "WebSockets that were closed with 4008"),
     counter("chatsphere_events_in_total", &[], "Events that this node committed"),
     counter("chatsphere_events_out_total", &[], "Events sent to listeners, counted for each"),
+    counter("chatsphere_signals_in_total", &[], "Signals, such as typing, for connections of this node"),
+    counter("chatsphere_signals_out_total", &[], "Signals sent to connections, counted for each"),
+    counter(
+        "chatsphere_signals_dropped_total",
+        &["reason"],
+        "Signals that were dropped: for a connection that reads too slowly (slow_consumer), or since too many waited (queue_full) or events before them did not come (behind)",
+    ),
     gauge("chatsphere_answer_bytes", &[], "Bytes of answers and replays that are built and not yet sent"),
     gauge("chatsphere_write_queue", &[], "Writes that wait for the database"),
     histogram("chatsphere_commit_seconds", &[], "From taking a batch of writes to its commit"),
@@ -119,7 +126,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "chatsphere_bus_dropped_total",
         &["reason"],
-        "What did not go over the bus: commits (away, queue_full), events (too_large), messages (slow, unreadable, epoch, unverified, replayed, clock)",
+        "What did not go over the bus: commits (away, queue_full), events (too_large), signals (signals), messages (slow, unreadable, epoch, unverified, replayed, clock)",
     ),
 ];
 
