@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: `chatsphere-bench verify` for as long as there is time, each round with another seed.
+//! `cargo xtask soak`: `chatsphere-verify` for as long as there is time, each round with another seed.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -36,7 +36,7 @@ pub(crate) fn run(minutes: u64, seed: Option<u64>, interrupts: &Interrupts) -> R
 /// The directory of the programs.
 fn build(interrupts: &Interrupts) -> Result<PathBuf> {
     interrupts
-        .run(cargo()?.args(["build", "--profile", "dist", "-p", "chatsphere", "-p", "chatsphere-bench"]), Group::Shared)?;
+        .run(cargo()?.args(["build", "--profile", "dist", "-p", "chatsphere", "-p", "chatsphere-verify"]), Group::Shared)?;
     let exe = std::env::current_exe().map_err(TaskError::io("finding the target directory"))?;
     let target = exe.ancestors().nth(2).ok_or_else(|| TaskError::failed("the target directory was not found"))?;
     Ok(target.join("dist"))
@@ -49,8 +49,8 @@ fn round(programs: &Path, number: u32, seed: u64, postgres: Option<&Needs>, inte
         .tempdir()
         .map_err(TaskError::io("making a temporary directory"))?
         .keep();
-    let mut command = Command::new(programs.join("chatsphere-bench"));
-    command.arg("verify").args(ROUND).args(["--seed", &seed.to_string()]);
+    let mut command = Command::new(programs.join("chatsphere-verify"));
+    command.args(ROUND).args(["--seed", &seed.to_string()]);
     command.arg("--server").arg(programs.join("chatsphere")).arg("--data-dir").arg(directory.join("data"));
     command.arg("--trace").arg(directory.join("trace"));
     let name = format!("soak_{number}");

@@ -10,4 +10,3 @@ pub(crate) mod ingest;
 pub(crate) mod rest;
 pub(crate) mod smoke;
 pub(crate) mod storm;
-pub(crate) mod verify;

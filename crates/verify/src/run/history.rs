@@ -2,13 +2,13 @@
 
 use chatsphere_client::{Client, RoomId, Seq};
 
-use crate::commands::verify::judge::record::{Event, RoomRecord};
-use crate::error::BenchError;
+use crate::judge::record::{Event, RoomRecord};
+use crate::error::VerifyError;
 use crate::setup::patiently;
 
 const PAGE: Option<u32> = Some(200);
 
-pub(crate) async fn read(client: &Client, id: RoomId) -> Result<RoomRecord, BenchError> {
+pub(crate) async fn read(client: &Client, id: RoomId) -> Result<RoomRecord, VerifyError> {
     let mut messages: Vec<Event> = Vec::new();
     let mut page = patiently("reading messages", || client.messages_after(id, Seq::ZERO, PAGE)).await?;
     loop {

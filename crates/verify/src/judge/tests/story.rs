@@ -2,7 +2,7 @@
 
 use chatsphere_client::{MessageId, UserId};
 
-use crate::commands::verify::judge::record::{
+use crate::judge::record::{
     Change, DeviceRecord, Event, Joined, Kind, Over, Page, Record, RoomRecord, Seen, Text, Tick, What,
 };
 

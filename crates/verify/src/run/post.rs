@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::recorder::Recorder;
 use super::steps::Outgoing;
-use crate::commands::verify::judge::record::{Over, Text, What};
+use crate::judge::record::{Over, Text, What};
 
 const PAUSE: Duration = Duration::from_millis(100);
 

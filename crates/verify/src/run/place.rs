@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use tokio::time::Instant;
 
-use crate::commands::verify::judge::record::Tick;
+use crate::judge::record::Tick;
 
 /// Where a client stands in one room.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use std::process::{Child, Command, Output, Stdio};
 use planting::{Fault, Proxy};
 use serde_json::Value;
 
-const BENCH: &str = env!("CARGO_BIN_EXE_chatsphere-bench");
+const VERIFY: &str = env!("CARGO_BIN_EXE_chatsphere-verify");
 
 #[test]
 fn on_sqlite_nothing_is_wrong_over_kills() {
@@ -38,8 +38,8 @@ fn on_postgresql_nothing_is_wrong_over_kills() {
 
 fn over_kills(program: &Path, database: Option<&str>) {
     let directory = tempfile::tempdir().unwrap();
-    let mut command = Command::new(BENCH);
-    command.args(["verify", "--operations", "2000", "--kills", "4", "--json", "--server"]).arg(program);
+    let mut command = Command::new(VERIFY);
+    command.args(["--operations", "2000", "--kills", "4", "--json", "--server"]).arg(program);
     command.arg("--data-dir").arg(directory.path().join("data"));
     if let Some(url) = database {
         command.args(["--database-url", url]);
@@ -61,9 +61,9 @@ fn over_kills(program: &Path, database: Option<&str>) {
 fn one_who_reads_nothing_is_closed_and_resumes() {
     let Some(program) = server_program() else { return };
     let directory = tempfile::tempdir().unwrap();
-    let mut command = Command::new(BENCH);
+    let mut command = Command::new(VERIFY);
     command
-        .args(["verify", "--operations", "500", "--kills", "0", "--stalls", "2", "--seed", "5", "--json", "--server"])
+        .args(["--operations", "500", "--kills", "0", "--stalls", "2", "--seed", "5", "--json", "--server"])
         .arg(program);
     let output = command.arg("--data-dir").arg(directory.path().join("data")).output().unwrap();
     let report = report(&output);
@@ -112,8 +112,8 @@ fn through_proxy(fault: Option<Fault>, rules: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let (_server, url) = Server::start(&program, directory.path());
     let proxy = Proxy::start(&url, fault);
-    let mut command = Command::new(BENCH);
-    command.args(["verify", "--operations", "1500", "--no-drops", "--patience", "10", "--json", "--url", &proxy.url]);
+    let mut command = Command::new(VERIFY);
+    command.args(["--operations", "1500", "--no-drops", "--patience", "10", "--json", "--url", &proxy.url]);
     let output = command.arg("--token-file").arg(directory.path().join("data/client-token")).output().unwrap();
     let report = report(&output);
     assert_eq!(proxy.has_planted(), fault.is_some(), "{report}");
@@ -166,7 +166,7 @@ fn number(report: &Value, name: &str) -> u64 {
 }
 
 fn server_program() -> Option<PathBuf> {
-    let program = Path::new(BENCH).with_file_name("chatsphere");
+    let program = Path::new(VERIFY).with_file_name("chatsphere");
     if !program.exists() {
         left_out("the server's program is not built: run `cargo test --workspace`");
         return None;

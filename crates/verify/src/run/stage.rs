@@ -13,9 +13,9 @@ use super::recorder::Recorder;
 use super::steps::{Op, Size};
 use super::steward::{Steward, ToChange};
 use super::wire::Address;
-use crate::commands::verify::judge::record::Change;
-use crate::error::BenchError;
-use crate::setup::{self, BenchUser};
+use crate::judge::record::Change;
+use crate::error::VerifyError;
+use crate::setup::{self, RunUser};
 
 /// What may wait for one client, or for one room.
 const WAITING: usize = 4;
@@ -31,12 +31,12 @@ pub(crate) struct AtWork {
 pub(crate) struct Kept {
     pub(crate) id: RoomId,
     pub(crate) changes: mpsc::Sender<ToChange>,
-    pub(crate) task: JoinHandle<Result<(), BenchError>>,
+    pub(crate) task: JoinHandle<Result<(), VerifyError>>,
 }
 
 pub(crate) struct Stage {
     pub(crate) client: Client,
-    pub(crate) users: Vec<BenchUser>,
+    pub(crate) users: Vec<RunUser>,
     /// The users over REST.
     pub(crate) rests: Vec<Client>,
     pub(crate) rooms: Vec<Kept>,
@@ -47,12 +47,12 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Makes users and rooms, and has the clients connect.
-    pub(crate) async fn set(url: &str, token: &str, size: Size, plan: &Plan) -> Result<Self, BenchError> {
+    pub(crate) async fn set(url: &str, token: &str, size: Size, plan: &Plan) -> Result<Self, VerifyError> {
         let client = client_of(url, token)?;
         let address = Address::parse(url)?;
         let recorder = Arc::new(Recorder::new(size.devices));
         let posting = Posting::default();
-        let tag = setup::run_tag("verify");
+        let tag = format!("verify-{:08x}", rand::random::<u32>());
         let (mut users, mut rests) = (Vec::new(), Vec::new());
         for number in 0..size.users {
             let user = setup::create_user(&client, format!("{tag}-{number}")).await?;
@@ -91,10 +91,10 @@ async fn keep_room(
     room: usize,
     name: String,
     members: Vec<usize>,
-    users: &[BenchUser],
-) -> Result<Kept, BenchError> {
+    users: &[RunUser],
+) -> Result<Kept, VerifyError> {
     let mut members = members.into_iter().filter_map(|user| Some((user, users.get(user)?)));
-    let (user, owner) = members.next().ok_or_else(|| BenchError::Usage("a room needs a user".to_owned()))?;
+    let (user, owner) = members.next().ok_or_else(|| VerifyError::Usage("a room needs a user".to_owned()))?;
     let began = recorder.tick();
     let id = setup::create_room(client, name, owner.id).await?;
     recorder.changed(Change { room, user, adds: true, began, returned: recorder.tick() });
@@ -106,6 +106,6 @@ async fn keep_room(
     Ok(Kept { id, changes, task: tokio::spawn(steward.run(todo)) })
 }
 
-fn client_of(url: &str, token: &str) -> Result<Client, BenchError> {
-    Client::new(url, token).map_err(|source| BenchError::Call { what: "the server's address", source })
+fn client_of(url: &str, token: &str) -> Result<Client, VerifyError> {
+    Client::new(url, token).map_err(|source| VerifyError::Call { what: "the server's address", source })
 }

@@ -14,7 +14,7 @@ use super::post::Posting;
 use super::recorder::Recorder;
 use super::steps::{Op, Outgoing};
 use super::wire::{Address, Cut, Frame, Wire};
-use crate::commands::verify::judge::record::{Over, Text, Tick, What};
+use crate::judge::record::{Over, Text, Tick, What};
 
 /// Messages without an answer, beyond which it waits.
 const WINDOW: usize = 12;

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::commands::verify::judge::record::{Change, Seen, Tick, What};
+use crate::judge::record::{Change, Seen, Tick, What};
 
 /// Takes down what everybody does and sees.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::device::Device;
 use super::place::Standing;
 use super::wire::Wire;
-use crate::commands::verify::judge::record::{Event, Joined, Page, What};
+use crate::judge::record::{Event, Joined, Page, What};
 
 /// Before a join that could not be answered is tried again.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::steps::{Op, Outgoing, Size, Step};
 use super::wire::Cut;
-use crate::commands::verify::judge::record::Over;
+use crate::judge::record::Over;
 
 /// All steps of a run.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::wire::Cut;
-use crate::commands::verify::judge::record::Over;
+use crate::judge::record::Over;
 
 /// What a client does.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::recorder::Recorder;
-use crate::commands::verify::judge::record::Change;
-use crate::error::BenchError;
+use crate::judge::record::Change;
+use crate::error::VerifyError;
 
 const PAUSE: Duration = Duration::from_millis(100);
 /// Calls made for one change, all of them refused.
@@ -32,14 +32,14 @@ pub(crate) struct Steward {
 }
 
 impl Steward {
-    pub(crate) async fn run(self, mut changes: mpsc::Receiver<ToChange>) -> Result<(), BenchError> {
+    pub(crate) async fn run(self, mut changes: mpsc::Receiver<ToChange>) -> Result<(), VerifyError> {
         while let Some(change) = changes.recv().await {
             self.change(change).await?;
         }
         Ok(())
     }
 
-    pub(crate) async fn change(&self, change: ToChange) -> Result<(), BenchError> {
+    pub(crate) async fn change(&self, change: ToChange) -> Result<(), VerifyError> {
         let ToChange { user, id, adds, mut itself } = change;
         let began = self.recorder.tick();
         let mut refusals = 0;
@@ -53,7 +53,7 @@ impl Steward {
                 Err(source) => {
                     refusals += usize::from(source.refusal().is_some_and(|refusal| refusal.status < 500));
                     if refusals == MOST_REFUSALS {
-                        return Err(BenchError::Call { what: "changing a room's members", source });
+                        return Err(VerifyError::Call { what: "changing a room's members", source });
                     }
                 }
             }
