@@ -3,7 +3,7 @@
 #![no_main]
 
 use bytes::BytesMut;
-use chatsphere_realtime::websocket::{Decoder, Incoming, MAX_CONTROL_PAYLOAD, ProtocolError};
+use chatsphere_net::websocket::{Decoder, Incoming, MAX_CONTROL_PAYLOAD, ProtocolError};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

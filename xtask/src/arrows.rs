@@ -17,6 +17,7 @@ struct Rule {
 }
 
 const CORE: &str = "chatsphere-core";
+const NET: &str = "chatsphere-net";
 const PROTOCOL: &str = "chatsphere-protocol";
 const STORE: &str = "chatsphere-store";
 const REALTIME: &str = "chatsphere-realtime";
@@ -48,10 +49,12 @@ const RULES: &[Rule] = &[
     Rule { crate_dir: "protocol", workspace: &[CORE], never: &[HTTP, SQL, SOCKETS, BUS, RUNTIME] },
     // TLS to the database is the store's own affair, so sockets are not forbidden to it.
     Rule { crate_dir: "store", workspace: &[CORE], never: &[HTTP, BUS, DOCUMENTS] },
-    Rule { crate_dir: "realtime", workspace: &[CORE, PROTOCOL], never: &[HTTP, SQL, DOCUMENTS] },
-    Rule { crate_dir: "server", workspace: &[CORE, PROTOCOL, REALTIME, STORE], never: &[SQL] },
+    Rule { crate_dir: "net", workspace: &[], never: &[SQL, BUS, DOCUMENTS] },
+    Rule { crate_dir: "realtime", workspace: &[CORE, NET, PROTOCOL], never: &[HTTP, SQL, DOCUMENTS] },
+    Rule { crate_dir: "server", workspace: &[CORE, NET, PROTOCOL, REALTIME, STORE], never: &[SQL] },
     Rule { crate_dir: "client", workspace: &[CORE, PROTOCOL], never: &[SQL, BUS, DOCUMENTS] },
-    Rule { crate_dir: "bench", workspace: &[CORE, PROTOCOL, CLIENT], never: &[SQL, BUS, DOCUMENTS] },
+    Rule { crate_dir: "bench", workspace: &[PROTOCOL, CLIENT], never: &[SQL, BUS, DOCUMENTS] },
+    Rule { crate_dir: "verify", workspace: &[PROTOCOL, CLIENT], never: &[SQL, BUS, DOCUMENTS] },
 ];
 
 /// Reads every `Cargo.toml` under `crates/` and lists what points the wrong way.

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chatsphere_core::{Event, EventKind, Seq, UserId};
+use chatsphere_net::websocket::FrameBuilder;
 use chatsphere_protocol::frames::EventFrame;
 use serde::Serialize;
-
-use crate::websocket::FrameBuilder;
 
 /// Encodes a frame, header included. `None` only if its type cannot be written as JSON, which would be a fault of ours.
 pub fn encode(frame: &impl Serialize) -> Option<Bytes> {

@@ -12,6 +12,8 @@ use chatsphere_core::encoded::largest_event;
 use chatsphere_core::store::{EventsPage, Newest};
 use chatsphere_core::turns::Turn;
 use chatsphere_core::{Access, Denial, EncodedLen, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq, Shared};
+use chatsphere_net::in_time;
+use chatsphere_net::websocket::CloseCode;
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
 use chatsphere_protocol::rest::Message;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -21,9 +23,7 @@ use crate::frame::encode;
 use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::log::RoomLog;
-use crate::patience::in_time;
 use crate::room::{Room, Seated};
-use crate::websocket::CloseCode;
 
 /// Events read and sent at a time.
 const PAGE: usize = 100;

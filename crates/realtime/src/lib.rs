@@ -1,4 +1,4 @@
-//! Who listens where: the hub, outbound queues, resume, signals, and the WebSocket codec beneath them.
+//! Who listens where: the hub, outbound queues, resume, signals, the event bus.
 //!
 //! Never SQL, HTTP routes or policy.
 
@@ -13,11 +13,9 @@ pub mod lane;
 pub mod listener;
 pub mod log;
 pub mod outbound;
-mod patience;
 pub mod repair;
 mod room;
 pub mod signal;
-pub mod websocket;
 
 pub use batch::{Batch, OneByOne, fastest_batch};
 pub use bus::{Bus, BusKeys, BusMessage, BusStatus, InvalidNats, Link, NatsOptions, NatsUrl};
@@ -29,7 +27,6 @@ pub use lane::Lane;
 pub use listener::Listener;
 pub use log::RoomLog;
 pub use outbound::{Flushed, Outbound, Socket};
-pub use patience::{LATE, in_time};
 pub use signal::Connections;
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use chatsphere_core::budget::{Account, Owner};
 use chatsphere_core::store::Withheld;
+use chatsphere_net::websocket::{self, CloseCode};
 use chatsphere_protocol::frames::ServerFrame;
 use futures_util::task::AtomicWaker;
 use rand::Rng;
@@ -27,7 +28,6 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::frame::encode;
-use crate::websocket::{self, CloseCode};
 
 /// Frames handed to the kernel in one call, at most.
 const MOST_SLICES: usize = 64;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::Chat;
+use chatsphere_net::listener::ListenerHandle;
 use chatsphere_store::DatabaseUrl;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::http::Readiness;
-use crate::listener::ListenerHandle;
 use crate::lock::InstallationLock;
 
 /// Kept for the store: what was accepted must still reach the disk.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use chatsphere_core::authority::POLL_INTERVAL;
-use chatsphere_core::{AuthorityListener, Chat, Clock, UserRef};
+use chatsphere_core::{AuthorityListener, Chat, Clock, Limits, UserRef};
+use chatsphere_net::listener::{self, FirstLooker, ListenerOptions, Tls, TrustedProxies};
 use chatsphere_realtime::bus::Outbox;
 use chatsphere_realtime::{
     Bus, BusMessage, BusStatus, Connections, Gate, Hub, HubTasks, Link, OneByOne, fastest_batch, repair, signal,
@@ -22,13 +23,13 @@ use crate::assemble::{FirstToken, check_supported, make_first_token, open_chat, 
 use crate::auth::Keys;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
-use crate::http::{self, AllowedOrigins, Demo, HttpState, MetricsAccess};
+use crate::http::{self, Demo, HttpState, MetricsAccess};
 use crate::installation;
 use crate::lifecycle::{Background, Parts, UntilStopping, Urgency};
-use crate::listener::{self, FirstLooker, ListenerOptions, Tls, TrustedProxies};
 use crate::lock::InstallationLock;
 use crate::observability::metrics::install_metrics;
 use crate::ownership::Role;
+use crate::request::AllowedOrigins;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 use crate::ws::{self, Door, Sessions, WsState};
@@ -117,8 +118,8 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
         trusted_proxies: TrustedProxies::from(settings.trusted_proxies.clone()),
         tls: tls.clone(),
         first_look,
-        cross_origin: http::cross_origin(&origins),
-        ..ListenerOptions::new(&chat.limits)
+        early_answers: http::early_answers(&origins),
+        ..listener_options(&chat.limits)
     };
     let failed = |source| StartError::Listen { addr: SocketAddr::new(settings.host, settings.port), source };
     let listener = listener::serve(socket, app, options, stopping.clone()).map_err(failed)?;
@@ -135,6 +136,16 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
     let parts = Parts { stopping: stopping.drop_guard(), listener, sockets, background, chat, database, lock };
     let shutdown_timeout = settings.shutdown_timeout;
     Ok(Running { addr, tls: tls.is_some(), capacity, first_token, demo, parts, shutdown_timeout })
+}
+
+/// The listener's share of the limits.
+pub fn listener_options(limits: &Limits) -> ListenerOptions {
+    ListenerOptions {
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.idle_timeout,
+        connections: limits.connections,
+        ..ListenerOptions::default()
+    }
 }
 
 impl Running {

@@ -3,11 +3,11 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
+use chatsphere_net::listener::TlsError;
 use chatsphere_store::OpenError;
 
 use crate::config::{ConfigError, Settings};
 use crate::data_dir::DataDirError;
-use crate::listener::TlsError;
 use crate::lock::{LockError, database_file};
 use crate::ownership::{self, Unsafe};
 use crate::secrets::{Secrets, SecretsError};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chatsphere::auth::Secret;
-use chatsphere::http::{AllowedOrigins, HttpState, MetricsAccess, Readiness};
+use chatsphere::http::{HttpState, MetricsAccess, Readiness};
+use chatsphere::request::AllowedOrigins;
 use serde_json::json;
 use support::{Answer, ROUTES, Setup, TestServer, World, start};
 

@@ -41,7 +41,8 @@ impl Report {
         let width = self.figures.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let mut table = "verify\n".to_owned();
         for (name, value) in &self.figures {
-            let value = value.as_f64().filter(|_| value.is_f64()).map_or_else(|| value.to_string(), |value| format!("{value:.2}"));
+            let value =
+                value.as_f64().filter(|_| value.is_f64()).map_or_else(|| value.to_string(), |value| format!("{value:.2}"));
             table.push_str(&format!("  {name:width$}  {value}\n"));
         }
         if self.violations.is_empty() {

@@ -62,9 +62,7 @@ fn one_who_reads_nothing_is_closed_and_resumes() {
     let Some(program) = server_program() else { return };
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(VERIFY);
-    command
-        .args(["--operations", "500", "--kills", "0", "--stalls", "2", "--seed", "5", "--json", "--server"])
-        .arg(program);
+    command.args(["--operations", "500", "--kills", "0", "--stalls", "2", "--seed", "5", "--json", "--server"]).arg(program);
     let output = command.arg("--data-dir").arg(directory.path().join("data")).output().unwrap();
     let report = report(&output);
     assert!(output.status.success(), "{report} {}", said(&output));

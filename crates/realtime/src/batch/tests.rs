@@ -2,12 +2,12 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use chatsphere_core::{Access, Caller, ConnectionId, Event, EventKind, RoomId, Seq, Timestamp, UserId, UserRef, Username};
+use chatsphere_net::websocket::{self, CloseCode};
 
 use super::*;
 use crate::listener::Listener;
 use crate::outbound::{Flushed, Socket};
 use crate::room::{Left, Room};
-use crate::websocket::{self, CloseCode};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 

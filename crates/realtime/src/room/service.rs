@@ -1,12 +1,12 @@
 use bytes::Bytes;
 use chatsphere_core::{Access, RoomId, Seq};
+use chatsphere_net::websocket::CloseCode;
 use chatsphere_protocol::frames::ServerFrame;
 
 use super::frames::Frames;
 use super::seats::{Held, Seat};
 use crate::batch::{Batch, LONG};
 use crate::frame::encode;
-use crate::websocket::CloseCode;
 
 /// What seats are brought up to, in a part of a round.
 pub(super) struct Service<'a> {

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chatsphere_core::SystemClock;
+use chatsphere_net::listener::raise_descriptor_limit;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,6 @@ use super::output::announce;
 use super::signals::Signals;
 use crate::banner::Banner;
 use crate::config::{ServerFlags, Settings};
-use crate::listener::raise_descriptor_limit;
 use crate::log;
 use crate::serve::{Running, start_unless};
 use crate::start_error::StartError;

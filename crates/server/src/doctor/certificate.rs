@@ -1,8 +1,9 @@
 //! Can the certificate be used?
 
+use chatsphere_net::listener::Tls;
+
 use super::finding::Finding;
 use crate::config::Settings;
-use crate::listener::Tls;
 use crate::start_error::StartError;
 
 const CHECK: &str = "certificate";

@@ -10,8 +10,9 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use chatsphere_core::{Caller, Idempotency};
+use chatsphere_net::listener::BodyTimeout;
+use chatsphere_net::{LATE, in_time};
 use chatsphere_protocol::json::{HALF_A_PAIR, mend_names};
-use chatsphere_realtime::{LATE, in_time};
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
@@ -21,7 +22,6 @@ use super::authenticated::Authenticated;
 use super::failure::Failure;
 use super::idempotency::IdempotencyKey;
 use super::state::HttpState;
-use crate::listener::BodyTimeout;
 
 /// How long a whole body may take to arrive.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -14,9 +14,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::envelope::{RATELIMIT, RATELIMIT_POLICY};
 use super::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
-use super::request_id::X_REQUEST_ID;
-use super::state::AllowedOrigins;
-use crate::listener::CrossOrigin;
+use crate::request::{AllowedOrigins, X_REQUEST_ID};
 
 /// Browsers keep a preflight's answer no longer than two hours.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
@@ -70,16 +68,6 @@ impl Cors {
             answer.append(name, value.clone());
         }
     }
-}
-
-/// The same for the answers that the listener gives by itself.
-pub fn cross_origin(origins: &AllowedOrigins) -> CrossOrigin {
-    let cors = Cors::new(origins);
-    CrossOrigin::new(move |method, request| {
-        let mut fields = HeaderMap::new();
-        cors.add(cors.asked(method, request).as_ref(), &mut fields);
-        fields
-    })
 }
 
 /// A browser's question whether a page may make a call. The library takes every OPTIONS for one, but others are calls.

@@ -13,7 +13,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::{Error, Limits, Outage, TokenRefusal};
-use chatsphere_realtime::in_time;
+use chatsphere_net::in_time;
+use chatsphere_net::listener::Peer;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
@@ -23,10 +24,9 @@ use super::demo::{DEMO_BURST, DEMO_PER_SECOND};
 use super::failure::{Failure, Hint, Policy};
 use super::meters;
 use super::options;
-use super::request_id::{RequestId, X_REQUEST_ID};
 use super::state::HttpState;
 use super::under_way::UnderWay;
-use crate::listener::Peer;
+use crate::request::{RequestId, X_REQUEST_ID};
 
 /// How long a call may take once its body is there.
 pub(crate) const HANDLING_TIMEOUT: Duration = Duration::from_secs(30);

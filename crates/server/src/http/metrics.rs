@@ -8,10 +8,11 @@ use chatsphere_core::policy;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::authenticated::{Authenticated, bearer};
+use super::authenticated::Authenticated;
 use super::failure::Failure;
 use super::state::HttpState;
 use crate::auth::Secret;
+use crate::request::bearer;
 
 /// Who may read the metrics besides the privileged.
 #[derive(Debug, Clone, Default)]

@@ -9,6 +9,7 @@ mod change;
 mod cors;
 mod demo;
 mod docs;
+mod early_error;
 mod envelope;
 mod failure;
 mod health;
@@ -25,7 +26,6 @@ mod paths;
 mod profile;
 mod query;
 mod reading;
-mod request_id;
 mod rooms;
 mod root;
 mod state;
@@ -39,16 +39,14 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 
-pub(crate) use authenticated::bearer;
 pub(crate) use failure::Failure;
-pub(crate) use request_id::{RequestId, X_REQUEST_ID};
 
-pub use cors::cross_origin;
 pub use demo::{Demo, DemoInvites};
+pub use early_error::early_answers;
 pub use health::StoreProbe;
 pub use metrics::MetricsAccess;
 pub use openapi::{openapi, openapi_json};
-pub use state::{AllowedOrigins, HttpState, Readiness};
+pub use state::{HttpState, Readiness};
 
 /// The whole REST front door, with `before` put in front of its routes: it gets each request first, within what every answer
 /// goes through (request id, log, problem bodies).

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use axum::http::HeaderValue;
 use chatsphere_core::Chat;
 use chatsphere_realtime::BusStatus;
 
@@ -8,6 +7,7 @@ use super::demo::Demo;
 use super::health::StoreProbe;
 use super::metrics::MetricsAccess;
 use crate::auth::Keys;
+use crate::request::AllowedOrigins;
 
 /// What the REST front door needs.
 pub struct HttpState {
@@ -49,15 +49,6 @@ impl HttpState {
             version: env!("CARGO_PKG_VERSION"),
         }
     }
-}
-
-/// Whose pages may call. Any page may by default: no cookie is ever read, so a page has only the rights of the token it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AllowedOrigins {
-    /// Every page.
-    Any,
-    /// Pages of these origins, such as `https://chat.example.com`.
-    List(Vec<HeaderValue>),
 }
 
 /// Whether this node still wants new work.

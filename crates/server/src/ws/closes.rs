@@ -1,6 +1,6 @@
 //! How connections end, by their close codes.
 
-use chatsphere_realtime::websocket::CloseCode;
+use chatsphere_net::websocket::CloseCode;
 
 use crate::observability::Counts;
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::request::Parts;
 use bytes::Bytes;
+use chatsphere_net::listener::{FirstLook, Peer, TakeOver};
 use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::Instant;
 
 use super::WsState;
 use super::session::{self, Opening};
 use super::upgrade::{Accepted, Asked, Mode, decide};
-use crate::http::RequestId;
-use crate::listener::{FirstLook, Peer, TakeOver};
+use crate::request::RequestId;
 
 /// Takes what is for this door from a listener.
 pub struct Door {

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Keys;
-use crate::http::AllowedOrigins;
+use crate::request::AllowedOrigins;
 
 pub use first_look::Door;
 pub use sessions::Sessions;

@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use chatsphere_core::text::check_bytes;
 use chatsphere_core::{Caller, ConnectionId, Error, TokenRefusal};
+use chatsphere_net::listener::{Slot, Taken, TakenStream};
+use chatsphere_net::websocket::{self, CloseCode, Decoder, Incoming};
+use chatsphere_net::{LATE, in_time};
 use chatsphere_protocol::PROTOCOL_VERSION;
 use chatsphere_protocol::frames::{ClientFrame, Hello, HelloLimits, Incoming as ClientIncoming, ServerFrame};
 use chatsphere_realtime::frame::encode;
-use chatsphere_realtime::websocket::{self, CloseCode, Decoder, Incoming};
-use chatsphere_realtime::{LATE, Listener, Outbound, Socket, in_time, largest_frame};
+use chatsphere_realtime::{Listener, Outbound, Socket, largest_frame};
 use rand::Rng;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
@@ -26,7 +28,6 @@ use super::unanswered::Unanswered;
 use super::upgrade::{Credentials, authenticate_brought};
 use super::writer::Writer;
 use super::{Mode, WsState};
-use crate::listener::{Slot, Taken, TakenStream};
 
 /// Where a new connection begins.
 pub(super) struct Opening {

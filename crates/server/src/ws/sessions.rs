@@ -8,9 +8,9 @@ use chatsphere_core::ops::authorize_join;
 use chatsphere_core::{
     Access, Affected, AuthorityListener, Caller, Chat, ConnectionId, Error, RoomId, TokenRefusal, Topic, UserId,
 };
+use chatsphere_net::websocket::{self, CloseCode};
 use chatsphere_protocol::frames::ServerFrame;
 use chatsphere_realtime::frame::encode;
-use chatsphere_realtime::websocket::{self, CloseCode};
 use chatsphere_realtime::{Connections, Hub, Listener, Outbound};
 use futures_util::{StreamExt, stream};
 use metrics::{Gauge, gauge};

@@ -6,13 +6,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chatsphere_core::{Caller, Error, Outage, TokenRefusal, TokenType};
-use chatsphere_realtime::websocket::handshake::{HandshakeError, Subprotocols, UpgradeRequest};
+use chatsphere_net::listener::{Peer, take_stream};
+use chatsphere_net::websocket::handshake::{HandshakeError, Subprotocols, UpgradeRequest};
 
 use super::session::Opening;
 use super::{WsState, session};
 use crate::auth::authenticate;
-use crate::http::{AllowedOrigins, Failure, bearer};
-use crate::listener::{Peer, take_stream};
+use crate::http::Failure;
+use crate::request::bearer;
 
 /// How many rooms a connection listens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +154,7 @@ enum Shown {
 }
 
 fn shown(state: &WsState, asked: Asked<'_>, subprotocols: &Subprotocols<'_>) -> Shown {
-    if !origin_allowed(&state.origins, asked.headers) {
+    if !state.origins.allow(asked.headers) {
         return Shown::Origin;
     }
     match bearer(asked.headers) {
@@ -199,13 +200,6 @@ fn refuse(refusal: HandshakeError) -> Response {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response
-}
-
-fn origin_allowed(origins: &AllowedOrigins, headers: &HeaderMap) -> bool {
-    match (origins, headers.get(header::ORIGIN)) {
-        (AllowedOrigins::Any, _) | (_, None) => true,
-        (AllowedOrigins::List(allowed), Some(origin)) => allowed.contains(origin),
-    }
 }
 
 /// All lines of a header as one list (RFC 9110, section 5.3).

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use chatsphere_realtime::websocket::CloseCode;
-use chatsphere_realtime::{Flushed, LATE, Outbound};
+use chatsphere_net::LATE;
+use chatsphere_net::websocket::CloseCode;
+use chatsphere_realtime::{Flushed, Outbound};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};

@@ -6,12 +6,13 @@ use std::time::Duration;
 use axum::Router;
 use chatsphere::auth::{Keys, Secret};
 use chatsphere::http::{self, Demo, HttpState};
-use chatsphere::listener::{ListenerHandle, ListenerOptions, serve};
+use chatsphere::serve::listener_options;
 use chatsphere_core::store::PageRequest;
 use chatsphere_core::{
     Authority, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, Timestamp, TokenLifetimes, UserId,
     UserRef, ops,
 };
+use chatsphere_net::listener::{ListenerHandle, serve};
 use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenOptions};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
@@ -142,7 +143,7 @@ impl TestServer {
     async fn serve_with(backend: Backend, router: Router, (admin_id, client_token): (UserId, String)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let shutdown = CancellationToken::new();
-        let options = ListenerOptions::new(&backend.chat.limits);
+        let options = listener_options(&backend.chat.limits);
         let violations = Violations::default();
         let router = watched(router, violations.clone());
         let handle = serve(listener, router, options, shutdown.clone()).expect("a listener");

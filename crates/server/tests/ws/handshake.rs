@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
-use chatsphere::http::AllowedOrigins;
+use chatsphere::request::AllowedOrigins;
 use serde_json::json;
 
 use crate::client::Client;

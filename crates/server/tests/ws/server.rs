@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use chatsphere::auth::Keys;
-use chatsphere::http::{self, AllowedOrigins, HttpState};
-use chatsphere::listener::{FirstLooker, ListenerOptions, serve};
+use chatsphere::http::{self, HttpState};
+use chatsphere::request::AllowedOrigins;
+use chatsphere::serve::listener_options;
 use chatsphere::ws::{self, Door, Sessions, Times, WsState};
 use chatsphere_core::ops::PostMessage;
 use chatsphere_core::{
     Authority, AuthorityListener, Caller, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, RoomId,
     Signal, SignalSink, Timestamp, TokenLifetimes, UserRef, ops,
 };
+use chatsphere_net::listener::{FirstLooker, ListenerOptions, serve};
 use chatsphere_realtime::{Bus, BusKeys, BusMessage, Gate, Hub, Link, NatsOptions, OneByOne, repair, signal};
 use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
 use serde_json::Value;
@@ -233,7 +235,7 @@ impl Server {
 
     /// Another listener of the same server, where the system holds little of what a client does not read.
     pub(crate) fn listen(&self, change: impl FnOnce(&mut ListenerOptions)) -> SocketAddr {
-        let mut options = ListenerOptions::new(&self.backend.chat.limits);
+        let mut options = listener_options(&self.backend.chat.limits);
         change(&mut options);
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_send_buffer_size(64 * 1024).expect("connections have this size too");

@@ -11,9 +11,9 @@ use super::plan::Plan;
 use super::stage::Stage;
 use super::steps::{Op, Step};
 use super::steward::ToChange;
+use crate::error::VerifyError;
 use crate::judge::record::{DeviceRecord, Record};
 use crate::progress::Progress;
-use crate::error::VerifyError;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(50);

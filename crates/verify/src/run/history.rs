@@ -2,8 +2,8 @@
 
 use chatsphere_client::{Client, RoomId, Seq};
 
-use crate::judge::record::{Event, RoomRecord};
 use crate::error::VerifyError;
+use crate::judge::record::{Event, RoomRecord};
 use crate::setup::patiently;
 
 const PAGE: Option<u32> = Some(200);

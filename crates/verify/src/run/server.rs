@@ -46,7 +46,8 @@ impl Server {
             return Err(VerifyError::Unexpected(format!("the server did not start: see {}", log(&program).display())));
         };
         let port = url.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse().ok());
-        let port = port.ok_or_else(|| VerifyError::Unexpected(format!("the server listens on {url:?}, which names no port")))?;
+        let port =
+            port.ok_or_else(|| VerifyError::Unexpected(format!("the server listens on {url:?}, which names no port")))?;
         Ok(Self { program, port, url, child })
     }
 

@@ -13,8 +13,8 @@ use super::recorder::Recorder;
 use super::steps::{Op, Size};
 use super::steward::{Steward, ToChange};
 use super::wire::Address;
-use crate::judge::record::Change;
 use crate::error::VerifyError;
+use crate::judge::record::Change;
 use crate::setup::{self, RunUser};
 
 /// What may wait for one client, or for one room.

@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::recorder::Recorder;
-use crate::judge::record::Change;
 use crate::error::VerifyError;
+use crate::judge::record::Change;
 
 const PAUSE: Duration = Duration::from_millis(100);
 /// Calls made for one change, all of them refused.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
+use chatsphere_net::listener::Peer;
 
 use crate::http::failure::Failure;
 use crate::http::state::HttpState;
-use crate::listener::Peer;
 
 /// A call from a browser on this machine, at a page of this machine.
 ///

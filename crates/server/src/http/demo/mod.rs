@@ -15,6 +15,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use chatsphere_core::rate::Rate;
 use chatsphere_core::{Chat, Monotonic, UserId, UserRef};
+use chatsphere_net::listener::Peer;
 
 pub use invites::DemoInvites;
 
@@ -22,7 +23,6 @@ use self::host::Host;
 use super::failure::Failure;
 use super::state::HttpState;
 use crate::data_dir::DataDir;
-use crate::listener::Peer;
 
 /// Calls a second by which one address lets guests in or asks for invitations, sustained.
 pub(crate) const DEMO_PER_SECOND: u32 = 1;

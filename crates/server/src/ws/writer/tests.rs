@@ -1,5 +1,5 @@
+use chatsphere_net::websocket::CloseCode;
 use chatsphere_realtime::Socket;
-use chatsphere_realtime::websocket::CloseCode;
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, duplex};
 use tokio::net::TcpListener;

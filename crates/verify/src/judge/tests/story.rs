@@ -2,9 +2,7 @@
 
 use chatsphere_client::{MessageId, UserId};
 
-use crate::judge::record::{
-    Change, DeviceRecord, Event, Joined, Kind, Over, Page, Record, RoomRecord, Seen, Text, Tick, What,
-};
+use crate::judge::record::{Change, DeviceRecord, Event, Joined, Kind, Over, Page, Record, RoomRecord, Seen, Text, Tick, What};
 
 pub(super) fn user(number: u8) -> UserId {
     format!("0198c0de-7c1a-7000-8000-0000000001{number:02x}").parse().unwrap()

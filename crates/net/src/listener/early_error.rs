@@ -1,0 +1,164 @@
+//! Answers to requests that never reach the router.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+/// Why a connection ends without a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EarlyError {
+    /// Not HTTP, or a head against its rules.
+    Malformed,
+    /// HTTP/1.1 without one `Host` field.
+    HostMissing,
+    /// `Transfer-Encoding` other than `chunked` (RFC 9112, section 6.1).
+    UnknownCoding,
+    /// `Content-Length` beside `Transfer-Encoding` (RFC 9112, section 6.3): what it means to a proxy may be another request.
+    TwoLengths,
+    /// A request line whose target is too long.
+    TargetTooLong,
+    /// A head that is too large, or of too many fields.
+    HeadTooLarge,
+    /// A head that did not end in time.
+    HeadLate,
+    /// No more connections are taken.
+    Full,
+}
+
+impl EarlyError {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::HostMissing,
+        Self::UnknownCoding,
+        Self::TwoLengths,
+        Self::TargetTooLong,
+        Self::HeadTooLarge,
+        Self::HeadLate,
+        Self::Full,
+    ];
+
+    /// What hyper means where it answers this status by itself.
+    pub(super) fn of_hyper(status: u16) -> Option<Self> {
+        match status {
+            400 => Some(Self::Malformed),
+            414 => Some(Self::TargetTooLong),
+            431 => Some(Self::HeadTooLarge),
+            _ => None,
+        }
+    }
+
+    /// The status of its answer.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed | Self::HostMissing | Self::TwoLengths => StatusCode::BAD_REQUEST,
+            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::HeadLate => StatusCode::REQUEST_TIMEOUT,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What is wrong, and what to do.
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::Malformed => "this is no request of HTTP/1.1 that can be read",
+            Self::HostMissing => "a request needs exactly one Host field",
+            Self::UnknownCoding => {
+                "of transfer codings this server reads `chunked` alone: send `Transfer-Encoding: chunked`, or Content-Length"
+            }
+            Self::TwoLengths => "a request has either Content-Length or Transfer-Encoding, not both",
+            Self::TargetTooLong => "the address is too long",
+            Self::HeadTooLarge => "the head of the request is too large, or has more than 100 fields",
+            Self::HeadLate => "the head of the request did not arrive in time: send it again",
+            Self::Full => "this server holds as many connections as it can: try again",
+        }
+    }
+}
+
+type Answer = dyn Fn(EarlyError, &Method, &HeaderMap) -> Response<Vec<u8>> + Send + Sync;
+
+/// Makes the answers to early errors. By default each is one line of plain text.
+#[derive(Clone)]
+pub struct EarlyAnswers(Arc<Answer>);
+
+impl EarlyAnswers {
+    /// Lets `answer` make them. It is told what is known of the request: its method, as `OPTIONS` or else `GET`, and those of
+    /// its fields that an answer to a page of another origin depends on, which are `Origin`, `Access-Control-Request-Method`
+    /// and `Access-Control-Request-Headers`. With head and body, an answer should fit into the buffer of any socket.
+    pub fn new(answer: impl Fn(EarlyError, &Method, &HeaderMap) -> Response<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
+    }
+
+    /// The answer, for hyper to send.
+    pub(super) fn response(&self, error: EarlyError, method: &Method, fields: &HeaderMap) -> Response<Body> {
+        let mut answer = (self.0)(error, method, fields);
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer.map(Body::from)
+    }
+
+    /// The answer as it goes over the wire, where no hyper is.
+    pub(super) fn bytes(&self, error: EarlyError, method: &Method, fields: &HeaderMap) -> Vec<u8> {
+        let (mut head, body) = (self.0)(error, method, fields).into_parts();
+        head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if head.status != StatusCode::NO_CONTENT {
+            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        // RFC 9110, section 6.6.1. hyper adds it where it is.
+        if let Ok(date) = HeaderValue::try_from(date()) {
+            head.headers.insert(DATE, date);
+        }
+        let reason = head.status.canonical_reason().unwrap_or("Error");
+        let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_u16()).into_bytes();
+        for (name, value) in &head.headers {
+            bytes.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "an answer's date is for people and caches: nothing is decided by it")]
+fn date() -> String {
+    httpdate::fmt_http_date(SystemTime::now())
+}
+
+impl Default for EarlyAnswers {
+    fn default() -> Self {
+        Self::new(|error, _, _| {
+            let mut answer = Response::new(error.detail().into());
+            *answer.status_mut() = error.status();
+            answer
+        })
+    }
+}
+
+impl fmt::Debug for EarlyAnswers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EarlyAnswers")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_as_long_as_it_says() {
+        for error in EarlyError::ALL {
+            let bytes = EarlyAnswers::default().bytes(error, &Method::GET, &HeaderMap::new());
+            let text = String::from_utf8(bytes).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {} ", error.status().as_u16())), "{text}");
+            assert!(head.contains(&format!("content-length: {}", body.len())), "{text}");
+            assert!(head.contains("date: ") && head.contains(" GMT") && head.contains("connection: close"), "{text}");
+            assert_eq!(body, error.detail());
+        }
+    }
+}
