@@ -16,6 +16,7 @@ struct Rule {
     never: &'static [&'static [&'static str]],
 }
 
+const TYPES: &str = "chatsphere-types";
 const CORE: &str = "chatsphere-core";
 const NET: &str = "chatsphere-net";
 const PROTOCOL: &str = "chatsphere-protocol";
@@ -45,14 +46,15 @@ const RUNTIME: &[&str] = &["async-std", "mio", "smol", "tokio", "tokio-util"];
 
 /// The arrows of the house. A crate that has no line here fails the check.
 const RULES: &[Rule] = &[
-    Rule { crate_dir: "core", workspace: &[], never: &[HTTP, SQL, SOCKETS, BUS, DOCUMENTS] },
-    Rule { crate_dir: "protocol", workspace: &[CORE], never: &[HTTP, SQL, SOCKETS, BUS, RUNTIME] },
+    Rule { crate_dir: "types", workspace: &[], never: &[HTTP, SQL, SOCKETS, BUS, DOCUMENTS, RUNTIME] },
+    Rule { crate_dir: "core", workspace: &[TYPES], never: &[HTTP, SQL, SOCKETS, BUS, DOCUMENTS] },
+    Rule { crate_dir: "protocol", workspace: &[TYPES], never: &[HTTP, SQL, SOCKETS, BUS, RUNTIME] },
     // TLS to the database is the store's own affair, so sockets are not forbidden to it.
     Rule { crate_dir: "store", workspace: &[CORE], never: &[HTTP, BUS, DOCUMENTS] },
     Rule { crate_dir: "net", workspace: &[], never: &[SQL, BUS, DOCUMENTS] },
     Rule { crate_dir: "realtime", workspace: &[CORE, NET, PROTOCOL], never: &[HTTP, SQL, DOCUMENTS] },
     Rule { crate_dir: "server", workspace: &[CORE, NET, PROTOCOL, REALTIME, STORE], never: &[SQL] },
-    Rule { crate_dir: "client", workspace: &[CORE, PROTOCOL], never: &[SQL, BUS, DOCUMENTS] },
+    Rule { crate_dir: "client", workspace: &[TYPES, PROTOCOL], never: &[SQL, BUS, DOCUMENTS] },
     Rule { crate_dir: "bench", workspace: &[PROTOCOL, CLIENT], never: &[SQL, BUS, DOCUMENTS] },
     Rule { crate_dir: "verify", workspace: &[PROTOCOL, CLIENT], never: &[SQL, BUS, DOCUMENTS] },
 ];
@@ -142,6 +144,15 @@ mod tests {
         assert_eq!(found("realtime", "[dependencies]\nchatsphere-store.workspace = true").len(), 1);
         assert_eq!(found("store", "[dependencies]\nchatsphere-protocol.workspace = true").len(), 1);
         assert_eq!(found("realtime", "[dependencies]\nchatsphere-protocol.workspace = true").len(), 0);
+    }
+
+    #[test]
+    fn the_wire_and_the_net_do_without_the_rules() {
+        for dir in ["types", "protocol", "client", "bench", "verify", "net"] {
+            assert_eq!(found(dir, "[dependencies]\nchatsphere-core.workspace = true").len(), 1, "{dir}");
+        }
+        assert_eq!(found("core", "[dependencies]\nchatsphere-protocol.workspace = true").len(), 1);
+        assert_eq!(found("net", "[dependencies]\nchatsphere-types.workspace = true").len(), 1);
     }
 
     #[test]

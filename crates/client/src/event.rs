@@ -1,6 +1,6 @@
-use chatsphere_core::{RoomId, Seq, Timestamp};
 use chatsphere_protocol::frames::EventFrame;
 use chatsphere_protocol::rest::{Message, UserRef};
+use chatsphere_types::{RoomId, Seq, Timestamp};
 
 /// A durable event of a room.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use chatsphere_core::{Epoch, RoomId, Seq, Timestamp};
 use chatsphere_protocol::frames::{Ack, ErrorFrame, EventFrame, Hello, NotRecovered};
 use chatsphere_protocol::rest::Message;
+use chatsphere_types::{Epoch, RoomId, Seq, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -40,9 +40,9 @@ mod event;
 mod frame;
 mod rest;
 
-pub use chatsphere_core::{ConnectionId, Epoch, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId};
 pub use chatsphere_protocol::frames::{Ack, ErrorFrame, NotRecovered};
 pub use chatsphere_protocol::rest as bodies;
+pub use chatsphere_types::{ConnectionId, Epoch, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId};
 
 pub use builder::ClientBuilder;
 pub use client::Client;

@@ -11,7 +11,6 @@ pub mod control;
 pub mod duration;
 pub mod encoded;
 pub mod error;
-pub mod ids;
 mod invisible;
 pub mod limits;
 pub mod model;
@@ -20,7 +19,6 @@ pub mod ops;
 mod page_cache;
 pub mod policy;
 pub mod rate;
-pub mod seq;
 pub mod shared;
 pub mod signal;
 pub mod store;
@@ -28,6 +26,10 @@ pub mod text;
 pub mod time;
 pub mod token;
 pub mod turns;
+
+pub use chatsphere_types::{
+    ConnectionId, Epoch, Id, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId, ids, seq,
+};
 
 pub use authority::{Affected, Authority, AuthorityListener};
 pub use bounded_map::BoundedMap;
@@ -37,15 +39,13 @@ pub use control::{ControlChange, ControlEntry, ControlPosition};
 pub use duration::{InvalidDuration, parse_duration};
 pub use encoded::EncodedLen;
 pub use error::{Absent, Conflict, Denial, Error, InvalidField, Outage, TokenRefusal};
-pub use ids::{ConnectionId, Id, MessageId, RoomId, TokenId, UserId};
 pub use limits::{FrameRate, Limits};
-pub use model::{Event, EventKind, Message, MessageInRoom, Role, Room, User, UserRef};
+pub use model::{Event, EventKind, Message, MessageInRoom, Room, User, UserRef};
 pub use name_key::NameKeys;
 pub use page_cache::PageCache;
-pub use seq::{Epoch, Seq};
 pub use shared::Shared;
 pub use signal::{Signal, SignalKind, SignalSink, Topic};
 pub use store::{Access, Actor, CommitSink, Committed, Done, Idempotency, Store};
 pub use text::{ClientMessageId, Content, Email, ExternalId, RoomName, Username};
-pub use time::{Clock, ManualClock, Monotonic, SystemClock, Timestamp};
-pub use token::{Permissions, Token, TokenType, TokenWithUser};
+pub use time::{Clock, ManualClock, Monotonic, SystemClock};
+pub use token::{Permissions, Token, TokenWithUser};

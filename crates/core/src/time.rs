@@ -1,103 +1,9 @@
 //! Wall-clock time, and time for measuring spans, both taken from an injected [`Clock`] so that tests control them.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// A moment in milliseconds since 1970, UTC. On the wire: RFC 3339 with three decimals, `2026-11-22T09:56:10.473Z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(i64);
-
-impl Timestamp {
-    /// Milliseconds since 1970-01-01T00:00:00Z.
-    pub const fn from_millis(millis: i64) -> Self {
-        Self(millis)
-    }
-
-    /// Milliseconds since 1970-01-01T00:00:00Z.
-    pub const fn as_millis(self) -> i64 {
-        self.0
-    }
-
-    /// Whole seconds since 1970, rounded down, as a JWT's `iat` and `exp` want them (RFC 7519, section 2).
-    pub const fn as_seconds(self) -> i64 {
-        self.0.div_euclid(1000)
-    }
-
-    /// This moment plus `duration`, at most the last that can be told.
-    pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// How long from `self` until `later`; zero if that is past.
-    pub fn until(self, later: Self) -> Duration {
-        Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
-    }
-}
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Rfc3339::of(*self).as_str())
-    }
-}
-
-/// The text of a moment, as the wire has it: `2026-11-22T09:56:10.473Z`. Written by hand, since every message bears two of
-/// them and a formatter that can do more takes ten times as long.
-struct Rfc3339([u8; 24]);
-
-impl Rfc3339 {
-    fn of(moment: Timestamp) -> Self {
-        let Ok(instant) = jiff::Timestamp::from_millisecond(moment.0) else { return Self(*b"9999-12-30T22:00:00.999Z") };
-        let civil = jiff::tz::Offset::UTC.to_datetime(instant);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        // Years before 0 are outside RFC 3339 and do not come up.
-        digits(&mut text[0..4], u32::from(civil.year().unsigned_abs()));
-        digits(&mut text[5..7], u32::from(civil.month().unsigned_abs()));
-        digits(&mut text[8..10], u32::from(civil.day().unsigned_abs()));
-        digits(&mut text[11..13], u32::from(civil.hour().unsigned_abs()));
-        digits(&mut text[14..16], u32::from(civil.minute().unsigned_abs()));
-        digits(&mut text[17..19], u32::from(civil.second().unsigned_abs()));
-        digits(&mut text[20..23], u32::from(civil.millisecond().unsigned_abs()));
-        Self(text)
-    }
-
-    fn as_str(&self) -> &str {
-        // Digits and punctuation alone.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-/// Writes a number into the whole of a place, with zeros before it.
-fn digits(place: &mut [u8], mut number: u32) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-    }
-}
-
-impl FromStr for Timestamp {
-    type Err = jiff::Error;
-
-    fn from_str(text: &str) -> Result<Self, jiff::Error> {
-        Ok(Self(text.parse::<jiff::Timestamp>()?.as_millisecond()))
-    }
-}
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(Rfc3339::of(*self).as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+pub use chatsphere_types::Timestamp;
 
 /// A reading of a clock that nobody sets and that never goes back, for spans within this process. It says nothing about the
 /// time of day, and means nothing to another process.
@@ -144,7 +50,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "the one place that asks the machine")]
     fn now(&self) -> Timestamp {
-        Timestamp(jiff::Timestamp::now().as_millisecond())
+        Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
     }
 
     #[cfg(target_os = "linux")]
@@ -172,7 +78,7 @@ pub struct ManualClock {
 impl ManualClock {
     /// Clocks that stand until they are moved; the wall clock stands at `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self { wall: AtomicI64::new(start.0), monotonic_nanos: AtomicU64::new(0) }
+        Self { wall: AtomicI64::new(start.as_millis()), monotonic_nanos: AtomicU64::new(0) }
     }
 
     /// Moves both clocks on.
@@ -183,13 +89,13 @@ impl ManualClock {
 
     /// Sets the wall clock alone, as an operator or NTP would.
     pub fn set_wall(&self, to: Timestamp) {
-        self.wall.store(to.0, Ordering::SeqCst);
+        self.wall.store(to.as_millis(), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.wall.load(Ordering::SeqCst))
+        Timestamp::from_millis(self.wall.load(Ordering::SeqCst))
     }
 
     fn monotonic(&self) -> Monotonic {
@@ -200,12 +106,6 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shows_milliseconds_always() {
-        assert_eq!(Timestamp::from_millis(1_795_341_370_000).to_string(), "2026-11-22T09:56:10.000Z");
-        assert_eq!("2026-11-22T09:56:10.473Z".parse::<Timestamp>().unwrap().to_string(), "2026-11-22T09:56:10.473Z");
-    }
 
     #[test]
     fn setting_the_clock_moves_no_span() {

@@ -7,30 +7,7 @@ use crate::model::User;
 use crate::text::Email;
 use crate::time::Timestamp;
 
-/// Who holds a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum TokenType {
-    /// One person's device.
-    User,
-    /// An application's own backend.
-    Client,
-}
-
-impl TokenType {
-    /// The word on the wire and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "USER",
-            Self::Client => "CLIENT",
-        }
-    }
-
-    /// The inverse of [`TokenType::as_str`].
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::User, Self::Client].into_iter().find(|token_type| token_type.as_str() == word)
-    }
-}
+pub use chatsphere_types::TokenType;
 
 /// What a token allows at most; its user's own rights limit it further.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chatsphere_core::{Event, EventKind, Seq, UserId};
 use chatsphere_net::websocket::FrameBuilder;
-use chatsphere_protocol::frames::EventFrame;
 use serde::Serialize;
+
+use crate::wire;
 
 /// Encodes a frame, header included. `None` only if its type cannot be written as JSON, which would be a fault of ours.
 pub fn encode(frame: &impl Serialize) -> Option<Bytes> {
@@ -38,7 +39,7 @@ impl EventBytes {
             EventKind::MemberLeft { user, .. } => Some(user.id),
             EventKind::Message(_) | EventKind::MemberJoined { .. } => None,
         };
-        let frame = encode(&EventFrame::from(&**event)).unwrap_or_default();
+        let frame = encode(&wire::event(event)).unwrap_or_default();
         Self { seq: event.seq, frame, departed }
     }
 }

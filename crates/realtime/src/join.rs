@@ -15,7 +15,6 @@ use chatsphere_core::{Access, Denial, EncodedLen, Epoch, Error, Event, EventKind
 use chatsphere_net::in_time;
 use chatsphere_net::websocket::CloseCode;
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
-use chatsphere_protocol::rest::Message;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
@@ -24,6 +23,7 @@ use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::log::RoomLog;
 use crate::room::{Room, Seated};
+use crate::wire;
 
 /// Events read and sent at a time.
 const PAGE: usize = 100;
@@ -224,8 +224,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     fn newest_frame(&self, newest: &Newest) -> Option<Bytes> {
         encode(&ServerFrame::PreviousMessages(PreviousMessages {
             room_id: self.join.room,
-            messages: newest.messages.iter().map(Message::from).collect(),
-            events: newest.others.iter().map(|event| EventFrame::from(&**event)).collect(),
+            messages: newest.messages.iter().map(wire::message).collect(),
+            events: newest.others.iter().map(|event| wire::event(event)).collect(),
             from_seq: newest.from,
             to_seq: newest.head,
             more: false,
@@ -402,8 +402,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         let mut events = Vec::new();
         for item in page {
             match item {
-                Item::Message(message) => messages.push(Message::from(*message)),
-                Item::Other(event) => events.push(EventFrame::from(*event)),
+                Item::Message(message) => messages.push(wire::message(message)),
+                Item::Other(event) => events.push(wire::event(event)),
             }
         }
         let page = encode(&ServerFrame::PreviousMessages(PreviousMessages {
@@ -529,9 +529,9 @@ impl Item<'_> {
         match self {
             Self::Message(message) => {
                 let (room_id, seq) = (message.room_id, message.seq);
-                encode(&EventFrame::NewMessage { room_id, seq, message: Message::from(*message) })
+                encode(&EventFrame::NewMessage { room_id, seq, message: wire::message(message) })
             }
-            Self::Other(event) => encode(&EventFrame::from(*event)),
+            Self::Other(event) => encode(&wire::event(event)),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod outbound;
 pub mod repair;
 mod room;
 pub mod signal;
+pub mod wire;
 
 pub use batch::{Batch, OneByOne, fastest_batch};
 pub use bus::{Bus, BusKeys, BusMessage, BusStatus, InvalidNats, Link, NatsOptions, NatsUrl};

@@ -23,6 +23,7 @@ use crate::frame::encode;
 use crate::hub::Hub;
 use crate::outbound::Outbound;
 use crate::room::{Room, Signalled};
+use crate::wire;
 
 /// Signals that may wait for delivery.
 const MAX_PENDING: usize = 4_096;
@@ -215,7 +216,7 @@ impl Signals {
                     self.note_typist(id, signal.user.id, *on);
                     return None;
                 }
-                let frame = encode(&ServerFrame::of_signal(signal)?)?;
+                let frame = encode(&wire::signal(signal)?)?;
                 if self.send(&room, &frame, Some(signal.user.id), signal.after).await {
                     return None;
                 }
@@ -223,7 +224,7 @@ impl Signals {
                 Some(pending)
             }
             (Topic::User(user), _) => {
-                let frame = encode(&ServerFrame::of_signal(signal)?)?;
+                let frame = encode(&wire::signal(signal)?)?;
                 let connections = self.connections.get().and_then(Weak::upgrade)?.of_user(user);
                 for outbound in connections {
                     let meter = if outbound.send_if_current(frame.clone()) { &self.meters.sent } else { &self.meters.slow };

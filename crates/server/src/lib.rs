@@ -22,4 +22,5 @@ pub mod request;
 pub mod secrets;
 pub mod serve;
 pub mod start_error;
+mod wire;
 pub mod ws;

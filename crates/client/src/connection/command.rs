@@ -1,5 +1,5 @@
-use chatsphere_core::{RoomId, Seq};
 use chatsphere_protocol::frames::Ack;
+use chatsphere_types::{RoomId, Seq};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::outbox::OutgoingMessage;

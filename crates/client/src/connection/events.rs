@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use chatsphere_core::RoomId;
+use chatsphere_types::RoomId;
 use futures_util::Stream;
 use tokio::sync::mpsc;
 

@@ -18,8 +18,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::RoomId;
 use chatsphere_protocol::frames::Ack;
+use chatsphere_types::RoomId;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 

@@ -2,8 +2,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use chatsphere_core::{RoomId, UserId};
 use chatsphere_protocol::frames::{ClientFrame, Incoming};
+use chatsphere_types::{RoomId, UserId};
 use tokio::time::Instant;
 
 use super::state::encode;

@@ -1,7 +1,7 @@
 //! Where a client stands in a room, and what of that which arrives is to be handed out. No I/O.
 
-use chatsphere_core::{Epoch, Seq};
 use chatsphere_protocol::frames::NotRecovered;
+use chatsphere_types::{Epoch, Seq};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
@@ -191,7 +191,7 @@ impl RoomCursor {
 
 #[cfg(test)]
 mod tests {
-    use chatsphere_core::{RoomId, Timestamp};
+    use chatsphere_types::{RoomId, Timestamp};
     use proptest::prelude::*;
 
     use super::*;

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use chatsphere_core::RoomId;
 use chatsphere_protocol::frames::{ClientFrame, ErrorFrame, Hello, Incoming, encode_client_frame};
+use chatsphere_types::RoomId;
 use tokio::time::Instant;
 
 use super::command::{Command, JoinReply, Joined, SendReply};
@@ -352,21 +352,21 @@ fn number(reference: Option<&str>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use chatsphere_core::{Seq, Timestamp};
+    use chatsphere_types::{Seq, Timestamp};
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::connection::tests::limits;
     use crate::event::EventKind;
 
     fn hello() -> Hello {
-        let limits = chatsphere_core::Limits::default();
         Hello {
-            user_id: chatsphere_core::UserId::new(Timestamp::from_millis(1)),
-            connection_id: chatsphere_core::ConnectionId::new(Timestamp::from_millis(1)),
+            user_id: chatsphere_types::UserId::new(Timestamp::from_millis(1)),
+            connection_id: chatsphere_types::ConnectionId::new(Timestamp::from_millis(1)),
             heartbeat_ms: 25_000,
             protocol: 1,
             expires_at: Timestamp::from_millis(1),
-            limits: chatsphere_protocol::frames::HelloLimits::new(&limits, 1 << 20),
+            limits: limits(),
         }
     }
 

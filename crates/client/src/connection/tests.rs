@@ -4,8 +4,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use chatsphere_core::{RoomId, Seq};
 use chatsphere_protocol::close;
+use chatsphere_protocol::frames::HelloLimits;
+use chatsphere_types::{RoomId, Seq};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,28 @@ use super::{ConnectOptions, Connection, ConnectionState, Cursor, Events, Outgoin
 use crate::{Client, RequestError};
 
 const USER: &str = "0198c0de-7c1a-7000-8000-0123456789ac";
+
+/// A server's usual limits.
+pub(super) fn limits() -> HelloLimits {
+    HelloLimits {
+        message_bytes: 32 * 1024,
+        username_chars: 64,
+        room_name_chars: 128,
+        ref_bytes: 64,
+        client_message_id_bytes: 64,
+        frame_bytes: 64 * 1024,
+        rooms_per_connection: 1_000,
+        connections_per_user: 1_000,
+        outbound_queue_bytes: 1 << 20,
+        messages_per_second: 20,
+        message_burst: 100,
+        unanswered_sends: 64,
+        replay_events: 10_000,
+        largest_frame_bytes: 1 << 20,
+        frames_per_second: 200,
+        frame_burst: 2_000,
+    }
+}
 
 struct Script {
     listener: TcpListener,
@@ -59,9 +82,8 @@ impl Script {
 
 impl Peer {
     async fn hello(&mut self) {
-        let limits = chatsphere_protocol::frames::HelloLimits::new(&chatsphere_core::Limits::default(), 1 << 20);
         self.send(json!({"type": "hello", "userId": USER, "connectionId": USER, "heartbeatMs": 25_000, "protocol": 1,
-            "expiresAt": "2030-01-01T00:00:00.000Z", "limits": limits}))
+            "expiresAt": "2030-01-01T00:00:00.000Z", "limits": limits()}))
             .await;
     }
 

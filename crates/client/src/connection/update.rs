@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use chatsphere_core::{ConnectionId, RoomId, Timestamp, UserId};
 use chatsphere_protocol::frames::{ErrorFrame, NotRecovered};
+use chatsphere_types::{ConnectionId, RoomId, Timestamp, UserId};
 
 use super::room_cursor::Cursor;
 use crate::event::Event;

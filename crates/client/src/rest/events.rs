@@ -1,4 +1,4 @@
-use chatsphere_core::{RoomId, Seq};
+use chatsphere_types::{RoomId, Seq};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;

@@ -1,5 +1,5 @@
-use chatsphere_core::{RoomId, UserId};
 use chatsphere_protocol::rest::{AddUser, Done, UserRef};
+use chatsphere_types::{RoomId, UserId};
 use reqwest::Method;
 
 use super::Page;

@@ -1,5 +1,5 @@
-use chatsphere_core::{RoomId, Seq, UserId};
 use chatsphere_protocol::rest::{Message, MessageInRoom, PostMessage};
+use chatsphere_types::{RoomId, Seq, UserId};
 use reqwest::Method;
 
 use super::Page;

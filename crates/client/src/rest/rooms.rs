@@ -1,5 +1,5 @@
-use chatsphere_core::RoomId;
 use chatsphere_protocol::rest::{CreateRoom, Room, RoomWithUsers};
+use chatsphere_types::RoomId;
 use reqwest::Method;
 
 use super::Page;

@@ -1,5 +1,5 @@
-use chatsphere_core::TokenId;
 use chatsphere_protocol::rest::{Done, MintClientToken, MintUserToken, Minted, Token};
+use chatsphere_types::TokenId;
 use reqwest::Method;
 
 use super::Page;

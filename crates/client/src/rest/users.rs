@@ -1,5 +1,5 @@
-use chatsphere_core::UserId;
 use chatsphere_protocol::rest::{ChangeUser, CreateUser, CreatedUser, ExternalUser, PutExternalUser, User};
+use chatsphere_types::UserId;
 use reqwest::Method;
 
 use super::Page;

@@ -93,11 +93,14 @@ impl Default for FrameBuilder {
 }
 
 impl io::Write for FrameBuilder {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
+    // Serialisers of other crates call it for each piece of a text.
+    #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.buffer.extend_from_slice(bytes);
         Ok(())

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use chatsphere_core as core;
-use chatsphere_core::signal::TYPING_EXPIRES;
-use chatsphere_core::{ConnectionId, Event, EventKind, Limits, MessageId, RoomId, Seq, Signal, SignalKind, Timestamp, UserId};
+use chatsphere_types::{ConnectionId, MessageId, RoomId, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -102,21 +100,6 @@ pub enum ServerFrame<'a> {
     Event(EventFrame<'a>),
 }
 
-impl<'a> ServerFrame<'a> {
-    /// The frame of a signal, the same for everyone who gets it. `None` for a kind that only newer versions know.
-    pub fn of_signal(signal: &'a Signal) -> Option<Self> {
-        match &signal.kind {
-            SignalKind::Typing { room_id, parent_id, on } => Some(Self::Typing {
-                room_id: *room_id,
-                user: UserRef::from(&signal.user),
-                parent_id: *parent_id,
-                expires_in_ms: if *on { u64::try_from(TYPING_EXPIRES.as_millis()).unwrap_or(u64::MAX) } else { 0 },
-            }),
-            SignalKind::Unknown => None,
-        }
-    }
-}
-
 /// Says who one is, and the rules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -174,31 +157,6 @@ pub struct HelloLimits {
     /// Frames that it reads at once after a rest.
     #[serde(default)]
     pub frame_burst: u32,
-}
-
-impl HelloLimits {
-    /// What these limits come to; the server's own frames have at most `largest_frame_bytes`.
-    pub fn new(limits: &Limits, largest_frame_bytes: usize) -> Self {
-        let frames = limits.frame_rate();
-        Self {
-            message_bytes: limits.message_bytes,
-            username_chars: limits.username_chars,
-            room_name_chars: limits.room_name_chars,
-            ref_bytes: limits.ref_bytes,
-            client_message_id_bytes: limits.client_message_id_bytes,
-            frame_bytes: limits.frame_bytes,
-            rooms_per_connection: limits.rooms_per_connection,
-            connections_per_user: limits.connections_per_user,
-            outbound_queue_bytes: limits.outbound_queue_bytes,
-            messages_per_second: limits.messages_per_second,
-            message_burst: limits.message_burst,
-            unanswered_sends: limits.unanswered_sends,
-            replay_events: limits.replay_events,
-            largest_frame_bytes,
-            frames_per_second: frames.per_second,
-            frame_burst: frames.burst,
-        }
-    }
 }
 
 /// Why a `join` with `since` could not go on from there.
@@ -348,22 +306,6 @@ impl EventFrame<'_> {
     pub fn seq(&self) -> Seq {
         match self {
             Self::NewMessage { seq, .. } | Self::MemberJoined { seq, .. } | Self::MemberLeft { seq, .. } => *seq,
-        }
-    }
-}
-
-impl<'a> From<&'a Event> for EventFrame<'a> {
-    fn from(event: &'a Event) -> Self {
-        let (room_id, seq, created_at) = (event.room_id, event.seq, event.at);
-        let user_ref = |user: &'a core::UserRef| UserRef::from(user);
-        match &event.kind {
-            EventKind::Message(message) => Self::NewMessage { room_id, seq, message: Message::from(message) },
-            EventKind::MemberJoined { user, by } => {
-                Self::MemberJoined { room_id, seq, user: user_ref(user), by: user_ref(by), created_at }
-            }
-            EventKind::MemberLeft { user, by } => {
-                Self::MemberLeft { room_id, seq, user: user_ref(user), by: user_ref(by), created_at }
-            }
         }
     }
 }

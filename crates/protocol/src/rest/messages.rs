@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 
-use chatsphere_core as core;
-use chatsphere_core::{MessageId, RoomId, Seq, Timestamp, UserId};
+use chatsphere_types::{MessageId, RoomId, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -40,22 +39,6 @@ pub struct Message<'a> {
     pub user: UserRef<'a>,
 }
 
-impl<'a> From<&'a core::Message> for Message<'a> {
-    fn from(message: &'a core::Message) -> Self {
-        Self {
-            id: message.id,
-            room_id: message.room_id,
-            user_id: message.author.id,
-            seq: message.seq,
-            content: Cow::Borrowed(message.content.as_str()),
-            created_at: message.created_at,
-            updated_at: message.updated_at,
-            client_message_id: message.client_message_id.as_ref().map(|id| Cow::Borrowed(id.as_str())),
-            user: UserRef::from(&message.author),
-        }
-    }
-}
-
 /// The room of a message, in lists across rooms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -82,20 +65,6 @@ pub struct MessageInRoom<'a> {
     pub message: Message<'a>,
     /// Its room.
     pub room: RoomRef<'a>,
-}
-
-impl<'a> From<&'a core::MessageInRoom> for MessageInRoom<'a> {
-    fn from(item: &'a core::MessageInRoom) -> Self {
-        Self {
-            message: Message::from(&item.message),
-            room: RoomRef {
-                id: item.message.room_id,
-                name: Cow::Borrowed(item.room_name.as_str()),
-                created_at: item.room_created_at,
-                updated_at: item.room_updated_at,
-            },
-        }
-    }
 }
 
 /// `POST /api/rooms/{roomId}/messages`.

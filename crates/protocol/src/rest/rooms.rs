@@ -1,5 +1,4 @@
-use chatsphere_core as core;
-use chatsphere_core::{RoomId, Seq, Timestamp};
+use chatsphere_types::{RoomId, Seq, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -36,19 +35,6 @@ pub struct Count {
     pub messages: u64,
     /// Members.
     pub users: u64,
-}
-
-impl From<core::Room> for Room {
-    fn from(room: core::Room) -> Self {
-        Self {
-            id: room.id,
-            name: room.name.as_str().to_owned(),
-            created_at: room.created_at,
-            updated_at: room.updated_at,
-            seq: room.seq,
-            count: Some(Count { messages: room.message_count, users: room.member_count }),
-        }
-    }
 }
 
 /// `POST /api/rooms`.

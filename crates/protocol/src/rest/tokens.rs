@@ -1,5 +1,4 @@
-use chatsphere_core as core;
-use chatsphere_core::{RoomId, Timestamp, TokenId, TokenType, UserId};
+use chatsphere_types::{RoomId, Timestamp, TokenId, TokenType, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,20 +20,6 @@ pub struct Permissions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub rooms: Option<Vec<RoomId>>,
-}
-
-impl From<Permissions> for core::Permissions {
-    fn from(permissions: Permissions) -> Self {
-        let Permissions { read, write, delete, rooms } = permissions;
-        Self { read, write, delete, rooms }
-    }
-}
-
-impl From<core::Permissions> for Permissions {
-    fn from(permissions: core::Permissions) -> Self {
-        let core::Permissions { read, write, delete, rooms } = permissions;
-        Self { read, write, delete, rooms }
-    }
 }
 
 /// `POST /api/tokens/user`.
@@ -120,21 +105,4 @@ pub struct Token {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "date-time")]
     pub revoked_at: Option<Timestamp>,
-}
-
-impl From<core::TokenWithUser> for Token {
-    fn from(core::TokenWithUser { token, user }: core::TokenWithUser) -> Self {
-        Self {
-            id: token.id,
-            token_type: token.token_type,
-            user_id: token.user_id,
-            user: UserRef::from(&core::UserRef::from(&user)).into_owned(),
-            permissions: token.permissions.into(),
-            parent_id: token.parent,
-            email: token.email.map(|email| email.as_str().to_owned()),
-            created_at: token.created_at,
-            expires_at: token.expires_at,
-            revoked_at: token.revoked_at,
-        }
-    }
 }

@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 
-use chatsphere_core as core;
-use chatsphere_core::{Role, Timestamp, TokenId, UserId};
+use chatsphere_types::{Role, Timestamp, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -35,20 +34,6 @@ pub struct User<'a> {
     pub updated_at: Timestamp,
 }
 
-impl From<core::User> for User<'static> {
-    fn from(user: core::User) -> Self {
-        Self {
-            id: user.id,
-            username: Cow::Owned(user.username.as_str().to_owned()),
-            role: user.role,
-            disabled: user.disabled,
-            external_id: user.external_id.map(|id| Cow::Owned(id.as_str().to_owned())),
-            created_at: user.created_at,
-            updated_at: user.updated_at,
-        }
-    }
-}
-
 /// A user as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UserRef<'a> {
@@ -58,12 +43,6 @@ pub struct UserRef<'a> {
     /// Its present name.
     #[schema(value_type = String, example = "ada")]
     pub username: Cow<'a, str>,
-}
-
-impl<'a> From<&'a core::UserRef> for UserRef<'a> {
-    fn from(user: &'a core::UserRef) -> Self {
-        Self { id: user.id, username: Cow::Borrowed(user.username.as_str()) }
-    }
 }
 
 impl UserRef<'_> {
@@ -97,12 +76,6 @@ pub struct Profile<'a> {
     /// ADMIN, MODERATOR or MEMBER.
     #[schema(value_type = String, example = "MEMBER")]
     pub role: Role,
-}
-
-impl From<&core::User> for Profile<'static> {
-    fn from(user: &core::User) -> Self {
-        Self { id: user.id, username: Cow::Owned(user.username.as_str().to_owned()), role: user.role }
-    }
 }
 
 /// The answer to `POST /api/users`.

@@ -5,7 +5,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use chatsphere_protocol::rest::MessageInRoom;
 use serde::Serialize;
 
 /// What an item is expected to take, in bytes: a message of some lines. Memory for a page is taken once, not doubled and
@@ -59,7 +58,8 @@ pub(super) fn answer(body: Bytes) -> Response {
 /// Messages across rooms as an answer.
 pub(super) async fn answer_in_rooms(items: Vec<chatsphere_core::MessageInRoom>) -> Response {
     let texts = items.iter().map(|item| item.message.content.as_str().len()).sum();
-    let encode_all =
-        |items: &Vec<chatsphere_core::MessageInRoom>| encode(&items.iter().map(MessageInRoom::from).collect::<Vec<_>>());
+    let encode_all = |items: &Vec<chatsphere_core::MessageInRoom>| {
+        encode(&items.iter().map(crate::wire::message_in_room).collect::<Vec<_>>())
+    };
     answer(encode_page(items, texts, encode_all).await)
 }

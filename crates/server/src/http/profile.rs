@@ -41,5 +41,5 @@ async fn change(
     body: JsonBody<ChangeProfile>,
 ) -> Result<Json<ProfileChanged<'static>>, Failure> {
     let user = ops::change_profile(&http.chat, &body.caller, body.value.username).await?;
-    Ok(Json(ProfileChanged { message: Some("Profile updated successfully".into()), user: Profile::from(&user) }))
+    Ok(Json(ProfileChanged { message: Some("Profile updated successfully".into()), user: crate::wire::profile(&user) }))
 }

@@ -12,9 +12,9 @@ use chatsphere_net::listener::{Slot, Taken, TakenStream};
 use chatsphere_net::websocket::{self, CloseCode, Decoder, Incoming};
 use chatsphere_net::{LATE, in_time};
 use chatsphere_protocol::PROTOCOL_VERSION;
-use chatsphere_protocol::frames::{ClientFrame, Hello, HelloLimits, Incoming as ClientIncoming, ServerFrame};
+use chatsphere_protocol::frames::{ClientFrame, Hello, Incoming as ClientIncoming, ServerFrame};
 use chatsphere_realtime::frame::encode;
-use chatsphere_realtime::{Listener, Outbound, Socket, largest_frame};
+use chatsphere_realtime::{Listener, Outbound, Socket};
 use rand::Rng;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
@@ -28,6 +28,7 @@ use super::unanswered::Unanswered;
 use super::upgrade::{Credentials, authenticate_brought};
 use super::writer::Writer;
 use super::{Mode, WsState};
+use crate::wire::hello_limits;
 
 /// Where a new connection begins.
 pub(super) struct Opening {
@@ -537,7 +538,7 @@ impl Connection {
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
             protocol: PROTOCOL_VERSION,
             expires_at: caller.expires_at,
-            limits: HelloLimits::new(limits, largest_frame(limits)),
+            limits: hello_limits(limits),
         };
         self.outbound.count_for(self.state.chat.owner(&caller));
         let listener = Arc::new(Listener::new(id, caller.clone(), self.outbound.clone()));

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chatsphere_core::Timestamp;
+use chatsphere_types::Timestamp;
 use proptest::prelude::*;
 
 use super::*;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use chatsphere_core::duration::parse_duration;
 use chatsphere_core::ops::{self, MintClientToken, MintUserToken};
 use chatsphere_core::{Caller, Permissions, RoomId, TokenWithUser, UserId};
-use chatsphere_protocol::rest::{Minted, Profile};
+use chatsphere_protocol::rest::Minted;
 use clap::{ArgGroup, Args};
 
 use crate::cli::access::{self, user_named};
@@ -79,7 +79,7 @@ impl Create {
         Ok(Minted {
             token: operator.keys.sign(&row.token, &row.user)?,
             id: row.token.id,
-            user: Profile::from(&row.user),
+            user: crate::wire::profile(&row.user),
             expires_at: row.token.expires_at,
         })
     }

@@ -31,7 +31,7 @@ impl List {
         let mut rows = rows?;
         rows.retain(|row| self.all || state(row, now) == "good");
         if self.json {
-            let rows: Vec<Token> = rows.into_iter().map(Token::from).collect();
+            let rows: Vec<Token> = rows.into_iter().map(crate::wire::token).collect();
             return Ok(json(&rows)?);
         }
         let rows: Vec<Vec<String>> = rows.iter().map(|row| columns(row, now)).collect();

@@ -1,7 +1,7 @@
 use chatsphere_core::Role;
 use chatsphere_core::TokenWithUser;
 use chatsphere_core::ops::{self, CreateUser};
-use chatsphere_protocol::rest::{CreatedUser, Profile};
+use chatsphere_protocol::rest::CreatedUser;
 use clap::Args;
 
 use super::parse_role;
@@ -38,9 +38,9 @@ impl Create {
         let (token, TokenWithUser { user, token: row }) = signed?;
         match (self.json, self.token) {
             (true, true) => {
-                json(&CreatedUser { user: Profile::from(&user), token, token_id: row.id, expires_at: row.expires_at })?;
+                json(&CreatedUser { user: crate::wire::profile(&user), token, token_id: row.id, expires_at: row.expires_at })?;
             }
-            (true, false) => json(&Profile::from(&user))?,
+            (true, false) => json(&crate::wire::profile(&user))?,
             (false, true) => {
                 answer(user.id);
                 answer(token);

@@ -25,7 +25,7 @@ impl List {
         operator.close().await;
         let rows = rows?;
         if self.json {
-            let rows: Vec<User<'static>> = rows.into_iter().map(User::from).collect();
+            let rows: Vec<User<'static>> = rows.into_iter().map(crate::wire::user).collect();
             return Ok(json(&rows)?);
         }
         let rows: Vec<Vec<String>> = rows.iter().map(columns).collect();

@@ -1,4 +1,3 @@
-use chatsphere_protocol::rest::User;
 use clap::Args;
 
 use super::list::columns;
@@ -26,7 +25,7 @@ impl Show {
         operator.close().await;
         let user = found?;
         if self.json {
-            return Ok(json(&User::from(user))?);
+            return Ok(json(&crate::wire::user(user))?);
         }
         table(&["ID", "NAME", "ROLE", "STATE", "MADE"], &[columns(&user)]);
         Ok(())

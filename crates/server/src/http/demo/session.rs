@@ -64,7 +64,7 @@ pub(super) async fn open(
         token: http.keys.sign(&made.token, &made.user)?,
         token_id: made.token.id,
         expires_at: made.token.expires_at,
-        user: Profile::from(&made.user),
+        user: crate::wire::profile(&made.user),
         room: RoomRef {
             id: room.id,
             name: room.name.as_str().to_owned().into(),

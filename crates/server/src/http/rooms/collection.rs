@@ -37,7 +37,7 @@ pub(super) async fn list(
     let cursors = http.keys.cursors(&caller, List::Rooms);
     let page = ops::list_rooms(&http.chat, &caller, query.page(&cursors)?).await?;
     let links = Links::next(&query, &cursors, page.next)?;
-    Ok((links, JsonList(page.items.into_iter().map(Room::from).collect::<Vec<_>>())))
+    Ok((links, JsonList(page.items.into_iter().map(crate::wire::room).collect::<Vec<_>>())))
 }
 
 /// Create a room
@@ -61,5 +61,5 @@ pub(super) async fn create(
     let owner = user_id.as_deref().map(ops::user_id).transpose()?;
     let idempotency = body.idempotency;
     let done = ops::create_room(&http.chat, &body.caller, ops::CreateRoom { name, owner, idempotency }).await?;
-    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(Room::from(done.value))))
+    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(crate::wire::room(done.value))))
 }

@@ -40,7 +40,7 @@ pub(super) async fn list(
     let cursors = http.keys.cursors(&caller, List::Members(room));
     let page = ops::list_members(&http.chat, &caller, room, query.page(&cursors)?).await?;
     let links = Links::next(&query, &cursors, page.next)?;
-    Ok((links, JsonList(page.items.iter().map(UserRef::from).collect::<Vec<_>>())).into_response())
+    Ok((links, JsonList(page.items.iter().map(crate::wire::user_ref).collect::<Vec<_>>())).into_response())
 }
 
 /// Add a member

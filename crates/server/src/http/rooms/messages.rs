@@ -53,7 +53,7 @@ pub(super) async fn list(
 }
 
 fn encode(history: &History) -> Bytes {
-    json_list::encode(&history.messages.iter().map(Message::from).collect::<Vec<_>>())
+    json_list::encode(&history.messages.iter().map(crate::wire::message).collect::<Vec<_>>())
 }
 
 fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
@@ -104,5 +104,5 @@ pub(super) async fn post(
     let idempotency = body.idempotency;
     let post = ops::PostMessage { room_id, content, client_message_id, author, idempotency };
     let done = ops::post_message(&http.chat, &body.caller, post)?.await?;
-    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(Message::from(&done.value))).into_response())
+    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(crate::wire::message(&done.value))).into_response())
 }

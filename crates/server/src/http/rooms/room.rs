@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use chatsphere_core::ops;
-use chatsphere_protocol::rest::{Room, RoomWithUsers, UserRef};
+use chatsphere_protocol::rest::RoomWithUsers;
 
 use crate::http::failure::Failure;
 use crate::http::reading::Reading;
@@ -28,6 +28,6 @@ pub(super) async fn read(
 ) -> Result<Json<RoomWithUsers>, Failure> {
     let room = ops::room_id(&caller, &room)?;
     let (room, users) = ops::read_room(&http.chat, &caller, room).await?;
-    let users = users.iter().map(|user| UserRef::from(user).into_owned()).collect();
-    Ok(Json(RoomWithUsers { room: Room::from(room), users }))
+    let users = users.iter().map(|user| crate::wire::user_ref(user).into_owned()).collect();
+    Ok(Json(RoomWithUsers { room: crate::wire::room(room), users }))
 }

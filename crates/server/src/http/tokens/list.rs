@@ -32,5 +32,5 @@ pub(super) async fn list(
     let cursors = http.keys.cursors(&caller, List::Tokens);
     let page = ops::list_tokens(&http.chat, &caller, query.page(&cursors)?).await?;
     let links = Links::next(&query, &cursors, page.next)?;
-    Ok((links, JsonList(page.items.into_iter().map(Token::from).collect::<Vec<_>>())))
+    Ok((links, JsonList(page.items.into_iter().map(crate::wire::token).collect::<Vec<_>>())))
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::{Done, InvalidField, TokenWithUser, ops, parse_duration};
-use chatsphere_protocol::rest::{MintClientToken, MintUserToken, Minted, Profile};
+use chatsphere_protocol::rest::{MintClientToken, MintUserToken, Minted};
 
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
@@ -31,7 +31,7 @@ pub(super) async fn user(State(http): State<Arc<HttpState>>, body: JsonBody<Mint
     let MintUserToken { user_id, permissions, expires_in } = body.value;
     let mint = ops::MintUserToken {
         user_id: ops::user_id(&user_id)?,
-        permissions: permissions.map(Into::into),
+        permissions: permissions.map(crate::wire::permissions),
         expires_in: life(expires_in.as_deref())?,
         idempotency: body.idempotency,
     };
@@ -71,6 +71,6 @@ fn life(text: Option<&str>) -> Result<Option<Duration>, InvalidField> {
 fn answer(http: &HttpState, done: Done<TokenWithUser>) -> Result<Response, Failure> {
     let TokenWithUser { token, user } = done.value;
     let signed = http.keys.sign(&token, &user)?;
-    let answer = Minted { token: signed, id: token.id, user: Profile::from(&user), expires_at: token.expires_at };
+    let answer = Minted { token: signed, id: token.id, user: crate::wire::profile(&user), expires_at: token.expires_at };
     Ok((StatusCode::CREATED, Replayed(done.replayed), Json(answer)).into_response())
 }

@@ -33,5 +33,5 @@ pub(super) async fn change(
     let user_id = ops::user_id(&user)?;
     let change = ops::ChangeUser { user_id, role, disabled };
     let user = ops::rename_and_change_user(&http.chat, &body.caller, change, username).await?;
-    Ok(Json(User::from(user)))
+    Ok(Json(crate::wire::user(user)))
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use chatsphere_core::ops;
-use chatsphere_protocol::rest::{CreateUser, CreatedUser, Profile};
+use chatsphere_protocol::rest::{CreateUser, CreatedUser};
 
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
@@ -33,7 +33,7 @@ pub(super) async fn create(
     let done = ops::create_user(&http.chat, &body.caller, ops::CreateUser { username, role, idempotency }).await?;
     let made = done.value;
     let answer = CreatedUser {
-        user: Profile::from(&made.user),
+        user: crate::wire::profile(&made.user),
         token: http.keys.sign(&made.token, &made.user)?,
         token_id: made.token.id,
         expires_at: made.token.expires_at,

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::{ops, parse_duration};
-use chatsphere_protocol::rest::{ExternalUser, PutExternalUser, User};
+use chatsphere_protocol::rest::{ExternalUser, PutExternalUser};
 
 use crate::http::body::JsonBody;
 use crate::http::failure::Failure;
@@ -38,7 +38,7 @@ pub(super) async fn put(
     let token = token.map(|wanted| {
         let life = wanted.expires_in.as_deref().map(parse_duration).transpose();
         let expires_in = life.map_err(|error| Failure::invalid("token.expiresIn", error.to_string()))?;
-        Ok::<_, Failure>(ops::WantedToken { permissions: wanted.permissions.map(Into::into), expires_in })
+        Ok::<_, Failure>(ops::WantedToken { permissions: wanted.permissions.map(crate::wire::permissions), expires_in })
     });
     let put = ops::PutExternalUser { external_id, username, role, token: token.transpose()? };
     let done = ops::put_external_user(&http.chat, &body.caller, put).await?;
@@ -47,7 +47,7 @@ pub(super) async fn put(
         token: token.map(|token| http.keys.sign(token, &done.user)).transpose()?,
         token_id: token.map(|token| token.id),
         expires_at: token.map(|token| token.expires_at),
-        user: User::from(done.user),
+        user: crate::wire::user(done.user),
     };
     Ok((if done.made { StatusCode::CREATED } else { StatusCode::OK }, Json(answer)).into_response())
 }

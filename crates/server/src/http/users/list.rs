@@ -37,5 +37,5 @@ pub(super) async fn list(
         Some(name) => Page { items: Vec::from_iter(ops::find_user(&http.chat, &caller, name).await?), next: None },
     };
     let links = Links::next(&query, &cursors, page.next)?;
-    Ok((links, JsonList(page.items.into_iter().map(User::from).collect::<Vec<_>>())))
+    Ok((links, JsonList(page.items.into_iter().map(crate::wire::user).collect::<Vec<_>>())))
 }

@@ -32,5 +32,5 @@ pub(super) async fn read(
             return Err(absent.into());
         }
     };
-    Ok(Json(User::from(user)))
+    Ok(Json(crate::wire::user(user)))
 }

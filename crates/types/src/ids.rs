@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::time::Timestamp;
+use crate::Timestamp;
 
 /// A UUID of one kind of thing. New ones are version 7 (RFC 9562, section 5.7); any version is accepted.
 pub struct Id<Kind>(Uuid, PhantomData<fn() -> Kind>);

@@ -1,16 +1,13 @@
 //! How many bytes things take in JSON, measured against what pages are cut by.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-use chatsphere_core as core;
 use chatsphere_core::encoded::largest_event;
 use chatsphere_core::{
     ClientMessageId, Content, Email, EncodedLen, EventKind, ExternalId, Limits, MessageId, Permissions, Role, RoomId, RoomName,
     Seq, Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
 };
-use chatsphere_protocol::frames::EventFrame;
-use chatsphere_protocol::rest;
 use serde::Serialize;
+
+use super::{core, message_in_room, user_ref};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
@@ -58,13 +55,13 @@ fn every_form_of_an_item_has_its_measure() {
         let message = message(&name, &content);
         let event = |kind| core::Event { room_id: message.room_id, seq: Seq::MAX, at: NOW, kind };
         let posted = event(EventKind::Message(message.clone()));
-        check(message.encoded_len(), &[json(&rest::Message::from(&message))]);
-        check(posted.encoded_len(), &[json(&EventFrame::from(&posted)), json(&posted)]);
+        check(message.encoded_len(), &[json(&super::message(&message))]);
+        check(posted.encoded_len(), &[json(&super::event(&posted)), json(&posted)]);
         let (user, by) = (message.author.clone(), message.author.clone());
         let joined = event(EventKind::MemberJoined { user: user.clone(), by: by.clone() });
         let left = event(EventKind::MemberLeft { user: user.clone(), by });
         for event in [joined, left] {
-            check(event.encoded_len(), &[json(&EventFrame::from(&event)), json(&event)]);
+            check(event.encoded_len(), &[json(&super::event(&event)), json(&event)]);
         }
         let in_room = core::MessageInRoom {
             message: message.clone(),
@@ -72,10 +69,10 @@ fn every_form_of_an_item_has_its_measure() {
             room_created_at: NOW,
             room_updated_at: NOW,
         };
-        check(in_room.encoded_len(), &[json(&rest::MessageInRoom::from(&in_room))]);
-        check(user.encoded_len(), &[json(&rest::UserRef::from(&user))]);
+        check(in_room.encoded_len(), &[json(&message_in_room(&in_room))]);
+        check(user.encoded_len(), &[json(&user_ref(&user))]);
         let whole = self::user(&name);
-        check(whole.encoded_len(), &[json(&rest::User::from(whole.clone()))]);
+        check(whole.encoded_len(), &[json(&super::user(whole.clone()))]);
         let room = core::Room {
             id: message.room_id,
             name: RoomName::from_stored(name.clone()),
@@ -86,7 +83,7 @@ fn every_form_of_an_item_has_its_measure() {
             message_count: u64::MAX,
             member_count: u64::MAX,
         };
-        check(room.encoded_len(), &[json(&rest::Room::from(room.clone()))]);
+        check(room.encoded_len(), &[json(&super::room(room.clone()))]);
         let token = core::Token {
             id: TokenId::new(NOW),
             token_type: TokenType::Client,
@@ -100,7 +97,7 @@ fn every_form_of_an_item_has_its_measure() {
         };
         let token = TokenWithUser { token, user: whole };
         let measured = token.encoded_len();
-        check(measured, &[json(&rest::Token::from(token))]);
+        check(measured, &[json(&super::token(token))]);
     }
 }
 
