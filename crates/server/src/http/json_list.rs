@@ -5,7 +5,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What an item is expected to take, in bytes: a message of some lines. Memory for a page is taken once, not doubled and
 /// copied until it fits.
@@ -18,14 +18,14 @@ pub(super) struct JsonList<T>(pub(super) Vec<T>);
 
 impl<T: Serialize> IntoResponse for JsonList<T> {
     fn into_response(self) -> Response {
-        answer(encode(&self.0))
+        answer(encode(self.0.iter()))
     }
 }
 
 /// A list as JSON. Empty only if its type can't be written as such, which would be a fault of ours.
-pub(super) fn encode<T: Serialize>(items: &[T]) -> Bytes {
+pub(super) fn encode<T: Serialize>(items: impl ExactSizeIterator<Item = T>) -> Bytes {
     let mut body = Vec::with_capacity(2 + items.len() * EXPECTED);
-    match serde_json::to_writer(&mut body, items) {
+    match serde_json::Serializer::new(&mut body).collect_seq(items) {
         Ok(()) => body.into(),
         Err(error) => {
             tracing::error!(%error, "a list could not be encoded");
@@ -58,8 +58,6 @@ pub(super) fn answer(body: Bytes) -> Response {
 /// Messages across rooms as an answer.
 pub(super) async fn answer_in_rooms(items: Vec<chatsphere_core::MessageInRoom>) -> Response {
     let texts = items.iter().map(|item| item.message.content.as_str().len()).sum();
-    let encode_all = |items: &Vec<chatsphere_core::MessageInRoom>| {
-        encode(&items.iter().map(crate::wire::message_in_room).collect::<Vec<_>>())
-    };
+    let encode_all = |items: &Vec<chatsphere_core::MessageInRoom>| encode(items.iter().map(crate::wire::message_in_room));
     answer(encode_page(items, texts, encode_all).await)
 }

@@ -41,7 +41,7 @@ pub(super) async fn list(
     }
     let texts = page.events.iter().map(|event| event.text_len()).sum();
     let body = json_list::encode_page(page, texts, |page| {
-        json_list::encode(&page.events.iter().map(|event| crate::wire::event(event)).collect::<Vec<_>>())
+        json_list::encode(page.events.iter().map(|event| crate::wire::event(event)))
     });
     Ok((links, json_list::answer(body.await)).into_response())
 }

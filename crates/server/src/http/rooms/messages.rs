@@ -53,7 +53,7 @@ pub(super) async fn list(
 }
 
 fn encode(history: &History) -> Bytes {
-    json_list::encode(&history.messages.iter().map(crate::wire::message).collect::<Vec<_>>())
+    json_list::encode(history.messages.iter().map(crate::wire::message))
 }
 
 fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
