@@ -95,6 +95,8 @@ impl Device {
             ServerFrame::Error(error) => self.refused(error)?,
             // The close itself follows.
             ServerFrame::Closing { .. } => {}
+            // Of ephemeral frames nothing is promised.
+            ServerFrame::Typing { .. } | ServerFrame::TypingCount { .. } => {}
             ServerFrame::AuthOk { .. } => return None,
         }
         Some(())
