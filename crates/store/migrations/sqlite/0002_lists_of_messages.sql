@@ -21,10 +21,4 @@ CREATE TABLE messages_listed (
 ) STRICT;
 INSERT INTO messages_listed (one, up_to) SELECT 1, coalesce(max(pk), 0) FROM messages;
 
-INSERT INTO messages_by_author SELECT user_pk, pk FROM messages ORDER BY user_pk, pk;
-INSERT INTO messages_by_client_id
-SELECT user_pk, room_pk, client_message_id, pk FROM messages WHERE client_message_id IS NOT NULL
-ORDER BY user_pk, room_pk, client_message_id;
-
-DROP INDEX messages_author;
-DROP INDEX messages_client_id;
+-- The program then enters the messages that are there, some at a time, and drops the indexes `messages_author` and `messages_client_id`.

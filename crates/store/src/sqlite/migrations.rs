@@ -1,8 +1,11 @@
 //! SQLite's tables, step by step.
 
+use std::time::{Duration, Instant};
+
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::failure::open_error;
+use super::message_lists;
 use crate::error::OpenError;
 use crate::migration::{Migration, left, newest, report};
 use crate::open::MigrationReport;
@@ -13,17 +16,40 @@ const STEPS: &[Migration] = &[
     Migration { name: "names", sql: include_str!("../../migrations/sqlite/0003_names.sql") },
     Migration { name: "stored bytes", sql: include_str!("../../migrations/sqlite/0004_stored_bytes.sql") },
 ];
+/// The version that the lists of messages lead to.
+const LISTS: u32 = 2;
+/// How often the log is told of a step that takes long.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// Takes the steps that are left. Whoever starts at the same time waits, and finds nothing left.
+/// Takes the steps that are left, in one transaction unless there is much to do. Whoever starts at the same time waits, and finds
+/// nothing left, or goes on with what is.
 pub(super) fn migrate(url: &str, connection: &mut Connection) -> Result<MigrationReport, OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let found = version(url, &transaction)?;
-    for (version, step) in left(STEPS, found)? {
-        run(&transaction, version, step).map_err(|error| step_error(url, version, step, &error))?;
+    let (mut from, mut entries, mut told) = (None, 0, Instant::now());
+    loop {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let found = version(url, &transaction)?;
+        let from = *from.get_or_insert(found);
+        let unfinished = take_steps(url, &transaction, found)?;
+        transaction.commit().map_err(failed)?;
+        let Some((step, more)) = unfinished else { return Ok(report(STEPS, from)) };
+        entries += more;
+        if told.elapsed() >= TELL_EVERY {
+            tracing::info!(step, entries, "bringing the tables up to date");
+            told = Instant::now();
+        }
     }
-    transaction.commit().map_err(failed)?;
-    Ok(report(STEPS, found))
+}
+
+/// Takes steps until all are taken, or one of them is to go on in another transaction: its name, and how much of it was done.
+fn take_steps(url: &str, transaction: &Transaction<'_>, found: u32) -> Result<Option<(&'static str, usize)>, OpenError> {
+    for (version, step) in left(STEPS, found)? {
+        let done = run(transaction, version, step).map_err(|error| step_error(url, version, step, &error))?;
+        if let Some(entries) = done {
+            return Ok(Some((step.name, entries)));
+        }
+    }
+    Ok(None)
 }
 
 /// The version of the tables; 0 in an empty file. Refuses those of a newer program.
@@ -57,13 +83,20 @@ fn version(url: &str, connection: &Connection) -> Result<u32, OpenError> {
     }
 }
 
-fn run(transaction: &Transaction<'_>, version: u32, step: &Migration) -> rusqlite::Result<()> {
+/// Takes a step. If there is more of it to do in another transaction, how much was done.
+fn run(transaction: &Transaction<'_>, version: u32, step: &Migration) -> rusqlite::Result<Option<usize>> {
     if version == 1 {
         transaction.execute_batch("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT")?;
     }
-    transaction.execute_batch(step.sql)?;
+    if version == LISTS {
+        if let Some(entries) = message_lists::go_on(transaction, step.sql)? {
+            return Ok(Some(entries));
+        }
+    } else {
+        transaction.execute_batch(step.sql)?;
+    }
     transaction.execute("INSERT INTO schema_version (version, name) VALUES (?1, ?2)", (version, step.name))?;
-    Ok(())
+    Ok(None)
 }
 
 fn step_error(url: &str, version: u32, step: &Migration, error: &rusqlite::Error) -> OpenError {
@@ -78,31 +111,85 @@ mod tests {
     use super::*;
     use crate::sqlite::connection;
 
-    #[test]
-    fn messages_from_before_are_in_the_lists() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut connection = connection::open(&dir.path().join("chat.db")).unwrap();
+    /// A database of the first version with some messages, of which a few more than go into one transaction have a client's id.
+    fn first_version(path: &std::path::Path) -> Connection {
+        let mut connection = connection::open(&path.join("chat.db")).unwrap();
         let transaction = connection.transaction().unwrap();
         run(&transaction, 1, &STEPS[0]).unwrap();
         transaction
             .execute_batch(
                 "INSERT INTO users VALUES (1, x'01', 'ada', 'MEMBER', 0, 0, 0), (2, x'02', 'bob', 'MEMBER', 0, 0, 0);
-                 INSERT INTO rooms VALUES (1, x'01', 'room', 1, 3, 3, 2, 0, 0);
+                 INSERT INTO rooms VALUES (1, x'01', 'room', 1, 6, 5, 1, 0, 0);
+                 INSERT INTO room_events VALUES (1, 1, 'member_joined', 1, 1, 0);
                  INSERT INTO messages VALUES
-                     (5, x'01', 1, 1, 1, 'a', 'one', 0, 0),
-                     (6, x'02', 1, 2, 2, 'b', NULL, 0, 0),
-                     (9, x'03', 1, 3, 1, 'c', 'two', 0, 0);",
+                     (5, x'01', 1, 2, 1, 'a', 'one', 0, 0),
+                     (6, x'02', 1, 3, 2, 'b', NULL, 0, 0),
+                     (7, x'03', 1, 4, 2, 'b', 'three', 0, 0),
+                     (8, x'04', 1, 5, 1, 'b', NULL, 0, 0),
+                     (9, x'05', 1, 6, 1, 'c', 'two', 0, 0);",
             )
             .unwrap();
         transaction.commit().unwrap();
+        connection
+    }
+
+    fn all(connection: &Connection, sql: &str) -> String {
+        connection.query_row(&format!("SELECT group_concat(line, ' ') FROM ({sql})"), (), |row| row.get(0)).unwrap()
+    }
+
+    const BY_AUTHOR: &str = "SELECT user_pk || '-' || message_pk AS line FROM messages_by_author";
+    const BY_CLIENT_ID: &str =
+        "SELECT user_pk || '-' || client_message_id || '-' || message_pk AS line FROM messages_by_client_id";
+    const UP_TO: &str = "SELECT up_to AS line FROM messages_listed";
+
+    /// Commits what one transaction takes of the steps that are left.
+    fn one_transaction(connection: &mut Connection) -> Option<(&'static str, usize)> {
+        let transaction = connection.transaction().unwrap();
+        let found = version("test", &transaction).unwrap();
+        let unfinished = take_steps("test", &transaction, found).unwrap();
+        transaction.commit().unwrap();
+        unfinished
+    }
+
+    #[test]
+    fn messages_from_before_are_in_the_lists() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut connection = first_version(dir.path());
         let report = migrate("test", &mut connection).unwrap();
         assert_eq!((report.from, report.to), (1, newest_version()));
-        let all = |sql: &str| -> String {
-            connection.query_row(&format!("SELECT group_concat(line, ' ') FROM ({sql})"), (), |row| row.get(0)).unwrap()
-        };
-        assert_eq!(all("SELECT user_pk || '-' || message_pk AS line FROM messages_by_author"), "1-5 1-9 2-6");
-        let by_client_id = "SELECT user_pk || '-' || client_message_id || '-' || message_pk AS line FROM messages_by_client_id";
-        assert_eq!(all(by_client_id), "1-one-5 1-two-9");
-        assert_eq!(all("SELECT up_to AS line FROM messages_listed"), "9");
+        assert_eq!(all(&connection, BY_AUTHOR), "1-5 1-8 1-9 2-6 2-7");
+        assert_eq!(all(&connection, BY_CLIENT_ID), "1-one-5 1-two-9 2-three-7");
+        assert_eq!(all(&connection, UP_TO), "9");
+        let indexes = "SELECT name AS line FROM sqlite_schema WHERE name IN ('messages_author', 'messages_client_id')";
+        assert!(!connection.prepare(indexes).unwrap().exists(()).unwrap());
+    }
+
+    #[test]
+    fn entering_messages_goes_on_where_it_was_interrupted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut connection = first_version(dir.path());
+        for entered in ["1-5 1-8", "1-5 1-8 1-9 2-6"] {
+            assert_eq!(one_transaction(&mut connection), Some(("lists of messages", 2)));
+            assert_eq!(all(&connection, BY_AUTHOR), entered);
+            assert_eq!(found_version("test", &connection).unwrap(), 1);
+        }
+        // A third of the authors' list, and two of three client's ids.
+        assert_eq!(one_transaction(&mut connection), Some(("lists of messages", 2)));
+        assert_eq!(one_transaction(&mut connection), None);
+        assert_eq!(all(&connection, BY_AUTHOR), "1-5 1-8 1-9 2-6 2-7");
+        assert_eq!(all(&connection, BY_CLIENT_ID), "1-one-5 1-two-9 2-three-7");
+    }
+
+    #[test]
+    fn what_an_earlier_program_wrote_meanwhile_is_entered_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut connection = first_version(dir.path());
+        one_transaction(&mut connection);
+        one_transaction(&mut connection);
+        connection.execute("INSERT INTO messages VALUES (10, x'06', 1, 7, 1, 'd', 'four', 0, 0)", ()).unwrap();
+        migrate("test", &mut connection).unwrap();
+        assert_eq!(all(&connection, BY_AUTHOR), "1-5 1-8 1-9 1-10 2-6 2-7");
+        assert_eq!(all(&connection, BY_CLIENT_ID), "1-four-10 1-one-5 1-two-9 2-three-7");
+        assert_eq!(all(&connection, UP_TO), "10");
     }
 }

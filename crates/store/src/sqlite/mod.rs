@@ -8,6 +8,7 @@ mod failure;
 mod import;
 mod inspect;
 mod installation;
+mod message_lists;
 mod migrations;
 mod names;
 mod probe;
