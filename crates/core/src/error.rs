@@ -165,6 +165,11 @@ pub enum Outage {
     /// The commit's outcome is not known, or whether what it changed is effective.
     #[error("it is not known whether this took effect: send it again, with the same clientMessageId or Idempotency-Key")]
     OutcomeUnknown,
+    /// The answer that an `Idempotency-Key` stands for was stored by a newer release, in a shape that this one can't read.
+    #[error(
+        "a newer version of the server has done this, and only it can tell the answer: send it again with the same Idempotency-Key"
+    )]
+    NewerVersion,
     /// The control log could not be read for so long that tokens can't be judged.
     #[error("this node can't tell at the moment which tokens are valid; try again")]
     AuthorityStale,
@@ -184,6 +189,7 @@ impl Outage {
             Self::QueueFull => "queue_full",
             Self::DiskFull => "disk_full",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::NewerVersion => "newer_version",
             Self::AuthorityStale => "authority_stale",
             Self::Overloaded => "overloaded",
             Self::Stopping => "stopping",

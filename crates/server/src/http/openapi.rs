@@ -127,7 +127,7 @@ const COMMON: [(&str, &str, &str); 10] = [
     (
         "Unavailable",
         "503",
-        "`store_away`, `queue_full`, `disk_full`, `outcome_unknown`, `authority_stale`, `overloaded`, `stopping`, `timeout`",
+        "`store_away`, `queue_full`, `disk_full`, `outcome_unknown`, `newer_version`, `authority_stale`, `overloaded`, `stopping`, `timeout`",
     ),
     ("TooManyReads", "429", "`rate_limited`"),
     ("Unauthorized", "401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"),
@@ -246,6 +246,7 @@ fn catalogue() -> Vec<Failure> {
         Outage::QueueFull,
         Outage::DiskFull,
         Outage::OutcomeUnknown,
+        Outage::NewerVersion,
         Outage::AuthorityStale,
         Outage::Overloaded,
         Outage::Stopping,

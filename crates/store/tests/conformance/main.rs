@@ -11,6 +11,7 @@ mod inspect;
 mod keys;
 mod members;
 mod model;
+mod newer;
 mod nodes;
 mod order;
 mod outages;

@@ -9,7 +9,7 @@ use crate::postgres::failure::Cause;
 use crate::postgres::rows;
 use crate::write::database::Idempotencies;
 use crate::write::failure::Failure;
-use crate::write::{Memory, Remembered};
+use crate::write::{Memory, Outcome, Remembered};
 
 pub(super) const RECALL: &str = "SELECT key, body, outcome, at FROM idempotency WHERE key = ANY ($1)";
 /// In the order of the keys, as every node does. A key that is there and not expired came from another node after it was
@@ -33,7 +33,7 @@ impl Idempotencies for PostgresWriter {
     async fn remember(&mut self, memories: &[Memory]) -> Result<(), Failure> {
         let keys: Vec<&[u8]> = memories.iter().map(|memory| memory.idempotency.key.as_slice()).collect();
         let bodies: Vec<&[u8]> = memories.iter().map(|memory| memory.idempotency.body.as_slice()).collect();
-        let outcomes: Result<Vec<String>, _> = memories.iter().map(|memory| serde_json::to_string(&memory.outcome)).collect();
+        let outcomes: Result<Vec<String>, _> = memories.iter().map(|memory| memory.outcome.to_json()).collect();
         let outcomes = self.read(outcomes.map_err(|_| Cause::Foreign("no outcome")))?;
         let times: Vec<i64> = memories.iter().map(|memory| memory.at.as_millis()).collect();
         let kept = i64::try_from(IDEMPOTENCY_KEPT.as_millis()).unwrap_or(i64::MAX);
@@ -51,6 +51,6 @@ impl Idempotencies for PostgresWriter {
 
 pub(super) fn remembered(row: &Row) -> Result<([u8; 32], Remembered), Cause> {
     let hash = |column| <[u8; 32]>::try_from(row.try_get::<_, &[u8]>(column)?).map_err(|_| Cause::Foreign("no SHA-256"));
-    let outcome = serde_json::from_str(row.try_get(2)?).map_err(|_| Cause::Foreign("no outcome"))?;
+    let outcome = Outcome::from_json(row.try_get(2)?);
     Ok((hash(0)?, Remembered { body: hash(1)?, outcome, at: rows::time(row, 3)? }))
 }

@@ -180,7 +180,7 @@ impl Asked {
             ..facts
         };
         let named = facts.remembered.values().filter_map(|remembered| match remembered.outcome {
-            Outcome::Message { room, seq } => Some((*room.as_uuid(), number(seq))),
+            Some(Outcome::Message { room, seq }) => Some((*room.as_uuid(), number(seq))),
             _ => None,
         });
         let (rooms, seqs): (Vec<Uuid>, Vec<i64>) = named.unzip();

@@ -1,14 +1,13 @@
 //! Remembered answers.
 
 use chatsphere_core::Timestamp;
-use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Result};
 
 use super::SqliteWriter;
 use crate::sqlite::rows;
 use crate::write::database::Idempotencies;
 use crate::write::failure::Failure;
-use crate::write::{Memory, Remembered};
+use crate::write::{Memory, Outcome, Remembered};
 
 impl Idempotencies for SqliteWriter {
     async fn recall(&mut self, key: &[u8; 32]) -> Result<Option<Remembered>, Failure> {
@@ -21,8 +20,7 @@ impl Idempotencies for SqliteWriter {
             let mut insert = connection
                 .prepare_cached("INSERT OR REPLACE INTO idempotency (key, body, outcome, at) VALUES (?1, ?2, ?3, ?4)")?;
             for memory in memories {
-                let outcome =
-                    serde_json::to_string(&memory.outcome).map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
+                let outcome = memory.outcome.to_json().map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
                 insert.execute((&memory.idempotency.key, &memory.idempotency.body, outcome, memory.at.as_millis()))?;
             }
             Ok(())
@@ -45,8 +43,7 @@ pub(super) fn recall(connection: &Connection, key: &[u8; 32]) -> Result<Option<R
     connection
         .prepare_cached("SELECT body, outcome, at FROM idempotency WHERE key = ?1")?
         .query_row([key], |row| {
-            let outcome = serde_json::from_str(row.get_ref(1)?.as_str()?)
-                .map_err(|error| Error::FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
+            let outcome = Outcome::from_json(row.get_ref(1)?.as_str()?);
             Ok(Remembered { body: row.get(0)?, outcome, at: rows::time(row, 2)? })
         })
         .optional()

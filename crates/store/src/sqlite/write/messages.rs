@@ -98,7 +98,7 @@ fn gather(
     if let Some(idempotency) = &new.idempotency
         && let Some(remembered) = recall(connection, &idempotency.key)?
     {
-        if let Outcome::Message { room, seq } = remembered.outcome
+        if let Some(Outcome::Message { room, seq }) = remembered.outcome
             && let Some(message) = message_at(connection, room, seq)?
         {
             facts.answered.insert((room, seq), message);

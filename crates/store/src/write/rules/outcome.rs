@@ -1,14 +1,16 @@
 //! What is remembered under an `Idempotency-Key`.
 
-use chatsphere_core::store::{Done, IDEMPOTENCY_KEPT, Idempotency, MembershipChanged};
-use chatsphere_core::{Conflict, Error, Room, RoomId, Seq, Timestamp, Token, TokenId, User};
-use serde::{Deserialize, Serialize};
+mod stored;
 
+use chatsphere_core::store::{Done, IDEMPOTENCY_KEPT, Idempotency, MembershipChanged};
+use chatsphere_core::{Conflict, Error, Outage, Room, RoomId, Seq, Timestamp, Token, TokenId, User};
+
+use self::stored::Stored;
 use crate::write::database::Idempotencies;
 use crate::write::failure::{Failure, Stop, refuse};
 
-/// How a write turned out. Kept as JSON: only the program itself reads it, for a day at most.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How a write turned out. Stored as JSON, for a day at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// A message, named rather than held: contents are kept once.
     Message { room: RoomId, seq: Seq },
@@ -22,12 +24,23 @@ pub(crate) enum Outcome {
 
 /// A token that was minted, its user, and by which token. The last is absent where the operator did it, or an earlier release
 /// of the program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Minted {
     pub(crate) token: Token,
     pub(crate) user: User,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) minted_by: Option<TokenId>,
+}
+
+impl Outcome {
+    /// The JSON to store.
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&Stored::from(self))
+    }
+
+    /// Reads what was stored. `None` if a newer release stored it in a shape that this one does not know.
+    pub(crate) fn from_json(json: &str) -> Option<Self> {
+        serde_json::from_str::<Stored>(json).ok().map(Self::from)
+    }
 }
 
 /// An answer to keep.
@@ -42,7 +55,8 @@ pub(crate) struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Remembered {
     pub(crate) body: [u8; 32],
-    pub(crate) outcome: Outcome,
+    /// Absent if this release can't read it.
+    pub(crate) outcome: Option<Outcome>,
     pub(crate) at: Timestamp,
 }
 
@@ -59,7 +73,10 @@ impl Remembered {
 
     /// The earlier outcome, if this is the same request again.
     pub(crate) fn same(&self, idempotency: &Idempotency) -> Result<&Outcome, Error> {
-        if self.body == idempotency.body { Ok(&self.outcome) } else { Err(Conflict::IdempotencyKeyReused.into()) }
+        if self.body != idempotency.body {
+            return Err(Conflict::IdempotencyKeyReused.into());
+        }
+        self.outcome.as_ref().ok_or(Outage::NewerVersion.into())
     }
 }
 
@@ -111,7 +128,7 @@ pub(super) async fn earlier<T: Remember>(
         return Ok(None);
     }
     match remembered.same(idempotency) {
-        Err(conflict) => refuse(conflict),
+        Err(error) => refuse(error),
         // Another kind of request under the same key is another request.
         Ok(outcome) => match T::from_outcome(outcome.clone()) {
             Some(value) => Ok(Some(Done { value, replayed: true })),

@@ -77,7 +77,7 @@ fn a_key_counts_for_a_day() {
     let first = decided(&[new.clone()], &facts()).rows.remove(0).message;
     let mut facts = facts();
     facts.answered.insert((room(0), first.seq), first.clone());
-    let outcome = Outcome::Message { room: room(0), seq: first.seq };
+    let outcome = Some(Outcome::Message { room: room(0), seq: first.seq });
     facts.remembered.insert([1; 32], Remembered { body: [1; 32], outcome, at: NOW });
 
     let same = decided(&[new.clone()], &facts);
