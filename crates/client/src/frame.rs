@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use chatsphere_protocol::frames::{Ack, ErrorFrame, EventFrame, Hello, NotRecovered};
+use chatsphere_protocol::frames::{Ack, ErrorFrame, EventKind, Hello, NotRecovered};
 use chatsphere_protocol::rest::Message;
 use chatsphere_types::{Epoch, RoomId, Seq, Timestamp};
 use serde::Deserialize;
+use serde_json::Map;
 use serde_json::value::RawValue;
 
-use crate::event::{Event, EventKind};
+use crate::event::Event;
 
 /// A frame from the server.
 #[derive(Debug)]
@@ -135,18 +136,19 @@ impl Frame {
     }
 }
 
-/// Reads one durable event, from a live frame, a page or REST.
-pub(crate) fn parse_event(text: &str) -> Option<Event> {
+/// Reads one durable event of a page.
+fn parse_event(text: &str) -> Option<Event> {
     event(text, serde_json::from_str(text).ok()?)
 }
 
 fn event(text: &str, head: Head<'_>) -> Option<Event> {
-    if let Ok(frame) = serde_json::from_str::<EventFrame<'static>>(text) {
-        return Some(frame.into());
+    if let Ok(event) = serde_json::from_str(text) {
+        return Some(event);
     }
-    let room = head.room_id?.parse().ok()?;
-    let kind = EventKind::Other { name: head.kind.into_owned(), json: text.to_owned() };
-    Some(Event { room, seq: head.seq?, kind })
+    // Something of it can't be read, a number that is too large for instance. It keeps its place.
+    let (room_id, seq) = (head.room_id?.parse().ok()?, head.seq?);
+    let kind = EventKind::Unknown { kind: head.kind.into_owned().into(), body: Map::new() };
+    Some(Event { room_id, seq, created_at: None, kind })
 }
 
 impl From<RawConfirmation<'_>> for JoinConfirmation {
@@ -177,8 +179,10 @@ mod tests {
     fn an_unknown_event_keeps_its_number() {
         let text = format!(r#"{{"type":"message_edited","roomId":"{ROOM}","seq":7,"new":[1]}}"#);
         let Frame::Event(event) = Frame::parse(&text).unwrap() else { panic!("no event") };
-        assert_eq!((event.room.to_string().as_str(), event.seq.get()), (ROOM, 7));
-        assert!(matches!(event.kind, EventKind::Other { name, json } if name == "message_edited" && json == text));
+        assert_eq!((event.room_id.to_string().as_str(), event.seq.get()), (ROOM, 7));
+        assert!(matches!(event.kind, EventKind::Unknown { kind, body } if kind == "message_edited" && body["new"][0] == 1));
+        let text = format!(r#"{{"type":"message_edited","roomId":"{ROOM}","seq":8,"new":1e999}}"#);
+        assert!(matches!(Frame::parse(&text).unwrap(), Frame::Event(event) if event.seq.get() == 8));
         assert!(matches!(Frame::parse(r#"{"type":"typing"}"#).unwrap(), Frame::Unknown));
         assert!(Frame::parse("[]").is_err());
     }

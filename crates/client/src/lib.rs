@@ -40,7 +40,7 @@ mod event;
 mod frame;
 mod rest;
 
-pub use chatsphere_protocol::frames::{Ack, ErrorFrame, NotRecovered};
+pub use chatsphere_protocol::frames::{Ack, ErrorFrame, EventKind, NotRecovered};
 pub use chatsphere_protocol::rest as bodies;
 pub use chatsphere_types::{ConnectionId, Epoch, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId};
 
@@ -51,5 +51,5 @@ pub use connection::{
     TokenProvider, Update,
 };
 pub use error::{ApiError, Error, RequestError};
-pub use event::{Event, EventKind};
+pub use event::Event;
 pub use rest::{Page, PageLink};

@@ -1,14 +1,13 @@
 //! How many bytes things take as JSON, whichever of its forms they are sent in: what pages, frames and messages of the bus are
 //! cut by. A bound, never less than the truth, and at most some hundred bytes more.
 
-use crate::limits::Limits;
-use crate::model::{Event, EventKind, Message, MessageInRoom, Room, User, UserRef};
+use crate::model::{Message, MessageInRoom, Room, User, UserRef};
 use crate::token::TokenWithUser;
 
 /// The names, ids, numbers and times of the largest form of an item: a message within its event's frame.
-const FIXED: usize = 512;
+pub(crate) const FIXED: usize = 512;
 /// The same of a user within another item.
-const FIXED_USER: usize = 96;
+pub(crate) const FIXED_USER: usize = 96;
 /// The same of a room within a message.
 const FIXED_ROOM: usize = 192;
 /// A room's id within a list of them.
@@ -44,14 +43,6 @@ const ESCAPED: [u8; 256] = {
     lengths
 };
 
-/// The largest event that these limits let come to be: a message of control characters alone, of an author with the longest
-/// name. Names hold no control characters, and a character is at most four bytes.
-pub fn largest_event(limits: &Limits) -> usize {
-    let texts = 6 * limits.message_bytes + 2 * limits.client_message_id_bytes + 4 * limits.username_chars;
-    // Two users take part in a change of a membership.
-    (FIXED + texts).max(FIXED + 2 * (FIXED_USER + 4 * limits.username_chars))
-}
-
 impl EncodedLen for Message {
     fn encoded_len(&self) -> usize {
         let id = self.client_message_id.as_ref().map_or(0, |id| escaped_len(id.as_str()));
@@ -62,17 +53,6 @@ impl EncodedLen for Message {
 impl EncodedLen for MessageInRoom {
     fn encoded_len(&self) -> usize {
         self.message.encoded_len() + FIXED_ROOM + escaped_len(self.room_name.as_str())
-    }
-}
-
-impl EncodedLen for Event {
-    fn encoded_len(&self) -> usize {
-        match &self.kind {
-            EventKind::Message(message) => message.encoded_len(),
-            EventKind::MemberJoined { user, by } | EventKind::MemberLeft { user, by } => {
-                FIXED + user.encoded_len() + by.encoded_len()
-            }
-        }
     }
 }
 

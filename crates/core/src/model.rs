@@ -1,4 +1,4 @@
-//! What ChatSphere keeps: users, rooms, and the events of a room, of which messages are one kind.
+//! What ChatSphere keeps: users, rooms and messages. The events of a room are in [`event`](crate::event).
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 pub use chatsphere_types::Role;
 
 /// A user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Its id.
     pub id: UserId,
@@ -21,7 +21,6 @@ pub struct User {
     /// A disabled user's tokens are refused and its sockets closed.
     pub disabled: bool,
     /// The application's own id for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<ExternalId>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -38,6 +37,13 @@ pub struct UserRef {
     pub username: Username,
 }
 
+impl UserRef {
+    /// Bytes of its name.
+    pub(crate) fn text_len(&self) -> usize {
+        self.username.as_str().len()
+    }
+}
+
 impl From<&User> for UserRef {
     fn from(user: &User) -> Self {
         Self { id: user.id, username: user.username.clone() }
@@ -45,7 +51,7 @@ impl From<&User> for UserRef {
 }
 
 /// A room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
     /// Its id.
     pub id: RoomId,
@@ -86,6 +92,19 @@ pub struct Message {
     pub updated_at: Timestamp,
 }
 
+impl Message {
+    /// Bytes of its texts, its author's name included.
+    pub fn text_len(&self) -> usize {
+        let id = self.client_message_id.as_ref().map_or(0, |id| id.as_str().len());
+        self.content.as_str().len() + self.author.text_len() + id
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn held_len(&self) -> usize {
+        size_of::<Self>() + self.text_len()
+    }
+}
+
 /// A message together with what is shown of its room, for lists across rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageInRoom {
@@ -97,48 +116,4 @@ pub struct MessageInRoom {
     pub room_created_at: Timestamp,
     /// When its room's name changed last.
     pub room_updated_at: Timestamp,
-}
-
-/// One durable event of a room. Its serialised form is what nodes tell each other; clients get frames of the protocol.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    /// Where it happened.
-    pub room_id: RoomId,
-    /// Its number, given inside the commit.
-    pub seq: Seq,
-    /// When it was accepted.
-    pub at: Timestamp,
-    /// What happened.
-    pub kind: EventKind,
-}
-
-impl Event {
-    /// Bytes of the text that it brings.
-    pub fn text_len(&self) -> usize {
-        match &self.kind {
-            EventKind::Message(message) => message.content.as_str().len(),
-            EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } => 0,
-        }
-    }
-}
-
-/// The kinds of durable events. Each is a frame of its own type on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EventKind {
-    /// A message was posted.
-    Message(Message),
-    /// `user` became a member, added by `by`.
-    MemberJoined {
-        /// Who joined.
-        user: UserRef,
-        /// Who did it; the same as `user` if on their own.
-        by: UserRef,
-    },
-    /// `user` is no longer a member, removed by `by`.
-    MemberLeft {
-        /// Who left.
-        user: UserRef,
-        /// Who did it; the same as `user` if on their own.
-        by: UserRef,
-    },
 }

@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::bounded_map::BoundedMap;
 use crate::encoded::EncodedLen;
 use crate::error::Error;
+use crate::event::Event;
 use crate::ids::RoomId;
-use crate::model::{Event, Message};
+use crate::model::Message;
 use crate::shared::Shared;
 use crate::store::{Access, History, HistoryRange, Newest, RoomVersion, Store, Versioned};
 
 /// What the pages of a kind may weigh together, with what is made of them, in bytes, about.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// What a message weighs besides its content, or another event, as it is.
-const ITEM: usize = 1_024;
+/// What a page weighs besides its events.
+const PAGE: usize = 1_024;
 
 /// The newest pages of rooms, bounded in bytes.
 pub struct PageCache {
@@ -114,9 +115,9 @@ impl<K: Hash + Eq, T> Pages<K, T> {
 
 /// A page as it is, and encoded.
 fn weight(messages: &[Message], others: &[Arc<Event>]) -> usize {
-    let messages = messages.iter().map(|message| ITEM + message.content.as_str().len() + message.encoded_len());
-    let others = others.iter().map(|event| ITEM + event.encoded_len());
-    ITEM + messages.sum::<usize>() + others.sum::<usize>()
+    let messages = messages.iter().map(|message| message.held_len() + message.encoded_len());
+    let others = others.iter().map(|event| event.held_len() + event.encoded_len());
+    PAGE + messages.sum::<usize>() + others.sum::<usize>()
 }
 
 #[cfg(test)]

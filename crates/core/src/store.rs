@@ -24,13 +24,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::control::{ControlEntry, ControlPosition};
 use crate::error::{Error, InvalidField, Outage};
+use crate::event::Event;
 use crate::ids::{MessageId, RoomId, TokenId, UserId};
-use crate::model::{Event, Message, MessageInRoom, Role, Room, User, UserRef};
+use crate::model::{Message, MessageInRoom, Role, Room, User, UserRef};
 use crate::seq::{Epoch, Seq};
 use crate::text::{ClientMessageId, Content, ExternalId, RoomName, Username};
 use crate::time::Timestamp;
@@ -238,7 +238,7 @@ pub struct MembershipChange {
 }
 
 /// What a membership change did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MembershipChanged {
     /// It is event `seq` of the room.
     At(Seq),

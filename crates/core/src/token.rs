@@ -52,7 +52,7 @@ impl Permissions {
 }
 
 /// A token's row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// The `jti` claim.
     pub id: TokenId,
@@ -75,7 +75,7 @@ pub struct Token {
 }
 
 /// A token together with the user it stands for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenWithUser {
     /// The token's row.
     pub token: Token,

@@ -20,7 +20,7 @@ mod status;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chatsphere_core::{CommitSink, Committed, Event, EventKind, Signal, SignalSink};
+use chatsphere_core::{CommitSink, Committed, Event, Signal, SignalSink};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -36,7 +36,7 @@ use crate::hub::Hub;
 const WAITING: usize = 256;
 /// Signals are told as long as so many more could wait.
 const LEFT_FOR_COMMITS: usize = WAITING / 2;
-/// Bytes of contents that may wait to be told.
+/// Bytes of memory that they may hold together.
 const WAITING_BYTES: usize = 32 * 1024 * 1024;
 
 /// Hands each commit to this node's hub, and to the other nodes if there are any.
@@ -136,7 +136,7 @@ impl Others {
         if !self.status.is_connected() {
             return self.meters.away.increment(1);
         }
-        let bytes = events.iter().map(|event| size(event)).sum();
+        let bytes = events.iter().map(|event| event.held_len()).sum();
         if self.waiting_bytes.load(Ordering::Relaxed) + bytes > WAITING_BYTES {
             return self.meters.queue_full.increment(1);
         }
@@ -173,11 +173,34 @@ impl Outbox {
     }
 }
 
-/// What an event holds in memory, about.
-fn size(event: &Event) -> usize {
-    const REST: usize = 512;
-    match &event.kind {
-        EventKind::Message(message) => message.content.as_str().len() + REST,
-        _ => REST,
+#[cfg(test)]
+mod tests {
+    use chatsphere_core::{EventKind, RoomId, Seq, Timestamp, UserId, UserRef, Username};
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+
+    /// The longest names that a setting allows.
+    #[test]
+    fn what_waits_is_bounded_however_long_names_are() {
+        let (hub, _tasks) = Hub::new(1);
+        let status = Arc::new(BusStatus::new());
+        status.connected("here");
+        let (bus, mut outbox) = Bus::clustered(Arc::new(hub), status);
+        let user = || UserRef { id: UserId::new(AT), username: Username::from_stored("😀".repeat(1_000)) };
+        let joined = |seq| {
+            let kind = EventKind::MemberJoined { user: user(), by: user() };
+            Arc::new(Event { room_id: RoomId::new(AT), seq: Seq::new(seq), at: AT, kind })
+        };
+        for _ in 0..WAITING {
+            bus.committed(Committed { events: (1..=50).map(joined).collect(), answers: Vec::new() });
+        }
+        let mut commits = 0;
+        while outbox.queue.try_recv().is_ok() {
+            commits += 1;
+        }
+        let held = commits * 50 * 2 * 4_000;
+        assert!((WAITING_BYTES / 2..=WAITING_BYTES).contains(&held), "{held} bytes wait");
     }
 }

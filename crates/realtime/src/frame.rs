@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chatsphere_core::{Event, EventKind, Seq, UserId};
+use chatsphere_core::{Event, Seq, UserId};
 use chatsphere_net::websocket::FrameBuilder;
 use serde::Serialize;
 
@@ -35,11 +35,7 @@ pub struct EventBytes {
 impl EventBytes {
     /// Encodes an event. Should that ever fail, its frame is empty, so that the others keep their places.
     pub fn encode(event: &Arc<Event>) -> Self {
-        let departed = match &event.kind {
-            EventKind::MemberLeft { user, .. } => Some(user.id),
-            EventKind::Message(_) | EventKind::MemberJoined { .. } => None,
-        };
         let frame = encode(&wire::event(event)).unwrap_or_default();
-        Self { seq: event.seq, frame, departed }
+        Self { seq: event.seq, frame, departed: event.departed() }
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chatsphere_core::encoded::largest_event;
+use chatsphere_core::event::largest_event;
 use chatsphere_core::store::{EventsPage, Newest};
 use chatsphere_core::turns::Turn;
-use chatsphere_core::{Access, Denial, EncodedLen, Epoch, Error, Event, EventKind, Limits, Outage, RoomId, Seq, Shared};
+use chatsphere_core::{Access, Denial, EncodedLen, Epoch, Error, Event, Limits, Outage, RoomId, Seq, Shared};
 use chatsphere_net::in_time;
 use chatsphere_net::websocket::CloseCode;
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
@@ -501,10 +501,7 @@ enum Item<'a> {
 
 impl<'a> From<&'a Arc<Event>> for Item<'a> {
     fn from(event: &'a Arc<Event>) -> Self {
-        match &event.kind {
-            EventKind::Message(message) => Self::Message(message),
-            EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } => Self::Other(event),
-        }
+        event.message().map_or(Self::Other(event), Self::Message)
     }
 }
 
@@ -527,10 +524,7 @@ impl Item<'_> {
     /// Its frame, as if it came live.
     fn frame(&self) -> Option<Bytes> {
         match self {
-            Self::Message(message) => {
-                let (room_id, seq) = (message.room_id, message.seq);
-                encode(&EventFrame::NewMessage { room_id, seq, message: wire::message(message) })
-            }
+            Self::Message(message) => encode(&EventFrame::from(wire::message(message))),
             Self::Other(event) => encode(&wire::event(event)),
         }
     }

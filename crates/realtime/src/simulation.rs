@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chatsphere_core::store::{EventsPage, Newest};
 use chatsphere_core::*;
-use chatsphere_protocol::frames::{EventFrame, ServerFrame};
+use chatsphere_protocol::frames::{self, ServerFrame};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
@@ -344,7 +344,7 @@ impl Client {
                     {
                         return Err(format!("a page from {} at the cursor {cursor}", page.from_seq));
                     }
-                    let seqs = page.messages.iter().map(|message| message.seq).chain(page.events.iter().map(EventFrame::seq));
+                    let seqs = page.messages.iter().map(|message| message.seq).chain(page.events.iter().map(|event| event.seq));
                     let mut seqs: Vec<_> = seqs.map(Seq::get).collect();
                     seqs.sort_unstable();
                     if seqs != (page.from_seq.get()..=page.to_seq.get()).collect::<Vec<_>>() {
@@ -354,20 +354,20 @@ impl Client {
                 }
                 ServerFrame::Event(event) => {
                     let cursor = self.cursor.ok_or("live before the join was answered")?;
-                    if event.seq() != cursor.next() {
-                        return Err(format!("event {} at the cursor {cursor}", event.seq()));
+                    if event.seq != cursor.next() {
+                        return Err(format!("event {} at the cursor {cursor}", event.seq));
                     }
                     if let Some(departed_at) = self.departed_at
                         && !self.world.truth.was_added_after(self.user.id, departed_at)
                     {
-                        return Err(format!("event {} after the membership ended at {departed_at}", event.seq()));
+                        return Err(format!("event {} after the membership ended at {departed_at}", event.seq));
                     }
-                    if let EventFrame::MemberLeft { user, seq, .. } = &event
+                    if let frames::EventKind::MemberLeft { user, .. } = &event.kind
                         && user.id == self.user.id
                     {
-                        self.departed_at = Some(*seq);
+                        self.departed_at = Some(event.seq);
                     }
-                    self.cursor = Some(event.seq());
+                    self.cursor = Some(event.seq);
                 }
                 ServerFrame::Left { .. } => return Ok(Some(End::Left)),
                 other => return Err(format!("an unexpected frame: {other:?}")),

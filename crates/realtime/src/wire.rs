@@ -3,22 +3,37 @@
 use std::borrow::Cow;
 
 use chatsphere_core::signal::TYPING_EXPIRES;
-use chatsphere_core::{self as core, Event, EventKind, Signal, SignalKind};
-use chatsphere_protocol::frames::{EventFrame, ServerFrame};
+use chatsphere_core::{self as core, Event, EventKind, EventRow, Signal, SignalKind};
+use chatsphere_protocol::frames::{self, EventFrame, ServerFrame};
 use chatsphere_protocol::rest::{Message, UserRef};
+use serde_json::{Map, Value, json};
 
 /// A durable event, as a frame, in a page or in a list.
 pub fn event(event: &Event) -> EventFrame<'_> {
-    let (room_id, seq, created_at) = (event.room_id, event.seq, event.at);
-    match &event.kind {
-        EventKind::Message(posted) => EventFrame::NewMessage { room_id, seq, message: message(posted) },
-        EventKind::MemberJoined { user, by } => {
-            EventFrame::MemberJoined { room_id, seq, user: user_ref(user), by: user_ref(by), created_at }
-        }
-        EventKind::MemberLeft { user, by } => {
-            EventFrame::MemberLeft { room_id, seq, user: user_ref(user), by: user_ref(by), created_at }
-        }
+    let kind = match &event.kind {
+        EventKind::Message(posted) => return message(posted).into(),
+        EventKind::MemberJoined { user, by } => frames::EventKind::MemberJoined { user: user_ref(user), by: user_ref(by) },
+        EventKind::MemberLeft { user, by } => frames::EventKind::MemberLeft { user: user_ref(user), by: user_ref(by) },
+        EventKind::Unknown { kind, row } => frames::EventKind::Unknown { kind: Cow::Borrowed(kind), body: body(row) },
+    };
+    EventFrame { room_id: event.room_id, seq: event.seq, created_at: Some(event.at), kind }
+}
+
+/// What a row of an unknown kind tells: its body, and by the names that events have for them, the users and the message.
+fn body(row: &EventRow) -> Map<String, Value> {
+    let body = row.body.as_deref().and_then(|body| serde_json::from_str(body).ok());
+    let mut body: Map<String, Value> = body.unwrap_or_default();
+    for own in ["type", "roomId", "seq", "createdAt"] {
+        body.remove(own);
     }
+    let user = |user: &core::UserRef| json!({ "id": user.id, "username": user.username });
+    body.insert("user".to_owned(), user(&row.user));
+    body.insert("by".to_owned(), user(&row.by));
+    if let Some(message) = row.message {
+        body.insert("messageId".to_owned(), json!(message.id));
+        body.insert("messageSeq".to_owned(), json!(message.seq));
+    }
+    body
 }
 
 /// The frame of a signal, the same for everyone who gets it. `None` for a kind that only newer versions know.

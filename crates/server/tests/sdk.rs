@@ -86,7 +86,7 @@ async fn message(events: &mut Events) -> (u64, String) {
     soon(async {
         loop {
             if let Update::Event(event) = events.recv().await.expect("the connection lives")
-                && let EventKind::Message(message) = event.kind
+                && let EventKind::NewMessage { message } = event.kind
             {
                 return (event.seq.get(), message.content.into_owned());
             }

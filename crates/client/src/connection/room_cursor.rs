@@ -191,14 +191,15 @@ impl RoomCursor {
 
 #[cfg(test)]
 mod tests {
+    use chatsphere_protocol::frames::EventKind;
     use chatsphere_types::{RoomId, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::EventKind;
 
     fn event(room: RoomId, seq: u64) -> Event {
-        Event { room, seq: Seq::new(seq), kind: EventKind::Other { name: "x".to_owned(), json: String::new() } }
+        let kind = EventKind::Unknown { kind: "x".into(), body: Default::default() };
+        Event { room_id: room, seq: Seq::new(seq), created_at: None, kind }
     }
 
     fn page(room: RoomId, reference: &str, seqs: &[u64], from: u64, to: u64, more: bool) -> Page {

@@ -187,7 +187,7 @@ impl State {
     }
 
     fn event(&mut self, event: Event) -> Result<(), Broken> {
-        let id = event.room;
+        let id = event.room_id;
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
         match room.cursor.live(event.seq) {
             Verdict::Ignore => Ok(()),
@@ -352,12 +352,12 @@ fn number(reference: Option<&str>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use chatsphere_protocol::frames::EventKind;
     use chatsphere_types::{Seq, Timestamp};
     use tokio::sync::oneshot;
 
     use super::*;
     use crate::connection::tests::limits;
-    use crate::event::EventKind;
 
     fn hello() -> Hello {
         Hello {
@@ -417,10 +417,9 @@ mod tests {
     }
 
     fn live(state: &mut State, room: RoomId, seq: u64) -> Result<(), Broken> {
-        state.frame(
-            Frame::Event(Event { room, seq: Seq::new(seq), kind: EventKind::Other { name: "x".into(), json: "".into() } }),
-            Instant::now(),
-        )
+        let kind = EventKind::Unknown { kind: "x".into(), body: Default::default() };
+        let event = Event { room_id: room, seq: Seq::new(seq), created_at: None, kind };
+        state.frame(Frame::Event(event), Instant::now())
     }
 
     fn handed_out(state: &mut State) -> Vec<u64> {

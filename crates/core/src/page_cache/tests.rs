@@ -1,19 +1,17 @@
 use super::*;
 use crate::control::ControlPosition;
+use crate::event::EventKind;
 use crate::ids::{MessageId, UserId};
-use crate::model::{EventKind, UserRef};
+use crate::model::UserRef;
 use crate::seq::Seq;
 use crate::text::{Content, Username};
 use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
-fn ada() -> UserRef {
-    UserRef { id: UserId::new(NOW), username: Username::from_stored("ada".to_owned()) }
-}
-
-fn page(messages: usize, content: &str, others: usize) -> Newest {
-    let room_id = RoomId::new(NOW);
+fn page(messages: usize, content: &str, others: usize, name: &str) -> Newest {
+    let (room_id, ada) =
+        (RoomId::new(NOW), || UserRef { id: UserId::new(NOW), username: Username::from_stored(name.to_owned()) });
     let message = Message {
         id: MessageId::new(NOW),
         room_id,
@@ -35,8 +33,10 @@ fn taken(page: &Newest) -> usize {
         let content = message.content.as_str();
         content.len() + serde_json::to_string(content).unwrap().len()
     };
-    let messages: usize = page.messages.iter().map(content).sum();
-    messages + page.others.len() * 2 * size_of::<Event>()
+    let messages: usize =
+        page.messages.iter().map(|message| content(message) + 2 * message.author.username.as_str().len()).sum();
+    let others: usize = page.others.iter().map(|event| 2 * (size_of::<Event>() + event.text_len())).sum();
+    messages + others
 }
 
 #[test]
@@ -44,7 +44,9 @@ fn kept_pages_and_their_encodings_stay_within_their_bound() {
     let text = "x".repeat(32 * 1024);
     // JSON writes each of these in six bytes.
     let controls = "\u{1}".repeat(32 * 1024);
-    for page in [page(10, &text, 0), page(10, &controls, 0), page(0, "", 200)] {
+    // The longest that a setting allows.
+    let name = "😀".repeat(1_000);
+    for page in [page(10, &text, 0, "ada"), page(10, &controls, 0, "ada"), page(0, "", 200, "ada"), page(50, "x", 200, &name)] {
         let (pages, taken) = (Pages::new(), taken(&page));
         let version = RoomVersion { head: Seq::new(1), control: ControlPosition(1) };
         let weight = weight(&page.messages, &page.others);

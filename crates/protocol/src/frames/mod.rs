@@ -1,8 +1,10 @@
 //! WebSocket frames: JSON objects told apart by their `type`.
 
 mod client;
+mod event;
 mod lenient;
 mod server;
 
 pub use client::{ClientFrame, FrameError, FrameErrorKind, Incoming, encode_client_frame};
-pub use server::{Ack, ErrorFrame, EventFrame, Hello, HelloLimits, NotRecovered, PreviousMessages, ServerFrame};
+pub use event::{EventFrame, EventKind};
+pub use server::{Ack, ErrorFrame, Hello, HelloLimits, NotRecovered, PreviousMessages, ServerFrame};

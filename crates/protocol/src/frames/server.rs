@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use chatsphere_types::{ConnectionId, MessageId, RoomId, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use super::EventFrame;
 use crate::rest::{Message, UserRef};
 
 /// A frame from the server.
@@ -239,91 +239,9 @@ pub struct ErrorFrame<'a> {
     pub reference: Option<Cow<'a, str>>,
 }
 
-/// A durable event of a room, as a frame, in `previous_messages.events` and in `GET /api/rooms/{id}/events`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-// Written at each variant, since the API's description does not heed `rename_all_fields`.
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum EventFrame<'a> {
-    /// A message was posted.
-    #[serde(rename_all = "camelCase")]
-    NewMessage {
-        /// Which room.
-        #[schema(value_type = String, format = "uuid")]
-        room_id: RoomId,
-        /// Its number.
-        #[schema(value_type = u64)]
-        seq: Seq,
-        /// The message.
-        message: Message<'a>,
-    },
-    /// A user became a member.
-    #[serde(rename_all = "camelCase")]
-    MemberJoined {
-        /// Which room.
-        #[schema(value_type = String, format = "uuid")]
-        room_id: RoomId,
-        /// Its number.
-        #[schema(value_type = u64)]
-        seq: Seq,
-        /// Who.
-        user: UserRef<'a>,
-        /// Who did it.
-        by: UserRef<'a>,
-        /// When.
-        #[schema(value_type = String, format = "date-time")]
-        created_at: Timestamp,
-    },
-    /// A user is no longer a member.
-    #[serde(rename_all = "camelCase")]
-    MemberLeft {
-        /// Which room.
-        #[schema(value_type = String, format = "uuid")]
-        room_id: RoomId,
-        /// Its number.
-        #[schema(value_type = u64)]
-        seq: Seq,
-        /// Who.
-        user: UserRef<'a>,
-        /// Who did it.
-        by: UserRef<'a>,
-        /// When.
-        #[schema(value_type = String, format = "date-time")]
-        created_at: Timestamp,
-    },
-}
-
-impl EventFrame<'_> {
-    /// The event's room.
-    pub fn room_id(&self) -> RoomId {
-        match self {
-            Self::NewMessage { room_id, .. } | Self::MemberJoined { room_id, .. } | Self::MemberLeft { room_id, .. } => {
-                *room_id
-            }
-        }
-    }
-
-    /// The event's number.
-    pub fn seq(&self) -> Seq {
-        match self {
-            Self::NewMessage { seq, .. } | Self::MemberJoined { seq, .. } | Self::MemberLeft { seq, .. } => *seq,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn events_are_told_apart_by_type() {
-        let text = r#"{"type":"member_left","roomId":"0198c0de-7c1a-7000-8000-0123456789ab","seq":7,
-            "user":{"id":"0198c0de-7c1a-7000-8000-0123456789ac","username":"ada"},
-            "by":{"id":"0198c0de-7c1a-7000-8000-0123456789ac","username":"ada"},"createdAt":"2026-11-22T09:56:10.473Z","new":1}"#;
-        let ServerFrame::Event(EventFrame::MemberLeft { seq, user, .. }) = serde_json::from_str(text).unwrap() else {
-            panic!("another frame")
-        };
-        assert_eq!((seq.get(), &*user.username), (7, "ada"));
-    }
 
     #[test]
     fn absent_fields_are_left_out() {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::meters::Meters;
 use super::options::{InvalidNats, NatsOptions, Server};
-use super::parts::Parts;
+use super::parts::{self, Parts};
 use super::replay::Stale;
 use super::seal::{BusKeys, Opened, Opener, Refused, Sealer};
 use super::status::{Away, BusStatus, GOOD, Trouble};
@@ -410,17 +410,15 @@ impl<Take: Fn(BusMessage)> Inbox<Take> {
 
     fn read(&mut self, opened: Opened<'_>) {
         self.meters.received.increment(1);
-        match serde_json::from_slice(opened.body) {
-            Ok(message @ BusMessage::Events(_)) => (self.take)(message),
-            Ok(message @ BusMessage::Signals(_)) => match opened.fresh {
-                Ok(()) => (self.take)(message),
-                Err(stale) => self.drop(Refused::Stale(stale)),
-            },
-            Err(error) => {
-                // A newer node may know kinds of events that this one does not; the store tells what it can.
-                self.meters.unreadable.increment(1);
-                tracing::debug!(%error, "another node told what this one can't read");
-            }
+        let (message, unreadable) = parts::read(opened.body);
+        match (message, opened.fresh) {
+            (Some(BusMessage::Signals(_)), Err(stale)) => self.drop(Refused::Stale(stale)),
+            (Some(message), _) => (self.take)(message),
+            (None, _) => {}
+        }
+        if unreadable > 0 {
+            self.meters.unreadable.increment(unreadable);
+            tracing::debug!(unreadable, "another node told what this one can't read");
         }
     }
 

@@ -1,9 +1,12 @@
-//! Cuts events into messages that NATS carries.
+//! Cuts events into messages that NATS carries, and reads messages.
 
 use std::sync::Arc;
 
 use chatsphere_core::{Event, Timestamp};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use super::BusMessage;
 use super::seal::Sealer;
 
 /// Bytes beyond which another message is begun. One event alone may be longer.
@@ -54,6 +57,24 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// A message, and how much of it this node can't read. A newer node may tell of kinds of events that this one does not know: it
+/// finds those in the store, and takes the others.
+pub(super) fn read(body: &[u8]) -> (Option<BusMessage>, u64) {
+    if let Ok(message) = serde_json::from_slice(body) {
+        return (Some(message), 0);
+    }
+    let Ok(Told { events: told }) = serde_json::from_slice(body) else { return (None, 1) };
+    let events: Vec<_> = told.iter().filter_map(|event| serde_json::from_str(event.get()).ok()).collect();
+    let unreadable = told.len() - events.len();
+    (Some(BusMessage::Events(events)), u64::try_from(unreadable).unwrap_or(u64::MAX))
+}
+
+#[derive(Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+}
+
 #[cfg(test)]
 mod tests {
     use chatsphere_core::{
@@ -62,7 +83,6 @@ mod tests {
 
     use async_nats::Subject;
 
-    use super::super::BusMessage;
     use super::super::seal::{BusKeys, Opener};
     use super::*;
     use crate::interest::Shard;
@@ -90,14 +110,14 @@ mod tests {
         let subject = Subject::from_static("subject");
         let mut sealer = Sealer::new(keys.clone(), ConnectionId::new(AT), Epoch::from_stored("e"), subject.clone());
         let mut opener = Opener::new(keys, ConnectionId::new(AT), Epoch::from_stored("e"));
-        let (mut parts, mut read) = (Parts::of(events), Vec::new());
+        let (mut parts, mut heard) = (Parts::of(events), Vec::new());
         while let Some(message) = parts.next(&mut sealer, most, AT) {
             assert!(message.len() <= most, "{} of {most}", message.len());
             let opened = opener.open(Shard::all().next().unwrap(), &subject, &message, AT).unwrap();
-            let BusMessage::Events(events) = serde_json::from_slice(opened.body).unwrap() else { panic!("no events") };
-            read.extend(events);
+            let (Some(BusMessage::Events(events)), 0) = read(opened.body) else { panic!("no events") };
+            heard.extend(events);
         }
-        (read, parts.too_large)
+        (heard, parts.too_large)
     }
 
     fn same(read: &[Event], told: &[Arc<Event>]) -> bool {
@@ -114,6 +134,17 @@ mod tests {
         let names: Vec<_> = (1..=5_000).map(|seq| event(seq, "x".to_owned(), &"\u{1}".repeat(1_000))).collect();
         assert!(same(&tell(&names, 1024 * 1024).0, &names));
         assert!(tell(&[], 1024 * 1024).0.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_kind_takes_no_other_event_with_it() {
+        let known = [1, 3].map(|seq| event(seq, "x".to_owned(), "ada"));
+        let unknown = serde_json::to_string(&known[0]).unwrap().replace("\"Message\":", "\"MessagePinned\":");
+        let json = |event| serde_json::to_string(event).unwrap();
+        let message = format!(r#"{{"events":[{},{unknown},{}]}}"#, json(&known[0]), json(&known[1]));
+        let (Some(BusMessage::Events(events)), 1) = read(message.as_bytes()) else { panic!("no events") };
+        assert!(same(&events, &known));
+        assert!(matches!(read(b"[]"), (None, 1)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use chatsphere_core::budget::{Account, Budget, Owner};
 use chatsphere_core::turns::{Turn, Turns};
-use chatsphere_core::{Caller, ConnectionId, Timestamp, UserId, UserRef};
+use chatsphere_core::{Caller, ConnectionId, EventKind, Timestamp, UserId, UserRef};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -220,6 +220,60 @@ async fn an_outage_before_the_last_page_is_the_answer() {
     world.store_answers_while(None, Err(Outage::StoreAway.into()));
     assert_eq!(world.join().await, Err(Outage::StoreAway.into()));
     assert_eq!(world.seen(), ["join_confirmation", "previous_messages"]);
+}
+
+/// A room of memberships alone, all of them read as they are asked for.
+struct Memberships(Vec<Arc<Event>>);
+
+#[async_trait]
+impl RoomLog for Memberships {
+    async fn events_after(&self, _: RoomId, _: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
+        let events = self.0.iter().filter(|event| event.seq > after).take(limit).cloned().collect();
+        Ok(EventsPage { events, head: Seq::new(self.0.len() as u64) })
+    }
+
+    async fn newest(&self, _: RoomId, _: Access, _: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
+        let begin = self.0.len().saturating_sub(others);
+        let (from, head) = (Seq::new(begin as u64 + 1), Seq::new(self.0.len() as u64));
+        Ok(Arc::new(Shared::new(Newest { messages: Vec::new(), others: self.0[begin..].to_vec(), from, head })))
+    }
+
+    async fn heads(&self, _: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch::from_stored("one")
+    }
+}
+
+/// The longest names and the shortest queue that settings allow.
+#[tokio::test(start_paused = true)]
+async fn a_join_ends_however_long_names_are() {
+    let limits = Limits { username_chars: 1_000, outbound_queue_bytes: 64 * 1024, message_bytes: 100, ..Limits::default() };
+    let mut world = World::new();
+    world.user.username = chatsphere_core::Username::from_stored("😀".repeat(1_000));
+    let log = Memberships((1..=300).map(|seq| world.joined(seq)).collect());
+    for since in [Some(0), None] {
+        let outbound = Arc::new(Outbound::new(Socket::Queued, limits.outbound_queue_bytes));
+        let caller = Arc::new(Caller::operator(world.user.clone(), START));
+        let listener = Arc::new(Listener::new(ConnectionId::new(START), caller, outbound.clone()));
+        let rights = || Ok(Access::Any);
+        let request = Join { room: world.room, rights: &rights, since, epoch: None, reference: None };
+        let reading = async {
+            let mut longest = 0;
+            while !listener.is_in(world.room) || outbound.waiting_bytes() > 0 {
+                longest = outbound.take().iter().map(Bytes::len).fold(longest, usize::max);
+                outbound.taken_written();
+                sleep(Duration::from_millis(1)).await;
+            }
+            longest
+        };
+        let joining = join(&world.hub, &log, &listener, &limits, Duration::from_secs(10), request);
+        let (joined, longest) = timeout(Duration::from_secs(60), async { tokio::join!(joining, reading) }).await.unwrap();
+        assert_eq!((joined, outbound.closing()), (Ok(Some(Access::Any)), None), "{since:?}");
+        assert!(longest > 0 && longest <= largest_frame(&limits), "{longest} bytes");
+    }
 }
 
 /// A user whose replays may take one byte of memory.

@@ -1,9 +1,9 @@
 //! How many bytes things take in JSON, measured against what pages are cut by.
 
-use chatsphere_core::encoded::largest_event;
+use chatsphere_core::event::largest_event;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, EncodedLen, EventKind, ExternalId, Limits, MessageId, Permissions, Role, RoomId, RoomName,
-    Seq, Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
+    ClientMessageId, Content, Email, EncodedLen, EventKind, EventRow, ExternalId, Limits, MessageId, MessageKey, Permissions,
+    Role, RoomId, RoomName, Seq, Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
 };
 use serde::Serialize;
 
@@ -59,10 +59,18 @@ fn every_form_of_an_item_has_its_measure() {
         check(posted.encoded_len(), &[json(&super::event(&posted)), json(&posted)]);
         let (user, by) = (message.author.clone(), message.author.clone());
         let joined = event(EventKind::MemberJoined { user: user.clone(), by: by.clone() });
-        let left = event(EventKind::MemberLeft { user: user.clone(), by });
+        let left = event(EventKind::MemberLeft { user: user.clone(), by: by.clone() });
         for event in [joined, left] {
             check(event.encoded_len(), &[json(&super::event(&event)), json(&event)]);
         }
+        let row = EventRow {
+            user: user.clone(),
+            by,
+            message: Some(MessageKey { id: message.id, seq: Seq::MAX }),
+            body: Some(serde_json::json!({ "text": content }).to_string()),
+        };
+        let unknown = event(EventKind::from_row("of_a_newer_release", row));
+        check(unknown.encoded_len(), &[json(&super::event(&unknown))]);
         let in_room = core::MessageInRoom {
             message: message.clone(),
             room_name: RoomName::from_stored(name.clone()),
@@ -103,10 +111,19 @@ fn every_form_of_an_item_has_its_measure() {
 
 #[test]
 fn no_event_is_larger_than_the_largest() {
-    let limits = Limits::default();
-    for (name, content) in [("😀", "\u{1}"), ("\"", "\""), ("ä", "\\")] {
-        let name = name.repeat(limits.username_chars);
-        let content = content.repeat(limits.message_bytes / content.len());
-        assert!(message(&name, &content).encoded_len() <= largest_event(&limits));
+    // As many bytes of names as settings allow can be more than a message.
+    let long_names = Limits { username_chars: 1_000, message_bytes: 100, ..Limits::default() };
+    for limits in [Limits::default(), long_names] {
+        for (name, content) in [("😀", "\u{1}"), ("\"", "\""), ("ä", "\\")] {
+            let name = name.repeat(limits.username_chars);
+            let content = content.repeat(limits.message_bytes / content.len());
+            let message = message(&name, &content);
+            let (user, by) = (message.author.clone(), message.author.clone());
+            for kind in [EventKind::Message(message), EventKind::MemberJoined { user, by }] {
+                let event = core::Event { room_id: RoomId::new(NOW), seq: Seq::MAX, at: NOW, kind };
+                assert!(event.encoded_len() <= largest_event(&limits));
+                assert!(event.text_len() <= event.encoded_len());
+            }
+        }
     }
 }

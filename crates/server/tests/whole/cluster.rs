@@ -35,7 +35,7 @@ impl Person {
         while self.seen.last().is_none_or(|(_, seen)| seen != content) {
             let update = timeout(BOUND, self.events.recv()).await.unwrap_or_else(|_| panic!("{content:?} does not come"));
             if let Update::Event(event) = update.expect("the connection lives")
-                && let EventKind::Message(message) = event.kind
+                && let EventKind::NewMessage { message } = event.kind
             {
                 self.seen.push((event.seq.get(), message.content.into_owned()));
             }

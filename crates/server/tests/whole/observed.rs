@@ -89,7 +89,7 @@ async fn a_server_tells_who_did_what_and_how_it_is() {
     let heard = async {
         loop {
             if let Update::Event(event) = events.recv().await.expect("the connection lives")
-                && let EventKind::Message(_) = event.kind
+                && let EventKind::NewMessage { .. } = event.kind
             {
                 return;
             }

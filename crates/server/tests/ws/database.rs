@@ -14,6 +14,16 @@ pub(crate) struct Database {
     pub(crate) directory: TempDir,
 }
 
+impl Database {
+    /// Runs statements behind the server's back.
+    pub(crate) async fn execute(&self, sql: &str) {
+        match self.url.sqlite_path() {
+            Some(path) => rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap(),
+            None => administer(&self.text, sql).await,
+        }
+    }
+}
+
 pub(crate) async fn on_sqlite<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Arc<Database>) -> F) {
     let directory = tempfile::tempdir().unwrap();
     let text = format!("sqlite:{}", directory.path().join("chat.db").display());

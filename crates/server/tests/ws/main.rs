@@ -25,6 +25,7 @@ mod join;
 mod membership;
 mod message;
 mod model;
+mod newer;
 mod raw;
 mod revocation;
 mod rooms;

@@ -2,14 +2,13 @@
 
 use chatsphere_core::ids::Id;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, Event, EventKind, ExternalId, Message, Role, Room, RoomId, RoomName, Seq, Timestamp,
-    Token, TokenType, TokenWithUser, User, UserRef, Username,
+    ClientMessageId, Content, Email, Event, EventKind, EventRow, ExternalId, Message, MessageKey, Role, Room, RoomId, RoomName,
+    Seq, Timestamp, Token, TokenType, TokenWithUser, User, UserRef, Username,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::failure::Cause;
-use crate::write::database::MembershipKind;
 
 type Result<T> = std::result::Result<T, Cause>;
 
@@ -149,12 +148,15 @@ pub(super) fn message(row: &Row, first: usize, room_id: RoomId) -> Result<Messag
     })
 }
 
-/// An event that is no message: `seq, kind, at`, and of both users the id and the name, from `first` on.
-pub(super) fn membership_event(row: &Row, first: usize, room_id: RoomId) -> Result<Event> {
-    let (user, by) = (user_ref(row, first + 3)?, user_ref(row, first + 5)?);
-    let kind = match MembershipKind::parse(row.try_get(first + 1)?).ok_or(Cause::Foreign("no kind of event"))? {
-        MembershipKind::Joined => EventKind::MemberJoined { user, by },
-        MembershipKind::Left => EventKind::MemberLeft { user, by },
+/// An event other than a new message, from `first` on: `seq, kind, at`, of both users the id and the name, of the message that
+/// it names the id and the number, and `body`.
+pub(super) fn event(row: &Row, first: usize, room_id: RoomId) -> Result<Event> {
+    let message = match row.try_get::<_, Option<Uuid>>(first + 7)? {
+        Some(id) => Some(MessageKey { id: Id::from_uuid(id), seq: seq(row, first + 8)? }),
+        None => None,
     };
+    let (user, by) = (user_ref(row, first + 3)?, user_ref(row, first + 5)?);
+    let fields = EventRow { user, by, message, body: row.try_get(first + 9)? };
+    let kind = EventKind::from_row(row.try_get(first + 1)?, fields);
     Ok(Event { room_id, seq: seq(row, first)?, at: time(row, first + 2)?, kind })
 }

@@ -15,6 +15,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "lists of messages", sql: include_str!("../../migrations/sqlite/0002_lists_of_messages.sql") },
     Migration { name: "names", sql: include_str!("../../migrations/sqlite/0003_names.sql") },
     Migration { name: "stored bytes", sql: include_str!("../../migrations/sqlite/0004_stored_bytes.sql") },
+    Migration { name: "bodies of events", sql: include_str!("../../migrations/sqlite/0005_bodies_of_events.sql") },
 ];
 /// The version that the lists of messages lead to.
 const LISTS: u32 = 2;
@@ -191,5 +192,14 @@ mod tests {
         assert_eq!(all(&connection, BY_AUTHOR), "1-5 1-8 1-9 1-10 2-6 2-7");
         assert_eq!(all(&connection, BY_CLIENT_ID), "1-four-10 1-one-5 1-two-9 2-three-7");
         assert_eq!(all(&connection, UP_TO), "10");
+    }
+
+    #[test]
+    fn events_from_before_have_no_body() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut connection = first_version(dir.path());
+        migrate("test", &mut connection).unwrap();
+        let event = "SELECT kind || '-' || (message_pk IS NULL) || (body IS NULL) AS line FROM room_events";
+        assert_eq!(all(&connection, event), "member_joined-11");
     }
 }

@@ -2,13 +2,11 @@
 
 use chatsphere_core::ids::Id;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, Event, EventKind, ExternalId, Message, Role, Room, RoomId, RoomName, Seq, Timestamp,
-    Token, TokenType, TokenWithUser, User, UserRef, Username,
+    ClientMessageId, Content, Email, Event, EventKind, EventRow, ExternalId, Message, MessageKey, Role, Room, RoomId, RoomName,
+    Seq, Timestamp, Token, TokenType, TokenWithUser, User, UserRef, Username,
 };
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
-
-use crate::write::database::MembershipKind;
 
 /// Columns of [`user`], given `users` as `u`.
 macro_rules! user_columns {
@@ -125,12 +123,14 @@ pub(super) fn message(row: &Row<'_>, room_id: RoomId) -> Result<Message> {
     })
 }
 
-/// An event that is no message: `seq, kind, at`, and of both users the id and the name.
-pub(super) fn membership_event(row: &Row<'_>, room_id: RoomId) -> Result<Event> {
-    let (user, by) = (user_ref(row, 3)?, user_ref(row, 5)?);
-    let kind = match MembershipKind::parse(row.get_ref(1)?.as_str()?).ok_or_else(|| foreign(1, "no kind of event"))? {
-        MembershipKind::Joined => EventKind::MemberJoined { user, by },
-        MembershipKind::Left => EventKind::MemberLeft { user, by },
+/// An event other than a new message: `seq, kind, at`, of both users the id and the name, of the message that it names the id
+/// and the number, and `body`.
+pub(super) fn event(row: &Row<'_>, room_id: RoomId) -> Result<Event> {
+    let message = match row.get::<_, Option<[u8; 16]>>(7)? {
+        Some(id) => Some(MessageKey { id: Id::from_bytes(id), seq: seq(row, 8)? }),
+        None => None,
     };
+    let fields = EventRow { user: user_ref(row, 3)?, by: user_ref(row, 5)?, message, body: row.get(9)? };
+    let kind = EventKind::from_row(row.get_ref(1)?.as_str()?, fields);
     Ok(Event { room_id, seq: seq(row, 0)?, at: time(row, 2)?, kind })
 }

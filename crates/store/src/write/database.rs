@@ -8,8 +8,8 @@ use std::future::Future;
 
 use chatsphere_core::store::{NewMessage, Standing};
 use chatsphere_core::{
-    ClientMessageId, ControlChange, ExternalId, Message, NameKeys, Room, RoomId, Seq, Timestamp, Token, TokenId, TokenState,
-    User, UserId, UserRef,
+    ClientMessageId, ControlChange, EventKind, ExternalId, Message, NameKeys, Room, RoomId, Seq, Timestamp, Token, TokenId,
+    TokenState, User, UserId, UserRef,
 };
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -162,47 +162,43 @@ impl Claim<'_> {
     }
 }
 
-/// The kinds of events that are not messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MembershipKind {
-    Joined,
-    Left,
-}
-
-impl MembershipKind {
-    /// The word in the database.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Joined => "member_joined",
-            Self::Left => "member_left",
-        }
-    }
-
-    pub(crate) fn parse(word: &str) -> Option<Self> {
-        [Self::Joined, Self::Left].into_iter().find(|kind| kind.as_str() == word)
-    }
-}
-
-/// A membership that begins or ends.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MembershipRow {
+/// An event to insert, other than a new message.
+#[derive(Debug)]
+pub(crate) struct NewEvent<'a> {
     pub(crate) room_pk: i64,
     pub(crate) seq: Seq,
-    pub(crate) kind: MembershipKind,
+    pub(crate) at: Timestamp,
+    pub(crate) kind: &'a EventKind,
+    /// Whom it is about; the same as `by_pk` where it is about nobody.
     pub(crate) user_pk: i64,
     pub(crate) by_pk: i64,
-    pub(crate) at: Timestamp,
+    /// The message that it is about.
+    pub(crate) message_pk: Option<i64>,
+    /// What else there is to say: see [`body`](chatsphere_core::EventRow::body).
+    pub(crate) body: Option<&'a str>,
+}
+
+impl NewEvent<'_> {
+    /// By how many it changes the number of the room's members.
+    pub(crate) fn members(&self) -> i64 {
+        match self.kind {
+            EventKind::MemberJoined { .. } => 1,
+            EventKind::MemberLeft { .. } => -1,
+            _ => 0,
+        }
+    }
 }
 
 pub(crate) trait Rooms {
     fn find_room(&mut self, id: RoomId) -> impl Step<Option<RoomHead>>;
-    /// The new row's key. Its counts and `seq` stay as they are: [`Rooms::change_membership`] is not to be called for what they count already.
+    /// The new row's key. Its counts and `seq` stay as they are: [`Rooms::insert_event`] is not to be called for what they count already.
     fn insert_room(&mut self, room: &Room, owner_pk: i64) -> impl Step<i64>;
     fn is_member(&mut self, room_pk: i64, user_pk: i64) -> impl Step<bool>;
     /// How a user stands to a room that exists.
     fn standing(&mut self, room: RoomId, user: UserId) -> impl Step<Option<Standing>>;
-    /// Inserts the event, begins or ends the membership, and brings the room's `seq` and count of members up to date.
-    fn change_membership(&mut self, row: &MembershipRow) -> impl Step<()>;
+    /// Inserts the event, begins or ends the membership if it is one's beginning or end, and brings the room's `seq` and count of
+    /// members up to date.
+    fn insert_event(&mut self, event: &NewEvent<'_>) -> impl Step<()>;
 }
 
 /// A token's row as a rule needs it.

@@ -59,6 +59,7 @@ impl Model {
             EventKind::Message(message) => EventKind::Message(Message { author: named(&message.author), ..message.clone() }),
             EventKind::MemberJoined { user, by } => EventKind::MemberJoined { user: named(user), by: named(by) },
             EventKind::MemberLeft { user, by } => EventKind::MemberLeft { user: named(user), by: named(by) },
+            EventKind::Unknown { .. } => event.kind.clone(),
         };
         Event { kind, ..event.clone() }
     }
@@ -93,6 +94,7 @@ impl Model {
             EventKind::Message(_) => row.message_count += 1,
             EventKind::MemberJoined { .. } => row.member_count += 1,
             EventKind::MemberLeft { .. } => row.member_count -= 1,
+            EventKind::Unknown { .. } => {}
         }
         let seq = row.seq;
         self.events.entry(room).or_default().push(event);

@@ -3,16 +3,45 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::MembershipChanged;
-use chatsphere_core::{Conflict, Outage, Role, Seq};
+use chatsphere_core::{Access, Conflict, EventKind, Outage, Role, Seq};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
 use crate::world::{World, all_events, idempotency, membership, new_message, new_room, new_token};
 
 on_every_database!(
+    an_event_of_an_unknown_kind_keeps_its_place,
     outcomes_of_earlier_releases_are_answered,
     outcomes_of_newer_releases_are_told_as_such,
 );
+
+async fn an_event_of_an_unknown_kind_keeps_its_place(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await;
+    let message = world.post(room.id, "before").await;
+    let pinned = "INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at, message_pk, body)
+        SELECT r.pk, r.seq + 1, 'message_pinned', r.owner_pk, r.owner_pk, 1800000000000, m.pk, '{\"x\":1.10}'
+        FROM rooms r JOIN messages m ON m.room_pk = r.pk;
+        INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at)
+        SELECT r.pk, r.seq + 2, 'room_updated', r.owner_pk, r.owner_pk, 1800000000000 FROM rooms r;
+        UPDATE rooms SET seq = seq + 2;";
+    fixture.execute(pinned).await;
+    assert_eq!(world.post(room.id, "after").await.seq, Seq::new(5));
+
+    let events = all_events(&world.node, room.id).await;
+    assert_eq!(
+        events.iter().map(|event| event.kind.name()).collect::<Vec<_>>(),
+        ["member_joined", "new_message", "message_pinned", "room_updated", "new_message"]
+    );
+    let EventKind::Unknown { row, .. } = &events[2].kind else { panic!("{:?}", events[2]) };
+    assert_eq!((row.user.id, row.by.id, row.body.as_deref()), (world.ada.id, world.ada.id, Some("{\"x\":1.10}")));
+    assert_eq!(row.message.map(|named| (named.id, named.seq)), Some((message.id, message.seq)));
+    let EventKind::Unknown { row, .. } = &events[3].kind else { panic!("{:?}", events[3]) };
+    assert_eq!((row.message, &row.body), (None, &None));
+    let newest = world.node.store.newest(room.id, Access::Any, 10, 10).await.unwrap();
+    assert_eq!((newest.messages.len(), newest.others.len(), newest.from), (2, 3, Seq::new(1)));
+    assert_eq!(*newest.others[1], events[2]);
+}
 
 /// Stores an outcome under the key `key` for a body of `1`.
 async fn store_outcome(fixture: &Fixture, key: u8, outcome: &str) {

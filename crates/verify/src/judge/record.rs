@@ -207,7 +207,7 @@ impl From<&bodies::Message<'_>> for Event {
 impl From<&chatsphere_client::Event> for Event {
     fn from(event: &chatsphere_client::Event) -> Self {
         let kind = match &event.kind {
-            EventKind::Message(message) => return Self { seq: event.seq.get(), ..Self::from(message) },
+            EventKind::NewMessage { message } => return Self { seq: event.seq.get(), ..Self::from(message) },
             EventKind::MemberJoined { user, .. } => Kind::Joined { user: user.id },
             EventKind::MemberLeft { user, .. } => Kind::Left { user: user.id },
             _ => Kind::Other,

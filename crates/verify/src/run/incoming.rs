@@ -45,8 +45,8 @@ impl Device {
                 self.page(asked.room, number, &page)?;
             }
             ServerFrame::Event(frame) => {
-                let room = self.room(frame.room_id())?;
-                let event = Event::from(&chatsphere_client::Event::from(frame));
+                let room = self.room(frame.room_id)?;
+                let event = Event::from(&frame);
                 let place = self.places.get_mut(room)?;
                 if matches!(place.standing, Standing::Listening | Standing::Asking(_) | Standing::Replaying(_)) {
                     place.cursor = place.cursor.max(event.seq);
@@ -120,7 +120,7 @@ impl Device {
     fn page(&mut self, room: usize, number: u64, page: &PreviousMessages<'static>) -> Option<()> {
         let (from, to, more) = (page.from_seq.get(), page.to_seq.get(), page.more);
         let messages = page.messages.iter().map(Event::from).collect();
-        let others = page.events.iter().map(|event| Event::from(&chatsphere_client::Event::from(event.clone()))).collect();
+        let others = page.events.iter().map(Event::from).collect();
         self.saw(What::Page(Page { room, from, to, more, messages, others }));
         let place = self.places.get_mut(room)?;
         place.cursor = place.cursor.max(to);

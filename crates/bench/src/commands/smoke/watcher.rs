@@ -48,7 +48,7 @@ impl Digest {
         let mut hasher = DefaultHasher::new();
         (self.0, event.seq).hash(&mut hasher);
         match &event.kind {
-            EventKind::Message(message) => (message.id, &message.content).hash(&mut hasher),
+            EventKind::NewMessage { message } => (message.id, &message.content).hash(&mut hasher),
             EventKind::MemberJoined { user, .. } => ("joined", user.id).hash(&mut hasher),
             EventKind::MemberLeft { user, .. } => ("left", user.id).hash(&mut hasher),
             _ => {}
@@ -97,7 +97,7 @@ impl Watch {
         while let Some(update) = events.recv().await {
             match update {
                 Update::Event(event) => {
-                    let (room, seq) = (event.room, event.seq);
+                    let (room, seq) = (event.room_id, event.seq);
                     self.take(&event);
                     told.send_modify(|places| {
                         places.insert(room, seq);
@@ -118,9 +118,9 @@ impl Watch {
 
     fn take(&mut self, event: &Event) {
         self.events += 1;
-        let seen = self.rooms.entry(event.room).or_default();
+        let seen = self.rooms.entry(event.room_id).or_default();
         if event.seq != seen.last.next() {
-            self.violations.push(format!("room {}: {} came after {}", event.room, event.seq, seen.last));
+            self.violations.push(format!("room {}: {} came after {}", event.room_id, event.seq, seen.last));
         }
         seen.last = event.seq;
         seen.digest.add(event);
@@ -132,8 +132,9 @@ mod tests {
     use super::*;
 
     fn event(seq: u64) -> Event {
-        let room = "0198c0de-7c1a-7000-8000-0123456789ab".parse().unwrap();
-        Event { room, seq: Seq::new(seq), kind: EventKind::Other { name: "x".to_owned(), json: String::new() } }
+        let room_id = "0198c0de-7c1a-7000-8000-0123456789ab".parse().unwrap();
+        let kind = EventKind::Unknown { kind: "x".into(), body: Default::default() };
+        Event { room_id, seq: Seq::new(seq), created_at: None, kind }
     }
 
     #[test]

@@ -17,7 +17,8 @@ macro_rules! both_kinds {
         concat!(
             "(SELECT m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at,
                      m.seq AS other_seq, NULL::text AS kind, m.created_at AS at, NULL::uuid AS other_id, NULL::text AS other_name,
-                     NULL::uuid AS by_id, NULL::text AS by_name
+                     NULL::uuid AS by_id, NULL::text AS by_name, NULL::uuid AS about_id, NULL::bigint AS about_seq,
+                     NULL::text AS body
               FROM ",
             within_page_bytes!(
                 concat!("SELECT * FROM messages WHERE room.open AND room_pk = room.pk ", $messages),
@@ -26,12 +27,14 @@ macro_rules! both_kinds {
             " AS m",
             join_author!(),
             ") UNION ALL
-             (SELECT NULL, NULL, NULL, e.seq, NULL, NULL, NULL, NULL, e.seq, e.kind, e.at, u.id, u.username, b.id, b.username
+             (SELECT NULL, NULL, NULL, e.seq, NULL, NULL, NULL, NULL, e.seq, e.kind, e.at, u.id, u.username, b.id, b.username,
+                     about.id, about.seq, e.body
               FROM (SELECT * FROM room_events WHERE room.open AND room_pk = room.pk ",
             $others,
             ") AS e
               CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = e.user_pk LIMIT 1) AS u
-              CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = e.by_pk LIMIT 1) AS b)"
+              CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = e.by_pk LIMIT 1) AS b
+              LEFT JOIN LATERAL (SELECT id, seq FROM messages WHERE pk = e.message_pk LIMIT 1) AS about ON true)"
         )
     };
 }
@@ -97,7 +100,7 @@ fn split(found: &[Row], room: RoomId, message_limit: usize) -> Result<(Cut<Messa
         if row.try_get::<_, Option<&str>>(12)?.is_none() {
             messages.push(row);
         } else {
-            others.push(rows::membership_event(row, 11, room)?);
+            others.push(rows::event(row, 11, room)?);
         }
     }
     let messages = pages::cut_messages(messages.into_iter().map(|row| rows::message(row, 3, room)), message_limit)?;

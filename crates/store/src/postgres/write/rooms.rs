@@ -8,10 +8,11 @@ use super::messages::{ROOMS, room_head};
 use super::users::new_key;
 use crate::postgres::read::rooms::{STANDING, standing_of};
 use crate::postgres::rows::number;
-use crate::write::database::{MembershipKind, MembershipRow, RoomHead, Rooms};
+use crate::write::database::{NewEvent, RoomHead, Rooms};
 use crate::write::failure::Failure;
 
-const EVENT: &str = "INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at) VALUES ($1, $2, $3, $4, $5, $6)";
+const EVENT: &str = "INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at, message_pk, body)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const JOIN: &str = "INSERT INTO members (room_pk, user_pk, joined_seq) VALUES ($1, $2, $3)";
 const LEAVE: &str = "DELETE FROM members WHERE room_pk = $1 AND user_pk = $2";
 const ADVANCE: &str = "UPDATE rooms SET seq = $2, member_count = member_count + $3 WHERE pk = $1";
@@ -41,22 +42,21 @@ impl Rooms for PostgresWriter {
         self.read(standing_of(&found))
     }
 
-    async fn change_membership(&mut self, row: &MembershipRow) -> Result<(), Failure> {
-        let (room, user, seq) = (row.room_pk, row.user_pk, number(row.seq));
-        let (kind, by, at) = (row.kind.as_str(), row.by_pk, row.at.as_millis());
-        let joins = row.kind == MembershipKind::Joined;
+    async fn insert_event(&mut self, event: &NewEvent<'_>) -> Result<(), Failure> {
+        let (room, user, seq, members) = (event.room_pk, event.user_pk, number(event.seq), event.members());
+        let (kind, by, at) = (event.kind.name(), event.by_pk, event.at.as_millis());
+        let (message, body) = (event.message_pk, event.body);
         self.run(|session| async move {
+            let insert = async { session.change(EVENT, &[&room, &seq, &kind, &user, &by, &at, &message, &body]).await };
             let membership = async {
-                match joins {
-                    true => session.change(JOIN, &[&room, &user, &seq]).await,
-                    false => session.change(LEAVE, &[&room, &user]).await,
+                match members {
+                    1.. => session.change(JOIN, &[&room, &user, &seq]).await,
+                    0 => Ok(0),
+                    ..0 => session.change(LEAVE, &[&room, &user]).await,
                 }
             };
-            let more: i64 = if joins { 1 } else { -1 };
-            tokio::try_join!(biased; async { session.change(EVENT, &[&room, &seq, &kind, &user, &by, &at]).await }, membership, async {
-                session.change(ADVANCE, &[&room, &seq, &more]).await
-            },)
-            .map(drop)
+            let advance = async { session.change(ADVANCE, &[&room, &seq, &members]).await };
+            tokio::try_join!(biased; insert, membership, advance).map(drop)
         })
         .await
     }

@@ -10,11 +10,13 @@ use crate::pages::{self, rows_for};
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows::{self, number};
 
-macro_rules! membership_events {
+/// Events other than new messages, as [`rows::event`] reads them.
+macro_rules! other_events {
     ($rest:literal) => {
         concat!(
-            "SELECT e.seq, e.kind, e.at, u.id, u.username, b.id, b.username FROM room_events e
-             JOIN users u ON u.pk = e.user_pk JOIN users b ON b.pk = e.by_pk WHERE e.room_pk = ?1 ",
+            "SELECT e.seq, e.kind, e.at, u.id, u.username, b.id, b.username, m.id, m.seq, e.body FROM room_events e
+             JOIN users u ON u.pk = e.user_pk JOIN users b ON b.pk = e.by_pk LEFT JOIN messages m ON m.pk = e.message_pk
+             WHERE e.room_pk = ?1 ",
             $rest
         )
     };
@@ -30,8 +32,8 @@ pub(in crate::sqlite) fn after(
     let room = enter(connection, room, access)?;
     let messages = oldest_above(connection, &room, after, limit)?;
     let others = connection
-        .prepare_cached(membership_events!("AND e.seq > ?2 ORDER BY e.seq LIMIT ?3"))?
-        .query_map((room.pk, number(after), pages::rows(limit)), |row| rows::membership_event(row, room.id))?
+        .prepare_cached(other_events!("AND e.seq > ?2 ORDER BY e.seq LIMIT ?3"))?
+        .query_map((room.pk, number(after), pages::rows(limit)), |row| rows::event(row, room.id))?
         .collect::<Result<_, _>>()?;
     Ok(pages::events(messages, others, room.version.head, limit))
 }
@@ -46,8 +48,8 @@ pub(in crate::sqlite) fn newest(
     let room = enter(connection, room, access)?;
     let messages = newest_below(connection, &room, i64::MAX, message_limit)?;
     let others = connection
-        .prepare_cached(membership_events!("ORDER BY e.seq DESC LIMIT ?2"))?
-        .query_map((room.pk, rows_for(other_limit)), |row| rows::membership_event(row, room.id))?
+        .prepare_cached(other_events!("ORDER BY e.seq DESC LIMIT ?2"))?
+        .query_map((room.pk, rows_for(other_limit)), |row| rows::event(row, room.id))?
         .collect::<Result<_, _>>()?;
     Ok(pages::newest(messages, others, other_limit, room.version))
 }

@@ -6,7 +6,7 @@ use chatsphere_core::{Room, RoomId, UserId};
 use super::SqliteWriter;
 use super::messages::{is_member, room_head};
 use crate::sqlite::{read, rows};
-use crate::write::database::{MembershipKind, MembershipRow, RoomHead, Rooms};
+use crate::write::database::{NewEvent, RoomHead, Rooms};
 use crate::write::failure::Failure;
 
 impl Rooms for SqliteWriter {
@@ -39,32 +39,37 @@ impl Rooms for SqliteWriter {
         self.run(|connection| read::rooms::standing(connection, room, user))
     }
 
-    async fn change_membership(&mut self, row: &MembershipRow) -> Result<(), Failure> {
-        let seq = rows::number(row.seq);
+    async fn insert_event(&mut self, event: &NewEvent<'_>) -> Result<(), Failure> {
+        let (room, seq, user, members) = (event.room_pk, rows::number(event.seq), event.user_pk, event.members());
         self.known.forget();
         self.run(|connection| {
             connection
                 .prepare_cached(
-                    "INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at, message_pk, body)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 )?
-                .execute((row.room_pk, seq, row.kind.as_str(), row.user_pk, row.by_pk, row.at.as_millis()))?;
-            let more = match row.kind {
-                MembershipKind::Joined => {
-                    connection
-                        .prepare_cached("INSERT INTO members (room_pk, user_pk, joined_seq) VALUES (?1, ?2, ?3)")?
-                        .execute((row.room_pk, row.user_pk, seq))?;
-                    1
-                }
-                MembershipKind::Left => {
-                    connection
-                        .prepare_cached("DELETE FROM members WHERE user_pk = ?1 AND room_pk = ?2")?
-                        .execute((row.user_pk, row.room_pk))?;
-                    -1
-                }
+                .execute((
+                    room,
+                    seq,
+                    event.kind.name(),
+                    user,
+                    event.by_pk,
+                    event.at.as_millis(),
+                    event.message_pk,
+                    event.body,
+                ))?;
+            match members {
+                1.. => connection
+                    .prepare_cached("INSERT INTO members (room_pk, user_pk, joined_seq) VALUES (?1, ?2, ?3)")?
+                    .execute((room, user, seq))?,
+                0 => 0,
+                ..0 => connection
+                    .prepare_cached("DELETE FROM members WHERE user_pk = ?1 AND room_pk = ?2")?
+                    .execute((user, room))?,
             };
             connection
                 .prepare_cached("UPDATE rooms SET seq = ?2, member_count = member_count + ?3 WHERE pk = ?1")?
-                .execute((row.room_pk, seq, more))
+                .execute((room, seq, members))
                 .map(drop)
         })
     }

@@ -1,14 +1,13 @@
 //! Beginning and ending memberships.
 
-use std::sync::Arc;
-
 use chatsphere_core::store::{Done, MembershipChange, MembershipChanged};
-use chatsphere_core::{Absent, Error, Event, EventKind, RoomId, Seq, Timestamp, User, UserRef, policy};
+use chatsphere_core::{Absent, Error, EventKind, User, UserRef, policy};
 
+use super::events::Occasion;
 use super::outcome::{earlier, keep};
 use super::{Effects, actor};
-use crate::write::database::{Keyed, MembershipKind, MembershipRow, RoomHead, WriteDatabase};
-use crate::write::failure::{Failure, Stop, refuse};
+use crate::write::database::{Keyed, RoomHead, WriteDatabase};
+use crate::write::failure::{Stop, refuse};
 
 pub(super) async fn add<D: WriteDatabase>(
     database: &mut D,
@@ -29,7 +28,7 @@ pub(super) async fn add<D: WriteDatabase>(
     let changed = if database.is_member(head.pk, user.pk).await? {
         MembershipChanged::NotNeeded
     } else {
-        make(database, change, head, MembershipKind::Joined, &user, effects).await?
+        record(database, change, head, &user, joined, effects).await?
     };
     Ok(keep(database, change.idempotency.as_ref(), changed, change.at).await?)
 }
@@ -49,7 +48,7 @@ pub(super) async fn remove<D: WriteDatabase>(
     let head = room(database, change).await?;
     let changed = match database.find_user(change.user_id).await? {
         Some(user) if database.is_member(head.pk, user.pk).await? => {
-            make(database, change, head, MembershipKind::Left, &user, effects).await?
+            record(database, change, head, &user, left, effects).await?
         }
         _ => MembershipChanged::NotNeeded,
     };
@@ -63,47 +62,27 @@ async fn room<D: WriteDatabase>(database: &mut D, change: &MembershipChange) -> 
     }
 }
 
-async fn make<D: WriteDatabase>(
+/// Adds the event that the membership begins or ends.
+async fn record<D: WriteDatabase>(
     database: &mut D,
     change: &MembershipChange,
     head: RoomHead,
-    kind: MembershipKind,
     user: &Keyed<User>,
+    kind: fn(UserRef, UserRef) -> EventKind,
     effects: &mut Effects,
 ) -> Result<MembershipChanged, Stop> {
     let Some(by) = database.find_user(change.by).await? else {
         return refuse(Error::Absent(Absent::User));
     };
-    let membership = Membership { room_id: change.room_id, head, kind, user, by: &by, at: change.at };
-    Ok(MembershipChanged::At(record(database, membership, effects).await?))
+    let occasion = Occasion { room_id: change.room_id, head, user, by: &by, at: change.at };
+    Ok(MembershipChanged::At(occasion.add(database, kind, effects).await?))
 }
 
-/// A membership that is to begin or end.
-pub(super) struct Membership<'a> {
-    pub(super) room_id: RoomId,
-    /// The room as it is before.
-    pub(super) head: RoomHead,
-    pub(super) kind: MembershipKind,
-    pub(super) user: &'a Keyed<User>,
-    pub(super) by: &'a Keyed<User>,
-    pub(super) at: Timestamp,
+/// The event that `user` becomes a member.
+pub(super) fn joined(user: UserRef, by: UserRef) -> EventKind {
+    EventKind::MemberJoined { user, by }
 }
 
-/// Writes the change as the room's next event.
-pub(super) async fn record<D: WriteDatabase>(
-    database: &mut D,
-    membership: Membership<'_>,
-    effects: &mut Effects,
-) -> Result<Seq, Failure> {
-    let Membership { room_id, head, kind, user, by, at } = membership;
-    let seq = head.seq.next();
-    let row = MembershipRow { room_pk: head.pk, seq, kind, user_pk: user.pk, by_pk: by.pk, at };
-    database.change_membership(&row).await?;
-    let (user, by) = (UserRef::from(&user.value), UserRef::from(&by.value));
-    let kind = match kind {
-        MembershipKind::Joined => EventKind::MemberJoined { user, by },
-        MembershipKind::Left => EventKind::MemberLeft { user, by },
-    };
-    effects.events.push(Arc::new(Event { room_id, seq, at, kind }));
-    Ok(seq)
+fn left(user: UserRef, by: UserRef) -> EventKind {
+    EventKind::MemberLeft { user, by }
 }

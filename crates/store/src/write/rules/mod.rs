@@ -5,6 +5,7 @@
 mod actor;
 mod append;
 pub(crate) mod decide;
+mod events;
 mod members;
 mod names;
 pub(crate) mod outcome;

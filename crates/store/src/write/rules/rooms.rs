@@ -3,10 +3,11 @@
 use chatsphere_core::store::{Done, NewRoom};
 use chatsphere_core::{Absent, Error, Room, Seq, policy};
 
-use super::members::{self, Membership};
+use super::events::Occasion;
+use super::members::joined;
 use super::outcome::{earlier, keep};
 use super::{Effects, actor};
-use crate::write::database::{MembershipKind, RoomHead, WriteDatabase};
+use crate::write::database::{RoomHead, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
 pub(super) async fn create<D: WriteDatabase>(
@@ -43,8 +44,8 @@ pub(super) async fn create<D: WriteDatabase>(
     };
     let pk = database.insert_room(&room, owner.pk).await?;
     let head = RoomHead { pk, seq: room.seq };
-    let joined = Membership { room_id: new.id, head, kind: MembershipKind::Joined, user: &owner, by: &by, at: new.at };
-    room.seq = members::record(database, joined, effects).await?;
+    let occasion = Occasion { room_id: new.id, head, user: &owner, by: &by, at: new.at };
+    room.seq = occasion.add(database, joined, effects).await?;
     room.member_count = 1;
     Ok(keep(database, new.idempotency.as_ref(), room, new.at).await?)
 }

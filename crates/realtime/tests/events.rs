@@ -1,0 +1,132 @@
+//! The bytes of durable events, and what becomes of events that a newer version sends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use chatsphere_core as core;
+use chatsphere_core::{ClientMessageId, Content, Event, EventRow, MessageKey, Seq, Timestamp, UserRef, Username};
+use chatsphere_protocol::frames::{EventFrame, EventKind, PreviousMessages, ServerFrame};
+use chatsphere_realtime::wire;
+use serde_json::{Value, json};
+
+const ROOM: &str = "0198c0de-7c1a-7000-8000-0123456789ab";
+const ID: &str = "0198c0de-7c1a-7000-8000-0123456789ac";
+const AT: Timestamp = Timestamp::from_millis(1_795_341_370_473);
+
+fn ada() -> UserRef {
+    UserRef { id: ID.parse().unwrap(), username: Username::from_stored("ada \"λ\"".to_owned()) }
+}
+
+fn event(kind: core::EventKind) -> Event {
+    Event { room_id: ROOM.parse().unwrap(), seq: Seq::new(7), at: AT, kind }
+}
+
+fn message() -> core::Message {
+    core::Message {
+        id: ID.parse().unwrap(),
+        room_id: ROOM.parse().unwrap(),
+        author: ada(),
+        seq: Seq::new(7),
+        content: Content::from_stored("hello\n".to_owned()),
+        client_message_id: Some(ClientMessageId::from_stored("m-1".to_owned())),
+        created_at: AT,
+        updated_at: AT,
+    }
+}
+
+fn unknown(body: Option<&str>) -> core::EventKind {
+    let message = body.map(|_| MessageKey { id: ID.parse().unwrap(), seq: Seq::new(3) });
+    core::EventKind::from_row("message_pinned", EventRow { user: ada(), by: ada(), message, body: body.map(str::to_owned) })
+}
+
+fn text(event: &Event) -> String {
+    serde_json::to_string(&wire::event(event)).unwrap()
+}
+
+#[test]
+fn the_bytes_of_each_kind_are_fixed() {
+    let user = format!(r#"{{"id":"{ID}","username":"ada \"λ\""}}"#);
+    let at = "2026-11-22T09:56:10.473Z";
+    let head = |kind: &str| format!(r#"{{"type":"{kind}","roomId":"{ROOM}","seq":7"#);
+    let message = event(core::EventKind::Message(message()));
+    let expected = format!(
+        r#"{},"message":{{"id":"{ID}","roomId":"{ROOM}","userId":"{ID}","seq":7,"content":"hello\n","createdAt":"{at}","updatedAt":"{at}","clientMessageId":"m-1","user":{user}}}}}"#,
+        head("new_message")
+    );
+    assert_eq!(text(&message), expected);
+    let joined = event(core::EventKind::MemberJoined { user: ada(), by: ada() });
+    let left = event(core::EventKind::MemberLeft { user: ada(), by: ada() });
+    for (event, kind) in [(joined, "member_joined"), (left, "member_left")] {
+        let expected = format!(r#"{},"user":{user},"by":{user},"createdAt":"{at}"}}"#, head(kind));
+        assert_eq!(text(&event), expected);
+        assert_eq!(serde_json::to_string(&ServerFrame::Event(wire::event(&event))).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_frame_is_read_as_it_was_written() {
+    let kinds = [
+        core::EventKind::Message(message()),
+        core::EventKind::MemberJoined { user: ada(), by: ada() },
+        core::EventKind::MemberLeft { user: ada(), by: ada() },
+        unknown(None),
+        unknown(Some(r#"{"emoji":"👍","count":3}"#)),
+    ];
+    for event in kinds.map(event) {
+        let frame = wire::event(&event);
+        assert_eq!(frame.kind.name(), event.kind.name());
+        assert_eq!(serde_json::from_str::<EventFrame<'static>>(&text(&event)).unwrap(), frame);
+        // Also where others have put the fields in another order.
+        let value: Value = serde_json::to_value(&frame).unwrap();
+        assert_eq!(serde_json::from_value::<EventFrame<'static>>(value).unwrap(), frame);
+        let ServerFrame::Event(read) = serde_json::from_str(&text(&event)).unwrap() else { panic!("another frame") };
+        assert_eq!(read, frame);
+    }
+}
+
+#[test]
+fn a_row_of_an_unknown_kind_passes_through() {
+    let ada = json!({ "id": ID, "username": "ada \"λ\"" });
+    let body = r#"{"emoji":"👍","seq":1,"roomId":"x","type":"y"}"#;
+    let frame: Value = serde_json::from_str(&text(&event(unknown(Some(body))))).unwrap();
+    let expected = json!({
+        "type": "message_pinned", "roomId": ROOM, "seq": 7, "emoji": "👍", "messageId": ID, "messageSeq": 3,
+        "user": ada, "by": ada, "createdAt": "2026-11-22T09:56:10.473Z",
+    });
+    assert_eq!(frame, expected);
+    // A body that can't be read takes nothing else away.
+    let frame: Value = serde_json::from_str(&text(&event(unknown(Some("[]"))))).unwrap();
+    assert_eq!((&frame["seq"], &frame["by"]), (&json!(7), &ada));
+}
+
+#[test]
+fn a_page_with_unknown_events_is_read() {
+    let known = json!({
+        "type": "member_left", "roomId": ROOM, "seq": 1, "user": { "id": ID, "username": "ada" },
+        "by": { "id": ID, "username": "ada" }, "createdAt": "2026-11-22T09:56:10.473Z", "new": 1,
+    });
+    let unknown = json!({ "type": "message_pinned", "roomId": ROOM, "seq": 2, "message": { "id": ID } });
+    let of_another_shape = json!({ "type": "member_left", "roomId": ROOM, "seq": 3, "users": [] });
+    let page = json!({
+        "type": "previous_messages", "roomId": ROOM, "messages": [], "events": [known, unknown, of_another_shape],
+        "fromSeq": 1, "toSeq": 3, "more": false,
+    });
+    let ServerFrame::PreviousMessages(PreviousMessages { events, .. }) = serde_json::from_value(page).unwrap() else {
+        panic!("another frame")
+    };
+    assert!(matches!(&events[0].kind, EventKind::MemberLeft { user, .. } if user.username == "ada"));
+    assert!(
+        matches!(&events[1].kind, EventKind::Unknown { kind, body } if kind == "message_pinned" && body["message"]["id"] == ID)
+    );
+    assert!(matches!(&events[2].kind, EventKind::Unknown { kind, .. } if kind == "member_left"));
+    assert_eq!(events.iter().map(|event| event.seq.get()).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn what_is_no_event_is_not_taken_for_one() {
+    // `id` is missing.
+    let ack = json!({ "type": "ack", "roomId": ROOM, "seq": 7, "createdAt": "2026-11-22T09:56:10.473Z" });
+    assert!(serde_json::from_value::<ServerFrame<'_>>(ack).is_err());
+    let confirmation = json!({ "type": "join_confirmation", "roomId": ROOM, "seq": 7 });
+    assert!(serde_json::from_value::<ServerFrame<'_>>(confirmation).is_err());
+    assert!(serde_json::from_value::<ServerFrame<'_>>(json!({ "type": "typing", "roomId": ROOM })).is_err());
+}
