@@ -2,54 +2,165 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::lenient;
+use super::fields::{Fields, name};
 
 /// A frame from a client and the `ref` that its answer is to carry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Incoming<'a> {
-    /// The client's own name for this frame.
-    pub reference: Option<Cow<'a, str>>,
     /// What it asks.
+    #[serde(flatten)]
     pub frame: ClientFrame<'a>,
+    /// The client's own name for this frame.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Cow<'a, str>>,
 }
 
-/// What a client may ask. Ids are still texts here: what an id that is no UUID means depends on who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientFrame<'a> {
-    /// Authenticates, or extends the connection with a newer token of the same user.
-    Auth {
-        /// The JWT.
-        token: Cow<'a, str>,
-    },
-    /// Listens to a room.
-    Join {
-        /// Which.
-        room_id: Cow<'a, str>,
-        /// The last `seq` that the client has; 0 is the beginning.
-        since: Option<u64>,
-        /// The epoch in which it was given.
-        epoch: Option<Cow<'a, str>>,
-    },
-    /// Listens no more.
-    Leave {
-        /// Which room.
-        room_id: Cow<'a, str>,
-    },
-    /// Posts a message.
-    Message {
-        /// Where.
-        room_id: Cow<'a, str>,
-        /// What it says.
-        content: Cow<'a, str>,
-        /// The sender's own id for it.
-        client_message_id: Option<Cow<'a, str>>,
-        /// The author, if not the caller.
-        user_id: Option<Cow<'a, str>>,
-    },
-    /// Asks for a `pong`.
-    Ping,
+/// Declares every frame once, as `"type" => Variant { fields }`. Reading and writing follow from it: a field whose type is an
+/// `Option` may be absent, every other one is required. A field that no other frame has also needs a line in `fields.rs`.
+macro_rules! client_frames {
+    (
+        $(#[$about:meta])*
+        pub enum $frame:ident<$lifetime:lifetime> {
+            $($(#[$what:meta])* $kind:literal => $variant:ident $({ $($(#[$attribute:meta])* $field:ident: $type:ty,)* })?,)*
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        #[serde(tag = "type", rename_all_fields = "camelCase")]
+        pub enum $frame<$lifetime> {
+            $($(#[$what])* #[serde(rename = $kind)] $variant $({ $($(#[$attribute])* $field: $type,)* })?,)*
+        }
+
+        impl<$lifetime> $frame<$lifetime> {
+            /// The `type` of each.
+            pub const TYPES: &'static [&'static str] = &[$($kind,)*];
+
+            fn take(kind: &str, fields: &mut Fields<$lifetime>) -> Result<Self, Wrong> {
+                Ok(match kind {
+                    $($kind => Self::$variant $({
+                        $($field: Field::take(&mut fields.$field).ok_or(Wrong::Missing(name::$field))?,)*
+                    })?,)*
+                    _ => return Err(Wrong::Type),
+                })
+            }
+
+            /// The text of a field, where this frame has one of this name.
+            fn text(&self, wanted: &str) -> Option<&str> {
+                match self {
+                    $(Self::$variant $({ $($field,)* })? => {
+                        $($(if name::$field == wanted {
+                            return $field.text();
+                        })*)?
+                        None
+                    })*
+                }
+            }
+        }
+    };
+}
+
+client_frames! {
+    /// What a client may ask. Ids are still texts here: what an id that is no UUID means depends on who asks.
+    pub enum ClientFrame<'a> {
+        /// Authenticates, or extends the connection with a newer token of the same user.
+        "auth" => Auth {
+            /// The JWT.
+            token: Cow<'a, str>,
+        },
+        /// Listens to a room.
+        "join" => Join {
+            /// Which.
+            room_id: Cow<'a, str>,
+            /// The last `seq` that the client has; 0 is the beginning.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            since: Option<u64>,
+            /// The epoch in which it was given.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            epoch: Option<Cow<'a, str>>,
+        },
+        /// Listens no more.
+        "leave" => Leave {
+            /// Which room.
+            room_id: Cow<'a, str>,
+        },
+        /// Posts a message.
+        "message" => Message {
+            /// Where.
+            room_id: Cow<'a, str>,
+            /// What it says.
+            content: Cow<'a, str>,
+            /// The sender's own id for it.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            client_message_id: Option<Cow<'a, str>>,
+            /// The author, if not the caller.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            user_id: Option<Cow<'a, str>>,
+        },
+        /// Asks for a `pong`.
+        "ping" => Ping,
+    }
+}
+
+impl ClientFrame<'_> {
+    /// The room that the frame is about, as the client wrote it.
+    pub fn room_id(&self) -> Option<&str> {
+        self.text(name::room_id)
+    }
+
+    /// The client's own id for the message.
+    pub fn client_message_id(&self) -> Option<&str> {
+        self.text(name::client_message_id)
+    }
+}
+
+/// A frame's field, taken from those that a text had: one that is required is `None` where it is absent.
+trait Field<T>: Sized {
+    fn take(slot: &mut Option<T>) -> Option<Self>;
+}
+
+impl<T> Field<T> for T {
+    fn take(slot: &mut Option<T>) -> Option<Self> {
+        slot.take()
+    }
+}
+
+impl<T> Field<T> for Option<T> {
+    fn take(slot: &mut Option<T>) -> Option<Self> {
+        Some(slot.take())
+    }
+}
+
+/// A field's text, if it is one and it is there.
+trait FieldText {
+    fn text(&self) -> Option<&str>;
+}
+
+impl FieldText for Cow<'_, str> {
+    fn text(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
+impl FieldText for u64 {
+    fn text(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl<T: FieldText> FieldText for Option<T> {
+    fn text(&self) -> Option<&str> {
+        self.as_ref()?.text()
+    }
+}
+
+/// What keeps fields from being a frame.
+enum Wrong {
+    /// No frame has this `type`.
+    Type,
+    /// A required field is absent.
+    Missing(&'static str),
 }
 
 /// A frame that could not be read.
@@ -91,150 +202,44 @@ impl FrameErrorKind {
     }
 }
 
-/// All fields of all frames at once: one pass over the text, nothing buffered.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Flat<'a> {
-    #[serde(rename = "type", borrow)]
-    pub(super) kind: Cow<'a, str>,
-    #[serde(rename = "ref", borrow, default)]
-    pub(super) reference: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) token: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) room_id: Option<Cow<'a, str>>,
-    #[serde(default)]
-    pub(super) since: Option<u64>,
-    #[serde(borrow, default)]
-    pub(super) epoch: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) content: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) client_message_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) user_id: Option<Cow<'a, str>>,
-}
-
 impl<'a> Incoming<'a> {
     /// Reads a text frame. Fields that are not known are ignored; lengths are not judged here.
     ///
     /// # Errors
     /// What is wrong, in words that repeat nothing of the frame; with what the frame says about itself where it is JSON at all.
     pub fn parse(text: &'a str) -> Result<Self, FrameError> {
-        // A struct may otherwise be read from an array of its fields.
-        let is_object = text.trim_ascii_start().starts_with('{');
-        let read = if is_object { serde_json::from_str(text).ok() } else { None };
-        let mut flat: Flat<'a> = match read {
-            Some(flat) => flat,
-            None => lenient::read(text)?,
-        };
-        let room_id = flat.room_id.take();
-        let frame = match (&*flat.kind, room_id) {
-            ("auth", room_id) => match flat.token.take() {
-                Some(token) => ClientFrame::Auth { token },
-                None => return Err(missing(flat, room_id, "token")),
-            },
-            ("join", Some(room_id)) => ClientFrame::Join { room_id, since: flat.since, epoch: flat.epoch.take() },
-            ("leave", Some(room_id)) => ClientFrame::Leave { room_id },
-            ("message", Some(room_id)) => match flat.content.take() {
-                Some(content) => ClientFrame::Message {
-                    room_id,
-                    content,
-                    client_message_id: flat.client_message_id.take(),
-                    user_id: flat.user_id.take(),
-                },
-                None => return Err(missing(flat, Some(room_id), "content")),
-            },
-            ("join" | "leave" | "message", None) => return Err(missing(flat, None, "roomId")),
-            ("ping", _) => ClientFrame::Ping,
-            (_, room_id) => {
-                let message = "`type` must be one of auth, join, leave, message, ping".to_owned();
-                return Err(failed(flat, room_id, FrameErrorKind::UnknownType, Some("type"), message));
+        let mut fields = Fields::read(text)?;
+        let kind = fields.kind.take().unwrap_or_default();
+        let (field, error, message) = match ClientFrame::take(&kind, &mut fields) {
+            Ok(frame) => return Ok(Self { frame, reference: fields.reference }),
+            Err(Wrong::Missing(field)) => (field, FrameErrorKind::Invalid, format!("`{kind}` needs the field `{field}`")),
+            Err(Wrong::Type) => {
+                let types = ClientFrame::TYPES.join(", ");
+                (name::kind, FrameErrorKind::UnknownType, format!("`type` must be one of {types}"))
             }
         };
-        Ok(Self { reference: flat.reference, frame })
+        // Some fields were taken out already.
+        Err(FrameError::of_field(Fields::read(text)?, error, field, message))
     }
 }
 
-fn missing(flat: Flat<'_>, room_id: Option<Cow<'_, str>>, field: &'static str) -> FrameError {
-    let message = format!("`{}` needs the field `{field}`", flat.kind);
-    failed(flat, room_id, FrameErrorKind::Invalid, Some(field), message)
-}
-
-pub(super) fn failed(
-    flat: Flat<'_>,
-    room_id: Option<Cow<'_, str>>,
-    kind: FrameErrorKind,
-    field: Option<&'static str>,
-    message: String,
-) -> FrameError {
-    FrameError {
-        kind,
-        message,
-        field,
-        reference: flat.reference.map(Cow::into_owned),
-        room_id: room_id.map(Cow::into_owned),
-        client_message_id: flat.client_message_id.map(Cow::into_owned),
+impl FrameError {
+    /// A field is wrong in a frame that had these fields.
+    pub(super) fn of_field(fields: Fields<'_>, kind: FrameErrorKind, field: &'static str, message: String) -> Self {
+        Self {
+            kind,
+            message,
+            field: Some(field),
+            reference: fields.reference.map(Cow::into_owned),
+            room_id: fields.room_id.map(Cow::into_owned),
+            client_message_id: fields.client_message_id.map(Cow::into_owned),
+        }
     }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
-enum Outgoing<'a> {
-    Auth {
-        token: &'a str,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    Join {
-        room_id: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        since: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        epoch: Option<&'a str>,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    Leave {
-        room_id: &'a str,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    Message {
-        room_id: &'a str,
-        content: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        client_message_id: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        user_id: Option<&'a str>,
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
-    Ping {
-        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-    },
 }
 
 /// The text of a client's frame, for clients.
 pub fn encode_client_frame(incoming: &Incoming<'_>) -> Result<String, serde_json::Error> {
-    let reference = incoming.reference.as_deref();
-    let outgoing = match &incoming.frame {
-        ClientFrame::Auth { token } => Outgoing::Auth { token, reference },
-        ClientFrame::Join { room_id, since, epoch } => {
-            Outgoing::Join { room_id, since: *since, epoch: epoch.as_deref(), reference }
-        }
-        ClientFrame::Leave { room_id } => Outgoing::Leave { room_id, reference },
-        ClientFrame::Message { room_id, content, client_message_id, user_id } => Outgoing::Message {
-            room_id,
-            content,
-            client_message_id: client_message_id.as_deref(),
-            user_id: user_id.as_deref(),
-            reference,
-        },
-        ClientFrame::Ping => Outgoing::Ping { reference },
-    };
-    serde_json::to_string(&outgoing)
+    serde_json::to_string(incoming)
 }
 
 #[cfg(test)]
@@ -250,6 +255,45 @@ mod tests {
         assert_eq!(incoming.reference.as_deref(), Some("1"));
         let ClientFrame::Message { content, client_message_id, user_id, .. } = incoming.frame else { panic!("{incoming:?}") };
         assert_eq!((&*content, client_message_id.as_deref(), user_id), ("a\"b", Some("c"), None));
+    }
+
+    #[test]
+    fn what_holds_no_escapes_is_not_copied() {
+        let text = r#"{"type":"message","roomId":"r","content":"plain","clientMessageId":"c","ref":"1"}"#;
+        let incoming = Incoming::parse(text).unwrap();
+        let ClientFrame::Message { room_id, content, client_message_id, .. } = &incoming.frame else { panic!("{incoming:?}") };
+        assert!(matches!((room_id, content), (Cow::Borrowed(_), Cow::Borrowed(_))), "{incoming:?}");
+        assert!(matches!((client_message_id, &incoming.reference), (Some(Cow::Borrowed(_)), Some(Cow::Borrowed(_)))));
+        assert_eq!((incoming.frame.room_id(), incoming.frame.client_message_id()), (Some("r"), Some("c")));
+    }
+
+    #[test]
+    fn frames_are_written_as_the_contract_shows() {
+        let written = |frame, reference: Option<&'static str>| {
+            encode_client_frame(&Incoming { frame, reference: reference.map(Into::into) }).unwrap()
+        };
+        assert_eq!(written(ClientFrame::Ping, None), r#"{"type":"ping"}"#);
+        let join = ClientFrame::Join { room_id: "r".into(), since: Some(41), epoch: None };
+        assert_eq!(written(join, Some("7")), r#"{"type":"join","roomId":"r","since":41,"ref":"7"}"#);
+        let message = ClientFrame::Message {
+            room_id: "r".into(),
+            content: "c".into(),
+            client_message_id: Some("i".into()),
+            user_id: None,
+        };
+        assert_eq!(written(message, None), r#"{"type":"message","roomId":"r","content":"c","clientMessageId":"i"}"#);
+    }
+
+    #[test]
+    fn every_type_is_read() {
+        for kind in ClientFrame::TYPES {
+            let error = Incoming::parse(&format!(r#"{{"type":"{kind}"}}"#)).err().map(|error| error.kind);
+            assert_ne!(error, Some(FrameErrorKind::UnknownType), "{kind}");
+        }
+        assert_eq!(
+            Incoming::parse(r#"{"type":"fly"}"#).unwrap_err().message,
+            "`type` must be one of auth, join, leave, message, ping"
+        );
     }
 
     #[test]

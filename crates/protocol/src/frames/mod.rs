@@ -2,6 +2,7 @@
 
 mod client;
 mod event;
+mod fields;
 mod lenient;
 mod server;
 

@@ -25,12 +25,8 @@ impl About {
     /// What an answer to this frame repeats of it, but for its `ref`. What is longer than it may be is not repeated.
     pub(super) fn new(frame: &ClientFrame<'_>, limits: &Limits) -> Self {
         let short = |text: &str| (text.len() <= limits.client_message_id_bytes).then(|| text.to_owned());
-        let (room_id, client_message_id) = match frame {
-            ClientFrame::Message { room_id, client_message_id, .. } => (short(room_id), client_message_id.as_deref()),
-            ClientFrame::Join { room_id, .. } | ClientFrame::Leave { room_id } => (short(room_id), None),
-            ClientFrame::Auth { .. } | ClientFrame::Ping => (None, None),
-        };
-        Self { reference: None, room_id, client_message_id: client_message_id.and_then(repeated) }
+        let client_message_id = frame.client_message_id().and_then(repeated);
+        Self { reference: None, room_id: frame.room_id().and_then(short), client_message_id }
     }
 
     /// The `ref`, for an answer.
@@ -89,7 +85,7 @@ const fn wrong_field(error: &Error) -> Option<&'static str> {
 }
 
 /// An error of this door's own, which no op knows.
-pub(super) fn refusal<'a>(about: &'a About, code: &'static str, message: &'static str) -> ServerFrame<'a> {
+pub(super) fn refusal<'a>(about: &'a About, code: &'static str, message: impl Into<Cow<'a, str>>) -> ServerFrame<'a> {
     ERRORS.count(code);
     ServerFrame::Error(ErrorFrame {
         code: code.into(),

@@ -11,7 +11,7 @@ use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::Instant;
 
 use super::WsState;
-use super::session::{self, Opening};
+use super::connection::{self, Opening};
 use super::upgrade::{Accepted, Asked, Mode, decide};
 use crate::request::RequestId;
 
@@ -61,7 +61,7 @@ impl FirstLook for Door {
         let (state, answer) = (self.state.clone(), switching(&accepted, &id));
         Some(Box::new(move |taken| {
             let opening = Opening { taken, mode, credentials: accepted.credentials, answer, client };
-            state.tasks.clone().spawn(session::run(state, opening));
+            state.tasks.clone().spawn(connection::run(state, opening));
         }))
     }
 }

@@ -8,14 +8,14 @@ const LONGEST_REST: u64 = 1_000_000;
 /// How many frames one connection has sent: what comes faster than it may is read later, and what comes to nothing far too often
 /// closes it. There is one of these for every connection, so it keeps only what differs between them.
 #[derive(Debug, Default)]
-pub(super) struct Flood {
+pub(super) struct FrameRateLimit {
     /// When the allowance for frames of any kind is whole again, in microseconds since the node started.
     frames: u64,
     /// The same for frames that come to nothing.
     idle: u64,
 }
 
-impl Flood {
+impl FrameRateLimit {
     /// Counts frames. Answers how long to rest before the next is read.
     pub(super) fn count(&mut self, limits: &Limits, frames: u32, now: u64) -> Duration {
         let rate = limits.frame_rate();
@@ -56,7 +56,7 @@ mod tests {
                 message_burst: burst,
                 ..Limits::default()
             };
-            let mut flood = Flood::default();
+            let mut flood = FrameRateLimit::default();
             let frames = u32::try_from(2 * rooms + limits.unanswered_sends).unwrap() + burst;
             assert!((0..frames).all(|_| flood.count(&limits, 1, 5) == Duration::ZERO), "{rooms} {per_second} {burst}");
         }
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_comes_faster_is_read_later() {
-        let (mut flood, limits) = (Flood::default(), Limits::default());
+        let (mut flood, limits) = (FrameRateLimit::default(), Limits::default());
         let burst = limits.frame_rate().burst;
         assert_eq!(flood.count(&limits, burst, 0), Duration::ZERO);
         assert_eq!(flood.count(&limits, 1, 0), Duration::from_millis(5));
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_comes_to_nothing_is_a_flood_in_the_end() {
-        let (mut flood, limits) = (Flood::default(), Limits::default());
+        let (mut flood, limits) = (FrameRateLimit::default(), Limits::default());
         assert_eq!((0..1_500).filter(|_| !flood.is_flooded(&limits, 1, 7)).count(), 1_000);
         let off = Limits { messages_per_second: 0, ..Limits::default() };
         assert!((0..100_000).all(|_| !flood.is_flooded(&off, 1, 7)));

@@ -4,13 +4,16 @@
 //! [`Outbound`](chatsphere_realtime::Outbound), which the hub's fan-out writes to as well.
 
 mod answers;
+mod authentication;
 mod closes;
+mod connection;
+mod ending;
 mod first_look;
 mod flood;
+mod frames;
 mod in_turn;
 mod reader;
 mod requests;
-mod session;
 mod sessions;
 mod times;
 mod unanswered;

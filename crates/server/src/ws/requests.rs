@@ -1,4 +1,4 @@
-//! What each frame of an authenticated connection does: decode, call one op, encode.
+//! What each frame of an authenticated connection does: it calls one op, and answers.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,88 +6,75 @@ use std::time::Duration;
 
 use chatsphere_core::ops::{self, PostMessage};
 use chatsphere_core::store::OnAppended;
-use chatsphere_core::{Access, Caller, Denial, Error};
+use chatsphere_core::{Access, Caller, Error};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
 use chatsphere_realtime::{Join, join};
 use tokio::time::sleep;
 
 use super::Mode;
 use super::answers::{self, About};
+use super::connection::{Connection, Ended};
+use super::frames::{Deferred, deferred};
 use super::in_turn::InTurn;
-use super::session::Connection;
-use super::sessions::{Session, close_refused};
+use super::sessions::Session;
 use super::unanswered::Sender;
-use super::upgrade::authenticate_brought;
 
 /// How often a connection whose replay is under way counts as heard.
 const STILL_THERE: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Carries out a frame at once: all but those of [`Connection::long_request`].
-    pub(super) fn request(&mut self, session: &Arc<Session>, frame: ClientFrame<'_>, about: &About) {
-        let Some(caller) = self.judged(session, about) else { return };
+    /// Carries out a frame. Returns the part of its work that has to be awaited, if there is one. This is the only place that tells
+    /// frames apart by what they do.
+    pub(super) fn request(
+        &mut self,
+        session: &Arc<Session>,
+        frame: ClientFrame<'_>,
+        about: About,
+    ) -> Result<Option<Deferred>, Ended> {
+        let Some(caller) = self.judged(session, &about) else { return Ok(None) };
         let done = match frame {
             ClientFrame::Ping => {
+                self.count(0, 1)?;
                 self.send(&ServerFrame::Pong { reference: about.reference() });
                 Ok(())
             }
             ClientFrame::Message { room_id, content, client_message_id, user_id } => {
-                self.post(&caller, Post { room_id, content, client_message_id, user_id }, about)
+                self.post(&caller, Post { room_id, content, client_message_id, user_id }, &about)
             }
-            ClientFrame::Leave { room_id } => self.leave(session, &caller, &room_id, about),
-            ClientFrame::Auth { .. } | ClientFrame::Join { .. } => Ok(()),
+            ClientFrame::Leave { room_id } => self.leave(session, &caller, &room_id, &about),
+            ClientFrame::Auth { token } => {
+                let (session, token) = (session.clone(), token.into_owned());
+                return Ok(Some(deferred(move |connection| {
+                    Box::pin(async move {
+                        let done = connection.authenticate_again(&session, &token, &about).await;
+                        connection.answer_refused(&about, done);
+                        Ok(())
+                    })
+                })));
+            }
+            ClientFrame::Join { room_id, since, epoch } => {
+                let (session, room_id, epoch) = (session.clone(), room_id.into_owned(), epoch.map(Cow::into_owned));
+                return Ok(Some(deferred(move |connection| {
+                    Box::pin(async move {
+                        let (epoch, reference) = (epoch.as_deref(), about.reference.as_deref());
+                        let done = connection.join(&session, &caller, &room_id, since, epoch, reference).await;
+                        connection.answer_refused(&about, done);
+                        Ok(())
+                    })
+                })));
+            }
         };
-        if let Err(error) = done {
-            self.send(&answers::error(about, &error));
-        }
+        self.answer_refused(&about, done.map_err(Refused::from));
+        Ok(None)
     }
 
-    /// Carries out a frame that needs the store's answer: `auth`, `join`.
-    pub(super) async fn long_request(&mut self, session: &Arc<Session>, frame: ClientFrame<'_>, about: &About) {
-        let Some(caller) = self.judged(session, about) else { return };
-        let done = match frame {
-            ClientFrame::Auth { token } => self.authenticate_again(session, &token, about).await,
-            ClientFrame::Join { room_id, since, epoch } => {
-                let epoch = epoch.as_deref();
-                self.join(session, &caller, &room_id, since, epoch, about.reference.as_deref()).await
-            }
-            ClientFrame::Ping | ClientFrame::Message { .. } | ClientFrame::Leave { .. } => Ok(()),
-        };
+    /// Answers a frame that is refused.
+    fn answer_refused(&self, about: &About, done: Result<(), Refused>) {
         match done {
             Ok(()) => {}
             Err(Refused::Error(error)) => self.send(&answers::error(about, &error)),
             Err(Refused::Here(code, message)) => self.send(&answers::refusal(about, code, message)),
         }
-    }
-
-    /// The caller, if frames of it are still carried out.
-    fn judged(&self, session: &Arc<Session>, about: &About) -> Option<Arc<Caller>> {
-        let caller = session.listener.caller();
-        match self.check_expiry(&caller) {
-            Ok(()) => return Some(caller),
-            Err(Error::Token(refusal)) => close_refused(&session.listener, refusal),
-            Err(error) => self.send(&answers::error(about, &error)),
-        }
-        None
-    }
-
-    /// Answers an `auth` that was accepted.
-    pub(super) fn auth_ok(&self, caller: &Caller, about: &About) {
-        let (user_id, expires_at) = (caller.user.id, caller.expires_at);
-        self.send(&ServerFrame::AuthOk { user_id, expires_at, reference: about.reference() });
-    }
-
-    async fn authenticate_again(&mut self, session: &Arc<Session>, token: &str, about: &About) -> Result<(), Refused> {
-        let listener = &session.listener;
-        let caller = authenticate_brought(&self.state, token).await?;
-        if !listener.caller().is(caller.user.id) {
-            let message = "this connection is another user's: open another with this token";
-            return Err(Refused::Here(Denial::NotYourself.code(), message));
-        }
-        self.is_limited = !caller.may_name_others();
-        self.state.sessions.adopt(session, caller).await?;
-        self.auth_ok(&listener.caller(), about);
-        Ok(())
     }
 
     fn leave(&self, session: &Arc<Session>, caller: &Caller, room_id: &str, about: &About) -> Result<(), Error> {
@@ -125,7 +112,7 @@ impl Connection {
         let access = ops::authorize_join(caller, room)?;
         let listener = &session.listener;
         if self.mode == Mode::OneRoom {
-            // Whoever may not join stays where they are.
+            // A caller that may not join the room stays in the room before.
             self.state.chat.store.room(room, access).await?;
             for other in listener.rooms().into_iter().filter(|other| *other != room) {
                 self.state.hub.leave(listener, other);
@@ -143,7 +130,7 @@ impl Connection {
             }
         };
         if let Some(access) = self.replay(session, Join { room, rights: &rights, since, epoch, reference }).await? {
-            // Until it was seated, the room was not among those that a change of rights looks at.
+            // A change of rights during the join did not see this room among the connection's.
             self.state.sessions.keep_rights(session, room, access).await;
         }
         Ok(())
@@ -160,7 +147,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 joined = &mut joining => return joined,
-                // Who comes back resumes: a long replay must not hold a stop up.
+                // The client resumes after the restart: a long replay must not delay a stop.
                 () = state.stopping.cancelled() => return Ok(None),
                 // Nothing is read meanwhile; the replay itself gives up on a client that takes nothing.
                 () = sleep(STILL_THERE) => state.sessions.heard(session),
@@ -178,9 +165,9 @@ struct Post<'a> {
 }
 
 /// Why a frame is refused.
-enum Refused {
+pub(super) enum Refused {
     Error(Error),
-    /// For a reason that only this door knows: its code, and what to do.
+    /// For a reason that only the WebSocket door knows: its code, and what to do.
     Here(&'static str, &'static str),
 }
 

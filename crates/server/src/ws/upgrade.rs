@@ -9,8 +9,8 @@ use chatsphere_core::{Caller, Error, Outage, TokenRefusal, TokenType};
 use chatsphere_net::listener::{Peer, take_stream};
 use chatsphere_net::websocket::handshake::{HandshakeError, Subprotocols, UpgradeRequest};
 
-use super::session::Opening;
-use super::{WsState, session};
+use super::connection::Opening;
+use super::{WsState, connection};
 use crate::auth::authenticate;
 use crate::http::Failure;
 use crate::request::bearer;
@@ -81,7 +81,7 @@ async fn accept(state: Arc<WsState>, mut request: Request, mode: Mode) -> Result
             Ok(upgraded) => {
                 let taken = take_stream(upgraded);
                 let opening = Opening { taken, mode, credentials, answer: Bytes::new(), client };
-                session::run(state, opening).await;
+                connection::run(state, opening).await;
             }
             Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),
         }

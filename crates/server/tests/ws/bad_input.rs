@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chatsphere_protocol::frames::ClientFrame;
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -14,6 +15,7 @@ on_every_database!(
     an_answer_repeats_what_it_answers,
     the_field_that_is_wrong_is_named,
     extra_fields_are_ignored,
+    no_frame_is_swallowed,
 );
 
 const UNKNOWN: &str = "0198c0de-7c1a-7000-8000-0123456789ab";
@@ -314,5 +316,17 @@ async fn extra_fields_are_ignored(database: Arc<Database>) {
         frame["roomId"] = json!(room);
         frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         assert_ne!(client.ask(frame.clone()).await["type"], "error", "{frame}");
+    }
+}
+
+/// A frame with every field: whatever its `type`, it is carried out and answered.
+async fn no_frame_is_swallowed(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, _) = server.pair().await;
+    let mut client = server.connect(&ada.token).await;
+    for kind in ClientFrame::TYPES {
+        let frame = json!({ "type": kind, "roomId": room, "token": ada.token, "content": "hello" });
+        let answer = client.ask(frame).await;
+        assert_ne!(answer["type"], "error", "{kind}: {answer}");
     }
 }

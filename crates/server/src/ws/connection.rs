@@ -1,0 +1,280 @@
+//! One connection: its task, from the upgrade to its end.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use chatsphere_net::listener::{Slot, Taken, TakenStream};
+use chatsphere_net::websocket::{CloseCode, Decoder};
+use chatsphere_net::{LATE, in_time};
+use chatsphere_realtime::frame::encode;
+use chatsphere_realtime::{Outbound, Socket};
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
+
+use super::answers::{self, About};
+use super::flood::FrameRateLimit;
+use super::frames::Next;
+use super::reader::Reader;
+use super::sessions::Session;
+use super::unanswered::Unanswered;
+use super::upgrade::Credentials;
+use super::writer::Writer;
+use super::{Mode, WsState};
+
+/// Where a new connection begins.
+pub(super) struct Opening {
+    pub(super) taken: Taken,
+    pub(super) mode: Mode,
+    pub(super) credentials: Credentials,
+    /// The answer to the handshake, written before anything else; empty if it has been written already.
+    pub(super) answer: Bytes,
+    /// The client's address, as far as proxies are trusted.
+    pub(super) client: Option<IpAddr>,
+}
+
+/// Reads, answers and writes until the connection ends.
+///
+/// The future holds what an idle connection needs and no more, since most connections are idle. What is rare is a boxed future,
+/// which lives as long as its work takes.
+pub(super) fn run(state: Arc<WsState>, opening: Opening) -> impl Future<Output = ()> + Send {
+    let beginning = Box::pin(begin(state, opening));
+    async move {
+        let mut live = beginning.await;
+        if live.connection.session.is_some() {
+            let Live { connection, writer, .. } = &mut *live;
+            let patience = connection.state.sessions.times.close;
+            let outbound = connection.outbound.clone();
+            tokio::select! {
+                biased;
+                () = connection.converse() => {}
+                () = writer.run(&outbound, patience) => {}
+            }
+        }
+        Box::pin(end(live)).await;
+    }
+}
+
+/// A connection that was taken over. It is boxed as a whole, because a future that moves it would hold it twice.
+struct Live {
+    connection: Connection,
+    writer: Writer,
+    /// The connection counts against the listener's capacity until this is dropped.
+    _slot: Option<Arc<Slot>>,
+}
+
+/// Takes the socket over and authenticates the client. There is no session afterwards if the connection must end.
+async fn begin(state: Arc<WsState>, opening: Opening) -> Box<Live> {
+    let Opening { taken: Taken { stream, read_ahead, slot }, mode, credentials, answer, client } = opening;
+    let (reader, mut writer, socket) = split(stream);
+    let outbound = Arc::new(Outbound::new(socket, state.chat.limits.outbound_queue_bytes));
+    let patience = state.sessions.times.close;
+    let mut connection = Connection::new(state, outbound.clone(), mode, reader, BytesMut::from(&*read_ahead));
+    connection.client = client;
+    let begun = tokio::select! {
+        biased;
+        begun = connection.open(credentials, answer) => begun,
+        () = writer.run(&outbound, patience) => Err(Ended),
+    };
+    if begun.is_err() {
+        connection.leave_sessions();
+    }
+    Box::new(Live { connection, writer, _slot: slot })
+}
+
+/// Writes the last frames, and gives the client a moment to close its half.
+async fn end(mut live: Box<Live>) {
+    let Live { connection, writer, .. } = &mut *live;
+    let patience = connection.state.sessions.times.close;
+    let outbound = connection.outbound.clone();
+    connection.record_end(outbound.closing());
+    outbound.close(CloseCode::NORMAL, "");
+    let _ = timeout(patience, writer.run(&outbound, patience)).await;
+    connection.leave_sessions();
+    // The server closes first (RFC 6455, section 7.1.1), but its own half alone: closing while bytes are still on their way in
+    // would reset the connection, and the close frame could be lost with it.
+    let _ = timeout(patience, writer.shutdown()).await;
+    let _ = timeout(patience, discard(&mut connection.reader)).await;
+}
+
+async fn discard(reader: &mut Reader) {
+    let mut buffer = BytesMut::new();
+    while matches!(reader.read(&mut buffer).await, Ok(1..)) {
+        buffer.clear();
+    }
+}
+
+fn split(stream: TakenStream) -> (Reader, Writer, Socket) {
+    match stream {
+        TakenStream::Plain(socket) => {
+            let socket = Arc::new(socket);
+            (Reader::Direct(socket.clone()), Writer::Direct(socket.clone()), Socket::Direct(socket))
+        }
+        TakenStream::Other(stream) => {
+            let (read, write) = tokio::io::split(stream);
+            (Reader::Stream(Box::new(read)), Writer::Stream { stream: Box::new(write), taken: VecDeque::new() }, Socket::Queued)
+        }
+    }
+}
+
+/// The state of one connection's task.
+pub(super) struct Connection {
+    pub(super) state: Arc<WsState>,
+    pub(super) outbound: Arc<Outbound>,
+    pub(super) mode: Mode,
+    /// `None` until the connection is authenticated.
+    pub(super) session: Option<Arc<Session>>,
+    /// Messages that were submitted and are not answered yet.
+    pub(super) unanswered: Option<Box<Unanswered>>,
+    pub(super) client: Option<IpAddr>,
+    /// Whether the client's frames are counted. Those of an application's backend are not.
+    pub(super) is_limited: bool,
+    pub(super) reader: Reader,
+    /// Bytes that were read and are no whole frame yet.
+    pub(super) buffer: BytesMut,
+    /// When the first byte of an incomplete message came, in milliseconds since the node started; 0 if there is none.
+    pub(super) began_at: u64,
+    pub(super) rate: FrameRateLimit,
+    pub(super) decoder: Decoder,
+}
+
+/// The connection has ended, or is to end.
+pub(super) struct Ended;
+
+impl Connection {
+    fn new(state: Arc<WsState>, outbound: Arc<Outbound>, mode: Mode, reader: Reader, buffer: BytesMut) -> Self {
+        let decoder = Decoder::new(state.chat.limits.frame_bytes);
+        Self {
+            state,
+            outbound,
+            mode,
+            session: None,
+            unanswered: None,
+            client: None,
+            is_limited: true,
+            reader,
+            buffer,
+            began_at: 0,
+            rate: FrameRateLimit::default(),
+            decoder,
+        }
+    }
+
+    /// Reads frames and answers them, until either side ends.
+    async fn converse(&mut self) {
+        let stopping = self.state.stopping.clone();
+        let stopping = stopping.cancelled();
+        tokio::pin!(stopping);
+        loop {
+            // Boxed, so that an idle connection's future has no room for any of it.
+            let waited = match self.take_frames() {
+                Ok(Next::Read) if self.began_at == 0 => None,
+                Ok(Next::Read) => Some(Box::pin(self.read_on()).await),
+                Ok(next) => Some(Box::pin(self.wait_for(next)).await),
+                Err(Ended) => return,
+            };
+            match waited {
+                None => {}
+                Some(Ok(())) => continue,
+                Some(Err(Ended)) => return,
+            }
+            tokio::select! {
+                biased;
+                () = &mut stopping => return Box::pin(self.finish()).await,
+                read = self.reader.read(&mut self.buffer) => match (read, &self.session) {
+                    (Ok(1..), Some(session)) => self.state.sessions.heard(session),
+                    _ => return self.outbound.abandon(),
+                },
+            }
+        }
+    }
+
+    /// Does what comes before the next frame.
+    pub(super) async fn wait_for(&mut self, next: Next) -> Result<(), Ended> {
+        let now = self.state.sessions.elapsed();
+        match next {
+            Next::Read => {}
+            Next::Complete(deferred, pause) => {
+                deferred(self).await?;
+                self.pause(pause).await?;
+            }
+            Next::AwaitAnswer => {
+                if let Some(unanswered) = &mut self.unanswered {
+                    unanswered.make_room(self.state.chat.limits.unanswered_sends).await;
+                }
+            }
+            Next::Pause(pause) => self.pause(pause).await?,
+        }
+        if self.began_at > 0 {
+            // Nothing was read meanwhile: that is not the client's delay.
+            self.began_at += self.state.sessions.elapsed().saturating_sub(now);
+        }
+        Ok(())
+    }
+
+    /// Reads more of an incomplete message, whose last byte must come within [`Times::message`](super::Times::message) of its
+    /// first.
+    async fn read_on(&mut self) -> Result<(), Ended> {
+        let most = self.state.sessions.times.message;
+        let stopping = self.state.stopping.clone();
+        let asked = self.state.sessions.elapsed();
+        let left = most.saturating_sub(Duration::from_millis(asked.saturating_sub(self.began_at)));
+        let read = tokio::select! {
+            biased;
+            () = stopping.cancelled() => {
+                self.finish().await;
+                return Err(Ended);
+            }
+            read = in_time(left, self.reader.read(&mut self.buffer)) => read,
+        };
+        match (read, &self.session) {
+            (Ok(Ok(1..)), session) => {
+                session.iter().for_each(|session| self.state.sessions.heard(session));
+                let now = self.state.sessions.elapsed();
+                if Duration::from_millis(now.saturating_sub(asked)) > left + LATE {
+                    // This process stood still.
+                    self.began_at = now;
+                }
+                Ok(())
+            }
+            (Ok(_), _) => {
+                self.outbound.abandon();
+                Err(Ended)
+            }
+            (Err(_), _) => {
+                let message = "a message did not arrive in time: send it at once, or in parts that follow one another";
+                self.send(&answers::refusal(&About::default(), "slow_message", message));
+                self.close(CloseCode::POLICY_VIOLATION, "slow_message")
+            }
+        }
+    }
+
+    /// Reads nothing for a while. A stop of the server ends the pause and the connection.
+    async fn pause(&mut self, pause: Duration) -> Result<(), Ended> {
+        if pause.is_zero() {
+            return Ok(());
+        }
+        let stopping = self.state.stopping.clone();
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => {
+                self.finish().await;
+                return Err(Ended);
+            }
+            () = sleep(pause) => {}
+        }
+        if let Some(session) = &self.session {
+            // More bytes of it wait to be read, so it is not silent.
+            self.state.sessions.heard(session);
+        }
+        Ok(())
+    }
+
+    pub(super) fn send(&self, frame: &impl Serialize) {
+        if let Some(frame) = encode(frame) {
+            self.outbound.send(frame);
+        }
+    }
+}

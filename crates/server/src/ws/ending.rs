@@ -1,0 +1,57 @@
+//! How a connection ends.
+
+use std::time::Duration;
+
+use chatsphere_net::websocket::CloseCode;
+use rand::Rng;
+
+use super::closes;
+use super::connection::{Connection, Ended};
+
+impl Connection {
+    /// Waits until every accepted message is answered, then closes because the server stops.
+    pub(super) async fn finish(&mut self) {
+        if let Some(unanswered) = &self.unanswered {
+            unanswered.none().await;
+        }
+        let _ = self.close_for_restart();
+    }
+
+    /// Closes with a random delay after which to connect again, so that clients do not come back all at once.
+    pub(super) fn close_for_restart(&self) -> Result<(), Ended> {
+        let delay = Duration::from_millis(rand::rng().random_range(200..=2_000));
+        let reason = format!("the server is restarting: reconnect in {} ms", delay.as_millis());
+        self.outbound.close_for(CloseCode::GOING_AWAY, &reason, delay);
+        Err(Ended)
+    }
+
+    pub(super) fn close(&self, code: CloseCode, reason: &str) -> Result<(), Ended> {
+        Err(self.closed(code, reason))
+    }
+
+    pub(super) fn closed(&self, code: CloseCode, reason: &str) -> Ended {
+        self.outbound.close(code, reason);
+        Ended
+    }
+
+    /// Counts and logs how the connection ends. The log's level is `info` if the server closed it for a fault, else `debug`.
+    pub(super) fn record_end(&self, code: Option<CloseCode>) {
+        let word = closes::count(code);
+        let connection = self.session.as_ref().map(|session| tracing::field::display(session.listener.id));
+        let user = self.session.as_ref().map(|session| tracing::field::display(session.listener.caller().user.id));
+        let client = self.client.map(tracing::field::display);
+        match code {
+            None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => {
+                tracing::debug!(connection, user, client, code = word, "a WebSocket was closed");
+            }
+            Some(_) => tracing::info!(connection, user, client, code = word, "a WebSocket was closed"),
+        }
+    }
+
+    /// Removes the connection from those of the node.
+    pub(super) fn leave_sessions(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.state.sessions.leave(&session);
+        }
+    }
+}
