@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use chatsphere_core::{Caller, Error};
 
 use super::failure::Failure;
+use super::path_ids::{self, PathIds};
 use super::state::HttpState;
 use super::under_way::UnderWay;
 use crate::auth;
@@ -12,6 +13,22 @@ use crate::request::bearer;
 
 /// Who calls, by `Authorization: Bearer <token>`.
 pub(crate) struct Authenticated(pub(crate) Arc<Caller>);
+
+/// A call without a body that changes something: who calls, and what its path names.
+pub(crate) struct Call<P = ()> {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) path: P,
+}
+
+impl<P: PathIds> FromRequestParts<Arc<HttpState>> for Call<P> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
+        let Authenticated(caller) = Authenticated::from_request_parts(parts, http).await?;
+        let path = path_ids::read(parts, &caller).await?;
+        Ok(Self { caller, path })
+    }
+}
 
 /// The call's span knows who calls.
 #[derive(Clone)]

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::authenticated::Authenticated;
 use super::failure::Failure;
 use super::idempotency::IdempotencyKey;
+use super::path_ids::{self, PathIds};
 use super::state::HttpState;
 
 /// How long a whole body may take to arrive.
@@ -38,12 +39,14 @@ struct Patience {
 /// The first allocation for a body: how long it is to be is only what the client says.
 const FIRST_ALLOCATION: usize = 16 * 1_024;
 
-/// A body, and who sent it.
+/// A call with a body: who sent it, and what its path names.
 ///
-/// The caller is judged before the body is read, so that nobody else makes the server read one; and again when it is there,
-/// since a client may take its time with it and lose its rights meanwhile. What is here is the second look's.
-pub(crate) struct JsonBody<T> {
+/// The caller is authenticated before the body is read, so that a client without a token can't make the server read one. It is
+/// authenticated again when the body is complete, since a slow client may lose its rights meanwhile; `caller` is the second
+/// outcome.
+pub(crate) struct JsonBody<T, P = ()> {
     pub(crate) caller: Arc<Caller>,
+    pub(crate) path: P,
     pub(crate) value: T,
     pub(crate) idempotency: Option<Idempotency>,
 }
@@ -53,17 +56,19 @@ pub(crate) struct OpenBody<T> {
     pub(crate) value: T,
 }
 
-impl<T: DeserializeOwned> FromRequest<Arc<HttpState>> for JsonBody<T> {
+impl<T: DeserializeOwned, P: PathIds> FromRequest<Arc<HttpState>> for JsonBody<T, P> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         Authenticated::from_request_parts(&mut parts, http).await?;
         let key = IdempotencyKey::from_request_parts(&mut parts, http).await?;
+        let texts = path_ids::texts::<P>(&mut parts).await?;
         let bytes = read_json(body, &parts.headers, http).await?;
         let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, http).await?;
         let idempotency = key.bind(&caller, Sha256::digest(&bytes).into());
-        Ok(Self { value: decode(&bytes)?, caller, idempotency })
+        let value = decode(&bytes)?;
+        Ok(Self { path: P::read(texts, &caller)?, value, caller, idempotency })
     }
 }
 

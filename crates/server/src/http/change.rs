@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::body::JsonBody;
 use super::failure::Failure;
+use super::path_ids::PathIds;
 use super::state::HttpState;
 
 /// A body that says what to change. What is absent stays as it is.
@@ -30,13 +31,13 @@ impl Change for ChangeUser {
 
 /// A [`JsonBody`] that changes something. One that has none of its fields is refused: unknown fields are ignored, so a field's
 /// wrong name would otherwise look like success.
-pub(crate) struct ChangeBody<T>(pub(crate) JsonBody<T>);
+pub(crate) struct ChangeBody<T, P = ()>(pub(crate) JsonBody<T, P>);
 
-impl<T: Change> FromRequest<Arc<HttpState>> for ChangeBody<T> {
+impl<T: Change, P: PathIds> FromRequest<Arc<HttpState>> for ChangeBody<T, P> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, http: &Arc<HttpState>) -> Result<Self, Failure> {
-        let body = JsonBody::<T>::from_request(request, http).await?;
+        let body = JsonBody::<T, P>::from_request(request, http).await?;
         if body.value.is_empty() { Err(nothing(T::FIELDS)) } else { Ok(Self(body)) }
     }
 }

@@ -1,22 +1,9 @@
-use std::sync::Arc;
-
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use chatsphere_core::ops;
 use chatsphere_protocol::rest::MessageInRoom;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::failure::Failure;
-use super::json_list;
-use super::link::Links;
-use super::query::{PageParams, Query};
-use super::reading::Reading;
-use super::state::HttpState;
-use crate::auth::List;
+use super::prelude::*;
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
-    OpenApiRouter::new().routes(routes!(list))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list))
 }
 
 /// List all messages
@@ -30,7 +17,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
         (status = 200, description = "A page of messages", body = Vec<MessageInRoom<'static>>),
         (status = 403, description = "`client_token_required`, `needs_read`"),
     ))]
-async fn list(State(http): State<Arc<HttpState>>, Reading(caller): Reading, query: Query) -> Result<Response, Failure> {
+async fn list(State(http): Http, Reading { caller, .. }: Reading, query: Query) -> Result<Response, Failure> {
     let cursors = http.keys.cursors(&caller, List::Messages);
     let page = ops::all_messages(&http.chat, &caller, query.page(&cursors)?).await?;
     let links = Links::next(&query, &cursors, page.next)?;

@@ -1,19 +1,9 @@
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::State;
-use chatsphere_core::ops;
 use chatsphere_protocol::rest::{ChangeProfile, Profile, ProfileChanged};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::body::JsonBody;
-use super::failure::Failure;
-use super::reading::Reading;
-use super::state::HttpState;
+use super::prelude::*;
 
-pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
-    OpenApiRouter::new().routes(routes!(read, change))
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(read, change))
 }
 
 /// Who am I?
@@ -21,7 +11,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
 /// Who: any token. Permission: none.
 #[utoipa::path(get, path = "/api/auth/profile", operation_id = "getProfile", tag = "profile", security(("bearer" = [])),
     responses((status = 200, description = "The user that the token stands for", body = ProfileChanged)))]
-async fn read(Reading(caller): Reading) -> Json<ProfileChanged<'static>> {
+async fn read(Reading { caller, .. }: Reading) -> Json<ProfileChanged<'static>> {
     let username = caller.user.username.as_str().to_owned().into();
     Json(ProfileChanged { message: None, user: Profile { id: caller.user.id, username, role: caller.role } })
 }
@@ -36,10 +26,7 @@ async fn read(Reading(caller): Reading) -> Json<ProfileChanged<'static>> {
         (status = 403, description = "`needs_write`"),
         (status = 409, description = "`username_taken`"),
     ))]
-async fn change(
-    State(http): State<Arc<HttpState>>,
-    body: JsonBody<ChangeProfile>,
-) -> Result<Json<ProfileChanged<'static>>, Failure> {
+async fn change(State(http): Http, body: JsonBody<ChangeProfile>) -> Result<Json<ProfileChanged<'static>>, Failure> {
     let user = ops::change_profile(&http.chat, &body.caller, body.value.username).await?;
-    Ok(Json(ProfileChanged { message: Some("Profile updated successfully".into()), user: crate::wire::profile(&user) }))
+    Ok(Json(ProfileChanged { message: Some("Profile updated successfully".into()), user: wire::profile(&user) }))
 }

@@ -6,13 +6,18 @@ use chatsphere_core::{Caller, Error, Outage};
 
 use super::authenticated::Authenticated;
 use super::failure::Failure;
+use super::path_ids::{self, PathIds};
 use super::state::HttpState;
 use super::under_way::UnderWay;
 
-/// Who reads, within their rate, and in their turn, which lasts until the page is encoded.
-pub(crate) struct Reading(pub(crate) Arc<Caller>);
+/// A call that reads: who calls, within their rate and in their turn, which lasts until the page is encoded, and what its path
+/// names.
+pub(crate) struct Reading<P = ()> {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) path: P,
+}
 
-impl FromRequestParts<Arc<HttpState>> for Reading {
+impl<P: PathIds> FromRequestParts<Arc<HttpState>> for Reading<P> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
@@ -26,6 +31,7 @@ impl FromRequestParts<Arc<HttpState>> for Reading {
         check()?;
         under_way.hold(chat.turn(&caller).await);
         check()?;
-        Ok(Self(caller))
+        let path = path_ids::read(parts, &caller).await?;
+        Ok(Self { caller, path })
     }
 }

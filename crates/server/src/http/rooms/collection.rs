@@ -1,21 +1,6 @@
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use chatsphere_core::ops;
 use chatsphere_protocol::rest::{CreateRoom, Room};
 
-use crate::auth::List;
-use crate::http::body::JsonBody;
-use crate::http::failure::Failure;
-use crate::http::idempotency::Replayed;
-use crate::http::json_list::JsonList;
-use crate::http::link::Links;
-use crate::http::query::{PageParams, Query};
-use crate::http::reading::Reading;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// List rooms
 ///
@@ -30,14 +15,14 @@ use crate::http::state::HttpState;
         (status = 403, description = "`needs_read`"),
     ))]
 pub(super) async fn list(
-    State(http): State<Arc<HttpState>>,
-    Reading(caller): Reading,
+    State(http): Http,
+    Reading { caller, .. }: Reading,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
     let cursors = http.keys.cursors(&caller, List::Rooms);
     let page = ops::list_rooms(&http.chat, &caller, query.page(&cursors)?).await?;
     let links = Links::next(&query, &cursors, page.next)?;
-    Ok((links, JsonList(page.items.into_iter().map(crate::wire::room).collect::<Vec<_>>())))
+    Ok((links, JsonList(page.items.into_iter().map(wire::room).collect::<Vec<_>>())))
 }
 
 /// Create a room
@@ -54,12 +39,11 @@ pub(super) async fn list(
         (status = 409, description = "`idempotency_key_reused`"),
     ))]
 pub(super) async fn create(
-    State(http): State<Arc<HttpState>>,
-    body: JsonBody<CreateRoom>,
+    State(http): Http,
+    JsonBody { caller, value, idempotency, .. }: JsonBody<CreateRoom>,
 ) -> Result<impl IntoResponse, Failure> {
-    let CreateRoom { name, user_id } = body.value;
+    let CreateRoom { name, user_id } = value;
     let owner = user_id.as_deref().map(ops::user_id).transpose()?;
-    let idempotency = body.idempotency;
-    let done = ops::create_room(&http.chat, &body.caller, ops::CreateRoom { name, owner, idempotency }).await?;
-    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(crate::wire::room(done.value))))
+    let done = ops::create_room(&http.chat, &caller, ops::CreateRoom { name, owner, idempotency }).await?;
+    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(wire::room(done.value))))
 }

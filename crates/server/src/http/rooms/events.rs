@@ -1,16 +1,6 @@
-use std::sync::Arc;
-
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use chatsphere_core::ops;
 use chatsphere_protocol::frames::EventFrame;
 
-use crate::http::failure::Failure;
-use crate::http::json_list;
-use crate::http::link::Links;
-use crate::http::query::{EventsParams, Query};
-use crate::http::reading::Reading;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// Read a room's events
 ///
@@ -20,19 +10,17 @@ use crate::http::state::HttpState;
 /// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/rooms/{roomId}/events", operation_id = "listRoomEvents", tag = "messages",
     security(("bearer" = [])),
-    params(("roomId" = String, Path, format = "uuid", description = "The room"), EventsParams),
+    params(InRoom, EventsParams),
     responses(
         (status = 200, description = "A page of events", body = Vec<EventFrame<'static>>),
         (status = 403, description = "`not_a_member`, `needs_read`"),
         (status = 404, description = "`room_not_found`: told only to a CLIENT token and to ADMINs"),
     ))]
 pub(super) async fn list(
-    State(http): State<Arc<HttpState>>,
-    Reading(caller): Reading,
-    Path(room): Path<String>,
+    State(http): Http,
+    Reading { caller, path: room }: Reading<RoomId>,
     query: Query,
 ) -> Result<Response, Failure> {
-    let room = ops::room_id(&caller, &room)?;
     let (after, limit) = query.events()?;
     let page = ops::read_events(&http.chat, &caller, room, after, limit).await?;
     let mut links = Links::default();
@@ -41,7 +29,7 @@ pub(super) async fn list(
     }
     let texts = page.events.iter().map(|event| event.text_len()).sum();
     let body = json_list::encode_page(page, texts, |page| {
-        json_list::encode(page.events.iter().map(|event| crate::wire::event(event)))
+        json_list::encode(page.events.iter().map(|event| wire::event(event)))
     });
     Ok((links, json_list::answer(body.await)).into_response())
 }

@@ -1,22 +1,8 @@
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use chatsphere_core::ops;
 use chatsphere_core::store::{History, HistoryRange};
 use chatsphere_protocol::rest::{Message, PostMessage};
 
-use crate::http::body::JsonBody;
-use crate::http::failure::Failure;
-use crate::http::idempotency::Replayed;
-use crate::http::json_list;
-use crate::http::link::Links;
-use crate::http::query::{HistoryParams, Query};
-use crate::http::reading::Reading;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// Read a room's messages
 ///
@@ -26,19 +12,17 @@ use crate::http::state::HttpState;
 /// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/rooms/{roomId}/messages", operation_id = "listRoomMessages", tag = "messages",
     security(("bearer" = [])),
-    params(("roomId" = String, Path, format = "uuid", description = "The room"), HistoryParams),
+    params(InRoom, HistoryParams),
     responses(
         (status = 200, description = "A page of messages", body = Vec<Message<'static>>),
         (status = 403, description = "`not_a_member`, `needs_read`"),
         (status = 404, description = "`room_not_found`: told only to a CLIENT token and to ADMINs"),
     ))]
 pub(super) async fn list(
-    State(http): State<Arc<HttpState>>,
-    Reading(caller): Reading,
-    Path(room): Path<String>,
+    State(http): Http,
+    Reading { caller, path: room }: Reading<RoomId>,
     query: Query,
 ) -> Result<Response, Failure> {
-    let room = ops::room_id(&caller, &room)?;
     let (range, limit) = query.history()?;
     let history = ops::read_history(&http.chat, &caller, room, range, limit).await?;
     // Most who open a room ask for the same page: it is encoded once for all of them.
@@ -53,7 +37,7 @@ pub(super) async fn list(
 }
 
 fn encode(history: &History) -> Bytes {
-    json_list::encode(history.messages.iter().map(crate::wire::message))
+    json_list::encode(history.messages.iter().map(wire::message))
 }
 
 fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
@@ -84,7 +68,7 @@ fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
 /// Who: members, a CLIENT token, or an ADMIN's; another `userId`: a CLIENT token. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/messages", operation_id = "postMessage", tag = "messages",
     security(("bearer" = [])),
-    params(("roomId" = String, Path, format = "uuid", description = "The room")),
+    params(InRoom),
     request_body = PostMessage,
     responses(
         (status = 201, description = "Posted", body = Message),
@@ -94,15 +78,12 @@ fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
         (status = 429, description = "`rate_limited`, `quota_exceeded`"),
     ))]
 pub(super) async fn post(
-    State(http): State<Arc<HttpState>>,
-    Path(room): Path<String>,
-    body: JsonBody<PostMessage>,
+    State(http): Http,
+    JsonBody { caller, path: room_id, value, idempotency }: JsonBody<PostMessage, RoomId>,
 ) -> Result<Response, Failure> {
-    let room_id = ops::room_id(&body.caller, &room)?;
-    let PostMessage { content, client_message_id, user_id } = body.value;
+    let PostMessage { content, client_message_id, user_id } = value;
     let author = user_id.as_deref().map(ops::user_id).transpose()?;
-    let idempotency = body.idempotency;
     let post = ops::PostMessage { room_id, content, client_message_id, author, idempotency };
-    let done = ops::post_message(&http.chat, &body.caller, post)?.await?;
-    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(crate::wire::message(&done.value))).into_response())
+    let done = ops::post_message(&http.chat, &caller, post)?.await?;
+    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(wire::message(&done.value))).into_response())
 }

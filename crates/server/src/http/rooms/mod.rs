@@ -6,15 +6,10 @@ mod members;
 mod messages;
 mod room;
 
-use std::sync::Arc;
+use super::prelude::*;
 
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
-use super::state::HttpState;
-
-pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(collection::list, collection::create))
         .routes(routes!(room::read))
         .routes(routes!(members::list, members::add))

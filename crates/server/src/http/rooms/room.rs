@@ -1,13 +1,6 @@
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::{Path, State};
-use chatsphere_core::ops;
 use chatsphere_protocol::rest::RoomWithUsers;
 
-use crate::http::failure::Failure;
-use crate::http::reading::Reading;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// Read a room
 ///
@@ -15,19 +8,17 @@ use crate::http::state::HttpState;
 ///
 /// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/rooms/{roomId}", operation_id = "getRoom", tag = "rooms", security(("bearer" = [])),
-    params(("roomId" = String, Path, format = "uuid", description = "The room")),
+    params(InRoom),
     responses(
         (status = 200, description = "The room", body = RoomWithUsers),
         (status = 403, description = "`not_a_member`, `needs_read`"),
         (status = 404, description = "`room_not_found`: told only to a CLIENT token and to ADMINs"),
     ))]
 pub(super) async fn read(
-    State(http): State<Arc<HttpState>>,
-    Reading(caller): Reading,
-    Path(room): Path<String>,
+    State(http): Http,
+    Reading { caller, path: room }: Reading<RoomId>,
 ) -> Result<Json<RoomWithUsers>, Failure> {
-    let room = ops::room_id(&caller, &room)?;
     let (room, users) = ops::read_room(&http.chat, &caller, room).await?;
-    let users = users.iter().map(|user| crate::wire::user_ref(user).into_owned()).collect();
-    Ok(Json(RoomWithUsers { room: crate::wire::room(room), users }))
+    let users = users.iter().map(|user| wire::user_ref(user).into_owned()).collect();
+    Ok(Json(RoomWithUsers { room: wire::room(room), users }))
 }

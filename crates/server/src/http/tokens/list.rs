@@ -1,17 +1,6 @@
-use std::sync::Arc;
-
-use axum::extract::State;
-use axum::response::IntoResponse;
-use chatsphere_core::ops;
 use chatsphere_protocol::rest::Token;
 
-use crate::auth::List;
-use crate::http::failure::Failure;
-use crate::http::json_list::JsonList;
-use crate::http::link::Links;
-use crate::http::query::{PageParams, Query};
-use crate::http::reading::Reading;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// List tokens
 ///
@@ -25,12 +14,12 @@ use crate::http::state::HttpState;
         (status = 403, description = "`client_token_required`, `needs_read`, `needs_unrestricted_token`"),
     ))]
 pub(super) async fn list(
-    State(http): State<Arc<HttpState>>,
-    Reading(caller): Reading,
+    State(http): Http,
+    Reading { caller, .. }: Reading,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
     let cursors = http.keys.cursors(&caller, List::Tokens);
     let page = ops::list_tokens(&http.chat, &caller, query.page(&cursors)?).await?;
     let links = Links::next(&query, &cursors, page.next)?;
-    Ok((links, JsonList(page.items.into_iter().map(crate::wire::token).collect::<Vec<_>>())))
+    Ok((links, JsonList(page.items.into_iter().map(wire::token).collect::<Vec<_>>())))
 }

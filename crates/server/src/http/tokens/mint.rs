@@ -1,17 +1,9 @@
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use chatsphere_core::{Done, InvalidField, TokenWithUser, ops, parse_duration};
+use chatsphere_core::{Done, InvalidField, TokenWithUser, parse_duration};
 use chatsphere_protocol::rest::{MintClientToken, MintUserToken, Minted};
 
-use crate::http::body::JsonBody;
-use crate::http::failure::Failure;
-use crate::http::idempotency::Replayed;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// Mint a USER token
 ///
@@ -27,11 +19,11 @@ use crate::http::state::HttpState;
         (status = 404, description = "`user_not_found`"),
         (status = 409, description = "`idempotency_key_reused`"),
     ))]
-pub(super) async fn user(State(http): State<Arc<HttpState>>, body: JsonBody<MintUserToken>) -> Result<Response, Failure> {
+pub(super) async fn user(State(http): Http, body: JsonBody<MintUserToken>) -> Result<Response, Failure> {
     let MintUserToken { user_id, permissions, expires_in } = body.value;
     let mint = ops::MintUserToken {
         user_id: ops::user_id(&user_id)?,
-        permissions: permissions.map(crate::wire::permissions),
+        permissions: permissions.map(wire::permissions),
         expires_in: life(expires_in.as_deref())?,
         idempotency: body.idempotency,
     };
@@ -51,7 +43,7 @@ pub(super) async fn user(State(http): State<Arc<HttpState>>, body: JsonBody<Mint
         (status = 404, description = "`user_not_found`"),
         (status = 409, description = "`username_lookalike`, `idempotency_key_reused`"),
     ))]
-pub(super) async fn client(State(http): State<Arc<HttpState>>, body: JsonBody<MintClientToken>) -> Result<Response, Failure> {
+pub(super) async fn client(State(http): Http, body: JsonBody<MintClientToken>) -> Result<Response, Failure> {
     let MintClientToken { user_id, email, expires_in } = body.value;
     let mint = ops::MintClientToken {
         user_id: ops::user_id(&user_id)?,
@@ -71,6 +63,6 @@ fn life(text: Option<&str>) -> Result<Option<Duration>, InvalidField> {
 fn answer(http: &HttpState, done: Done<TokenWithUser>) -> Result<Response, Failure> {
     let TokenWithUser { token, user } = done.value;
     let signed = http.keys.sign(&token, &user)?;
-    let answer = Minted { token: signed, id: token.id, user: crate::wire::profile(&user), expires_at: token.expires_at };
+    let answer = Minted { token: signed, id: token.id, user: wire::profile(&user), expires_at: token.expires_at };
     Ok((StatusCode::CREATED, Replayed(done.replayed), Json(answer)).into_response())
 }

@@ -4,15 +4,10 @@ mod list;
 mod mint;
 mod revoke;
 
-use std::sync::Arc;
+use super::prelude::*;
 
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
-use super::state::HttpState;
-
-pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list::list))
         .routes(routes!(mint::user))
         .routes(routes!(mint::client))

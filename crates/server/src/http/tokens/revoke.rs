@@ -1,13 +1,6 @@
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::{Path, State};
-use chatsphere_core::{Caller, ops};
 use chatsphere_protocol::rest::Done;
 
-use crate::http::authenticated::Authenticated;
-use crate::http::failure::Failure;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// Revoke a token
 ///
@@ -24,11 +17,10 @@ use crate::http::state::HttpState;
         (status = 404, description = "`token_not_found`: told only to a CLIENT token and to ADMINs"),
     ))]
 pub(super) async fn delete(
-    State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
-    Path(token): Path<String>,
+    State(http): Http,
+    Call { caller, path: token }: Call<TokenId>,
 ) -> Result<Json<Done<'static>>, Failure> {
-    revoke(&http, &caller, &token).await
+    revoke(&http, &caller, token).await
 }
 
 /// Revoke a token, as the first version's clients do
@@ -46,15 +38,13 @@ pub(super) async fn delete(
         (status = 404, description = "`token_not_found`: told only to a CLIENT token and to ADMINs"),
     ))]
 pub(super) async fn put(
-    State(http): State<Arc<HttpState>>,
-    Authenticated(caller): Authenticated,
-    Path(token): Path<String>,
+    State(http): Http,
+    Call { caller, path: token }: Call<TokenId>,
 ) -> Result<Json<Done<'static>>, Failure> {
-    revoke(&http, &caller, &token).await
+    revoke(&http, &caller, token).await
 }
 
-async fn revoke(http: &HttpState, caller: &Caller, token: &str) -> Result<Json<Done<'static>>, Failure> {
-    let token = ops::token_id(caller, token)?;
+async fn revoke(http: &HttpState, caller: &Caller, token: TokenId) -> Result<Json<Done<'static>>, Failure> {
     ops::revoke_token(&http.chat, caller, token).await?;
     Ok(Json(Done { message: "Token revoked successfully".into() }))
 }

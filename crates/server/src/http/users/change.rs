@@ -1,13 +1,6 @@
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::{Path, State};
-use chatsphere_core::ops;
 use chatsphere_protocol::rest::{ChangeUser, User};
 
-use crate::http::change::ChangeBody;
-use crate::http::failure::Failure;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// Rename a user, change its role, disable or enable it
 ///
@@ -25,13 +18,11 @@ use crate::http::state::HttpState;
         (status = 409, description = "`username_taken`, `username_lookalike`"),
     ))]
 pub(super) async fn change(
-    State(http): State<Arc<HttpState>>,
-    Path(user): Path<String>,
-    ChangeBody(body): ChangeBody<ChangeUser>,
+    State(http): Http,
+    ChangeBody(body): ChangeBody<ChangeUser, UserId>,
 ) -> Result<Json<User<'static>>, Failure> {
     let ChangeUser { role, disabled, username } = body.value;
-    let user_id = ops::user_id(&user)?;
-    let change = ops::ChangeUser { user_id, role, disabled };
+    let change = ops::ChangeUser { user_id: body.path, role, disabled };
     let user = ops::rename_and_change_user(&http.chat, &body.caller, change, username).await?;
-    Ok(Json(crate::wire::user(user)))
+    Ok(Json(wire::user(user)))
 }

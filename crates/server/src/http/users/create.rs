@@ -1,16 +1,6 @@
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use chatsphere_core::ops;
 use chatsphere_protocol::rest::{CreateUser, CreatedUser};
 
-use crate::http::body::JsonBody;
-use crate::http::failure::Failure;
-use crate::http::idempotency::Replayed;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// Create a user
 ///
@@ -25,15 +15,14 @@ use crate::http::state::HttpState;
         (status = 409, description = "`username_taken`, `idempotency_key_reused`"),
     ))]
 pub(super) async fn create(
-    State(http): State<Arc<HttpState>>,
-    body: JsonBody<CreateUser>,
+    State(http): Http,
+    JsonBody { caller, value, idempotency, .. }: JsonBody<CreateUser>,
 ) -> Result<impl IntoResponse, Failure> {
-    let CreateUser { username, role } = body.value;
-    let idempotency = body.idempotency;
-    let done = ops::create_user(&http.chat, &body.caller, ops::CreateUser { username, role, idempotency }).await?;
+    let CreateUser { username, role } = value;
+    let done = ops::create_user(&http.chat, &caller, ops::CreateUser { username, role, idempotency }).await?;
     let made = done.value;
     let answer = CreatedUser {
-        user: crate::wire::profile(&made.user),
+        user: wire::profile(&made.user),
         token: http.keys.sign(&made.token, &made.user)?,
         token_id: made.token.id,
         expires_at: made.token.expires_at,

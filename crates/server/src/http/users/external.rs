@@ -1,15 +1,7 @@
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use chatsphere_core::{ops, parse_duration};
+use chatsphere_core::parse_duration;
 use chatsphere_protocol::rest::{ExternalUser, PutExternalUser};
 
-use crate::http::body::JsonBody;
-use crate::http::failure::Failure;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// Make or find a user by the application's own id
 ///
@@ -30,24 +22,23 @@ use crate::http::state::HttpState;
         (status = 409, description = "`username_taken`, `username_lookalike`"),
     ))]
 pub(super) async fn put(
-    State(http): State<Arc<HttpState>>,
-    Path(external_id): Path<String>,
-    body: JsonBody<PutExternalUser>,
+    State(http): Http,
+    JsonBody { caller, path: external_id, value, .. }: JsonBody<PutExternalUser, String>,
 ) -> Result<Response, Failure> {
-    let PutExternalUser { username, role, token } = body.value;
+    let PutExternalUser { username, role, token } = value;
     let token = token.map(|wanted| {
         let life = wanted.expires_in.as_deref().map(parse_duration).transpose();
         let expires_in = life.map_err(|error| Failure::invalid("token.expiresIn", error.to_string()))?;
-        Ok::<_, Failure>(ops::WantedToken { permissions: wanted.permissions.map(crate::wire::permissions), expires_in })
+        Ok::<_, Failure>(ops::WantedToken { permissions: wanted.permissions.map(wire::permissions), expires_in })
     });
     let put = ops::PutExternalUser { external_id, username, role, token: token.transpose()? };
-    let done = ops::put_external_user(&http.chat, &body.caller, put).await?;
+    let done = ops::put_external_user(&http.chat, &caller, put).await?;
     let token = done.token.as_ref();
     let answer = ExternalUser {
         token: token.map(|token| http.keys.sign(token, &done.user)).transpose()?,
         token_id: token.map(|token| token.id),
         expires_at: token.map(|token| token.expires_at),
-        user: crate::wire::user(done.user),
+        user: wire::user(done.user),
     };
     Ok((if done.made { StatusCode::CREATED } else { StatusCode::OK }, Json(answer)).into_response())
 }

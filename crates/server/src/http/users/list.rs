@@ -1,18 +1,7 @@
-use std::sync::Arc;
-
-use axum::extract::State;
-use axum::response::IntoResponse;
-use chatsphere_core::ops;
 use chatsphere_core::store::Page;
 use chatsphere_protocol::rest::User;
 
-use crate::auth::List;
-use crate::http::failure::Failure;
-use crate::http::json_list::JsonList;
-use crate::http::link::Links;
-use crate::http::query::{PageParams, Query};
-use crate::http::reading::Reading;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// List users
 ///
@@ -26,8 +15,8 @@ use crate::http::state::HttpState;
         (status = 403, description = "`client_token_required`, `needs_read`, `needs_unrestricted_token`"),
     ))]
 pub(super) async fn list(
-    State(http): State<Arc<HttpState>>,
-    Reading(caller): Reading,
+    State(http): Http,
+    Reading { caller, .. }: Reading,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
     let cursors = http.keys.cursors(&caller, List::Users);
@@ -37,5 +26,5 @@ pub(super) async fn list(
         Some(name) => Page { items: Vec::from_iter(ops::find_user(&http.chat, &caller, name).await?), next: None },
     };
     let links = Links::next(&query, &cursors, page.next)?;
-    Ok((links, JsonList(page.items.into_iter().map(crate::wire::user).collect::<Vec<_>>())))
+    Ok((links, JsonList(page.items.into_iter().map(wire::user).collect::<Vec<_>>())))
 }

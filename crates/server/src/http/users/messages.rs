@@ -1,17 +1,6 @@
-use std::sync::Arc;
-
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use chatsphere_core::{Caller, UserId, ops};
 use chatsphere_protocol::rest::MessageInRoom;
 
-use crate::auth::List;
-use crate::http::failure::Failure;
-use crate::http::json_list;
-use crate::http::link::Links;
-use crate::http::query::{PageParams, Query};
-use crate::http::reading::Reading;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// List a user's messages
 ///
@@ -28,12 +17,10 @@ use crate::http::state::HttpState;
         (status = 404, description = "`user_not_found`"),
     ))]
 pub(super) async fn of_user(
-    State(http): State<Arc<HttpState>>,
-    Reading(caller): Reading,
-    Path(user): Path<String>,
+    State(http): Http,
+    Reading { caller, path: user }: Reading<UserId>,
     query: Query,
 ) -> Result<Response, Failure> {
-    let user = ops::user_id(&user)?;
     answer(&http, &caller, user, &query).await
 }
 
@@ -51,8 +38,8 @@ pub(super) async fn of_user(
         (status = 404, description = "`user_not_found`"),
     ))]
 pub(super) async fn own(
-    State(http): State<Arc<HttpState>>,
-    Reading(caller): Reading,
+    State(http): Http,
+    Reading { caller, .. }: Reading,
     query: Query,
 ) -> Result<Response, Failure> {
     let user = query.one("userId")?.map(ops::user_id).transpose()?.unwrap_or(caller.user.id);

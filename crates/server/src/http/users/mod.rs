@@ -7,15 +7,10 @@ mod list;
 mod messages;
 mod read;
 
-use std::sync::Arc;
+use super::prelude::*;
 
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
-
-use super::state::HttpState;
-
-pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
-    OpenApiRouter::new()
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .routes(routes!(list::list, create::create))
         .routes(routes!(read::read, change::change))
         .routes(routes!(external::put))

@@ -1,13 +1,6 @@
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::{Path, State};
-use chatsphere_core::ops;
 use chatsphere_protocol::rest::User;
 
-use crate::http::failure::Failure;
-use crate::http::reading::Reading;
-use crate::http::state::HttpState;
+use crate::http::prelude::*;
 
 /// Show a user
 ///
@@ -20,11 +13,10 @@ use crate::http::state::HttpState;
         (status = 404, description = "`user_not_found`: told to those who may see every user"),
     ))]
 pub(super) async fn read(
-    State(http): State<Arc<HttpState>>,
-    Reading(caller): Reading,
-    Path(user): Path<String>,
+    State(http): Http,
+    Reading { caller, path: user }: Reading<String>,
 ) -> Result<Json<User<'static>>, Failure> {
-    // What is no UUID is nobody's id: whoever may not see every user is told only that.
+    // A text that is no UUID is nobody's id. Only a caller that may see every user is told so; `find_user` refuses every other.
     let user = match ops::user_id(&user) {
         Ok(user) => ops::read_user(&http.chat, &caller, user).await?,
         Err(absent) => {
@@ -32,5 +24,5 @@ pub(super) async fn read(
             return Err(absent.into());
         }
     };
-    Ok(Json(crate::wire::user(user)))
+    Ok(Json(wire::user(user)))
 }
