@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::authority::Authority;
 use crate::budget::{Budget, Owner};
 use crate::caller::Caller;
-use crate::error::Error;
+use crate::error::{Error, RateLimited};
 use crate::limits::Limits;
 use crate::page_cache::PageCache;
 use crate::rate::PostRate;
@@ -98,12 +98,12 @@ impl Chat {
     /// Counts a read against its user. A backend's CLIENT token is not bounded.
     ///
     /// # Errors
-    /// [`Error::ReadsLimited`].
+    /// [`Error::RateLimited`].
     pub fn count_read(&self, caller: &Caller) -> Result<(), Error> {
         if caller.may_name_others() {
             return Ok(());
         }
-        self.read_rate.take(caller.user.id, self.clock.monotonic()).map_err(Error::ReadsLimited)
+        self.read_rate.take(caller.user.id, self.clock.monotonic()).map_err(|wait| Error::RateLimited(RateLimited::Reads, wait))
     }
 
     /// Whose calls and answers count together: a user's. Those of CLIENT tokens count for the node alone.
@@ -132,7 +132,9 @@ impl Chat {
         if caller.may_name_others() {
             return Ok(());
         }
-        self.change_rate.take(caller.user.id, self.clock.monotonic()).map_err(Error::RateLimited)
+        self.change_rate
+            .take(caller.user.id, self.clock.monotonic())
+            .map_err(|wait| Error::RateLimited(RateLimited::Changes, wait))
     }
 }
 

@@ -205,6 +205,28 @@ impl Outage {
     }
 }
 
+/// What a user's rate limit bounds. Each is counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RateLimited {
+    /// Messages.
+    Messages,
+    /// Changes other than messages: of rooms, members, names, tokens, users.
+    Changes,
+    /// Reads over REST.
+    Reads,
+}
+
+impl RateLimited {
+    /// The name of the limit, in an error's words and in the headers `RateLimit` and `RateLimit-Policy`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Changes => "changes",
+            Self::Reads => "reads",
+        }
+    }
+}
+
 /// Everything an op can answer but success.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -226,12 +248,9 @@ pub enum Error {
     /// Later it may work.
     #[error(transparent)]
     Outage(#[from] Outage),
-    /// Too many messages, or too many changes of other kinds, in too short a time.
-    #[error("too many messages or changes: wait {} ms", .0.as_millis())]
-    RateLimited(Duration),
-    /// Too many reads in too short a time.
-    #[error("too many reads: wait {} ms", .0.as_millis())]
-    ReadsLimited(Duration),
+    /// The user does more of one thing than it may in this time. How long to wait.
+    #[error("too many {}: wait {} ms", .0.name(), .1.as_millis())]
+    RateLimited(RateLimited, Duration),
     /// The user has stored as many bytes as it may in a day. When the next begins.
     #[error("you have stored as much as one may in a day: the next begins in {} s, at midnight UTC", .0.as_secs())]
     QuotaExceeded(Duration),
@@ -252,7 +271,7 @@ impl Error {
             Self::Absent(Absent::Token) => "token_not_found",
             Self::Conflict(conflict) => conflict.code(),
             Self::Outage(outage) => outage.code(),
-            Self::RateLimited(_) | Self::ReadsLimited(_) => "rate_limited",
+            Self::RateLimited(..) => "rate_limited",
             Self::QuotaExceeded(_) => "quota_exceeded",
             Self::Internal => "internal",
         }
@@ -260,6 +279,6 @@ impl Error {
 
     /// Whether the same call may succeed later without being changed.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Outage(_) | Self::RateLimited(_) | Self::ReadsLimited(_) | Self::QuotaExceeded(_))
+        matches!(self, Self::Outage(_) | Self::RateLimited(..) | Self::QuotaExceeded(_))
     }
 }

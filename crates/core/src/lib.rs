@@ -39,7 +39,7 @@ pub use chat::{Chat, TokenLifetimes};
 pub use control::{ControlChange, ControlEntry, ControlPosition};
 pub use duration::{InvalidDuration, parse_duration};
 pub use encoded::EncodedLen;
-pub use error::{Absent, Conflict, Denial, Error, InvalidField, Outage, TokenRefusal};
+pub use error::{Absent, Conflict, Denial, Error, InvalidField, Outage, RateLimited, TokenRefusal};
 pub use event::{Event, EventKind, EventRow, MessageKey};
 pub use limits::{FrameRate, Limits};
 pub use model::{Message, MessageInRoom, Room, User, UserRef};

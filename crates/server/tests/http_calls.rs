@@ -363,7 +363,9 @@ async fn admins_are_limited_and_backends_are_not() {
         let last = answers.pop().unwrap();
         assert!(answers.iter().all(|answer| answer.status.is_success()), "{kind}");
         assert_eq!(last.header("retry-after"), Some("1"));
-        last.refused(429, "rate_limited");
+        assert_eq!(last.header("ratelimit-policy"), Some(r#""changes";q=3;w=3"#));
+        let detail = last.refused(429, "rate_limited")["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with("too many changes: wait "), "{detail}");
     }
     for number in 100..110 {
         for call in calls(&server.client_token, number) {

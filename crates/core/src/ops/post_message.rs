@@ -1,6 +1,6 @@
 use crate::caller::Caller;
 use crate::chat::Chat;
-use crate::error::Error;
+use crate::error::{Error, RateLimited};
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::model::Message;
 use crate::policy;
@@ -61,7 +61,8 @@ fn accept(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<NewMessage,
     let client_message_id = post.client_message_id.map(|id| ClientMessageId::parse(id, &chat.limits)).transpose()?;
     let now = chat.clock.now();
     if !caller.may_name_others() {
-        chat.post_rate.take(author, chat.clock.monotonic()).map_err(Error::RateLimited)?;
+        let taken = chat.post_rate.take(author, chat.clock.monotonic());
+        taken.map_err(|wait| Error::RateLimited(RateLimited::Messages, wait))?;
     }
     Ok(NewMessage {
         id: MessageId::new(now),

@@ -12,7 +12,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use chatsphere_core::{Error, Limits, Outage, TokenRefusal};
+use chatsphere_core::{Error, Limits, Outage, RateLimited, TokenRefusal};
 use chatsphere_net::in_time;
 use chatsphere_net::listener::Peer;
 use futures_util::FutureExt;
@@ -21,7 +21,7 @@ use tracing::Instrument;
 use super::body::BODY_TIMEOUT;
 use super::cors::{Cors, is_preflight};
 use super::demo::{DEMO_BURST, DEMO_PER_SECOND};
-use super::failure::{Failure, Hint, Policy};
+use super::failure::{Failure, Hint};
 use super::meters;
 use super::options;
 use super::state::HttpState;
@@ -151,8 +151,8 @@ fn finish(mut response: Response, id: &RequestId, limits: &Limits) -> (Response,
     (response, error)
 }
 
-/// A path that nothing is at, as far as a log can do with it. Whoever pastes a token into an address finds a part of its head there,
-/// which all tokens have in common.
+/// A path that nothing is at, as far as a log can do with it. Whoever pastes a token into an address finds a part of its head
+/// there, which all tokens have in common.
 fn for_the_log(path: &str) -> String {
     let mut text = String::new();
     for segment in path.split('/').skip(1) {
@@ -187,18 +187,14 @@ fn hint(hint: Hint, headers: &mut HeaderMap, limits: &Limits) {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
         }
         Hint::AcceptEncoding => insert(headers, ACCEPT_ENCODING, "identity"),
-        Hint::RateLimited(policy, wait) => {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
-            let (name, burst, per_second) = match policy {
-                Policy::Messages => ("messages", limits.message_burst, limits.messages_per_second),
-                Policy::Reads => ("reads", limits.read_burst, limits.reads_per_second),
-                Policy::Demo => ("demo", DEMO_BURST, DEMO_PER_SECOND),
+        Hint::RateLimited(what, wait) => {
+            let (burst, per_second) = match what {
+                RateLimited::Messages | RateLimited::Changes => (limits.message_burst, limits.messages_per_second),
+                RateLimited::Reads => (limits.read_burst, limits.reads_per_second),
             };
-            // draft-ietf-httpapi-ratelimit-headers-10: a quota of `q` in a window of `w` seconds; `r` remain for `t` seconds.
-            let window = burst.div_ceil(per_second.max(1)).max(1);
-            insert(headers, RATELIMIT_POLICY, &format!("\"{name}\";q={burst};w={window}"));
-            insert(headers, RATELIMIT, &format!("\"{name}\";r=0;t={}", seconds(wait)));
+            rate_limit(headers, what.name(), burst, per_second, wait);
         }
+        Hint::DemoLimited(wait) => rate_limit(headers, "demo", DEMO_BURST, DEMO_PER_SECOND, wait),
         Hint::Challenge(TokenRefusal::Missing) => insert(headers, WWW_AUTHENTICATE, "Bearer realm=\"chatsphere\""),
         Hint::Challenge(refusal) => {
             let challenge =
@@ -206,6 +202,14 @@ fn hint(hint: Hint, headers: &mut HeaderMap, limits: &Limits) {
             insert(headers, WWW_AUTHENTICATE, &challenge);
         }
     }
+}
+
+/// draft-ietf-httpapi-ratelimit-headers-10: a quota of `q` in a window of `w` seconds; `r` remain for `t` seconds.
+fn rate_limit(headers: &mut HeaderMap, name: &str, burst: u32, per_second: u32, wait: Duration) {
+    headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    let window = burst.div_ceil(per_second.max(1)).max(1);
+    insert(headers, RATELIMIT_POLICY, &format!("\"{name}\";q={burst};w={window}"));
+    insert(headers, RATELIMIT, &format!("\"{name}\";r=0;t={}", seconds(wait)));
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {

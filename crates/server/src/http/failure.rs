@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chatsphere_core::{Error, InvalidField, Outage, TokenRefusal};
+use chatsphere_core::{Error, InvalidField, Outage, RateLimited, TokenRefusal};
 use chatsphere_protocol::rest::{FieldError, Problem};
 
 /// An answer other than success. It travels in the response's extensions to [`super::envelope`], which knows the request's id
@@ -29,22 +29,13 @@ pub(crate) enum Hint {
     /// `Retry-After`.
     RetryAfter(Duration),
     /// `Retry-After`, `RateLimit` and `RateLimit-Policy`.
-    RateLimited(Policy, Duration),
+    RateLimited(RateLimited, Duration),
+    /// The same of those who let guests into the demo.
+    DemoLimited(Duration),
     /// `Accept-Encoding: identity` (RFC 9110, section 12.5.3).
     AcceptEncoding,
     /// `WWW-Authenticate` (RFC 6750, section 3); with an error code if a token was sent.
     Challenge(TokenRefusal),
-}
-
-/// What happened too often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Policy {
-    /// Messages of a user, or other changes.
-    Messages,
-    /// Reads of a user.
-    Reads,
-    /// Calls of an address to let guests into the demo.
-    Demo,
 }
 
 impl Parts {
@@ -126,7 +117,7 @@ impl Failure {
     pub(crate) fn demo_limited(wait: Duration) -> Self {
         let detail = format!("too many calls of this address: wait {} ms", wait.as_millis());
         let mut failure = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
-        failure.0.hint = Hint::RateLimited(Policy::Demo, wait);
+        failure.0.hint = Hint::DemoLimited(wait);
         failure
     }
 
@@ -166,16 +157,15 @@ impl From<Error> for Failure {
             Error::Denied(_) => StatusCode::FORBIDDEN,
             Error::Absent(_) => StatusCode::NOT_FOUND,
             Error::Conflict(_) => StatusCode::CONFLICT,
-            Error::RateLimited(_) | Error::ReadsLimited(_) | Error::QuotaExceeded(_) => StatusCode::TOO_MANY_REQUESTS,
+            Error::RateLimited(..) | Error::QuotaExceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Error::Outage(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut failure = Self::new(status, error.code(), error.to_string());
         failure.0.hint = match error {
             Error::Token(refusal) => Hint::Challenge(refusal),
-            Error::RateLimited(wait) => Hint::RateLimited(Policy::Messages, wait),
+            Error::RateLimited(what, wait) => Hint::RateLimited(what, wait),
             Error::QuotaExceeded(wait) => Hint::RetryAfter(wait),
-            Error::ReadsLimited(wait) => Hint::RateLimited(Policy::Reads, wait),
             Error::Outage(outage) => Hint::RetryAfter(outage.retry_after()),
             _ => Hint::None,
         };

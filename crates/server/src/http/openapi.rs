@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use chatsphere_core::{Absent, Conflict, Denial, Error, Outage, TokenRefusal};
+use chatsphere_core::{Absent, Conflict, Denial, Error, Outage, RateLimited, TokenRefusal};
 use serde_json::{Value, json};
 use utoipa::openapi::content::Content;
 use utoipa::openapi::example::Example;
@@ -259,7 +259,7 @@ fn catalogue() -> Vec<Failure> {
         .chain(conflicts.map(Error::from))
         .chain(outages.map(Error::from))
         .chain([
-            Error::RateLimited(Duration::from_millis(50)),
+            Error::RateLimited(RateLimited::Messages, Duration::from_millis(50)),
             Error::QuotaExceeded(Duration::from_secs(3_600)),
             Error::Internal,
         ]);

@@ -9,8 +9,8 @@ use crate::observability::Counts;
 
 static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "websocket")), "code");
 static REFUSED: Counts = Counts::new("chatsphere_authentications_refused_total", Some(("door", "websocket")), "reason");
-/// The longest `clientMessageId` that an answer repeats. More than is allowed: a client that hears nothing of a message sends it
-/// for ever.
+/// The longest `clientMessageId` that an answer repeats. More than is allowed: a client that hears nothing of a message sends
+/// it for ever.
 const LONGEST_REPEATED: usize = 256;
 
 /// What an answer repeats of the frame that it answers.
@@ -57,7 +57,7 @@ pub(super) fn error<'a>(about: &'a About, error: &Error) -> ServerFrame<'a> {
         REFUSED.count(refusal.code());
     }
     let retry_after = match error {
-        Error::RateLimited(wait) | Error::ReadsLimited(wait) | Error::QuotaExceeded(wait) => Some(*wait),
+        Error::RateLimited(_, wait) | Error::QuotaExceeded(wait) => Some(*wait),
         Error::Outage(outage) => Some(outage.retry_after()),
         _ => None,
     };
