@@ -111,9 +111,9 @@ pub fn setting(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
-/// A setting whose field always has a value.
-macro_rules! value {
-    ($group:ident, $name:literal, $value:literal, $($field:ident).+, $parse:expr, $show:expr, $help:literal) => {
+/// A setting, by how it is set and how it is shown. What it is shown as is `None` where nothing is set.
+macro_rules! setting {
+    ($group:ident, $name:literal, $value:literal, $set:expr, $show:expr, $help:literal) => {
         Setting {
             name: $name,
             also: &[],
@@ -123,26 +123,43 @@ macro_rules! value {
             unset: "",
             secret: false,
             administrative: false,
-            set: |settings, text| {
-                settings.$($field).+ = $parse(text)?;
-                Ok(())
-            },
-            show: |settings| Some($show(&settings.$($field).+)),
+            set: $set,
+            show: $show,
         }
+    };
+}
+
+/// A setting whose field takes what is parsed as it is.
+macro_rules! field {
+    ($group:ident, $name:literal, $value:literal, $($field:ident).+, $parse:expr, $show:expr, $help:literal) => {
+        setting!($group, $name, $value, |settings, text| {
+            settings.$($field).+ = $parse(text)?;
+            Ok(())
+        }, $show, $help)
+    };
+}
+
+/// A setting whose field always has a value.
+macro_rules! value {
+    ($group:ident, $name:literal, $value:literal, $($field:ident).+, $parse:expr, $show:expr, $help:literal) => {
+        field!($group, $name, $value, $($field).+, $parse, |settings| Some($show(&settings.$($field).+)), $help)
     };
 }
 
 /// A setting whose field is an `Option`.
 macro_rules! option {
     ($group:ident, $name:literal, $value:literal, $($field:ident).+, $parse:expr, $show:expr, $help:literal) => {
-        Setting {
-            set: |settings, text| {
+        setting!(
+            $group,
+            $name,
+            $value,
+            |settings, text| {
                 settings.$($field).+ = Some($parse(text)?);
                 Ok(())
             },
-            show: |settings| settings.$($field).+.as_ref().map($show),
-            ..value!($group, $name, $value, data_dir, values::path, |path| show_path(path), $help)
-        }
+            |settings| settings.$($field).+.as_ref().map($show),
+            $help
+        )
     };
 }
 
@@ -203,18 +220,13 @@ pub static SETTINGS: &[Setting] = &[
     option!(Network, "tls_key", "FILE", tls_key, values::path, |path| show_path(path),
         "The PEM file with the certificate's private key")
         .unset("none"),
-    Setting {
-        show: |settings| show_list(&settings.trusted_proxies),
-        ..value!(Network, "trusted_proxies", "NETWORKS", trusted_proxies, values::networks, |_| String::new(),
-            "The proxies whose X-Forwarded-For is believed, as addresses or networks (10.0.0.0/8) with commas between")
-    }
-    .unset("none: X-Forwarded-For is not believed"),
-    Setting {
-        show: |settings| settings.allowed_origins.as_deref().and_then(show_list),
-        ..value!(Network, "allowed_origins", "ORIGINS", allowed_origins, values::origins, |_| String::new(),
-            "The origins from which browsers may call (CORS and WebSocket), such as https://chat.example.com, with commas between; * is any")
-    }
-    .unset("any: no cookie is ever read"),
+    field!(Network, "trusted_proxies", "NETWORKS", trusted_proxies, values::networks, |settings| show_list(&settings.trusted_proxies),
+        "The proxies whose X-Forwarded-For is believed, as addresses or networks (10.0.0.0/8) with commas between")
+        .unset("none: X-Forwarded-For is not believed"),
+    field!(Network, "allowed_origins", "ORIGINS", allowed_origins, values::origins,
+        |settings| settings.allowed_origins.as_deref().and_then(show_list),
+        "The origins from which browsers may call (CORS and WebSocket), such as https://chat.example.com, with commas between; * is any")
+        .unset("any: no cookie is ever read"),
     value!(Data, "data_dir", "DIRECTORY", data_dir, values::path, |path: &std::path::PathBuf| show_path(path),
         "Where the node keeps its database, its secrets and the first token. One server at a time")
         .administrative(),
@@ -262,15 +274,14 @@ pub static SETTINGS: &[Setting] = &[
         .unset("none")
         .secret()
         .administrative(),
-    Setting {
-        set: |settings, text| {
+    setting!(Tokens, "jwt_expires_in", "DURATION",
+        |settings, text| {
             let bounds = Duration::from_secs(1)..=Duration::from_secs(HUNDRED_YEARS);
             (settings.lifetimes.user, settings.jwt_expires_in_has_no_unit) = values::lifetime(text, bounds)?;
             Ok(())
         },
-        ..time!(Tokens, "jwt_expires_in", lifetimes.user, 1..=HUNDRED_YEARS,
-            "How long a USER token lives when the call that mints it does not say. Also takes what the Node.js version took: 2 days, 1.5h, 1y; a bare number is seconds")
-    }
+        |settings| Some(show_duration(settings.lifetimes.user)),
+        "How long a USER token lives when the call that mints it does not say. Also takes what the Node.js version took: 2 days, 1.5h, 1y; a bare number is seconds")
         .also(&["JWT_EXPIRES_IN"])
         .administrative(),
     time!(Tokens, "client_expires_in", lifetimes.client, 1..=TEN_YEARS,
