@@ -19,6 +19,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use chatsphere::observability::catalogue::{METRICS, Metric};
+use chatsphere_protocol::close;
 use chatsphere_protocol::frames::{Incoming, ServerFrame, encode_client_frame};
 use serde_json::Value;
 
@@ -159,16 +160,50 @@ fn every_error_code_is_in_the_documents() {
     }
 }
 
+/// The codes that the Rust client's documentation names for a call are those of its description.
+#[test]
+fn the_client_names_the_codes_of_each_call() {
+    let description: Value = serde_json::from_str(&chatsphere::http::openapi_json()).unwrap();
+    let mut seen = 0;
+    for file in fs::read_dir(root().join("crates/client/src/rest")).unwrap() {
+        let source = fs::read_to_string(file.unwrap().path()).unwrap();
+        let source = source.split("#[cfg(test)]").next().unwrap();
+        for method in source.split("    /// # Errors\n").skip(1) {
+            let (documentation, code) = method.split_once("pub async fn ").unwrap();
+            let Some(path) = code.split('"').find(|text| text.starts_with("/api/")) else { continue };
+            let verb = code.split_once("Method::").map_or("GET", |(_, rest)| rest.split(',').next().unwrap());
+            let path = path.split('?').next().unwrap().replace("{room}", "{roomId}");
+            let mut path = path.replace("{user}", "{userId}").replace("{token}", "{tokenId}");
+            if path.ends_with("/external") {
+                path += "/{externalId}";
+            }
+            let operation = &description["paths"][&path][verb.to_lowercase()];
+            let responses = operation["responses"].as_object().unwrap_or_else(|| panic!("{verb} {path} is no call"));
+            let described: BTreeSet<String> =
+                responses.values().filter_map(|response| response["description"].as_str()).flat_map(codes).collect();
+            // The client sends no such key.
+            let described: BTreeSet<String> =
+                described.into_iter().filter(|code| code != "idempotency_key_reused").collect();
+            let named: BTreeSet<String> = codes(documentation).collect();
+            assert_eq!(named, described, "the client on the left, the description of {verb} {path} on the right");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 20, "{seen} calls were found");
+}
+
+/// The codes that stand between backticks.
+fn codes(text: &str) -> impl Iterator<Item = String> {
+    let words = text.split('`').skip(1).step_by(2);
+    words.filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).map(str::to_owned)
+}
+
 #[test]
 fn every_close_code_is_in_the_websocket_document() {
     let document = fs::read_to_string(root().join("docs/websocket.md")).unwrap();
-    let codes = fs::read_to_string(root().join("crates/protocol/src/close.rs")).unwrap();
-    let codes: Vec<&str> =
-        codes.lines().filter_map(|line| line.strip_suffix(';')?.split_once(": u16 = ")).map(|(_, code)| code).collect();
-    assert!(codes.len() >= 10, "{codes:?}");
-    for code in codes {
-        assert!(document.contains(&format!("| {code} |")), "docs/websocket.md does not tell of the close code {code}");
-    }
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |")?.0.parse::<u16>().ok());
+    let codes: BTreeSet<u16> = close::ALL.iter().map(|(code, _)| *code).collect();
+    assert_eq!(rows.collect::<BTreeSet<_>>(), codes, "docs/websocket.md on the left, the code on the right");
 }
 
 /// Read by the types of the wire and written again, an example is the same: no field is missing, misspelt or too many.

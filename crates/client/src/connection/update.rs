@@ -61,7 +61,7 @@ pub enum Update {
     Left {
         /// Which room.
         room: RoomId,
-        /// Why: `removed`, `token_scope`, or the code of the error that a renewed join met.
+        /// Why: `removed`, `rights_changed`, or the code of the error that a renewed join met.
         reason: String,
     },
     /// The server reports an error that answers no call of this client.

@@ -9,7 +9,7 @@ impl Client {
     /// A room's durable events above `after`, ascending; 0 is the beginning. What a join could not replay is here.
     ///
     /// # Errors
-    /// `not_a_member`, `room_not_found`, and those of any call.
+    /// `not_a_member`, `needs_read`, `room_not_found`, and those of any call.
     pub async fn events(&self, room: RoomId, after: Seq, limit: Option<u32>) -> Result<Page<Event>, Error> {
         self.page(&format!("/api/rooms/{room}/events?after={after}"), limit).await
     }

@@ -10,7 +10,7 @@ impl Client {
     /// A room's members, in the order in which they joined.
     ///
     /// # Errors
-    /// `not_a_member`, `room_not_found`, and those of any call.
+    /// `not_a_member`, `needs_read`, `room_not_found`, and those of any call.
     pub async fn members(&self, room: RoomId, limit: Option<u32>) -> Result<Page<UserRef<'static>>, Error> {
         self.page(&format!("/api/rooms/{room}/users"), limit).await
     }
@@ -18,7 +18,7 @@ impl Client {
     /// Makes a user a member. If it is one already, nothing happens.
     ///
     /// # Errors
-    /// `not_a_moderator`, `user_not_found`, and those of any call.
+    /// `not_a_member`, `not_a_moderator`, `needs_write`, `user_not_found`, `room_not_found`, and those of any call.
     pub async fn add_member(&self, room: RoomId, user: UserId) -> Result<(), Error> {
         let body = AddUser { user_id: user.to_string() };
         let path = format!("/api/rooms/{room}/users");
@@ -28,7 +28,8 @@ impl Client {
     /// Ends a membership.
     ///
     /// # Errors
-    /// `not_a_moderator`, `owner_stays`, and those of any call.
+    /// `not_a_member`, `not_a_moderator`, `owner_stays`, `needs_delete`, `needs_write`, `user_not_found`, `room_not_found`, and
+    /// those of any call.
     pub async fn remove_member(&self, room: RoomId, user: UserId) -> Result<(), Error> {
         let path = format!("/api/rooms/{room}/users/{user}");
         self.call::<Done<'static>>(Method::DELETE, &path, None::<&()>).await.map(drop)

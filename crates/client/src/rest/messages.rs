@@ -10,7 +10,7 @@ impl Client {
     /// The newest messages of a room, ascending. The page's `prev` leads to older ones.
     ///
     /// # Errors
-    /// `not_a_member`, `room_not_found`, and those of any call.
+    /// `not_a_member`, `needs_read`, `room_not_found`, and those of any call.
     pub async fn messages(&self, room: RoomId, limit: Option<u32>) -> Result<Page<Message<'static>>, Error> {
         self.page(&format!("/api/rooms/{room}/messages"), limit).await
     }
@@ -18,7 +18,7 @@ impl Client {
     /// The messages of a room nearest above `after`, ascending. The page's `next` leads to newer ones.
     ///
     /// # Errors
-    /// `not_a_member`, `room_not_found`, and those of any call.
+    /// `not_a_member`, `needs_read`, `room_not_found`, and those of any call.
     pub async fn messages_after(&self, room: RoomId, after: Seq, limit: Option<u32>) -> Result<Page<Message<'static>>, Error> {
         self.page(&format!("/api/rooms/{room}/messages?after={after}"), limit).await
     }
@@ -26,7 +26,7 @@ impl Client {
     /// The messages of a room nearest below `before`, ascending. The page's `prev` leads to older ones.
     ///
     /// # Errors
-    /// `not_a_member`, `room_not_found`, and those of any call.
+    /// `not_a_member`, `needs_read`, `room_not_found`, and those of any call.
     pub async fn messages_before(
         &self,
         room: RoomId,
@@ -39,7 +39,8 @@ impl Client {
     /// Posts a message. With a `clientMessageId` the same call may be made again: it stores nothing new.
     ///
     /// # Errors
-    /// `not_a_member`, `rate_limited`, `client_message_id_reused`, and those of any call.
+    /// `not_a_member`, `needs_write`, `not_yourself`, `user_not_found`, `room_not_found`, `client_message_id_reused`,
+    /// `rate_limited`, `quota_exceeded`, and those of any call.
     pub async fn post_message(&self, room: RoomId, message: &PostMessage) -> Result<Message<'static>, Error> {
         self.call(Method::POST, &format!("/api/rooms/{room}/messages"), Some(message)).await
     }
@@ -47,7 +48,7 @@ impl Client {
     /// Messages of all rooms, newest first. For CLIENT tokens.
     ///
     /// # Errors
-    /// `client_token_required`, and those of any call.
+    /// `client_token_required`, `needs_read`, and those of any call.
     pub async fn all_messages(&self, limit: Option<u32>) -> Result<Page<MessageInRoom<'static>>, Error> {
         self.page("/api/messages", limit).await
     }
@@ -55,7 +56,7 @@ impl Client {
     /// A user's messages in all rooms, newest first. For CLIENT tokens and that user.
     ///
     /// # Errors
-    /// `not_yourself`, and those of any call.
+    /// `client_token_required`, `needs_read`, `user_not_found`, and those of any call.
     pub async fn messages_of(&self, user: UserId, limit: Option<u32>) -> Result<Page<MessageInRoom<'static>>, Error> {
         self.page(&format!("/api/users/{user}/messages"), limit).await
     }

@@ -16,7 +16,7 @@ impl Client {
     /// Takes another name.
     ///
     /// # Errors
-    /// `username_taken`, `needs_write`, and those of any call.
+    /// `needs_write`, `username_taken`, and those of any call.
     pub async fn rename(&self, username: impl Into<String>) -> Result<Profile<'static>, Error> {
         let body = ChangeProfile { username: username.into() };
         Ok(self.call::<ProfileChanged<'static>>(Method::PUT, "/api/auth/profile", Some(&body)).await?.user)

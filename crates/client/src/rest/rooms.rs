@@ -10,7 +10,7 @@ impl Client {
     /// The rooms that the token shows: all of them to a CLIENT token, one's own to a USER token.
     ///
     /// # Errors
-    /// Those of any call.
+    /// `needs_read`, and those of any call.
     pub async fn rooms(&self, limit: Option<u32>) -> Result<Page<Room>, Error> {
         self.page("/api/rooms", limit).await
     }
@@ -18,7 +18,7 @@ impl Client {
     /// Makes a room.
     ///
     /// # Errors
-    /// `not_yourself`, `needs_write`, and those of any call.
+    /// `needs_write`, `needs_unrestricted_token`, `not_yourself`, `user_not_found`, and those of any call.
     pub async fn create_room(&self, room: &CreateRoom) -> Result<Room, Error> {
         self.call(Method::POST, "/api/rooms", Some(room)).await
     }
@@ -26,7 +26,7 @@ impl Client {
     /// A room with its first 100 members.
     ///
     /// # Errors
-    /// `not_a_member`, `room_not_found`, and those of any call.
+    /// `not_a_member`, `needs_read`, `room_not_found`, and those of any call.
     pub async fn room(&self, room: RoomId) -> Result<RoomWithUsers, Error> {
         self.get(&format!("/api/rooms/{room}")).await
     }

@@ -10,7 +10,7 @@ impl Client {
     /// Makes a USER token, for any user by a CLIENT token, for oneself by a USER token.
     ///
     /// # Errors
-    /// `more_rights_than_own`, `user_not_found`, and those of any call.
+    /// `not_yourself`, `more_rights_than_own`, `needs_write`, `user_not_found`, and those of any call.
     pub async fn mint_user_token(&self, request: &MintUserToken) -> Result<Minted, Error> {
         self.call(Method::POST, "/api/tokens/user", Some(request)).await
     }
@@ -18,7 +18,7 @@ impl Client {
     /// Makes a CLIENT token. For CLIENT tokens.
     ///
     /// # Errors
-    /// `client_token_required`, `user_not_found`, and those of any call.
+    /// `client_token_required`, `user_not_found`, `username_lookalike`, and those of any call.
     pub async fn mint_client_token(&self, request: &MintClientToken) -> Result<Minted, Error> {
         self.call(Method::POST, "/api/tokens/client", Some(request)).await
     }
@@ -26,7 +26,7 @@ impl Client {
     /// What tokens exist; never the tokens themselves. For CLIENT tokens.
     ///
     /// # Errors
-    /// `client_token_required`, and those of any call.
+    /// `client_token_required`, `needs_read`, `needs_unrestricted_token`, and those of any call.
     pub async fn tokens(&self, limit: Option<u32>) -> Result<Page<Token>, Error> {
         self.page("/api/tokens", limit).await
     }
@@ -34,7 +34,7 @@ impl Client {
     /// Ends a token and those minted by it, before this returns.
     ///
     /// # Errors
-    /// `token_not_found`, and those of any call.
+    /// `client_token_required`, `needs_delete`, `needs_unrestricted_token`, `token_not_found`, and those of any call.
     pub async fn revoke_token(&self, token: TokenId) -> Result<(), Error> {
         self.call::<Done<'static>>(Method::DELETE, &format!("/api/tokens/{token}"), None::<&()>).await.map(drop)
     }

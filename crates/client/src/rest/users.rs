@@ -10,7 +10,8 @@ impl Client {
     /// Makes a user, and its first token. For CLIENT tokens.
     ///
     /// # Errors
-    /// `username_taken`, `client_token_required`, and those of any call.
+    /// `client_token_required`, `needs_write`, `needs_unrestricted_token`, `more_rights_than_own`, `username_taken`, and those
+    /// of any call.
     pub async fn create_user(&self, user: &CreateUser) -> Result<CreatedUser, Error> {
         self.call(Method::POST, "/api/users", Some(user)).await
     }
@@ -18,7 +19,7 @@ impl Client {
     /// All users. For CLIENT tokens.
     ///
     /// # Errors
-    /// `client_token_required`, and those of any call.
+    /// `client_token_required`, `needs_read`, `needs_unrestricted_token`, and those of any call.
     pub async fn users(&self, limit: Option<u32>) -> Result<Page<User<'static>>, Error> {
         self.page("/api/users", limit).await
     }
@@ -26,7 +27,7 @@ impl Client {
     /// A user. For CLIENT tokens, ADMINs, and the user itself.
     ///
     /// # Errors
-    /// `user_not_found`, `client_token_required`, and those of any call.
+    /// `client_token_required`, `needs_read`, `needs_unrestricted_token`, `user_not_found`, and those of any call.
     pub async fn user(&self, user: UserId) -> Result<User<'static>, Error> {
         self.get(&format!("/api/users/{user}")).await
     }
@@ -34,7 +35,7 @@ impl Client {
     /// The user of exactly this name. For CLIENT tokens and ADMINs.
     ///
     /// # Errors
-    /// `client_token_required`, and those of any call.
+    /// `client_token_required`, `needs_read`, `needs_unrestricted_token`, and those of any call.
     pub async fn user_by_name(&self, username: &str) -> Result<Option<User<'static>>, Error> {
         let mut address = self.address("/api/users")?;
         address.query_pairs_mut().append_pair("username", username);
@@ -45,7 +46,8 @@ impl Client {
     /// token for a user that is there already, for CLIENT tokens.
     ///
     /// # Errors
-    /// `username_taken`, `client_token_required`, and those of any call.
+    /// `client_token_required`, `needs_write`, `needs_unrestricted_token`, `username_taken`, `username_lookalike`, and those of
+    /// any call.
     pub async fn put_external_user(&self, external_id: &str, user: &PutExternalUser) -> Result<ExternalUser, Error> {
         let mut address = self.address("/api/users/external")?;
         if let Ok(mut segments) = address.path_segments_mut() {
@@ -57,7 +59,8 @@ impl Client {
     /// Renames a user, changes its role, disables it or enables it again. For CLIENT tokens and ADMINs.
     ///
     /// # Errors
-    /// `user_not_found`, `client_token_required`, and those of any call.
+    /// `client_token_required`, `needs_write`, `needs_unrestricted_token`, `behind_client_token`, `user_not_found`,
+    /// `username_taken`, `username_lookalike`, and those of any call.
     pub async fn change_user(&self, user: UserId, change: &ChangeUser) -> Result<User<'static>, Error> {
         self.call(Method::PATCH, &format!("/api/users/{user}"), Some(change)).await
     }
