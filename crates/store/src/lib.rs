@@ -3,6 +3,7 @@
 //! [`open`] gives the port [`chatsphere_core::Store`]; nothing above it can tell which database is behind. All SQL of the
 //! project lives here.
 
+pub mod certificates;
 mod control;
 mod copy;
 mod error;
