@@ -12,6 +12,7 @@ mod needs;
 mod paths;
 mod say;
 mod sources;
+mod unused;
 
 use std::process::ExitCode;
 

@@ -3,15 +3,16 @@
 use crate::cargo::cargo;
 use crate::error::{Result, TaskError};
 use crate::interrupt::{Group, Interrupts};
-use crate::{arrows, paths, say};
+use crate::{arrows, paths, say, unused};
 
 /// Checks the layout, the arrows between the crates, clippy's lints and, where cargo-deny is there, the dependencies.
 pub(crate) fn run(interrupts: &Interrupts) -> Result {
     say::step("checking the layout: cargo fmt --all --check");
     interrupts.run(cargo()?.args(["fmt", "--all", "--check"]), Group::Shared)?;
 
-    say::step("checking which crate depends on what");
-    let found = arrows::check(&paths::root()?)?;
+    say::step("checking which crate depends on what, and whether it uses it");
+    let root = paths::root()?;
+    let found = [arrows::check(&root)?, unused::check(&root)?].concat();
     if !found.is_empty() {
         return Err(TaskError::failed(found.join("\n")));
     }
