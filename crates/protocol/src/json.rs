@@ -10,8 +10,8 @@ const REPLACEMENT: &str = "\\ufffd";
 pub const HALF_A_PAIR: &str =
     "must not hold half of a surrogate pair, such as \\ud83d alone: cut texts between characters, not between UTF-16 units";
 
-/// Replaces halves of surrogate pairs (RFC 8259, section 8.2) in the names of a valid JSON text's members, so that it can be read;
-/// no name of ours holds one, so such a member is one that is not known. Values stay as they are.
+/// Replaces halves of surrogate pairs (RFC 8259, section 8.2) in the names of a valid JSON text's members, so that it can be
+/// read; no name of ours holds one, so such a member is one that is not known. Values stay as they are.
 pub fn mend_names(json: &str) -> Cow<'_, str> {
     let mut mended = String::new();
     let mut copied = 0;

@@ -1,5 +1,5 @@
-//! Reads a frame that could not be read at once, field by field: to take what only looks unusual, and else to say which field is
-//! wrong and to repeat what the frame says about itself.
+//! Reads a frame that could not be read at once, field by field: to take what only looks unusual, and else to say which field
+//! is wrong and to repeat what the frame says about itself.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -99,8 +99,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// A content coding other than none at all (RFC 9110, section 8.4). Those that are known are called by their name, since what was
-/// sent is not repeated.
+/// A content coding other than none at all (RFC 9110, section 8.4). Those that are known are called by their name, since what
+/// was sent is not repeated.
 fn coding(headers: &HeaderMap) -> Option<&'static str> {
     const KNOWN: [&str; 8] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "aes128gcm"];
     let lines = headers.get_all(CONTENT_ENCODING).iter().map(|line| line.to_str().unwrap_or("unreadable"));

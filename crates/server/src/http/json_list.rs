@@ -34,7 +34,8 @@ pub(super) fn encode<T: Serialize>(items: impl ExactSizeIterator<Item = T>) -> B
     }
 }
 
-/// Encodes a page whose texts take so many bytes. A large one is not encoded on a thread that others' calls and sockets wait for.
+/// Encodes a page whose texts take so many bytes. A large one is not encoded on a thread that others' calls and sockets wait
+/// for.
 pub(super) async fn encode_page<P: Send + 'static>(
     page: P,
     texts: usize,

@@ -12,8 +12,8 @@ use super::state::HttpState;
 /// The routes that load balancers ask whether this node wants work. HAProxy asks `OPTIONS /` if it is not told otherwise.
 const PROBED: [&str; 2] = ["/readyz", "/"];
 
-/// Makes a success of a route's refusal, which names the methods that the route takes, and that is what OPTIONS asks for. A route
-/// that is asked for readiness answers by that.
+/// Makes a success of a route's refusal, which names the methods that the route takes, and that is what OPTIONS asks for. A
+/// route that is asked for readiness answers by that.
 pub(super) async fn answer(http: &HttpState, route: &str, refusal: Response) -> Response {
     if refusal.status() != StatusCode::METHOD_NOT_ALLOWED {
         return refusal;

@@ -86,8 +86,8 @@ impl Connection {
         Ok(Next::Read)
     }
 
-    /// Whether the next frame is a text or a part of one. Control frames, whose opcodes have the bit `CONTROL` (RFC 6455, section
-    /// 5.5), are no more work: a client that has sent as many messages as may be unanswered can still answer pings.
+    /// Whether the next frame is a text or a part of one. Control frames, whose opcodes have the bit `CONTROL` (RFC 6455,
+    /// section 5.5), are no more work: a client that has sent as many messages as may be unanswered can still answer pings.
     fn has_more_to_carry_out(&self) -> bool {
         const CONTROL: u8 = 0x08;
         self.buffer.first().is_some_and(|first| first & CONTROL == 0)

@@ -6,14 +6,14 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 
-/// Bytes asked for at a time. Memory is taken only when bytes have arrived, and given back when they are used up.
+/// Bytes read at a time. A buffer is allocated when bytes have arrived, and freed when they are used up.
 const READ: usize = 4 * 1024;
 
 /// The read side of a connection.
 pub(super) enum Reader {
-    /// A plain TCP socket, whose write side others share.
+    /// A plain TCP socket, whose write side the senders share.
     Direct(Arc<TcpStream>),
-    /// Anything else, such as TLS.
+    /// Any other stream, such as TLS.
     Stream(Box<dyn AsyncRead + Send + Unpin>),
 }
 
@@ -22,7 +22,7 @@ impl Reader {
     pub(super) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Direct(socket) => loop {
-                // Unlike `readable`, this keeps nothing in the future of a connection that waits, as nearly all do.
+                // Unlike `readable`, this keeps no state in the future of a connection that waits, as nearly all do.
                 poll_fn(|cx| socket.poll_read_ready(cx)).await?;
                 buffer.reserve(READ);
                 match read_all(socket, buffer) {
@@ -42,12 +42,12 @@ impl Reader {
     }
 }
 
-/// Reads what has arrived. If there was less than there is room for, that was all, and the next look waits for the kernel to tell of
-/// more, instead of one more read that finds nothing.
+/// Reads what has arrived. If that was less than the buffer has room for, it was all: the next read waits until the kernel
+/// tells of more, which saves a read that finds nothing.
 fn read_all(socket: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
     let nothing = || io::Error::from(io::ErrorKind::WouldBlock);
     let mut outcome = Err(nothing());
-    // The socket's readiness is that of before the read: what comes after it is not missed.
+    // The socket's readiness is that of before the read, so bytes that come after it are not missed.
     let _ = socket.try_io(Interest::READABLE, || {
         outcome = socket.try_read_buf(buffer);
         match outcome {

@@ -23,8 +23,8 @@ use super::unanswered::Sender;
 const STILL_THERE: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Carries out a frame. Returns the part of its work that has to be awaited, if there is one. This is the only place that tells
-    /// frames apart by what they do.
+    /// Carries out a frame. Returns the part of its work that has to be awaited, if there is one. This is the only place that
+    /// tells frames apart by what they do.
     pub(super) fn request(
         &mut self,
         session: &Arc<Session>,

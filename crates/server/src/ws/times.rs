@@ -1,17 +1,17 @@
 use std::time::Duration;
 
-/// How long this door waits for what.
+/// The time-outs of the WebSocket door.
 #[derive(Debug, Clone)]
 pub struct Times {
     /// How long a connection may take to authenticate.
     pub authenticate: Duration,
     /// How long a close frame may take to go out, and the other side to answer it.
     pub close: Duration,
-    /// How often every connection is looked at: for its heartbeat, and whether its token has expired.
+    /// How often the sweep checks every connection's heartbeat and the end of its token.
     pub look: Duration,
     /// How much longer than the heartbeat's interval a connection may be silent.
     pub silence: Duration,
-    /// How long a client may take nothing of its replay.
+    /// How long a client may read nothing of its replay.
     pub no_progress: Duration,
     /// How long a message may take to arrive, from its first byte to its last.
     pub message: Duration,

@@ -15,28 +15,28 @@ use crate::auth::authenticate;
 use crate::http::Failure;
 use crate::request::bearer;
 
-/// How many rooms a connection listens to.
+/// How many rooms a connection may listen to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// At `/ws`: many.
     ManyRooms,
-    /// At `/`: joining one leaves the one before.
+    /// At `/`: a join leaves the room before.
     OneRoom,
 }
 
 impl Mode {
-    /// Which a request asks for; `None` if it is none of this door's.
+    /// The mode that a request asks for; `None` if it asks for no WebSocket.
     pub(super) fn asked(uri: &Uri, headers: &HeaderMap) -> Option<Self> {
         match uri.path() {
             "/ws" | "/ws/" => Some(Self::ManyRooms),
-            // A proxy that was not told to pass `Upgrade` on passes the key on all the same: then it is told what it lacks.
+            // A proxy that does not forward `Upgrade` forwards the key all the same. The refusal then says what is missing.
             "/" if asks_for_websocket(headers) || headers.contains_key(header::SEC_WEBSOCKET_KEY) => Some(Self::OneRoom),
             _ => None,
         }
     }
 }
 
-/// Takes the requests that are for this door, and passes all others on.
+/// Answers the requests for a WebSocket, and passes all others on.
 pub(super) async fn intercept(State(state): State<Arc<WsState>>, request: Request, next: Next) -> Response {
     let Some(mode) = Mode::asked(request.uri(), request.headers()) else { return next.run(request).await };
     match accept(state, request, mode).await {
@@ -45,17 +45,17 @@ pub(super) async fn intercept(State(state): State<Arc<WsState>>, request: Reques
     }
 }
 
-/// What a new connection brings with it.
+/// What a handshake shows of who connects.
 pub(super) enum Credentials {
-    /// A caller who is known already.
+    /// An authenticated caller.
     Caller(Arc<Caller>),
-    /// A token that a browser sent and that is refused: the connection opens, so that the page can read why.
+    /// A refused token that a browser may have sent. The connection opens, so that a page can read why.
     Refused(Error),
-    /// A CLIENT token in the query: likewise.
+    /// A CLIENT token in the query. The connection opens likewise.
     ClientInQuery,
-    /// The page's origin is not allowed: likewise.
+    /// The page's origin is not allowed. The connection opens likewise.
     Origin,
-    /// The first frame is to bring a token.
+    /// None: the first frame must bring a token.
     Awaited,
 }
 
@@ -98,14 +98,14 @@ pub(super) struct Asked<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-/// How a handshake is answered, and who it lets in.
+/// An accepted handshake: its answer, and who connects.
 pub(super) struct Accepted {
     pub(super) accept_key: String,
     pub(super) subprotocol: Option<&'static str>,
     pub(super) credentials: Credentials,
 }
 
-/// Judges a request for a WebSocket, however it came.
+/// Accepts or refuses a handshake, whichever way it came.
 pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<Accepted, HandshakeError>, Failure> {
     if state.stopping.is_cancelled() {
         return Err(Error::from(Outage::Stopping).into());
@@ -135,7 +135,7 @@ pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<A
     Ok(Ok(Accepted { accept_key, subprotocol, credentials }))
 }
 
-/// The caller behind a token that a page or a frame brought. An empty one is no good; it is not missing.
+/// The caller behind a token that a page or a frame brought. An empty token is invalid rather than missing.
 pub(super) async fn authenticate_brought(state: &WsState, token: &str) -> Result<Arc<Caller>, Error> {
     authenticate(&state.chat, &state.keys, token).await.map_err(|error| match error {
         Error::Token(TokenRefusal::Missing) => TokenRefusal::Invalid.into(),
@@ -143,7 +143,7 @@ pub(super) async fn authenticate_brought(state: &WsState, token: &str) -> Result
     })
 }
 
-/// What a request brings to show who connects.
+/// Where a request carries its token, if it does.
 enum Shown {
     Origin,
     Header(String),
@@ -173,7 +173,7 @@ async fn credentials(state: &WsState, shown: Shown) -> Result<Credentials, Failu
     let (token, in_query) = match shown {
         Shown::Origin => return Ok(Credentials::Origin),
         Shown::Nothing => return Ok(Credentials::Awaited),
-        // Only programs can send this header, and they can read a 401.
+        // Browsers can't send this header with a handshake, and programs can read a 401.
         Shown::Header(token) => return Ok(Credentials::Caller(authenticate(&state.chat, &state.keys, &token).await?)),
         Shown::Malformed(refusal) => return Err(Error::from(refusal).into()),
         Shown::Query(token) => (token, true),
@@ -187,7 +187,7 @@ async fn credentials(state: &WsState, shown: Shown) -> Result<Credentials, Failu
     })
 }
 
-/// Other protocols may be offered too (RFC 9110, section 7.8); ignoring such an offer is allowed.
+/// Whether `Upgrade` offers a WebSocket, among others perhaps (RFC 9110, section 7.8). A server may ignore such an offer.
 fn asks_for_websocket(headers: &HeaderMap) -> bool {
     let offered = joined(headers, header::UPGRADE).unwrap_or_default();
     offered.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))

@@ -13,11 +13,11 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// The write side of a connection: carries out what [`Outbound`] leaves to the connection's task.
+/// The write side of a connection: writes what [`Outbound`] leaves to the connection's task.
 pub(super) enum Writer {
-    /// A plain TCP socket. Senders write to it themselves while it does not block.
+    /// A plain TCP socket. Senders write to it directly while it does not block.
     Direct(Arc<TcpStream>),
-    /// Anything else, such as TLS.
+    /// Any other stream, such as TLS.
     Stream {
         stream: Box<dyn AsyncWrite + Send + Unpin>,
         /// Taken from the [`Outbound`] and not written yet; the first may be begun.
@@ -26,10 +26,10 @@ pub(super) enum Writer {
 }
 
 impl Writer {
-    /// Nothing more will be written: the other side learns it at once.
+    /// Shuts the write side down, which the peer learns at once.
     pub(super) async fn shutdown(&mut self) {
         let ended = match self {
-            // Others hold the socket too, so it is shut down through a descriptor of its own.
+            // Senders hold the socket too, so it is shut down through a descriptor of its own.
             Self::Direct(socket) => socket
                 .as_fd()
                 .try_clone_to_owned()
@@ -41,17 +41,16 @@ impl Writer {
         }
     }
 
-    /// Writes what waits until the connection's end: its close frame has gone out, or its socket broke. May be dropped and called
-    /// again.
-    /// Whoever takes nothing for as long as `patience` does not get the close frame.
+    /// Writes queued frames until the close frame has gone out or the socket broke. May be dropped and called again. A client
+    /// that reads nothing for `patience` does not get the close frame.
     pub(super) async fn run(&mut self, outbound: &Outbound, patience: Duration) {
         loop {
-            // Before the wait too: what was left when this was dropped the last time has nobody else.
+            // Written before the wait too: nobody else writes what was left when this was dropped.
             let ended = match self {
                 Self::Direct(socket) => match outbound.flush() {
                     Flushed::All => false,
                     Flushed::End => true,
-                    // Boxed, as it is rare and an idle connection need not keep room for it.
+                    // Boxed, since it is rare: an idle connection's future has no room for it.
                     Flushed::Blocked => Box::pin(flush(outbound, socket, patience)).await,
                 },
                 Self::Stream { stream, taken } => Box::pin(write_taken(outbound, &mut **stream, taken, patience)).await,
@@ -64,11 +63,11 @@ impl Writer {
     }
 }
 
-/// How long a client may leave what waits for it unread before it is closed with 4008. What waits takes memory, and a client that reads
-/// nothing may answer pings all the same.
+/// How long a client may read nothing of its queue before it is closed with 4008. The queue takes memory, and a client that
+/// reads nothing may still answer pings.
 const UNREAD: Duration = Duration::from_secs(30);
 
-/// Since when a client has taken nothing of what waits for it.
+/// Since when a client has read nothing of its queue.
 struct Unread {
     progress: u64,
     since: Instant,
@@ -88,7 +87,7 @@ impl Unread {
         let deadline = self.since + UNREAD;
         sleep_until(deadline).await;
         if deadline.elapsed() >= LATE {
-            // This process stood still: what the client would take has not been offered to it meanwhile.
+            // This process stood still, so the client was not offered anything meanwhile.
             self.since = Instant::now();
             return;
         }
@@ -105,7 +104,7 @@ async fn flush(outbound: &Outbound, socket: &TcpStream, patience: Duration) -> b
             Flushed::All => return false,
             Flushed::End => return true,
             Flushed::Blocked if outbound.closing().is_some() => {
-                // Whoever does not read any more does not read the close frame either.
+                // A client that reads no more does not read the close frame either.
                 if timeout(patience, socket.writable()).await.is_err() {
                     return true;
                 }
@@ -123,8 +122,8 @@ async fn flush(outbound: &Outbound, socket: &TcpStream, patience: Duration) -> b
     }
 }
 
-/// Writes what was taken, then what more there is. May be dropped at any point: what is not written stays in `taken`, and is
-/// written first when it is called again.
+/// Writes the frames in `taken`, then those that are queued. May be dropped at any point: what is not written stays in `taken`,
+/// and is written first by the next call.
 async fn write_taken(
     outbound: &Outbound,
     stream: &mut (dyn AsyncWrite + Send + Unpin),
@@ -138,7 +137,7 @@ async fn write_taken(
         tokio::pin!(write);
         let written = loop {
             if outbound.is_broken() {
-                // Given up while it was blocked: the peer may be dead, and the write would wait for as long as TCP does.
+                // The connection was abandoned while the write was blocked: the peer may be dead, and TCP would wait long.
                 break false;
             }
             if outbound.closing().is_some() {

@@ -75,8 +75,8 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, Json(session)).into_response())
 }
 
-/// The demo's oldest room of this name, or a new one. All other rooms of the same name stay closed to guests, the operator's own
-/// too.
+/// The demo's oldest room of this name, or a new one. All other rooms of the same name stay closed to guests, the operator's
+/// own too.
 async fn room(chat: &Chat, operator: &Caller, owner: UserId, name: String) -> Result<Room, Error> {
     let mut cursor = None;
     loop {

@@ -4,11 +4,11 @@ use crate::http::prelude::*;
 
 /// Revoke a token
 ///
-/// And all that it minted. When the answer comes, nothing more is stored on their behalf, on any node, and their sockets on this node
-/// have ended; on every other node within a second. Revoking again changes nothing.
+/// And all that it minted. When the answer comes, nothing more is stored on their behalf, on any node, and their sockets on
+/// this node have ended; on every other node within a second. Revoking again changes nothing.
 ///
-/// Who: a CLIENT token, or the token's user; an ADMIN's for any USER token; a token with restrictions only for itself and what it
-/// minted. Permission: `delete`, unless a token revokes itself.
+/// Who: a CLIENT token, or the token's user; an ADMIN's for any USER token; a token with restrictions only for itself and what
+/// it minted. Permission: `delete`, unless a token revokes itself.
 #[utoipa::path(delete, path = "/api/tokens/{tokenId}", operation_id = "revokeToken", tag = "tokens", security(("bearer" = [])),
     params(("tokenId" = String, Path, format = "uuid", description = "The token's id")),
     responses(
@@ -27,8 +27,8 @@ pub(super) async fn delete(
 ///
 /// The same as `DELETE /api/tokens/{tokenId}`; takes no body.
 ///
-/// Who: a CLIENT token, or the token's user; an ADMIN's for any USER token; a token with restrictions only for itself and what it
-/// minted. Permission: `delete`, unless a token revokes itself.
+/// Who: a CLIENT token, or the token's user; an ADMIN's for any USER token; a token with restrictions only for itself and what
+/// it minted. Permission: `delete`, unless a token revokes itself.
 #[utoipa::path(put, path = "/api/tokens/{tokenId}/revoke", operation_id = "revokeTokenByPut", tag = "tokens",
     security(("bearer" = [])),
     params(("tokenId" = String, Path, format = "uuid", description = "The token's id")),

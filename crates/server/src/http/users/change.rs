@@ -4,7 +4,8 @@ use crate::http::prelude::*;
 
 /// Rename a user, change its role, disable or enable it
 ///
-/// At least one of the fields must be there. When the answer comes, the change is effective on this node, open sockets included; on every other node within a second.
+/// At least one of the fields must be there. When the answer comes, the change is effective on this node, open sockets
+/// included; on every other node within a second.
 ///
 /// Who: a CLIENT token, or an ADMIN's without restrictions; to disable a user in whose name a CLIENT token acts, a CLIENT
 /// token. Permission: `write`.
