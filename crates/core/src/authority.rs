@@ -37,12 +37,7 @@ const POLL_PAGE: usize = 500;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Affected {
     /// This token was revoked.
-    Token {
-        /// The token.
-        token: TokenId,
-        /// Whose it is, where this node knows.
-        user: Option<UserId>,
-    },
+    Token(TokenId),
     /// This user's name, role or state changed.
     User(UserId),
 }
@@ -378,11 +373,10 @@ impl Known {
         }
     }
 
-    /// Whose it was, if it was known.
-    fn remove(&mut self, token: TokenId) -> Option<UserId> {
-        let user = self.tokens.remove(&token)?.state.user_id();
-        self.unlist(token, user);
-        Some(user)
+    fn remove(&mut self, token: TokenId) {
+        if let Some(entry) = self.tokens.remove(&token) {
+            self.unlist(token, entry.state.user_id());
+        }
     }
 
     fn unlist(&mut self, token: TokenId, user: UserId) {
@@ -407,7 +401,10 @@ impl Known {
         let mut affected = Vec::new();
         for change in changes.filter(|change| seen.insert(*change)) {
             affected.push(match change {
-                ControlChange::Token(token) => Affected::Token { token, user: self.remove(token) },
+                ControlChange::Token(token) => {
+                    self.remove(token);
+                    Affected::Token(token)
+                }
                 ControlChange::User(user) => {
                     for token in self.of_user.get(&user).into_iter().flatten() {
                         if let Some(entry) = self.tokens.get(token) {

@@ -182,8 +182,7 @@ fn the_client_names_the_codes_of_each_call() {
             let described: BTreeSet<String> =
                 responses.values().filter_map(|response| response["description"].as_str()).flat_map(codes).collect();
             // The client sends no such key.
-            let described: BTreeSet<String> =
-                described.into_iter().filter(|code| code != "idempotency_key_reused").collect();
+            let described: BTreeSet<String> = described.into_iter().filter(|code| code != "idempotency_key_reused").collect();
             let named: BTreeSet<String> = codes(documentation).collect();
             assert_eq!(named, described, "the client on the left, the description of {verb} {path} on the right");
             seen += 1;

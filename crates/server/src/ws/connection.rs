@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use super::answers::{self, About};
-use super::flood::FrameRateLimit;
+use super::frame_rate_limit::FrameRateLimit;
 use super::frames::Next;
 use super::reader::Reader;
 use super::sessions::Session;
@@ -276,5 +276,21 @@ impl Connection {
         if let Some(frame) = encode(frame) {
             self.outbound.send(frame);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Most connections are idle: what they hold is paid for each of them.
+    #[test]
+    fn an_idle_connections_future_stays_small() {
+        let (future, connection) = (size_of_future(run), size_of::<Connection>());
+        assert!(future <= 384 && connection <= 184, "the future has {future} bytes, the connection {connection}");
     }
 }

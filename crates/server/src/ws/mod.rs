@@ -1,16 +1,18 @@
 //! The WebSocket front door: at `/ws` a connection joins many rooms, at `/`, as in the first version, one at a time.
 //!
 //! A connection is one task. It reads frames, runs one op for each and sends the answers through the connection's
-//! [`Outbound`](chatsphere_realtime::Outbound), which the hub's fan-out writes to as well.
+//! [`Outbound`](chatsphere_realtime::Outbound), to which the hub's fan-out writes as well.
 
 mod answers;
 mod authentication;
+mod by_caller;
 mod closes;
 mod connection;
 mod ending;
 mod first_look;
-mod flood;
+mod frame_rate_limit;
 mod frames;
+mod heartbeat;
 mod in_turn;
 mod reader;
 mod requests;
@@ -18,7 +20,6 @@ mod sessions;
 mod times;
 mod unanswered;
 mod upgrade;
-mod watched;
 mod writer;
 
 use std::sync::Arc;
@@ -38,25 +39,25 @@ pub use sessions::Sessions;
 pub use times::Times;
 use upgrade::Mode;
 
-/// What the WebSocket front door needs.
+/// The state of the WebSocket front door.
 pub struct WsState {
     /// What ops need.
     pub chat: Arc<Chat>,
     /// Verifies tokens.
     pub keys: Arc<Keys>,
-    /// Who listens where.
+    /// Which connections listen to which rooms.
     pub hub: Arc<Hub>,
     /// The connections of this node.
     pub sessions: Arc<Sessions>,
-    /// Whose pages may connect.
+    /// The origins whose pages may connect.
     pub origins: AllowedOrigins,
     /// Cancelled when the server stops: connections finish what they accepted and are closed with 1001.
     pub stopping: CancellationToken,
-    /// Every connection's task.
+    /// The tasks of all connections.
     pub tasks: TaskTracker,
 }
 
-/// Puts this door before a router: what is for it never gets there.
+/// Puts the WebSocket door before a router. A request for a WebSocket never reaches the router.
 pub fn before<S: Clone + Send + Sync + 'static>(state: Arc<WsState>, router: Router<S>) -> Router<S> {
     router.layer(from_fn_with_state(state, upgrade::intercept))
 }

@@ -1,4 +1,6 @@
-use std::collections::{HashMap, HashSet};
+//! The authenticated connections of this node: heartbeats, expiry and revocation.
+
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chatsphere_core::ops::authorize_join;
 use chatsphere_core::{
-    Access, Affected, AuthorityListener, Caller, Chat, ConnectionId, Error, RoomId, TokenRefusal, Topic, UserId,
+    Access, Affected, AuthorityListener, Caller, Chat, ConnectionId, Error, RoomId, TokenId, TokenRefusal, Topic, UserId,
 };
 use chatsphere_net::websocket::{self, CloseCode};
 use chatsphere_protocol::frames::ServerFrame;
@@ -18,24 +20,25 @@ use rand::Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Times;
-use super::watched::{Due, Watched};
+use super::by_caller::ByCaller;
+use super::heartbeat::{Due, HeartbeatState};
 
 static SOCKETS: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_sockets"));
 static ROOMS: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_rooms_with_listeners"));
 static QUEUED: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_outbound_queue_bytes"));
 
-/// The bytes that wait for all connections are added up once in so many looks: it goes through the memory of each.
-const LOOKS_A_COUNT: u64 = 30;
-/// Pings in one go, and how long the others wait then. Many hundreds of pings at once, and soon as many answers, would hold up for
-/// milliseconds whoever chats at that moment; a few at a time take a fifth more of a processor, since each wakes threads.
+/// Sweeps for one count of the bytes that wait for all connections. The count reads the memory of each connection.
+const SWEEPS_A_COUNT: u64 = 30;
+/// Pings in one batch, and the time between batches. Hundreds of pings at once, and soon as many answers, would delay messages
+/// by milliseconds. Small batches cost a fifth more processor time, since each wakes threads.
 const PINGS: usize = 128;
 const BETWEEN_PINGS: Duration = Duration::from_millis(16);
-/// A look that comes so many milliseconds late was held up with the whole process.
+/// A sweep that comes so many milliseconds late was held up with the whole process.
 const LATE: u64 = 1_000;
-/// Connections judged anew at the same time, for each of which the store may be asked.
+/// Connections judged anew at the same time. The store may be asked for each.
 const JUDGED_AT_ONCE: usize = 8;
-/// However many are due, it is in so many goes, so that the next look is not late.
-const MOST_GOES: usize = 16;
+/// Batches of pings in one sweep, whatever the number of pings, so that the next sweep is not late.
+const MAX_BATCHES: usize = 16;
 
 /// The authenticated connections of this node.
 pub struct Sessions {
@@ -48,23 +51,37 @@ pub struct Sessions {
 
 #[derive(Default)]
 struct Open {
-    sessions: HashMap<ConnectionId, Watched>,
-    of_user: HashMap<UserId, Vec<ConnectionId>>,
-    /// When all were looked at last, in milliseconds since the node started, as are all times here.
-    looked_at: u64,
-    /// Silence is counted from then on: what came in before may not have been read.
+    sessions: HashMap<ConnectionId, HeartbeatState>,
+    by_caller: ByCaller,
+    /// When the last sweep began, in milliseconds since the node started, as are all times here.
+    swept_at: u64,
+    /// Silence is counted from then at the earliest: bytes that came before may not have been read.
     listening_since: u64,
 }
 
 impl Open {
-    /// A look begins. Answers since when silence counts: where the look before is longer ago than `longest`, this process stood
-    /// still, as when it was suspended, and what arrived meanwhile is still to be read.
-    fn looked(&mut self, now: u64, longest: u64) -> u64 {
-        if now.saturating_sub(self.looked_at) > longest {
+    /// A sweep begins. Returns since when silence counts. If the sweep before is longer ago than `longest`, this process stood
+    /// still, as when it was suspended, and bytes that arrived meanwhile are still to be read.
+    fn begin_sweep(&mut self, now: u64, longest: u64) -> u64 {
+        if now.saturating_sub(self.swept_at) > longest {
             self.listening_since = now;
         }
-        self.looked_at = now;
+        self.swept_at = now;
         self.listening_since
+    }
+
+    fn session(&self, id: ConnectionId) -> Option<Arc<Session>> {
+        self.sessions.get(&id).map(|state| state.session.clone())
+    }
+
+    /// A connection stands for another caller than before, if it is still there.
+    fn stands_for(&mut self, id: ConnectionId, before: &Caller, caller: &Caller) {
+        let Some(state) = self.sessions.get_mut(&id) else { return };
+        state.expires_at = caller.expires_at;
+        if before.token_id != caller.token_id {
+            self.by_caller.remove(id, before);
+            self.by_caller.add(id, caller);
+        }
     }
 }
 
@@ -73,7 +90,7 @@ pub(super) struct Session {
     pub(super) listener: Arc<Listener>,
     /// When bytes came from it last, in milliseconds since the node started.
     heard_at: AtomicU64,
-    /// Held while its rights are looked up and set: of two judgements the later one must win.
+    /// Held while the session's rights are looked up and set: of two judgements the later one must win.
     rights: tokio::sync::Mutex<()>,
 }
 
@@ -92,12 +109,12 @@ impl Session {
 }
 
 impl Sessions {
-    /// No connections yet.
+    /// A registry without connections.
     pub fn new(chat: Arc<Chat>, hub: Arc<Hub>) -> Self {
         Self::with_times(chat, hub, Times::default())
     }
 
-    /// No connections yet, and other patience than usual.
+    /// A registry without connections, with other time-outs than the default.
     pub fn with_times(chat: Arc<Chat>, hub: Arc<Hub>, times: Times) -> Self {
         Self { chat, hub, times, started: Instant::now(), open: Mutex::default() }
     }
@@ -107,73 +124,64 @@ impl Sessions {
         self.open().sessions.len()
     }
 
-    /// Takes a connection in, unless its user holds too many already.
+    /// Registers a connection, unless its user holds too many already.
     pub(super) fn enter(&self, listener: Arc<Listener>) -> Option<Arc<Session>> {
-        let (id, user) = (listener.id, listener.caller().user.id);
+        let (id, caller) = (listener.id, listener.caller());
         let now = self.elapsed();
         let session = Arc::new(Session::new(listener, now));
-        let watched = Watched::new(session.clone(), now + self.first_interval());
+        let state = HeartbeatState::new(session.clone(), now + self.first_interval());
         let mut open = self.open();
-        let of_user = open.of_user.entry(user).or_default();
-        if of_user.len() >= self.chat.limits.connections_per_user {
+        if open.by_caller.of_user(caller.user.id).count() >= self.chat.limits.connections_per_user {
             return None;
         }
-        of_user.push(id);
-        open.sessions.insert(id, watched);
-        self.hub.interest.add(Topic::User(user));
+        open.by_caller.add(id, &caller);
+        open.sessions.insert(id, state);
+        self.hub.interest.add(Topic::User(caller.user.id));
         SOCKETS.set(open.sessions.len() as f64);
         Some(session)
     }
 
-    /// The connection ended.
+    /// Removes a connection that has ended.
     pub(super) fn leave(&self, session: &Session) {
         self.hub.disconnect(&session.listener);
-        let (id, user) = (session.listener.id, session.listener.caller().user.id);
+        let id = session.listener.id;
         let mut open = self.open();
+        let caller = session.listener.caller();
         if open.sessions.remove(&id).is_some() {
-            self.hub.interest.remove(Topic::User(user));
+            self.hub.interest.remove(Topic::User(caller.user.id));
         }
-        if let Some(of_user) = open.of_user.get_mut(&user) {
-            of_user.retain(|other| *other != id);
-            if of_user.is_empty() {
-                open.of_user.remove(&user);
-            }
-        }
+        open.by_caller.remove(id, &caller);
         SOCKETS.set(open.sessions.len() as f64);
     }
 
-    /// Bytes came from this connection: it lives.
+    /// Notes that bytes came from this connection.
     pub(super) fn heard(&self, session: &Session) {
         session.heard(self.elapsed());
     }
 
-    /// Pings, drops the silent, and closes those whose token has expired. Runs for ever.
+    /// Sweeps for ever: pings connections, drops silent ones, and closes those whose token has expired.
     pub async fn run(&self) {
-        let mut look = interval(self.times.look);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(self.times.look);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for number in 0_u64.. {
-            look.tick().await;
-            ping(&self.look()).await;
-            if number % LOOKS_A_COUNT == 0 {
+            ticks.tick().await;
+            ping(&self.sweep(self.elapsed())).await;
+            if number % SWEEPS_A_COUNT == 0 {
                 self.count_queues();
             }
         }
     }
 
-    /// Closes whoever is to be closed. Answers who is to be pinged.
-    fn look(&self) -> Vec<Arc<Session>> {
-        self.look_at(self.elapsed())
-    }
-
-    fn look_at(&self, now: u64) -> Vec<Arc<Session>> {
+    /// Closes the connections that are to be closed. Returns those that are to be pinged.
+    fn sweep(&self, now: u64) -> Vec<Arc<Session>> {
         let wall = self.chat.clock.now();
         let silence = millis(self.chat.limits.heartbeat + self.times.silence);
         let mut all_due = Vec::new();
         let mut open = self.open();
-        let since = open.looked(now, millis(self.times.look) + LATE);
-        for watched in open.sessions.values_mut() {
-            if let Some(due) = watched.due(now, wall, since, silence, || self.jittered()) {
-                all_due.push((watched.session.clone(), due));
+        let since = open.begin_sweep(now, millis(self.times.look) + LATE);
+        for state in open.sessions.values_mut() {
+            if let Some(due) = state.due(now, wall, since, silence, || self.jittered()) {
+                all_due.push((state.session.clone(), due));
             }
         }
         drop(open);
@@ -195,11 +203,11 @@ impl Sessions {
     }
 
     fn all(&self) -> Vec<Arc<Session>> {
-        self.open().sessions.values().map(|watched| watched.session.clone()).collect()
+        self.open().sessions.values().map(|state| state.session.clone()).collect()
     }
 
-    /// Until the first ping: from half of the heartbeat's interval to all of it, so that connections opened together are not pinged
-    /// together.
+    /// The time until the first ping: half of the heartbeat's interval to all of it, so that connections that were opened
+    /// together are not pinged together.
     fn first_interval(&self) -> u64 {
         let interval = millis(self.chat.limits.heartbeat);
         rand::rng().random_range(interval / 2..=interval)
@@ -221,43 +229,37 @@ impl Sessions {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// The sessions of these users; all of them where whose they are is not known.
-    fn of_users(&self, users: &HashSet<Option<UserId>>) -> Vec<Arc<Session>> {
-        if users.contains(&None) {
-            return self.all();
-        }
+    /// The sessions of a token.
+    fn of_token(&self, token: TokenId) -> Vec<Arc<Session>> {
         let open = self.open();
-        let ids = users.iter().flatten().filter_map(|user| open.of_user.get(user)).flatten();
-        ids.filter_map(|id| open.sessions.get(id)).map(|watched| watched.session.clone()).collect()
+        open.by_caller.of_token(token).iter().filter_map(|id| open.session(*id)).collect()
     }
 
-    /// Closes the sessions of tokens that were revoked. Needs no look at the store.
+    /// The sessions of a user.
+    fn sessions_of(&self, user: UserId) -> Vec<Arc<Session>> {
+        let open = self.open();
+        open.by_caller.of_user(user).filter_map(|id| open.session(id)).collect()
+    }
+
+    /// Closes the sessions of tokens that were revoked, without a query to the store.
     fn close_revoked(&self, affected: &[Affected]) {
-        let (mut tokens, mut users) = (HashSet::new(), HashSet::new());
         for one in affected {
-            if let Affected::Token { token, user } = one {
-                tokens.insert(*token);
-                users.insert(*user);
-            }
-        }
-        for session in self.of_users(&users) {
-            if tokens.contains(&session.listener.caller().token_id) {
-                close_refused(&session.listener, TokenRefusal::Revoked);
-            }
+            let Affected::Token(token) = one else { continue };
+            self.of_token(*token).iter().for_each(|session| close_refused(&session.listener, TokenRefusal::Revoked));
         }
     }
 
-    /// Closes the sessions of users that were disabled. Answers those whose user has another role now: they are to be judged.
-    /// Where only a name changed there is nothing to do.
+    /// Closes the sessions of users that were disabled. Returns those whose user has another role now, which have to be judged
+    /// anew. A change of the name alone changes nothing for a session.
     async fn close_disabled(&self, affected: &[Affected]) -> Vec<Arc<Session>> {
         let mut to_judge = Vec::new();
         for one in affected {
             let Affected::User(user) = one else { continue };
-            for session in self.of_users(&HashSet::from([Some(*user)])) {
-                // A judgement under way may have looked the token up before the change, and set what it found only after this.
+            for session in self.sessions_of(*user) {
+                // A judgement under way may have read the token before the change, and would set the old role after this.
                 let is_judged = session.rights.try_lock().is_err();
                 let before = session.listener.caller();
-                // Reads the user's row for the first, and has it for the others.
+                // The first reads the user's row; the others find it in the authority's cache.
                 match self.chat.authority.caller(&*self.chat.store, before.token_id).await {
                     Ok(caller) if caller.role == before.role && !is_judged => {}
                     Ok(_) => to_judge.push(session),
@@ -302,7 +304,7 @@ impl Sessions {
         self.judge(session).await
     }
 
-    /// A room was joined with these eyes while the caller's rights may have changed.
+    /// Judges a room that was joined with `access`, since the caller's rights may have changed during the join.
     pub(super) async fn keep_rights(&self, session: &Session, room: RoomId, access: Access) {
         let _turn = session.rights.lock().await;
         let has = authorize_join(&session.listener.caller(), room);
@@ -314,16 +316,14 @@ impl Sessions {
         }
     }
 
-    /// The connection goes on as this caller: rooms that it may no longer listen to are left.
+    /// The connection goes on as this caller. It leaves the rooms that this caller may not listen to.
     async fn go_on_as(&self, listener: &Listener, caller: Arc<Caller>) -> Result<(), Error> {
         let before = listener.caller();
         listener.set_caller(caller.clone());
-        if let Some(watched) = self.open().sessions.get_mut(&listener.id) {
-            watched.expires_at = caller.expires_at;
-        }
+        self.open().stands_for(listener.id, &before, &caller);
         for room in listener.rooms() {
             let has = authorize_join(&caller, room);
-            // With the same eyes as before there is nothing to do: a member's seat ends with the membership by itself.
+            // With the same access as before there is nothing to do: the end of a membership ends its subscription by itself.
             if has.is_err() || has != authorize_join(&before, room) {
                 self.keep_or_leave(listener, room, has).await?;
             }
@@ -334,7 +334,8 @@ impl Sessions {
     async fn keep_or_leave(&self, listener: &Listener, room: RoomId, has: Result<Access, Error>) -> Result<(), Error> {
         let stays = match has {
             Ok(access) => {
-                // Before the store is asked: a removal up to then shows in its answer, a later one finds a member's seat.
+                // Set before the store is asked: a removal before that shows in the answer, a later one finds a member's
+                // subscription.
                 self.hub.set_access(listener, room, access);
                 self.is_there(room, access).await?
             }
@@ -363,14 +364,13 @@ impl Sessions {
 
 impl Connections for Sessions {
     fn of_user(&self, user: UserId) -> Vec<Arc<Outbound>> {
-        let sessions = self.of_users(&HashSet::from([Some(user)]));
-        sessions.iter().map(|session| session.listener.outbound.clone()).collect()
+        self.sessions_of(user).iter().map(|session| session.listener.outbound.clone()).collect()
     }
 }
 
 #[async_trait]
 impl AuthorityListener for Sessions {
-    /// Closes first: whoever is out must not wait until others, of whom there may be many, have been judged.
+    /// Closes connections before it judges others anew: a revocation must not wait for judgements, of which there may be many.
     async fn authority_changed(&self, affected: Option<&[Affected]>) {
         let to_judge = match affected {
             None => self.all(),
@@ -388,17 +388,17 @@ impl AuthorityListener for Sessions {
     }
 }
 
-/// Pings a few at a time.
+/// Sends pings in batches.
 async fn ping(sessions: &[Arc<Session>]) {
     let ping = websocket::ping(b"");
-    for few in sessions.chunks(PINGS.max(sessions.len().div_ceil(MOST_GOES))) {
-        few.iter().for_each(|session| session.listener.outbound.send(ping.clone()));
+    for batch in sessions.chunks(PINGS.max(sessions.len().div_ceil(MAX_BATCHES))) {
+        batch.iter().for_each(|session| session.listener.outbound.send(ping.clone()));
         sleep(BETWEEN_PINGS).await;
     }
 }
 
-/// Closes a connection of which nobody can tell what it may do. Guessing could leave a revoked token its socket: the client
-/// connects again when the store is back.
+/// Closes a connection whose rights can't be looked up. A guess could leave a revoked token its socket. The client connects
+/// again when the store is back.
 fn close_unjudged(listener: &Listener, error: &Error) {
     tracing::warn!(%error, "a connection could not be judged anew and is closed");
     listener.outbound.close(CloseCode::TRY_AGAIN_LATER, "try again");
@@ -417,7 +417,7 @@ pub(super) fn close_refused(listener: &Listener, refusal: TokenRefusal) {
     listener.outbound.close(close_code(refusal), refusal.code());
 }
 
-/// Expiry is mended by a new token, everything else is not.
+/// A new token of the same kind helps against expiry, and against nothing else.
 pub(super) fn close_code(refusal: TokenRefusal) -> CloseCode {
     match refusal {
         TokenRefusal::Expired => CloseCode::TOKEN_EXPIRED,

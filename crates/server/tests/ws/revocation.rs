@@ -72,7 +72,7 @@ async fn whoever_takes_long_to_judge_holds_up_nobody(database: Arc<Database>) {
     let refused = authority.caller(&*node.store, token_id(&bob)).await;
     assert_eq!(refused.err(), Some(Error::Token(TokenRefusal::Revoked)));
     let closing = tell(second);
-    let revoked = Affected::Token { token: token_id(&bob), user: Some(bob.id) };
+    let revoked = Affected::Token(token_id(&bob));
     assert_eq!(timeout(AMPLE, telling.recv()).await.unwrap(), Some(Some(vec![revoked])));
     assert!(!judging.is_finished() && !closing.is_finished());
 

@@ -28,8 +28,7 @@ pub(super) async fn list(
         links.add(&query, "next", "after", &last.seq.to_string());
     }
     let texts = page.events.iter().map(|event| event.text_len()).sum();
-    let body = json_list::encode_page(page, texts, |page| {
-        json_list::encode(page.events.iter().map(|event| wire::event(event)))
-    });
+    let body =
+        json_list::encode_page(page, texts, |page| json_list::encode(page.events.iter().map(|event| wire::event(event))));
     Ok((links, json_list::answer(body.await)).into_response())
 }

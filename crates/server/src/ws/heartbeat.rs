@@ -4,35 +4,35 @@ use chatsphere_core::Timestamp;
 
 use super::sessions::Session;
 
-/// A session among those that are looked at again and again. What a look needs of a session for which nothing is due lies here,
-/// side by side with the others': following a pointer into each of twenty thousand takes as long as all the rest.
-pub(super) struct Watched {
+/// What the sweep reads of a session. The states of all sessions lie side by side: of a session for which nothing is due the
+/// sweep reads nothing else, since following a pointer into each of 20,000 sessions takes as long as all the rest of the sweep.
+pub(super) struct HeartbeatState {
     pub(super) session: Arc<Session>,
     /// When its token expires.
     pub(super) expires_at: Timestamp,
-    /// When it is to be pinged next. This and the other times are in milliseconds since the node started.
+    /// When the session is pinged next. This and the other times are in milliseconds since the node started.
     ping_at: u64,
-    /// Until then there is nothing to do but for the token's end.
+    /// Until then only the token's end can be due.
     quiet_until: u64,
 }
 
-/// What is to be done about a session.
+/// What is due for a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Expired,
-    /// Nothing was heard of it for too long.
+    /// The client was silent for too long.
     Silent,
     Ping,
 }
 
-impl Watched {
+impl HeartbeatState {
     pub(super) fn new(session: Arc<Session>, ping_at: u64) -> Self {
         let expires_at = session.listener.caller().expires_at;
         Self { session, expires_at, ping_at, quiet_until: 0 }
     }
 
-    /// What is due at this moment, on both clocks. After a silence longer than `silence`, counted from `since` at the earliest, a
-    /// session is given up; it is pinged every `interval()`.
+    /// What is due at this moment, on both clocks. A session is dropped after a silence longer than `silence`, which is counted
+    /// from `since` at the earliest. It is pinged every `interval()`.
     pub(super) fn due(
         &mut self,
         now: u64,
@@ -78,17 +78,17 @@ mod tests {
         let expires_at = caller.expires_at;
         let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
         let session = Arc::new(Session::new(Listener::new(ConnectionId::new(START), caller, outbound).into(), 1_000));
-        let mut watched = Watched::new(session.clone(), 20_000);
-        let mut due = |now| watched.due(now, START, 0, 35_000, || 25_000);
+        let mut state = HeartbeatState::new(session.clone(), 20_000);
+        let mut due = |now| state.due(now, START, 0, 35_000, || 25_000);
         assert_eq!([1_000, 19_999, 20_000, 20_500].map(&mut due), [None, None, Some(Due::Ping), None]);
         assert_eq!([36_000, 36_001].map(&mut due), [None, Some(Due::Silent)]);
         session.heard(30_000);
         assert_eq!([36_500, 45_000, 65_000].map(&mut due), [None, Some(Due::Ping), None]);
         assert_eq!(due(65_001), Some(Due::Silent));
         // The process stood still until then: silence counts from there, and whoever is silent then is given up later.
-        assert_eq!(watched.due(80_000, START, 80_000, 35_000, || 25_000), Some(Due::Ping));
-        assert_eq!(watched.due(115_000, START, 80_000, 35_000, || 25_000), Some(Due::Ping));
-        assert_eq!(watched.due(115_001, START, 80_000, 35_000, || 25_000), Some(Due::Silent));
-        assert_eq!(watched.due(65_002, expires_at, 0, 35_000, || 25_000), Some(Due::Expired));
+        assert_eq!(state.due(80_000, START, 80_000, 35_000, || 25_000), Some(Due::Ping));
+        assert_eq!(state.due(115_000, START, 80_000, 35_000, || 25_000), Some(Due::Ping));
+        assert_eq!(state.due(115_001, START, 80_000, 35_000, || 25_000), Some(Due::Silent));
+        assert_eq!(state.due(65_002, expires_at, 0, 35_000, || 25_000), Some(Due::Expired));
     }
 }

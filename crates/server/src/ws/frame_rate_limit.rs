@@ -2,37 +2,37 @@ use std::time::Duration;
 
 use chatsphere_core::{FrameRate, Limits};
 
-/// The longest rest at once: who rests is heard of in between.
-const LONGEST_REST: u64 = 1_000_000;
+/// The longest pause at once, in microseconds. Between pauses the connection counts as heard.
+const MAX_PAUSE: u64 = 1_000_000;
 
-/// How many frames one connection has sent: what comes faster than it may is read later, and what comes to nothing far too often
-/// closes it. There is one of these for every connection, so it keeps only what differs between them.
+/// Bounds the frames of one connection. Frames that come too fast are read later; far too many frames that ask for nothing
+/// close the connection. Every connection has one of these, so it holds only what differs between them.
 #[derive(Debug, Default)]
 pub(super) struct FrameRateLimit {
     /// When the allowance for frames of any kind is whole again, in microseconds since the node started.
     frames: u64,
-    /// The same for frames that come to nothing.
+    /// The same for frames that ask for nothing.
     idle: u64,
 }
 
 impl FrameRateLimit {
-    /// Counts frames. Answers how long to rest before the next is read.
+    /// Counts frames. Returns how long to pause before the next is read.
     pub(super) fn count(&mut self, limits: &Limits, frames: u32, now: u64) -> Duration {
         let rate = limits.frame_rate();
         let Some(over) = take(&mut self.frames, rate, frames, now) else { return Duration::ZERO };
-        let rest = over.min(LONGEST_REST);
-        // What one read has brought may be more than that: the rest is forgiven.
-        self.frames -= over - rest;
-        Duration::from_micros(rest)
+        let pause = over.min(MAX_PAUSE);
+        // One read may bring more frames than that: the remainder is forgiven.
+        self.frames -= over - pause;
+        Duration::from_micros(pause)
     }
 
-    /// Counts frames that come to nothing. Whether they are too many.
+    /// Counts frames that ask for nothing. Whether they are too many.
     pub(super) fn is_flooded(&mut self, limits: &Limits, idle: u32, now: u64) -> bool {
         take(&mut self.idle, limits.idle_frame_rate(), idle, now).is_some()
     }
 }
 
-/// Takes from an allowance (the generic cell rate algorithm). Answers by how many microseconds it is overdrawn, if it is.
+/// Takes from an allowance (the generic cell rate algorithm). Returns by how many microseconds it is overdrawn, if it is.
 fn take(full_at: &mut u64, rate: FrameRate, frames: u32, now: u64) -> Option<u64> {
     if rate.per_second == 0 || frames == 0 {
         return None;
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(flood.count(&limits, burst, 0), Duration::ZERO);
         assert_eq!(flood.count(&limits, 1, 0), Duration::from_millis(5));
         assert_eq!(flood.count(&limits, 1, 5_000), Duration::from_millis(5));
-        // However much one read has brought, the rest is short, and all is well after it.
+        // However many frames one read has brought, the pause is short, and nothing is owed after it.
         assert_eq!(flood.count(&limits, 100_000, 10_000), Duration::from_secs(1));
         assert_eq!(flood.count(&limits, 1, 1_010_000), Duration::from_millis(5));
         let off = Limits { messages_per_second: 0, ..Limits::default() };
