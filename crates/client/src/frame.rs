@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use chatsphere_protocol::frames::{Ack, ErrorFrame, EventKind, Hello, NotRecovered};
-use chatsphere_protocol::rest::Message;
-use chatsphere_types::{Epoch, RoomId, Seq, Timestamp};
+use chatsphere_protocol::rest::{Message, UserRef};
+use chatsphere_types::{Epoch, MessageId, RoomId, Seq, Timestamp};
 use serde::Deserialize;
 use serde_json::Map;
 use serde_json::value::RawValue;
@@ -25,6 +25,11 @@ pub(crate) enum Frame {
         room_id: RoomId,
         reason: String,
     },
+    Typing(Typing),
+    TypingCount {
+        room_id: RoomId,
+        count: usize,
+    },
     Pong,
     Error(ErrorFrame<'static>),
     /// The connection is about to be closed: how long to wait before the next.
@@ -38,6 +43,23 @@ pub(crate) enum Frame {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AuthOk {
     pub(crate) expires_at: Timestamp,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Typing {
+    pub(crate) room_id: RoomId,
+    pub(crate) user: UserRef<'static>,
+    #[serde(default)]
+    pub(crate) parent_id: Option<MessageId>,
+    pub(crate) expires_in_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawTypingCount {
+    room_id: RoomId,
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -128,6 +150,11 @@ impl Frame {
                 let RawLeft { room_id, reason } = serde_json::from_str(text)?;
                 Self::Left { room_id, reason }
             }
+            "typing" => Self::Typing(serde_json::from_str(text)?),
+            "typing_count" => {
+                let RawTypingCount { room_id, count } = serde_json::from_str(text)?;
+                Self::TypingCount { room_id, count }
+            }
             "pong" => Self::Pong,
             "error" => Self::Error(serde_json::from_str(text)?),
             "closing" => Self::Closing(Duration::from_millis(serde_json::from_str::<RawClosing>(text)?.retry_after_ms)),
@@ -183,7 +210,7 @@ mod tests {
         assert!(matches!(event.kind, EventKind::Unknown { kind, body } if kind == "message_edited" && body["new"][0] == 1));
         let text = format!(r#"{{"type":"message_edited","roomId":"{ROOM}","seq":8,"new":1e999}}"#);
         assert!(matches!(Frame::parse(&text).unwrap(), Frame::Event(event) if event.seq.get() == 8));
-        assert!(matches!(Frame::parse(r#"{"type":"typing"}"#).unwrap(), Frame::Unknown));
+        assert!(matches!(Frame::parse(r#"{"type":"presence"}"#).unwrap(), Frame::Unknown));
         assert!(Frame::parse("[]").is_err());
     }
 

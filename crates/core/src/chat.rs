@@ -10,7 +10,7 @@ use crate::error::{Error, RateLimited};
 use crate::limits::Limits;
 use crate::page_cache::PageCache;
 use crate::rate::PostRate;
-use crate::signal::{NoSignals, SignalSink};
+use crate::signal::{NoSignals, SignalRate, SignalSink};
 use crate::store::Store;
 use crate::time::Clock;
 use crate::turns::{Turn, Turns};
@@ -35,6 +35,8 @@ pub struct Chat {
     pub read_rate: PostRate,
     /// Takes what is told to connections and stored nowhere.
     pub signals: Arc<dyn SignalSink>,
+    /// How often users may cause them.
+    pub signal_rate: SignalRate,
     /// What users have under way.
     pub budget: Arc<Budget>,
     /// The newest pages of rooms.
@@ -75,6 +77,7 @@ impl Chat {
             change_rate,
             read_rate,
             signals: Arc::new(NoSignals),
+            signal_rate: SignalRate::default(),
             budget,
             pages,
             turns,

@@ -119,6 +119,8 @@ pub enum Absent {
     Room,
     /// No such token.
     Token,
+    /// No such message in the room, to answer to in a thread.
+    Parent,
 }
 
 /// What a call collided with.
@@ -214,6 +216,8 @@ pub enum RateLimited {
     Changes,
     /// Reads over REST.
     Reads,
+    /// Signals, such as typing.
+    Signals,
 }
 
 impl RateLimited {
@@ -223,6 +227,7 @@ impl RateLimited {
             Self::Messages => "messages",
             Self::Changes => "changes",
             Self::Reads => "reads",
+            Self::Signals => "signals",
         }
     }
 }
@@ -240,7 +245,7 @@ pub enum Error {
     #[error(transparent)]
     Denied(#[from] Denial),
     /// Something named is absent.
-    #[error("there is no such {}", match .0 { Absent::User => "user", Absent::Room => "room", Absent::Token => "token" })]
+    #[error("there is no such {}", match .0 { Absent::User => "user", Absent::Room => "room", Absent::Token => "token", Absent::Parent => "message in this room" })]
     Absent(Absent),
     /// The call collides with what is there.
     #[error(transparent)]
@@ -269,6 +274,7 @@ impl Error {
             Self::Absent(Absent::User) => "user_not_found",
             Self::Absent(Absent::Room) => "room_not_found",
             Self::Absent(Absent::Token) => "token_not_found",
+            Self::Absent(Absent::Parent) => "parent_not_found",
             Self::Conflict(conflict) => conflict.code(),
             Self::Outage(outage) => outage.code(),
             Self::RateLimited(..) => "rate_limited",

@@ -40,6 +40,12 @@ impl<K: Eq + Hash> Rate<K> {
         Self { interval_micros, burst: i64::from(burst.max(1)), refused: Counter::noop(), buckets }
     }
 
+    /// Once in `interval`, and `burst` times at once after a rest.
+    pub fn every(interval: Duration, burst: u32) -> Self {
+        let interval_micros = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
+        Self { interval_micros, ..Self::new(1, burst) }
+    }
+
     /// Counts refusals in the metric of rate limits, as those of `what`.
     #[must_use]
     pub fn counted(self, what: &'static str) -> Self {

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, RateLimited};
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::model::UserRef;
+use crate::rate::Rate;
 use crate::seq::Seq;
+use crate::time::Monotonic;
 
 /// To whom a signal goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,6 +24,11 @@ pub enum Topic {
 
 /// For how long a user counts as typing without another signal.
 pub const TYPING_EXPIRES: Duration = Duration::from_secs(6);
+
+/// Signals that a user may cause a second.
+pub const SIGNALS_PER_SECOND: u32 = 10;
+/// How often the same signal of a user is sent again.
+const REPEATED: Duration = Duration::from_secs(3);
 
 /// One signal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +61,40 @@ pub enum SignalKind {
     /// A kind that only a newer node knows. It is dropped.
     #[serde(other)]
     Unknown,
+}
+
+/// How often users may cause signals.
+pub struct SignalRate {
+    each: Rate<UserId>,
+    begun: Rate<(UserId, Topic)>,
+    ended: Rate<(UserId, Topic)>,
+}
+
+impl Default for SignalRate {
+    fn default() -> Self {
+        Self {
+            each: Rate::new(SIGNALS_PER_SECOND, SIGNALS_PER_SECOND).counted("signal"),
+            begun: Rate::every(REPEATED, 1),
+            // Whoever stops and goes on is seen to stop.
+            ended: Rate::every(REPEATED, 2),
+        }
+    }
+}
+
+impl SignalRate {
+    /// Counts one against its user.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn count(&self, user: UserId, now: Monotonic) -> Result<(), Error> {
+        self.each.take(user, now).map_err(|wait| Error::RateLimited(RateLimited::Signals, wait))
+    }
+
+    /// Whether a signal that begins something, or ends it, says what the one before has just said: it is not sent again.
+    pub(crate) fn is_repeated(&self, user: UserId, topic: Topic, begins: bool, now: Monotonic) -> bool {
+        let rate = if begins { &self.begun } else { &self.ended };
+        rate.take((user, topic), now).is_err()
+    }
 }
 
 /// Delivers signals to the connections of this node and to other nodes.

@@ -1,5 +1,5 @@
 use chatsphere_protocol::frames::Ack;
-use chatsphere_types::{RoomId, Seq};
+use chatsphere_types::{MessageId, RoomId, Seq};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::outbox::OutgoingMessage;
@@ -11,6 +11,7 @@ pub(crate) enum Command {
     Join { room: RoomId, since: Option<Cursor>, reply: JoinReply },
     Leave { room: RoomId, reply: oneshot::Sender<()> },
     Send { room: RoomId, message: OutgoingMessage, reply: SendReply },
+    Typing { room: RoomId, parent: Option<MessageId>, on: bool },
 }
 
 pub(crate) type JoinReply = oneshot::Sender<Result<Joined, RequestError>>;

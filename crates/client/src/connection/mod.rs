@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_protocol::frames::Ack;
-use chatsphere_types::RoomId;
+use chatsphere_types::{MessageId, RoomId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -124,6 +124,16 @@ impl Connection {
         let message = message.into();
         let permit = self.unacknowledged.clone().acquire_owned().await.map_err(|_| RequestError::Closed)?;
         self.ask(|reply| Command::Send { room, message, reply: SendReply { reply, _permit: permit } }).await?
+    }
+
+    /// Shows the others in a room that the user types, in the thread of `parent` if that is given, or has stopped. Call it every 3 s while
+    /// somebody types; it ends by itself 6 s after the last call, or with the user's next message. While the connection is down it does
+    /// nothing. What the server refuses comes as [`Update::Error`].
+    ///
+    /// # Errors
+    /// [`RequestError::Closed`]
+    pub async fn typing(&self, room: RoomId, parent: Option<MessageId>, on: bool) -> Result<(), RequestError> {
+        self.commands.send(Command::Typing { room, parent, on }).await.map_err(|_| RequestError::Closed)
     }
 
     /// Uses another token of the same user from now on: the same as [`Client::set_token`].

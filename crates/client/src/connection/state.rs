@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use chatsphere_protocol::frames::{ClientFrame, ErrorFrame, Hello, Incoming, encode_client_frame};
-use chatsphere_types::RoomId;
+use chatsphere_types::{MessageId, RoomId};
 use tokio::time::Instant;
 
 use super::command::{Command, JoinReply, Joined, SendReply};
@@ -14,7 +14,7 @@ use super::room_cursor::{Cursor, PageVerdict, RoomCursor, Verdict};
 use super::update::Update;
 use crate::error::RequestError;
 use crate::event::Event;
-use crate::frame::{Frame, JoinConfirmation, Page};
+use crate::frame::{Frame, JoinConfirmation, Page, Typing};
 
 /// Joins under way at once: each may bring a long replay, and the server counts frames.
 const MOST_JOINS: usize = 16;
@@ -82,6 +82,7 @@ impl State {
                 let _ = reply.send(());
             }
             Command::Send { room, message, reply } => self.outbox.push(room, message, reply),
+            Command::Typing { room, parent, on } => self.typing(room, parent, on),
         }
     }
 
@@ -101,6 +102,14 @@ impl State {
     pub(crate) fn authenticate(&mut self, token: &str) {
         if self.connected {
             self.send(ClientFrame::Auth { token: token.into() }, "a");
+        }
+    }
+
+    /// Tells of typing, unless the connection is down: by the time that it is up again, it says nothing.
+    fn typing(&mut self, room: RoomId, parent: Option<MessageId>, on: bool) {
+        if self.connected {
+            let parent_id = parent.map(|parent| parent.to_string().into());
+            self.send(ClientFrame::Typing { room_id: room.to_string().into(), parent_id, on: Some(on), user_id: None }, "t");
         }
     }
 
@@ -146,6 +155,14 @@ impl State {
                     self.left(room_id, reason);
                 }
             }
+            Frame::Typing(Typing { room_id, user, parent_id, expires_in_ms }) if self.rooms.contains_key(&room_id) => {
+                let expires_in = Duration::from_millis(expires_in_ms);
+                self.update(Update::Typing { room: room_id, user, parent: parent_id, expires_in });
+            }
+            Frame::TypingCount { room_id, count } if self.rooms.contains_key(&room_id) => {
+                self.update(Update::TypingCount { room: room_id, count });
+            }
+            Frame::Typing(_) | Frame::TypingCount { .. } => {}
             Frame::Error(error) => self.error(error, now),
         }
         Ok(())

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use chatsphere_protocol::frames::{ErrorFrame, NotRecovered};
-use chatsphere_types::{ConnectionId, RoomId, Timestamp, UserId};
+use chatsphere_protocol::rest::UserRef;
+use chatsphere_types::{ConnectionId, MessageId, RoomId, Timestamp, UserId};
 
 use super::room_cursor::Cursor;
 use crate::event::Event;
@@ -63,6 +64,24 @@ pub enum Update {
         room: RoomId,
         /// Why: `removed`, `rights_changed`, or the code of the error that a renewed join met.
         reason: String,
+    },
+    /// Somebody types in a joined room, or has stopped. Some of these may be missing.
+    Typing {
+        /// Which room.
+        room: RoomId,
+        /// Who. Never the user of this connection.
+        user: UserRef<'static>,
+        /// In the thread of this message.
+        parent: Option<MessageId>,
+        /// For how long to show it, unless a message of that user comes before; zero ends it.
+        expires_in: Duration,
+    },
+    /// How many type in a large joined room, instead of who. Comes each second; without another within some seconds, nobody does.
+    TypingCount {
+        /// Which room.
+        room: RoomId,
+        /// How many.
+        count: usize,
     },
     /// The server reports an error that answers no call of this client.
     Error(ErrorFrame<'static>),

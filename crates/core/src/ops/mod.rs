@@ -2,6 +2,7 @@
 //!
 //! Each op's docs name the permission that a token needs for it.
 
+mod act_as;
 mod add_member;
 mod audited;
 mod bootstrap;
@@ -21,7 +22,9 @@ mod read_room;
 mod read_user;
 mod remove_member;
 mod revoke_token;
+mod typing;
 
+pub use act_as::act_as;
 pub use add_member::AddMember;
 pub use audited::{
     add_member, change_user, create_room, create_user, mint_client_token, mint_user_token, put_external_user, remove_member,
@@ -43,6 +46,7 @@ pub use read_history::{authorize_join, read_events, read_history};
 pub use read_room::{FIRST_MEMBERS, list_members, read_room};
 pub use read_user::{find_user, read_user};
 pub use remove_member::RemoveMember;
+pub use typing::{Typing, parent_id, typing};
 
 use crate::caller::Caller;
 use crate::error::{Absent, Error};

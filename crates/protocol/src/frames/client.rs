@@ -98,6 +98,20 @@ client_frames! {
             #[serde(skip_serializing_if = "Option::is_none")]
             user_id: Option<Cow<'a, str>>,
         },
+        /// Shows the others in a room that a user types, or has stopped.
+        "typing" => Typing {
+            /// Where.
+            room_id: Cow<'a, str>,
+            /// The message in whose thread it types.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            parent_id: Option<Cow<'a, str>>,
+            /// Whether it types, as where this is absent, or has stopped.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            on: Option<bool>,
+            /// The user who types, if not the caller.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            user_id: Option<Cow<'a, str>>,
+        },
         /// Asks for a `pong`.
         "ping" => Ping,
     }
@@ -144,6 +158,12 @@ impl FieldText for Cow<'_, str> {
 }
 
 impl FieldText for u64 {
+    fn text(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl FieldText for bool {
     fn text(&self) -> Option<&str> {
         None
     }
@@ -292,7 +312,7 @@ mod tests {
         }
         assert_eq!(
             Incoming::parse(r#"{"type":"fly"}"#).unwrap_err().message,
-            "`type` must be one of auth, join, leave, message, ping"
+            "`type` must be one of auth, join, leave, message, typing, ping"
         );
     }
 
@@ -339,6 +359,7 @@ mod tests {
             (message(r#","\u0063ontent":"again""#), "content", "malformed"),
             (message("").replace(r#""content":"c","#, ""), "content", "invalid"),
             (message(r#","epoch":[[[]]]"#), "epoch", "malformed"),
+            (message(r#","on":"yes""#), "on", "malformed"),
             (message(r#","token":7,"\ud83d":1"#), "token", "malformed"),
         ] {
             let error = Incoming::parse(&text).unwrap_err();

@@ -9,7 +9,11 @@ use super::lenient::{self, OneByOne};
 
 /// Declares every field once: how it is called here, and on the wire.
 macro_rules! fields {
-    (texts { $($text:ident = $text_name:literal,)* } numbers { $($number:ident = $number_name:literal,)* }) => {
+    (
+        texts { $($text:ident = $text_name:literal,)* }
+        numbers { $($number:ident = $number_name:literal,)* }
+        switches { $($switch:ident = $switch_name:literal,)* }
+    ) => {
         /// The fields of all frames at once, so that a frame is read in one pass and nothing is buffered.
         #[derive(Default, Deserialize)]
         pub(super) struct Fields<'a> {
@@ -17,6 +21,8 @@ macro_rules! fields {
             pub(super) $text: Option<Cow<'a, str>>,)*
             $(#[serde(rename = $number_name, default)]
             pub(super) $number: Option<u64>,)*
+            $(#[serde(rename = $switch_name, default)]
+            pub(super) $switch: Option<bool>,)*
         }
 
         /// How the fields are called on the wire.
@@ -24,15 +30,20 @@ macro_rules! fields {
         pub(super) mod name {
             $(pub(in super::super) const $text: &str = $text_name;)*
             $(pub(in super::super) const $number: &str = $number_name;)*
+            $(pub(in super::super) const $switch: &str = $switch_name;)*
         }
 
         impl Fields<'static> {
             /// The names of all fields on the wire.
-            pub(super) const NAMES: &'static [&'static str] = &[$($text_name,)* $($number_name,)*];
+            pub(super) const NAMES: &'static [&'static str] = &[$($text_name,)* $($number_name,)* $($switch_name,)*];
 
             /// Reads each field by itself.
             pub(super) fn one_by_one(members: &mut OneByOne<'_>) -> Self {
-                Self { $($text: members.text($text_name),)* $($number: members.number($number_name),)* }
+                Self {
+                    $($text: members.text($text_name),)*
+                    $($number: members.number($number_name),)*
+                    $($switch: members.switch($switch_name),)*
+                }
             }
         }
     };
@@ -47,10 +58,14 @@ fields! {
         content = "content",
         client_message_id = "clientMessageId",
         user_id = "userId",
+        parent_id = "parentId",
         kind = "type",
     }
     numbers {
         since = "since",
+    }
+    switches {
+        on = "on",
     }
 }
 

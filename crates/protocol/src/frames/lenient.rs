@@ -70,6 +70,16 @@ impl OneByOne<'_> {
         }
     }
 
+    /// A member that is true or false. `None` if it is absent, null or wrong.
+    pub(super) fn switch(&mut self, field: &'static str) -> Option<bool> {
+        match self.members.value(field)?.get() {
+            "null" => None,
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => self.note(field, FrameErrorKind::Malformed, "must be true or false"),
+        }
+    }
+
     fn note<T>(&mut self, field: &'static str, kind: FrameErrorKind, message: &'static str) -> Option<T> {
         self.wrong.get_or_insert(Wrong::new(field, kind, message));
         None

@@ -82,3 +82,16 @@ pub struct PostMessage {
     #[schema(value_type = Option<String>, format = "uuid")]
     pub user_id: Option<String>,
 }
+
+/// `POST /api/rooms/{roomId}/typing`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Typing {
+    /// The message in whose thread it types.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uuid")]
+    pub parent_id: Option<String>,
+    /// `false`: it has stopped. Absent means `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<bool>,
+}

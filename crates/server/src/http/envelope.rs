@@ -12,6 +12,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use chatsphere_core::signal::SIGNALS_PER_SECOND;
 use chatsphere_core::{Error, Limits, Outage, RateLimited, TokenRefusal};
 use chatsphere_net::in_time;
 use chatsphere_net::listener::Peer;
@@ -191,6 +192,7 @@ fn hint(hint: Hint, headers: &mut HeaderMap, limits: &Limits) {
             let (burst, per_second) = match what {
                 RateLimited::Messages | RateLimited::Changes => (limits.message_burst, limits.messages_per_second),
                 RateLimited::Reads => (limits.read_burst, limits.reads_per_second),
+                RateLimited::Signals => (SIGNALS_PER_SECOND, SIGNALS_PER_SECOND),
             };
             rate_limit(headers, what.name(), burst, per_second, wait);
         }

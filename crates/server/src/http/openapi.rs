@@ -238,7 +238,7 @@ fn catalogue() -> Vec<Failure> {
         Denial::BehindClientToken,
         Denial::MoreRights,
     ];
-    let absent = [Absent::User, Absent::Room, Absent::Token];
+    let absent = [Absent::User, Absent::Room, Absent::Token, Absent::Parent];
     let conflicts =
         [Conflict::UsernameTaken, Conflict::UsernameLookalike, Conflict::IdempotencyKeyReused, Conflict::ClientMessageIdReused];
     let outages = [

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use chatsphere_core::store::{HistoryRange, PageRequest};
-use chatsphere_core::{InvalidField, Seq};
+use chatsphere_core::{InvalidField, Seq, UserId, ops};
 use chatsphere_protocol::rest::FieldError;
 use utoipa::IntoParams;
 
@@ -123,6 +123,12 @@ impl Query {
     pub(crate) fn events(&self) -> Result<(Seq, usize), Failure> {
         self.takes(&["limit", "after"])?;
         Ok((self.seq("after")?.unwrap_or(Seq::ZERO), self.limit()?))
+    }
+
+    /// The user as whom a CLIENT token acts, for a call that takes nothing else.
+    pub(crate) fn acting_as(&self) -> Result<Option<UserId>, Failure> {
+        self.takes(&["as"])?;
+        Ok(self.one("as")?.map(ops::user_id).transpose()?)
     }
 
     /// Refuses parameters other than these: one that is misspelt would silently give another page than was meant.

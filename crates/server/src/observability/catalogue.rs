@@ -74,7 +74,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "chatsphere_rate_limited_total",
         &["what"],
-        "Calls and frames that a user's rate limit refused: message, read, or change for everything else",
+        "Calls and frames that a user's rate limit refused: message, read, signal, or change for everything else",
     ),
     gauge("chatsphere_connections", &["kind"], "Connections that are open now"),
     counter(

@@ -79,6 +79,7 @@ const fn wrong_field(error: &Error) -> Option<&'static str> {
         Error::Invalid(invalid) => Some(invalid.field),
         Error::Denied(Denial::NotAMember) | Error::Absent(Absent::Room) => Some("roomId"),
         Error::Denied(Denial::NotYourself) | Error::Absent(Absent::User) => Some("userId"),
+        Error::Absent(Absent::Parent) => Some("parentId"),
         Error::Conflict(Conflict::ClientMessageIdReused) => Some("clientMessageId"),
         _ => None,
     }

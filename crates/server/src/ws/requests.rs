@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::ops::{self, PostMessage};
+use chatsphere_core::ops::{self, PostMessage, Typing};
 use chatsphere_core::store::OnAppended;
 use chatsphere_core::{Access, Caller, Error};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
@@ -62,6 +62,20 @@ impl Connection {
                         Ok(())
                     })
                 })));
+            }
+            ClientFrame::Typing { room_id, parent_id, on, user_id } => {
+                match typing(&caller, &room_id, parent_id.as_deref(), on, user_id.as_deref()) {
+                    Ok(typing) => {
+                        return Ok(Some(deferred(move |connection| {
+                            Box::pin(async move {
+                                let done = ops::typing(&connection.state.chat, &caller, typing).await;
+                                connection.answer_refused(&about, done.map_err(Refused::from));
+                                Ok(())
+                            })
+                        })));
+                    }
+                    Err(error) => Err(error),
+                }
             }
         };
         self.answer_refused(&about, done.map_err(Refused::from));
@@ -154,6 +168,19 @@ impl Connection {
             }
         }
     }
+}
+
+/// What a `typing` frame names.
+fn typing(
+    caller: &Caller,
+    room_id: &str,
+    parent_id: Option<&str>,
+    on: Option<bool>,
+    user_id: Option<&str>,
+) -> Result<Typing, Error> {
+    let parent_id = parent_id.map(ops::parent_id).transpose()?;
+    let user = user_id.map(ops::user_id).transpose()?;
+    Ok(Typing { room_id: ops::room_id(caller, room_id)?, parent_id, on: on.unwrap_or(true), user })
 }
 
 /// A `message` frame.

@@ -144,6 +144,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!("GET" "/api/rooms/{roomId}/messages", INSIDERS),
     route!("POST" "/api/rooms/{roomId}/messages", [401, 403, 201, 201, 201, 201, 201, 403, 201, 401, 201], |_| json!({ "content": "hello" })),
     route!("GET" "/api/rooms/{roomId}/events", INSIDERS),
+    route!("POST" "/api/rooms/{roomId}/typing", [401, 403, 200, 200, 200, 200, 200, 403, 200, 401, 200], |_| json!({ "on": true })),
     route!("GET" "/api/tokens", UNRESTRICTED),
     route!("POST" "/api/tokens/user",   [401, 403, 201, 403, 403, 403, 201, 403, 201, 401, 403], |target| json!({ "userId": target.user.id, "expiresIn": "1h" })),
     route!("POST" "/api/tokens/client", [401, 403, 403, 403, 403, 403, 201, 403, 403, 401, 403], |target| json!({ "userId": target.user.id, "email": "a@b.example" })),

@@ -118,6 +118,24 @@ impl Client {
         frame
     }
 
+    /// The frames up to the next of this type.
+    pub(crate) async fn until(&mut self, kind: &str) -> Vec<Value> {
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.frame().await;
+            let is_last = frame["type"] == kind;
+            frames.push(frame);
+            if is_last {
+                return frames;
+            }
+        }
+    }
+
+    /// The next frame, if one comes before so much time has passed.
+    pub(crate) async fn within(&mut self, patience: Duration) -> Option<Value> {
+        timeout(patience, self.frame()).await.ok()
+    }
+
     /// The next frame, which must be an error of this code.
     pub(crate) async fn refused(&mut self, code: &str) -> Value {
         let frame = self.expect("error").await;

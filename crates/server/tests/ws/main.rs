@@ -35,6 +35,7 @@ mod server;
 mod slow;
 mod stale;
 mod tls;
+mod typing;
 mod unknown;
 
 /// Makes of each function a test on every database.

@@ -5,6 +5,7 @@ mod events;
 mod members;
 mod messages;
 mod room;
+mod typing;
 
 use super::prelude::*;
 
@@ -16,4 +17,5 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(members::remove))
         .routes(routes!(messages::list, messages::post))
         .routes(routes!(events::list))
+        .routes(routes!(typing::post))
 }

@@ -1,0 +1,53 @@
+use super::act_as;
+use crate::caller::Caller;
+use crate::chat::Chat;
+use crate::error::{Absent, Error};
+use crate::ids::{MessageId, RoomId, UserId};
+use crate::policy;
+use crate::seq::Seq;
+use crate::signal::{Signal, SignalKind, Topic};
+
+/// What a client says of its typing.
+#[derive(Debug, Clone)]
+pub struct Typing {
+    /// Where.
+    pub room_id: RoomId,
+    /// The message in whose thread it types.
+    pub parent_id: Option<MessageId>,
+    /// Whether it types or has stopped.
+    pub on: bool,
+    /// As whom, for CLIENT tokens.
+    pub user: Option<UserId>,
+}
+
+/// Shows the others in a room that a user types, or has stopped. Needs `write`, and membership unless privileged.
+///
+/// The rights are judged each time, in the store. What is said again within 3 s, whatever the thread, is not sent again.
+///
+/// # Errors
+/// [`Error::Denied`], [`Error::Absent`], [`Error::RateLimited`], [`Error::Outage`].
+pub async fn typing(chat: &Chat, caller: &Caller, typing: Typing) -> Result<(), Error> {
+    let Typing { room_id, parent_id, on, user } = typing;
+    let caller = act_as(chat, caller, user).await?;
+    let access = policy::may_append(&caller, caller.user.id, room_id)?;
+    let now = chat.clock.monotonic();
+    if !caller.may_name_others() {
+        chat.signal_rate.count(caller.user.id, now)?;
+    }
+    // No event has that number: what is read is whether the caller sees the room, and how far the room is.
+    let head = chat.store.events_after(room_id, access, Seq::MAX, 1).await?.head;
+    let topic = Topic::Room(room_id);
+    if !chat.signal_rate.is_repeated(caller.user.id, topic, on, now) {
+        let kind = SignalKind::Typing { room_id, parent_id, on };
+        chat.signals.signal(Signal { topic, user: caller.user.clone(), after: head, kind });
+    }
+    Ok(())
+}
+
+/// Reads the id of a parent as the caller gave it.
+///
+/// # Errors
+/// What is no UUID names no message: [`Absent::Parent`].
+pub fn parent_id(text: &str) -> Result<MessageId, Error> {
+    text.parse().map_err(|_| Error::Absent(Absent::Parent))
+}
