@@ -200,7 +200,6 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         let fits = messages + others <= self.most_bytes / 4;
         if fits && self.join.reference.is_none() {
             let frame = newest.made(|newest| self.newest_frame(newest).unwrap_or_default());
-            self.weigh(&frame);
             self.wait_for_room().await;
             self.deliver(frame)?;
             self.cursor = newest.head;
@@ -416,7 +415,6 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             reference: self.reference(),
         }));
         if let Some(page) = page {
-            self.weigh(&page);
             self.deliver(self.counted(page))?;
         }
         self.cursor = to_seq;
@@ -443,13 +441,6 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             }
         }
         parts
-    }
-
-    /// Tells how much was read in this turn.
-    fn weigh(&mut self, frame: &Bytes) {
-        if let Some((_, Some(own))) = &mut self.turn {
-            own.weigh(frame.len());
-        }
     }
 
     /// Sends a part of the answer.

@@ -56,9 +56,7 @@ impl UnderWay {
     pub(crate) fn count(&self, chat: &Chat, response: Response, may_be_refused: bool) -> Option<Response> {
         let Some(whose) = self.0.get() else { return Some(response) };
         let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
-        if let Some(mut turn) = whose.turn.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            turn.weigh(bytes);
-        }
+        drop(whose.turn.lock().unwrap_or_else(PoisonError::into_inner).take());
         if bytes == 0 {
             return Some(response);
         }

@@ -55,7 +55,8 @@ pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<
     let found = version(url, transaction).await?;
     for (version, step) in left(STEPS, found)? {
         run(transaction, version, step).await.map_err(|error| match error.code() {
-            Some(&SqlState::LOCK_NOT_AVAILABLE) => Unfinished::Locked(step),
+            // A node of the earlier version may hold one table and wait for another, in the other order than this step.
+            Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED) => Unfinished::Locked(step),
             _ => Unfinished::Failed(step_error(url, version, step, error)),
         })?;
     }
