@@ -217,16 +217,14 @@ fn the_examples_of_frames_are_frames() {
         for example in serde_json::Deserializer::from_str(&whole).into_iter::<Value>() {
             let example = example.unwrap();
             let written = example.to_string();
-            let again = match Incoming::parse(&written) {
-                Ok(frame) => serde_json::from_str(&encode_client_frame(&frame).unwrap()).unwrap(),
-                Err(_) => {
-                    let frame: ServerFrame<'_> =
-                        serde_json::from_str(&written).unwrap_or_else(|error| panic!("{example}: {error}"));
-                    serde_json::to_value(frame).unwrap()
-                }
-            };
-            assert_eq!(again, example);
             seen += 1;
+            let up = Incoming::parse(&written).ok().map(|frame| encode_client_frame(&frame).unwrap());
+            // Some types go both ways, with fields of their own.
+            if up.is_some_and(|up| serde_json::from_str::<Value>(&up).unwrap() == example) {
+                continue;
+            }
+            let down: ServerFrame<'_> = serde_json::from_str(&written).unwrap_or_else(|error| panic!("{example}: {error}"));
+            assert_eq!(serde_json::to_value(down).unwrap(), example);
         }
     }
     assert!(seen >= 18, "{seen} examples were found");

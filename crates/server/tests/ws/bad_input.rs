@@ -324,7 +324,8 @@ async fn no_frame_is_swallowed(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;
     let mut client = server.connect(&ada.token).await;
-    for kind in ClientFrame::TYPES {
+    // Nothing but an error answers `typing`; `typing.rs` has what others see of it.
+    for kind in ClientFrame::TYPES.iter().filter(|kind| **kind != "typing") {
         let frame = json!({ "type": kind, "roomId": room, "token": ada.token, "content": "hello" });
         let answer = client.ask(frame).await;
         assert_ne!(answer["type"], "error", "{kind}: {answer}");
