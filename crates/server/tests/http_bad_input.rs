@@ -106,6 +106,11 @@ async fn fields_that_are_wrong() {
                 answer.invalid(field);
             }
         }
+        // Whoever types says it by the call alone.
+        if route.path.ends_with("/typing") {
+            assert_eq!(case.call(route).json(&json!({})).send().await.status.as_u16(), 200);
+            continue;
+        }
         // At least one must be there, and most must be.
         for nothing in ["{}", r#"{"unknown":7,"Role":"ADMIN"}"#, "\u{feff}{}"] {
             let answer = case.call(route).raw("application/json", nothing.as_bytes().to_vec()).send().await;
