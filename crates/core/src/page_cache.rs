@@ -42,10 +42,10 @@ impl Default for PageCache {
 }
 
 impl PageCache {
-    /// A room's newest messages: as [`Store::history`] answers for [`HistoryRange::Newest`].
+    /// A room's newest messages: as [`MessageReads::history`](crate::store::MessageReads::history) answers for [`HistoryRange::Newest`].
     ///
     /// # Errors
-    /// Those of [`Store::history`].
+    /// Those of [`MessageReads::history`](crate::store::MessageReads::history).
     pub async fn history(
         &self,
         store: &dyn Store,
@@ -62,10 +62,10 @@ impl PageCache {
         Ok(self.histories.keep(key, read, weight))
     }
 
-    /// The newest part of a room, for a join: as [`Store::newest`] answers.
+    /// The newest part of a room, for a join: as [`MessageReads::newest`](crate::store::MessageReads::newest) answers.
     ///
     /// # Errors
-    /// Those of [`Store::newest`].
+    /// Those of [`MessageReads::newest`](crate::store::MessageReads::newest).
     pub async fn newest(
         &self,
         store: &dyn Store,

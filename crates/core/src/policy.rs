@@ -1,8 +1,7 @@
-//! Who may do what. Every rule about rights stands here, and nowhere else.
-
+//! Who may do what. Every rule about rights stands here, and nowhere else makes a [`Denial`].
 //!
-//! An op asks early, so that most of what is not allowed is refused at once; the store asks the same functions again within the
-//! commit, with the caller and the facts as they are then, and that answer counts.
+//! An op asks early what can be told from memory, so that most of what is not allowed is refused at once; the store asks again
+//! within the commit, with the caller and the facts as they are then, and that answer counts.
 
 use crate::caller::{Caller, TokenState};
 use crate::error::{Absent, Denial, Error, TokenRefusal};
@@ -64,6 +63,16 @@ pub fn room_access(caller: &Caller, room: RoomId) -> Result<Access, Denial> {
         return Err(Denial::NotAMember);
     }
     Ok(if caller.is_privileged() { Access::Any } else { Access::Member(caller.user.id) })
+}
+
+/// Whoever has these eyes may look into a room, or post to it: any that there is, or those that the user is a member of. `member`
+/// tells of an existing room whether it is.
+pub fn may_enter(access: Access, member: Option<bool>) -> Result<(), Error> {
+    match (access, member) {
+        (Access::Any, Some(_)) | (Access::Member(_), Some(true)) => Ok(()),
+        (Access::Any, None) => Err(Error::Absent(Absent::Room)),
+        (Access::Member(_), _) => Err(Denial::NotAMember.into()),
+    }
 }
 
 /// The caller may post to the room as this author: with which eyes.

@@ -194,7 +194,7 @@ mod tests {
             Arc::new(Event { room_id: RoomId::new(AT), seq: Seq::new(seq), at: AT, kind })
         };
         for _ in 0..WAITING {
-            bus.committed(Committed { events: (1..=50).map(joined).collect(), answers: Vec::new() });
+            bus.committed(Committed { events: (1..=50).map(joined).collect(), acks: Vec::new() });
         }
         let mut commits = 0;
         while outbox.queue.try_recv().is_ok() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
-use chatsphere_core::store::Answered;
+use chatsphere_core::store::Ack;
 use chatsphere_core::{Access, CommitSink, Committed, Event, EventKind, RoomId, Seq, Signal, SignalSink, Topic};
 use metrics::{Counter, counter};
 use tokio::sync::{Semaphore, mpsc};
@@ -88,20 +88,20 @@ impl Hub {
         self.signals.set_connections(connections);
     }
 
-    fn send(&self, events: Vec<Arc<Event>>, answers: Vec<Answered>) {
+    fn send(&self, events: Vec<Arc<Event>>, acks: Vec<Ack>) {
         self.heed(&events);
         if let [lane] = &*self.lanes {
-            return lane.send(events, answers);
+            return lane.send(events, acks);
         }
-        let mut loads: Vec<(Vec<Arc<Event>>, Vec<Answered>)> = self.lanes.iter().map(|_| Default::default()).collect();
+        let mut loads: Vec<(Vec<Arc<Event>>, Vec<Ack>)> = self.lanes.iter().map(|_| Default::default()).collect();
         for event in events {
             loads[self.lane_of(event.room_id)].0.push(event);
         }
-        for answer in answers {
-            loads[self.lane_of(answer.room_id)].1.push(answer);
+        for ack in acks {
+            loads[ack.room_id.map_or(0, |room| self.lane_of(room))].1.push(ack);
         }
-        for (lane, (events, answers)) in self.lanes.iter().zip(loads) {
-            lane.send(events, answers);
+        for (lane, (events, acks)) in self.lanes.iter().zip(loads) {
+            lane.send(events, acks);
         }
     }
 
@@ -249,7 +249,7 @@ impl Hub {
 impl CommitSink for Hub {
     fn committed(&self, batch: Committed) {
         self.meters.events_in.increment(batch.events.len() as u64);
-        self.send(batch.events, batch.answers);
+        self.send(batch.events, batch.acks);
     }
 }
 

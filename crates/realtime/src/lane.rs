@@ -1,8 +1,8 @@
-//! A lane of the fan-out: hands the events of its rooms to those who listen, and answers to those who sent.
+//! A lane of the fan-out: hands the events of its rooms to those who listen, and acknowledgements to those who sent.
 //!
 //! In turns: a turn takes in all that has come, serves every room that has something due for some seats (or the next one of the crowds),
-//! and then tells the answers. So a room of ten thousand holds up a room of two for some seats and no longer, and a connection gets the
-//! events of the small rooms that it listens to and the answers to all that it sent in one write.
+//! and then encodes the acknowledgements. So a room of ten thousand holds up a room of two for some seats and no longer, and a connection gets the
+//! events of the small rooms that it listens to and the acknowledgements of all that it sent in one write.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use chatsphere_core::Event;
-use chatsphere_core::store::Answered;
+use chatsphere_core::store::Ack;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
+use crate::ack;
 use crate::batch::Batch;
 use crate::hub::Hub;
 use crate::room::{Held, Left, Room};
@@ -47,32 +48,32 @@ pub struct Lane {
     listed: VecDeque<Arc<Room>>,
     /// Rooms that rest, and until when.
     resting: Vec<(Instant, Arc<Room>)>,
-    answers: Vec<Answered>,
-    /// Events and answers that have not left yet.
+    acks: Vec<Ack>,
+    /// Connections whose frames have not left yet.
     held: Held,
 }
 
 /// What comes to a lane at once.
 enum Load {
-    Commit { events: Vec<Arc<Event>>, answers: Vec<Answered> },
+    Commit { events: Vec<Arc<Event>>, acks: Vec<Ack> },
     List(Arc<Room>),
 }
 
 impl LaneSender {
-    /// Answers always arrive; events may be dropped, as hints.
-    pub(crate) fn send(&self, mut events: Vec<Arc<Event>>, answers: Vec<Answered>) {
+    /// Acknowledgements always arrive; events may be dropped, as hints.
+    pub(crate) fn send(&self, mut events: Vec<Arc<Event>>, acks: Vec<Ack>) {
         if self.waiting.load(Ordering::Relaxed) > MOST_WAITING {
             events = Vec::new();
         }
-        if events.is_empty() && answers.is_empty() {
+        if events.is_empty() && acks.is_empty() {
             return;
         }
         self.waiting.fetch_add(events.len(), Ordering::Relaxed);
-        if let Err(unsent) = self.loads.send(Load::Commit { events, answers })
-            && let Load::Commit { answers, .. } = unsent.0
+        if let Err(unsent) = self.loads.send(Load::Commit { events, acks })
+            && let Load::Commit { acks, .. } = unsent.0
         {
             // The lane is gone only while the node stops, and those who sent are told all the same.
-            answers.into_iter().for_each(Answered::tell);
+            acks.into_iter().filter_map(ack::hold).for_each(|outbound| outbound.release());
         }
     }
 
@@ -93,7 +94,7 @@ impl Lane {
             waiting: waiting.clone(),
             listed: VecDeque::new(),
             resting: Vec::new(),
-            answers: Vec::new(),
+            acks: Vec::new(),
             held: Held::new(),
         };
         (LaneSender { loads: sender, waiting }, lane)
@@ -114,8 +115,8 @@ impl Lane {
             }
             self.end_rests();
             self.serve(hub, &mut batch);
-            self.held.extend(self.answers.drain(..).filter_map(Answered::tell_with_others));
-            self.held.drain(..).for_each(|withheld| withheld.release());
+            self.held.extend(self.acks.drain(..).filter_map(ack::hold));
+            self.held.drain(..).for_each(|outbound| outbound.release());
             if self.of_crowds && !self.listed.is_empty() && began.elapsed() >= SPELL {
                 sleep(PAUSE);
                 began = Instant::now();
@@ -147,9 +148,9 @@ impl Lane {
     fn take(&mut self, hub: &Hub, load: Load) {
         match load {
             Load::List(room) => self.listed.push_back(room),
-            Load::Commit { events, answers } => {
+            Load::Commit { events, acks } => {
                 self.waiting.fetch_sub(events.len(), Ordering::Relaxed);
-                self.answers.extend(answers);
+                self.acks.extend(acks);
                 for run in events.chunk_by(|one, next| one.room_id == next.room_id) {
                     self.accept(hub, run);
                 }

@@ -2,8 +2,11 @@
 //!
 //! Never SQL, HTTP routes or policy.
 
+mod ack;
+pub mod answer;
 pub mod batch;
 pub mod bus;
+mod counts;
 pub mod frame;
 pub mod gate;
 pub mod hub;
@@ -15,11 +18,15 @@ pub mod log;
 pub mod outbound;
 pub mod repair;
 mod room;
+mod send_window;
 pub mod signal;
 pub mod wire;
 
+pub use ack::PendingAck;
+pub use answer::Correlation;
 pub use batch::{Batch, OneByOne, fastest_batch};
 pub use bus::{Bus, BusKeys, BusMessage, BusStatus, InvalidNats, Link, NatsOptions, NatsUrl};
+pub use counts::Counts;
 pub use gate::Gate;
 pub use hub::{Hub, HubTasks};
 pub use interest::Interest;
@@ -28,6 +35,7 @@ pub use lane::Lane;
 pub use listener::Listener;
 pub use log::RoomLog;
 pub use outbound::{Flushed, Outbound, Socket};
+pub use send_window::SendWindow;
 pub use signal::Connections;
 
 #[cfg(test)]

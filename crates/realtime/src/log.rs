@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::store::{EventsPage, MessageReads, Newest, UrgentReads};
 use chatsphere_core::turns::Turn;
 use chatsphere_core::{Access, Epoch, Error, RoomId, Seq, Shared, Store};
 
@@ -15,11 +15,11 @@ pub trait RoomLog: Send + Sync {
     async fn turn(&self) -> Option<Turn> {
         None
     }
-    /// See [`Store::events_after`].
+    /// See [`MessageReads::events_after`].
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
-    /// See [`Store::newest`].
+    /// See [`MessageReads::newest`].
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error>;
-    /// See [`Store::heads`].
+    /// See [`UrgentReads::heads`].
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error>;
     /// See [`Store::epoch`].
     fn epoch(&self) -> Epoch;
@@ -28,16 +28,16 @@ pub trait RoomLog: Send + Sync {
 #[async_trait]
 impl RoomLog for dyn Store {
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
-        Store::events_after(self, room, access, after, limit).await
+        MessageReads::events_after(self, room, access, after, limit).await
     }
 
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
-        let read = Store::newest(self, room, access, messages, others).await?;
+        let read = MessageReads::newest(self, room, access, messages, others).await?;
         Ok(Arc::new(Shared::new(read.page)))
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
-        Store::heads(self, rooms).await
+        UrgentReads::heads(self, rooms).await
     }
 
     fn epoch(&self) -> Epoch {

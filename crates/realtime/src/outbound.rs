@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use chatsphere_core::budget::{Account, Owner};
-use chatsphere_core::store::Withheld;
 use chatsphere_net::websocket::{self, CloseCode};
 use chatsphere_protocol::frames::ServerFrame;
 use futures_util::task::AtomicWaker;
@@ -75,12 +74,6 @@ struct State {
     owner: Option<Owner>,
     /// How many bytes are counted for the owner, and where; nothing for most connections at most times.
     counted: Option<(Arc<Account>, usize)>,
-}
-
-impl Withheld for Outbound {
-    fn release(&self) {
-        Outbound::release(self);
-    }
 }
 
 /// What a flush came to.

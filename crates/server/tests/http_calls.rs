@@ -104,7 +104,7 @@ async fn a_name_from_before_stays() {
         actor: Actor::Operator,
         at: chat.clock.now(),
     };
-    chat.store.change_user(before("ada ")).await.unwrap();
+    chat.store.submit(before("ada ")).await.unwrap();
     chat.authority.poll(&*chat.store).await.unwrap();
     let put = |name: &str| server.call("PUT", "/api/auth/profile").json(&json!({ "username": name })).bearer(&ada.token);
     assert_eq!(put("ada ").send().await.ok(200)["user"]["username"], "ada ");

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chatsphere_core::store::{MembershipChange, NewMessage, NewRoom, NewUser};
+use chatsphere_core::store::{MembershipChange, NewMember, NewMessage, NewRoom, NewUser};
 use chatsphere_core::{
     Access, Actor, Clock, CommitSink, Committed, Content, MessageId, Permissions, Role, RoomId, RoomName, SystemClock, Token,
     TokenId, TokenType, UserId, Username,
@@ -64,7 +64,7 @@ async fn main() {
         };
         let username = Username::from_stored(id.to_string());
         store
-            .create_user(NewUser { id, username, role: Role::Member, token, actor: Actor::Operator, idempotency: None, at })
+            .submit(NewUser { id, username, role: Role::Member, token, actor: Actor::Operator, idempotency: None, at })
             .await
             .unwrap();
         users.push(id);
@@ -75,7 +75,7 @@ async fn main() {
         let id = RoomId::new(at);
         let name = RoomName::from_stored("room".to_owned());
         store
-            .create_room(NewRoom { id, name, owner: users[0], by: users[0], actor: Actor::Operator, idempotency: None, at })
+            .submit(NewRoom { id, name, owner: users[0], by: users[0], actor: Actor::Operator, idempotency: None, at })
             .await
             .unwrap();
         room_ids.push(id);
@@ -83,7 +83,7 @@ async fn main() {
     for (index, user) in users.iter().enumerate() {
         let room_id = room_ids[index % room_ids.len()];
         let change = MembershipChange { room_id, user_id: *user, by: users[0], actor: Actor::Operator, idempotency: None, at };
-        store.add_member(change).await.unwrap();
+        store.submit(NewMember(change)).await.unwrap();
     }
 
     sink.batches.store(0, Ordering::Relaxed);
@@ -108,7 +108,7 @@ async fn main() {
                     idempotency: None,
                     at,
                 };
-                store.append(new).await.unwrap();
+                store.submit(new).await.unwrap();
                 latencies.push(asked.elapsed());
             }
             latencies

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
-use chatsphere_core::{Absent, Access, Denial, EncodedLen, Error, Event, EventKind, Message, MessageInRoom, Seq};
+use chatsphere_core::{EncodedLen, Event, EventKind, Message, MessageInRoom, Seq};
 
 /// How many rows to read for a page of `limit`.
 pub(crate) fn rows_for(limit: usize) -> i64 {
@@ -15,15 +15,6 @@ pub(crate) fn rows_for(limit: usize) -> i64 {
 /// How many rows `limit` is, for a read that needs none beyond it.
 pub(crate) fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// Whether a read may go on. `found` tells of an existing room whether the reader is a member.
-pub(crate) fn admit(access: Access, found: Option<bool>) -> Result<(), Error> {
-    match (access, found) {
-        (Access::Any, Some(_)) | (Access::Member(_), Some(true)) => Ok(()),
-        (Access::Any, None) => Err(Error::Absent(Absent::Room)),
-        (Access::Member(_), _) => Err(Denial::NotAMember.into()),
-    }
 }
 
 /// Messages up to the end of their page, and the first beyond it that was read.

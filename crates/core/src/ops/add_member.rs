@@ -3,7 +3,7 @@ use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::{RoomId, UserId};
 use crate::policy;
-use crate::store::{Done, Idempotency, MembershipChange, MembershipChanged};
+use crate::store::{Done, Idempotency, MembershipChange, MembershipChanged, NewMember};
 
 /// A member to add.
 #[derive(Debug, Clone)]
@@ -24,9 +24,8 @@ pub struct AddMember {
 pub(super) async fn add_member(chat: &Chat, caller: &Caller, add: AddMember) -> Result<Done<MembershipChanged>, Error> {
     policy::token_adds_members(caller, add.room_id)?;
     chat.count_change(caller)?;
-    let standing = chat.store.standing(add.room_id, caller.user.id).await?;
-    policy::may_add_members(caller, add.room_id, standing)?;
     let AddMember { room_id, user_id, idempotency } = add;
     let (by, actor) = (caller.user.id, caller.actor());
-    chat.store.add_member(MembershipChange { room_id, user_id, by, actor, idempotency, at: chat.clock.now() }).await
+    let change = MembershipChange { room_id, user_id, by, actor, idempotency, at: chat.clock.now() };
+    chat.store.submit(NewMember(change)).await
 }

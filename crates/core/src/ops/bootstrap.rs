@@ -27,10 +27,10 @@ pub async fn bootstrap(chat: &Chat) -> Result<Option<Token>, Error> {
     let unused =
         Token { revoked_at: Some(now), ..mint_token::row(chat, TokenType::User, id, Permissions::ALL, chat.lifetimes.user) };
     let (role, actor) = (Role::Admin, Actor::Operator);
-    chat.store.create_user(NewUser { id, username, role, token: unused, actor, idempotency: None, at: now }).await?;
+    chat.store.submit(NewUser { id, username, role, token: unused, actor, idempotency: None, at: now }).await?;
     let mut token = mint_token::row(chat, TokenType::Client, id, Permissions::ALL, chat.lifetimes.client);
     token.email = Some(Email::from_stored(FIRST_EMAIL.to_owned()));
-    let done = chat.store.create_token(NewToken { token, actor, idempotency: None }).await?;
+    let done = chat.store.submit(NewToken { token, actor, idempotency: None }).await?;
     tracing::info!(target: "audit", action = "installation.create", outcome = "ok", on_user = %id, on_token = %done.value.token.id, "audit");
     Ok(Some(done.value.token))
 }

@@ -20,7 +20,7 @@ pub async fn change_profile(chat: &Chat, caller: &Caller, username: String) -> R
     chat.count_change(caller)?;
     let (user_id, actor, at) = (caller.user.id, caller.actor(), chat.clock.now());
     let change = UserChange { user_id, username: Some(username), role: None, disabled: None, actor, at };
-    let user = chat.store.change_user(change).await?;
+    let user = chat.store.submit(change).await?;
     chat.authority.poll_after_change(&*chat.store).await?;
     Ok(user)
 }

@@ -39,10 +39,7 @@ pub(super) async fn rename_and_change_user(
     let change = UserChange { user_id, username, role, disabled, actor: caller.actor(), at };
     policy::may_change_user(caller, &change)?;
     chat.count_change(caller)?;
-    if disabled == Some(true) {
-        policy::may_disable(caller, chat.store.has_client_token(user_id, at).await?)?;
-    }
-    let user = chat.store.change_user(change).await?;
+    let user = chat.store.submit(change).await?;
     chat.authority.poll_after_change(&*chat.store).await?;
     Ok(user)
 }

@@ -32,5 +32,5 @@ pub(super) async fn create_room(chat: &Chat, caller: &Caller, room: CreateRoom) 
     // Made in the owner's name: a backend that makes a room for somebody is not itself in it.
     let (id, by, actor) = (RoomId::new(at), owner, caller.actor());
     let new = NewRoom { id, name, owner, by, actor, idempotency: room.idempotency, at };
-    chat.store.create_room(new).await
+    chat.store.submit(new).await
 }

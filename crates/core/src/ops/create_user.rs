@@ -33,5 +33,5 @@ pub(super) async fn create_user(chat: &Chat, caller: &Caller, user: CreateUser) 
     let token = mint_token::row(chat, TokenType::User, id, Permissions::ALL, chat.lifetimes.user);
     let role = user.role.unwrap_or(Role::Member);
     let (actor, idempotency) = (caller.actor(), user.idempotency);
-    chat.store.create_user(NewUser { id, username, role, token, actor, idempotency, at: now }).await
+    chat.store.submit(NewUser { id, username, role, token, actor, idempotency, at: now }).await
 }

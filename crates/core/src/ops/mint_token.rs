@@ -62,7 +62,7 @@ pub(super) async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUser
     };
     policy::may_mint(caller, &token)?;
     chat.count_change(caller)?;
-    chat.store.create_token(NewToken { token, actor: caller.actor(), idempotency: mint.idempotency }).await
+    chat.store.submit(NewToken { token, actor: caller.actor(), idempotency: mint.idempotency }).await
 }
 
 /// Mints a CLIENT token. Needs a CLIENT token: an ADMIN's is not enough, since a CLIENT token acts in anyone's name.
@@ -79,7 +79,7 @@ pub(super) async fn mint_client_token(
     let life = check_life(mint.expires_in.unwrap_or(chat.lifetimes.client))?;
     let mut token = row(chat, TokenType::Client, mint.user_id, Permissions::ALL, life);
     token.email = Some(Email::parse(mint.email)?);
-    chat.store.create_token(NewToken { token, actor: caller.actor(), idempotency: mint.idempotency }).await
+    chat.store.submit(NewToken { token, actor: caller.actor(), idempotency: mint.idempotency }).await
 }
 
 /// A new token's row. JWTs count in whole seconds (RFC 7519, section 2), so the row does too.

@@ -4,7 +4,7 @@ use crate::error::{Error, RateLimited};
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::model::Message;
 use crate::policy;
-use crate::store::{Done, Idempotency, NewMessage, OnAppended, Pending};
+use crate::store::{AckTo, Done, Idempotency, NewMessage, Pending};
 use crate::text::{ClientMessageId, Content};
 
 /// A message as a client sends it.
@@ -32,21 +32,16 @@ pub struct PostMessage {
 /// [`Error::Invalid`], [`Error::Denied`], [`Error::RateLimited`]; from the pending write also [`Error::Absent`],
 /// [`Error::Conflict`] and [`Error::Outage`].
 pub fn post_message(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<Pending<Done<Message>>, Error> {
-    Ok(chat.store.append(accept(chat, caller, post)?))
+    Ok(chat.store.submit(accept(chat, caller, post)?))
 }
 
-/// Posts a message like [`post_message`]; what becomes of it is told to `sender`, unless it is refused now.
+/// Posts a message like [`post_message`]; it is acknowledged to `to`, unless it is refused now.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Denied`], [`Error::RateLimited`].
-pub fn post_message_for(
-    chat: &Chat,
-    caller: &Caller,
-    post: PostMessage,
-    sender: impl FnOnce() -> Box<dyn OnAppended>,
-) -> Result<(), Error> {
+pub fn post_message_for(chat: &Chat, caller: &Caller, post: PostMessage, to: impl FnOnce() -> AckTo) -> Result<(), Error> {
     let message = accept(chat, caller, post)?;
-    chat.store.append_for(message, sender());
+    chat.store.submit_for(message, to());
     Ok(())
 }
 

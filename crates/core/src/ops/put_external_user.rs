@@ -68,7 +68,7 @@ pub(super) async fn put_external_user(chat: &Chat, caller: &Caller, put: PutExte
     };
     let (role, actor) = (put.role, caller.actor());
     let wish = ExternalUser { external_id, id, username, unless_unchanged, role, token, actor, at };
-    let done = chat.store.put_external_user(wish).await?;
+    let done = chat.store.submit(wish).await?;
     if !done.made {
         chat.authority.poll_after_change(&*chat.store).await?;
     }

@@ -17,6 +17,6 @@ pub(super) async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -
         policy::may_delete(caller)?;
         chat.count_change(caller)?;
     }
-    chat.store.revoke_token(Revocation { token, actor: caller.actor(), at: chat.clock.now() }).await?;
+    chat.store.submit(Revocation { token, actor: caller.actor(), at: chat.clock.now() }).await?;
     chat.authority.poll_after_change(&*chat.store).await
 }

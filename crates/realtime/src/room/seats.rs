@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chatsphere_core::store::Withheld;
 use chatsphere_core::{Access, ConnectionId, RoomId, Seq, UserId};
 
 use super::service::Service;
 use crate::listener::Listener;
+use crate::outbound::Outbound;
 
 /// Seats served under one hold of the room's lock, at most, so that one large room holds up neither its joins nor its lane for long.
 #[cfg(not(test))]
@@ -52,7 +52,7 @@ pub(super) struct Seats {
 }
 
 /// Connections with held frames, which are to be released.
-pub(crate) type Held = Vec<Arc<dyn Withheld>>;
+pub(crate) type Held = Vec<Arc<Outbound>>;
 
 impl Seats {
     pub(super) fn len(&self) -> usize {

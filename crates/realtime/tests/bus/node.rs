@@ -89,7 +89,7 @@ impl Node {
 
     /// Commits these events.
     pub(crate) fn tell_of(&self, events: impl IntoIterator<Item = Event>) {
-        self.bus.committed(Committed { events: events.into_iter().map(Arc::new).collect(), answers: Vec::new() });
+        self.bus.committed(Committed { events: events.into_iter().map(Arc::new).collect(), acks: Vec::new() });
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -10,7 +10,7 @@ use chatsphere_net::listener::{Slot, Taken, TakenStream};
 use chatsphere_net::websocket::{CloseCode, Decoder};
 use chatsphere_net::{LATE, in_time};
 use chatsphere_realtime::frame::encode;
-use chatsphere_realtime::{Outbound, Socket};
+use chatsphere_realtime::{Outbound, SendWindow, Socket};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -19,7 +19,6 @@ use super::frame_rate_limit::FrameRateLimit;
 use super::frames::Next;
 use super::reader::Reader;
 use super::sessions::Session;
-use super::unanswered::Unanswered;
 use super::upgrade::Credentials;
 use super::writer::Writer;
 use super::{Mode, WsState};
@@ -127,7 +126,7 @@ pub(super) struct Connection {
     /// `None` until the connection is authenticated.
     pub(super) session: Option<Arc<Session>>,
     /// Messages that were submitted and are not answered yet.
-    pub(super) unanswered: Option<Box<Unanswered>>,
+    pub(super) unanswered: Option<Box<SendWindow>>,
     pub(super) client: Option<IpAddr>,
     /// Whether the client's frames are counted. Those of an application's backend are not.
     pub(super) is_limited: bool,

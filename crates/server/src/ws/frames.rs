@@ -124,7 +124,7 @@ impl Connection {
                 return None;
             }
         };
-        let mut about = About::new(&incoming.frame, limits);
+        let mut about = answers::about(&incoming.frame, limits);
         if let Some(reference) = incoming.reference {
             if let Err(invalid) = check_bytes("ref", &reference, limits.ref_bytes) {
                 self.send(&answers::error(&about, &invalid.into()));

@@ -18,7 +18,6 @@ mod reader;
 mod requests;
 mod sessions;
 mod times;
-mod unanswered;
 mod upgrade;
 mod writer;
 

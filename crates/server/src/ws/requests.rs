@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::ops::{self, PostMessage, Typing};
-use chatsphere_core::store::OnAppended;
+use chatsphere_core::store::AckTo;
 use chatsphere_core::{Access, Caller, Error};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
-use chatsphere_realtime::{Join, join};
+use chatsphere_realtime::{Join, PendingAck, join};
 use tokio::time::sleep;
 
 use super::Mode;
@@ -17,7 +17,6 @@ use super::connection::{Connection, Ended};
 use super::frames::{Deferred, deferred};
 use super::in_turn::InTurn;
 use super::sessions::Session;
-use super::unanswered::Sender;
 
 /// How often a connection whose replay is under way counts as heard.
 const STILL_THERE: Duration = Duration::from_secs(5);
@@ -108,9 +107,9 @@ impl Connection {
             author,
             idempotency: None,
         };
-        let unanswered = self.unanswered.get_or_insert_default();
-        let sender = || -> Box<dyn OnAppended> { Box::new(Sender::new(about.clone(), self.outbound.clone(), unanswered)) };
-        ops::post_message_for(&self.state.chat, caller, message, sender)
+        let window = self.unanswered.get_or_insert_default();
+        let to = || AckTo::new(PendingAck::new(about.clone(), self.outbound.clone(), window));
+        ops::post_message_for(&self.state.chat, caller, message, to)
     }
 
     async fn join(

@@ -1,6 +1,7 @@
 //! The store on PostgreSQL: one writer with a connection of its own, reads on a pool.
 
 mod connect;
+mod database;
 mod failure;
 mod import;
 mod inspect;
@@ -12,7 +13,6 @@ mod read;
 mod rows;
 mod source;
 mod start;
-mod store;
 mod tls;
 mod writable;
 mod write;

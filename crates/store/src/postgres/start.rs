@@ -9,12 +9,13 @@ use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use super::connect::Connector;
+use super::database::{Postgres, PostgresStore};
 use super::failure::Cause;
 use super::installation;
 use super::migrations::{self, Unfinished};
 use super::names;
 use super::pool::Reads;
-use super::store::PostgresStore;
+use super::read::versions::Versions;
 use super::writable::Writable;
 use super::write::PostgresWriter;
 use crate::error::OpenError;
@@ -137,7 +138,10 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
         let _ended = ended;
         writer.run().await;
     });
-    Ok(Arc::new(PostgresStore::new(Writes::new(queue, writer_ended), writable, reads, urgent, epoch)))
+    let writes = Writes::new(queue, Arc::clone(&options.sink), writer_ended);
+    let reads = Arc::new(reads);
+    let versions = Arc::new(Versions::new(Arc::clone(&reads)));
+    Ok(Arc::new(PostgresStore { writes, database: Postgres { reads, versions, urgent, writable }, epoch }))
 }
 
 /// Brings the tables up to date and joins the installation, in one transaction: it becomes ours whole or not at all.

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod connection;
 mod copy;
+mod database;
 mod disk;
 mod failure;
 mod import;
@@ -16,7 +17,6 @@ mod read;
 mod readers;
 mod rows;
 mod start;
-mod store;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ pub(crate) use copy::{adopt_copy, check_copy, copy, empty_log};
 pub(crate) use import::SqliteTarget;
 pub(crate) use inspect::inspect;
 pub(crate) use start::{migrate, open, renew_epoch};
+#[cfg(test)]
+pub(crate) use write::SqliteWriter;
 
 /// The write-ahead log beside a database, if there is anything in it.
 fn log_of(path: &Path) -> Option<PathBuf> {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::{Epoch, Outage};
+use chatsphere_core::{Epoch, Error, Outage};
+use rusqlite::Connection;
 use rustix::fs::{Access, access};
 
 use super::connection;
@@ -45,8 +46,13 @@ impl Probe {
         Self { path, epoch, file, writing, reading, looking: Health::new("probing") }
     }
 
-    /// Fails where the file is damaged, read-only, gone, or another one.
-    pub(super) fn look(&self) -> Result<(), Stop> {
+    /// Fails where the file is damaged, read-only, gone, or another one, or does not answer on this connection.
+    pub(super) fn look(&self, connection: &Connection) -> Result<(), Stop> {
+        let sql = "SELECT count(*) = 1 FROM installation";
+        let answered: bool = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        if !answered {
+            return Err(Stop::Told(Error::Internal));
+        }
         if [&*self.writing, &*self.reading, &self.looking].into_iter().any(Health::is_damaged) {
             return Err(Stop::Told(Outage::StoreAway.into()));
         }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::checkpoint::checkpoints;
 use super::connection;
+use super::database::{Sqlite, SqliteStore};
 use super::disk::Disk;
 use super::failure::open_error;
 use super::installation;
@@ -18,7 +19,6 @@ use super::migrations;
 use super::names;
 use super::probe::Probe;
 use super::readers::Readers;
-use super::store::SqliteStore;
 use super::write::SqliteWriter;
 use crate::error::OpenError;
 use crate::health::Health;
@@ -147,7 +147,8 @@ fn start_threads(
     let readers = Readers::new(path.clone(), options.readers, Arc::clone(&reading));
     let urgent = Readers::new(path.clone(), URGENT_READERS, Arc::clone(&reading));
     let probe = Probe::new(path, epoch.clone(), writing, reading);
-    Ok(SqliteStore::new(Writes::new(queue, writer_ended), readers, urgent, probe, epoch))
+    let database = Sqlite { readers, urgent, probe: Arc::new(probe) };
+    Ok(SqliteStore { writes: Writes::new(queue, Arc::clone(&options.sink), writer_ended), database, epoch })
 }
 
 fn thread(url: &str, name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, OpenError> {

@@ -1,197 +1,164 @@
-//! A write that waits for its turn.
+//! A write that waits for its turn, whatever its kind.
 
-use chatsphere_core::store::{
-    Done, ExternalUser, ExternalUserDone, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser,
-    OnAppended, Revocation, UserChange,
-};
-use chatsphere_core::{Actor, Error, Message, Room, RoomId, Timestamp, Token, TokenWithUser, User};
-use tokio::sync::oneshot::Sender;
+use std::sync::Arc;
+
+use chatsphere_core::store::{Ack, AnyWrite, NewMessage, Reply, Submission, Write};
+use chatsphere_core::{CommitSink, Committed, Done, Error, Event, Message};
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-/// What is to be done.
-#[derive(Debug)]
-pub(crate) enum Request {
-    Append(NewMessage),
-    CreateUser(NewUser),
-    ChangeUser(UserChange),
-    PutExternalUser(ExternalUser),
-    CreateRoom(NewRoom),
-    AddMember(MembershipChange),
-    RemoveMember(MembershipChange),
-    CreateToken(NewToken),
-    RevokeToken(Revocation),
+use super::database::WriteDatabase;
+use super::failure::Failure;
+use super::rules::{self, Batch, Rule, WriteInfo};
+
+/// A write in the queue of a database `D`.
+pub(crate) struct Command<D> {
+    pub(crate) work: Work<D>,
+    /// When it was submitted.
+    pub(crate) since: Instant,
 }
 
-impl Request {
+/// What is to be done. Messages are most of it, and runs of them are carried out together; everything else one by one.
+#[allow(clippy::large_enum_variant, reason = "nearly all are messages, which need no allocation of their own")]
+pub(crate) enum Work<D> {
+    Message(Queued<NewMessage>),
+    Other(Box<dyn Task<D>>),
+}
+
+impl<D: WriteDatabase> Command<D> {
+    /// The one place that tells the kinds of writes apart.
+    pub(crate) fn new(write: AnyWrite) -> Self {
+        let work = match write {
+            AnyWrite::NewMessage(it) => Work::Message(Queued::from(it)),
+            AnyWrite::NewUser(it) => Work::of(it),
+            AnyWrite::UserChange(it) => Work::of(it),
+            AnyWrite::ExternalUser(it) => Work::of(it),
+            AnyWrite::NewRoom(it) => Work::of(it),
+            AnyWrite::NewMember(it) => Work::of(it),
+            AnyWrite::MemberRemoval(it) => Work::of(it),
+            AnyWrite::NewToken(it) => Work::of(it),
+            AnyWrite::Revocation(it) => Work::of(it),
+        };
+        Self { work, since: Instant::now() }
+    }
+}
+
+impl<D: WriteDatabase> Work<D> {
+    fn of<W: Rule>(submission: Submission<W>) -> Self {
+        Self::Other(Box::new(Queued::from(submission)))
+    }
+}
+
+impl<D> Command<D> {
+    pub(crate) fn is_message(&self) -> bool {
+        matches!(self.work, Work::Message(_))
+    }
+
+    pub(crate) fn message(&self) -> Option<&NewMessage> {
+        if let Work::Message(queued) = &self.work { Some(&queued.write) } else { None }
+    }
+
+    pub(crate) fn info(&self) -> &dyn WriteInfo {
+        match &self.work {
+            Work::Message(queued) => queued.info(),
+            Work::Other(task) => task.info(),
+        }
+    }
+
     /// What it holds in memory, near enough to bound a queue.
     pub(crate) fn bytes(&self) -> usize {
-        let beyond = match self {
-            Self::Append(message) => message.content.as_str().len(),
-            Self::CreateToken(new) => bytes_of_rooms(&new.token),
-            Self::PutExternalUser(user) => user.token.as_ref().map_or(0, bytes_of_rooms),
-            _ => 0,
-        };
-        size_of::<Command>() + beyond
+        size_of::<Self>() + self.info().held_bytes()
     }
 
-    /// Whether the database is larger afterwards. What the operator does besides messages is little, and must go through.
-    pub(crate) fn grows(&self) -> bool {
-        match self {
-            Self::Append(_) => true,
-            Self::ChangeUser(_) | Self::RemoveMember(_) | Self::RevokeToken(_) => false,
-            _ => self.actor() != Actor::Operator,
+    /// It is not carried out.
+    pub(crate) fn refuse(&mut self, error: Error) {
+        self.waiting().refuse(error);
+    }
+
+    /// It was carried out as a message.
+    pub(crate) fn decided(&mut self, outcome: Result<Done<Message>, Error>) {
+        if let Work::Message(queued) = &mut self.work {
+            queued.outcome = outcome;
         }
     }
 
-    /// What it stores, as it is counted for quotas: texts as they are, and what rows and their indexes take, roughly.
-    pub(crate) fn stored_bytes(&self) -> u64 {
-        let bytes = match self {
-            Self::Append(new) => return message_bytes(new),
-            Self::CreateUser(_) | Self::CreateRoom(_) | Self::PutExternalUser(_) => 1_000,
-            Self::AddMember(_) => 400,
-            // Its row and the answer that is remembered name its rooms.
-            Self::CreateToken(new) => 600 + new.token.permissions.rooms.as_ref().map_or(0, Vec::len) * 100,
-            Self::ChangeUser(_) | Self::RemoveMember(_) | Self::RevokeToken(_) => 0,
-        };
-        u64::try_from(bytes).unwrap_or(u64::MAX)
-    }
-
-    /// By whose token.
-    pub(crate) fn actor(&self) -> Actor {
-        match self {
-            Self::Append(new) => new.actor,
-            Self::CreateUser(new) => new.actor,
-            Self::ChangeUser(change) => change.actor,
-            Self::PutExternalUser(user) => user.actor,
-            Self::CreateRoom(new) => new.actor,
-            Self::AddMember(change) | Self::RemoveMember(change) => change.actor,
-            Self::CreateToken(new) => new.actor,
-            Self::RevokeToken(revocation) => revocation.actor,
-        }
-    }
-
-    /// When it was accepted.
-    pub(crate) fn at(&self) -> Timestamp {
-        match self {
-            Self::Append(new) => new.at,
-            Self::CreateUser(new) => new.at,
-            Self::ChangeUser(change) => change.at,
-            Self::PutExternalUser(user) => user.at,
-            Self::CreateRoom(new) => new.at,
-            Self::AddMember(change) | Self::RemoveMember(change) => change.at,
-            Self::CreateToken(new) => new.token.created_at,
-            Self::RevokeToken(revocation) => revocation.at,
-        }
-    }
-
-    /// Whether it may take rights away from whoever writes: from a token or a user, not from a member of a room.
-    pub(crate) fn takes_rights(&self) -> bool {
-        match self {
-            Self::RevokeToken(_) => true,
-            Self::ChangeUser(change) => change.role.is_some() || change.disabled.is_some(),
-            Self::PutExternalUser(user) => user.role.is_some(),
-            _ => false,
-        }
-    }
-
-    /// The room whose events it may add to.
-    pub(crate) fn room(&self) -> Option<RoomId> {
-        match self {
-            Self::Append(message) => Some(message.room_id),
-            Self::AddMember(change) | Self::RemoveMember(change) => Some(change.room_id),
-            _ => None,
+    fn waiting(&mut self) -> &mut dyn Waiting {
+        match &mut self.work {
+            Work::Message(queued) => queued,
+            Work::Other(task) => task.as_mut(),
         }
     }
 }
 
-fn bytes_of_rooms(token: &Token) -> usize {
-    token.permissions.rooms.as_ref().map_or(0, |rooms| size_of_val(rooms.as_slice()))
+/// Tells the sink of what was committed, with all acknowledgements, and then whoever waits for an answer.
+pub(crate) fn tell<D>(sink: &dyn CommitSink, events: Vec<Arc<Event>>, mut batch: Vec<Command<D>>) {
+    let acks: Vec<Ack> = batch.iter_mut().filter_map(|command| command.waiting().take_ack()).collect();
+    if !events.is_empty() || !acks.is_empty() {
+        sink.committed(Committed { events, acks });
+    }
+    batch.iter_mut().for_each(|command| command.waiting().reply());
 }
 
-/// What a message stores, counted like [`Request::stored_bytes`].
-pub(crate) fn message_bytes(new: &NewMessage) -> u64 {
-    let texts = new.content.as_str().len() + new.client_message_id.as_ref().map_or(0, |id| id.as_str().len());
-    u64::try_from(texts + 200).unwrap_or(u64::MAX)
+/// Somebody waits for what becomes of a write.
+pub(crate) trait Waiting: Send + Sync {
+    fn info(&self) -> &dyn WriteInfo;
+    fn refuse(&mut self, error: Error);
+    /// The outcome, if it is to travel with the commit.
+    fn take_ack(&mut self) -> Option<Ack>;
+    /// Answers, unless the outcome was taken.
+    fn reply(&mut self);
 }
 
-/// What was done.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Message(Done<Message>),
-    User(User),
-    ExternalUser(Box<ExternalUserDone>),
-    Token(Done<TokenWithUser>),
-    Room(Done<Room>),
-    Membership(Done<MembershipChanged>),
-    Revoked,
+/// A write that is carried out by itself.
+pub(crate) trait Task<D>: Waiting {
+    /// Within a transaction, which may be undone and begun anew.
+    fn carry_out<'a>(&'a mut self, batch: &'a mut Batch<'_, D>) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
-impl Answer {
-    /// Whether something was stored for it.
-    pub(crate) fn is_new(&self) -> bool {
-        match self {
-            Self::Message(done) => !done.replayed,
-            Self::Token(done) => !done.replayed,
-            Self::Room(done) => !done.replayed,
-            Self::Membership(done) => !done.replayed && done.value != MembershipChanged::NotNeeded,
-            Self::ExternalUser(done) => done.made || done.token.is_some(),
-            Self::User(_) | Self::Revoked => true,
-        }
+/// A write of a certain kind, and its outcome so far.
+pub(crate) struct Queued<W: Write> {
+    write: W,
+    /// `None` once it was answered.
+    reply: Option<Reply<W::Answer>>,
+    outcome: Result<W::Answer, Error>,
+}
+
+impl<W: Write> From<Submission<W>> for Queued<W> {
+    fn from(Submission { write, reply }: Submission<W>) -> Self {
+        Self { write, reply: Some(reply), outcome: Err(Error::Internal) }
     }
 }
 
-/// Who waits for the answer.
-pub(crate) enum Reply {
-    Message(Sender<Result<Done<Message>, Error>>),
-    /// Told through the sink once there is a commit.
-    Told(Box<dyn OnAppended>),
-    User(Sender<Result<User, Error>>),
-    ExternalUser(Sender<Result<ExternalUserDone, Error>>),
-    Token(Sender<Result<Done<TokenWithUser>, Error>>),
-    Room(Sender<Result<Done<Room>, Error>>),
-    Membership(Sender<Result<Done<MembershipChanged>, Error>>),
-    Revoked(Sender<Result<(), Error>>),
-}
-
-impl Reply {
-    /// Answers. Whoever no longer waits misses it.
-    pub(crate) fn send(self, answer: Result<Answer, Error>) {
-        /// Takes the answer's value if it is of the right kind; a rule that answers with another one is a fault of ours.
-        macro_rules! deliver {
-            ($sender:expr, $kind:pat => $value:expr) => {{
-                let answer = match answer {
-                    Ok($kind) => Ok($value),
-                    Ok(_) => Err(Error::Internal),
-                    Err(error) => Err(error),
-                };
-                let _ = $sender.send(answer);
-            }};
-        }
-        match self {
-            Self::Told(to) => to.tell(as_message(answer)),
-            Self::Message(sender) => deliver!(sender, Answer::Message(done) => done),
-            Self::User(sender) => deliver!(sender, Answer::User(user) => user),
-            Self::ExternalUser(sender) => deliver!(sender, Answer::ExternalUser(done) => *done),
-            Self::Token(sender) => deliver!(sender, Answer::Token(done) => done),
-            Self::Room(sender) => deliver!(sender, Answer::Room(done) => done),
-            Self::Membership(sender) => deliver!(sender, Answer::Membership(done) => done),
-            Self::Revoked(sender) => deliver!(sender, Answer::Revoked => ()),
-        }
+impl<W: Write + WriteInfo> Queued<W> {
+    fn send(&mut self) -> Option<Ack> {
+        let outcome = std::mem::replace(&mut self.outcome, Err(Error::Internal));
+        self.reply.take()?.send(self.write.room(), outcome)
     }
 }
 
-/// A rule that answers an append with something else is a fault of ours.
-pub(crate) fn as_message(answer: Result<Answer, Error>) -> Result<Done<Message>, Error> {
-    match answer {
-        Ok(Answer::Message(done)) => Ok(done),
-        Ok(_) => Err(Error::Internal),
-        Err(error) => Err(error),
+impl<W: Write + WriteInfo> Waiting for Queued<W> {
+    fn info(&self) -> &dyn WriteInfo {
+        &self.write
+    }
+
+    fn refuse(&mut self, error: Error) {
+        self.outcome = Err(error);
+    }
+
+    fn take_ack(&mut self) -> Option<Ack> {
+        if matches!(self.reply, Some(Reply::Ack(..))) { self.send() } else { None }
+    }
+
+    fn reply(&mut self) {
+        self.send();
     }
 }
 
-/// A request, who waits for its answer, and since when.
-pub(crate) struct Command {
-    pub(crate) request: Request,
-    pub(crate) reply: Reply,
-    pub(crate) since: Instant,
+impl<W: Rule, D: WriteDatabase> Task<D> for Queued<W> {
+    fn carry_out<'a>(&'a mut self, batch: &'a mut Batch<'_, D>) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            self.outcome = rules::within(batch, &self.write).await?;
+            Ok(())
+        })
+    }
 }

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::{Answered, CONTROL_KEPT};
-use chatsphere_core::{CommitSink, Committed, Error, Outage, RoomId, Timestamp};
+use chatsphere_core::store::CONTROL_KEPT;
+use chatsphere_core::{CommitSink, Error, Event, Outage, RoomId, Timestamp};
 use metrics::Histogram;
 use tokio::time::Instant;
 
-use super::command::{Answer, Command, Reply, Request, as_message};
+use super::command::{Command, tell};
 use super::database::WriteDatabase;
 use super::failure::Failure;
 use super::queue::Queue;
-use super::rules::{self, Effects};
+use super::rules;
 use crate::space::Space;
 
 /// How often a batch is tried when other writers get in its way.
@@ -27,7 +27,7 @@ const CONTROL_FORGOTTEN: usize = 500;
 /// Carries out what comes through a queue, until that is closed and empty.
 pub(crate) struct Writer<D> {
     pub(crate) database: D,
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: Arc<Queue<D>>,
     pub(crate) sink: Arc<dyn CommitSink>,
     /// Whether there is room to grow.
     pub(crate) space: Arc<Space>,
@@ -43,7 +43,7 @@ pub(crate) struct Writer<D> {
 
 impl<D: WriteDatabase> Writer<D> {
     pub(crate) async fn run(mut self) {
-        let _no_more = NoMore(Arc::clone(&self.queue));
+        let _no_more = NoMore(Arc::clone(&self.queue), Arc::clone(&self.sink));
         while let Some(batch) = self.queue.take().await {
             self.carry_out(batch).await;
         }
@@ -51,7 +51,7 @@ impl<D: WriteDatabase> Writer<D> {
 
     /// Commits a batch, as one transaction if it can be. A batch that the database refuses is halved until the write that it
     /// can't take stands alone, so that the others don't fail with it.
-    async fn carry_out(&mut self, batch: Vec<Command>) {
+    async fn carry_out(&mut self, batch: Vec<Command<D>>) {
         let mut parts = vec![self.admit(batch).await];
         let mut reliefs = RELIEFS;
         while let Some(mut part) = parts.pop() {
@@ -59,10 +59,14 @@ impl<D: WriteDatabase> Writer<D> {
                 continue;
             }
             let started = Instant::now();
-            match self.commit(&part).await {
-                Ok((committed, answers)) => {
+            match self.commit(&mut part).await {
+                Ok(events) => {
                     self.commit_seconds.record(started.elapsed());
-                    self.tell(committed, part, answers);
+                    if !events.is_empty() {
+                        #[allow(clippy::cast_precision_loss, reason = "a batch is never near 2^52 long")]
+                        self.batch_messages.record(events.len() as f64);
+                    }
+                    tell(&*self.sink, events, part);
                 }
                 Err(Failure::Rejected | Failure::Taken | Failure::Crossed) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
@@ -79,22 +83,16 @@ impl<D: WriteDatabase> Writer<D> {
                         reliefs -= 1;
                         parts.push(rest);
                     } else {
-                        for command in rest {
-                            command.reply.send(Err(Failure::DiskFull.into()));
-                        }
+                        refuse(&*self.sink, rest, Failure::DiskFull);
                     }
                 }
-                Err(failure) => {
-                    for command in part {
-                        command.reply.send(Err(failure.into()));
-                    }
-                }
+                Err(failure) => refuse(&*self.sink, part, failure),
             }
         }
     }
 
     /// What of a batch may be carried out at the moment.
-    async fn admit(&mut self, batch: Vec<Command>) -> Vec<Command> {
+    async fn admit(&mut self, batch: Vec<Command<D>>) -> Vec<Command<D>> {
         if !self.space.is_low() {
             self.was_low = false;
             return batch;
@@ -107,24 +105,22 @@ impl<D: WriteDatabase> Writer<D> {
     }
 
     /// Refuses what would let the database grow, and leaves the rest.
-    fn refuse_growth(&self, batch: Vec<Command>) -> Vec<Command> {
-        let (growing, rest) = batch.into_iter().partition(|command: &Command| command.request.grows());
-        for Command { reply, .. } in growing {
-            self.space.refused();
-            reply.send(Err(Failure::DiskFull.into()));
-        }
+    fn refuse_growth(&self, batch: Vec<Command<D>>) -> Vec<Command<D>> {
+        let (growing, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|command| command.info().grows());
+        growing.iter().for_each(|_| self.space.refused());
+        refuse(&*self.sink, growing, Failure::DiskFull);
         rest
     }
 
-    async fn commit(&mut self, batch: &[Command]) -> Result<(Committed, Vec<Result<Answer, Error>>), Failure> {
-        let requests: Vec<&Request> = batch.iter().map(|command| &command.request).collect();
-        let mut rooms: Vec<RoomId> = requests.iter().filter_map(|request| request.room()).collect();
+    /// Answers what was added to rooms.
+    async fn commit(&mut self, batch: &mut [Command<D>]) -> Result<Vec<Arc<Event>>, Failure> {
+        let mut rooms: Vec<RoomId> = batch.iter().filter_map(|command| command.info().room()).collect();
         rooms.sort_unstable();
         rooms.dedup();
         let since = batch.iter().map(|command| command.since).min().unwrap_or_else(Instant::now);
         let mut tries = 1;
         loop {
-            match self.transaction(&requests, &rooms, since).await {
+            match self.transaction(batch, &rooms, since).await {
                 Err(Failure::Crossed | Failure::Taken) if tries < TRIES => tries += 1,
                 result => return result,
             }
@@ -133,27 +129,21 @@ impl<D: WriteDatabase> Writer<D> {
 
     async fn transaction(
         &mut self,
-        requests: &[&Request],
+        batch: &mut [Command<D>],
         rooms: &[RoomId],
         since: Instant,
-    ) -> Result<(Committed, Vec<Result<Answer, Error>>), Failure> {
-        let result = self.steps(requests, rooms, since).await;
+    ) -> Result<Vec<Arc<Event>>, Failure> {
+        let result = self.steps(batch, rooms, since).await;
         if result.is_err() {
             self.database.rollback().await;
         }
         result
     }
 
-    async fn steps(
-        &mut self,
-        requests: &[&Request],
-        rooms: &[RoomId],
-        since: Instant,
-    ) -> Result<(Committed, Vec<Result<Answer, Error>>), Failure> {
-        let takes_rights = requests.iter().any(|request| request.takes_rights());
+    async fn steps(&mut self, batch: &mut [Command<D>], rooms: &[RoomId], since: Instant) -> Result<Vec<Arc<Event>>, Failure> {
+        let takes_rights = batch.iter().any(|command| command.info().takes_rights());
         self.database.begin(rooms, takes_rights, since).await?;
-        let mut effects = Effects::default();
-        let answers = rules::carry_out(&mut self.database, requests, self.daily_bytes, &mut effects).await?;
+        let effects = rules::carry_out(&mut self.database, batch, self.daily_bytes).await?;
         // Last of all, since every writer's control entries wait for this one from here on.
         if let Some(newest) = effects.control.iter().map(|(_, at)| *at).max() {
             self.database.add_control(&effects.control).await?;
@@ -162,41 +152,22 @@ impl<D: WriteDatabase> Writer<D> {
             self.database.forget_control(before, CONTROL_SPARED, CONTROL_FORGOTTEN).await?;
         }
         self.database.commit().await?;
-        Ok((Committed { events: effects.events, answers: Vec::new() }, answers))
-    }
-
-    /// Tells the sink first, then those who wait for themselves.
-    fn tell(&self, mut committed: Committed, batch: Vec<Command>, answers: Vec<Result<Answer, Error>>) {
-        let mut replies = Vec::new();
-        for (Command { request, reply, .. }, answer) in batch.into_iter().zip(answers) {
-            match (reply, request.room()) {
-                (Reply::Told(to), Some(room_id)) => {
-                    committed.answers.push(Answered { room_id, to, outcome: as_message(answer) });
-                }
-                (reply, _) => replies.push((reply, answer)),
-            }
-        }
-        if !committed.events.is_empty() {
-            #[allow(clippy::cast_precision_loss, reason = "a batch is never near 2^52 long")]
-            self.batch_messages.record(committed.events.len() as f64);
-        }
-        if !committed.events.is_empty() || !committed.answers.is_empty() {
-            self.sink.committed(committed);
-        }
-        for (reply, answer) in replies {
-            reply.send(answer);
-        }
+        Ok(effects.events)
     }
 }
 
-/// However the writer ends, nobody waits for it in vain.
-struct NoMore(Arc<Queue>);
+/// Answers that nothing of a batch was done.
+fn refuse<D>(sink: &dyn CommitSink, mut batch: Vec<Command<D>>, reason: impl Into<Error> + Copy) {
+    batch.iter_mut().for_each(|command| command.refuse(reason.into()));
+    tell(sink, Vec::new(), batch);
+}
 
-impl Drop for NoMore {
+/// However the writer ends, nobody waits for it in vain.
+struct NoMore<D>(Arc<Queue<D>>, Arc<dyn CommitSink>);
+
+impl<D> Drop for NoMore<D> {
     fn drop(&mut self) {
         self.0.close(Outage::StoreAway);
-        for command in self.0.abandon() {
-            command.reply.send(Err(Outage::StoreAway.into()));
-        }
+        refuse(&*self.1, self.0.abandon(), Outage::StoreAway);
     }
 }

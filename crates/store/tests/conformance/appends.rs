@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chatsphere_core::store::{Done, HistoryRange, OnAppended, Withheld};
-use chatsphere_core::{Absent, Access, Conflict, Denial, Error, EventKind, Message, Outage, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::store::{AckTo, HistoryRange, Receipt};
+use chatsphere_core::{Absent, Access, Conflict, Denial, Error, EventKind, Outage, RoomId, Seq, Timestamp, UserId};
 use tokio::sync::mpsc;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, ToldTo};
 use crate::on_every_database;
 use crate::world::{World, all_events, client_id, new_message};
 
@@ -20,44 +20,31 @@ on_every_database!(
     equal_client_message_ids_in_one_batch_are_stored_once,
     a_client_message_id_belongs_to_its_author_and_room,
     a_former_member_is_not_told_of_earlier_messages,
-    who_is_told_is_told_once_and_after_the_commit,
+    an_acknowledgement_comes_once_and_with_its_commit,
 );
 
-/// Remembers what it was told.
-struct Told(mpsc::UnboundedSender<Result<Done<Message>, Error>>);
-
-impl OnAppended for Told {
-    fn appended(self: Box<Self>, outcome: Result<Done<Message>, Error>) -> Option<Arc<dyn Withheld>> {
-        self.0.send(outcome).unwrap();
-        None
-    }
-}
-
-async fn who_is_told_is_told_once_and_after_the_commit(fixture: Arc<Fixture>) {
+async fn an_acknowledgement_comes_once_and_with_its_commit(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let (room, store) = (world.room().await.id, &world.node.store);
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let sender = || Box::new(Told(tell.clone()));
+    let (told, mut acks): (ToldTo, _) = mpsc::unbounded_channel();
+    let to = || AckTo::new(told.clone());
     let mut new = new_message(room, world.ada.id, "hello");
     new.client_message_id = Some(client_id("mine"));
-    store.append_for(new.clone(), sender());
-    let first = told.recv().await.unwrap().unwrap();
-    assert!(!first.replayed);
-    assert!(
-        world.node.sink.events().iter().any(|event| event.seq == first.value.seq),
-        "the sink is told of it before, or with it"
-    );
-    // Refusals and replays are told too, in the order of the calls.
-    store.append_for(new, sender());
-    store.append_for(new_message(room, world.bob.id, "no member"), sender());
-    store.append_for(new_message(room, world.ada.id, "again"), sender());
-    assert_eq!(told.recv().await.unwrap().map(|done| (done.replayed, done.value.id)), Ok((true, first.value.id)));
-    assert_eq!(told.recv().await.unwrap(), Err(Denial::NotAMember.into()));
-    assert_eq!(told.recv().await.unwrap().map(|done| done.value.seq), Ok(first.value.seq.next()));
+    store.submit_for(new.clone(), to());
+    let first = acks.recv().await.unwrap().unwrap();
+    assert_eq!(first, Receipt { room_id: room, message_id: new.id, seq: Seq::new(2), at: new.at });
+    assert!(world.node.sink.events().iter().any(|event| event.seq == first.seq), "the sink is told of it before, or with it");
+    // Refusals and replays are acknowledged too, in the order of the calls.
+    store.submit_for(new, to());
+    store.submit_for(new_message(room, world.bob.id, "no member"), to());
+    store.submit_for(new_message(room, world.ada.id, "again"), to());
+    assert_eq!(acks.recv().await.unwrap(), Ok(first));
+    assert_eq!(acks.recv().await.unwrap(), Err(Denial::NotAMember.into()));
+    assert_eq!(acks.recv().await.unwrap().map(|receipt| receipt.seq), Ok(first.seq.next()));
     store.close().await;
-    store.append_for(new_message(room, world.ada.id, "too late"), sender());
-    assert_eq!(told.recv().await.unwrap(), Err(Outage::Stopping.into()));
-    assert!(told.try_recv().is_err());
+    store.submit_for(new_message(room, world.ada.id, "too late"), to());
+    assert_eq!(acks.recv().await.unwrap(), Err(Outage::Stopping.into()));
+    assert!(acks.try_recv().is_err());
 }
 
 async fn a_message_is_stored_as_it_was_given(fixture: Arc<Fixture>) {
@@ -65,7 +52,7 @@ async fn a_message_is_stored_as_it_was_given(fixture: Arc<Fixture>) {
     let room = world.room().await;
     let mut new = new_message(room.id, world.ada.id, "hello");
     new.client_message_id = Some(client_id("mine"));
-    let done = world.node.store.append(new.clone()).await.unwrap();
+    let done = world.node.store.submit(new.clone()).await.unwrap();
     assert!(!done.replayed);
     let message = done.value;
     assert_eq!(message.id, new.id);
@@ -111,7 +98,7 @@ async fn many_senders_leave_no_gap(fixture: Arc<Fixture>) {
         senders.spawn(async move {
             for number in 0..20 {
                 let room = rooms[(sender + number) % rooms.len()];
-                store.append(new_message(room, author, &format!("{sender}/{number}"))).await.unwrap();
+                store.submit(new_message(room, author, &format!("{sender}/{number}"))).await.unwrap();
             }
         });
     }
@@ -144,15 +131,15 @@ async fn only_members_append(fixture: Arc<Fixture>) {
     ] {
         let mut new = new_message(room, author, "no");
         new.access = access;
-        assert_eq!(store.append(new).await, Err(expected), "{author} {access:?}");
+        assert_eq!(store.submit(new).await, Err(expected), "{author} {access:?}");
     }
     let mut privileged = new_message(room.id, bob, "on behalf of one who is not in");
     privileged.access = Access::Any;
-    assert_eq!(store.append(privileged).await.unwrap().value.seq, Seq::new(2));
+    assert_eq!(store.submit(privileged).await.unwrap().value.seq, Seq::new(2));
     world.add(room.id, bob).await;
-    store.append(new_message(room.id, bob, "in")).await.unwrap();
+    store.submit(new_message(room.id, bob, "in")).await.unwrap();
     world.remove(room.id, bob).await;
-    assert_eq!(store.append(new_message(room.id, bob, "out")).await, Err(Denial::NotAMember.into()));
+    assert_eq!(store.submit(new_message(room.id, bob, "out")).await, Err(Denial::NotAMember.into()));
     assert_eq!(all_events(&world.node, room.id).await.len(), 5);
 }
 
@@ -164,11 +151,11 @@ async fn a_client_message_id_is_stored_once(fixture: Arc<Fixture>) {
         new.client_message_id = Some(client_id("c-1"));
         new
     };
-    let first = world.node.store.append(with_id("hello")).await.unwrap();
-    let again = world.node.store.append(with_id("hello")).await.unwrap();
+    let first = world.node.store.submit(with_id("hello")).await.unwrap();
+    let again = world.node.store.submit(with_id("hello")).await.unwrap();
     assert!(!first.replayed && again.replayed);
     assert_eq!(first.value, again.value);
-    let other = world.node.store.append(with_id("something else")).await;
+    let other = world.node.store.submit(with_id("something else")).await;
     assert_eq!(other, Err(Conflict::ClientMessageIdReused.into()));
     assert_eq!(all_events(&world.node, room.id).await.len(), 2);
     assert_eq!(world.node.sink.events().len(), 2);
@@ -182,7 +169,7 @@ async fn equal_client_message_ids_in_one_batch_are_stored_once(fixture: Arc<Fixt
             ["same", "same", "other"].map(|text| {
                 let mut new = new_message(room.id, world.ada.id, text);
                 new.client_message_id = Some(client_id("c-1"));
-                world.node.store.append(new)
+                world.node.store.submit(new)
             })
         })
         .await;
@@ -201,7 +188,7 @@ async fn a_client_message_id_belongs_to_its_author_and_room(fixture: Arc<Fixture
     for (room, author) in [(one, world.ada.id), (other, world.ada.id), (one, world.bob.id)] {
         let mut new = new_message(room, author, "each");
         new.client_message_id = Some(client_id("same"));
-        assert!(!world.node.store.append(new).await.unwrap().replayed);
+        assert!(!world.node.store.submit(new).await.unwrap().replayed);
     }
 }
 
@@ -212,7 +199,7 @@ async fn a_former_member_is_not_told_of_earlier_messages(fixture: Arc<Fixture>) 
     let mut new = new_message(room.id, world.bob.id, "hello");
     new.client_message_id = Some(client_id("c-1"));
     new.idempotency = Some(crate::world::idempotency(1, 1));
-    world.node.store.append(new.clone()).await.unwrap();
+    world.node.store.submit(new.clone()).await.unwrap();
     world.remove(room.id, world.bob.id).await;
-    assert_eq!(world.node.store.append(new).await, Err(Denial::NotAMember.into()));
+    assert_eq!(world.node.store.submit(new).await, Err(Denial::NotAMember.into()));
 }

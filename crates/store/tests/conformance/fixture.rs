@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex};
 
-use chatsphere_core::store::Answered;
-use chatsphere_core::{CommitSink, Committed, Event, Store};
+use chatsphere_core::store::Receipt;
+use chatsphere_core::{CommitSink, Committed, Error, Event, Store};
 use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenError, OpenOptions};
 use tempfile::TempDir;
 use tokio::runtime::RuntimeFlavor;
@@ -113,6 +113,9 @@ pub(crate) struct Node {
     pub(crate) sink: Arc<Recorder>,
 }
 
+/// Where a test wants its acknowledgements.
+pub(crate) type ToldTo = tokio::sync::mpsc::UnboundedSender<Result<Receipt, Error>>;
+
 /// Keeps what it is told, and can hold the writer up so that writes come together in one batch.
 #[derive(Default)]
 pub(crate) struct Recorder {
@@ -131,7 +134,9 @@ impl CommitSink for Recorder {
     fn committed(&self, batch: Committed) {
         let mut state = self.state.lock().unwrap();
         state.batches.push(batch.events);
-        batch.answers.into_iter().for_each(Answered::tell);
+        for ack in batch.acks {
+            ack.to.read::<ToldTo>().unwrap().send(ack.outcome).unwrap();
+        }
         state.held = state.hold;
         self.changed.notify_all();
         if !state.hold {

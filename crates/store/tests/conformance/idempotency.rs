@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{IDEMPOTENCY_KEPT, MembershipChanged};
+use chatsphere_core::store::{IDEMPOTENCY_KEPT, MemberRemoval, MembershipChanged, NewMember};
 use chatsphere_core::{Access, Conflict, Error, Seq};
 
 use crate::fixture::Fixture;
@@ -29,11 +29,11 @@ async fn a_message_is_answered_again(fixture: Arc<Fixture>) {
     let room = world.room().await;
     let mut new = new_message(room.id, world.ada.id, "hello");
     new.idempotency = Some(idempotency(1, 1));
-    let once = world.node.store.append(new.clone()).await.unwrap();
+    let once = world.node.store.submit(new.clone()).await.unwrap();
     // Another attempt has another id and time.
     let mut retry = new_message(room.id, world.ada.id, "hello");
     retry.idempotency = new.idempotency;
-    let again = world.node.store.append(retry).await.unwrap();
+    let again = world.node.store.submit(retry).await.unwrap();
     assert_eq!((once.replayed, again.replayed), (false, true));
     assert_eq!(once.value, again.value);
     assert_eq!(all_events(&world.node, room.id).await.len(), 2);
@@ -47,7 +47,7 @@ async fn equal_messages_in_one_batch_are_stored_once(fixture: Arc<Fixture>) {
             [1, 1, 2].map(|body| {
                 let mut new = new_message(room.id, world.ada.id, "hello");
                 new.idempotency = Some(idempotency(1, body));
-                world.node.store.append(new)
+                world.node.store.submit(new)
             })
         })
         .await;
@@ -63,13 +63,13 @@ async fn another_body_is_a_conflict(fixture: Arc<Fixture>) {
     let room = world.room().await;
     let mut new = new_message(room.id, world.ada.id, "hello");
     new.idempotency = Some(idempotency(1, 1));
-    world.node.store.append(new.clone()).await.unwrap();
+    world.node.store.submit(new.clone()).await.unwrap();
     new.idempotency = Some(idempotency(1, 2));
-    assert_eq!(world.node.store.append(new).await, Err(Conflict::IdempotencyKeyReused.into()));
+    assert_eq!(world.node.store.submit(new).await, Err(Conflict::IdempotencyKeyReused.into()));
     // So is another kind of request, though front doors never make one.
     let mut other = new_room(world.ada.id);
     other.idempotency = Some(idempotency(1, 1));
-    assert_eq!(world.node.store.create_room(other).await, Err(Conflict::IdempotencyKeyReused.into()));
+    assert_eq!(world.node.store.submit(other).await, Err(Conflict::IdempotencyKeyReused.into()));
 }
 
 async fn a_key_and_a_client_message_id_together(fixture: Arc<Fixture>) {
@@ -77,12 +77,12 @@ async fn a_key_and_a_client_message_id_together(fixture: Arc<Fixture>) {
     let room = world.room().await;
     let mut new = new_message(room.id, world.ada.id, "hello");
     new.client_message_id = Some(client_id("c"));
-    let first = world.node.store.append(new.clone()).await.unwrap();
+    let first = world.node.store.submit(new.clone()).await.unwrap();
     // The first attempt came over the WebSocket, the second over REST: the key then stands for the first's message.
     new.idempotency = Some(idempotency(1, 1));
-    let second = world.node.store.append(new.clone()).await.unwrap();
+    let second = world.node.store.submit(new.clone()).await.unwrap();
     new.client_message_id = None;
-    let third = world.node.store.append(new).await.unwrap();
+    let third = world.node.store.submit(new).await.unwrap();
     assert!(second.replayed && third.replayed);
     assert_eq!((&second.value, &third.value), (&first.value, &first.value));
 }
@@ -92,9 +92,9 @@ async fn refusals_are_not_kept(fixture: Arc<Fixture>) {
     let room = world.room().await;
     let mut new = new_message(room.id, world.bob.id, "hello");
     new.idempotency = Some(idempotency(1, 1));
-    assert!(world.node.store.append(new.clone()).await.is_err());
+    assert!(world.node.store.submit(new.clone()).await.is_err());
     world.add(room.id, world.bob.id).await;
-    assert!(!world.node.store.append(new).await.unwrap().replayed);
+    assert!(!world.node.store.submit(new).await.unwrap().replayed);
 }
 
 async fn a_key_is_forgotten_after_a_day(fixture: Arc<Fixture>) {
@@ -103,16 +103,16 @@ async fn a_key_is_forgotten_after_a_day(fixture: Arc<Fixture>) {
     let mut new = new_message(room.id, world.ada.id, "hello");
     new.idempotency = Some(idempotency(1, 1));
     let start = new.at;
-    let first = world.node.store.append(new.clone()).await.unwrap().value;
+    let first = world.node.store.submit(new.clone()).await.unwrap().value;
     new.at = start.after(IDEMPOTENCY_KEPT);
-    assert!(world.node.store.append(new.clone()).await.unwrap().replayed);
+    assert!(world.node.store.submit(new.clone()).await.unwrap().replayed);
     new.at = start.after(IDEMPOTENCY_KEPT + Duration::from_millis(1));
     new.id = chatsphere_core::MessageId::new(new.at);
     new.idempotency = Some(idempotency(1, 2));
-    let second = world.node.store.append(new.clone()).await.unwrap();
+    let second = world.node.store.submit(new.clone()).await.unwrap();
     assert!(!second.replayed);
     assert_eq!(second.value.seq, first.seq.next());
-    assert!(world.node.store.append(new).await.unwrap().replayed);
+    assert!(world.node.store.submit(new).await.unwrap().replayed);
 }
 
 async fn old_keys_are_removed(fixture: Arc<Fixture>) {
@@ -122,7 +122,7 @@ async fn old_keys_are_removed(fixture: Arc<Fixture>) {
         let mut new = new_message(room.id, world.ada.id, "hello");
         new.idempotency = Some(idempotency(key, 1));
         new.at = new.at.after(later);
-        world.node.store.append(new)
+        world.node.store.submit(new)
     };
     for key in 0..10 {
         say(key, Duration::ZERO).await.unwrap();
@@ -146,48 +146,48 @@ async fn users_rooms_members_and_tokens_are_answered_again(fixture: Arc<Fixture>
 
     let mut user = new_user(&unique("cleo"));
     user.idempotency = Some(idempotency(1, 1));
-    let first = store.create_user(user.clone()).await.unwrap();
+    let first = store.submit(user.clone()).await.unwrap();
     let mut retry = new_user(user.username.as_str());
     retry.idempotency = user.idempotency;
-    let again = store.create_user(retry).await.unwrap();
+    let again = store.submit(retry).await.unwrap();
     assert_eq!((first.replayed, again.replayed), (false, true));
     assert_eq!(first.value, again.value);
 
     let mut new = new_room(world.ada.id);
     new.idempotency = Some(idempotency(2, 1));
-    let first = store.create_room(new.clone()).await.unwrap();
+    let first = store.submit(new.clone()).await.unwrap();
     world.post(new.id, "meanwhile").await;
     let mut retry = new_room(world.ada.id);
     retry.idempotency = new.idempotency;
-    let again = store.create_room(retry).await.unwrap();
+    let again = store.submit(retry).await.unwrap();
     assert!(again.replayed);
     assert_eq!(first.value, again.value);
 
     let mut change = membership(room.id, world.bob.id, world.ada.id);
     change.idempotency = Some(idempotency(3, 1));
-    let first = store.add_member(change.clone()).await.unwrap();
+    let first = store.submit(NewMember(change.clone())).await.unwrap();
     assert_eq!(first.value, MembershipChanged::At(Seq::new(2)));
     world.remove(room.id, world.bob.id).await;
-    let again = store.add_member(change.clone()).await.unwrap();
+    let again = store.submit(NewMember(change.clone())).await.unwrap();
     assert_eq!((again.value, again.replayed), (first.value, true));
     assert_eq!(store.members(room.id, Access::Any, self::first(9)).await.unwrap().items.len(), 1);
     change.idempotency = Some(idempotency(4, 1));
-    assert_eq!(store.remove_member(change.clone()).await.unwrap().value, MembershipChanged::NotNeeded);
+    assert_eq!(store.submit(MemberRemoval(change.clone())).await.unwrap().value, MembershipChanged::NotNeeded);
     world.add(room.id, world.bob.id).await;
-    let again = store.remove_member(change).await.unwrap();
+    let again = store.submit(MemberRemoval(change)).await.unwrap();
     assert_eq!((again.value, again.replayed), (MembershipChanged::NotNeeded, true));
 
     let mut token = new_token(world.ada.id, None);
     token.idempotency = Some(idempotency(5, 1));
-    let first = store.create_token(token.clone()).await.unwrap();
+    let first = store.submit(token.clone()).await.unwrap();
     let mut retry = new_token(world.ada.id, None);
     retry.idempotency = token.idempotency;
-    let again = store.create_token(retry.clone()).await.unwrap();
+    let again = store.submit(retry.clone()).await.unwrap();
     assert!(again.replayed);
     assert_eq!(first.value, again.value);
     assert_eq!(store.token(retry.token.id).await, Ok(None));
     retry.idempotency = Some(idempotency(5, 2));
-    assert_eq!(store.create_token(retry).await, Err(Error::Conflict(Conflict::IdempotencyKeyReused)));
+    assert_eq!(store.submit(retry).await, Err(Error::Conflict(Conflict::IdempotencyKeyReused)));
 }
 
 async fn equal_writes_at_once_are_stored_once(fixture: Arc<Fixture>) {
@@ -199,7 +199,7 @@ async fn equal_writes_at_once_are_stored_once(fixture: Arc<Fixture>) {
             let store = if attempt % 2 == 0 { Arc::clone(&one.node.store) } else { Arc::clone(&two.store) };
             let mut room = new_room(one.ada.id);
             room.idempotency = Some(idempotency(round, 1));
-            attempts.spawn(async move { store.create_room(room).await.unwrap() });
+            attempts.spawn(async move { store.submit(room).await.unwrap() });
         }
         let answers = attempts.join_all().await;
         assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);

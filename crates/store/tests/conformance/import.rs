@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chatsphere_core::store::MessageFilter;
+use chatsphere_core::store::{MemberRemoval, MessageFilter, NewMember};
 use chatsphere_core::{Access, EventKind, Role, RoomId, UserId};
 use chatsphere_store::{
     DatabaseUrl, Derived, ImportError, ImportObserver, ImportOptions, ImportReport, Stage, Tally, derived_id, import_nodejs,
@@ -125,7 +125,7 @@ async fn installation(fixture: &Fixture) -> UserId {
     let node = fixture.node().await;
     let mut admin = new_user("admin");
     admin.role = Role::Admin;
-    let id = node.store.create_user(admin).await.unwrap().value.user.id;
+    let id = node.store.submit(admin).await.unwrap().value.user.id;
     node.store.close().await;
     id
 }
@@ -227,8 +227,8 @@ async fn everything_is_taken_over_as_it_was(fixture: Arc<Fixture>) {
     let listed: Vec<&str> = listed.iter().map(|item| item.message.content.as_str()).collect();
     assert_eq!(listed, ["elsewhere", "one"]);
     // And what comes now is what always comes.
-    node.store.add_member(membership(room(LOBBY), user("eve"), user("eve"))).await.unwrap();
-    let posted = node.store.append(new_message(room(LOBBY), user("eve"), "now")).await.unwrap().value;
+    node.store.submit(NewMember(membership(room(LOBBY), user("eve"), user("eve")))).await.unwrap();
+    let posted = node.store.submit(new_message(room(LOBBY), user("eve"), "now")).await.unwrap().value;
     assert_eq!(posted.seq.get(), 9);
     let listed = all_pages(2, |page| node.store.messages(of_eve.clone(), page)).await;
     assert_eq!(listed.len(), 3);
@@ -380,8 +380,8 @@ async fn what_came_since_is_added_and_what_changed_here_stays(fixture: Arc<Fixtu
     import(&options).await;
     let node = fixture.node().await;
     let world = World::on(node).await;
-    world.node.store.remove_member(membership(room(LOBBY), user("bob"), user(ADA))).await.unwrap();
-    world.node.store.append(new_message(room(LOBBY), user(ADA), "here")).await.unwrap();
+    world.node.store.submit(MemberRemoval(membership(room(LOBBY), user("bob"), user(ADA)))).await.unwrap();
+    world.node.store.submit(new_message(room(LOBBY), user(ADA), "here")).await.unwrap();
     world.node.store.close().await;
     old.execute(
         &format!(

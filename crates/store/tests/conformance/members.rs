@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::MembershipChanged;
+use chatsphere_core::store::{MemberRemoval, MembershipChanged, NewMember};
 use chatsphere_core::{Absent, Access, Denial, Error, EventKind, RoomId, Seq, Timestamp, UserId};
 
 use crate::fixture::Fixture;
@@ -48,10 +48,10 @@ async fn memberships_need_their_room_and_users(fixture: Arc<Fixture>) {
     let store = &world.node.store;
     let (ada, bob) = (world.ada.id, world.bob.id);
     let (nobody, nowhere) = (UserId::new(Timestamp::from_millis(1)), RoomId::new(Timestamp::from_millis(1)));
-    assert_eq!(store.add_member(membership(nowhere, bob, ada)).await, Err(Error::Absent(Absent::Room)));
-    assert_eq!(store.add_member(membership(room.id, nobody, ada)).await, Err(Error::Absent(Absent::User)));
-    assert_eq!(store.add_member(membership(room.id, bob, nobody)).await, Err(Error::Absent(Absent::User)));
-    assert_eq!(store.remove_member(membership(nowhere, bob, ada)).await, Err(Error::Absent(Absent::Room)));
+    assert_eq!(store.submit(NewMember(membership(nowhere, bob, ada))).await, Err(Error::Absent(Absent::Room)));
+    assert_eq!(store.submit(NewMember(membership(room.id, nobody, ada))).await, Err(Error::Absent(Absent::User)));
+    assert_eq!(store.submit(NewMember(membership(room.id, bob, nobody))).await, Err(Error::Absent(Absent::User)));
+    assert_eq!(store.submit(MemberRemoval(membership(nowhere, bob, ada))).await, Err(Error::Absent(Absent::Room)));
     assert_eq!(all_events(&world.node, room.id).await.len(), 1);
 }
 
@@ -61,7 +61,7 @@ async fn members_are_listed_in_the_order_they_joined(fixture: Arc<Fixture>) {
     let store = &world.node.store;
     let mut joined = vec![world.ada.id];
     for _ in 0..6 {
-        let user = store.create_user(new_user(&unique("user"))).await.unwrap().value.user.id;
+        let user = store.submit(new_user(&unique("user"))).await.unwrap().value.user.id;
         world.add(room.id, user).await;
         world.post(room.id, "in between").await;
         joined.push(user);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::{
-    HistoryRange, IDEMPOTENCY_KEPT, MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, RoomFilter,
-    UserChange,
+    HistoryRange, IDEMPOTENCY_KEPT, MemberRemoval, MembershipChange, MembershipChanged, NewMember, NewMessage, NewRoom,
+    NewToken, NewUser, RoomFilter, UserChange,
 };
 use chatsphere_core::{
     Absent, Access, Actor, Conflict, ControlChange, ControlPosition, Denial, Done, Error, Event, EventKind, Idempotency,
@@ -390,7 +390,7 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
                 idempotency: random.key(),
                 at: random.at(),
             };
-            assert_eq!(store.create_user(new.clone()).await, model.create_user(&new));
+            assert_eq!(store.submit(new.clone()).await, model.create_user(&new));
         }
         2 | 3 => {
             let change = UserChange {
@@ -401,7 +401,7 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
                 actor: Actor::Operator,
                 at: random.at(),
             };
-            assert_eq!(store.change_user(change.clone()).await, model.change_user(&change));
+            assert_eq!(store.submit(change.clone()).await, model.change_user(&change));
         }
         4 => {
             let new = NewRoom {
@@ -413,7 +413,7 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
                 idempotency: random.key(),
                 at: random.at(),
             };
-            assert_eq!(store.create_room(new.clone()).await, model.create_room(&new));
+            assert_eq!(store.submit(new.clone()).await, model.create_room(&new));
         }
         kind @ 5..=9 => {
             let change = MembershipChange {
@@ -425,8 +425,8 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
                 at: random.at(),
             };
             let answer = match kind {
-                5..=7 => store.add_member(change.clone()).await,
-                _ => store.remove_member(change.clone()).await,
+                5..=7 => store.submit(NewMember(change.clone())).await,
+                _ => store.submit(MemberRemoval(change.clone())).await,
             };
             assert_eq!(answer, model.change_member(&change, kind <= 7));
         }
@@ -434,16 +434,16 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
             let parent = random.rng.random_bool(0.7).then(|| random.token(model));
             let user = random.user(model);
             let new = NewToken { token: random.new_token(user, parent), actor: Actor::Operator, idempotency: random.key() };
-            assert_eq!(store.create_token(new.clone()).await, model.create_token(&new));
+            assert_eq!(store.submit(new.clone()).await, model.create_token(&new));
         }
         12 => {
             let (token, at) = (random.token(model), random.at());
-            assert_eq!(store.revoke_token(revocation(token, at)).await, model.revoke(token, at));
+            assert_eq!(store.submit(revocation(token, at)).await, model.revoke(token, at));
         }
         _ => {
             // Submitted together, so that they share batches.
             let messages: Vec<_> = (0..random.rng.random_range(1..30)).map(|_| random.message(model)).collect();
-            let pending: Vec<_> = messages.iter().map(|new| store.append(new.clone())).collect();
+            let pending: Vec<_> = messages.iter().map(|new| store.submit(new.clone())).collect();
             for (new, pending) in messages.iter().zip(pending) {
                 assert_eq!(pending.await, model.append(new), "{new:?}");
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::MembershipChanged;
+use chatsphere_core::store::{MembershipChanged, NewMember};
 use chatsphere_core::{Access, Conflict, EventKind, Outage, Role, Seq};
 
 use crate::fixture::Fixture;
@@ -67,7 +67,7 @@ async fn outcomes_of_earlier_releases_are_answered(fixture: Arc<Fixture>) {
     store_outcome(&fixture, 1, &format!(r#"{{"Message":{{"room":"{}","seq":2}}}}"#, room.id)).await;
     let mut new = new_message(room.id, ada, "hello");
     new.idempotency = Some(idempotency(1, 1));
-    let done = store.append(new).await.unwrap();
+    let done = store.submit(new).await.unwrap();
     assert_eq!((done.value, done.replayed), (message, true));
 
     let as_made = format!(
@@ -77,7 +77,7 @@ async fn outcomes_of_earlier_releases_are_answered(fixture: Arc<Fixture>) {
     store_outcome(&fixture, 2, &as_made).await;
     let mut new = new_room(ada);
     new.idempotency = Some(idempotency(2, 1));
-    let done = store.create_room(new).await.unwrap();
+    let done = store.submit(new).await.unwrap();
     assert!(done.replayed);
     assert_eq!((done.value.id, done.value.name.as_str(), done.value.seq), (room.id, "as it was", Seq::new(1)));
 
@@ -90,7 +90,7 @@ async fn outcomes_of_earlier_releases_are_answered(fixture: Arc<Fixture>) {
     store_outcome(&fixture, 3, &minted).await;
     let mut new = new_token(ada, None);
     new.idempotency = Some(idempotency(3, 1));
-    let done = store.create_token(new).await.unwrap();
+    let done = store.submit(new).await.unwrap();
     assert!(done.replayed);
     assert_eq!((done.value.token.id, done.value.token.permissions.rooms), (id, Some(vec![room.id])));
     assert_eq!((done.value.user.username.as_str(), done.value.user.role), ("once", Role::Moderator));
@@ -102,7 +102,7 @@ async fn outcomes_of_earlier_releases_are_answered(fixture: Arc<Fixture>) {
         store_outcome(&fixture, key, outcome).await;
         let mut change = membership(room.id, world.bob.id, ada);
         change.idempotency = Some(idempotency(key, 1));
-        let done = store.add_member(change).await.unwrap();
+        let done = store.submit(NewMember(change)).await.unwrap();
         assert_eq!((done.value, done.replayed), (changed, true));
     }
 }
@@ -114,12 +114,12 @@ async fn outcomes_of_newer_releases_are_told_as_such(fixture: Arc<Fixture>) {
         store_outcome(&fixture, key, outcome).await;
         let mut new = new_message(room.id, world.ada.id, "hello");
         new.idempotency = Some(idempotency(key, 1));
-        assert_eq!(store.append(new.clone()).await, Err(Outage::NewerVersion.into()));
+        assert_eq!(store.submit(new.clone()).await, Err(Outage::NewerVersion.into()));
         new.idempotency = Some(idempotency(key, 2));
-        assert_eq!(store.append(new).await, Err(Conflict::IdempotencyKeyReused.into()));
+        assert_eq!(store.submit(new).await, Err(Conflict::IdempotencyKeyReused.into()));
         let mut new = new_room(world.ada.id);
         new.idempotency = Some(idempotency(key, 1));
-        assert_eq!(store.create_room(new).await, Err(Outage::NewerVersion.into()));
+        assert_eq!(store.submit(new).await, Err(Outage::NewerVersion.into()));
     }
     // Nothing was stored, and nothing else was held up.
     assert_eq!(all_events(&world.node, room.id).await.len(), 1);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chatsphere_core::store::{HistoryRange, MembershipChanged, UserChange};
+use chatsphere_core::store::{HistoryRange, MemberRemoval, MembershipChanged, NewMember, UserChange};
 use chatsphere_core::{Access, Actor, Denial, Error, PageCache, Seq};
 
 use crate::fixture::Fixture;
@@ -33,10 +33,10 @@ async fn two_nodes_append_to_the_same_rooms(fixture: Arc<Fixture>) {
             for number in 0..25_usize {
                 // Neighbouring senders go through the rooms in opposite directions.
                 let room = rooms[if sender % 4 < 2 { (sender + number) % 4 } else { 3 - (sender + number) % 4 }];
-                store.append(new_message(room, ada, "x")).await.unwrap();
+                store.submit(new_message(room, ada, "x")).await.unwrap();
                 if number % 8 == 0 {
-                    store.add_member(membership(room, bob, ada)).await.unwrap();
-                    store.remove_member(membership(room, bob, ada)).await.unwrap();
+                    store.submit(NewMember(membership(room, bob, ada))).await.unwrap();
+                    store.submit(MemberRemoval(membership(room, bob, ada))).await.unwrap();
                 }
             }
         });
@@ -70,7 +70,7 @@ async fn each_sees_what_the_other_committed(fixture: Arc<Fixture>) {
     for number in 0..20_u64 {
         let node = if number % 2 == 0 { &one.node } else { &two };
         let other = if number % 2 == 0 { &two } else { &one.node };
-        let message = node.store.append(new_message(room, one.ada.id, "x")).await.unwrap().value;
+        let message = node.store.submit(new_message(room, one.ada.id, "x")).await.unwrap().value;
         assert_eq!(message.seq, Seq::new(number + 2));
         let page = other.store.history(room, Access::Any, HistoryRange::Newest, 1).await.unwrap();
         assert_eq!(page.messages, [message]);
@@ -86,7 +86,7 @@ async fn a_retry_through_the_other_node_is_a_replay(fixture: Arc<Fixture>) {
             let store = if attempt % 2 == 0 { Arc::clone(&one.node.store) } else { Arc::clone(&two.store) };
             let mut new = new_message(room, one.ada.id, "once");
             new.client_message_id = Some(client_id(&format!("c-{round}")));
-            attempts.spawn(async move { store.append(new).await.unwrap() });
+            attempts.spawn(async move { store.submit(new).await.unwrap() });
         }
         let answers = attempts.join_all().await;
         assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
@@ -105,7 +105,7 @@ async fn a_removal_on_one_node_holds_on_the_other(fixture: Arc<Fixture>) {
             async move {
                 let mut last = Seq::ZERO;
                 loop {
-                    match store.append(new_message(room, bob, "x")).await {
+                    match store.submit(new_message(room, bob, "x")).await {
                         Ok(done) => last = done.value.seq,
                         Err(Error::Denied(Denial::NotAMember)) => return last,
                         Err(error) => panic!("{error}"),
@@ -124,21 +124,21 @@ async fn what_a_writer_remembers_is_what_others_wrote(fixture: Arc<Fixture>) {
     let (room, bob) = (one.room().await.id, one.bob.id);
     one.add(room, bob).await;
     let (here, there) = (&one.node.store, &two.store);
-    let mut seq = here.append(new_message(room, bob, "known here")).await.unwrap().value.seq;
+    let mut seq = here.submit(new_message(room, bob, "known here")).await.unwrap().value.seq;
     for (changes, posts) in [(there, here), (here, here), (here, there), (there, there)] {
         let renamed = name(&unique("robert"));
         let username = Some(renamed.clone());
         let change = UserChange { user_id: bob, username, role: None, disabled: None, actor: Actor::Operator, at: now() };
-        changes.change_user(change).await.unwrap();
-        let posted = posts.append(new_message(room, bob, "by another name")).await.unwrap().value;
+        changes.submit(change).await.unwrap();
+        let posted = posts.submit(new_message(room, bob, "by another name")).await.unwrap().value;
         assert_eq!((posted.seq, &posted.author.username), (seq.next(), &renamed));
-        let other = changes.append(new_message(room, bob, "another event")).await.unwrap().value;
+        let other = changes.submit(new_message(room, bob, "another event")).await.unwrap().value;
         assert_eq!(other.seq, posted.seq.next());
-        changes.remove_member(membership(room, bob, bob)).await.unwrap();
-        let refused = posts.append(new_message(room, bob, "no member")).await;
+        changes.submit(MemberRemoval(membership(room, bob, bob))).await.unwrap();
+        let refused = posts.submit(new_message(room, bob, "no member")).await;
         assert_eq!(refused.map(|done| done.value.seq), Err(Denial::NotAMember.into()));
-        changes.add_member(membership(room, bob, one.ada.id)).await.unwrap();
-        let back = posts.append(new_message(room, bob, "back")).await.unwrap().value;
+        changes.submit(NewMember(membership(room, bob, one.ada.id))).await.unwrap();
+        let back = posts.submit(new_message(room, bob, "back")).await.unwrap().value;
         assert_eq!(back.seq.get(), other.seq.get() + 3, "after a removal and a return");
         seq = back.seq;
     }

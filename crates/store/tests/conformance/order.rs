@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{HistoryRange, MembershipChanged};
+use chatsphere_core::store::{HistoryRange, MemberRemoval, MembershipChanged, NewMember};
 use chatsphere_core::{Access, CommitSink, Committed, Conflict, Error, Event, Outage, RoomId, Seq};
 use chatsphere_store::QueueBounds;
 
@@ -40,7 +40,7 @@ async fn the_sink_is_told_before_the_answer_and_after_the_commit(fixture: Arc<Fi
     let world = World::new(&fixture).await;
     let room = world.room().await;
     world.node.sink.hold();
-    let mut pending = std::pin::pin!(world.node.store.append(new_message(room.id, world.ada.id, "hello")));
+    let mut pending = std::pin::pin!(world.node.store.submit(new_message(room.id, world.ada.id, "hello")));
     world.node.sink.wait_until_held();
     // The sink knows it, every read sees it, and nobody was answered.
     assert_eq!(world.node.sink.events().last().and_then(|event| text_of(event).map(str::to_owned)), Some("hello".to_owned()));
@@ -57,7 +57,7 @@ async fn one_batch_is_told_once(fixture: Arc<Fixture>) {
     let before = world.node.sink.batches().len();
     let pending = world
         .in_one_batch(async || {
-            (0..100).map(|n| world.node.store.append(new_message(room.id, world.ada.id, &n.to_string()))).collect::<Vec<_>>()
+            (0..100).map(|n| world.node.store.submit(new_message(room.id, world.ada.id, &n.to_string()))).collect::<Vec<_>>()
         })
         .await;
     for (number, pending) in pending.into_iter().enumerate() {
@@ -78,10 +78,10 @@ async fn the_sink_hears_each_room_in_order(fixture: Arc<Fixture>) {
         senders.spawn(async move {
             for number in 0..10 {
                 let room = rooms[(sender + number) % 3];
-                store.append(new_message(room, ada, "x")).await.unwrap();
+                store.submit(new_message(room, ada, "x")).await.unwrap();
                 if number % 3 == 0 {
-                    store.add_member(membership(room, bob, ada)).await.unwrap();
-                    store.remove_member(membership(room, bob, ada)).await.unwrap();
+                    store.submit(NewMember(membership(room, bob, ada))).await.unwrap();
+                    store.submit(MemberRemoval(membership(room, bob, ada))).await.unwrap();
                 }
             }
         });
@@ -101,12 +101,12 @@ async fn a_bad_write_does_not_fail_its_batch(fixture: Arc<Fixture>) {
     let taken = world.bob.username.as_str();
     let (good, bad, good_too) = world
         .in_one_batch(async || {
-            let good = store.append(new_message(room.id, world.ada.id, "before"));
+            let good = store.submit(new_message(room.id, world.ada.id, "before"));
             let bad = tokio::spawn({
                 let (store, user) = (Arc::clone(store), new_user(taken));
-                async move { store.create_user(user).await }
+                async move { store.submit(user).await }
             });
-            (good, bad, store.append(new_message(room.id, world.ada.id, "after")))
+            (good, bad, store.submit(new_message(room.id, world.ada.id, "after")))
         })
         .await;
     good.await.unwrap();
@@ -125,7 +125,7 @@ async fn a_bad_write_does_not_fail_its_batch(fixture: Arc<Fixture>) {
                     if number == 3 {
                         new.id = first;
                     }
-                    store.append(new)
+                    store.submit(new)
                 })
                 .collect::<Vec<_>>()
         })
@@ -146,17 +146,14 @@ async fn writes_take_effect_in_the_order_they_were_submitted(fixture: Arc<Fixtur
     let world = World::new(&fixture).await;
     let room = world.room().await;
     let (store, ada, bob) = (&world.node.store, world.ada.id, world.bob.id);
-    let mut adding = std::pin::pin!(store.add_member(membership(room.id, bob, ada)));
-    let mut removing = std::pin::pin!(store.remove_member(membership(room.id, bob, ada)));
-    let [before, between, after] = world
+    let (before, adding, between, removing, after) = world
         .in_one_batch(async || {
-            let say = || store.append(new_message(room.id, bob, "may I?"));
+            let say = || store.submit(new_message(room.id, bob, "may I?"));
             let before = say();
-            // Polled once, so that each is in the queue.
-            std::future::poll_fn(|context| std::task::Poll::Ready(adding.as_mut().poll(context).is_ready())).await;
+            let adding = store.submit(NewMember(membership(room.id, bob, ada)));
             let between = say();
-            std::future::poll_fn(|context| std::task::Poll::Ready(removing.as_mut().poll(context).is_ready())).await;
-            [before, between, say()]
+            let removing = store.submit(MemberRemoval(membership(room.id, bob, ada)));
+            (before, adding, between, removing, say())
         })
         .await;
     assert!(before.await.is_err());
@@ -169,7 +166,7 @@ async fn writes_take_effect_in_the_order_they_were_submitted(fixture: Arc<Fixtur
 async fn a_dropped_write_is_carried_out(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
-    drop(world.node.store.append(new_message(room.id, world.ada.id, "nobody waits")));
+    drop(world.node.store.submit(new_message(room.id, world.ada.id, "nobody waits")));
     // What is submitted later is carried out later.
     assert_eq!(world.post(room.id, "somebody waits").await.seq, Seq::new(3));
     assert_eq!(text_of(&all_events(&world.node, room.id).await[1]), Some("nobody waits"));
@@ -189,7 +186,7 @@ async fn a_broken_writer_is_told(fixture: Arc<Fixture>) {
     let room = world.room().await;
     let breaking = fixture.node_with(|options| options.sink = Arc::new(Breaks)).await.unwrap();
     assert!(tokio::time::timeout(Duration::ZERO, breaking.store.ended()).await.is_err());
-    let answer = breaking.store.append(new_message(room.id, world.ada.id, "x")).await;
+    let answer = breaking.store.submit(new_message(room.id, world.ada.id, "x")).await;
     assert!(answer.is_err(), "{answer:?}");
     breaking.store.ended().await;
     assert!(breaking.store.ping().await.is_err());
@@ -204,7 +201,7 @@ async fn closing_carries_out_what_waits(fixture: Arc<Fixture>) {
     let store = &world.node.store;
     let (pending, closing) = world
         .in_one_batch(async || {
-            let pending: Vec<_> = (0..50).map(|_| store.append(new_message(room.id, world.ada.id, "x"))).collect();
+            let pending: Vec<_> = (0..50).map(|_| store.submit(new_message(room.id, world.ada.id, "x"))).collect();
             let closing = tokio::spawn({
                 let store = Arc::clone(store);
                 async move { store.close().await }
@@ -216,7 +213,7 @@ async fn closing_carries_out_what_waits(fixture: Arc<Fixture>) {
         pending.await.unwrap();
     }
     closing.await.unwrap();
-    let late = store.append(new_message(room.id, world.ada.id, "too late")).await;
+    let late = store.submit(new_message(room.id, world.ada.id, "too late")).await;
     assert_eq!(late, Err(Outage::Stopping.into()));
     assert!(store.ping().await.is_err());
     store.close().await;
@@ -229,7 +226,7 @@ async fn a_full_queue_refuses_at_once(fixture: Arc<Fixture>) {
     let world = World::on(node).await;
     let room = world.room().await;
     let store = &world.node.store;
-    let say = |text: &str| store.append(new_message(room.id, world.ada.id, text));
+    let say = |text: &str| store.submit(new_message(room.id, world.ada.id, text));
     let (held, refused) = world.in_one_batch(async || (["1", "2", "3"].map(say), say("4").await)).await;
     assert_eq!(refused, Err(Outage::QueueFull.into()));
     for held in held {
@@ -248,5 +245,5 @@ async fn the_database_answers(fixture: Arc<Fixture>) {
     let room = world.room().await;
     let mut new = new_message(room.id, world.ada.id, "x");
     new.client_message_id = Some(client_id("x"));
-    world.node.store.append(new).await.unwrap();
+    world.node.store.submit(new).await.unwrap();
 }

@@ -24,7 +24,7 @@ async fn send(node: &Node, room: RoomId, author: UserId, client: &str) -> (Strin
         let mut new = new_message(room, author, client);
         new.client_message_id = Some(client_id(client));
         let asked = Instant::now();
-        let answer = tokio::time::timeout(BOUND, node.store.append(new)).await.expect("an answer in time");
+        let answer = tokio::time::timeout(BOUND, node.store.submit(new)).await.expect("an answer in time");
         match answer {
             Ok(done) => return (client.to_owned(), done.value.seq),
             Err(Error::Outage(Outage::StoreAway | Outage::OutcomeUnknown)) => {
@@ -100,10 +100,10 @@ async fn while_the_server_is_away_everything_answers_and_a_restart_is_bridged() 
     let asked = Instant::now();
     assert_eq!(store.room(room, Access::Any).await.as_ref(), Err(&away));
     assert_eq!(store.ping().await.as_ref(), Err(&away));
-    assert_eq!(store.append(new_message(room, world.ada.id, "too early")).await.as_ref(), Err(&away));
+    assert_eq!(store.submit(new_message(room, world.ada.id, "too early")).await.as_ref(), Err(&away));
     assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
     // A write that waits while the server comes back is stored.
-    let waiting = store.append(new_message(room, world.ada.id, "just in time"));
+    let waiting = store.submit(new_message(room, world.ada.id, "just in time"));
     server.run().await;
     let started = Instant::now();
     assert_eq!(waiting.await.unwrap().value.seq, Seq::new(2));
@@ -116,7 +116,7 @@ async fn while_the_server_is_away_everything_answers_and_a_restart_is_bridged() 
     assert_eq!(world.post(room, "after a restart").await.seq, Seq::new(3));
     // Closing while it is away ends.
     server.stop(Stop::Fast);
-    drop(store.append(new_message(room, world.ada.id, "never stored")));
+    drop(store.submit(new_message(room, world.ada.id, "never stored")));
     tokio::time::timeout(BOUND, store.close()).await.expect("an end");
 }
 
@@ -130,7 +130,7 @@ async fn a_server_that_hangs_is_given_up() {
     let mut new = new_message(room, world.ada.id, "meanwhile");
     new.client_message_id = Some(client_id("c"));
     let (read, written) = tokio::time::timeout(BOUND, async {
-        tokio::join!(world.node.store.room(room, Access::Any), world.node.store.append(new.clone()))
+        tokio::join!(world.node.store.room(room, Access::Any), world.node.store.submit(new.clone()))
     })
     .await
     .expect("answers in time");

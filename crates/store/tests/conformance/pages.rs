@@ -57,7 +57,7 @@ async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
         actor: Actor::Operator,
         at: Timestamp::from_millis(1_795_341_370_000),
     };
-    store.change_user(wish).await.unwrap();
+    store.submit(wish).await.unwrap();
     let history = pages.history(store, room, bob, 50).await.unwrap();
     assert!(history.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
     let newest = pages.newest(store, room, bob, 50, 50).await.unwrap();
@@ -231,7 +231,7 @@ async fn messages_across_rooms_are_newest_first(fixture: Arc<Fixture>) {
     for number in 0..12 {
         let mut new = new_message(rooms[number % 3].id, if number % 2 == 0 { ada } else { bob }, "x");
         new.access = Access::Any;
-        all.insert(0, store.append(new).await.unwrap().value);
+        all.insert(0, store.submit(new).await.unwrap().value);
     }
     let in_rooms = |indexes: &[usize]| Some(indexes.iter().map(|index| rooms[*index].id).collect::<Vec<_>>());
     for (author, seen_by, only) in [
@@ -378,10 +378,10 @@ async fn pages_of_every_list_are_bounded(fixture: Arc<Fixture>) {
     let mut rooms = Vec::new();
     for _ in 0..30 {
         let new = NewRoom { name: RoomName::from_stored("x".repeat(100_000)), ..new_room(world.ada.id) };
-        rooms.push(store.create_room(new).await.unwrap().value.id);
+        rooms.push(store.submit(new).await.unwrap().value.id);
         let mut token = new_token(world.ada.id, None);
         token.token.permissions.rooms = Some(vec![rooms[0]; 1_000]);
-        store.create_token(token).await.unwrap();
+        store.submit(token).await.unwrap();
     }
     for member in [None, Some(world.ada.id)] {
         for only in [None, Some(rooms.clone())] {
@@ -410,7 +410,7 @@ async fn one_message_larger_than_a_page_is_a_page(fixture: Arc<Fixture>) {
     for _ in 0..2 {
         let mut new = new_message(room, world.ada.id, "x");
         new.content = Content::from_stored("x".repeat(PAGE_BYTES + 1));
-        store.append(new).await.unwrap();
+        store.submit(new).await.unwrap();
     }
     for (range, seq, has_older) in [(HistoryRange::Newest, 3, true), (HistoryRange::After(Seq::ZERO), 2, false)] {
         let page = store.history(room, Access::Any, range, 10).await.unwrap();
@@ -432,7 +432,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
         let world = World::on(node).await;
         let (room, token) = (world.room().await.id, new_token(world.ada.id, None));
         let store = &world.node.store;
-        store.create_token(token.clone()).await.unwrap();
+        store.submit(token.clone()).await.unwrap();
 
         // Whoever reads messages waits for this lock, and everybody else for a connection.
         let (client, connection) = tokio_postgres::connect(&fixture.postgres_url(), tokio_postgres::NoTls).await.unwrap();
@@ -450,6 +450,8 @@ async fn urgent_reads_do_not_wait_behind_pages() {
             assert_eq!(store.control_head().await, Ok(ControlPosition(0)));
             assert_eq!(store.token(token.token.id).await.unwrap().unwrap().token, token.token);
             assert_eq!(store.heads(&[room]).await, Ok(vec![(room, Seq::new(1))]));
+            assert!(store.standing(room, world.ada.id).await.unwrap().unwrap().member);
+            assert!(store.size().await.unwrap() > 4_096);
             assert_eq!(store.ping().await, Ok(()));
         };
         tokio::time::timeout(Duration::from_secs(3), urgent).await.unwrap();

@@ -28,7 +28,7 @@ impl World {
     async fn write_until_away(&self, room: RoomId) {
         let begun = Instant::now();
         loop {
-            match self.node.store.append(new_message(room, self.ada.id, "refused")).await {
+            match self.node.store.submit(new_message(room, self.ada.id, "refused")).await {
                 Ok(_) => assert!(begun.elapsed() < BOUND, "it is still written"),
                 Err(error) => return assert_eq!(error, AWAY),
             }

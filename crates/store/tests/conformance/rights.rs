@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use chatsphere_core::store::{NewMessage, Revocation, UserChange};
+use chatsphere_core::store::{MemberRemoval, NewMember, NewMessage, Revocation, UserChange};
 use chatsphere_core::{
     Access, Actor, ControlPosition, Denial, Error, Permissions, Role, RoomId, Store, Timestamp, TokenId, TokenRefusal,
     TokenType, UserId,
@@ -62,8 +62,8 @@ const WRITES: [&str; 8] =
 impl Scene {
     async fn new(world: &World, by: UserId, token: TokenId) -> Self {
         let store = Arc::clone(&world.node.store);
-        let guest = store.create_user(new_user(&unique("guest"))).await.unwrap().value;
-        let stranger = store.create_user(new_user(&unique("stranger"))).await.unwrap().value;
+        let guest = store.submit(new_user(&unique("guest"))).await.unwrap().value;
+        let stranger = store.submit(new_user(&unique("stranger"))).await.unwrap().value;
         let room = world.room().await.id;
         world.add(room, guest.user.id).await;
         Self {
@@ -87,32 +87,29 @@ impl Scene {
             match what {
                 "append" => {
                     let new = NewMessage { access: Access::Any, actor, at, ..new_message(room, by, "x") };
-                    store.append(new).await.map(drop)
+                    store.submit(new).await.map(drop)
                 }
                 "create_user" => {
                     let mut new = new_user(&unique("made"));
                     (new.role, new.actor, new.at) = (Role::Admin, actor, at);
-                    store.create_user(new).await.map(drop)
+                    store.submit(new).await.map(drop)
                 }
                 "change_user" => {
                     let (role, disabled) = (Some(Role::Admin), None);
-                    store
-                        .change_user(UserChange { user_id: stranger, username: None, role, disabled, actor, at })
-                        .await
-                        .map(drop)
+                    store.submit(UserChange { user_id: stranger, username: None, role, disabled, actor, at }).await.map(drop)
                 }
                 "create_room" => {
                     let mut new = new_room(by);
                     (new.actor, new.at) = (actor, at);
-                    store.create_room(new).await.map(drop)
+                    store.submit(new).await.map(drop)
                 }
                 "add_member" | "remove_member" => {
                     let user = if what == "add_member" { stranger } else { guest };
                     let mut change = membership(room, user, by);
                     (change.actor, change.at) = (actor, at);
                     match what {
-                        "add_member" => store.add_member(change).await.map(drop),
-                        _ => store.remove_member(change).await.map(drop),
+                        "add_member" => store.submit(NewMember(change)).await.map(drop),
+                        _ => store.submit(MemberRemoval(change)).await.map(drop),
                     }
                 }
                 "mint" => {
@@ -121,9 +118,9 @@ impl Scene {
                     // The store takes the moment of a mint from the token.
                     new.token.created_at = Timestamp::from_millis(at.as_seconds() * 1_000);
                     new.token.expires_at = new.token.created_at;
-                    store.create_token(new).await.map(drop)
+                    store.submit(new).await.map(drop)
                 }
-                "revoke" => store.revoke_token(Revocation { token: other_token, actor, at }).await,
+                "revoke" => store.submit(Revocation { token: other_token, actor, at }).await,
                 _ => panic!("{what}"),
             }
         })
@@ -147,7 +144,7 @@ fn change(user_id: UserId) -> UserChange {
 async fn admin(world: &World) -> (UserId, TokenId) {
     let mut new = new_user(&unique("admin"));
     new.role = Role::Admin;
-    let made = world.node.store.create_user(new).await.unwrap().value;
+    let made = world.node.store.submit(new).await.unwrap().value;
     (made.user.id, made.token.id)
 }
 
@@ -158,15 +155,15 @@ fn loss(store: &Arc<dyn Store>, what: &'static str, user: UserId, token: TokenId
     let store = Arc::clone(store);
     Some(match what {
         "nothing" => return None,
-        "revoked" => Box::pin(async move { store.revoke_token(revocation(token, now())).await }),
-        "family revoked" => Box::pin(async move { store.revoke_token(revocation(parent, now())).await }),
+        "revoked" => Box::pin(async move { store.submit(revocation(token, now())).await }),
+        "family revoked" => Box::pin(async move { store.submit(revocation(parent, now())).await }),
         "disabled" => {
             let change = UserChange { disabled: Some(true), ..change(user) };
-            Box::pin(async move { store.change_user(change).await.map(drop) })
+            Box::pin(async move { store.submit(change).await.map(drop) })
         }
         "demoted" => {
             let change = UserChange { role: Some(Role::Member), ..change(user) };
-            Box::pin(async move { store.change_user(change).await.map(drop) })
+            Box::pin(async move { store.submit(change).await.map(drop) })
         }
         _ => panic!("{what}"),
     })
@@ -190,7 +187,7 @@ async fn what_waits_behind_a_loss_of_rights_is_refused(fixture: Arc<Fixture>) {
     for losing in LOSSES {
         for write in WRITES {
             let (user, parent) = admin(&world).await;
-            let token = store.create_token(new_token(user, Some(parent))).await.unwrap().value.token.id;
+            let token = store.submit(new_token(user, Some(parent))).await.unwrap().value.token.id;
             let scene = Scene::new(&world, user, token).await;
             let before = scene.everything().await;
             let outcome = world
@@ -220,18 +217,24 @@ async fn what_waits_behind_a_loss_of_rights_is_refused(fixture: Arc<Fixture>) {
     }
 }
 
-/// The owner's add and remove behind its own removal, and a member's message behind its own.
+/// The owner's and a moderator's add and remove behind their own removal, and a member's message behind its own.
 async fn what_waits_behind_a_removal_is_refused(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = Arc::clone(&world.node.store);
-    for write in ["append", "add_member", "remove_member"] {
-        let owner = store.create_user(new_user(&unique("owner"))).await.unwrap().value;
-        let mut scene = Scene::new(&world, owner.user.id, owner.token.id).await;
-        scene.room = store.create_room(new_room(owner.user.id)).await.unwrap().value.id;
+    let attempts =
+        [("append", true), ("add_member", true), ("remove_member", true), ("add_member", false), ("remove_member", false)];
+    for (write, owns) in attempts {
+        let mut new = new_user(&unique("steward"));
+        new.role = if owns { Role::Member } else { Role::Moderator };
+        let steward = store.submit(new).await.unwrap().value;
+        let mut scene = Scene::new(&world, steward.user.id, steward.token.id).await;
+        let owner = if owns { steward.user.id } else { world.ada.id };
+        scene.room = store.submit(new_room(owner)).await.unwrap().value.id;
+        world.add(scene.room, steward.user.id).await;
         world.add(scene.room, scene.guest).await;
         let removal = {
-            let (store, change) = (Arc::clone(&store), membership(scene.room, owner.user.id, world.ada.id));
-            Box::pin(async move { store.remove_member(change).await.map(drop) }) as Attempt
+            let (store, change) = (Arc::clone(&store), membership(scene.room, steward.user.id, world.ada.id));
+            Box::pin(async move { store.submit(MemberRemoval(change)).await.map(drop) }) as Attempt
         };
         let (before, removed, after) = world
             .in_one_batch(async || (submitted(scene.write(write)), submitted(removal), submitted(scene.write(write))))
@@ -250,13 +253,13 @@ async fn what_waits_behind_a_demoted_moderator_is_refused(fixture: Arc<Fixture>)
     for write in ["add_member", "remove_member"] {
         let mut new = new_user(&unique("moderator"));
         new.role = Role::Moderator;
-        let moderator = store.create_user(new).await.unwrap().value;
+        let moderator = store.submit(new).await.unwrap().value;
         let scene = Scene::new(&world, moderator.user.id, moderator.token.id).await;
         world.add(scene.room, moderator.user.id).await;
         let demotion = loss(&store, "demoted", moderator.user.id, moderator.token.id, moderator.token.id).unwrap();
         let (demoted, after) = world.in_one_batch(async || (submitted(demotion), submitted(scene.write(write)))).await;
         assert_eq!((demoted.await, after.await), (Ok(()), Err(Denial::NotAModerator.into())), "{write}");
-        store.change_user(UserChange { role: Some(Role::Moderator), ..change(moderator.user.id) }).await.unwrap();
+        store.submit(UserChange { role: Some(Role::Moderator), ..change(moderator.user.id) }).await.unwrap();
         assert_eq!(scene.write(write).await, Ok(()));
     }
 }
@@ -269,7 +272,7 @@ async fn a_restricted_token_is_held_to_its_permissions(fixture: Arc<Fixture>) {
     let with = async |permissions| {
         let mut new = new_token(user, None);
         new.token.permissions = permissions;
-        let token = store.create_token(new).await.unwrap().value.token.id;
+        let token = store.submit(new).await.unwrap().value.token.id;
         Scene::new(&world, user, token).await
     };
     let elsewhere = with(Permissions { rooms: Some(vec![RoomId::new(now())]), ..Permissions::ALL }).await;
@@ -297,7 +300,7 @@ async fn who_may_not_write_is_replayed_nothing(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
     let room = world.room().await.id;
-    let bob = store.create_token(new_token(world.bob.id, None)).await.unwrap().value.token.id;
+    let bob = store.submit(new_token(world.bob.id, None)).await.unwrap().value.token.id;
     world.add(room, world.bob.id).await;
     let actor = Actor::Token(bob);
     let mut by_key = NewMessage { actor, ..new_message(room, world.bob.id, "x") };
@@ -307,44 +310,44 @@ async fn who_may_not_write_is_replayed_nothing(fixture: Arc<Fixture>) {
     let mut made = new_room(world.bob.id);
     (made.actor, made.idempotency) = (actor, Some(idempotency(2, 2)));
     for _ in 0..2 {
-        store.append(by_key.clone()).await.unwrap();
-        store.append(by_client_id.clone()).await.unwrap();
-        store.create_room(made.clone()).await.unwrap();
+        store.submit(by_key.clone()).await.unwrap();
+        store.submit(by_client_id.clone()).await.unwrap();
+        store.submit(made.clone()).await.unwrap();
     }
-    store.revoke_token(revocation(bob, now())).await.unwrap();
+    store.submit(revocation(bob, now())).await.unwrap();
     let revoked = Error::from(TokenRefusal::Revoked);
-    assert_eq!(store.append(by_key).await, Err(revoked.clone()));
-    assert_eq!(store.append(by_client_id).await, Err(revoked.clone()));
-    assert_eq!(store.create_room(made).await, Err(revoked));
+    assert_eq!(store.submit(by_key).await, Err(revoked.clone()));
+    assert_eq!(store.submit(by_client_id).await, Err(revoked.clone()));
+    assert_eq!(store.submit(made).await, Err(revoked));
 }
 
 async fn what_was_minted_is_handed_to_its_minter_alone(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
     let (admin, first) = admin(&world).await;
-    let sibling = store.create_token(new_token(admin, None)).await.unwrap().value.token.id;
+    let sibling = store.submit(new_token(admin, None)).await.unwrap().value.token.id;
     let mut client = new_token(admin, None);
     client.token.token_type = TokenType::Client;
-    let client = store.create_token(client).await.unwrap().value.token.id;
+    let client = store.submit(client).await.unwrap().value.token.id;
     let mut other_client = new_token(admin, None);
     other_client.token.token_type = TokenType::Client;
-    let other_client = store.create_token(other_client).await.unwrap().value.token.id;
+    let other_client = store.submit(other_client).await.unwrap().value.token.id;
     for (number, (minter, other)) in [(first, sibling), (client, other_client)].into_iter().enumerate() {
         let mut user = new_user(&unique("made"));
         (user.actor, user.idempotency) = (Actor::Token(minter), Some(idempotency(10 + number as u8, 1)));
-        let made = store.create_user(user.clone()).await.unwrap();
-        let again = store.create_user(user.clone()).await.unwrap();
+        let made = store.submit(user.clone()).await.unwrap();
+        let again = store.submit(user.clone()).await.unwrap();
         assert_eq!((&again.value, again.replayed), (&made.value, true));
         user.actor = Actor::Token(other);
-        assert_eq!(store.create_user(user).await, Err(Denial::MoreRights.into()));
+        assert_eq!(store.submit(user).await, Err(Denial::MoreRights.into()));
     }
     // A message is nobody's secret: whoever may write gets the answer of a sibling, as after a new login.
     let room = world.room().await.id;
     let mut message = NewMessage { access: Access::Any, ..new_message(room, admin, "x") };
     (message.actor, message.idempotency) = (Actor::Token(first), Some(idempotency(20, 1)));
-    let said = store.append(message.clone()).await.unwrap();
+    let said = store.submit(message.clone()).await.unwrap();
     message.actor = Actor::Token(sibling);
-    let again = store.append(message).await.unwrap();
+    let again = store.submit(message).await.unwrap();
     assert_eq!((again.value, again.replayed), (said.value, true));
 }
 
@@ -362,13 +365,13 @@ async fn a_restricted_token_revokes_itself_and_what_it_minted(fixture: Arc<Fixtu
             let mint = async |parent, permissions: &Permissions| {
                 let mut new = new_token(user, parent);
                 new.token.permissions = permissions.clone();
-                store.create_token(new).await.unwrap().value.token.id
+                store.submit(new).await.unwrap().value.token.id
             };
             let bound = mint(parent, &permissions).await;
             let child = mint(Some(bound), &permissions).await;
             let grandchild = mint(Some(child), &permissions).await;
             let sibling = mint(parent, &Permissions::ALL).await;
-            let by = |token, actor| store.revoke_token(Revocation { token, actor: Actor::Token(actor), at: now() });
+            let by = |token, actor| store.submit(Revocation { token, actor: Actor::Token(actor), at: now() });
             let unknown = TokenId::new(now());
             for token in [Some(sibling), parent, Some(unknown)].into_iter().flatten() {
                 assert_eq!(by(token, bound).await, Err(Denial::NeedsUnrestricted.into()));
@@ -390,7 +393,7 @@ async fn another_node_refuses_as_soon_as_a_loss_is_answered(fixture: Arc<Fixture
     for losing in LOSSES.into_iter().skip(1) {
         for write in WRITES {
             let (user, parent) = admin(&world).await;
-            let token = other.store.create_token(new_token(user, Some(parent))).await.unwrap().value.token.id;
+            let token = other.store.submit(new_token(user, Some(parent))).await.unwrap().value.token.id;
             let scene = |scene| Scene { store: Arc::clone(&other.store), ..scene };
             scene(Scene::new(&world, user, token).await).write(write).await.unwrap();
             let second = scene(Scene::new(&world, user, token).await);
@@ -414,7 +417,7 @@ async fn nothing_is_stored_once_a_revocation_is_answered(fixture: Arc<Fixture>) 
             senders.spawn(async move {
                 let by = || NewMessage { access: Access::Any, actor: Actor::Token(token), ..new_message(room, user, "x") };
                 loop {
-                    if let Err(error) = store.append(by()).await {
+                    if let Err(error) = store.submit(by()).await {
                         return error;
                     }
                 }
@@ -444,7 +447,7 @@ async fn no_admin_is_made_once_a_demotion_is_answered(fixture: Arc<Fixture>) {
                 loop {
                     let mut new = new_user(&unique("made"));
                     (new.role, new.actor) = (Role::Admin, Actor::Token(token));
-                    if let Err(error) = store.create_user(new).await {
+                    if let Err(error) = store.submit(new).await {
                         return error;
                     }
                 }
@@ -470,11 +473,11 @@ async fn many_tokens_and_changes_are_followed(fixture: Arc<Fixture>) {
     world.add(room, world.bob.id).await;
     let mut tokens = Vec::new();
     for _ in 0..20 {
-        tokens.push(world.node.store.create_token(new_token(world.bob.id, None)).await.unwrap().value.token.id);
+        tokens.push(world.node.store.submit(new_token(world.bob.id, None)).await.unwrap().value.token.id);
     }
     let say = async |token| {
         let new = NewMessage { actor: Actor::Token(token), ..new_message(room, world.bob.id, "x") };
-        other.store.append(new).await.map(drop)
+        other.store.submit(new).await.map(drop)
     };
     for token in &tokens {
         say(*token).await.unwrap();
@@ -485,9 +488,9 @@ async fn many_tokens_and_changes_are_followed(fixture: Arc<Fixture>) {
         for _ in 0..renames {
             let store = Arc::clone(&world.node.store);
             let rename = UserChange { username: Some(crate::world::name(&unique("ada"))), ..change(world.ada.id) };
-            changes.spawn(async move { store.change_user(rename).await.map(drop) });
+            changes.spawn(async move { store.submit(rename).await.map(drop) });
         }
-        world.node.store.revoke_token(revocation(*token, now())).await.unwrap();
+        world.node.store.submit(revocation(*token, now())).await.unwrap();
         assert_eq!(say(*token).await, Err(TokenRefusal::Revoked.into()));
         for living in &tokens[index + 1..] {
             assert_eq!(say(*living).await, Ok(()));

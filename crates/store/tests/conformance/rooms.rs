@@ -22,7 +22,7 @@ async fn a_room_begins_with_its_owner(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let mut new = new_room(world.bob.id);
     new.by = world.ada.id;
-    let done = world.node.store.create_room(new.clone()).await.unwrap();
+    let done = world.node.store.submit(new.clone()).await.unwrap();
     assert!(!done.replayed);
     let expected = Room {
         id: new.id,
@@ -50,10 +50,10 @@ async fn a_room_needs_its_users(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let nobody = UserId::new(Timestamp::from_millis(1));
     let absent = Err(Error::Absent(Absent::User));
-    assert_eq!(world.node.store.create_room(new_room(nobody)).await, absent);
+    assert_eq!(world.node.store.submit(new_room(nobody)).await, absent);
     let mut by_nobody = new_room(world.ada.id);
     by_nobody.by = nobody;
-    assert_eq!(world.node.store.create_room(by_nobody.clone()).await, absent);
+    assert_eq!(world.node.store.submit(by_nobody.clone()).await, absent);
     assert_eq!(world.node.store.room(by_nobody.id, Access::Any).await, Err(Error::Absent(Absent::Room)));
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{NewMessage, UserChange};
+use chatsphere_core::store::{MemberRemoval, NewMember, NewMessage, UserChange};
 use chatsphere_core::{Access, Actor, Error, Outage, RoomId, Timestamp, TokenId, TokenType, UserId};
 use chatsphere_store::DatabaseUrl;
 
@@ -29,7 +29,7 @@ async fn fill(node: &Node, room: RoomId, author: UserId) -> usize {
         let mut stored = 0;
         loop {
             let new = NewMessage { content: content(&"x".repeat(16 * 1024)), ..new_message(room, author, "x") };
-            match node.store.append(new).await {
+            match node.store.submit(new).await {
                 Ok(_) => stored += 1,
                 Err(error) => {
                     assert_eq!(error, FULL);
@@ -45,16 +45,16 @@ async fn fill(node: &Node, room: RoomId, author: UserId) -> usize {
 async fn take_rights_away(world: &World, store: &dyn chatsphere_core::Store, room: RoomId, members: &[(UserId, TokenId)]) {
     for (number, (user, token)) in members.iter().enumerate() {
         let place = format!("{number} of {}", members.len());
-        store.remove_member(membership(room, *user, world.ada.id)).await.expect(&place);
-        store.revoke_token(revocation(*token, now())).await.expect(&place);
-        store.change_user(disable(*user, true)).await.expect(&place);
+        store.submit(MemberRemoval(membership(room, *user, world.ada.id))).await.expect(&place);
+        store.submit(revocation(*token, now())).await.expect(&place);
+        store.submit(disable(*user, true)).await.expect(&place);
     }
 }
 
 async fn members(world: &World, room: RoomId, count: usize) -> Vec<(UserId, TokenId)> {
     let mut members = Vec::new();
     for _ in 0..count {
-        let made = world.node.store.create_user(new_user(&unique("member"))).await.unwrap().value;
+        let made = world.node.store.submit(new_user(&unique("member"))).await.unwrap().value;
         world.add(room, made.user.id).await;
         members.push((made.user.id, made.token.id));
     }
@@ -67,7 +67,7 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         let world = World::new(&fixture).await;
         let room = world.room().await.id;
         let members = members(&world, room, 3).await;
-        let ada = world.node.store.create_token(new_token(world.ada.id, None)).await.unwrap().value.token.id;
+        let ada = world.node.store.submit(new_token(world.ada.id, None)).await.unwrap().value.token.id;
         // No disk has that much.
         let node = fixture.node_with(|options| options.min_free = Some(u64::MAX / 2)).await.unwrap();
         let store = &node.store;
@@ -75,20 +75,20 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         let actor = Actor::Token(ada);
         let mut user = new_user(&unique("made"));
         user.actor = actor;
-        assert_eq!(store.create_user(user).await.err(), Some(FULL));
+        assert_eq!(store.submit(user).await.err(), Some(FULL));
         let mut made = new_room(world.ada.id);
         made.actor = actor;
-        assert_eq!(store.create_room(made).await.err(), Some(FULL));
+        assert_eq!(store.submit(made).await.err(), Some(FULL));
         let mut added = membership(room, world.bob.id, world.ada.id);
         added.actor = actor;
-        assert_eq!(store.add_member(added).await.err(), Some(FULL));
+        assert_eq!(store.submit(NewMember(added)).await.err(), Some(FULL));
         let mut minted = new_token(world.ada.id, Some(ada));
         minted.actor = actor;
-        assert_eq!(store.create_token(minted).await.err(), Some(FULL));
+        assert_eq!(store.submit(minted).await.err(), Some(FULL));
         take_rights_away(&world, &**store, room, &members).await;
         // The operator's own access is little, and may be what is needed now.
-        store.create_token(new_token(world.ada.id, None)).await.unwrap();
-        assert_eq!(store.append(new_message(room, world.ada.id, "x")).await.err(), Some(FULL));
+        store.submit(new_token(world.ada.id, None)).await.unwrap();
+        assert_eq!(store.submit(new_message(room, world.ada.id, "x")).await.err(), Some(FULL));
     })
     .await;
 }
@@ -137,7 +137,7 @@ async fn on_a_full_disk_rights_are_taken_away() {
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
     while std::io::Write::write_all(&mut file, &[1]).is_ok() {}
     take_rights_away(&world, &*world.node.store, room, &members[10..]).await;
-    assert_eq!(world.node.store.append(new_message(room, world.ada.id, "x")).await.err(), Some(FULL));
+    assert_eq!(world.node.store.submit(new_message(room, world.ada.id, "x")).await.err(), Some(FULL));
     // Once there is space, all is as before.
     drop(file);
     std::fs::remove_file(junk).unwrap();
@@ -161,7 +161,7 @@ async fn an_unwatched_disk_is_tried_again() {
     std::fs::write(&junk, vec![1; 4 * 1024 * 1024]).unwrap();
     fill(&world.node, room, world.ada.id).await;
     std::fs::remove_file(junk).unwrap();
-    world.node.store.append(new_message(room, world.ada.id, "x")).await.unwrap();
+    world.node.store.submit(new_message(room, world.ada.id, "x")).await.unwrap();
     world.node.store.close().await;
 }
 
@@ -177,7 +177,7 @@ async fn a_servers_full_disk_is_tried_again() {
                  CREATE TRIGGER no_space BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION no_space()",
             )
             .await;
-        let append = || world.node.store.append(new_message(room, world.ada.id, "x"));
+        let append = || world.node.store.submit(new_message(room, world.ada.id, "x"));
         assert_eq!(append().await.err(), Some(FULL));
         fixture.execute("DROP TRIGGER no_space ON messages").await;
         append().await.unwrap();
@@ -190,7 +190,7 @@ async fn bounded(fixture: &Fixture) -> (World, RoomId, Actor) {
     let world = World::on(fixture.node_with(|options| options.daily_bytes = 2_000).await.unwrap()).await;
     let room = world.room().await.id;
     world.add(room, world.bob.id).await;
-    let ada = world.node.store.create_token(new_token(world.ada.id, None)).await.unwrap().value.token.id;
+    let ada = world.node.store.submit(new_token(world.ada.id, None)).await.unwrap().value.token.id;
     (world, room, Actor::Token(ada))
 }
 
@@ -213,31 +213,31 @@ async fn a_user_stores_so_much_a_day(fixture: Arc<Fixture>) {
     let store = &world.node.store;
     let mut first = of(ada, room, world.ada.id, 1_000);
     first.client_message_id = Some(client_id("c"));
-    let said = store.append(first.clone()).await.unwrap().value;
+    let said = store.submit(first.clone()).await.unwrap().value;
     // In one batch: the second finds what the first has taken.
-    let (second, third) = (store.append(of(ada, room, world.ada.id, 300)), store.append(of(ada, room, world.ada.id, 300)));
+    let (second, third) = (store.submit(of(ada, room, world.ada.id, 300)), store.submit(of(ada, room, world.ada.id, 300)));
     assert!(second.await.is_ok());
     assert!(is_exceeded(&third.await));
-    assert!(is_exceeded(&store.append(of(ada, room, world.ada.id, 300)).await));
+    assert!(is_exceeded(&store.submit(of(ada, room, world.ada.id, 300)).await));
     // What stores nothing is answered all the same, and what is small enough still fits.
-    assert_eq!(store.append(first).await.unwrap().value, said);
-    assert!(store.append(of(ada, room, world.ada.id, 1)).await.is_ok());
+    assert_eq!(store.submit(first).await.unwrap().value, said);
+    assert!(store.submit(of(ada, room, world.ada.id, 1)).await.is_ok());
     // Others are not concerned; a backend's messages are their author's, its own are nobody's.
     let mut client = new_token(world.bob.id, None);
     client.token.token_type = TokenType::Client;
-    let client = Actor::Token(store.create_token(client).await.unwrap().value.token.id);
-    assert!(store.append(of(client, room, world.bob.id, 5_000)).await.is_ok());
-    assert!(is_exceeded(&store.append(of(client, room, world.ada.id, 1_000)).await));
-    assert!(store.append(of(Actor::Operator, room, world.ada.id, 5_000)).await.is_ok());
+    let client = Actor::Token(store.submit(client).await.unwrap().value.token.id);
+    assert!(store.submit(of(client, room, world.bob.id, 5_000)).await.is_ok());
+    assert!(is_exceeded(&store.submit(of(client, room, world.ada.id, 1_000)).await));
+    assert!(store.submit(of(Actor::Operator, room, world.ada.id, 5_000)).await.is_ok());
     // Until the next day begins.
     let mut late = new_token(world.ada.id, None);
     late.token.expires_at = Timestamp::from_millis(late.token.created_at.as_millis() + 3 * DAY);
-    let late = Actor::Token(store.create_token(late).await.unwrap().value.token.id);
+    let late = Actor::Token(store.submit(late).await.unwrap().value.token.id);
     let mut tomorrow = of(late, room, world.ada.id, 1_000);
     tomorrow.at = Timestamp::from_millis(next_day(tomorrow.at).as_millis() - 1);
-    assert_eq!(store.append(tomorrow.clone()).await.err(), Some(Error::QuotaExceeded(Duration::from_secs(1))));
+    assert_eq!(store.submit(tomorrow.clone()).await.err(), Some(Error::QuotaExceeded(Duration::from_secs(1))));
     tomorrow.at = Timestamp::from_millis(tomorrow.at.as_millis() + 1);
-    assert!(store.append(tomorrow).await.is_ok());
+    assert!(store.submit(tomorrow).await.is_ok());
 }
 
 async fn a_quota_is_counted_over_all_nodes(fixture: Arc<Fixture>) {
@@ -248,7 +248,7 @@ async fn a_quota_is_counted_over_all_nodes(fixture: Arc<Fixture>) {
         let store = if number % 2 == 0 { Arc::clone(&world.node.store) } else { Arc::clone(&other.store) };
         let author = world.ada.id;
         senders.spawn(async move {
-            let answer = store.append(of(ada, room, author, 200)).await;
+            let answer = store.submit(of(ada, room, author, 200)).await;
             assert!(answer.is_ok() || is_exceeded(&answer), "{answer:?}");
             answer.is_ok()
         });
@@ -272,20 +272,20 @@ async fn who_is_over_the_quota_still_takes_back(fixture: Arc<Fixture>) {
         new.token.expires_at = expires;
         new
     };
-    store.create_token(within(child.clone())).await.unwrap();
+    store.submit(within(child.clone())).await.unwrap();
     let make = || {
         let mut new = new_room(world.ada.id);
         new.actor = ada;
         new
     };
-    store.create_room(make()).await.unwrap();
-    store.create_room(make()).await.unwrap();
-    assert!(is_exceeded(&store.create_room(make()).await));
-    assert!(is_exceeded(&store.create_token(within(mint())).await));
+    store.submit(make()).await.unwrap();
+    store.submit(make()).await.unwrap();
+    assert!(is_exceeded(&store.submit(make()).await));
+    assert!(is_exceeded(&store.submit(within(mint())).await));
     let mut change = membership(room, world.bob.id, world.ada.id);
     change.actor = ada;
-    store.remove_member(change.clone()).await.unwrap();
-    assert!(is_exceeded(&store.add_member(change).await));
+    store.submit(MemberRemoval(change.clone())).await.unwrap();
+    assert!(is_exceeded(&store.submit(NewMember(change)).await));
     let revoked = chatsphere_core::store::Revocation { token: child.token.id, actor: ada, at: now() };
-    store.revoke_token(revoked).await.unwrap();
+    store.submit(revoked).await.unwrap();
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chatsphere_core::store::{CONTROL_KEPT, UserChange};
 use chatsphere_core::{
-    Absent, Actor, CommitSink, Committed, ControlChange, ControlPosition, Email, Error, Outage, Permissions, RoomId, Timestamp,
-    TokenId, TokenRefusal, TokenType, UserId,
+    Absent, Actor, CommitSink, Committed, ControlChange, ControlPosition, Denial, Email, Error, Outage, Permissions, Role,
+    RoomId, Timestamp, TokenId, TokenRefusal, TokenType, UserId,
 };
 
 use crate::fixture::Fixture;
@@ -21,7 +21,7 @@ on_every_database!(
     a_parent_dies_with_those_it_is_minting,
     positions_rise_in_commit_order_across_nodes,
     tokens_are_listed_newest_first,
-    a_client_token_is_found_while_it_is_good,
+    a_client_token_shields_its_user_while_it_is_good,
     the_control_log_forgets_what_is_old,
     a_store_without_a_writer_is_not_well,
 );
@@ -41,61 +41,73 @@ async fn a_token_is_kept_as_it_was_given(fixture: Arc<Fixture>) {
         if new.token.email.is_some() {
             new.token.token_type = TokenType::Client;
         }
-        let done = store.create_token(new.clone()).await.unwrap();
+        let done = store.submit(new.clone()).await.unwrap();
         assert_eq!((&done.value.token, &done.value.user), (&new.token, &world.ada));
         assert_eq!(store.token(new.token.id).await, Ok(Some(done.value)));
     }
     assert_eq!(store.token(TokenId::new(Timestamp::from_millis(1))).await, Ok(None));
 }
 
-async fn a_client_token_is_found_while_it_is_good(fixture: Arc<Fixture>) {
+async fn a_client_token_shields_its_user_while_it_is_good(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
-    let found = async |at| store.has_client_token(world.ada.id, at).await.unwrap();
-    store.create_token(new_token(world.ada.id, None)).await.unwrap();
-    assert!(!found(now()).await, "a USER token is none");
-    assert_eq!(store.has_client_token(UserId::new(Timestamp::from_millis(1)), now()).await, Ok(false));
+    let mut admin = new_user(&unique("admin"));
+    (admin.role, admin.token.expires_at) = (Role::Admin, admin.token.expires_at.after(Duration::from_secs(3600)));
+    let actor = Actor::Token(store.submit(admin).await.unwrap().value.token.id);
+    let disables = async |at| {
+        let change = |disabled, actor| {
+            let disabled = Some(disabled);
+            UserChange { user_id: world.ada.id, username: None, role: None, disabled, actor, at }
+        };
+        let outcome = store.submit(change(true, actor)).await;
+        store.submit(change(false, Actor::Operator)).await.unwrap();
+        outcome.map(|user| user.disabled)
+    };
+    let shielded = Err(Denial::BehindClientToken.into());
+    store.submit(new_token(world.ada.id, None)).await.unwrap();
+    assert_eq!(disables(now()).await, Ok(true), "a USER token is no shield");
     let mut new = new_token(world.ada.id, None);
     new.token.token_type = TokenType::Client;
-    store.create_token(new.clone()).await.unwrap();
+    store.submit(new.clone()).await.unwrap();
     let end = new.token.expires_at;
-    assert!(found(now()).await);
-    assert_eq!((found(Timestamp::from_millis(end.as_millis() - 1)).await, found(end).await), (true, false));
-    store.revoke_token(revocation(new.token.id, now())).await.unwrap();
-    assert!(!found(now()).await);
+    assert_eq!(disables(now()).await, shielded);
+    assert_eq!(disables(Timestamp::from_millis(end.as_millis() - 1)).await, shielded);
+    assert_eq!(disables(end).await, Ok(true));
+    store.submit(revocation(new.token.id, now())).await.unwrap();
+    assert_eq!(disables(now()).await, Ok(true));
 }
 
 async fn a_token_needs_its_user_and_a_living_parent(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
     let nobody = new_token(UserId::new(Timestamp::from_millis(1)), None);
-    assert_eq!(store.create_token(nobody).await, Err(Error::Absent(Absent::User)));
+    assert_eq!(store.submit(nobody).await, Err(Error::Absent(Absent::User)));
     let unknown = new_token(world.ada.id, Some(TokenId::new(Timestamp::from_millis(1))));
-    assert_eq!(store.create_token(unknown).await, Err(TokenRefusal::Invalid.into()));
-    let parent = store.create_token(new_token(world.ada.id, None)).await.unwrap().value.token.id;
+    assert_eq!(store.submit(unknown).await, Err(TokenRefusal::Invalid.into()));
+    let parent = store.submit(new_token(world.ada.id, None)).await.unwrap().value.token.id;
     let child = new_token(world.ada.id, Some(parent));
-    assert_eq!(store.create_token(child.clone()).await.unwrap().value.token.parent, Some(parent));
+    assert_eq!(store.submit(child.clone()).await.unwrap().value.token.parent, Some(parent));
     assert_eq!(store.token(child.token.id).await.unwrap().unwrap().token, child.token);
-    store.revoke_token(revocation(parent, now())).await.unwrap();
+    store.submit(revocation(parent, now())).await.unwrap();
     let orphan = new_token(world.ada.id, Some(parent));
-    assert_eq!(store.create_token(orphan.clone()).await, Err(TokenRefusal::Revoked.into()));
+    assert_eq!(store.submit(orphan.clone()).await, Err(TokenRefusal::Revoked.into()));
     assert_eq!(store.token(orphan.token.id).await, Ok(None));
 }
 
 async fn revoking_takes_the_whole_family(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
-    let mint = async |parent| store.create_token(new_token(world.ada.id, parent)).await.unwrap().value.token.id;
+    let mint = async |parent| store.submit(new_token(world.ada.id, parent)).await.unwrap().value.token.id;
     let root = mint(None).await;
     let (left, right) = (mint(Some(root)).await, mint(Some(root)).await);
     let below_left = mint(Some(left)).await;
     let (other, below_other) = (mint(None).await, mint(None).await);
     // One branch was revoked before: it stays as it was.
     let early = now();
-    store.revoke_token(revocation(right, early)).await.unwrap();
+    store.submit(revocation(right, early)).await.unwrap();
     let before = store.control_head().await.unwrap();
     let at = now();
-    store.revoke_token(revocation(root, at)).await.unwrap();
+    store.submit(revocation(root, at)).await.unwrap();
     for (token, revoked) in
         [(root, Some(at)), (left, Some(at)), (below_left, Some(at)), (right, Some(early)), (other, None), (below_other, None)]
     {
@@ -114,31 +126,31 @@ async fn revoking_takes_the_whole_family(fixture: Arc<Fixture>) {
 async fn revoking_again_changes_nothing(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
-    let token = store.create_token(new_token(world.ada.id, None)).await.unwrap().value.token.id;
+    let token = store.submit(new_token(world.ada.id, None)).await.unwrap().value.token.id;
     let at = now();
-    store.revoke_token(revocation(token, at)).await.unwrap();
-    store.revoke_token(revocation(token, now())).await.unwrap();
+    store.submit(revocation(token, at)).await.unwrap();
+    store.submit(revocation(token, now())).await.unwrap();
     assert_eq!(store.token(token).await.unwrap().unwrap().token.revoked_at, Some(at));
     assert_eq!(store.control_head().await, Ok(ControlPosition(1)));
     let unknown = TokenId::new(Timestamp::from_millis(1));
-    assert_eq!(store.revoke_token(revocation(unknown, now())).await, Err(Error::Absent(Absent::Token)));
+    assert_eq!(store.submit(revocation(unknown, now())).await, Err(Error::Absent(Absent::Token)));
 }
 
 async fn a_parent_dies_with_those_it_is_minting(fixture: Arc<Fixture>) {
     let (one, two) = (World::new(&fixture).await, fixture.node().await);
     for _ in 0..10 {
         // A family of three generations, the youngest of which mints through one node while the eldest is revoked on the other.
-        let eldest = one.node.store.create_token(new_token(one.ada.id, None)).await.unwrap().value.token.id;
-        let middle = one.node.store.create_token(new_token(one.ada.id, Some(eldest))).await.unwrap().value.token.id;
+        let eldest = one.node.store.submit(new_token(one.ada.id, None)).await.unwrap().value.token.id;
+        let middle = one.node.store.submit(new_token(one.ada.id, Some(eldest))).await.unwrap().value.token.id;
         let mut minting = tokio::task::JoinSet::new();
         for parent in [eldest, middle, middle, middle] {
             let (store, ada) = (Arc::clone(&one.node.store), one.ada.id);
             minting.spawn(async move {
-                let child = store.create_token(new_token(ada, Some(parent))).await.ok()?.value.token.id;
-                Some(store.create_token(new_token(ada, Some(child))).await.ok()?.value.token.id)
+                let child = store.submit(new_token(ada, Some(parent))).await.ok()?.value.token.id;
+                Some(store.submit(new_token(ada, Some(child))).await.ok()?.value.token.id)
             });
         }
-        two.store.revoke_token(revocation(eldest, now())).await.unwrap();
+        two.store.submit(revocation(eldest, now())).await.unwrap();
         minting.join_all().await;
         let tokens = all_pages(50, |page| one.node.store.tokens(page)).await;
         let alive = tokens.iter().filter(|row| row.token.parent.is_some() && row.token.revoked_at.is_none()).count();
@@ -153,8 +165,8 @@ async fn positions_rise_in_commit_order_across_nodes(fixture: Arc<Fixture>) {
         let store = if number % 2 == 0 { Arc::clone(&one.node.store) } else { Arc::clone(&two.store) };
         let user = one.ada.id;
         revoking.spawn(async move {
-            let token = store.create_token(new_token(user, None)).await.unwrap().value.token.id;
-            store.revoke_token(revocation(token, now())).await.unwrap();
+            let token = store.submit(new_token(user, None)).await.unwrap().value.token.id;
+            store.submit(revocation(token, now())).await.unwrap();
         });
     }
     // A reader that asks for what is new never misses a position that appears later.
@@ -171,10 +183,10 @@ async fn positions_rise_in_commit_order_across_nodes(fixture: Arc<Fixture>) {
 
 async fn tokens_are_listed_newest_first(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
-    let user = store.create_user(new_user("ada")).await.unwrap().value;
+    let user = store.submit(new_user("ada")).await.unwrap().value;
     let mut made = vec![user.clone()];
     for _ in 0..6 {
-        made.insert(0, store.create_token(new_token(user.user.id, Some(user.token.id))).await.unwrap().value);
+        made.insert(0, store.submit(new_token(user.user.id, Some(user.token.id))).await.unwrap().value);
     }
     for limit in [1, 2, 3, 6, 7, 8, 100] {
         assert_eq!(all_pages(limit, |page| store.tokens(page)).await, made, "{limit}");
@@ -195,7 +207,7 @@ async fn the_control_log_forgets_what_is_old(fixture: Arc<Fixture>) {
     let mut changes = tokio::task::JoinSet::new();
     for _ in 0..1_700 {
         let (store, change) = (Arc::clone(store), rename(now()));
-        changes.spawn(async move { store.change_user(change).await.map(drop) });
+        changes.spawn(async move { store.submit(change).await.map(drop) });
     }
     assert!(changes.join_all().await.iter().all(Result::is_ok));
     let positions = async || {
@@ -207,7 +219,7 @@ async fn the_control_log_forgets_what_is_old(fixture: Arc<Fixture>) {
     // Some hundred at a time, and never the newest thousand.
     let tomorrow = now().after(CONTROL_KEPT);
     for expected in [(501, 1_701, 1_201), (703, 1_702, 1_000), (704, 1_703, 1_000)] {
-        store.change_user(rename(tomorrow)).await.unwrap();
+        store.submit(rename(tomorrow)).await.unwrap();
         assert_eq!(positions().await, expected);
     }
     assert_eq!(store.control_head().await, Ok(ControlPosition(1_703)));
@@ -227,7 +239,7 @@ async fn a_store_without_a_writer_is_not_well(fixture: Arc<Fixture>) {
     let world = World::on(fixture.node_with(|options| options.sink = Arc::new(Panics)).await.unwrap()).await;
     let store = &world.node.store;
     assert_eq!(store.ping().await, Ok(()));
-    assert_eq!(store.create_room(new_room(world.ada.id)).await, Err(Outage::OutcomeUnknown.into()));
+    assert_eq!(store.submit(new_room(world.ada.id)).await, Err(Outage::OutcomeUnknown.into()));
     let unwell = async {
         while store.ping().await.is_ok() {
             tokio::task::yield_now().await;
@@ -235,5 +247,5 @@ async fn a_store_without_a_writer_is_not_well(fixture: Arc<Fixture>) {
     };
     tokio::time::timeout(Duration::from_secs(5), unwell).await.unwrap();
     assert_eq!(store.ping().await, Err(Outage::StoreAway.into()));
-    assert_eq!(store.create_room(new_room(world.ada.id)).await, Err(Outage::StoreAway.into()));
+    assert_eq!(store.submit(new_room(world.ada.id)).await, Err(Outage::StoreAway.into()));
 }

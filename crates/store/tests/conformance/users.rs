@@ -38,7 +38,7 @@ async fn a_user_comes_with_a_token(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
     let mut new = new_user("Ada Lovelace");
     new.role = Role::Admin;
-    let done = store.create_user(new.clone()).await.unwrap();
+    let done = store.submit(new.clone()).await.unwrap();
     assert!(!done.replayed);
     let user = done.value.user;
     assert_eq!((user.id, &user.username, user.role, user.disabled), (new.id, &new.username, Role::Admin, false));
@@ -53,15 +53,15 @@ async fn a_user_comes_with_a_token(fixture: Arc<Fixture>) {
 
 /// Makes a user.
 async fn make(store: &dyn Store, username: &str) -> Result<User, Error> {
-    store.create_user(new_user(username)).await.map(|done| done.value.user)
+    store.submit(new_user(username)).await.map(|done| done.value.user)
 }
 
 async fn rename(store: &dyn Store, user: UserId, username: &str) -> Result<User, Error> {
-    store.change_user(UserChange { username: Some(Username::from_stored(username.to_owned())), ..change(user) }).await
+    store.submit(UserChange { username: Some(Username::from_stored(username.to_owned())), ..change(user) }).await
 }
 
 async fn give(store: &dyn Store, user: UserId, role: Role) -> Result<User, Error> {
-    store.change_user(UserChange { role: Some(role), ..change(user) }).await
+    store.submit(UserChange { role: Some(role), ..change(user) }).await
 }
 
 const TAKEN: Error = Error::Conflict(Conflict::UsernameTaken);
@@ -148,13 +148,13 @@ async fn a_rename_by_a_program_that_knows_no_keys_counts(fixture: Arc<Fixture>) 
 async fn nobody_looks_like_one_with_rights_over_others(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
     let admin = NewUser { role: Role::Admin, ..new_user("admin") };
-    store.create_user(admin.clone()).await.unwrap();
+    store.submit(admin.clone()).await.unwrap();
     let moderator = make(&*store, "mona").await.unwrap();
     give(&*store, moderator.id, Role::Moderator).await.unwrap();
     let backend = make(&*store, "shop").await.unwrap();
     let mut token = new_token(backend.id, None);
     token.token.token_type = TokenType::Client;
-    store.create_token(token.clone()).await.unwrap();
+    store.submit(token.clone()).await.unwrap();
     let eve = make(&*store, "eve").await.unwrap();
     for username in ["Admin", "аdmin", "аdmіn", "adrnin", "ɑdmin", "admın", "ADMlN", "rnona", "mоna", "ѕhop", "sh0p"] {
         assert_eq!(make(&*store, username).await, Err(TAKEN), "{username}");
@@ -163,11 +163,11 @@ async fn nobody_looks_like_one_with_rights_over_others(fixture: Arc<Fixture>) {
     // Those who lost their rights are as others; a disabled ADMIN has not.
     give(&*store, moderator.id, Role::Member).await.unwrap();
     make(&*store, "mоna").await.unwrap();
-    store.revoke_token(revocation(token.token.id, now())).await.unwrap();
+    store.submit(revocation(token.token.id, now())).await.unwrap();
     make(&*store, "sh0p").await.unwrap();
-    store.change_user(UserChange { disabled: Some(true), ..change(admin.id) }).await.unwrap();
+    store.submit(UserChange { disabled: Some(true), ..change(admin.id) }).await.unwrap();
     assert_eq!(make(&*store, "аdmin").await, Err(TAKEN));
-    store.change_user(UserChange { disabled: Some(false), ..change(admin.id) }).await.unwrap();
+    store.submit(UserChange { disabled: Some(false), ..change(admin.id) }).await.unwrap();
 }
 
 async fn who_gets_rights_over_others_has_a_name_of_its_own(fixture: Arc<Fixture>) {
@@ -178,19 +178,19 @@ async fn who_gets_rights_over_others_has_a_name_of_its_own(fixture: Arc<Fixture>
         assert_eq!(give(&*store, one.id, Role::Admin).await, Err(LOOKALIKE));
         let mut token = new_token(one.id, None);
         token.token.token_type = TokenType::Client;
-        assert_eq!(store.create_token(token).await, Err(LOOKALIKE));
+        assert_eq!(store.submit(token).await, Err(LOOKALIKE));
         // A token of its own gives no rights over others.
-        store.create_token(new_token(one.id, None)).await.unwrap();
+        store.submit(new_token(one.id, None)).await.unwrap();
         assert_eq!(store.user(other.id).await.unwrap().unwrap().role, Role::Member);
     }
-    assert_eq!(store.create_user(NewUser { role: Role::Admin, ..new_user("Ьob") }).await.err(), Some(TAKEN));
+    assert_eq!(store.submit(NewUser { role: Role::Admin, ..new_user("Ьob") }).await.err(), Some(TAKEN));
     // With the other disabled it may be; then the other stays so while it has this name.
-    store.change_user(UserChange { disabled: Some(true), ..change(imitator.id) }).await.unwrap();
+    store.submit(UserChange { disabled: Some(true), ..change(imitator.id) }).await.unwrap();
     give(&*store, bob.id, Role::Moderator).await.unwrap();
     let enable = || UserChange { disabled: Some(false), ..change(imitator.id) };
-    assert_eq!(store.change_user(enable()).await, Err(LOOKALIKE));
+    assert_eq!(store.submit(enable()).await, Err(LOOKALIKE));
     let renamed = UserChange { username: Some(name("robert")), ..enable() };
-    assert!(!store.change_user(renamed).await.unwrap().disabled);
+    assert!(!store.submit(renamed).await.unwrap().disabled);
 }
 
 /// Of those who take a name and those who get rights with a name that looks like it, some succeed, but not both kinds.
@@ -223,48 +223,48 @@ fn external(id: &str, username: Option<&str>) -> ExternalUser {
 
 async fn a_user_is_made_or_found_by_an_external_id(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
-    let nameless = store.put_external_user(external("42", None)).await;
+    let nameless = store.submit(external("42", None)).await;
     assert!(matches!(nameless, Err(Error::Invalid(field)) if field.field == "username"));
-    let made = store.put_external_user(external("42", Some("ada"))).await.unwrap();
+    let made = store.submit(external("42", Some("ada"))).await.unwrap();
     assert!(made.made && made.token.is_none() && made.user.role == Role::Member);
     assert_eq!(store.user(made.user.id).await.unwrap(), Some(made.user.clone()));
     let head = store.control_head().await.unwrap();
 
-    let again = store.put_external_user(external("42", Some("ada"))).await.unwrap();
+    let again = store.submit(external("42", Some("ada"))).await.unwrap();
     assert_eq!((again.made, &again.user), (false, &made.user));
     assert_eq!(store.control_head().await.unwrap(), head);
     let renamed = ExternalUser { role: Some(Role::Moderator), ..external("42", Some("Countess")) };
-    let renamed = store.put_external_user(renamed).await.unwrap().user;
+    let renamed = store.submit(renamed).await.unwrap().user;
     assert_eq!((renamed.id, renamed.username.as_str(), renamed.role), (made.user.id, "Countess", Role::Moderator));
     assert_ne!(store.control_head().await.unwrap(), head);
 
     // Nothing is half done where the name is taken.
     make(&*store, "bob").await.unwrap();
     let taken = ExternalUser { role: Some(Role::Admin), ..external("42", Some("Bob")) };
-    assert_eq!(store.put_external_user(taken).await, Err(TAKEN));
-    assert_eq!(store.put_external_user(external("43", Some("countess"))).await, Err(TAKEN));
+    assert_eq!(store.submit(taken).await, Err(TAKEN));
+    assert_eq!(store.submit(external("43", Some("countess"))).await, Err(TAKEN));
     assert_eq!(store.user(made.user.id).await.unwrap(), Some(renamed));
 
     let token = |id| ExternalUser { token: Some(new_token(made.user.id, None).token), ..external(id, None) };
-    let with_token = store.put_external_user(token("42")).await.unwrap();
+    let with_token = store.submit(token("42")).await.unwrap();
     let kept = store.token(with_token.token.as_ref().unwrap().id).await.unwrap().unwrap();
     assert_eq!((kept.token.user_id, kept.user.id), (made.user.id, made.user.id));
     assert_eq!(kept.user.external_id, Some(external("42", None).external_id));
     // An ADMIN may make users with a token, but gets none of a user that is there already.
     let boss = NewUser { role: Role::Admin, ..new_user("boss") };
-    store.create_user(boss.clone()).await.unwrap();
+    store.submit(boss.clone()).await.unwrap();
     let by_admin = |id, username: Option<&str>| {
         let (username, actor) = (username.map(name), Actor::Token(boss.token.id));
         ExternalUser { username, actor, ..token(id) }
     };
-    assert_eq!(store.put_external_user(by_admin("42", None)).await, Err(Denial::ClientOnly.into()));
-    let dora = store.put_external_user(by_admin("44", Some("dora"))).await.unwrap();
+    assert_eq!(store.submit(by_admin("42", None)).await, Err(Denial::ClientOnly.into()));
+    let dora = store.submit(by_admin("44", Some("dora"))).await.unwrap();
     assert_eq!(dora.token.map(|token| token.user_id), Some(dora.user.id));
     let by_member = ExternalUser { actor: Actor::Token(with_token.token.unwrap().id), ..external("45", Some("eve")) };
-    assert_eq!(store.put_external_user(by_member).await, Err(Denial::ClientOnly.into()));
+    assert_eq!(store.submit(by_member).await, Err(Denial::ClientOnly.into()));
     // Compared byte by byte.
-    assert!(store.put_external_user(external("A", Some("upper"))).await.unwrap().made);
-    assert!(store.put_external_user(external("a", Some("lower"))).await.unwrap().made);
+    assert!(store.submit(external("A", Some("upper"))).await.unwrap().made);
+    assert!(store.submit(external("a", Some("lower"))).await.unwrap().made);
 }
 
 async fn one_user_is_made_by_an_external_id_even_at_once(fixture: Arc<Fixture>) {
@@ -274,7 +274,7 @@ async fn one_user_is_made_by_an_external_id_even_at_once(fixture: Arc<Fixture>) 
         for attempt in 0..8 {
             let store = if attempt % 2 == 0 { Arc::clone(&one.store) } else { Arc::clone(&two.store) };
             let id = format!("user/{round}");
-            attempts.spawn(async move { store.put_external_user(external(&id, Some(&format!("at once {id}")))).await });
+            attempts.spawn(async move { store.submit(external(&id, Some(&format!("at once {id}")))).await });
         }
         let done: Vec<_> = attempts.join_all().await.into_iter().map(Result::unwrap).collect();
         assert_eq!(done.iter().filter(|done| done.made).count(), 1);
@@ -291,12 +291,12 @@ async fn a_name_is_given_once_even_at_once(fixture: Arc<Fixture>) {
             let store = if attempt % 2 == 0 { Arc::clone(&one.node.store) } else { Arc::clone(&two.store) };
             let wanted = wanted.clone();
             if attempt < 4 {
-                attempts.spawn(async move { store.create_user(new_user(&wanted)).await.map(|_| ()) });
+                attempts.spawn(async move { store.submit(new_user(&wanted)).await.map(|_| ()) });
             } else {
-                let other = store.create_user(new_user(&unique("other"))).await.unwrap().value.user.id;
+                let other = store.submit(new_user(&unique("other"))).await.unwrap().value.user.id;
                 let mut change = change(other);
                 change.username = Some(name(&wanted));
-                attempts.spawn(async move { store.change_user(change).await.map(|_| ()) });
+                attempts.spawn(async move { store.submit(change).await.map(|_| ()) });
             }
         }
         let answers = attempts.join_all().await;
@@ -313,7 +313,7 @@ async fn a_change_is_answered_and_logged(fixture: Arc<Fixture>) {
     wish.username = Some(name("Countess"));
     wish.role = Some(Role::Moderator);
     wish.disabled = Some(true);
-    let after = store.change_user(wish.clone()).await.unwrap();
+    let after = store.submit(wish.clone()).await.unwrap();
     assert_eq!((after.username.as_str(), after.role, after.disabled), ("Countess", Role::Moderator, true));
     assert_eq!((after.created_at, after.updated_at), (world.ada.created_at, wish.at));
     assert_eq!(store.user(world.ada.id).await, Ok(Some(after)));
@@ -326,10 +326,10 @@ async fn a_change_is_answered_and_logged(fixture: Arc<Fixture>) {
     let mut taken = change(world.ada.id);
     taken.username = Some(world.bob.username.clone());
     taken.role = Some(Role::Admin);
-    assert_eq!(store.change_user(taken).await, Err(Conflict::UsernameTaken.into()));
+    assert_eq!(store.submit(taken).await, Err(Conflict::UsernameTaken.into()));
     assert_eq!(store.user(world.ada.id).await.unwrap().unwrap().role, Role::Moderator);
     let nobody = change(UserId::new(Timestamp::from_millis(1)));
-    assert_eq!(store.change_user(nobody).await, Err(Error::Absent(Absent::User)));
+    assert_eq!(store.submit(nobody).await, Err(Error::Absent(Absent::User)));
 }
 
 async fn a_change_of_nothing_is_not_logged(fixture: Arc<Fixture>) {
@@ -338,8 +338,8 @@ async fn a_change_of_nothing_is_not_logged(fixture: Arc<Fixture>) {
     wish.username = Some(world.ada.username.clone());
     wish.role = Some(world.ada.role);
     wish.disabled = Some(false);
-    assert_eq!(world.node.store.change_user(wish).await, Ok(world.ada.clone()));
-    assert_eq!(world.node.store.change_user(change(world.ada.id)).await, Ok(world.ada.clone()));
+    assert_eq!(world.node.store.submit(wish).await, Ok(world.ada.clone()));
+    assert_eq!(world.node.store.submit(change(world.ada.id)).await, Ok(world.ada.clone()));
     assert_eq!(world.node.store.control_head().await, Ok(ControlPosition(0)));
 }
 
@@ -349,7 +349,7 @@ async fn names_in_messages_are_the_present_ones(fixture: Arc<Fixture>) {
     world.post(room.id, "as Ada").await;
     let mut wish = change(world.ada.id);
     wish.username = Some(name("Countess"));
-    world.node.store.change_user(wish).await.unwrap();
+    world.node.store.submit(wish).await.unwrap();
     assert_eq!(world.post(room.id, "as Countess").await.author.username.as_str(), "Countess");
     let page = world.node.store.history(room.id, Access::Any, HistoryRange::Newest, 9).await.unwrap();
     assert!(page.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
@@ -357,7 +357,7 @@ async fn names_in_messages_are_the_present_ones(fixture: Arc<Fixture>) {
     assert!(matches!(&joined.kind, EventKind::MemberJoined { user, .. } if user.username.as_str() == "Countess"));
     let members = world.node.store.members(room.id, Access::Any, crate::world::first(9)).await.unwrap();
     assert_eq!(members.items[0].username.as_str(), "Countess");
-    let token = world.node.store.create_token(new_token(world.ada.id, None)).await.unwrap().value;
+    let token = world.node.store.submit(new_token(world.ada.id, None)).await.unwrap().value;
     assert_eq!(token.user.username.as_str(), "Countess");
 }
 
@@ -365,7 +365,7 @@ async fn users_are_listed_in_the_order_they_were_made(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
     let mut made = Vec::new();
     for _ in 0..7 {
-        made.push(store.create_user(new_user(&unique("user"))).await.unwrap().value.user);
+        made.push(store.submit(new_user(&unique("user"))).await.unwrap().value.user);
     }
     for limit in [1, 2, 3, 6, 7, 8, 100] {
         assert_eq!(all_pages(limit, |page| store.users(page)).await, made, "{limit}");

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chatsphere_core::store::{
-    MembershipChange, MembershipChanged, NewMessage, NewRoom, NewToken, NewUser, Page, PageRequest, Revocation,
+    MemberRemoval, MembershipChange, MembershipChanged, NewMember, NewMessage, NewRoom, NewToken, NewUser, Page, PageRequest,
+    Revocation,
 };
 use chatsphere_core::{
     Access, Actor, ClientMessageId, Content, Error, Event, EventKind, Idempotency, Limits, Message, MessageId, Permissions,
@@ -129,34 +130,34 @@ impl World {
     }
 
     pub(crate) async fn on(node: Node) -> Self {
-        let ada = node.store.create_user(new_user(&unique("ada"))).await.unwrap().value.user;
-        let bob = node.store.create_user(new_user(&unique("bob"))).await.unwrap().value.user;
+        let ada = node.store.submit(new_user(&unique("ada"))).await.unwrap().value.user;
+        let bob = node.store.submit(new_user(&unique("bob"))).await.unwrap().value.user;
         Self { node, ada, bob }
     }
 
     /// A room of Ada's alone.
     pub(crate) async fn room(&self) -> Room {
-        self.node.store.create_room(new_room(self.ada.id)).await.unwrap().value
+        self.node.store.submit(new_room(self.ada.id)).await.unwrap().value
     }
 
     pub(crate) async fn add(&self, room: RoomId, user: UserId) -> MembershipChanged {
-        self.node.store.add_member(membership(room, user, self.ada.id)).await.unwrap().value
+        self.node.store.submit(NewMember(membership(room, user, self.ada.id))).await.unwrap().value
     }
 
     pub(crate) async fn remove(&self, room: RoomId, user: UserId) -> MembershipChanged {
-        self.node.store.remove_member(membership(room, user, self.ada.id)).await.unwrap().value
+        self.node.store.submit(MemberRemoval(membership(room, user, self.ada.id))).await.unwrap().value
     }
 
     /// A message of Ada's.
     pub(crate) async fn post(&self, room: RoomId, text: &str) -> Message {
-        self.node.store.append(new_message(room, self.ada.id, text)).await.unwrap().value
+        self.node.store.submit(new_message(room, self.ada.id, text)).await.unwrap().value
     }
 
     /// Runs `submit` while the writer is held up, so that all it submits goes into one batch.
     pub(crate) async fn in_one_batch<T>(&self, submit: impl AsyncFnOnce() -> T) -> T {
         let decoy = self.room().await;
         self.node.sink.hold();
-        let held = self.node.store.append(new_message(decoy.id, self.ada.id, "holds the writer up"));
+        let held = self.node.store.submit(new_message(decoy.id, self.ada.id, "holds the writer up"));
         self.node.sink.wait_until_held();
         let submitted = submit().await;
         self.node.sink.release();

@@ -51,13 +51,7 @@ const NEWEST: &str = concat!(
     ") AS page ON true ORDER BY page.seq DESC"
 );
 
-pub(in crate::postgres) async fn after(
-    reads: &Reads,
-    room: RoomId,
-    access: Access,
-    after: Seq,
-    limit: usize,
-) -> Result<EventsPage, Error> {
+pub(super) async fn after(reads: &Reads, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
     let (user, any) = reader(access);
     reads
         .read(AFTER, &[room.as_uuid(), &user, &any, &number(after), &pages::rows(limit)], |found| {
@@ -72,7 +66,7 @@ pub(in crate::postgres) async fn after(
         .await
 }
 
-pub(in crate::postgres) async fn newest(
+pub(super) async fn newest(
     reads: &Reads,
     room: RoomId,
     access: Access,

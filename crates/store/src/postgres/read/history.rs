@@ -41,7 +41,7 @@ macro_rules! history_sql {
 const BEFORE: &str = history_sql!(">=", "<", "DESC");
 const AFTER: &str = history_sql!("<=", ">", "ASC");
 
-pub(in crate::postgres) async fn history(
+pub(super) async fn history(
     reads: &Reads,
     room: RoomId,
     access: Access,

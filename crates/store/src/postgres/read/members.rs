@@ -19,12 +19,7 @@ const MEMBERS: &str = concat!(
     ") AS page ON true ORDER BY page.joined_seq"
 );
 
-pub(in crate::postgres) async fn members(
-    reads: &Reads,
-    room: RoomId,
-    access: Access,
-    request: PageRequest,
-) -> Result<Page<UserRef>, Error> {
+pub(super) async fn members(reads: &Reads, room: RoomId, access: Access, request: PageRequest) -> Result<Page<UserRef>, Error> {
     let (user, any) = reader(access);
     let after = request.cursor.map_or(0, |cursor| cursor.0);
     reads

@@ -1,14 +1,18 @@
-//! Reading messages across rooms.
+//! Reading messages, also across rooms.
 
-use chatsphere_core::store::{MessageFilter, Page, PageRequest};
-use chatsphere_core::{Error, MessageInRoom, RoomName};
+use async_trait::async_trait;
+use chatsphere_core::store::{
+    EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned,
+};
+use chatsphere_core::{Access, Error, MessageInRoom, RoomId, RoomName, Seq};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::{events, history};
 use crate::pages::{cut, messages_page, rows_for};
+use crate::postgres::database::PostgresStore;
 use crate::postgres::failure::Cause;
-use crate::postgres::pool::Reads;
 use crate::postgres::rows::{self, join_author, message_columns, within_page_bytes};
 
 macro_rules! messages_from {
@@ -60,27 +64,47 @@ const AMONG: &str = messages_from!(
     "LIMIT $2"
 );
 
-pub(in crate::postgres) async fn messages(
-    reads: &Reads,
-    filter: &MessageFilter,
-    request: PageRequest,
-) -> Result<Page<MessageInRoom>, Error> {
-    let author = filter.author.map(|user| *user.as_uuid());
-    let seen_by = filter.seen_by.map(|user| *user.as_uuid());
-    let only = filter.rooms.as_ref().map(|ids| ids.iter().map(|id| *id.as_uuid()).collect::<Vec<Uuid>>());
-    let (before, count) = (request.cursor.map_or(i64::MAX, |cursor| cursor.0), rows_for(request.limit));
-    let (sql, params): (&str, &[&(dyn ToSql + Sync)]) = match (&author, &seen_by, &only) {
-        (Some(author), _, _) => (OF_AUTHOR, &[author, &before, &seen_by, &only, &count]),
-        (None, Some(seen_by), _) => (SEEN_BY, &[&before, &count, seen_by, &only]),
-        (None, None, Some(only)) => (AMONG, &[&before, &count, only]),
-        (None, None, None) => (ALL, &[&before, &count]),
-    };
-    reads
-        .read(sql, params, |found| {
+#[async_trait]
+impl MessageReads for PostgresStore {
+    async fn history(
+        &self,
+        room: RoomId,
+        access: Access,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Versioned<History>, Error> {
+        history::history(&self.database.reads, room, access, range, limit).await
+    }
+
+    async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
+        events::after(&self.database.reads, room, access, after, limit).await
+    }
+
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Versioned<Newest>, Error> {
+        events::newest(&self.database.reads, room, access, messages, others).await
+    }
+
+    async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error> {
+        self.database.versions.ask(room, access).await
+    }
+
+    async fn messages(&self, filter: MessageFilter, request: PageRequest) -> Result<Page<MessageInRoom>, Error> {
+        let author = filter.author.map(|user| *user.as_uuid());
+        let seen_by = filter.seen_by.map(|user| *user.as_uuid());
+        let only = filter.rooms.as_ref().map(|ids| ids.iter().map(|id| *id.as_uuid()).collect::<Vec<Uuid>>());
+        let (before, count) = (request.cursor.map_or(i64::MAX, |cursor| cursor.0), rows_for(request.limit));
+        let (sql, params): (&str, &[&(dyn ToSql + Sync)]) = match (&author, &seen_by, &only) {
+            (Some(author), _, _) => (OF_AUTHOR, &[author, &before, &seen_by, &only, &count]),
+            (None, Some(seen_by), _) => (SEEN_BY, &[&before, &count, seen_by, &only]),
+            (None, None, Some(only)) => (AMONG, &[&before, &count, only]),
+            (None, None, None) => (ALL, &[&before, &count]),
+        };
+        let answer = |found: Vec<Row>| {
             let messages = cut(found.iter().map(message_in_room), request.limit, |(_, item)| &item.message)?;
             Ok(Ok(messages_page(messages)))
-        })
-        .await
+        };
+        self.database.reads.read(sql, params, answer).await
+    }
 }
 
 fn message_in_room(row: &Row) -> Result<(i64, MessageInRoom), Cause> {

@@ -1,24 +1,23 @@
 //! The reading side of a PostgreSQL database. Each read is one statement, and so one snapshot: a page comes together with the
 //! membership that allows it.
 
-pub(super) mod control;
-pub(super) mod events;
-pub(super) mod history;
-pub(super) mod members;
-pub(super) mod messages;
+mod events;
+mod history;
+mod members;
+mod messages;
 pub(super) mod rooms;
 pub(super) mod tokens;
-pub(super) mod users;
+pub(super) mod urgent;
+mod users;
 pub(super) mod versions;
 
 use chatsphere_core::store::RoomVersion;
-use chatsphere_core::{Access, ControlPosition, Error, Seq};
+use chatsphere_core::{Access, ControlPosition, Error, Seq, policy};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::failure::Cause;
 use super::rows;
-use crate::pages::admit;
 
 /// Whether the user of id `$2` is a member of the room `r`: `member.yes` is true or null. The LIMIT binds the planner to look up
 /// this one row; joined plainly, or by EXISTS, it may gather all of the user's rooms.
@@ -56,9 +55,9 @@ fn reader(access: Access) -> (Option<Uuid>, bool) {
 /// The room's head, if it may be read, from rows that begin with the columns `seq` and `member` of [`room_cte`]. There is at
 /// least one row if there is a room.
 fn enter(found: &[Row], access: Access) -> Result<Result<Seq, Error>, Cause> {
-    let Some(row) = found.first() else { return Ok(admit(access, None).map(|()| Seq::ZERO)) };
+    let Some(row) = found.first() else { return Ok(policy::may_enter(access, None).map(|()| Seq::ZERO)) };
     let head = rows::seq(row, 0)?;
-    Ok(admit(access, Some(row.try_get(1)?)).map(|()| head))
+    Ok(policy::may_enter(access, Some(row.try_get(1)?)).map(|()| head))
 }
 
 /// The same with the position of the control log, which is the column after these.

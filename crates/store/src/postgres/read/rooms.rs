@@ -1,44 +1,65 @@
 //! Reading rooms.
 
-use chatsphere_core::store::{Page, PageRequest, RoomFilter, Standing};
-use chatsphere_core::{Access, Error, Room, RoomId, Seq, UserId};
+use async_trait::async_trait;
+use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomReads, Standing};
+use chatsphere_core::{Access, Error, Room, RoomId, UserRef, policy};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{join_membership, reader};
-use crate::pages::{admit, page, rows_for};
+use super::{join_membership, members, reader};
+use crate::pages::{page, rows_for};
+use crate::postgres::database::PostgresStore;
 use crate::postgres::failure::Cause;
-use crate::postgres::pool::Reads;
 use crate::postgres::rows::{self, join_owner, room_columns};
 
-pub(in crate::postgres) async fn room(reads: &Reads, id: RoomId, access: Access) -> Result<Room, Error> {
-    let sql = concat!(
-        "SELECT ",
-        room_columns!(),
-        ", member.yes IS TRUE FROM rooms r",
-        join_owner!(),
-        join_membership!(),
-        "WHERE r.id = $1"
-    );
-    reads
-        .read(sql, &[id.as_uuid(), &reader(access).0], |found| {
+#[async_trait]
+impl RoomReads for PostgresStore {
+    async fn room(&self, id: RoomId, access: Access) -> Result<Room, Error> {
+        let answer = |found: Vec<Row>| {
             let Some(row) = found.first() else {
-                // Without a room, nobody is admitted.
-                return Ok(admit(access, None).and(Err(Error::Internal)));
+                // Without a room, nobody may enter.
+                return Ok(policy::may_enter(access, None).and(Err(Error::Internal)));
             };
             let room = rows::room(row)?;
-            Ok(admit(access, Some(row.try_get(8)?)).map(|()| room))
-        })
-        .await
+            Ok(policy::may_enter(access, Some(row.try_get(8)?)).map(|()| room))
+        };
+        self.database.reads.read(ONE, &[id.as_uuid(), &reader(access).0], answer).await
+    }
+
+    async fn rooms(&self, filter: RoomFilter, request: PageRequest) -> Result<Page<Room>, Error> {
+        let only = filter.rooms.as_ref().map(|ids| ids.iter().map(|id| *id.as_uuid()).collect::<Vec<Uuid>>());
+        let (after, count) = (request.cursor.map_or(0, |cursor| cursor.0), rows_for(request.limit));
+        let member = filter.member.map(|member| *member.as_uuid());
+        // Several statements rather than one with conditions, so that each walks the index that suits it.
+        let (sql, params): (&str, &[&(dyn ToSql + Sync)]) = match (&member, &only) {
+            (Some(member), None) => (OF_MEMBER, &[member, &after, &count]),
+            (Some(member), Some(only)) => (OF_MEMBER_AMONG, &[member, &after, &count, only]),
+            (None, Some(only)) => (AMONG, &[&after, &count, only]),
+            (None, None) => (ALL, &[&after, &count]),
+        };
+        let answer = |found: Vec<Row>| {
+            let rooms = found.iter().map(|row| Ok((row.try_get(8)?, rows::room(row)?))).collect::<Result<_, Cause>>()?;
+            Ok(Ok(page(rooms, request.limit)))
+        };
+        self.database.reads.read(sql, params, answer).await
+    }
+
+    async fn members(&self, room: RoomId, access: Access, request: PageRequest) -> Result<Page<UserRef>, Error> {
+        members::members(&self.database.reads, room, access, request).await
+    }
 }
 
+const ONE: &str = concat!(
+    "SELECT ",
+    room_columns!(),
+    ", member.yes IS TRUE FROM rooms r",
+    join_owner!(),
+    join_membership!(),
+    "WHERE r.id = $1"
+);
 pub(in crate::postgres) const STANDING: &str =
     concat!("SELECT o.id, member.yes IS TRUE FROM rooms r", join_owner!(), join_membership!(), "WHERE r.id = $1");
-
-pub(in crate::postgres) async fn standing(reads: &Reads, room: RoomId, user: UserId) -> Result<Option<Standing>, Error> {
-    reads.read(STANDING, &[room.as_uuid(), user.as_uuid()], |found| Ok(Ok(standing_of(&found)?))).await
-}
 
 /// What [`STANDING`] found.
 pub(in crate::postgres) fn standing_of(found: &[Row]) -> Result<Option<Standing>, Cause> {
@@ -67,41 +88,3 @@ const AMONG: &str = rooms_from!(
     "(SELECT * FROM picked WHERE pk > $1 ORDER BY pk LIMIT $2) AS r"
 );
 const ALL: &str = rooms_from!("", "(SELECT * FROM rooms WHERE pk > $1 ORDER BY pk LIMIT $2) AS r");
-
-pub(in crate::postgres) async fn rooms(reads: &Reads, filter: &RoomFilter, request: PageRequest) -> Result<Page<Room>, Error> {
-    let only = filter.rooms.as_ref().map(|ids| ids.iter().map(|id| *id.as_uuid()).collect::<Vec<Uuid>>());
-    let (after, count) = (request.cursor.map_or(0, |cursor| cursor.0), rows_for(request.limit));
-    let member = filter.member.map(|member| *member.as_uuid());
-    // Several statements rather than one with conditions, so that each walks the index that suits it.
-    let (sql, params): (&str, &[&(dyn ToSql + Sync)]) = match (&member, &only) {
-        (Some(member), None) => (OF_MEMBER, &[member, &after, &count]),
-        (Some(member), Some(only)) => (OF_MEMBER_AMONG, &[member, &after, &count, only]),
-        (None, Some(only)) => (AMONG, &[&after, &count, only]),
-        (None, None) => (ALL, &[&after, &count]),
-    };
-    reads
-        .read(sql, params, |found| {
-            let rooms = found.iter().map(|row| Ok((row.try_get(8)?, rows::room(row)?))).collect::<Result<_, Cause>>()?;
-            Ok(Ok(page(rooms, request.limit)))
-        })
-        .await
-}
-
-pub(in crate::postgres) async fn heads(reads: &Reads, ids: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
-    reads
-        .read("SELECT id, seq FROM rooms WHERE id = ANY ($1)", &[&ids], |found| {
-            Ok(Ok(found.iter().map(|row| Ok((rows::id(row, 0)?, rows::seq(row, 1)?))).collect::<Result<_, Cause>>()?))
-        })
-        .await
-}
-
-pub(in crate::postgres) async fn size(reads: &Reads) -> Result<u64, Error> {
-    let bytes = reads
-        .read("SELECT pg_database_size(current_database())", &[], |found| {
-            let bytes: i64 = found.first().map_or(Ok(0), |row| row.try_get(0))?;
-            Ok(Ok(bytes))
-        })
-        .await?;
-    Ok(u64::try_from(bytes).unwrap_or(0))
-}

@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chatsphere_core::store::RoomVersion;
-use chatsphere_core::{Access, ControlPosition, Error, Outage, RoomId};
+use chatsphere_core::{Access, ControlPosition, Error, Outage, RoomId, policy};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::reader;
-use crate::pages::admit;
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
 use crate::postgres::rows;
@@ -109,8 +108,8 @@ impl Versions {
 fn version(row: &Row, access: Access) -> Result<Result<RoomVersion, Error>, Cause> {
     if row.try_get::<_, Option<i64>>(0)?.is_none() {
         // Without a room, nobody is admitted.
-        return Ok(admit(access, None).and(Err(Error::Internal)));
+        return Ok(policy::may_enter(access, None).and(Err(Error::Internal)));
     }
     let version = RoomVersion { head: rows::seq(row, 0)?, control: ControlPosition(rows::count(row, 2)?) };
-    Ok(admit(access, Some(row.try_get(1)?)).map(|()| version))
+    Ok(policy::may_enter(access, Some(row.try_get(1)?)).map(|()| version))
 }

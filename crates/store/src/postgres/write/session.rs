@@ -63,8 +63,8 @@ impl Session {
             rights.position
         };
         let limit = i64::try_from(MOST_FOLLOWED + 1).unwrap_or(i64::MAX);
-        let found = self.query(read::control::AFTER, &[&known.cast_signed(), &limit]).await?;
-        let entries: Vec<_> = found.iter().map(read::control::entry).collect::<Result<_, _>>()?;
+        let found = self.query(read::urgent::CONTROL_AFTER, &[&known.cast_signed(), &limit]).await?;
+        let entries: Vec<_> = found.iter().map(read::urgent::control_entry).collect::<Result<_, _>>()?;
         self.rights().follow(&entries, position);
         Ok(())
     }

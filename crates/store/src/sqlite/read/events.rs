@@ -22,7 +22,7 @@ macro_rules! other_events {
     };
 }
 
-pub(in crate::sqlite) fn after(
+pub(super) fn after(
     connection: &Connection,
     room: RoomId,
     access: Access,
@@ -38,7 +38,7 @@ pub(in crate::sqlite) fn after(
     Ok(pages::events(messages, others, room.version.head, limit))
 }
 
-pub(in crate::sqlite) fn newest(
+pub(super) fn newest(
     connection: &Connection,
     room: RoomId,
     access: Access,

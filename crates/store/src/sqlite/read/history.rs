@@ -9,7 +9,7 @@ use crate::pages::{self, Cut, rows_for};
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows::{self, message_columns, number};
 
-pub(in crate::sqlite) fn history(
+pub(super) fn history(
     connection: &Connection,
     room: RoomId,
     access: Access,

@@ -9,7 +9,7 @@ use crate::pages::{page, rows_for};
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows;
 
-pub(in crate::sqlite) fn members(
+pub(super) fn members(
     connection: &Connection,
     room: RoomId,
     access: Access,

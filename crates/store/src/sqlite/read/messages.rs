@@ -1,11 +1,15 @@
-//! Reading messages across rooms.
+//! Reading messages, also across rooms.
 
-use chatsphere_core::store::{MessageFilter, Page, PageRequest};
-use chatsphere_core::{MessageInRoom, RoomName};
+use async_trait::async_trait;
+use chatsphere_core::store::{
+    EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned,
+};
+use chatsphere_core::{Access, Error, MessageInRoom, RoomId, RoomName, Seq};
 use rusqlite::{Connection, Params, Row};
 
-use super::{room_pks, user_pk};
+use super::{enter, events, history, room_pks, user_pk};
 use crate::pages::{Cut, cut, messages_page, rows_for};
+use crate::sqlite::database::SqliteStore;
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows::{self, message_columns};
 
@@ -23,6 +27,35 @@ macro_rules! messages_in_rooms {
             $rest
         )
     };
+}
+
+#[async_trait]
+impl MessageReads for SqliteStore {
+    async fn history(
+        &self,
+        room: RoomId,
+        access: Access,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Versioned<History>, Error> {
+        self.database.readers.read(move |connection| history::history(connection, room, access, range, limit)).await
+    }
+
+    async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
+        self.database.readers.read(move |connection| events::after(connection, room, access, after, limit)).await
+    }
+
+    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Versioned<Newest>, Error> {
+        self.database.readers.read(move |connection| events::newest(connection, room, access, messages, others)).await
+    }
+
+    async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error> {
+        self.database.readers.read(move |connection| Ok(enter(connection, room, access)?.version)).await
+    }
+
+    async fn messages(&self, filter: MessageFilter, request: PageRequest) -> Result<Page<MessageInRoom>, Error> {
+        self.database.readers.read(move |connection| messages(connection, &filter, request)).await
+    }
 }
 
 pub(in crate::sqlite) fn messages(

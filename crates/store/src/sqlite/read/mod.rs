@@ -1,21 +1,20 @@
 //! The reading side of a SQLite file. Each function is one read, within one snapshot.
 
-pub(super) mod control;
-pub(super) mod events;
-pub(super) mod history;
-pub(super) mod members;
+mod events;
+mod history;
+mod members;
 pub(super) mod messages;
 pub(super) mod rooms;
 pub(super) mod tokens;
-pub(super) mod users;
+mod urgent;
+mod users;
 
 use chatsphere_core::store::RoomVersion;
-use chatsphere_core::{Access, ControlPosition, RoomId};
+use chatsphere_core::{Access, ControlPosition, RoomId, policy};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::readers::Stop;
 use super::rows;
-use crate::pages::admit;
 
 /// A room that may be read.
 struct OpenRoom {
@@ -42,7 +41,7 @@ fn enter(connection: &Connection, id: RoomId, access: Access) -> Result<OpenRoom
             Ok((OpenRoom { id, pk: row.get(0)?, version }, row.get::<_, bool>(2)?))
         })
         .optional()?;
-    admit(access, found.as_ref().map(|(_, member)| *member))?;
+    policy::may_enter(access, found.as_ref().map(|(_, member)| *member))?;
     // Without a room, nobody is admitted.
     found.map(|(room, _)| room).ok_or(Stop::Told(chatsphere_core::Error::Internal))
 }

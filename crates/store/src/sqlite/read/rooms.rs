@@ -1,22 +1,34 @@
 //! Reading rooms.
 
-use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomVersion, Standing};
-use chatsphere_core::{Access, Error, Room, RoomId, Seq, UserId};
+use async_trait::async_trait;
+use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomReads, Standing};
+use chatsphere_core::{Access, Error, Room, RoomId, UserId, UserRef};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{enter, room_pks, user_pk};
+use super::{enter, members, room_pks, user_pk};
 use crate::pages::{page, rows_for};
+use crate::sqlite::database::SqliteStore;
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows::{self, room_columns};
 
-pub(in crate::sqlite) fn room(connection: &Connection, id: RoomId, access: Access) -> Result<Room, Stop> {
-    let room = enter(connection, id, access)?;
-    let sql = concat!("SELECT ", room_columns!(), " FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.pk = ?1");
-    Ok(connection.prepare_cached(sql)?.query_row([room.pk], rows::room)?)
-}
+#[async_trait]
+impl RoomReads for SqliteStore {
+    async fn room(&self, id: RoomId, access: Access) -> Result<Room, Error> {
+        let sql = concat!("SELECT ", room_columns!(), " FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.pk = ?1");
+        let read = move |connection: &Connection| {
+            let room = enter(connection, id, access)?;
+            Ok(connection.prepare_cached(sql)?.query_row([room.pk], rows::room)?)
+        };
+        self.database.readers.read(read).await
+    }
 
-pub(in crate::sqlite) fn version(connection: &Connection, id: RoomId, access: Access) -> Result<RoomVersion, Stop> {
-    Ok(enter(connection, id, access)?.version)
+    async fn rooms(&self, filter: RoomFilter, request: PageRequest) -> Result<Page<Room>, Error> {
+        self.database.readers.read(move |connection| rooms(connection, &filter, request)).await
+    }
+
+    async fn members(&self, room: RoomId, access: Access, request: PageRequest) -> Result<Page<UserRef>, Error> {
+        self.database.readers.read(move |connection| members::members(connection, room, access, request)).await
+    }
 }
 
 pub(in crate::sqlite) fn standing(connection: &Connection, room: RoomId, user: UserId) -> rusqlite::Result<Option<Standing>> {
@@ -30,7 +42,7 @@ pub(in crate::sqlite) fn standing(connection: &Connection, room: RoomId, user: U
         .optional()
 }
 
-pub(in crate::sqlite) fn rooms(connection: &Connection, filter: &RoomFilter, request: PageRequest) -> Result<Page<Room>, Stop> {
+fn rooms(connection: &Connection, filter: &RoomFilter, request: PageRequest) -> Result<Page<Room>, Stop> {
     let only = filter.rooms.as_ref().map(|ids| room_pks(connection, ids)).transpose()?;
     let after = request.cursor.map_or(0, |cursor| cursor.0);
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(8)?, rows::room(row)?));
@@ -66,25 +78,4 @@ pub(in crate::sqlite) fn rooms(connection: &Connection, filter: &RoomFilter, req
             .collect::<Result<_, _>>()?,
     };
     Ok(page(found, request.limit))
-}
-
-pub(in crate::sqlite) fn heads(connection: &Connection, ids: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Stop> {
-    let mut find = connection.prepare_cached("SELECT seq FROM rooms WHERE id = ?1")?;
-    let mut heads = Vec::with_capacity(ids.len());
-    for id in ids {
-        let head = find.query_row([id.as_bytes()], |row| rows::seq(row, 0)).optional()?;
-        heads.extend(head.map(|head| (*id, head)));
-    }
-    Ok(heads)
-}
-
-pub(in crate::sqlite) fn size(connection: &Connection) -> Result<u64, Stop> {
-    let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-    let bytes: i64 = connection.query_row(sql, [], |row| row.get(0))?;
-    Ok(u64::try_from(bytes).unwrap_or(0))
-}
-
-pub(in crate::sqlite) fn ping(connection: &Connection) -> Result<(), Stop> {
-    let answered: bool = connection.prepare_cached("SELECT count(*) = 1 FROM installation")?.query_row([], |row| row.get(0))?;
-    if answered { Ok(()) } else { Err(Stop::Told(Error::Internal)) }
 }

@@ -25,7 +25,7 @@ pub(in crate::sqlite) fn has_client_token(connection: &Connection, user: UserId,
     connection.prepare_cached(sql)?.query_row((user.as_bytes(), now.as_millis()), |row| row.get(0))
 }
 
-pub(in crate::sqlite) fn tokens(connection: &Connection, request: PageRequest) -> Result<Page<TokenWithUser>, Stop> {
+pub(super) fn tokens(connection: &Connection, request: PageRequest) -> Result<Page<TokenWithUser>, Stop> {
     let sql = concat!("SELECT ", token_columns!(), ", t.pk", from_tokens!(), "WHERE t.pk < ?1 ORDER BY t.pk DESC LIMIT ?2");
     let before = request.cursor.map_or(i64::MAX, |cursor| cursor.0);
     let found = connection

@@ -43,20 +43,12 @@ async fn room_with_owner(store: &Arc<dyn Store>) -> (RoomId, UserId) {
     };
     let username = Username::from_stored("ada".to_owned());
     store
-        .create_user(NewUser {
-            id: user,
-            username,
-            role: Role::Member,
-            token,
-            actor: Actor::Operator,
-            idempotency: None,
-            at: AT,
-        })
+        .submit(NewUser { id: user, username, role: Role::Member, token, actor: Actor::Operator, idempotency: None, at: AT })
         .await
         .unwrap();
     let name = RoomName::from_stored("room".to_owned());
     store
-        .create_room(NewRoom { id: room, name, owner: user, by: user, actor: Actor::Operator, idempotency: None, at: AT })
+        .submit(NewRoom { id: room, name, owner: user, by: user, actor: Actor::Operator, idempotency: None, at: AT })
         .await
         .unwrap();
     (room, user)
@@ -88,7 +80,7 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     let (room, ada) = room_with_owner(&store).await;
     let mut stored = 0;
     let refused = loop {
-        match store.append(message(room, ada)).await {
+        match store.submit(message(room, ada)).await {
             Ok(done) => {
                 stored += 1;
                 assert_eq!(done.value.seq.get(), stored + 1);
@@ -102,10 +94,10 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     let history = store.history(room, Access::Any, HistoryRange::Newest, 1000).await.unwrap();
     assert_eq!((history.messages.len() as u64, history.head.get()), (stored, stored + 1));
     // So it is for as long as there is no space; then it goes on by itself, and no number is missing.
-    assert_eq!(store.append(message(room, ada)).await, Err(Error::Outage(Outage::DiskFull)));
+    assert_eq!(store.submit(message(room, ada)).await, Err(Error::Outage(Outage::DiskFull)));
     store.close().await;
     let again = open(path, options).await.unwrap();
-    assert_eq!(again.append(message(room, ada)).await.unwrap().value.seq.get(), stored + 2);
+    assert_eq!(again.submit(message(room, ada)).await.unwrap().value.seq.get(), stored + 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,7 +110,7 @@ async fn the_log_beside_the_file_stays_short_under_load_and_goes_when_closed() {
     let mut longest = 0;
     for _ in 0..100 {
         // About 4 MiB of contents each.
-        let pending: Vec<_> = (0..1000).map(|_| store.append(message(room, ada))).collect();
+        let pending: Vec<_> = (0..1000).map(|_| store.submit(message(room, ada))).collect();
         for pending in pending {
             pending.await.unwrap();
         }

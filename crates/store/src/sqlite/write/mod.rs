@@ -30,7 +30,7 @@ use crate::write::database::Transactions;
 use crate::write::failure::Failure;
 
 /// The connection that writes. Its methods block, which its own thread may.
-pub(super) struct SqliteWriter {
+pub(crate) struct SqliteWriter {
     connection: Connection,
     known: Known,
     lists: Lists,

@@ -2,35 +2,61 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::{Done, NewMessage};
-use chatsphere_core::{Error, Event, EventKind, Message};
+use chatsphere_core::store::NewMessage;
+use chatsphere_core::{Actor, Event, EventKind, RoomId, Timestamp, TokenState, TokenType, UserId};
 
-use super::Effects;
 use super::decide::decide;
 use super::outcome::keep_all;
-use super::quota::Quota;
-use crate::write::command::Request;
+use super::{Batch, WriteInfo};
+use crate::write::command::Command;
 use crate::write::database::{MessageRow, WriteDatabase};
 use crate::write::failure::Failure;
 
-pub(super) fn as_message<'a>(request: &&'a Request) -> Option<&'a NewMessage> {
-    if let Request::Append(message) = request { Some(message) } else { None }
+impl WriteInfo for NewMessage {
+    fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn room(&self) -> Option<RoomId> {
+        Some(self.room_id)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.content.as_str().len()
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        let texts = self.content.as_str().len() + self.client_message_id.as_ref().map_or(0, |id| id.as_str().len());
+        u64::try_from(texts + 200).unwrap_or(u64::MAX)
+    }
+
+    fn grows(&self) -> bool {
+        true
+    }
+
+    /// The author, unless a backend speaks in its own name.
+    fn payer(&self, state: &TokenState) -> Option<UserId> {
+        let own = state.token_type() == TokenType::Client && state.user_id() == self.author;
+        (!own).then_some(self.author)
+    }
 }
 
-pub(super) async fn append<D: WriteDatabase>(
-    database: &mut D,
-    messages: &[&NewMessage],
-    quota: &mut Quota,
-    effects: &mut Effects,
-) -> Result<Vec<Result<Done<Message>, Error>>, Failure> {
-    let facts = database.append_facts(messages).await?;
-    let decision = decide(messages, &facts, quota);
+/// Carries out commands that are all messages.
+pub(super) async fn append<D: WriteDatabase>(batch: &mut Batch<'_, D>, run: &mut [Command<D>]) -> Result<(), Failure> {
+    let messages: Vec<&NewMessage> = run.iter().filter_map(Command::message).collect();
+    let facts = batch.database.append_facts(&messages).await?;
+    let decision = decide(&messages, &facts, &mut batch.quota);
     if !decision.rows.is_empty() {
-        database.insert_messages(&decision.rows, &decision.rooms).await?;
+        batch.database.insert_messages(&decision.rows, &decision.rooms).await?;
     }
-    keep_all(database, &decision.memories).await?;
-    effects.events.extend(decision.rows.into_iter().map(event));
-    Ok(decision.answers)
+    keep_all(batch.database, &decision.memories).await?;
+    batch.effects.events.extend(decision.rows.into_iter().map(event));
+    run.iter_mut().zip(decision.answers).for_each(|(command, answer)| command.decided(answer));
+    Ok(())
 }
 
 fn event(row: MessageRow) -> Arc<Event> {

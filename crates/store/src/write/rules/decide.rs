@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chatsphere_core::store::{Done, NewMessage};
 use chatsphere_core::{
-    Absent, Access, Actor, ClientMessageId, Conflict, Denial, Error, Message, RoomId, Seq, TokenState, UserId, policy,
+    Absent, Access, Actor, ClientMessageId, Conflict, Error, Message, RoomId, Seq, TokenState, UserId, policy,
 };
 
 use super::outcome::{Memory, Outcome};
@@ -76,14 +76,10 @@ impl<'a> Deciding<'a> {
 
     fn allowed(&self, new: &NewMessage) -> Result<(), Error> {
         let exists = self.facts.rooms.contains_key(&new.room_id);
-        match policy::append_access(new, state_of(new, self.facts))? {
-            Access::Member(user) if !exists || !self.facts.members.contains(&(new.room_id, user)) => {
-                Err(Denial::NotAMember.into())
-            }
-            Access::Any if !exists => Err(Error::Absent(Absent::Room)),
-            _ if !self.facts.authors.contains_key(&new.author) => Err(Error::Absent(Absent::User)),
-            _ => Ok(()),
-        }
+        let access = policy::append_access(new, state_of(new, self.facts))?;
+        let is_member = |user| self.facts.members.contains(&(new.room_id, user));
+        policy::may_enter(access, exists.then(|| matches!(access, Access::Member(user) if is_member(user))))?;
+        if self.facts.authors.contains_key(&new.author) { Ok(()) } else { Err(Error::Absent(Absent::User)) }
     }
 
     fn same_key(&self, new: &NewMessage) -> Result<Option<Message>, Error> {

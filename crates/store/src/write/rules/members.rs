@@ -1,58 +1,108 @@
 //! Beginning and ending memberships.
 
-use chatsphere_core::store::{Done, MembershipChange, MembershipChanged};
-use chatsphere_core::{Absent, Error, EventKind, User, UserRef, policy};
+use chatsphere_core::store::{Done, MemberRemoval, MembershipChange, MembershipChanged, NewMember};
+use chatsphere_core::{Absent, Actor, Error, EventKind, RoomId, Timestamp, User, UserRef, policy};
 
 use super::events::Occasion;
 use super::outcome::{earlier, keep};
-use super::{Effects, actor};
+use super::{Effects, Rule, WriteInfo, actor, is_new};
 use crate::write::database::{Keyed, RoomHead, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
-pub(super) async fn add<D: WriteDatabase>(
-    database: &mut D,
-    change: &MembershipChange,
-    effects: &mut Effects,
-) -> Result<Done<MembershipChanged>, Stop> {
-    if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
-        let standing = database.standing(change.room_id, caller.user.id).await?;
-        policy::may_add_members(&caller, change.room_id, standing)?;
+impl WriteInfo for NewMember {
+    fn actor(&self) -> Actor {
+        self.0.actor
     }
-    if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
-        return Ok(done);
+
+    fn at(&self) -> Timestamp {
+        self.0.at
     }
-    let head = room(database, change).await?;
-    let Some(user) = database.find_user(change.user_id).await? else {
-        return refuse(Error::Absent(Absent::User));
-    };
-    let changed = if database.is_member(head.pk, user.pk).await? {
-        MembershipChanged::NotNeeded
-    } else {
-        record(database, change, head, &user, joined, effects).await?
-    };
-    Ok(keep(database, change.idempotency.as_ref(), changed, change.at).await?)
+
+    fn room(&self) -> Option<RoomId> {
+        Some(self.0.room_id)
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        400
+    }
 }
 
-pub(super) async fn remove<D: WriteDatabase>(
-    database: &mut D,
-    change: &MembershipChange,
-    effects: &mut Effects,
-) -> Result<Done<MembershipChanged>, Stop> {
-    if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
-        let standing = database.standing(change.room_id, caller.user.id).await?;
-        policy::may_remove_member(&caller, change.room_id, standing, change.user_id)?;
-    }
-    if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
-        return Ok(done);
-    }
-    let head = room(database, change).await?;
-    let changed = match database.find_user(change.user_id).await? {
-        Some(user) if database.is_member(head.pk, user.pk).await? => {
-            record(database, change, head, &user, left, effects).await?
+impl Rule for NewMember {
+    async fn carry_out<D: WriteDatabase>(
+        &self,
+        database: &mut D,
+        effects: &mut Effects,
+    ) -> Result<Done<MembershipChanged>, Stop> {
+        let change = &self.0;
+        if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
+            let standing = database.standing(change.room_id, caller.user.id).await?;
+            policy::may_add_members(&caller, change.room_id, standing)?;
         }
-        _ => MembershipChanged::NotNeeded,
-    };
-    Ok(keep(database, change.idempotency.as_ref(), changed, change.at).await?)
+        if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
+            return Ok(done);
+        }
+        let head = room(database, change).await?;
+        let Some(user) = database.find_user(change.user_id).await? else {
+            return refuse(Error::Absent(Absent::User));
+        };
+        let changed = if database.is_member(head.pk, user.pk).await? {
+            MembershipChanged::NotNeeded
+        } else {
+            record(database, change, head, &user, joined, effects).await?
+        };
+        Ok(keep(database, change.idempotency.as_ref(), changed, change.at).await?)
+    }
+
+    fn stored(answer: &Done<MembershipChanged>) -> bool {
+        is_new(answer) && answer.value != MembershipChanged::NotNeeded
+    }
+}
+
+impl WriteInfo for MemberRemoval {
+    fn actor(&self) -> Actor {
+        self.0.actor
+    }
+
+    fn at(&self) -> Timestamp {
+        self.0.at
+    }
+
+    fn room(&self) -> Option<RoomId> {
+        Some(self.0.room_id)
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        0
+    }
+}
+
+impl Rule for MemberRemoval {
+    async fn carry_out<D: WriteDatabase>(
+        &self,
+        database: &mut D,
+        effects: &mut Effects,
+    ) -> Result<Done<MembershipChanged>, Stop> {
+        let change = &self.0;
+        if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
+            let standing = database.standing(change.room_id, caller.user.id).await?;
+            policy::may_remove_member(&caller, change.room_id, standing, change.user_id)?;
+        }
+        if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
+            return Ok(done);
+        }
+        let head = room(database, change).await?;
+        let changed = match database.find_user(change.user_id).await? {
+            Some(user) if database.is_member(head.pk, user.pk).await? => {
+                record(database, change, head, &user, left, effects).await?
+            }
+            _ => MembershipChanged::NotNeeded,
+        };
+        Ok(keep(database, change.idempotency.as_ref(), changed, change.at).await?)
+    }
+
+    fn stored(answer: &Done<MembershipChanged>) -> bool {
+        is_new(answer) && answer.value != MembershipChanged::NotNeeded
+    }
 }
 
 async fn room<D: WriteDatabase>(database: &mut D, change: &MembershipChange) -> Result<RoomHead, Stop> {

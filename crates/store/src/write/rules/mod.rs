@@ -1,6 +1,7 @@
-//! What each kind of write does, written once for every database.
+//! What each kind of write is and does, written once for every database.
 //!
-//! A rule looks first, refuses if it must, and writes last: a refused write has changed nothing, so its batch goes on.
+//! A kind of write has one [`WriteInfo`] and one [`Rule`], which stand together in the file of what they are about. A rule
+//! looks first, refuses if it must, and writes last: a refused write has changed nothing, so its batch goes on.
 
 mod actor;
 mod append;
@@ -16,12 +17,63 @@ mod users;
 
 use std::sync::Arc;
 
-use chatsphere_core::{ControlChange, Error, Event, Timestamp};
+use chatsphere_core::store::Write;
+use chatsphere_core::{Actor, ControlChange, Done, Error, Event, RoomId, Timestamp, TokenState, TokenType, UserId};
 
-use super::command::{Answer, Request};
+use super::command::{Command, Work};
 use super::database::WriteDatabase;
 use super::failure::{Failure, Stop};
 use quota::Quota;
+
+/// What the queue, the quotas and the transaction must know of a write before it is carried out.
+pub(crate) trait WriteInfo: Sync {
+    /// By whose token.
+    fn actor(&self) -> Actor;
+    /// When it was accepted.
+    fn at(&self) -> Timestamp;
+    /// The room whose events it may add to.
+    fn room(&self) -> Option<RoomId> {
+        None
+    }
+    /// Bytes that it holds in memory besides its own size, about.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+    /// Bytes that it stores, as they are counted for quotas: texts as they are, and what rows and their indexes take, roughly.
+    fn stored_bytes(&self) -> u64;
+    /// Whether the database is larger afterwards. What the operator does besides messages is little, and must go through.
+    fn grows(&self) -> bool {
+        self.stored_bytes() > 0 && self.actor() != Actor::Operator
+    }
+    /// Whose quota it counts against, given its token.
+    fn payer(&self, state: &TokenState) -> Option<UserId> {
+        (state.token_type() == TokenType::User).then(|| state.user_id())
+    }
+    /// Whether it may take rights away from whoever writes: from a token or a user, not from a member of a room.
+    fn takes_rights(&self) -> bool {
+        false
+    }
+}
+
+/// What a kind of write does. Messages have none: [`append`] carries out whole runs of them.
+pub(crate) trait Rule: Write + WriteInfo {
+    /// Carries it out within the transaction that has begun. The answer holds only once that is committed.
+    fn carry_out<D: WriteDatabase>(
+        &self,
+        database: &mut D,
+        effects: &mut Effects,
+    ) -> impl Future<Output = Result<Self::Answer, Stop>> + Send;
+
+    /// Whether an answer tells of something that was stored now, which counts for quotas.
+    fn stored(_answer: &Self::Answer) -> bool {
+        true
+    }
+}
+
+/// Whether something was stored now.
+fn is_new<T>(done: &Done<T>) -> bool {
+    !done.replayed
+}
 
 /// What a transaction changed so far, for those who are told after its commit.
 #[derive(Debug, Default)]
@@ -30,68 +82,51 @@ pub(crate) struct Effects {
     pub(crate) control: Vec<(ControlChange, Timestamp)>,
 }
 
-/// Carries out requests in their order within the transaction that has begun. The answers are in the same order, and hold
-/// only once it is committed.
+/// The transaction that carries out a batch.
+pub(crate) struct Batch<'a, D> {
+    database: &'a mut D,
+    quota: Quota,
+    effects: Effects,
+}
+
+/// Carries out a batch in its order within the transaction that has begun. The outcomes stay with the commands, and hold only
+/// once it is committed.
 pub(crate) async fn carry_out<D: WriteDatabase>(
     database: &mut D,
-    requests: &[&Request],
+    commands: &mut [Command<D>],
     daily_bytes: u64,
-    effects: &mut Effects,
-) -> Result<Vec<Result<Answer, Error>>, Failure> {
-    let mut quota = Quota::read(database, requests, daily_bytes).await?;
-    let mut answers = Vec::with_capacity(requests.len());
-    let mut rest = requests;
-    while let Some(first) = rest.first() {
-        let run: Vec<_> = rest.iter().map_while(|request| append::as_message(request)).collect();
-        if run.is_empty() {
-            answers.push(match within(database, first, &mut quota, effects).await {
-                Ok(answer) => Ok(answer),
-                Err(Stop::Refused(error)) => Err(error),
-                Err(Stop::Failed(failure)) => return Err(failure),
-            });
-            rest = &rest[1..];
-        } else {
-            let decided = append::append(database, &run, &mut quota, effects).await?;
-            answers.extend(decided.into_iter().map(|answer| answer.map(Answer::Message)));
-            rest = &rest[run.len()..];
+) -> Result<Effects, Failure> {
+    let quota = Quota::read(database, commands, daily_bytes).await?;
+    let mut batch = Batch { database, quota, effects: Effects::default() };
+    for run in commands.chunk_by_mut(|one, next| one.is_message() && next.is_message()) {
+        match run {
+            [Command { work: Work::Other(task), .. }] => task.carry_out(&mut batch).await?,
+            messages => append::append(&mut batch, messages).await?,
         }
     }
+    let Batch { database, quota, effects } = batch;
     quota.keep(database).await?;
-    Ok(answers)
+    Ok(effects)
 }
 
-/// Carries a request out, unless whoever pays for it has nothing left.
-async fn within<D: WriteDatabase>(
-    database: &mut D,
-    request: &Request,
-    quota: &mut Quota,
-    effects: &mut Effects,
-) -> Result<Answer, Stop> {
-    let payer = quota.payer(database, request).await?;
-    if let Some(user) = payer {
-        quota.check(user, request.at())?;
+/// Carries out one write, unless whoever pays for it has nothing left.
+pub(super) async fn within<W: Rule, D: WriteDatabase>(
+    batch: &mut Batch<'_, D>,
+    write: &W,
+) -> Result<Result<W::Answer, Error>, Failure> {
+    let payer = batch.quota.payer(batch.database, write).await?;
+    if let Some(user) = payer
+        && let Err(exceeded) = batch.quota.check(user, write.at())
+    {
+        return Ok(Err(exceeded));
     }
-    let answer = one(database, request, effects).await?;
-    if let Some(user) = payer.filter(|_| answer.is_new()) {
-        quota.count(user, request.stored_bytes());
+    let answer = match write.carry_out(batch.database, &mut batch.effects).await {
+        Ok(answer) => answer,
+        Err(Stop::Refused(error)) => return Ok(Err(error)),
+        Err(Stop::Failed(failure)) => return Err(failure),
+    };
+    if let Some(user) = payer.filter(|_| W::stored(&answer)) {
+        batch.quota.count(user, write.stored_bytes());
     }
-    Ok(answer)
-}
-
-async fn one<D: WriteDatabase>(database: &mut D, request: &Request, effects: &mut Effects) -> Result<Answer, Stop> {
-    Ok(match request {
-        // Runs of messages are taken out before.
-        Request::Append(_) => return Err(Stop::Refused(Error::Internal)),
-        Request::CreateUser(new) => Answer::Token(users::create(database, new).await?),
-        Request::ChangeUser(change) => Answer::User(users::change(database, change, effects).await?),
-        Request::PutExternalUser(user) => Answer::ExternalUser(Box::new(users::put_external(database, user, effects).await?)),
-        Request::CreateRoom(new) => Answer::Room(rooms::create(database, new, effects).await?),
-        Request::AddMember(change) => Answer::Membership(members::add(database, change, effects).await?),
-        Request::RemoveMember(change) => Answer::Membership(members::remove(database, change, effects).await?),
-        Request::CreateToken(new) => Answer::Token(tokens::create(database, new).await?),
-        Request::RevokeToken(revocation) => {
-            tokens::revoke(database, *revocation, effects).await?;
-            Answer::Revoked
-        }
-    })
+    Ok(Ok(answer))
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Actor, Error, Timestamp, TokenState, TokenType, UserId};
+use chatsphere_core::{Actor, Error, Timestamp, TokenState, UserId};
 
-use crate::write::command::{Request, message_bytes};
+use super::WriteInfo;
+use crate::write::command::Command;
 use crate::write::database::WriteDatabase;
 use crate::write::failure::Failure;
 
@@ -24,15 +25,15 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    /// Reads what is known of those who pay for the requests.
-    pub(super) async fn read<D: WriteDatabase>(database: &mut D, requests: &[&Request], most: u64) -> Result<Self, Failure> {
-        let Some(at) = requests.iter().map(|request| request.at()).max().filter(|_| most > 0) else {
+    /// Reads what is known of those who pay for a batch.
+    pub(super) async fn read<D: WriteDatabase>(database: &mut D, batch: &[Command<D>], most: u64) -> Result<Self, Failure> {
+        let Some(at) = batch.iter().map(|command| command.info().at()).max().filter(|_| most > 0) else {
             return Ok(Self::default());
         };
         let mut quota = Self { most, day: at.as_seconds().div_euclid(DAY_SECONDS), ..Self::default() };
         let mut users = BTreeSet::new();
-        for request in requests {
-            users.extend(quota.payer(database, request).await?);
+        for command in batch {
+            users.extend(quota.payer(database, command.info()).await?);
         }
         let users: Vec<UserId> = users.into_iter().collect();
         if !users.is_empty() {
@@ -41,17 +42,17 @@ impl Quota {
         Ok(quota)
     }
 
-    /// Who pays for a request, if anybody does.
-    pub(super) async fn payer<D: WriteDatabase>(&self, database: &mut D, request: &Request) -> Result<Option<UserId>, Failure> {
-        let Actor::Token(token) = request.actor() else { return Ok(None) };
-        if self.most == 0 || !request.grows() {
+    /// Who pays for a write, if anybody does.
+    pub(super) async fn payer<D: WriteDatabase>(
+        &self,
+        database: &mut D,
+        write: &dyn WriteInfo,
+    ) -> Result<Option<UserId>, Failure> {
+        let Actor::Token(token) = write.actor() else { return Ok(None) };
+        if self.most == 0 || !write.grows() {
             return Ok(None);
         }
-        let state = database.token_state(token).await?;
-        Ok(match request {
-            Request::Append(new) => author_pays(new, state.as_ref()),
-            _ => state.filter(|state| state.token_type() == TokenType::User).map(|state| state.user_id()),
-        })
+        Ok(database.token_state(token).await?.and_then(|state| write.payer(&state)))
     }
 
     /// Counts a message that is about to be stored.
@@ -59,8 +60,8 @@ impl Quota {
         if self.most == 0 {
             return Ok(());
         }
-        let Some(author) = author_pays(new, state) else { return Ok(()) };
-        let bytes = message_bytes(new);
+        let Some(author) = state.and_then(|state| new.payer(state)) else { return Ok(()) };
+        let bytes = new.stored_bytes();
         if self.stored(author).saturating_add(bytes) > self.most {
             return Err(self.exceeded(new.at));
         }
@@ -96,11 +97,4 @@ impl Quota {
         let left = (self.day + 1) * DAY_SECONDS - at.as_seconds();
         Error::QuotaExceeded(Duration::from_secs(u64::try_from(left).unwrap_or(0).max(1)))
     }
-}
-
-/// The author pays for a message, unless a backend speaks in its own name.
-fn author_pays(new: &NewMessage, state: Option<&TokenState>) -> Option<UserId> {
-    let state = state?;
-    let own = state.token_type() == TokenType::Client && state.user_id() == new.author;
-    (!own).then_some(new.author)
 }

@@ -7,32 +7,63 @@ use chatsphere_core::{
 
 use super::names::{self, Named};
 use super::outcome::{Minted, earlier, keep};
-use super::{Effects, actor};
+use super::{Effects, Rule, WriteInfo, actor, is_new};
 use crate::write::database::{Idempotencies, Keyed, WriteDatabase};
 use crate::write::failure::{Failure, Stop, refuse};
 
-pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewToken) -> Result<Done<TokenWithUser>, Stop> {
-    let token = &new.token;
-    if let Some(caller) = actor::caller(database, new.actor, token.created_at).await? {
-        policy::may_mint(&caller, token)?;
+impl WriteInfo for NewToken {
+    fn actor(&self) -> Actor {
+        self.actor
     }
-    if let Some(done) = minted_earlier(database, new.actor, new.idempotency.as_ref(), token.created_at).await? {
-        return Ok(done);
+
+    fn at(&self) -> Timestamp {
+        self.token.created_at
     }
-    let found = match token.token_type {
-        TokenType::User => database.find_user(token.user_id).await?,
-        TokenType::Client => database.find_user_to_change(token.user_id).await?,
-    };
-    let Some(user) = found else {
-        return refuse(Error::Absent(Absent::User));
-    };
-    if token.token_type == TokenType::Client {
-        guard_name(database, &user, token.created_at).await?;
+
+    fn held_bytes(&self) -> usize {
+        held_bytes(&self.token)
     }
-    let parent_pk = living_parent(database, token).await?;
-    database.insert_token(token, user.pk, parent_pk).await?;
-    let value = TokenWithUser { token: token.clone(), user: user.value };
-    Ok(keep_minted(database, new.actor, new.idempotency.as_ref(), value, token.created_at).await?)
+
+    /// Its row and the answer that is remembered name its rooms.
+    fn stored_bytes(&self) -> u64 {
+        let rooms = self.token.permissions.rooms.as_ref().map_or(0, Vec::len);
+        u64::try_from(600 + rooms * 100).unwrap_or(u64::MAX)
+    }
+}
+
+impl Rule for NewToken {
+    async fn carry_out<D: WriteDatabase>(&self, database: &mut D, _: &mut Effects) -> Result<Done<TokenWithUser>, Stop> {
+        let token = &self.token;
+        if let Some(caller) = actor::caller(database, self.actor, token.created_at).await? {
+            policy::may_mint(&caller, token)?;
+        }
+        if let Some(done) = minted_earlier(database, self.actor, self.idempotency.as_ref(), token.created_at).await? {
+            return Ok(done);
+        }
+        let found = match token.token_type {
+            TokenType::User => database.find_user(token.user_id).await?,
+            TokenType::Client => database.find_user_to_change(token.user_id).await?,
+        };
+        let Some(user) = found else {
+            return refuse(Error::Absent(Absent::User));
+        };
+        if token.token_type == TokenType::Client {
+            guard_name(database, &user, token.created_at).await?;
+        }
+        let parent_pk = living_parent(database, token).await?;
+        database.insert_token(token, user.pk, parent_pk).await?;
+        let value = TokenWithUser { token: token.clone(), user: user.value };
+        Ok(keep_minted(database, self.actor, self.idempotency.as_ref(), value, token.created_at).await?)
+    }
+
+    fn stored(answer: &Done<TokenWithUser>) -> bool {
+        is_new(answer)
+    }
+}
+
+/// What a token's rooms hold in memory.
+pub(super) fn held_bytes(token: &Token) -> usize {
+    token.permissions.rooms.as_ref().map_or(0, |rooms| size_of_val(rooms.as_slice()))
 }
 
 /// What the same minting call answered before, if it came before, and by the same token.
@@ -83,28 +114,44 @@ pub(super) async fn living_parent<D: WriteDatabase>(database: &mut D, token: &To
     }
 }
 
-pub(super) async fn revoke<D: WriteDatabase>(
-    database: &mut D,
-    revocation: Revocation,
-    effects: &mut Effects,
-) -> Result<(), Stop> {
-    let Revocation { token, actor, at } = revocation;
-    let caller = actor::caller(database, actor, at).await?;
-    let row = database.token_row(token).await?;
-    if let Some(caller) = caller {
-        // Only for a restricted token it matters where the other comes from, and that look goes back through all generations.
-        let asks = row.is_some() && !caller.permissions.is_all() && token != caller.token_id;
-        let descends = asks && database.descends(token, caller.token_id).await?;
-        policy::may_revoke(&caller, row.as_ref(), descends)?;
+impl WriteInfo for Revocation {
+    fn actor(&self) -> Actor {
+        self.actor
     }
-    match row {
-        None => refuse(Error::Absent(Absent::Token)),
-        // All below it was revoked with it.
-        Some(row) if row.revoked_at.is_some() => Ok(()),
-        Some(_) => {
-            let revoked = database.revoke_family(token, at).await?;
-            effects.control.extend(revoked.into_iter().map(|token| (ControlChange::Token(token), at)));
-            Ok(())
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        0
+    }
+
+    fn takes_rights(&self) -> bool {
+        true
+    }
+}
+
+impl Rule for Revocation {
+    async fn carry_out<D: WriteDatabase>(&self, database: &mut D, effects: &mut Effects) -> Result<(), Stop> {
+        let Self { token, actor, at } = *self;
+        let caller = actor::caller(database, actor, at).await?;
+        let row = database.token_row(token).await?;
+        if let Some(caller) = caller {
+            // Only for a restricted token it matters where the other comes from, and that look goes back through all generations.
+            let asks = row.is_some() && !caller.permissions.is_all() && token != caller.token_id;
+            let descends = asks && database.descends(token, caller.token_id).await?;
+            policy::may_revoke(&caller, row.as_ref(), descends)?;
+        }
+        match row {
+            None => refuse(Error::Absent(Absent::Token)),
+            // All below it was revoked with it.
+            Some(row) if row.revoked_at.is_some() => Ok(()),
+            Some(_) => {
+                let revoked = database.revoke_family(token, at).await?;
+                effects.control.extend(revoked.into_iter().map(|token| (ControlChange::Token(token), at)));
+                Ok(())
+            }
         }
     }
 }

@@ -1,95 +1,155 @@
 //! Making and changing users.
 
 use chatsphere_core::store::{Done, ExternalUser, ExternalUserDone, NewUser, UserChange};
-use chatsphere_core::{Absent, ControlChange, Error, InvalidField, Role, Timestamp, Token, TokenWithUser, User, policy};
+use chatsphere_core::{Absent, Actor, ControlChange, Error, InvalidField, Role, Timestamp, Token, TokenWithUser, User, policy};
 
 use super::names::{self, Named};
-use super::{Effects, actor, tokens};
+use super::{Effects, Rule, WriteInfo, actor, is_new, tokens};
 use crate::write::database::{Claim, Keyed, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
-pub(super) async fn create<D: WriteDatabase>(database: &mut D, new: &NewUser) -> Result<Done<TokenWithUser>, Stop> {
-    if let Some(caller) = actor::caller(database, new.actor, new.at).await? {
-        policy::may_create_user(&caller)?;
+impl WriteInfo for NewUser {
+    fn actor(&self) -> Actor {
+        self.actor
     }
-    if let Some(done) = tokens::minted_earlier(database, new.actor, new.idempotency.as_ref(), new.at).await? {
-        return Ok(done);
+
+    fn at(&self) -> Timestamp {
+        self.at
     }
-    let guarded = new.role != Role::Member;
-    names::check(database, &Named { pk: None, name: &new.username, set: true, guarded, now: new.at }).await?;
-    let parent_pk = tokens::living_parent(database, &new.token).await?;
-    let user = User {
-        id: new.id,
-        username: new.username.clone(),
-        role: new.role,
-        disabled: false,
-        external_id: None,
-        created_at: new.at,
-        updated_at: new.at,
-    };
-    let user_pk = database.insert_user(&user).await?;
-    database.insert_token(&new.token, user_pk, parent_pk).await?;
-    let value = TokenWithUser { token: new.token.clone(), user };
-    Ok(tokens::keep_minted(database, new.actor, new.idempotency.as_ref(), value, new.at).await?)
+
+    fn stored_bytes(&self) -> u64 {
+        1_000
+    }
 }
 
-pub(super) async fn change<D: WriteDatabase>(
-    database: &mut D,
-    change: &UserChange,
-    effects: &mut Effects,
-) -> Result<User, Stop> {
-    if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
-        policy::may_change_user(&caller, change)?;
-        if change.disabled == Some(true) {
-            policy::may_disable(&caller, database.has_client_token(change.user_id, change.at).await?)?;
+impl Rule for NewUser {
+    async fn carry_out<D: WriteDatabase>(&self, database: &mut D, _: &mut Effects) -> Result<Done<TokenWithUser>, Stop> {
+        if let Some(caller) = actor::caller(database, self.actor, self.at).await? {
+            policy::may_create_user(&caller)?;
         }
+        if let Some(done) = tokens::minted_earlier(database, self.actor, self.idempotency.as_ref(), self.at).await? {
+            return Ok(done);
+        }
+        let guarded = self.role != Role::Member;
+        names::check(database, &Named { pk: None, name: &self.username, set: true, guarded, now: self.at }).await?;
+        let parent_pk = tokens::living_parent(database, &self.token).await?;
+        let user = User {
+            id: self.id,
+            username: self.username.clone(),
+            role: self.role,
+            disabled: false,
+            external_id: None,
+            created_at: self.at,
+            updated_at: self.at,
+        };
+        let user_pk = database.insert_user(&user).await?;
+        database.insert_token(&self.token, user_pk, parent_pk).await?;
+        let value = TokenWithUser { token: self.token.clone(), user };
+        Ok(tokens::keep_minted(database, self.actor, self.idempotency.as_ref(), value, self.at).await?)
     }
-    let Some(found) = database.find_user_to_change(change.user_id).await? else {
-        return refuse(Error::Absent(Absent::User));
-    };
-    let mut after = found.value.clone();
-    if let Some(username) = &change.username {
-        after.username = username.clone();
+
+    fn stored(answer: &Done<TokenWithUser>) -> bool {
+        is_new(answer)
     }
-    after.role = change.role.unwrap_or(after.role);
-    after.disabled = change.disabled.unwrap_or(after.disabled);
-    apply(database, &found, after, change.at, effects).await
 }
 
-pub(super) async fn put_external<D: WriteDatabase>(
-    database: &mut D,
-    wish: &ExternalUser,
-    effects: &mut Effects,
-) -> Result<ExternalUserDone, Stop> {
-    let caller = actor::caller(database, wish.actor, wish.at).await?;
-    // Before looking: of two at once the second is to find what the first makes.
-    database.claim(&[Claim::External(&wish.external_id)]).await?;
-    let found = database.find_external_user_to_change(&wish.external_id).await?;
-    if let Some(caller) = caller {
-        policy::may_put_user(&caller, wish.token.is_some() && found.is_some())?;
+impl WriteInfo for UserChange {
+    fn actor(&self) -> Actor {
+        self.actor
     }
-    if let Some(refusal) = &wish.unless_unchanged
-        && wish.username.as_ref() != found.as_ref().map(|found| &found.value.username)
-    {
-        return refuse(refusal.clone());
+
+    fn at(&self) -> Timestamp {
+        self.at
     }
-    let (user, made) = match found {
-        Some(found) => {
-            let mut after = found.value.clone();
-            if let Some(username) = &wish.username {
-                after.username = username.clone();
+
+    fn stored_bytes(&self) -> u64 {
+        0
+    }
+
+    fn takes_rights(&self) -> bool {
+        self.role.is_some() || self.disabled.is_some()
+    }
+}
+
+impl Rule for UserChange {
+    async fn carry_out<D: WriteDatabase>(&self, database: &mut D, effects: &mut Effects) -> Result<User, Stop> {
+        if let Some(caller) = actor::caller(database, self.actor, self.at).await? {
+            policy::may_change_user(&caller, self)?;
+            if self.disabled == Some(true) {
+                policy::may_disable(&caller, database.has_client_token(self.user_id, self.at).await?)?;
             }
-            after.role = wish.role.unwrap_or(after.role);
-            let value = apply(database, &found, after, wish.at, effects).await?;
-            (Keyed { pk: found.pk, value }, false)
         }
-        None => (make_external(database, wish).await?, true),
-    };
-    let token = wish.token.clone().map(|token| Token { user_id: user.value.id, ..token });
-    if let Some(token) = &token {
-        database.insert_token(token, user.pk, None).await?;
+        let Some(found) = database.find_user_to_change(self.user_id).await? else {
+            return refuse(Error::Absent(Absent::User));
+        };
+        let mut after = found.value.clone();
+        if let Some(username) = &self.username {
+            after.username = username.clone();
+        }
+        after.role = self.role.unwrap_or(after.role);
+        after.disabled = self.disabled.unwrap_or(after.disabled);
+        apply(database, &found, after, self.at, effects).await
     }
-    Ok(ExternalUserDone { user: user.value, made, token })
+}
+
+impl WriteInfo for ExternalUser {
+    fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.token.as_ref().map_or(0, tokens::held_bytes)
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        1_000
+    }
+
+    fn takes_rights(&self) -> bool {
+        self.role.is_some()
+    }
+}
+
+impl Rule for ExternalUser {
+    async fn carry_out<D: WriteDatabase>(&self, database: &mut D, effects: &mut Effects) -> Result<ExternalUserDone, Stop> {
+        let caller = actor::caller(database, self.actor, self.at).await?;
+        // Before looking: of two at once the second is to find what the first makes.
+        database.claim(&[Claim::External(&self.external_id)]).await?;
+        let found = database.find_external_user_to_change(&self.external_id).await?;
+        if let Some(caller) = caller {
+            policy::may_put_user(&caller, self.token.is_some() && found.is_some())?;
+        }
+        if let Some(refusal) = &self.unless_unchanged
+            && self.username.as_ref() != found.as_ref().map(|found| &found.value.username)
+        {
+            return refuse(refusal.clone());
+        }
+        let (user, made) = match found {
+            Some(found) => {
+                let mut after = found.value.clone();
+                if let Some(username) = &self.username {
+                    after.username = username.clone();
+                }
+                after.role = self.role.unwrap_or(after.role);
+                let value = apply(database, &found, after, self.at, effects).await?;
+                (Keyed { pk: found.pk, value }, false)
+            }
+            None => (make_external(database, self).await?, true),
+        };
+        let token = self.token.clone().map(|token| Token { user_id: user.value.id, ..token });
+        if let Some(token) = &token {
+            database.insert_token(token, user.pk, None).await?;
+        }
+        Ok(ExternalUserDone { user: user.value, made, token })
+    }
+
+    fn stored(answer: &ExternalUserDone) -> bool {
+        answer.made || answer.token.is_some()
+    }
 }
 
 async fn make_external<D: WriteDatabase>(database: &mut D, wish: &ExternalUser) -> Result<Keyed<User>, Stop> {

@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 use metrics::{Counter, counter};
 
 /// Takes each counter's handle once. Only words of the code are counted by, so there is a bounded number of them.
-pub(crate) struct Counts {
+pub struct Counts {
     name: &'static str,
     /// A label that all have, if any.
     common: Option<(&'static str, &'static str)>,
@@ -14,12 +14,13 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) const fn new(name: &'static str, common: Option<(&'static str, &'static str)>, label: &'static str) -> Self {
+    /// Counters of this name, told apart by this label.
+    pub const fn new(name: &'static str, common: Option<(&'static str, &'static str)>, label: &'static str) -> Self {
         Self { name, common, label, known: RwLock::new(Vec::new()) }
     }
 
     /// Counts one more of this word.
-    pub(crate) fn count(&self, word: &'static str) {
+    pub fn count(&self, word: &'static str) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, counter)) = known.iter().find(|(known, _)| *known == word) {
             return counter.increment(1);

@@ -1,9 +1,9 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use chatsphere_core::{CommitSink, Committed};
+use chatsphere_core::store::{UrgentReads, UserReads};
+use chatsphere_core::{CommitSink, Committed, ControlPosition, RoomId, Store, Timestamp, TokenId, UserId};
 
-use super::*;
 use crate::fingerprints::{Fingerprint, KeyFingerprints};
 use crate::options::OpenOptions;
 use crate::sqlite::start::start;
@@ -40,7 +40,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
                 let _ = ended.recv();
                 Ok(())
             };
-            store.readers.read(hold).await
+            store.database.readers.read(hold).await
         });
     }
     tokio::task::yield_now().await;
@@ -51,6 +51,8 @@ async fn urgent_reads_do_not_wait_behind_pages() {
         assert_eq!(store.control_after(ControlPosition(0), 10).await, Ok(Vec::new()));
         assert_eq!(store.control_head().await, Ok(ControlPosition(0)));
         assert_eq!(store.token(TokenId::new(Timestamp::from_millis(1))).await, Ok(None));
+        let nobody = UserId::new(Timestamp::from_millis(1));
+        assert_eq!(store.standing(RoomId::new(Timestamp::from_millis(1)), nobody).await, Ok(None));
         assert_eq!(store.heads(&[RoomId::new(Timestamp::from_millis(1))]).await, Ok(Vec::new()));
         assert_eq!(store.ping().await, Ok(()));
         assert!(store.size().await.unwrap() > 4_096);

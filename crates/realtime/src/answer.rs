@@ -1,0 +1,102 @@
+//! From what became of a frame to the frame that answers it.
+
+use std::borrow::Cow;
+
+use chatsphere_core::store::Receipt;
+use chatsphere_core::{Absent, Conflict, Denial, Error};
+use chatsphere_protocol::frames::{Ack, ErrorFrame, ServerFrame};
+
+use crate::counts::Counts;
+
+static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "websocket")), "code");
+static REFUSED: Counts = Counts::new("chatsphere_authentications_refused_total", Some(("door", "websocket")), "reason");
+
+/// What an answer repeats of the frame that it answers.
+#[derive(Debug, Clone, Default)]
+pub struct Correlation {
+    /// The frame's `ref`.
+    pub reference: Option<String>,
+    /// The room that it named.
+    pub room_id: Option<String>,
+    /// The client's own id for a message.
+    pub client_message_id: Option<String>,
+}
+
+impl Correlation {
+    /// The `ref`, for an answer.
+    pub fn reference(&self) -> Option<Cow<'_, str>> {
+        self.reference.as_deref().map(Cow::Borrowed)
+    }
+
+    /// Whether the frame asked for an `ack`.
+    pub fn wants_ack(&self) -> bool {
+        self.reference.is_some() || self.client_message_id.is_some()
+    }
+}
+
+/// Says that a write was carried out.
+pub(crate) fn ack<'a>(correlation: &'a Correlation, receipt: &Receipt) -> ServerFrame<'a> {
+    ServerFrame::Ack(Ack {
+        room_id: receipt.room_id,
+        client_message_id: correlation.client_message_id.as_deref().map(Cow::Borrowed),
+        id: receipt.message_id,
+        seq: receipt.seq,
+        created_at: receipt.at,
+        reference: correlation.reference(),
+    })
+}
+
+/// Says what went wrong.
+pub fn error<'a>(correlation: &'a Correlation, error: &Error) -> ServerFrame<'a> {
+    if let Error::Token(refusal) = error {
+        REFUSED.count(refusal.code());
+    }
+    let retry_after = match error {
+        Error::RateLimited(_, wait) | Error::QuotaExceeded(wait) => Some(*wait),
+        Error::Outage(outage) => Some(outage.retry_after()),
+        _ => None,
+    };
+    let frame = ErrorFrame {
+        field: wrong_field(error).map(Cow::Borrowed),
+        retryable: error.is_retryable(),
+        retry_after_ms: retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
+        ..plain(correlation, error.code(), error.to_string())
+    };
+    ServerFrame::Error(frame)
+}
+
+/// Says what went wrong where no op knows of it: its code, and what to do.
+pub fn refusal<'a>(correlation: &'a Correlation, code: &'static str, message: impl Into<Cow<'a, str>>) -> ServerFrame<'a> {
+    ServerFrame::Error(plain(correlation, code, message))
+}
+
+fn plain<'a>(correlation: &'a Correlation, code: &'static str, message: impl Into<Cow<'a, str>>) -> ErrorFrame<'a> {
+    count(code);
+    ErrorFrame {
+        code: code.into(),
+        message: message.into(),
+        room_id: correlation.room_id.as_deref().map(Cow::Borrowed),
+        client_message_id: correlation.client_message_id.as_deref().map(Cow::Borrowed),
+        field: None,
+        retryable: false,
+        retry_after_ms: None,
+        reference: correlation.reference(),
+    }
+}
+
+/// Counts an error that a client is told.
+pub fn count(code: &'static str) {
+    ERRORS.count(code);
+}
+
+/// The field of a frame that an error is about.
+const fn wrong_field(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Invalid(invalid) => Some(invalid.field),
+        Error::Denied(Denial::NotAMember) | Error::Absent(Absent::Room) => Some("roomId"),
+        Error::Denied(Denial::NotYourself) | Error::Absent(Absent::User) => Some("userId"),
+        Error::Absent(Absent::Parent) => Some("parentId"),
+        Error::Conflict(Conflict::ClientMessageIdReused) => Some("clientMessageId"),
+        _ => None,
+    }
+}

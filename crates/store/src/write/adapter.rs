@@ -1,0 +1,60 @@
+//! The port on a database, as far as it is the same for every one. Each database implements the traits of the reads on its
+//! [`Adapter`], where its SQL stands.
+
+use async_trait::async_trait;
+use chatsphere_core::store::{AnyWrite, MessageReads, RoomReads, UrgentReads, UserReads};
+use chatsphere_core::{Epoch, Error, Store};
+
+use super::Writes;
+use super::database::WriteDatabase;
+
+/// A database: who reads from it, and what writes to it.
+#[async_trait]
+pub(crate) trait Database: Send + Sync + 'static {
+    type Writer: WriteDatabase;
+
+    /// Whether it answers reads and takes writes.
+    async fn ping(&self) -> Result<(), Error>;
+    /// Takes no more reads.
+    fn close(&self);
+    /// After [`Database::close`]: returns once no reader has a connection any more.
+    async fn closed(&self) {}
+}
+
+pub(crate) struct Adapter<D: Database> {
+    pub(crate) writes: Writes<D::Writer>,
+    pub(crate) database: D,
+    pub(crate) epoch: Epoch,
+}
+
+#[async_trait]
+impl<D: Database> Store for Adapter<D>
+where
+    Self: UrgentReads + UserReads + RoomReads + MessageReads,
+{
+    fn submit_any(&self, write: AnyWrite) {
+        self.writes.submit(write);
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch.clone()
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.writes.check()?;
+        self.database.ping().await
+    }
+
+    async fn ended(&self) {
+        self.writes.ended().await;
+    }
+
+    async fn close(&self) {
+        self.writes.close().await;
+        self.database.close();
+    }
+
+    async fn closed(&self) {
+        self.database.closed().await;
+    }
+}
