@@ -12,7 +12,7 @@ const TOP: f64 = 70.0;
 const BOTTOM: f64 = 50.0;
 /// The shares at which a distribution is drawn, in nines: 0 is the median's side, 4 is 99.99 %.
 const STEPS: u32 = 80;
-const MOST_NINES: f64 = 4.0;
+const MAX_NINES: f64 = 4.0;
 /// A curve of fewer points shows each of them.
 const FEW: usize = 20;
 /// Told apart by everyone, on white and on black.
@@ -36,7 +36,7 @@ impl Curve {
     /// A distribution: how many nines of its durations are below which of them.
     pub(crate) fn of(name: &str, latencies: &Latencies) -> Self {
         let point = |step| {
-            let nines = f64::from(step) / f64::from(STEPS) * MOST_NINES;
+            let nines = f64::from(step) / f64::from(STEPS) * MAX_NINES;
             (nines, latencies.at(1.0 - 10f64.powf(-nines)).max(0.001))
         };
         Self::new(name, (0..=STEPS).map(point).collect())
@@ -123,7 +123,8 @@ impl Chart {
         }
         let _ = writeln!(
             svg,
-            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\n<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>",
+            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\">{}</text>\n<text x=\"{:.0}\" y=\"{:.0}\" \
+             text-anchor=\"end\">{}</text>",
             (LEFT + WIDTH - RIGHT) / 2.0,
             HEIGHT - 10.0,
             escaped(self.horizontal),
@@ -137,7 +138,8 @@ impl Chart {
                 curve.points.iter().map(|(x, y)| format!("{:.1},{:.1}", across(*x), up(y.max(0.001).log10()))).collect();
             let _ = writeln!(
                 svg,
-                "<polyline class=\"line\" stroke=\"{colour}\" points=\"{}\"/>\n<rect x=\"{legend:.0}\" y=\"38\" width=\"14\" height=\"4\" \
+                "<polyline class=\"line\" stroke=\"{colour}\" points=\"{}\"/>\n<rect x=\"{legend:.0}\" y=\"38\" width=\"14\" \
+                 height=\"4\" \
                  fill=\"{colour}\"/><text x=\"{:.0}\" y=\"45\">{}</text>",
                 points.join(" "),
                 legend + 20.0,

@@ -4,7 +4,7 @@ use std::{fs, io};
 /// `/proc` counts in ticks of `USER_HZ`, which is 100 on every architecture that this runs on (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Looks at the process table before it is taken as it is, however much it changes.
-const MOST_LOOKS: usize = 5;
+const MAX_LOOKS: usize = 5;
 
 /// The server's processes on this machine, their children included: PostgreSQL serves each connection with one.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ impl ServerProcesses {
     pub(crate) fn cpu_seconds(&self) -> Option<f64> {
         // A child that ends between two lines of a look is counted nowhere in it, so that two looks must agree.
         let mut last = self.look()?;
-        for _ in 1..MOST_LOOKS {
+        for _ in 1..MAX_LOOKS {
             let next = self.look()?;
             if next.0 == last.0 {
                 return Some(next.1);

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::error::BenchError;
 
 /// How often a call is made again before the run ends.
-const MOST_ATTEMPTS: u32 = 30;
+const MAX_ATTEMPTS: u32 = 30;
 /// Where the server names no wait.
 const WAIT: Duration = Duration::from_millis(500);
 
@@ -51,7 +51,7 @@ where
         match call().await {
             Ok(value) => return Ok(value),
             Err(source) => match source.refusal() {
-                Some(refusal) if matches!(refusal.status, 429 | 503) && attempt < MOST_ATTEMPTS => {
+                Some(refusal) if matches!(refusal.status, 429 | 503) && attempt < MAX_ATTEMPTS => {
                     sleep(refusal.retry_after.unwrap_or(WAIT)).await;
                     attempt += 1;
                 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::bounded_map::BoundedMap;
 use crate::caller::{Caller, TokenState};
 use crate::control::{ControlChange, ControlPosition};
-use crate::error::{Error, Outage, TokenRefusal};
+use crate::error::{Error, TokenRefusal, Unavailable};
 use crate::ids::{TokenId, UserId};
 use crate::model::User;
 use crate::store::Store;
@@ -142,7 +142,7 @@ impl Authority {
     /// The caller behind a token whose signature was verified already.
     ///
     /// # Errors
-    /// [`Error::Token`] if the token is unknown, expired, revoked or its user disabled; [`Outage::AuthorityStale`] if the
+    /// [`Error::Token`] if the token is unknown, expired, revoked or its user disabled; [`Unavailable::AuthorityStale`] if the
     /// control log could not be read for 10 s; whatever the store answers.
     pub async fn caller(&self, store: &dyn Store, token: TokenId) -> Result<Arc<Caller>, Error> {
         self.check_fresh()?;
@@ -250,21 +250,22 @@ impl Authority {
         }
     }
 
-    /// [`Authority::poll`], for an op whose change is stored already: where this fails, its caller can't know what is effective.
+    /// [`Authority::poll`], for an op whose change is stored already: where this fails, its caller can't know what is
+    /// effective.
     ///
     /// # Errors
-    /// [`Outage::OutcomeUnknown`].
+    /// [`Unavailable::OutcomeUnknown`].
     pub(crate) async fn poll_after_change(&self, store: &dyn Store) -> Result<(), Error> {
-        self.poll(store).await.map_err(|_| Outage::OutcomeUnknown.into())
+        self.poll(store).await.map_err(|_| Unavailable::OutcomeUnknown.into())
     }
 
     /// Whether the control log was read lately enough to judge. Measured by the monotonic clock: a wall clock that is set back
     /// must not make a node trust what it read long ago.
     ///
     /// # Errors
-    /// [`Outage::AuthorityStale`].
-    pub fn check_fresh(&self) -> Result<(), Outage> {
-        if self.is_stale(&self.fresh_at) { Err(Outage::AuthorityStale) } else { Ok(()) }
+    /// [`Unavailable::AuthorityStale`].
+    pub fn check_fresh(&self) -> Result<(), Unavailable> {
+        if self.is_stale(&self.fresh_at) { Err(Unavailable::AuthorityStale) } else { Ok(()) }
     }
 
     /// Whether standing callers were judged by what the control log said lately: only then may what others wrote be sent to

@@ -5,11 +5,11 @@ use std::hash::Hash;
 
 use hashlink::LinkedHashMap;
 
-/// A map whose entries have weights, in bytes or whatever else its owner counts. Once they weigh more than the bound together, those
-/// that were not used for longest are removed.
+/// A map whose entries have weights, in bytes or whatever else its owner counts. Once they weigh more than the bound together,
+/// those that were not used for longest are removed.
 ///
-/// Its hash is fast and seeded, but not one for keys that clients choose: take it for ids of rows that exist, and for texts that were
-/// verified.
+/// Its hash is fast and seeded, but not one for keys that clients choose: take it for ids of rows that exist, and for texts
+/// that were verified.
 pub struct BoundedMap<K, V> {
     /// The entry that was not used for longest comes first.
     entries: LinkedHashMap<K, Weighed<V>, foldhash::fast::RandomState>,
@@ -44,8 +44,8 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    /// Sets the value of a key. Answers the entries that were removed to make room: this one itself if it is heavier than the bound. The
-    /// value that it replaces is not among them.
+    /// Sets the value of a key. Answers the entries that were removed to make room: this one itself if it is heavier than the
+    /// bound. The value that it replaces is not among them.
     pub fn insert(&mut self, key: K, value: V, weight: usize) -> Vec<(K, V)> {
         if weight > self.max_weight {
             self.remove(&key);

@@ -11,8 +11,8 @@ use crate::limits::Limits;
 
 /// Users that have nothing under way are forgotten when the map has grown by this many.
 const SWEEP_AFTER: usize = 4_096;
-/// Users who have answers under way already get no more once the node's are this share of its bound: the rest is for those who have
-/// none, and for CLIENT tokens, so that a few who read nothing keep out nobody else.
+/// Users who have answers under way already get no more once the node's are this share of its bound: the rest is for those who
+/// have none, and for CLIENT tokens, so that a few who read nothing keep out nobody else.
 const SHARE: (usize, usize) = (3, 4);
 /// An answer for which the rest is meant, in bytes.
 const SMALL: usize = 64 * 1024;
@@ -53,7 +53,8 @@ pub struct Account {
     queued: AtomicUsize,
 }
 
-/// Whose account it is. The account is looked up once something is to be counted: it is in memory only while something is under way.
+/// Whose account it is. The account is looked up once something is to be counted: it is in memory only while something is under
+/// way.
 #[derive(Debug, Clone)]
 pub struct Owner {
     budget: Arc<Budget>,

@@ -55,7 +55,7 @@ impl TokenRefusal {
 
 /// Why a valid call is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Denial {
+pub enum Forbidden {
     /// The room is not the caller's, does not exist, is no UUID, or lies outside the token's `permissions.rooms`: told alike.
     #[error("you are not a member of this room, or this token is not good for it")]
     NotAMember,
@@ -91,7 +91,7 @@ pub enum Denial {
     MoreRights,
 }
 
-impl Denial {
+impl Forbidden {
     /// The stable code on the wire.
     pub const fn code(self) -> &'static str {
         match self {
@@ -112,7 +112,7 @@ impl Denial {
 
 /// What is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Absent {
+pub enum NotFound {
     /// No such user.
     User,
     /// No such room; told only to those who may see every room.
@@ -154,7 +154,7 @@ impl Conflict {
 
 /// Why the store can't serve now, though it could later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Outage {
+pub enum Unavailable {
     /// The database cannot be reached, or takes no writes: it is read-only, or a file of it can't be read or written.
     #[error("the database is away; try again")]
     StoreAway,
@@ -169,7 +169,8 @@ pub enum Outage {
     OutcomeUnknown,
     /// The answer that an `Idempotency-Key` stands for was stored by a newer release, in a shape that this one can't read.
     #[error(
-        "a newer version of the server has done this, and only it can tell the answer: send it again with the same Idempotency-Key"
+        "a newer version of the server has done this, and only it can tell the answer: send it again with the same \
+         Idempotency-Key"
     )]
     NewerVersion,
     /// The control log could not be read for so long that tokens can't be judged.
@@ -183,7 +184,7 @@ pub enum Outage {
     Stopping,
 }
 
-impl Outage {
+impl Unavailable {
     /// The stable code on the wire.
     pub const fn code(self) -> &'static str {
         match self {
@@ -243,16 +244,16 @@ pub enum Error {
     Token(#[from] TokenRefusal),
     /// The call is not allowed.
     #[error(transparent)]
-    Denied(#[from] Denial),
+    Forbidden(#[from] Forbidden),
     /// Something named is absent.
-    #[error("there is no such {}", match .0 { Absent::User => "user", Absent::Room => "room", Absent::Token => "token", Absent::Parent => "message in this room" })]
-    Absent(Absent),
+    #[error("there is no such {}", match .0 { NotFound::User => "user", NotFound::Room => "room", NotFound::Token => "token", NotFound::Parent => "message in this room" })]
+    NotFound(NotFound),
     /// The call collides with what is there.
     #[error(transparent)]
     Conflict(#[from] Conflict),
     /// Later it may work.
     #[error(transparent)]
-    Outage(#[from] Outage),
+    Unavailable(#[from] Unavailable),
     /// The user does more of one thing than it may in this time. How long to wait.
     #[error("too many {}: wait {} ms", .0.name(), .1.as_millis())]
     RateLimited(RateLimited, Duration),
@@ -270,13 +271,13 @@ impl Error {
         match self {
             Self::Invalid(_) => "invalid",
             Self::Token(refusal) => refusal.code(),
-            Self::Denied(denial) => denial.code(),
-            Self::Absent(Absent::User) => "user_not_found",
-            Self::Absent(Absent::Room) => "room_not_found",
-            Self::Absent(Absent::Token) => "token_not_found",
-            Self::Absent(Absent::Parent) => "parent_not_found",
+            Self::Forbidden(denial) => denial.code(),
+            Self::NotFound(NotFound::User) => "user_not_found",
+            Self::NotFound(NotFound::Room) => "room_not_found",
+            Self::NotFound(NotFound::Token) => "token_not_found",
+            Self::NotFound(NotFound::Parent) => "parent_not_found",
             Self::Conflict(conflict) => conflict.code(),
-            Self::Outage(outage) => outage.code(),
+            Self::Unavailable(outage) => outage.code(),
             Self::RateLimited(..) => "rate_limited",
             Self::QuotaExceeded(_) => "quota_exceeded",
             Self::Internal => "internal",
@@ -285,6 +286,6 @@ impl Error {
 
     /// Whether the same call may succeed later without being changed.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Outage(_) | Self::RateLimited(..) | Self::QuotaExceeded(_))
+        matches!(self, Self::Unavailable(_) | Self::RateLimited(..) | Self::QuotaExceeded(_))
     }
 }

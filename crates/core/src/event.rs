@@ -42,8 +42,8 @@ pub enum EventKind {
         /// Who did it; the same as `user` if on their own.
         by: UserRef,
     },
-    /// A kind that a newer release has stored. It keeps its number and is shown as far as its row can be understood. Nodes never
-    /// tell each other of one: a node reads it from the store.
+    /// A kind that a newer release has stored. It keeps its number and is shown as far as its row can be understood. Nodes
+    /// never tell each other of one: a node reads it from the store.
     #[serde(skip)]
     Unknown {
         /// The word for it.

@@ -2,11 +2,11 @@
 //!
 //! Nothing here knows HTTP, sockets, SQL or JSON on the wire. Front doors decode a call, run one op and encode its answer.
 
+pub mod app_context;
 pub mod authority;
 mod bounded_map;
 pub mod budget;
 pub mod caller;
-pub mod chat;
 pub mod control;
 pub mod duration;
 pub mod encoded;
@@ -32,14 +32,14 @@ pub use chatsphere_types::{
     ConnectionId, Epoch, Id, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId, ids, seq,
 };
 
+pub use app_context::{AppContext, TokenLifetimes};
 pub use authority::{Affected, Authority, AuthorityListener};
 pub use bounded_map::BoundedMap;
 pub use caller::{Caller, TokenState};
-pub use chat::{Chat, TokenLifetimes};
 pub use control::{ControlChange, ControlEntry, ControlPosition};
 pub use duration::{InvalidDuration, parse_duration};
 pub use encoded::EncodedLen;
-pub use error::{Absent, Conflict, Denial, Error, InvalidField, Outage, RateLimited, TokenRefusal};
+pub use error::{Conflict, Error, Forbidden, InvalidField, NotFound, RateLimited, TokenRefusal, Unavailable};
 pub use event::{Event, EventKind, EventRow, MessageKey};
 pub use limits::{FrameRate, Limits};
 pub use model::{Message, MessageInRoom, Room, User, UserRef};

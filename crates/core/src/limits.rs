@@ -43,8 +43,8 @@ pub struct Limits {
     pub answer_bytes_per_user: usize,
     /// Bytes that may wait for all connections of one user together, on one node; twice that where each of them holds little.
     pub outbound_bytes_per_user: usize,
-    /// Sends of one connection that may wait for their answer before its socket is no longer read. Who sends more all the same is held
-    /// to half for a second.
+    /// Sends of one connection that may wait for their answer before its socket is no longer read. Who sends more all the same
+    /// is held to half for a second.
     pub unanswered_sends: usize,
     /// Most events that `join` with `since` replays.
     pub replay_events: u64,

@@ -1,7 +1,7 @@
 //! The newest pages of rooms as they were read last: what nearly everyone who opens a room asks for.
 //!
-//! A page from the cache is never stale. The store is asked for the room's [`RoomVersion`] each time, and whether the reader may read
-//! the room; only a page of that version is given out.
+//! A page from the cache is never stale. The store is asked for the room's [`RoomVersion`] each time, and whether the reader
+//! may read the room; only a page of that version is given out.
 
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +42,8 @@ impl Default for PageCache {
 }
 
 impl PageCache {
-    /// A room's newest messages: as [`MessageReads::history`](crate::store::MessageReads::history) answers for [`HistoryRange::Newest`].
+    /// A room's newest messages: as [`MessageReads::history`](crate::store::MessageReads::history) answers for
+    /// [`HistoryRange::Newest`].
     ///
     /// # Errors
     /// Those of [`MessageReads::history`](crate::store::MessageReads::history).

@@ -1,82 +1,82 @@
-//! Who may do what. Every rule about rights stands here, and nowhere else makes a [`Denial`].
+//! Who may do what. Every rule about rights stands here, and nowhere else makes a [`Forbidden`].
 //!
 //! An op asks early what can be told from memory, so that most of what is not allowed is refused at once; the store asks again
 //! within the commit, with the caller and the facts as they are then, and that answer counts.
 
 use crate::caller::{Caller, TokenState};
-use crate::error::{Absent, Denial, Error, TokenRefusal};
+use crate::error::{Error, Forbidden, NotFound, TokenRefusal};
 use crate::ids::{RoomId, TokenId, UserId};
 use crate::model::Role;
-use crate::store::{Access, Actor, NewMessage, Standing, UserChange};
+use crate::store::{Access, Actor, NewMessage, RoomRelation, UserChange};
 use crate::token::{Token, TokenType};
 
 /// The token allows reading.
-pub fn may_read(caller: &Caller) -> Result<(), Denial> {
-    if caller.permissions.read { Ok(()) } else { Err(Denial::NeedsRead) }
+pub fn may_read(caller: &Caller) -> Result<(), Forbidden> {
+    if caller.permissions.read { Ok(()) } else { Err(Forbidden::NeedsRead) }
 }
 
 /// The token allows writing.
-pub fn may_write(caller: &Caller) -> Result<(), Denial> {
-    if caller.permissions.write { Ok(()) } else { Err(Denial::NeedsWrite) }
+pub fn may_write(caller: &Caller) -> Result<(), Forbidden> {
+    if caller.permissions.write { Ok(()) } else { Err(Forbidden::NeedsWrite) }
 }
 
 /// The token allows deleting.
-pub fn may_delete(caller: &Caller) -> Result<(), Denial> {
-    if caller.permissions.delete { Ok(()) } else { Err(Denial::NeedsDelete) }
+pub fn may_delete(caller: &Caller) -> Result<(), Forbidden> {
+    if caller.permissions.delete { Ok(()) } else { Err(Forbidden::NeedsDelete) }
 }
 
 /// The caller sees and manages everything: a CLIENT token, or an ADMIN's.
-pub fn is_privileged(caller: &Caller) -> Result<(), Denial> {
-    if caller.is_privileged() { Ok(()) } else { Err(Denial::ClientOnly) }
+pub fn require_privileged(caller: &Caller) -> Result<(), Forbidden> {
+    if caller.is_privileged() { Ok(()) } else { Err(Forbidden::ClientOnly) }
 }
 
 /// The caller holds a CLIENT token.
-pub fn is_client(caller: &Caller) -> Result<(), Denial> {
-    if caller.token_type == TokenType::Client { Ok(()) } else { Err(Denial::ClientOnly) }
+pub fn is_client(caller: &Caller) -> Result<(), Forbidden> {
+    if caller.token_type == TokenType::Client { Ok(()) } else { Err(Forbidden::ClientOnly) }
 }
 
 /// The caller may hand out rights, and see who holds them: privileged, and by a token that is not itself restricted. Without
 /// the second rule a restricted ADMIN token could make itself an unrestricted one.
-pub fn may_grant_rights(caller: &Caller) -> Result<(), Denial> {
-    is_privileged(caller)?;
-    if caller.permissions.is_all() { Ok(()) } else { Err(Denial::NeedsUnrestricted) }
+pub fn may_grant_rights(caller: &Caller) -> Result<(), Forbidden> {
+    require_privileged(caller)?;
+    if caller.permissions.is_all() { Ok(()) } else { Err(Forbidden::NeedsUnrestricted) }
 }
 
 /// The caller may disable a user. With one in whose name an application's backend acts that backend would be out, and it is
 /// not for a person to turn it off.
-pub fn may_disable(caller: &Caller, has_client_token: bool) -> Result<(), Denial> {
-    if has_client_token && caller.token_type != TokenType::Client { Err(Denial::BehindClientToken) } else { Ok(()) }
+pub fn may_disable(caller: &Caller, has_client_token: bool) -> Result<(), Forbidden> {
+    if has_client_token && caller.token_type != TokenType::Client { Err(Forbidden::BehindClientToken) } else { Ok(()) }
 }
 
 /// In whose name the caller acts: its own, or for CLIENT tokens any user's.
-pub fn acting_user(caller: &Caller, named: Option<UserId>) -> Result<UserId, Denial> {
+pub fn acting_user(caller: &Caller, named: Option<UserId>) -> Result<UserId, Forbidden> {
     match named {
         None => Ok(caller.user.id),
         Some(user) if caller.is(user) || caller.may_name_others() => Ok(user),
-        Some(_) => Err(Denial::NotYourself),
+        Some(_) => Err(Forbidden::NotYourself),
     }
 }
 
 /// With which eyes the caller reads a room, or posts to it.
-pub fn room_access(caller: &Caller, room: RoomId) -> Result<Access, Denial> {
+pub fn room_access(caller: &Caller, room: RoomId) -> Result<Access, Forbidden> {
     if !caller.permissions.covers_room(room) {
-        return Err(Denial::NotAMember);
+        return Err(Forbidden::NotAMember);
     }
     Ok(if caller.is_privileged() { Access::Any } else { Access::Member(caller.user.id) })
 }
 
-/// Whoever has these eyes may look into a room, or post to it: any that there is, or those that the user is a member of. `member`
-/// tells of an existing room whether it is.
+/// Whoever has these eyes may look into a room, or post to it: any that there is, or those that the user is a member of.
+/// `member` tells of an existing room whether it is.
 pub fn may_enter(access: Access, member: Option<bool>) -> Result<(), Error> {
     match (access, member) {
         (Access::Any, Some(_)) | (Access::Member(_), Some(true)) => Ok(()),
-        (Access::Any, None) => Err(Error::Absent(Absent::Room)),
-        (Access::Member(_), _) => Err(Denial::NotAMember.into()),
+        (Access::Any, None) => Err(Error::NotFound(NotFound::Room)),
+        (Access::Member(_), _) => Err(Forbidden::NotAMember.into()),
     }
 }
 
 /// The caller may post to the room as this author: with which eyes.
-pub fn may_append(caller: &Caller, author: UserId, room: RoomId) -> Result<Access, Denial> {
+pub fn may_append(caller: &Caller, author: UserId, room: RoomId) -> Result<Access, Forbidden> {
     may_write(caller)?;
     acting_user(caller, Some(author))?;
     room_access(caller, room)
@@ -93,37 +93,37 @@ pub fn append_access(message: &NewMessage, state: Option<&TokenState>) -> Result
 }
 
 /// The caller may make users.
-pub fn may_create_user(caller: &Caller) -> Result<(), Denial> {
+pub fn may_create_user(caller: &Caller) -> Result<(), Forbidden> {
     may_write(caller)?;
     may_grant_rights(caller)
 }
 
 /// The caller may make users, or find and change them, by an application's own ids. `mints_for_found`: with a token for a user
 /// that is there already, which takes the right to act in anyone's name.
-pub fn may_put_user(caller: &Caller, mints_for_found: bool) -> Result<(), Denial> {
+pub fn may_put_user(caller: &Caller, mints_for_found: bool) -> Result<(), Forbidden> {
     may_create_user(caller)?;
     if mints_for_found { is_client(caller) } else { Ok(()) }
 }
 
 /// The caller may make this change: a new name for itself, anything else for those who hand out rights.
-pub fn may_change_user(caller: &Caller, change: &UserChange) -> Result<(), Denial> {
+pub fn may_change_user(caller: &Caller, change: &UserChange) -> Result<(), Forbidden> {
     may_write(caller)?;
     let only_named = change.username.is_some() && change.role.is_none() && change.disabled.is_none();
     if only_named && caller.is(change.user_id) { Ok(()) } else { may_grant_rights(caller) }
 }
 
 /// The caller may make rooms that belong to this user.
-pub fn may_create_room(caller: &Caller, owner: UserId) -> Result<(), Denial> {
+pub fn may_create_room(caller: &Caller, owner: UserId) -> Result<(), Forbidden> {
     may_write(caller)?;
     if caller.permissions.rooms.is_some() {
-        return Err(Denial::NeedsUnrestricted);
+        return Err(Forbidden::NeedsUnrestricted);
     }
     acting_user(caller, Some(owner)).map(drop)
 }
 
 /// The caller may mint this token: a USER token for anyone by a CLIENT token; by another for its own user, with no more rights
 /// than its own, no longer life, and dying with it.
-pub fn may_mint(caller: &Caller, token: &Token) -> Result<(), Denial> {
+pub fn may_mint(caller: &Caller, token: &Token) -> Result<(), Forbidden> {
     if token.token_type == TokenType::Client {
         return is_client(caller);
     }
@@ -132,20 +132,21 @@ pub fn may_mint(caller: &Caller, token: &Token) -> Result<(), Denial> {
     let within = token.permissions.is_within(&caller.permissions)
         && token.expires_at <= caller.expires_at
         && token.parent == Some(caller.token_id);
-    if within || caller.token_type == TokenType::Client { Ok(()) } else { Err(Denial::MoreRights) }
+    if within || caller.token_type == TokenType::Client { Ok(()) } else { Err(Forbidden::MoreRights) }
 }
 
 /// Whoever sends a minting call again may be handed the token of the first: it alone, `minted_by`. A sibling of it may have
 /// fewer rights, and would keep the token when the first is revoked.
-pub fn may_be_handed(actor: Actor, minted_by: Option<TokenId>) -> Result<(), Denial> {
+pub fn may_be_handed(actor: Actor, minted_by: Option<TokenId>) -> Result<(), Forbidden> {
     match actor {
-        Actor::Token(token) if minted_by != Some(token) => Err(Denial::MoreRights),
+        Actor::Token(token) if minted_by != Some(token) => Err(Forbidden::MoreRights),
         _ => Ok(()),
     }
 }
 
-/// The caller may revoke this token, if there is one of the id that it named; `descends` tells whether the caller's token minted
-/// it, itself or through others. Any token may give itself up; a restricted one may otherwise take back what it minted alone.
+/// The caller may revoke this token, if there is one of the id that it named; `descends` tells whether the caller's token
+/// minted it, itself or through others. Any token may give itself up; a restricted one may otherwise take back what it minted
+/// alone.
 pub fn may_revoke(caller: &Caller, token: Option<&Token>, descends: bool) -> Result<(), Error> {
     if token.is_some_and(|token| token.id == caller.token_id) {
         return Ok(());
@@ -162,28 +163,28 @@ pub fn may_revoke(caller: &Caller, token: Option<&Token>, descends: bool) -> Res
 /// What a token that the caller may not revoke is to it: whether it exists is told only to the privileged.
 pub fn no_such_token(caller: &Caller) -> Error {
     if !caller.permissions.is_all() {
-        return Denial::NeedsUnrestricted.into();
+        return Forbidden::NeedsUnrestricted.into();
     }
-    if caller.is_privileged() { Error::Absent(Absent::Token) } else { Denial::ClientOnly.into() }
+    if caller.is_privileged() { Error::NotFound(NotFound::Token) } else { Forbidden::ClientOnly.into() }
 }
 
 /// What an id that is no UUID is to this caller: to a USER the same as a room that is not theirs.
 pub fn no_such_room(caller: &Caller) -> Error {
     if caller.is_privileged() && caller.permissions.rooms.is_none() {
-        Error::Absent(Absent::Room)
+        Error::NotFound(NotFound::Room)
     } else {
-        Denial::NotAMember.into()
+        Forbidden::NotAMember.into()
     }
 }
 
 /// The caller's token allows adding members to the room, whatever its user is there.
-pub fn token_adds_members(caller: &Caller, room: RoomId) -> Result<(), Denial> {
+pub fn token_adds_members(caller: &Caller, room: RoomId) -> Result<(), Forbidden> {
     may_write(caller)?;
     covers(caller, room)
 }
 
 /// The caller's token allows removing this user from the room: `write` to leave oneself, `delete` for others.
-pub fn token_removes_member(caller: &Caller, room: RoomId, user: UserId) -> Result<(), Denial> {
+pub fn token_removes_member(caller: &Caller, room: RoomId, user: UserId) -> Result<(), Forbidden> {
     if caller.is(user) {
         may_write(caller)?
     } else {
@@ -192,47 +193,47 @@ pub fn token_removes_member(caller: &Caller, room: RoomId, user: UserId) -> Resu
     covers(caller, room)
 }
 
-fn covers(caller: &Caller, room: RoomId) -> Result<(), Denial> {
-    if caller.permissions.covers_room(room) { Ok(()) } else { Err(Denial::NotAMember) }
+fn covers(caller: &Caller, room: RoomId) -> Result<(), Forbidden> {
+    if caller.permissions.covers_room(room) { Ok(()) } else { Err(Forbidden::NotAMember) }
 }
 
 /// The caller may add members to the room.
-pub fn may_add_members(caller: &Caller, room: RoomId, standing: Option<Standing>) -> Result<(), Error> {
+pub fn may_add_members(caller: &Caller, room: RoomId, standing: Option<RoomRelation>) -> Result<(), Error> {
     token_adds_members(caller, room)?;
     stewards(caller, standing)
 }
 
 /// The caller may remove this member from the room.
-pub fn may_remove_member(caller: &Caller, room: RoomId, standing: Option<Standing>, user: UserId) -> Result<(), Error> {
+pub fn may_remove_member(caller: &Caller, room: RoomId, standing: Option<RoomRelation>, user: UserId) -> Result<(), Error> {
     token_removes_member(caller, room, user)?;
     if !caller.is_privileged() && caller.is(user) {
         return match standing {
             Some(standing) if standing.member => Ok(()),
-            _ => Err(Denial::NotAMember.into()),
+            _ => Err(Forbidden::NotAMember.into()),
         };
     }
     stewards(caller, standing)?;
     match standing {
-        Some(standing) if standing.owner == user && !caller.is_privileged() => Err(Denial::OwnerStays.into()),
+        Some(standing) if standing.owner == user && !caller.is_privileged() => Err(Forbidden::OwnerStays.into()),
         _ => Ok(()),
     }
 }
 
 /// The caller decides who is in the room: the privileged everywhere, its owner and MODERATORs while they are members.
-fn stewards(caller: &Caller, standing: Option<Standing>) -> Result<(), Error> {
+fn stewards(caller: &Caller, standing: Option<RoomRelation>) -> Result<(), Error> {
     if caller.is_privileged() {
-        return standing.map(|_| ()).ok_or(Error::Absent(Absent::Room));
+        return standing.map(|_| ()).ok_or(Error::NotFound(NotFound::Room));
     }
     match standing {
         // An owner who was removed, or left, has nothing to say here any more.
         Some(standing) if standing.member && caller.is(standing.owner) => Ok(()),
         Some(standing) if standing.member && caller.role == Role::Moderator => Ok(()),
-        Some(standing) if standing.member => Err(Denial::NotAModerator.into()),
-        _ => Err(Denial::NotAMember.into()),
+        Some(standing) if standing.member => Err(Forbidden::NotAModerator.into()),
+        _ => Err(Forbidden::NotAMember.into()),
     }
 }
 
 /// The caller may see everything of this user: itself, or a privileged one.
-pub fn may_see_user(caller: &Caller, user: UserId) -> Result<(), Denial> {
-    if caller.is(user) || caller.is_privileged() { Ok(()) } else { Err(Denial::ClientOnly) }
+pub fn may_see_user(caller: &Caller, user: UserId) -> Result<(), Forbidden> {
+    if caller.is(user) || caller.is_privileged() { Ok(()) } else { Err(Forbidden::ClientOnly) }
 }

@@ -15,7 +15,7 @@ use crate::time::Monotonic;
 const SWEEP_AFTER: usize = 4_096;
 
 /// Lets each user do something so often.
-pub type PostRate = Rate<UserId>;
+pub type RateLimiter = Rate<UserId>;
 
 /// Lets each of those it tells apart do something `per_second` times, and `burst` times at once after a rest.
 pub struct Rate<K> {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_burst_and_then_a_steady_rate() {
-        let rate = PostRate::new(20, 100);
+        let rate = RateLimiter::new(20, 100);
         let (user, other) = (UserId::new(Timestamp::from_millis(1)), UserId::new(Timestamp::from_millis(1)));
         for _ in 0..100 {
             assert_eq!(rate.take(user, at(1_000_000)), Ok(()));
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn rested_users_are_forgotten() {
-        let rate = PostRate::new(20, 100);
+        let rate = RateLimiter::new(20, 100);
         for i in 0..20_000 {
             let user = UserId::new(Timestamp::from_millis(i * 1_000));
             assert_eq!(rate.take(user, at(u64::try_from(i).unwrap() * 1_000)), Ok(()));

@@ -1,5 +1,5 @@
-//! Signals: what is told to those who are connected at this moment, and stored nowhere. They have no number, may be merged with a
-//! newer one of the same kind, and are the first to be dropped under pressure.
+//! Signals: what is told to those who are connected at this moment, and stored nowhere. They have no number, may be merged with
+//! a newer one of the same kind, and are the first to be dropped under pressure.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ pub const TYPING_EXPIRES: Duration = Duration::from_secs(6);
 
 /// Signals that a user may cause a second.
 pub const SIGNALS_PER_SECOND: u32 = 10;
-/// How often the same signal of a user is sent again. Clients repeat it every 3 s; one that the network brings early counts too.
+/// How often the same signal of a user is sent again. Clients repeat it every 3 s; one that the network brings early counts
+/// too.
 const REPEATED: Duration = Duration::from_millis(2_500);
 
 /// One signal.

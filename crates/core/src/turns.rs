@@ -42,7 +42,8 @@ impl Turns {
         Self(Arc::new(Mutex::new(State { free: at_once.max(1), flows: HashMap::new(), order: VecDeque::new() })))
     }
 
-    /// Waits for a turn of this user, who has `most` at a time. Those of one user come in the order in which they were asked for.
+    /// Waits for a turn of this user, who has `most` at a time. Those of one user come in the order in which they were asked
+    /// for.
     pub async fn take(&self, user: UserId, most: usize) -> Turn {
         let turn = {
             let mut state = self.state();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-/// A timer that rings so late was held up with the whole process, as when that was suspended. What the other side sent meanwhile
-/// has not been read yet.
+/// A timer that rings so late was held up with the whole process, as when that was suspended. What the other side sent
+/// meanwhile has not been read yet.
 pub const LATE: Duration = Duration::from_secs(1);
 
 /// Waits for something that the other side must do within this time. If this process stood still meanwhile, it waits once more.

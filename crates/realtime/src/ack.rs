@@ -5,14 +5,14 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use chatsphere_core::store::{Ack, Receipt};
-use chatsphere_core::{Error, Outage};
+use chatsphere_core::{Error, Unavailable};
 use metrics::{Histogram, histogram};
 use tokio::time::Instant;
 
 use crate::answer::{self, Correlation};
 use crate::frame::encode;
-use crate::outbound::Outbound;
 use crate::send_window::{Place, SendWindow};
+use crate::write_queue::WriteQueue;
 
 static ACKED: LazyLock<Histogram> = LazyLock::new(|| histogram!("chatsphere_ack_seconds"));
 
@@ -20,7 +20,7 @@ static ACKED: LazyLock<Histogram> = LazyLock::new(|| histogram!("chatsphere_ack_
 /// drops it unanswered leaves the client with an `outcome_unknown`.
 pub struct PendingAck {
     correlation: Correlation,
-    outbound: Arc<Outbound>,
+    write_queue: Arc<WriteQueue>,
     since: Instant,
     answered: bool,
     _place: Place,
@@ -28,8 +28,8 @@ pub struct PendingAck {
 
 impl PendingAck {
     /// Takes a place in the connection's window until it is answered.
-    pub fn new(correlation: Correlation, outbound: Arc<Outbound>, window: &SendWindow) -> Self {
-        Self { correlation, outbound, since: Instant::now(), answered: false, _place: window.take() }
+    pub fn new(correlation: Correlation, write_queue: Arc<WriteQueue>, window: &SendWindow) -> Self {
+        Self { correlation, write_queue, since: Instant::now(), answered: false, _place: window.take() }
     }
 
     fn frame(&self, outcome: &Result<Receipt, Error>) -> Option<Bytes> {
@@ -44,19 +44,19 @@ impl PendingAck {
 impl Drop for PendingAck {
     fn drop(&mut self) {
         if !self.answered {
-            let frame = self.frame(&Err(Outage::OutcomeUnknown.into()));
-            frame.into_iter().for_each(|frame| self.outbound.send(frame));
+            let frame = self.frame(&Err(Unavailable::OutcomeUnknown.into()));
+            frame.into_iter().for_each(|frame| self.write_queue.send(frame));
         }
     }
 }
 
-/// Queues the frame of an acknowledgement. Where the caller has to [`Outbound::release`] it, the queue is returned.
-pub(crate) fn hold(ack: Ack) -> Option<Arc<Outbound>> {
+/// Queues the frame of an acknowledgement. Where the caller has to [`WriteQueue::release`] it, the queue is returned.
+pub(crate) fn cork(ack: Ack) -> Option<Arc<WriteQueue>> {
     let mut pending = ack.to.read::<PendingAck>()?;
     pending.answered = true;
     if ack.outcome.is_ok() {
         ACKED.record(pending.since.elapsed().as_secs_f64());
     }
-    let first = pending.outbound.hold(pending.frame(&ack.outcome)?);
-    first.then(|| pending.outbound.clone())
+    let first = pending.write_queue.cork(pending.frame(&ack.outcome)?);
+    first.then(|| pending.write_queue.clone())
 }

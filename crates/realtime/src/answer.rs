@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chatsphere_core::store::Receipt;
-use chatsphere_core::{Absent, Conflict, Denial, Error};
+use chatsphere_core::{Conflict, Error, Forbidden, NotFound};
 use chatsphere_protocol::frames::{Ack, ErrorFrame, ServerFrame};
 
 use crate::counts::Counts;
@@ -53,7 +53,7 @@ pub fn error<'a>(correlation: &'a Correlation, error: &Error) -> ServerFrame<'a>
     }
     let retry_after = match error {
         Error::RateLimited(_, wait) | Error::QuotaExceeded(wait) => Some(*wait),
-        Error::Outage(outage) => Some(outage.retry_after()),
+        Error::Unavailable(outage) => Some(outage.retry_after()),
         _ => None,
     };
     let frame = ErrorFrame {
@@ -93,9 +93,9 @@ pub fn count(code: &'static str) {
 const fn wrong_field(error: &Error) -> Option<&'static str> {
     match error {
         Error::Invalid(invalid) => Some(invalid.field),
-        Error::Denied(Denial::NotAMember) | Error::Absent(Absent::Room) => Some("roomId"),
-        Error::Denied(Denial::NotYourself) | Error::Absent(Absent::User) => Some("userId"),
-        Error::Absent(Absent::Parent) => Some("parentId"),
+        Error::Forbidden(Forbidden::NotAMember) | Error::NotFound(NotFound::Room) => Some("roomId"),
+        Error::Forbidden(Forbidden::NotYourself) | Error::NotFound(NotFound::User) => Some("userId"),
+        Error::NotFound(NotFound::Parent) => Some("parentId"),
         Error::Conflict(Conflict::ClientMessageIdReused) => Some("clientMessageId"),
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! How nodes of one database tell each other of events and signals: over NATS, as a hint.
 //!
-//! Rooms and users are spread over shards, each a subject of its own. A node subscribes to those of which it has rooms or users with
-//! connections (`interest.rs`), and gets nothing else.
+//! Rooms and users are spread over shards, each a subject of its own. A node subscribes to those of which it has rooms or users
+//! with connections (`interest.rs`), and gets nothing else.
 //!
 //! Core NATS delivers at most once and in no promised order between nodes. That is enough: the hub puts events in order, drops
 //! what comes twice, and reads from the store what did not come. With NATS away nodes still find everything, later.
@@ -24,7 +24,7 @@ use chatsphere_core::{CommitSink, Committed, Event, Signal, SignalSink};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-pub use link::Link;
+pub use link::NatsLink;
 use meters::Meters;
 pub use options::{Credentials, InvalidNats, NatsOptions, NatsTls, NatsUrl, NkeySeed};
 pub use seal::BusKeys;
@@ -81,7 +81,7 @@ impl BusMessage {
 }
 
 /// Commits and signals that wait to be told to other nodes.
-pub struct Outbox {
+pub struct PublishQueue {
     queue: mpsc::Receiver<Waiting>,
     waiting_bytes: Arc<AtomicUsize>,
 }
@@ -92,13 +92,13 @@ impl Bus {
         Self { hub, others: None }
     }
 
-    /// For one of several nodes. What is to be told waits in `Outbox` until [`Link::run`]; while `status` says that the bus is
-    /// away, nothing is told, since other nodes have long found it in the store when the bus is back.
-    pub fn clustered(hub: Arc<Hub>, status: Arc<BusStatus>) -> (Self, Outbox) {
+    /// For one of several nodes. What is to be told waits in `PublishQueue` until [`NatsLink::run`]; while `status` says that
+    /// the bus is away, nothing is told, since other nodes have long found it in the store when the bus is back.
+    pub fn clustered(hub: Arc<Hub>, status: Arc<BusStatus>) -> (Self, PublishQueue) {
         let (sender, queue) = mpsc::channel(WAITING);
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
         let others = Others { queue: sender, waiting_bytes: waiting_bytes.clone(), status, meters: Meters::register() };
-        (Self { hub, others: Some(others) }, Outbox { queue, waiting_bytes })
+        (Self { hub, others: Some(others) }, PublishQueue { queue, waiting_bytes })
     }
 }
 
@@ -141,7 +141,7 @@ impl Others {
             return self.meters.queue_full.increment(1);
         }
         self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        // A full outbox is a hint lost, and hints may be lost.
+        // A full queue is a hint lost, and hints may be lost.
         if self.queue.try_send(Waiting::Events(events.to_vec(), bytes)).is_err() {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.meters.queue_full.increment(1);
@@ -149,7 +149,7 @@ impl Others {
     }
 }
 
-impl Outbox {
+impl PublishQueue {
     async fn next(&mut self) -> Option<Waiting> {
         let waiting = self.queue.recv().await?;
         self.forget(&waiting);
@@ -187,7 +187,7 @@ mod tests {
         let (hub, _tasks) = Hub::new(1);
         let status = Arc::new(BusStatus::new());
         status.connected("here");
-        let (bus, mut outbox) = Bus::clustered(Arc::new(hub), status);
+        let (bus, mut publish_queue) = Bus::clustered(Arc::new(hub), status);
         let user = || UserRef { id: UserId::new(AT), username: Username::from_stored("😀".repeat(1_000)) };
         let joined = |seq| {
             let kind = EventKind::MemberJoined { user: user(), by: user() };
@@ -197,7 +197,7 @@ mod tests {
             bus.committed(Committed { events: (1..=50).map(joined).collect(), acks: Vec::new() });
         }
         let mut commits = 0;
-        while outbox.queue.try_recv().is_ok() {
+        while publish_queue.queue.try_recv().is_ok() {
             commits += 1;
         }
         let held = commits * 50 * 2 * 4_000;

@@ -9,13 +9,13 @@ use chatsphere_core::{Access, CommitSink, Committed, Event, EventKind, RoomId, S
 use metrics::{Counter, counter};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::fanout_shard::{FanoutShard, ShardSender};
 use crate::interest::Interest;
-use crate::lane::{Lane, LaneSender};
-use crate::listener::Listener;
 #[cfg(test)]
 use crate::room::Fault;
 use crate::room::Room;
 use crate::signal::{Connections, Signals};
+use crate::subscriber::Subscriber;
 
 /// How many replays may hold a page at once: enough to keep the store and the processors busy.
 const PAGES: usize = 64;
@@ -23,9 +23,9 @@ const PAGES: usize = 64;
 /// The rooms that somebody on this node listens to.
 pub struct Hub {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
-    lanes: Vec<LaneSender>,
-    /// The lanes of rooms with many listeners.
-    crowds: Vec<LaneSender>,
+    shards: Vec<ShardSender>,
+    /// The shards of rooms with many subscribers.
+    large_rooms: Vec<ShardSender>,
     gaps: mpsc::UnboundedSender<RoomId>,
     /// Pages of replays that may be in memory at once.
     pub(crate) turns: Semaphore,
@@ -43,27 +43,29 @@ pub(crate) struct Meters {
     pub(crate) events_out: Counter,
 }
 
-/// What a hub needs to run, each in a task of its own: each lane by [`Lane::run`], the gaps by [`crate::repair::run`]; and beside them
-/// [`crate::signal::run`].
+/// What a hub needs to run, each in a task of its own: each shard by [`FanoutShard::run`], the gaps by
+/// [`crate::reconcile::run`]; and beside them [`crate::signal::run`].
 pub struct HubTasks {
-    /// The lanes of the fan-out.
-    pub lanes: Vec<Lane>,
-    /// Those of the rooms with many listeners: they write for milliseconds on end, and the others should not wait for them.
-    pub crowds: Vec<Lane>,
+    /// The shards of the fan-out.
+    pub shards: Vec<FanoutShard>,
+    /// Those of the rooms with many subscribers: they write for milliseconds on end, and the others should not wait for them.
+    pub large_rooms: Vec<FanoutShard>,
     /// Rooms in which a gap was seen. Each is in here once at most.
     pub gaps: mpsc::UnboundedReceiver<RoomId>,
 }
 
 impl Hub {
-    /// A hub whose fan-out runs in `lanes` tasks, and as many for crowds. A room stays in its lane, or goes to its crowd's.
-    pub fn new(lanes: usize) -> (Self, HubTasks) {
-        let made = |of_crowds| (0..lanes.max(1)).map(|_| Lane::new(of_crowds)).unzip::<_, _, Vec<_>, Vec<_>>();
-        let ((senders, lanes), (crowd_senders, crowds)) = (made(false), made(true));
+    /// A hub whose fan-out runs in `shards` tasks, and as many for large rooms. A room stays in its shard, or goes to its large
+    /// room's.
+    pub fn new(shards: usize) -> (Self, HubTasks) {
+        let made =
+            |of_large_rooms| (0..shards.max(1)).map(|_| FanoutShard::new(of_large_rooms)).unzip::<_, _, Vec<_>, Vec<_>>();
+        let ((senders, shards), (large_room_senders, large_rooms)) = (made(false), made(true));
         let (gaps, gaps_receiver) = mpsc::unbounded_channel();
         let hub = Self {
             rooms: Mutex::default(),
-            lanes: senders,
-            crowds: crowd_senders,
+            shards: senders,
+            large_rooms: large_room_senders,
             gaps,
             turns: Semaphore::new(PAGES),
             meters: Meters {
@@ -75,7 +77,7 @@ impl Hub {
             #[cfg(test)]
             fault: None,
         };
-        (hub, HubTasks { lanes, crowds, gaps: gaps_receiver })
+        (hub, HubTasks { shards, large_rooms, gaps: gaps_receiver })
     }
 
     /// Hands events of rooms, in any order, to those who listen.
@@ -90,18 +92,18 @@ impl Hub {
 
     fn send(&self, events: Vec<Arc<Event>>, acks: Vec<Ack>) {
         self.heed(&events);
-        if let [lane] = &*self.lanes {
-            return lane.send(events, acks);
+        if let [shard] = &*self.shards {
+            return shard.send(events, acks);
         }
-        let mut loads: Vec<(Vec<Arc<Event>>, Vec<Ack>)> = self.lanes.iter().map(|_| Default::default()).collect();
+        let mut loads: Vec<(Vec<Arc<Event>>, Vec<Ack>)> = self.shards.iter().map(|_| Default::default()).collect();
         for event in events {
-            loads[self.lane_of(event.room_id)].0.push(event);
+            loads[self.shard_of(event.room_id)].0.push(event);
         }
         for ack in acks {
-            loads[ack.room_id.map_or(0, |room| self.lane_of(room))].1.push(ack);
+            loads[ack.room_id.map_or(0, |room| self.shard_of(room))].1.push(ack);
         }
-        for (lane, (events, acks)) in self.lanes.iter().zip(loads) {
-            lane.send(events, acks);
+        for (shard, (events, acks)) in self.shards.iter().zip(loads) {
+            shard.send(events, acks);
         }
     }
 
@@ -129,7 +131,7 @@ impl Hub {
         }
     }
 
-    /// Puts a room's events in order at once and leaves handing them out to its lane. Answers whether the room took them all.
+    /// Puts a room's events in order at once and leaves handing them out to its shard. Answers whether the room took them all.
     pub(crate) fn accept(&self, id: RoomId, events: &[Arc<Event>]) -> bool {
         let Some(room) = self.room(id) else { return true };
         self.heed(events);
@@ -147,14 +149,14 @@ impl Hub {
         !accepted.full
     }
 
-    pub(crate) fn send_to_crowd(&self, id: RoomId, events: Vec<Arc<Event>>) {
-        self.crowds[self.lane_of(id)].send(events, Vec::new());
+    pub(crate) fn send_to_large_room(&self, id: RoomId, events: Vec<Arc<Event>>) {
+        self.large_rooms[self.shard_of(id)].send(events, Vec::new());
     }
 
-    /// Something is due in a room: its lane is to serve it.
+    /// Something is due in a room: its shard is to serve it.
     pub(crate) fn list(&self, room: Arc<Room>) {
-        let lanes = if room.is_crowd() { &self.crowds } else { &self.lanes };
-        lanes[self.lane_of(room.id)].list(room);
+        let shards = if room.is_large() { &self.large_rooms } else { &self.shards };
+        shards[self.shard_of(room.id)].list(room);
     }
 
     pub(crate) fn ask_for_repair(&self, id: RoomId) {
@@ -163,37 +165,37 @@ impl Hub {
     }
 
     /// The last byte of an id is random.
-    fn lane_of(&self, id: RoomId) -> usize {
-        usize::from(id.as_bytes()[15]) % self.lanes.len()
+    fn shard_of(&self, id: RoomId) -> usize {
+        usize::from(id.as_bytes()[15]) % self.shards.len()
     }
 
     /// The connection no longer listens to the room. Nothing of the room is sent to it after this returns. Answers whether it
     /// did listen.
-    pub fn leave(&self, listener: &Listener, room: RoomId) -> bool {
-        let left = self.room(room).is_some_and(|room| room.unseat(listener.id));
+    pub fn leave(&self, subscriber: &Subscriber, room: RoomId) -> bool {
+        let left = self.room(room).is_some_and(|room| room.unsubscribe(subscriber.id));
         self.tidy(room);
         left
     }
 
     /// The connection no longer listens to the room, and is told so by this last frame of it. Answers whether it did listen.
-    pub fn dismiss(&self, listener: &Listener, room: RoomId, last: &Bytes) -> bool {
-        let left = self.room(room).is_some_and(|room| room.dismiss(listener.id, last));
+    pub fn evict(&self, subscriber: &Subscriber, room: RoomId, last: &Bytes) -> bool {
+        let left = self.room(room).is_some_and(|room| room.evict(subscriber.id, last));
         self.tidy(room);
         left
     }
 
     /// The connection ended.
-    pub fn disconnect(&self, listener: &Listener) {
-        listener.set_gone();
-        for room in listener.rooms() {
-            self.leave(listener, room);
+    pub fn disconnect(&self, subscriber: &Subscriber) {
+        subscriber.set_gone();
+        for room in subscriber.rooms() {
+            self.leave(subscriber, room);
         }
     }
 
     /// The connection goes on listening to the room, with other eyes.
-    pub fn set_access(&self, listener: &Listener, room: RoomId, access: Access) {
+    pub fn set_access(&self, subscriber: &Subscriber, room: RoomId, access: Access) {
         if let Some(room) = self.room(room) {
-            room.set_access(listener.id, access);
+            room.set_access(subscriber.id, access);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which subjects of NATS this node wants: those of the rooms and users that it has connections for.
 //!
-//! Rooms and users are spread over shards, each a subject of its own. The hub counts what it has in each shard; the link follows with
-//! its subscriptions.
+//! Rooms and users are spread over shards, each a subject of its own. The hub counts what it has in each shard; the link
+//! follows with its subscriptions.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,8 @@
 //! From a client's cursor to the present of a room, without losing or doubling anything at the seam.
 //!
 //! The replay is pulled page by page, no faster than the client takes it, and nothing live is kept for it meanwhile. When it
-//! has reached the present it takes its seat under the room's lock, where the room's newest event and the cursor are compared.
+//! has reached the present it takes its subscription under the room's lock, where the room's newest event and the cursor are
+//! compared.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use chatsphere_core::event::largest_event;
 use chatsphere_core::store::{EventsPage, Newest};
 use chatsphere_core::turns::Turn;
-use chatsphere_core::{Access, Denial, EncodedLen, Epoch, Error, Event, Limits, Outage, RoomId, Seq, Shared};
+use chatsphere_core::{Access, EncodedLen, Epoch, Error, Event, Forbidden, Limits, RoomId, Seq, Shared, Unavailable};
 use chatsphere_net::in_time;
 use chatsphere_net::websocket::CloseCode;
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
@@ -20,9 +21,9 @@ use tokio::time::sleep;
 
 use crate::frame::encode;
 use crate::hub::Hub;
-use crate::listener::Listener;
 use crate::log::RoomLog;
-use crate::room::{Room, Seated};
+use crate::room::{Room, Subscribed};
+use crate::subscriber::Subscriber;
 use crate::wire;
 
 /// Events read and sent at a time.
@@ -48,19 +49,20 @@ pub struct Join<'a> {
     pub reference: Option<&'a str>,
 }
 
-/// Answers a join and lets the connection listen from then on. If it listens already, it is answered again and goes on. A client
-/// that takes nothing of the replay for as long as `patience` is closed with 4008.
+/// Answers a join and lets the connection listen from then on. If it listens already, it is answered again and goes on. A
+/// client that takes nothing of the replay for as long as `patience` is closed with 4008.
 ///
 /// Answers with which eyes it listens from now on; `None` if nothing has changed in that.
 ///
 /// # Errors
-/// Before anything was sent: [`Denial::NotAMember`], [`chatsphere_core::Absent::Room`], [`Error::Outage`]. A membership that
-/// ends during the replay is told by `left`, which is the last of it, and is no error. An outage during the replay is one: the
-/// client joins again. After the last page the client knows itself to be listening: an outage then closes the connection.
+/// Before anything was sent: [`Forbidden::NotAMember`], [`chatsphere_core::NotFound::Room`], [`Error::Unavailable`]. A
+/// membership that ends during the replay is told by `left`, which is the last of it, and is no error. An outage during the
+/// replay is one: the client joins again. After the last page the client knows itself to be listening: an outage then closes
+/// the connection.
 pub async fn join<L: RoomLog + ?Sized>(
     hub: &Hub,
     log: &L,
-    listener: &Arc<Listener>,
+    subscriber: &Arc<Subscriber>,
     limits: &Limits,
     patience: Duration,
     join: Join<'_>,
@@ -73,19 +75,19 @@ pub async fn join<L: RoomLog + ?Sized>(
         patience,
         log,
         room: &pin.room,
-        listener,
+        subscriber,
         join: &join,
         page: PAGE,
         turns: &hub.turns,
         turn: None,
         cursor: Seq::ZERO,
-        is_seated: false,
+        is_subscribed: false,
         is_answered: false,
     };
     if let Err(stop) = replay.answer(limits).await {
         return replay.end(stop);
     }
-    if replay.is_seated {
+    if replay.is_subscribed {
         return Ok(None);
     }
     replay.is_answered = true;
@@ -94,24 +96,24 @@ pub async fn join<L: RoomLog + ?Sized>(
             Ok(access) => access,
             Err(error) => return replay.end(error.into()),
         };
-        let spare = limits.outbound_queue_bytes.saturating_sub(listener.outbound.waiting_bytes());
-        let seated = pin.room.seat(
-            listener,
+        let spare = limits.outbound_queue_bytes.saturating_sub(subscriber.write_queue.waiting_bytes());
+        let subscribed = pin.room.subscribe(
+            subscriber,
             access,
             replay.cursor,
             spare,
             #[cfg(test)]
             hub.fault,
         );
-        match seated {
-            Seated::Yes { gap } => {
+        match subscribed {
+            Subscribed::Yes { gap } => {
                 if gap {
                     hub.ask_for_repair(join.room);
                 }
                 return Ok(Some(access));
             }
-            Seated::Gone => return Ok(None),
-            Seated::Behind => {
+            Subscribed::Gone => return Ok(None),
+            Subscribed::Behind => {
                 if let Err(error) = replay.catch_up().await {
                     return replay.end(error.into());
                 }
@@ -128,7 +130,7 @@ struct Replay<'a, L: ?Sized> {
     patience: Duration,
     log: &'a L,
     room: &'a Room,
-    listener: &'a Arc<Listener>,
+    subscriber: &'a Arc<Subscriber>,
     join: &'a Join<'a>,
     /// How many events are read at a time: fewer while a page holds more than the client takes at once.
     page: usize,
@@ -138,7 +140,7 @@ struct Replay<'a, L: ?Sized> {
     /// Everything up to here was sent, or lies before what the client asked for.
     cursor: Seq,
     /// The connection listened already when its answer began. If it ceases to, it is told so by `left`, which ends the answer.
-    is_seated: bool,
+    is_subscribed: bool,
     /// The last page was sent.
     is_answered: bool,
 }
@@ -262,15 +264,15 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         let page = self.read().await?;
         if page.events.is_empty() {
             // The room is ahead of its store: the database has lost what it had committed. Asking at once would spin.
-            return Err(Outage::StoreAway.into());
+            return Err(Unavailable::StoreAway.into());
         }
         let mut sent = 0;
         for part in self.parts(page.events.iter().map(Item::from)) {
             sent += part.len();
             let frames: Vec<_> = part.iter().filter_map(Item::frame).collect();
-            self.listener.outbound.send(self.counted(frames.concat().into()));
+            self.subscriber.write_queue.send(self.counted(frames.concat().into()));
             self.cursor = part.last().map_or(self.cursor, Item::seq);
-            if !self.listener.outbound.has_room_now() {
+            if !self.subscriber.write_queue.has_room_now() {
                 break;
             }
         }
@@ -280,7 +282,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
 
     fn access(&self) -> Result<Access, Error> {
         match (self.join.rights)() {
-            Err(Error::Denied(_)) => Err(Denial::NotAMember.into()),
+            Err(Error::Forbidden(_)) => Err(Forbidden::NotAMember.into()),
             rights => rights,
         }
     }
@@ -296,8 +298,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         self.turn = None;
         self.wait_for_room().await;
         self.wait_for_memory().await;
-        if self.listener.outbound.is_ended() {
-            return Err(Outage::Stopping.into());
+        if self.subscriber.write_queue.is_ended() {
+            return Err(Unavailable::Stopping.into());
         }
         // Its own turn first: who waits behind other replays of the same user must hold no permit that everybody needs.
         let own = self.log.turn().await;
@@ -308,39 +310,39 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
 
     /// Waits until the client has taken most of what was sent, or is given up. Nobody else waits for it meanwhile.
     async fn wait_for_room(&mut self) {
-        let outbound = &self.listener.outbound;
-        if outbound.has_room_now() {
+        let write_queue = &self.subscriber.write_queue;
+        if write_queue.has_room_now() {
             return;
         }
         self.turn = None;
         loop {
-            let before = outbound.progress();
-            if in_time(self.patience, outbound.has_room()).await.is_ok() {
+            let before = write_queue.progress();
+            if in_time(self.patience, write_queue.has_room()).await.is_ok() {
                 return;
             }
-            if outbound.progress() == before {
-                return outbound.close(CloseCode::SLOW_CONSUMER, "no progress: connect again and join with since");
+            if write_queue.progress() == before {
+                return write_queue.close(CloseCode::SLOW_CONSUMER, "no progress: connect again and join with since");
             }
         }
     }
 
     /// Waits until the node, and the user, may have another page in memory.
     async fn wait_for_memory(&self) {
-        let outbound = &self.listener.outbound;
-        let Some(account) = outbound.account().filter(|account| !account.may_grow()) else { return };
+        let write_queue = &self.subscriber.write_queue;
+        let Some(account) = write_queue.account().filter(|account| !account.may_grow()) else { return };
         let grows = async {
-            while !account.may_grow() && !outbound.is_ended() {
+            while !account.may_grow() && !write_queue.is_ended() {
                 sleep(MEMORY_LOOK).await;
             }
         };
         if in_time(self.patience, grows).await.is_err() {
-            outbound.close(CloseCode::TRY_AGAIN_LATER, "too much waits to be read: connect again and join with since");
+            write_queue.close(CloseCode::TRY_AGAIN_LATER, "too much waits to be read: connect again and join with since");
         }
     }
 
     /// Counts a page as long as it is in memory.
     fn counted(&self, frame: Bytes) -> Bytes {
-        match self.listener.outbound.account() {
+        match self.subscriber.write_queue.account() {
             Some(account) => account.hold(frame),
             None => frame,
         }
@@ -357,15 +359,16 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             reference: self.reference(),
         });
         let Some(confirmation) = confirmation else { return };
-        // The room's word counts: the listener's own list still has the room while a removal is being told.
-        self.is_seated = self.listener.is_in(self.join.room) && self.room.send_to_seat(self.listener.id, &confirmation);
-        if !self.is_seated {
-            self.listener.outbound.send(confirmation);
+        // The room's word counts: the subscriber's own list still has the room while a removal is being told.
+        self.is_subscribed =
+            self.subscriber.is_in(self.join.room) && self.room.send_to_subscription(self.subscriber.id, &confirmation);
+        if !self.is_subscribed {
+            self.subscriber.write_queue.send(confirmation);
         }
     }
 
-    /// Sends events as `previous_messages` of a size that the client's queue can hold, up to `end` or as far as there is room, and
-    /// moves the cursor there. No events make one empty page.
+    /// Sends events as `previous_messages` of a size that the client's queue can hold, up to `end` or as far as there is room,
+    /// and moves the cursor there. No events make one empty page.
     fn send_pages<'e>(&mut self, events: impl Iterator<Item = Item<'e>>, end: Seq, target: Seq) -> Result<(), Stop> {
         let parts = self.parts(events);
         let all = parts.iter().map(Vec::len).sum();
@@ -375,7 +378,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             sent += part.len();
             let to_seq = self.end_of(&part, parts.peek().is_some(), end);
             self.send_page(&part, to_seq, target)?;
-            if to_seq == end || !self.listener.outbound.has_room_now() {
+            if to_seq == end || !self.subscriber.write_queue.has_room_now() {
                 self.fit_page(sent, all);
                 return Ok(());
             }
@@ -445,27 +448,28 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
 
     /// Sends a part of the answer.
     fn deliver(&self, frame: Bytes) -> Result<(), Stop> {
-        if !self.is_seated {
-            self.listener.outbound.send(frame);
+        if !self.is_subscribed {
+            self.subscriber.write_queue.send(frame);
             return Ok(());
         }
-        if self.room.send_to_seat(self.listener.id, &frame) { Ok(()) } else { Err(Stop::Left) }
+        if self.room.send_to_subscription(self.subscriber.id, &frame) { Ok(()) } else { Err(Stop::Left) }
     }
 
     /// What a join that stopped early answers, and tells the client.
     fn end(&self, stop: Stop) -> Result<Option<Access>, Error> {
-        let outbound = &self.listener.outbound;
+        let write_queue = &self.subscriber.write_queue;
         match stop {
-            _ if outbound.is_ended() => {}
+            _ if write_queue.is_ended() => {}
             Stop::Left => {}
-            // The store knows of a removal before the hub does: whoever has a seat is told by it, after the last event for them.
-            Stop::Failed(Error::Denied(Denial::NotAMember)) if self.is_seated => {}
-            Stop::Failed(Error::Denied(Denial::NotAMember)) if self.cursor > Seq::ZERO || self.is_answered => {
+            // The store knows of a removal before the hub does: whoever has a subscription is told by it, after the last event
+            // for them.
+            Stop::Failed(Error::Forbidden(Forbidden::NotAMember)) if self.is_subscribed => {}
+            Stop::Failed(Error::Forbidden(Forbidden::NotAMember)) if self.cursor > Seq::ZERO || self.is_answered => {
                 let reason = if (self.join.rights)().ok() == self.began_with { "removed" } else { "rights_changed" };
                 self.send(&ServerFrame::Left { room_id: self.join.room, reason: reason.into() });
             }
             Stop::Failed(_) if self.is_answered => {
-                outbound.close(CloseCode::TRY_AGAIN_LATER, "connect again and join with since");
+                write_queue.close(CloseCode::TRY_AGAIN_LATER, "connect again and join with since");
             }
             Stop::Failed(error) => return Err(error),
         }
@@ -478,7 +482,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
 
     fn send(&self, frame: &ServerFrame<'_>) {
         if let Some(frame) = encode(frame) {
-            self.listener.outbound.send(frame);
+            self.subscriber.write_queue.send(frame);
         }
     }
 }

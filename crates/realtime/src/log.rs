@@ -10,8 +10,8 @@ use chatsphere_core::{Access, Epoch, Error, RoomId, Seq, Shared, Store};
 /// The durable truth of rooms. Every [`Store`] is one; its documentation says what is guaranteed.
 #[async_trait]
 pub trait RoomLog: Send + Sync {
-    /// Waits for a turn to read pages and to have them in memory, where those who read take turns. Asked for before anything that
-    /// others wait for is held.
+    /// Waits for a turn to read pages and to have them in memory, where those who read take turns. Asked for before anything
+    /// that others wait for is held.
     async fn turn(&self) -> Option<Turn> {
         None
     }

@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep};
 /// How long a connection that has run ahead of its answers is held to less.
 const HELD_BACK: Duration = Duration::from_secs(1);
 /// How long its socket rests each time that it has to wait for answers.
-const REST: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The unanswered messages of one connection, and their bound.
 ///
-/// A client that sends faster than it is answered would fill every commit with its own messages and take all processors, and everybody
-/// else's messages would wait for that. So once it has run into its bound it is held to half of it for a while, and its socket rests
-/// each time that it has to wait.
+/// A client that sends faster than it is answered would fill every commit with its own messages and take all processors, and
+/// everybody else's messages would wait for that. So once it has run into its bound it is held to half of it for a while, and
+/// its socket rests each time that it has to wait.
 #[derive(Default)]
 pub struct SendWindow {
     tally: Arc<Tally>,
@@ -43,7 +43,7 @@ impl SendWindow {
             self.ran_ahead = Some(Instant::now());
         }
         self.tally.fewer_than(self.bound(most)).await;
-        sleep(REST).await;
+        sleep(PAUSE).await;
     }
 
     /// Waits until all are answered.
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    const MOST: usize = 64;
+    const MAX: usize = 64;
 
     /// So many more that are unanswered.
     fn send(window: &SendWindow, count: usize) -> Vec<Place> {
@@ -112,34 +112,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_who_ran_ahead_is_held_to_half_for_a_second() {
         let mut window = SendWindow::default();
-        let mut sent = send(&window, MOST);
-        assert!(window.is_full(MOST));
+        let mut sent = send(&window, MAX);
+        assert!(window.is_full(MAX));
         sent.pop();
-        assert!(!window.is_full(MOST));
+        assert!(!window.is_full(MAX));
         sent.extend(send(&window, 1));
 
         let began = Instant::now();
         let answering = tokio::spawn(async move {
-            while sent.len() >= MOST / 2 {
+            while sent.len() >= MAX / 2 {
                 sleep(Duration::from_millis(1)).await;
                 sent.pop();
             }
             sent
         });
-        window.make_room(MOST).await;
-        assert!(began.elapsed() >= Duration::from_millis(MOST as u64 / 2 + 1) + REST, "{:?}", began.elapsed());
+        window.make_room(MAX).await;
+        assert!(began.elapsed() >= Duration::from_millis(MAX as u64 / 2 + 1) + PAUSE, "{:?}", began.elapsed());
         let mut sent = answering.await.unwrap();
-        assert!(!window.is_full(MOST));
+        assert!(!window.is_full(MAX));
         sent.extend(send(&window, 1));
-        assert!(window.is_full(MOST));
+        assert!(window.is_full(MAX));
         // Waiting once more is not running ahead once more.
         sent.pop();
-        window.make_room(MOST).await;
+        window.make_room(MAX).await;
         sent.extend(send(&window, 1));
         advance(HELD_BACK - began.elapsed()).await;
-        assert!(!window.is_full(MOST));
-        sent.extend(send(&window, MOST / 2));
-        assert!(window.is_full(MOST));
+        assert!(!window.is_full(MAX));
+        sent.extend(send(&window, MAX / 2));
+        assert!(window.is_full(MAX));
         drop(sent);
         window.none().await;
     }

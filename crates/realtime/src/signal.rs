@@ -1,8 +1,9 @@
 //! Ephemeral traffic: delivers signals to the connections of this node.
 //!
-//! Signals wait in one place, merged by topic, user and kind, and a task of their own delivers them beside the fan-out of events. They
-//! are the first to go under pressure: beyond a number of waiting signals a new one is dropped, and a connection whose write queue is
-//! over its high watermark gets none. What an event makes untrue is removed: somebody who has sent the message types no more.
+//! Signals wait in one place, merged by topic, user and kind, and a task of their own delivers them beside the fan-out of
+//! events. They are the first to go under pressure: beyond a number of waiting signals a new one is dropped, and a connection
+//! whose write queue is over its high watermark gets none. What an event makes untrue is removed: somebody who has sent the
+//! message types no more.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::{Discriminant, discriminant};
@@ -21,9 +22,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::frame::encode;
 use crate::hub::Hub;
-use crate::outbound::Outbound;
 use crate::room::{Room, Signalled};
 use crate::wire;
+use crate::write_queue::WriteQueue;
 
 /// Signals that may wait for delivery.
 const MAX_PENDING: usize = 4_096;
@@ -43,7 +44,7 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Finds the connections of a user, to whom a signal may go whatever they have joined.
 pub trait Connections: Send + Sync {
     /// The write sides of this user's connections on this node.
-    fn of_user(&self, user: UserId) -> Vec<Arc<Outbound>>;
+    fn of_user(&self, user: UserId) -> Vec<Arc<WriteQueue>>;
 }
 
 /// A newer signal takes the place of an older one with the same key.
@@ -211,7 +212,7 @@ impl Signals {
             (Topic::Room(id), kind) => {
                 let room = hub.room(id)?;
                 if let SignalKind::Typing { on, .. } = kind
-                    && room.listeners() >= LARGE
+                    && room.subscribers() >= LARGE
                 {
                     self.note_typist(id, signal.user.id, *on);
                     return None;
@@ -226,8 +227,8 @@ impl Signals {
             (Topic::User(user), _) => {
                 let frame = encode(&wire::signal(signal)?)?;
                 let connections = self.connections.get().and_then(Weak::upgrade)?.of_user(user);
-                for outbound in connections {
-                    let meter = if outbound.send_if_current(frame.clone()) { &self.meters.sent } else { &self.meters.slow };
+                for write_queue in connections {
+                    let meter = if write_queue.send_if_current(frame.clone()) { &self.meters.sent } else { &self.meters.slow };
                     meter.increment(1);
                 }
                 None

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use crate::batch::OneByOne;
 use crate::room::Fault;
-use crate::{Hub, Join, Listener, Outbound, RoomLog, Socket, join};
+use crate::{Hub, Join, RoomLog, Socket, Subscriber, WriteQueue, join};
 
 const USERS: usize = 5;
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
@@ -102,7 +102,7 @@ impl Truth {
 
     fn check(&self, access: Access) -> Result<(), Error> {
         match access {
-            Access::Member(user) if !self.state.lock().unwrap().members.contains(&user) => Err(Denial::NotAMember.into()),
+            Access::Member(user) if !self.state.lock().unwrap().members.contains(&user) => Err(Forbidden::NotAMember.into()),
             _ => Ok(()),
         }
     }
@@ -180,10 +180,10 @@ impl World {
             let (mut hub, tasks) = Hub::new(1);
             hub.fault = plan.fault;
             let hub = Arc::new(hub);
-            tokio::spawn(crate::repair::run(hub.clone(), truth.clone(), tasks.gaps, crate::Gate::open()));
-            for lane in tasks.lanes.into_iter().chain(tasks.crowds) {
+            tokio::spawn(crate::reconcile::run(hub.clone(), truth.clone(), tasks.gaps, crate::DeliveryGate::open()));
+            for shard in tasks.shards.into_iter().chain(tasks.large_rooms) {
                 let hub = hub.clone();
-                tokio::spawn(async move { lane.run(&hub, OneByOne).await });
+                tokio::spawn(async move { shard.run(&hub, OneByOne).await });
             }
             hubs.push(hub);
         }
@@ -285,29 +285,29 @@ impl Client {
     async fn connect(&mut self, micros: u64) -> Result<(), String> {
         let node = roll(&self.world.rolls, self.world.plan.nodes as u64 - 1) as usize;
         let hub = self.world.hubs[node].clone();
-        let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
+        let write_queue = Arc::new(WriteQueue::new(Socket::Queued, 1 << 20));
         let caller = Caller::operator(self.user.clone(), START);
-        let listener = Arc::new(Listener::new(ConnectionId::new(START), Arc::new(caller), outbound.clone()));
+        let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), Arc::new(caller), write_queue.clone()));
         let joining = tokio::spawn({
-            let (truth, listener, hub) = (self.world.truth.clone(), listener.clone(), hub.clone());
+            let (truth, subscriber, hub) = (self.world.truth.clone(), subscriber.clone(), hub.clone());
             let (since, access) = (self.cursor.map(Seq::get), Access::Member(self.user.id));
             async move {
                 let rights = move || Ok(access);
                 let request = Join { room: truth.room, rights: &rights, since, epoch: Some("one"), reference: None };
-                join(&hub, &*truth, &listener, &Limits::default(), Duration::from_secs(10), request).await
+                join(&hub, &*truth, &subscriber, &Limits::default(), Duration::from_secs(10), request).await
             }
         });
         self.departed_at = None;
         let until = tokio::time::Instant::now() + Duration::from_micros(micros);
         let end = loop {
-            if let Some(end) = self.read(&outbound)? {
+            if let Some(end) = self.read(&write_queue)? {
                 break end;
             }
             tokio::select! {
                 biased;
-                () = outbound.work() => {}
+                () = write_queue.work() => {}
                 () = tokio::time::sleep_until(until) => {
-                    if let Some(end) = self.read(&outbound)? {
+                    if let Some(end) = self.read(&write_queue)? {
                         break end;
                     }
                     break End::Time;
@@ -320,17 +320,17 @@ impl Client {
         if matches!(end, End::Left) {
             // Whatever comes after `left` was promised not to come.
             dawdle(&self.world.rolls, 3_000).await;
-            if !outbound.take().is_empty() {
+            if !write_queue.take().is_empty() {
                 return Err("a frame after `left`".to_owned());
             }
         }
-        hub.disconnect(&listener);
+        hub.disconnect(&subscriber);
         Ok(())
     }
 
-    fn read(&mut self, outbound: &Outbound) -> Result<Option<End>, String> {
-        let frames = outbound.take();
-        outbound.taken_written();
+    fn read(&mut self, write_queue: &WriteQueue) -> Result<Option<End>, String> {
+        let frames = write_queue.take();
+        write_queue.taken_written();
         for payload in frames.iter().flat_map(|frames| payloads(frames)) {
             match serde_json::from_slice(payload).map_err(|error| error.to_string())? {
                 ServerFrame::JoinConfirmation { recovered, .. } => {
@@ -474,7 +474,7 @@ fn each_planted_fault_is_found() {
     let sound = Plan { seed: 0, nodes: 1, fault: None, publish_by_caller: false };
     for planted in [
         Plan { fault: Some(Fault::TrustTheBus), nodes: 2, ..sound },
-        Plan { fault: Some(Fault::SeatWithoutLooking), ..sound },
+        Plan { fault: Some(Fault::SubscribeWithoutLooking), ..sound },
         Plan { fault: Some(Fault::KeepTheDeparted), ..sound },
         Plan { publish_by_caller: true, ..sound },
     ] {

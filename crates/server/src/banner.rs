@@ -103,7 +103,8 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 pub fn first_commands(url: &str, token_file: &Path) -> [String; 3] {
     let post = |path: &str, body: &str| {
         format!(
-            "curl -sS -w '\\n' {url}/api/{path} -H \"Authorization: Bearer $(cat {})\" -H 'Content-Type: application/json' -d '{body}'",
+            "curl -sS -w '\\n' {url}/api/{path} -H \"Authorization: Bearer $(cat {})\" -H 'Content-Type: application/json' -d \
+             '{body}'",
             quoted(&token_file.display().to_string())
         )
     };

@@ -1,9 +1,10 @@
 //! The composition root of ChatSphere: configuration, the command line, the HTTP and WebSocket front doors, and the
 //! lifecycle that holds them together.
 
-mod assemble;
+pub mod admin;
 pub mod auth;
 pub mod banner;
+mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod data_dir;
@@ -14,7 +15,6 @@ mod lifecycle;
 pub mod lock;
 pub mod log;
 pub mod observability;
-pub mod operator;
 mod own_file;
 mod ownership;
 mod partial;

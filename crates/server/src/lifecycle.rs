@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::Chat;
+use chatsphere_core::AppContext;
 use chatsphere_net::listener::ListenerHandle;
 use chatsphere_store::DatabaseUrl;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -34,7 +34,7 @@ pub(crate) struct Parts {
     pub(crate) sockets: TaskTracker,
     /// What runs beside them, for ever.
     pub(crate) background: Background,
-    pub(crate) chat: Arc<Chat>,
+    pub(crate) chat: Arc<AppContext>,
     pub(crate) database: DatabaseUrl,
     pub(crate) lock: InstallationLock,
 }
@@ -65,7 +65,7 @@ impl Parts {
 }
 
 /// Closes the database's connections, so that its file alone holds everything. Where that takes too long nothing is lost.
-async fn settle(chat: &Chat, database: &DatabaseUrl, deadline: Instant) {
+async fn settle(chat: &AppContext, database: &DatabaseUrl, deadline: Instant) {
     let settled = timeout_at(deadline.max(Instant::now() + FOR_THE_FILE), async {
         chat.store.closed().await;
         chatsphere_store::empty_log(database).await
@@ -81,8 +81,8 @@ async fn settle(chat: &Chat, database: &DatabaseUrl, deadline: Instant) {
     );
 }
 
-/// Tasks that run until the server ends, and have nothing to finish. The server is of no use without any of them: one that panics
-/// is told by [`Background::broken`].
+/// Tasks that run until the server ends, and have nothing to finish. The server is of no use without any of them: one that
+/// panics is told by [`Background::broken`].
 pub(crate) struct Background {
     tasks: TaskTracker,
     end: CancellationToken,
@@ -102,8 +102,8 @@ impl Background {
         });
     }
 
-    /// A task on a thread of its own, for one that writes for milliseconds on end. Among the runtime's workers it would be passed
-    /// from one to the other, and all that it touches with it. Has to end by itself when [`Background::ended`] says so.
+    /// A task on a thread of its own, for one that writes for milliseconds on end. Among the runtime's workers it would be
+    /// passed from one to the other, and all that it touches with it. Has to end by itself when [`Background::ended`] says so.
     pub(crate) fn thread<T>(&self, name: &str, urgency: Urgency, task: impl FnOnce() -> T + Send + 'static) -> io::Result<()>
     where
         T: Future<Output = ()>,

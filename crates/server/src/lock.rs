@@ -46,7 +46,8 @@ pub enum LockError {
     },
     /// The file has two names, each of which would get a log and a lock of its own.
     #[error(
-        "the database {path} has {names} names (hard links), and SQLite keeps a log for each of them, which spoils the database\n\
+        "the database {path} has {names} names (hard links), and SQLite keeps a log for each of them, which spoils the \
+         database\n\
          leave it one: find the others with `find DIRECTORY -samefile {path}`, and remove or copy them"
     )]
     HardLinks {

@@ -1,4 +1,5 @@
-//! Opening files of the data directory: never through a link but for reading its text, never anything but a file, and made for the owner's eyes alone.
+//! Opening files of the data directory: never through a link but for reading its text, never anything but a file, and made for
+//! the owner's eyes alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -55,8 +56,8 @@ pub(crate) fn check_only_name(file: &File) -> io::Result<()> {
     }
 }
 
-/// The text of a file. A symbolic link is followed, since Kubernetes and Nix lay secrets down that way; what it leads to is held to the same
-/// rules.
+/// The text of a file. A symbolic link is followed, since Kubernetes and Nix lay secrets down that way; what it leads to is
+/// held to the same rules.
 ///
 /// # Errors
 /// As [`open`]; if a link leads to nothing; and if it is no UTF-8, or longer than a MiB.

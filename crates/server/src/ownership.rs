@@ -21,8 +21,8 @@ const GROUP_WRITE: u32 = 0o020;
 /// Whether this process's own groups may write to the installation, as the setting `trust_group` says.
 static GROUP_TRUSTED: AtomicBool = AtomicBool::new(false);
 
-/// Lets this process's own groups write to the installation, or not. A volume that is given to a group, as by Kubernetes' `fsGroup`, lets it
-/// write to each file.
+/// Lets this process's own groups write to the installation, or not. A volume that is given to a group, as by Kubernetes'
+/// `fsGroup`, lets it write to each file.
 pub(crate) fn trust_group(trusted: bool) {
     GROUP_TRUSTED.store(trusted, Ordering::Relaxed);
 }
@@ -99,7 +99,8 @@ pub(crate) fn check_data_dir(path: &Path, role: Role) -> Result<(), Unsafe> {
     }
     if let Some(way_out) = writable_by_others(&found) {
         return Err(Unsafe(format!(
-            "other users can write to the data directory {shown} (mode {:04o}), and put a database and secrets of their own there\n\
+            "other users can write to the data directory {shown} (mode {:04o}), and put a database and secrets of their own \
+             there\n\
              look at what is in it, then: chmod go-w {shown}{way_out}",
             found.mode() & 0o7777
         )));
@@ -192,8 +193,8 @@ fn check_owner(path: &Path, found: &Metadata, role: Role, otherwise: &str) -> Re
     )))
 }
 
-/// The first of these that this process may not read and write, and why: whose it is, and the command that mends it. A file that is
-/// not there may have to be made, so then it is about its directory.
+/// The first of these that this process may not read and write, and why: whose it is, and the command that mends it. A file
+/// that is not there may have to be made, so then it is about its directory.
 pub(crate) fn trouble(paths: &[PathBuf]) -> Option<String> {
     paths.iter().find_map(|path| trouble_at(path))
 }
@@ -257,8 +258,8 @@ pub(crate) fn leave_to_owner_of_directory(file: &std::fs::File, path: &Path) -> 
     Ok(())
 }
 
-/// Makes an empty database where there is none and root works in another user's directory, so that it is that user's from the start. What
-/// SQLite keeps beside a database it leaves to the database's owner.
+/// Makes an empty database where there is none and root works in another user's directory, so that it is that user's from the
+/// start. What SQLite keeps beside a database it leaves to the database's owner.
 pub(crate) fn make_database(path: &Path) -> std::io::Result<()> {
     if this_user() != 0 || path.symlink_metadata().is_ok() {
         return Ok(());

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use crate::lock::beside;
 use crate::own_file;
 
-/// A file under way, for its owner's eyes alone from the first byte on. Dropped before it is put in place, it is removed; what a killed process
-/// leaves is taken over by the next.
+/// A file under way, for its owner's eyes alone from the first byte on. Dropped before it is put in place, it is removed; what
+/// a killed process leaves is taken over by the next.
 #[derive(Debug)]
 pub(crate) struct Partial {
     file: File,

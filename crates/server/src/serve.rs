@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use chatsphere_core::authority::POLL_INTERVAL;
-use chatsphere_core::{AuthorityListener, Chat, Clock, Limits, UserRef};
-use chatsphere_net::listener::{self, FirstLooker, ListenerOptions, Tls, TrustedProxies};
-use chatsphere_realtime::bus::Outbox;
+use chatsphere_core::{AppContext, AuthorityListener, Clock, Limits, UserRef};
+use chatsphere_net::listener::{self, ListenerOptions, PreUpgradeHandler, Tls, TrustedProxies};
+use chatsphere_realtime::bus::PublishQueue;
 use chatsphere_realtime::{
-    Bus, BusMessage, BusStatus, Connections, Gate, Hub, HubTasks, Link, OneByOne, fastest_batch, repair, signal,
+    Bus, BusMessage, BusStatus, Connections, DeliveryGate, Hub, HubTasks, NatsLink, OneByOne, fastest_batch, reconcile, signal,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -19,8 +19,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::assemble::{FirstToken, check_supported, make_first_token, open_chat, some_admin};
 use crate::auth::Keys;
+use crate::bootstrap::{FirstToken, check_supported, make_first_token, open_chat, some_admin};
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::http::{self, Demo, HttpState, MetricsAccess};
@@ -32,7 +32,7 @@ use crate::ownership::Role;
 use crate::request::AllowedOrigins;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
-use crate::ws::{self, Door, Sessions, WsState};
+use crate::ws::{self, ConnectionRegistry, FastUpgrade, WsState};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4_096;
@@ -89,7 +89,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
     let sockets = TaskTracker::new();
     let gate = while_settled(&chat);
     run_hub(&background, &hub, hub_tasks, &chat, gate.clone())?;
-    let bus = link.map(|(link, outbox)| run_bus(&background, link, outbox, &hub, &chat, gate));
+    let bus = link.map(|(link, publish_queue)| run_bus(&background, link, publish_queue, &hub, &chat, gate));
     background.spawn(follow_control_log(chat.clone()));
     background.spawn(follow_size(chat.clone()));
 
@@ -111,13 +111,13 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
         ..HttpState::new(chat.clone(), keys.clone())
     };
     let websocket = open_websocket(&background, &chat, &keys, hub, origins.clone(), &stopping, &sockets);
-    let first_look = FirstLooker::new(Arc::new(Door::new(websocket.clone())));
+    let pre_upgrade = PreUpgradeHandler::new(Arc::new(FastUpgrade::new(websocket.clone())));
     let app = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
 
     let options = ListenerOptions {
         trusted_proxies: TrustedProxies::from(settings.trusted_proxies.clone()),
         tls: tls.clone(),
-        first_look,
+        pre_upgrade,
         early_answers: http::early_answers(&origins),
         ..listener_options(&chat.limits)
     };
@@ -175,7 +175,7 @@ impl Running {
     }
 
     /// What its ops work with.
-    pub fn chat(&self) -> &Arc<Chat> {
+    pub fn chat(&self) -> &Arc<AppContext> {
         &self.parts.chat
     }
 
@@ -214,7 +214,7 @@ fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// The way to the other nodes of a cluster.
-type ToOthers = (Link, Outbox);
+type ToOthers = (NatsLink, PublishQueue);
 
 /// Where commits and signals are announced: to this node's hub, and over NATS to the others of a cluster.
 fn open_bus(
@@ -224,12 +224,19 @@ fn open_bus(
     clock: &Arc<dyn Clock>,
 ) -> Result<(Arc<Bus>, Option<ToOthers>), StartError> {
     let Some(options) = settings.nats() else { return Ok((Arc::new(Bus::local(hub.clone())), None)) };
-    let link = Link::new(options, secrets.bus_keys(), clock.clone())?;
-    let (bus, outbox) = Bus::clustered(hub.clone(), link.status());
-    Ok((Arc::new(bus), Some((link, outbox))))
+    let link = NatsLink::new(options, secrets.bus_keys(), clock.clone())?;
+    let (bus, publish_queue) = Bus::clustered(hub.clone(), link.status());
+    Ok((Arc::new(bus), Some((link, publish_queue))))
 }
 
-fn run_bus(background: &Background, link: Link, outbox: Outbox, hub: &Arc<Hub>, chat: &Chat, gate: Gate) -> Arc<BusStatus> {
+fn run_bus(
+    background: &Background,
+    link: NatsLink,
+    publish_queue: PublishQueue,
+    hub: &Arc<Hub>,
+    chat: &AppContext,
+    gate: DeliveryGate,
+) -> Arc<BusStatus> {
     let (status, hub) = (link.status(), hub.clone());
     // A hint like any other: what is not taken now is read from the store when the gate is open again.
     let interest = hub.interest.clone();
@@ -238,42 +245,48 @@ fn run_bus(background: &Background, link: Link, outbox: Outbox, hub: &Arc<Hub>, 
             message.deliver(&hub);
         }
     };
-    background.spawn(link.run(chat.store.epoch(), outbox, interest, take));
+    background.spawn(link.run(chat.store.epoch(), publish_queue, interest, take));
     status
 }
 
 /// Whoever listens may have lost the right to: while this node can't tell, what others wrote stays in the database.
-fn while_settled(chat: &Chat) -> Gate {
+fn while_settled(chat: &AppContext) -> DeliveryGate {
     let authority = chat.authority.clone();
-    Gate::new(move || authority.is_settled())
+    DeliveryGate::new(move || authority.is_settled())
 }
 
-fn run_hub(background: &Background, hub: &Arc<Hub>, tasks: HubTasks, chat: &Arc<Chat>, gate: Gate) -> Result<(), StartError> {
-    for lane in tasks.lanes {
+fn run_hub(
+    background: &Background,
+    hub: &Arc<Hub>,
+    tasks: HubTasks,
+    chat: &Arc<AppContext>,
+    gate: DeliveryGate,
+) -> Result<(), StartError> {
+    for shard in tasks.shards {
         let (hub, ended) = (hub.clone(), background.ended());
-        let run = move || async move { ended.run_until_cancelled(lane.run(&hub, OneByOne)).await.unwrap_or_default() };
+        let run = move || async move { ended.run_until_cancelled(shard.run(&hub, OneByOne)).await.unwrap_or_default() };
         background.thread("fan-out", Urgency::AsOthers, run).map_err(StartError::Machine)?;
     }
-    for lane in tasks.crowds {
+    for shard in tasks.large_rooms {
         let (hub, ended) = (hub.clone(), background.ended());
-        let run = move || async move { ended.run_until_cancelled(lane.run(&hub, fastest_batch())).await.unwrap_or_default() };
-        background.thread("crowds", Urgency::After, run).map_err(StartError::Machine)?;
+        let run = move || async move { ended.run_until_cancelled(shard.run(&hub, fastest_batch())).await.unwrap_or_default() };
+        background.thread("large-rooms", Urgency::After, run).map_err(StartError::Machine)?;
     }
-    background.spawn(repair::run(hub.clone(), chat.store.clone(), tasks.gaps, gate));
+    background.spawn(reconcile::run(hub.clone(), chat.store.clone(), tasks.gaps, gate));
     background.spawn(signal::run(hub.clone()));
     Ok(())
 }
 
 fn open_websocket(
     background: &Background,
-    chat: &Arc<Chat>,
+    chat: &Arc<AppContext>,
     keys: &Arc<Keys>,
     hub: Arc<Hub>,
     origins: AllowedOrigins,
     stopping: &CancellationToken,
     sockets: &TaskTracker,
 ) -> Arc<WsState> {
-    let sessions = Arc::new(Sessions::new(chat.clone(), hub.clone()));
+    let sessions = Arc::new(ConnectionRegistry::new(chat.clone(), hub.clone()));
     let connections: Arc<dyn Connections> = sessions.clone();
     hub.set_connections(Arc::downgrade(&connections));
     let listener: Arc<dyn AuthorityListener> = sessions.clone();
@@ -294,11 +307,11 @@ fn open_websocket(
 }
 
 /// Readings of the control log that may be told at once. Beyond it they wait their turn, and the log is read on.
-const MOST_TELLING: usize = 16;
+const MAX_TELLING: usize = 16;
 
-/// Takes in what other nodes and the command line changed in who may do what. Judging a thousand sockets may take long: the log is
-/// read on meanwhile, so that it holds up neither the next revocation nor any call.
-async fn follow_control_log(chat: Arc<Chat>) {
+/// Takes in what other nodes and the command line changed in who may do what. Judging a thousand sockets may take long: the log
+/// is read on meanwhile, so that it holds up neither the next revocation nor any call.
+async fn follow_control_log(chat: Arc<AppContext>) {
     let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
@@ -319,7 +332,7 @@ async fn follow_control_log(chat: Arc<Chat>) {
                     tracing::info!("the control log can be read again");
                 }
                 failing = false;
-                if !chat.authority.is_told(reading) && telling.len() < MOST_TELLING {
+                if !chat.authority.is_told(reading) && telling.len() < MAX_TELLING {
                     let chat = chat.clone();
                     telling.spawn(async move { chat.authority.tell(reading).await });
                 }
@@ -327,7 +340,8 @@ async fn follow_control_log(chat: Arc<Chat>) {
             Err(error) => {
                 // Once an outage, not four times a second.
                 if !failing {
-                    tracing::warn!(%error, "the control log can't be read; after 10 s tokens are refused rather than guessed at, and sockets get nothing of other nodes");
+                    tracing::warn!(%error, "the control log can't be read; after 10 s tokens are refused rather than guessed \
+                     at, and sockets get nothing of other nodes");
                 }
                 failing = true;
             }
@@ -336,7 +350,7 @@ async fn follow_control_log(chat: Arc<Chat>) {
 }
 
 /// Tells how large the database is.
-async fn follow_size(chat: Arc<Chat>) {
+async fn follow_size(chat: Arc<AppContext>) {
     let size = metrics::gauge!("chatsphere_database_bytes");
     let mut ticks = interval(LOOK_AT_SIZE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -350,7 +364,7 @@ async fn follow_size(chat: Arc<Chat>) {
 }
 
 /// The demo acts in an ADMIN's name, so it needs one to be there.
-async fn open_demo(settings: &Settings, chat: &Chat, directory: &DataDir) -> Result<Option<Arc<Demo>>, StartError> {
+async fn open_demo(settings: &Settings, chat: &AppContext, directory: &DataDir) -> Result<Option<Arc<Demo>>, StartError> {
     if !settings.demo {
         return Ok(None);
     }

@@ -86,7 +86,8 @@ async fn a_slash_at_the_end_is_one_too_many() {
     assert!(text.contains("route=\"/api/rooms/{roomId}/messages\"") && !text.contains("/messages/\""), "{text}");
 }
 
-/// RFC 9110, section 9.3.7: what a load balancer asks by OPTIONS is answered as by GET, and the rest says which methods it takes.
+/// RFC 9110, section 9.3.7: what a load balancer asks by OPTIONS is answered as by GET, and the rest says which methods it
+/// takes.
 #[tokio::test]
 async fn options_is_a_call_unless_it_is_a_preflight() {
     let draining = Arc::new(AtomicBool::new(false));

@@ -125,8 +125,8 @@ async fn a_user_has_only_so_many_calls_under_way() {
 
 #[tokio::test]
 async fn answers_that_nobody_reads_are_bounded() {
-    const MOST: usize = 2 * PAGE_BYTES;
-    let server = server(|limits| limits.answer_bytes_per_user = MOST).await;
+    const MAX: usize = 2 * PAGE_BYTES;
+    let server = server(|limits| limits.answer_bytes_per_user = MAX).await;
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let room = heavy_room(&server, &ada).await;
     server.add(room, bob.id).await;
@@ -139,7 +139,7 @@ async fn answers_that_nobody_reads_are_bounded() {
         unread.push(ask(&server, &request.repeat(8)).await);
         let refused = status(&server, &path, &ada).await == 503;
         refusals += usize::from(refused);
-        assert!(budget.bytes() <= MOST + PAGE_BYTES, "{}", budget.bytes());
+        assert!(budget.bytes() <= MAX + PAGE_BYTES, "{}", budget.bytes());
         refused
     })
     .await;

@@ -1,10 +1,10 @@
 //! The commands of README.md and docs/api.md, run as a reader would paste them, and what the other documents claim, compared
 //! with the code.
 //!
-//! Blocks marked `sh` run one after the other in one shell, in an empty directory. A comment before a block changes that:
-//! `<!-- test: background -->` runs it in a terminal of its own, beside the rest, until the end; `<!-- test: serve -->` starts a
-//! server in one first; `<!-- test: skip, why -->` leaves the block out. A block marked `text` after `<!-- test: printed -->` holds
-//! lines that the first terminal must have shown by then, in this order, each once.
+//! Blocks marked `sh` run one after the other in one shell, in an empty directory. A comment before a block changes that: `<!--
+//! test: background -->` runs it in a terminal of its own, beside the rest, until the end; `<!-- test: serve -->` starts a
+//! server in one first; `<!-- test: skip, why -->` leaves the block out. A block marked `text` after `<!-- test: printed -->`
+//! holds lines that the first terminal must have shown by then, in this order, each once.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 

@@ -8,8 +8,8 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signatur
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-/// A client that accepts the certificates that `judge` accepts. It is given the server's certificate, those that the server sent
-/// with it, the server's name, its OCSP response and the time. The signatures of the handshake are verified in any case.
+/// A client that accepts the certificates that `judge` accepts. It is given the server's certificate, those that the server
+/// sent with it, the server's name, its OCSP response and the time. The signatures of the handshake are verified in any case.
 ///
 /// # Errors
 /// The cryptographic library offers no version of TLS.

@@ -30,7 +30,8 @@ pub enum CopyError {
     },
     /// The copy is damaged, most likely because the database is.
     #[error(
-        "the copy is damaged, so the database probably is too: {reason}\nkeep older backups, stop the server, and look at its disk"
+        "the copy is damaged, so the database probably is too: {reason}\nkeep older backups, stop the server, and look at its \
+         disk"
     )]
     Unsound {
         /// What SQLite found.
@@ -73,8 +74,8 @@ impl CheckedCopy {
     }
 }
 
-/// Copies the database into a file that is there and empty, as it is at one moment, while servers write to it. Answers how many bytes
-/// the copy has. The copy is checked, and not flushed yet.
+/// Copies the database into a file that is there and empty, as it is at one moment, while servers write to it. Answers how many
+/// bytes the copy has. The copy is checked, and not flushed yet.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -93,8 +94,8 @@ pub async fn check_copy(path: &Path) -> Result<CheckedCopy, OpenError> {
     sqlite::check_copy(path.to_owned()).await
 }
 
-/// Makes a checked copy ready to be the database: another epoch, and all of it in one file. With `forget_keys` it takes the secrets of the
-/// node that is started on it next. Answers the epoch, if the copy has one yet.
+/// Makes a checked copy ready to be the database: another epoch, and all of it in one file. With `forget_keys` it takes the
+/// secrets of the node that is started on it next. Answers the epoch, if the copy has one yet.
 ///
 /// # Errors
 /// [`OpenError`].

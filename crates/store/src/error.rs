@@ -65,7 +65,8 @@ pub enum OpenError {
     },
     /// The file is something else, or the database belongs to another program.
     #[error(
-        "{url} is not a ChatSphere database: {reason}\ncheck DATABASE_URL; a file or database that is empty or absent is made ready"
+        "{url} is not a ChatSphere database: {reason}\ncheck DATABASE_URL; a file or database that is empty or absent is made \
+         ready"
     )]
     NotADatabase {
         /// Which, without its password.
@@ -81,7 +82,8 @@ pub enum OpenError {
     },
     /// A certificate for the connection to PostgreSQL can't be read.
     #[error(
-        "the certificates for the connection to PostgreSQL can't be used: {reason}\ncheck sslmode and sslrootcert in DATABASE_URL"
+        "the certificates for the connection to PostgreSQL can't be used: {reason}\ncheck sslmode and sslrootcert in \
+         DATABASE_URL"
     )]
     Certificates {
         /// What is wrong with them.
@@ -128,7 +130,8 @@ pub enum OpenError {
 fn damaged(log: Option<&str>) -> String {
     match log {
         Some(log) => format!(
-            "beside it lies {log}, which SQLite reads as its newest part. If the database was put back from a copy, that log is another \
+            "beside it lies {log}, which SQLite reads as its newest part. If the database was put back from a copy, that log \
+             is another \
              database's: move it away (mv {log} {log}.old) and start again. If not, keep both, and put a backup in place with \
              `chatsphere restore FILE`"
         ),

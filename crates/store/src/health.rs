@@ -47,7 +47,8 @@ impl Health {
     pub(crate) fn damaged(&self, reason: &dyn fmt::Display) {
         self.errors.increment(1);
         if !self.damaged.swap(true, Ordering::Relaxed) {
-            tracing::error!(side = self.side, %reason, "the database is damaged; stop the server, keep the files, and restore a backup");
+            tracing::error!(side = self.side, %reason, "the database is damaged; stop the server, keep the files, and restore \
+             a backup");
         }
     }
 

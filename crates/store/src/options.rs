@@ -8,7 +8,7 @@ use chatsphere_core::CommitSink;
 use crate::fingerprints::KeyFingerprints;
 use crate::url::DatabaseUrl;
 
-/// How much may wait to be written before [`Outage::QueueFull`](chatsphere_core::Outage::QueueFull) is answered.
+/// How much may wait to be written before [`Unavailable::QueueFull`](chatsphere_core::Unavailable::QueueFull) is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueBounds {
     /// How many writes.
@@ -39,11 +39,11 @@ pub struct OpenOptions {
     /// connections are kept for the look-ups that must not wait behind pages.
     pub readers: usize,
     /// On SQLite, how many bytes of the disk stay free: below, what lets the database grow is answered by
-    /// [`Outage::DiskFull`](chatsphere_core::Outage::DiskFull), and changes of rights go through. 0 switches that off; `None` is 64 MiB,
-    /// or an eighth of a smaller file system.
+    /// [`Unavailable::DiskFull`](chatsphere_core::Unavailable::DiskFull), and changes of rights go through. 0 switches that
+    /// off; `None` is 64 MiB, or an eighth of a smaller file system.
     pub min_free: Option<u64>,
-    /// How many bytes a user may store a day (UTC), as [`Error::QuotaExceeded`](chatsphere_core::Error::QuotaExceeded) tells; 0 is no
-    /// limit. Counted over all nodes.
+    /// How many bytes a user may store a day (UTC), as [`Error::QuotaExceeded`](chatsphere_core::Error::QuotaExceeded) tells; 0
+    /// is no limit. Counted over all nodes.
     pub daily_bytes: u64,
 }
 

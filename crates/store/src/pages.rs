@@ -31,7 +31,8 @@ impl Space {
         Self(PAGE_BYTES)
     }
 
-    /// Whether an item has its place in the page, behind `before` others. The first always has, lest the one after it never be seen.
+    /// Whether an item has its place in the page, behind `before` others. The first always has, lest the one after it never be
+    /// seen.
     fn takes(&mut self, item: &impl EncodedLen, before: usize) -> bool {
         let left = self.0.checked_sub(item.encoded_len());
         self.0 = left.unwrap_or(0);

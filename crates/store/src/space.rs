@@ -28,8 +28,8 @@ impl Space {
         self.low.swap(low, Ordering::Relaxed) != low
     }
 
-    /// A write met a full disk. What comes next is refused only where somebody looks at the disk; otherwise it tries for itself, since
-    /// nobody would tell that there is room again.
+    /// A write met a full disk. What comes next is refused only where somebody looks at the disk; otherwise it tries for
+    /// itself, since nobody would tell that there is room again.
     pub(crate) fn met_full_disk(&self) {
         if self.watched {
             self.set_low(true);

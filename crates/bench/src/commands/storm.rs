@@ -26,7 +26,7 @@ const FILLING: usize = 16;
 /// Before a socket whose connection failed tries again, as a client would.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Violations told, of all sockets.
-const MOST_TOLD: usize = 10;
+const MAX_TOLD: usize = 10;
 
 /// Measures many sockets that connect at the same moment, each with a cursor that lies some events back.
 #[derive(Debug, clap::Args)]
@@ -104,8 +104,8 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     report.figure("connectionsMadeAgain", attempts - sockets.len() as u64);
     report.cpu(cpu, "eventsPerCpuSecond", replayed).latencies("upToDateMs", &latencies);
     report.figure("residentBytesBefore", before).figure("peakResidentBytes", peak).figure("peakIsOfTheStorm", fresh_peak);
-    let more = violations.len().saturating_sub(MOST_TOLD);
-    violations.truncate(MOST_TOLD);
+    let more = violations.len().saturating_sub(MAX_TOLD);
+    violations.truncate(MAX_TOLD);
     report.violations = violations;
     if more > 0 {
         report.violations.push(format!("{more} more sockets were not up to date"));

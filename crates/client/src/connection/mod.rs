@@ -126,9 +126,9 @@ impl Connection {
         self.ask(|reply| Command::Send { room, message, reply: SendReply { reply, _permit: permit } }).await?
     }
 
-    /// Shows the others in a room that the user types, in the thread of `parent` if that is given, or has stopped. Call it every 3 s while
-    /// somebody types; it ends by itself 6 s after the last call, or with the user's next message. While the connection is down it does
-    /// nothing. What the server refuses comes as [`Update::Error`].
+    /// Shows the others in a room that the user types, in the thread of `parent` if that is given, or has stopped. Call it
+    /// every 3 s while somebody types; it ends by itself 6 s after the last call, or with the user's next message. While the
+    /// connection is down it does nothing. What the server refuses comes as [`Update::Error`].
     ///
     /// # Errors
     /// [`RequestError::Closed`]

@@ -18,7 +18,7 @@ trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
 /// Frames that may wait here; what else is to be sent waits where it can still be withdrawn.
-const MOST_QUEUED: usize = 8;
+const MAX_QUEUED: usize = 8;
 
 /// One WebSocket. Every future of it may be dropped at any time.
 pub(super) struct Socket {
@@ -95,7 +95,7 @@ impl Socket {
 
     /// Whether it takes one more frame to send.
     pub(super) fn has_room(&self) -> bool {
-        self.queued.len() < MOST_QUEUED
+        self.queued.len() < MAX_QUEUED
     }
 
     /// Takes a frame to send; [`Socket::turn`] sends it.

@@ -17,11 +17,11 @@ use crate::event::Event;
 use crate::frame::{Frame, JoinConfirmation, Page, Typing};
 
 /// Joins under way at once: each may bring a long replay, and the server counts frames.
-const MOST_JOINS: usize = 16;
+const MAX_JOINS: usize = 16;
 /// Where the server names no wait.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Gaps in a row, without an event between, that joining again may mend. After that the connection itself is at fault.
-const MOST_GAPS: u32 = 3;
+const MAX_GAPS: u32 = 3;
 
 /// The text of a frame. A frame of strings and numbers can always be written.
 pub(crate) fn encode(incoming: &Incoming<'_>) -> Option<String> {
@@ -222,7 +222,7 @@ impl State {
     fn gap(&mut self, id: RoomId) -> Result<(), Broken> {
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
         room.gaps += 1;
-        if room.gaps > MOST_GAPS {
+        if room.gaps > MAX_GAPS {
             return Err(Broken("events of a room kept missing"));
         }
         tracing::warn!(room = %id, cursor = ?room.cursor.cursor(), "events are missing: joining again");
@@ -289,7 +289,7 @@ impl State {
 
     fn next_join(&mut self) -> Option<String> {
         while !self.to_join.is_empty() {
-            if self.rooms.values().filter(|room| room.cursor.is_joining()).count() >= MOST_JOINS {
+            if self.rooms.values().filter(|room| room.cursor.is_joining()).count() >= MAX_JOINS {
                 return None;
             }
             let id = self.to_join.pop_front()?;
@@ -488,13 +488,13 @@ mod tests {
         let mut state = connected();
         let answers: Vec<_> = (0..40).map(|number| join(&mut state, room(number), None)).collect();
         let first = sent(&mut state);
-        assert_eq!((first.len(), answers.len()), (MOST_JOINS, 40));
+        assert_eq!((first.len(), answers.len()), (MAX_JOINS, 40));
         confirm(&mut state, room(0), &first[0].1, 0);
         assert!(sent(&mut state).is_empty(), "its pages are still to come");
         state.disconnected();
         assert!(sent(&mut state).is_empty());
         state.connected(&hello());
-        assert_eq!(sent(&mut state).len(), MOST_JOINS);
+        assert_eq!(sent(&mut state).len(), MAX_JOINS);
     }
 
     #[test]

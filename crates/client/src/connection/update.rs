@@ -76,7 +76,8 @@ pub enum Update {
         /// For how long to show it, unless a message of that user comes before; zero ends it.
         expires_in: Duration,
     },
-    /// How many type in a large joined room, instead of who. Comes each second; without another within some seconds, nobody does.
+    /// How many type in a large joined room, instead of who. Comes each second; without another within some seconds, nobody
+    /// does.
     TypingCount {
         /// Which room.
         room: RoomId,

@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::{RoomId, UserId};
 use crate::policy;
@@ -20,8 +20,8 @@ pub struct AddMember {
 /// privileged.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Error::Absent`], [`Error::RateLimited`], [`Error::Outage`].
-pub(super) async fn add_member(chat: &Chat, caller: &Caller, add: AddMember) -> Result<Done<MembershipChanged>, Error> {
+/// [`Error::Forbidden`], [`Error::NotFound`], [`Error::RateLimited`], [`Error::Unavailable`].
+pub(super) async fn add_member(chat: &AppContext, caller: &Caller, add: AddMember) -> Result<Done<MembershipChanged>, Error> {
     policy::token_adds_members(caller, add.room_id)?;
     chat.count_change(caller)?;
     let AddMember { room_id, user_id, idempotency } = add;

@@ -1,13 +1,13 @@
-//! The ops that change who may do what, or act upon others. Each leaves a line in the audit log: target `audit`, who did what to whom,
-//! and what came of it. Ids alone: names and contents are in no line. The client's address is told by the call's span.
+//! The ops that change who may do what, or act upon others. Each leaves a line in the audit log: target `audit`, who did what
+//! to whom, and what came of it. Ids alone: names and contents are in no line. The client's address is told by the call's span.
 
 use super::{
     AddMember, ChangeUser, CreateRoom, CreateUser, MintClientToken, MintUserToken, PutExternalUser, RemoveMember,
     add_member as add, change_user as change, create_room as open_room, create_user as create, mint_token,
     put_external_user as put, remove_member as remove, revoke_token as revoke,
 };
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::{RoomId, TokenId, UserId};
 use crate::model::{Role, Room, User};
@@ -50,7 +50,7 @@ fn record<T>(caller: &Caller, action: &'static str, detail: Option<&str>, on: &O
 ///
 /// # Errors
 /// Those of that op.
-pub async fn create_user(chat: &Chat, caller: &Caller, user: CreateUser) -> Result<Done<TokenWithUser>, Error> {
+pub async fn create_user(chat: &AppContext, caller: &Caller, user: CreateUser) -> Result<Done<TokenWithUser>, Error> {
     let role = user.role.unwrap_or(Role::Member);
     let outcome = create::create_user(chat, caller, user).await;
     let made = outcome.as_ref().ok().map(|done| &done.value);
@@ -63,7 +63,7 @@ pub async fn create_user(chat: &Chat, caller: &Caller, user: CreateUser) -> Resu
 ///
 /// # Errors
 /// Those of that op.
-pub async fn change_user(chat: &Chat, caller: &Caller, user: ChangeUser) -> Result<User, Error> {
+pub async fn change_user(chat: &AppContext, caller: &Caller, user: ChangeUser) -> Result<User, Error> {
     rename_and_change_user(chat, caller, user, None).await
 }
 
@@ -72,7 +72,7 @@ pub async fn change_user(chat: &Chat, caller: &Caller, user: ChangeUser) -> Resu
 /// # Errors
 /// Those of that op.
 pub async fn rename_and_change_user(
-    chat: &Chat,
+    chat: &AppContext,
     caller: &Caller,
     user: ChangeUser,
     username: Option<String>,
@@ -97,7 +97,7 @@ pub async fn rename_and_change_user(
 ///
 /// # Errors
 /// Those of that op.
-pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) -> Result<Done<TokenWithUser>, Error> {
+pub async fn mint_user_token(chat: &AppContext, caller: &Caller, mint: MintUserToken) -> Result<Done<TokenWithUser>, Error> {
     let user = mint.user_id;
     let outcome = mint_token::mint_user_token(chat, caller, mint).await;
     record(caller, "token.create", Some(TokenType::User.as_str()), &minted(user, &outcome), &outcome);
@@ -108,7 +108,11 @@ pub async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) 
 ///
 /// # Errors
 /// Those of that op.
-pub async fn mint_client_token(chat: &Chat, caller: &Caller, mint: MintClientToken) -> Result<Done<TokenWithUser>, Error> {
+pub async fn mint_client_token(
+    chat: &AppContext,
+    caller: &Caller,
+    mint: MintClientToken,
+) -> Result<Done<TokenWithUser>, Error> {
     let user = mint.user_id;
     let outcome = mint_token::mint_client_token(chat, caller, mint).await;
     record(caller, "token.create", Some(TokenType::Client.as_str()), &minted(user, &outcome), &outcome);
@@ -123,7 +127,7 @@ fn minted(user: UserId, outcome: &Result<Done<TokenWithUser>, Error>) -> On {
 ///
 /// # Errors
 /// Those of that op.
-pub async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -> Result<(), Error> {
+pub async fn revoke_token(chat: &AppContext, caller: &Caller, token: TokenId) -> Result<(), Error> {
     let outcome = revoke::revoke_token(chat, caller, token).await;
     record(caller, "token.revoke", None, &On { token: Some(token), ..On::default() }, &outcome);
     outcome
@@ -133,7 +137,7 @@ pub async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -> Resul
 ///
 /// # Errors
 /// Those of that op.
-pub async fn add_member(chat: &Chat, caller: &Caller, member: AddMember) -> Result<Done<MembershipChanged>, Error> {
+pub async fn add_member(chat: &AppContext, caller: &Caller, member: AddMember) -> Result<Done<MembershipChanged>, Error> {
     let on = On { room: Some(member.room_id), ..On::user(member.user_id) };
     let outcome = add::add_member(chat, caller, member).await;
     if caller.is_privileged() {
@@ -146,7 +150,7 @@ pub async fn add_member(chat: &Chat, caller: &Caller, member: AddMember) -> Resu
 ///
 /// # Errors
 /// Those of that op.
-pub async fn remove_member(chat: &Chat, caller: &Caller, member: RemoveMember) -> Result<MembershipChanged, Error> {
+pub async fn remove_member(chat: &AppContext, caller: &Caller, member: RemoveMember) -> Result<MembershipChanged, Error> {
     let on = On { room: Some(member.room_id), ..On::user(member.user_id) };
     let outcome = remove::remove_member(chat, caller, member).await;
     if caller.token_type == TokenType::Client || !caller.is(member.user_id) {
@@ -159,7 +163,7 @@ pub async fn remove_member(chat: &Chat, caller: &Caller, member: RemoveMember) -
 ///
 /// # Errors
 /// Those of that op.
-pub async fn create_room(chat: &Chat, caller: &Caller, room: CreateRoom) -> Result<Done<Room>, Error> {
+pub async fn create_room(chat: &AppContext, caller: &Caller, room: CreateRoom) -> Result<Done<Room>, Error> {
     let owner = room.owner.filter(|owner| *owner != caller.user.id);
     let outcome = open_room::create_room(chat, caller, room).await;
     if let Some(owner) = owner {
@@ -173,7 +177,7 @@ pub async fn create_room(chat: &Chat, caller: &Caller, room: CreateRoom) -> Resu
 ///
 /// # Errors
 /// Those of that op.
-pub async fn put_external_user(chat: &Chat, caller: &Caller, user: PutExternalUser) -> Result<ExternalUserDone, Error> {
+pub async fn put_external_user(chat: &AppContext, caller: &Caller, user: PutExternalUser) -> Result<ExternalUserDone, Error> {
     let role = user.role;
     let outcome = put::put_external_user(chat, caller, user).await;
     let done = outcome.as_ref().ok();

@@ -1,5 +1,5 @@
 use super::mint_token;
-use crate::chat::Chat;
+use crate::app_context::AppContext;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::model::Role;
@@ -15,8 +15,8 @@ pub const FIRST_EMAIL: &str = "admin@localhost";
 /// Makes the user `admin`, an ADMIN, and one CLIENT token of it, if there is no user at all. For a single node's first start.
 ///
 /// # Errors
-/// [`Error::Outage`]; [`crate::Conflict::UsernameTaken`] if another process did the same at the same moment.
-pub async fn bootstrap(chat: &Chat) -> Result<Option<Token>, Error> {
+/// [`Error::Unavailable`]; [`crate::Conflict::UsernameTaken`] if another process did the same at the same moment.
+pub async fn bootstrap(chat: &AppContext) -> Result<Option<Token>, Error> {
     if !chat.store.users(PageRequest { cursor: None, limit: 1 }).await?.items.is_empty() {
         return Ok(None);
     }

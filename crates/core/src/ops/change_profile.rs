@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::model::User;
 use crate::policy;
@@ -9,8 +9,8 @@ use crate::text::Username;
 /// Renames the caller's own user. Needs `write`.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`], [`Error::Outage`].
-pub async fn change_profile(chat: &Chat, caller: &Caller, username: String) -> Result<User, Error> {
+/// [`Error::Invalid`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`], [`Error::Unavailable`].
+pub async fn change_profile(chat: &AppContext, caller: &Caller, username: String) -> Result<User, Error> {
     policy::may_write(caller)?;
     // A name from before a rule stays good for the user who has it.
     let username = match username == caller.user.username.as_str() {

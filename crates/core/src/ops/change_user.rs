@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::model::{Role, User};
@@ -18,15 +18,15 @@ pub struct ChangeUser {
     pub disabled: Option<bool>,
 }
 
-/// Promotes, demotes, disables, enables, and gives another name if there is one, all at once or not at all. Needs `write` and an
-/// unrestricted CLIENT or ADMIN token; to disable a user in whose name a CLIENT token acts, a CLIENT token. Effective on this node,
-/// open sockets included, when this returns.
+/// Promotes, demotes, disables, enables, and gives another name if there is one, all at once or not at all. Needs `write` and
+/// an unrestricted CLIENT or ADMIN token; to disable a user in whose name a CLIENT token acts, a CLIENT token. Effective on
+/// this node, open sockets included, when this returns.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Error::Invalid`], [`crate::Absent::User`], [`crate::Conflict::UsernameTaken`],
-/// [`crate::Conflict::UsernameLookalike`], [`Error::RateLimited`], [`Error::Outage`].
+/// [`Error::Forbidden`], [`Error::Invalid`], [`crate::NotFound::User`], [`crate::Conflict::UsernameTaken`],
+/// [`crate::Conflict::UsernameLookalike`], [`Error::RateLimited`], [`Error::Unavailable`].
 pub(super) async fn rename_and_change_user(
-    chat: &Chat,
+    chat: &AppContext,
     caller: &Caller,
     change: ChangeUser,
     username: Option<String>,

@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::{RoomId, UserId};
 use crate::model::Room;
@@ -22,8 +22,8 @@ pub struct CreateRoom {
 /// not bound to certain rooms.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::Denied`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
-pub(super) async fn create_room(chat: &Chat, caller: &Caller, room: CreateRoom) -> Result<Done<Room>, Error> {
+/// [`Error::Invalid`], [`Error::Forbidden`], [`crate::NotFound::User`], [`Error::RateLimited`], [`Error::Unavailable`].
+pub(super) async fn create_room(chat: &AppContext, caller: &Caller, room: CreateRoom) -> Result<Done<Room>, Error> {
     let owner = room.owner.unwrap_or(caller.user.id);
     policy::may_create_room(caller, owner)?;
     let name = RoomName::parse(room.name, &chat.limits)?;

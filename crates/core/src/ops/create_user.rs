@@ -1,6 +1,6 @@
 use super::mint_token;
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::model::Role;
@@ -23,8 +23,9 @@ pub struct CreateUser {
 /// Makes a user and its first USER token. Needs `write` and an unrestricted CLIENT or ADMIN token.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::Denied`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`], [`Error::Outage`].
-pub(super) async fn create_user(chat: &Chat, caller: &Caller, user: CreateUser) -> Result<Done<TokenWithUser>, Error> {
+/// [`Error::Invalid`], [`Error::Forbidden`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`],
+/// [`Error::Unavailable`].
+pub(super) async fn create_user(chat: &AppContext, caller: &Caller, user: CreateUser) -> Result<Done<TokenWithUser>, Error> {
     policy::may_create_user(caller)?;
     let username = Username::parse(user.username, &chat.limits)?;
     chat.count_change(caller)?;

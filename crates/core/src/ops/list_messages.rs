@@ -1,6 +1,6 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
-use crate::error::{Absent, Error};
+use crate::error::{Error, NotFound};
 use crate::ids::UserId;
 use crate::model::MessageInRoom;
 use crate::policy;
@@ -9,10 +9,10 @@ use crate::store::{MessageFilter, Page, PageRequest};
 /// All messages of all rooms, newest first. Needs `read` and a CLIENT or ADMIN token.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Error::Outage`].
-pub async fn all_messages(chat: &Chat, caller: &Caller, page: PageRequest) -> Result<Page<MessageInRoom>, Error> {
+/// [`Error::Forbidden`], [`Error::Unavailable`].
+pub async fn all_messages(chat: &AppContext, caller: &Caller, page: PageRequest) -> Result<Page<MessageInRoom>, Error> {
     policy::may_read(caller)?;
-    policy::is_privileged(caller)?;
+    policy::require_privileged(caller)?;
     let rooms = caller.permissions.rooms.clone();
     chat.store.messages(MessageFilter { author: None, seen_by: None, rooms }, page).await
 }
@@ -20,9 +20,9 @@ pub async fn all_messages(chat: &Chat, caller: &Caller, page: PageRequest) -> Re
 /// A user's own messages, newest first, in the rooms that the caller sees. Needs `read`, and to be that user or privileged.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Absent::User`] to the privileged, [`Error::Outage`].
+/// [`Error::Forbidden`], [`NotFound::User`] to the privileged, [`Error::Unavailable`].
 pub async fn messages_of_user(
-    chat: &Chat,
+    chat: &AppContext,
     caller: &Caller,
     user: UserId,
     page: PageRequest,
@@ -30,7 +30,7 @@ pub async fn messages_of_user(
     policy::may_read(caller)?;
     policy::may_see_user(caller, user)?;
     if !caller.is(user) && chat.store.user(user).await?.is_none() {
-        return Err(Error::Absent(Absent::User));
+        return Err(Error::NotFound(NotFound::User));
     }
     // Former members may read none of a room, their own words in it included.
     let seen_by = (!caller.is_privileged()).then_some(caller.user.id);

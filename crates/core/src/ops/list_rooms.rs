@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::model::Room;
 use crate::policy;
@@ -8,8 +8,8 @@ use crate::store::{Page, PageRequest, RoomFilter};
 /// Rooms in the order they were made: all for the privileged, one's own for others, within the token's rooms. Needs `read`.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Error::Outage`].
-pub async fn list_rooms(chat: &Chat, caller: &Caller, page: PageRequest) -> Result<Page<Room>, Error> {
+/// [`Error::Forbidden`], [`Error::Unavailable`].
+pub async fn list_rooms(chat: &AppContext, caller: &Caller, page: PageRequest) -> Result<Page<Room>, Error> {
     policy::may_read(caller)?;
     let member = (!caller.is_privileged()).then_some(caller.user.id);
     chat.store.rooms(RoomFilter { member, rooms: caller.permissions.rooms.clone() }, page).await

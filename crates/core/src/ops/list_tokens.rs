@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::policy;
 use crate::store::{Page, PageRequest};
@@ -9,8 +9,8 @@ use crate::token::TokenWithUser;
 /// ADMIN token: a restricted one is not to learn who else holds what.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Error::Outage`].
-pub async fn list_tokens(chat: &Chat, caller: &Caller, page: PageRequest) -> Result<Page<TokenWithUser>, Error> {
+/// [`Error::Forbidden`], [`Error::Unavailable`].
+pub async fn list_tokens(chat: &AppContext, caller: &Caller, page: PageRequest) -> Result<Page<TokenWithUser>, Error> {
     policy::may_read(caller)?;
     policy::may_grant_rights(caller)?;
     chat.store.tokens(page).await

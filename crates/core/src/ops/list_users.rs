@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::model::User;
 use crate::policy;
@@ -9,8 +9,8 @@ use crate::store::{Page, PageRequest};
 /// rooms is not to learn who else there is.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Error::Outage`].
-pub async fn list_users(chat: &Chat, caller: &Caller, page: PageRequest) -> Result<Page<User>, Error> {
+/// [`Error::Forbidden`], [`Error::Unavailable`].
+pub async fn list_users(chat: &AppContext, caller: &Caller, page: PageRequest) -> Result<Page<User>, Error> {
     policy::may_read(caller)?;
     policy::may_grant_rights(caller)?;
     chat.store.users(page).await

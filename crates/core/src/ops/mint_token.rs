@@ -1,7 +1,7 @@
 use std::time::Duration;
 
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::{Error, InvalidField};
 use crate::ids::{TokenId, UserId};
 use crate::policy;
@@ -13,7 +13,7 @@ use crate::token::{Permissions, Token, TokenType, TokenWithUser};
 /// The longest life of any token.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Most rooms that a token's permissions may name.
-const MOST_ROOMS: usize = 1_000;
+const MAX_ROOMS: usize = 1_000;
 
 /// A USER token to mint.
 #[derive(Debug, Clone)]
@@ -45,8 +45,13 @@ pub struct MintClientToken {
 /// living longer, and dying with its parent. Needs `write`.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`crate::Denial::NotYourself`], [`crate::Denial::MoreRights`], [`crate::Absent::User`], [`Error::RateLimited`], [`Error::Outage`].
-pub(super) async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUserToken) -> Result<Done<TokenWithUser>, Error> {
+/// [`Error::Invalid`], [`crate::Forbidden::NotYourself`], [`crate::Forbidden::MoreRights`], [`crate::NotFound::User`],
+/// [`Error::RateLimited`], [`Error::Unavailable`].
+pub(super) async fn mint_user_token(
+    chat: &AppContext,
+    caller: &Caller,
+    mint: MintUserToken,
+) -> Result<Done<TokenWithUser>, Error> {
     policy::may_write(caller)?;
     policy::acting_user(caller, Some(mint.user_id))?;
     let life = check_life(mint.expires_in.unwrap_or(chat.lifetimes.user))?;
@@ -68,10 +73,10 @@ pub(super) async fn mint_user_token(chat: &Chat, caller: &Caller, mint: MintUser
 /// Mints a CLIENT token. Needs a CLIENT token: an ADMIN's is not enough, since a CLIENT token acts in anyone's name.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`crate::Denial::ClientOnly`], [`crate::Absent::User`], [`crate::Conflict::UsernameLookalike`],
-/// [`Error::Outage`].
+/// [`Error::Invalid`], [`crate::Forbidden::ClientOnly`], [`crate::NotFound::User`], [`crate::Conflict::UsernameLookalike`],
+/// [`Error::Unavailable`].
 pub(super) async fn mint_client_token(
-    chat: &Chat,
+    chat: &AppContext,
     caller: &Caller,
     mint: MintClientToken,
 ) -> Result<Done<TokenWithUser>, Error> {
@@ -83,7 +88,13 @@ pub(super) async fn mint_client_token(
 }
 
 /// A new token's row. JWTs count in whole seconds (RFC 7519, section 2), so the row does too.
-pub(super) fn row(chat: &Chat, token_type: TokenType, user_id: UserId, permissions: Permissions, life: Duration) -> Token {
+pub(super) fn row(
+    chat: &AppContext,
+    token_type: TokenType,
+    user_id: UserId,
+    permissions: Permissions,
+    life: Duration,
+) -> Token {
     let now = chat.clock.now();
     let created_at = Timestamp::from_millis(now.as_seconds() * 1_000);
     let expires_at = created_at.after(life);
@@ -101,8 +112,8 @@ pub(super) fn check_life(life: Duration) -> Result<Duration, InvalidField> {
 
 pub(super) fn check_rooms(permissions: Permissions) -> Result<Permissions, InvalidField> {
     match &permissions.rooms {
-        Some(rooms) if rooms.len() > MOST_ROOMS => {
-            Err(InvalidField::new("permissions.rooms", format!("must name at most {MOST_ROOMS} rooms")))
+        Some(rooms) if rooms.len() > MAX_ROOMS => {
+            Err(InvalidField::new("permissions.rooms", format!("must name at most {MAX_ROOMS} rooms")))
         }
         _ => Ok(permissions),
     }

@@ -49,14 +49,14 @@ pub use remove_member::RemoveMember;
 pub use typing::{Typing, parent_id, typing};
 
 use crate::caller::Caller;
-use crate::error::{Absent, Error};
+use crate::error::{Error, NotFound};
 use crate::ids::{RoomId, TokenId, UserId};
 use crate::policy;
 
 /// Reads a room's id as the caller gave it.
 ///
 /// # Errors
-/// What is no UUID names no room: [`Absent::Room`] to those who see every room, `not_a_member` to everyone else.
+/// What is no UUID names no room: [`NotFound::Room`] to those who see every room, `not_a_member` to everyone else.
 pub fn room_id(caller: &Caller, text: &str) -> Result<RoomId, Error> {
     text.parse().map_err(|_| policy::no_such_room(caller))
 }
@@ -64,9 +64,9 @@ pub fn room_id(caller: &Caller, text: &str) -> Result<RoomId, Error> {
 /// Reads a user's id as the caller gave it.
 ///
 /// # Errors
-/// What is no UUID names no user: [`Absent::User`].
+/// What is no UUID names no user: [`NotFound::User`].
 pub fn user_id(text: &str) -> Result<UserId, Error> {
-    text.parse().map_err(|_| Error::Absent(Absent::User))
+    text.parse().map_err(|_| Error::NotFound(NotFound::User))
 }
 
 /// Reads a token's id as the caller gave it.

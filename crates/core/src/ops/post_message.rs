@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::{Error, RateLimited};
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::model::Message;
@@ -29,23 +29,28 @@ pub struct PostMessage {
 /// commit, whatever becomes of the caller.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::Denied`], [`Error::RateLimited`]; from the pending write also [`Error::Absent`],
-/// [`Error::Conflict`] and [`Error::Outage`].
-pub fn post_message(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<Pending<Done<Message>>, Error> {
+/// [`Error::Invalid`], [`Error::Forbidden`], [`Error::RateLimited`]; from the pending write also [`Error::NotFound`],
+/// [`Error::Conflict`] and [`Error::Unavailable`].
+pub fn post_message(chat: &AppContext, caller: &Caller, post: PostMessage) -> Result<Pending<Done<Message>>, Error> {
     Ok(chat.store.submit(accept(chat, caller, post)?))
 }
 
 /// Posts a message like [`post_message`]; it is acknowledged to `to`, unless it is refused now.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::Denied`], [`Error::RateLimited`].
-pub fn post_message_for(chat: &Chat, caller: &Caller, post: PostMessage, to: impl FnOnce() -> AckTo) -> Result<(), Error> {
+/// [`Error::Invalid`], [`Error::Forbidden`], [`Error::RateLimited`].
+pub fn post_message_for(
+    chat: &AppContext,
+    caller: &Caller,
+    post: PostMessage,
+    to: impl FnOnce() -> AckTo,
+) -> Result<(), Error> {
     let message = accept(chat, caller, post)?;
     chat.store.submit_for(message, to());
     Ok(())
 }
 
-fn accept(chat: &Chat, caller: &Caller, post: PostMessage) -> Result<NewMessage, Error> {
+fn accept(chat: &AppContext, caller: &Caller, post: PostMessage) -> Result<NewMessage, Error> {
     let author = post.author.unwrap_or(caller.user.id);
     let access = policy::may_append(caller, author, post.room_id)?;
     if author != caller.user.id {

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::mint_token;
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::{Error, InvalidField};
 use crate::ids::UserId;
 use crate::model::Role;
@@ -34,14 +34,18 @@ pub struct WantedToken {
     pub expires_in: Option<Duration>,
 }
 
-/// Makes a user, or finds and changes it, and mints a token for it if one is wanted. Needs `write` and an unrestricted CLIENT or
-/// ADMIN token; for a token of a user that is there already a CLIENT token. Changes are effective on this node, open sockets
+/// Makes a user, or finds and changes it, and mints a token for it if one is wanted. Needs `write` and an unrestricted CLIENT
+/// or ADMIN token; for a token of a user that is there already a CLIENT token. Changes are effective on this node, open sockets
 /// included, when this returns.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::Denied`], [`crate::Conflict::UsernameTaken`], [`crate::Conflict::UsernameLookalike`],
-/// [`Error::RateLimited`], [`Error::Outage`].
-pub(super) async fn put_external_user(chat: &Chat, caller: &Caller, put: PutExternalUser) -> Result<ExternalUserDone, Error> {
+/// [`Error::Invalid`], [`Error::Forbidden`], [`crate::Conflict::UsernameTaken`], [`crate::Conflict::UsernameLookalike`],
+/// [`Error::RateLimited`], [`Error::Unavailable`].
+pub(super) async fn put_external_user(
+    chat: &AppContext,
+    caller: &Caller,
+    put: PutExternalUser,
+) -> Result<ExternalUserDone, Error> {
     policy::may_put_user(caller, false)?;
     chat.count_change(caller)?;
     let external_id = ExternalId::parse(put.external_id)?;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::RoomId;
 use crate::policy;
@@ -12,9 +12,9 @@ use crate::store::{Access, EventsPage, History, HistoryRange};
 /// A page of a room's messages, ascending. Needs `read`, and membership unless privileged.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::Outage`].
+/// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::Unavailable`].
 pub async fn read_history(
-    chat: &Chat,
+    chat: &AppContext,
     caller: &Caller,
     room: RoomId,
     range: HistoryRange,
@@ -32,8 +32,14 @@ pub async fn read_history(
 /// A room's durable events of all kinds after `after`, ascending. Needs `read`, and membership unless privileged.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::Outage`].
-pub async fn read_events(chat: &Chat, caller: &Caller, room: RoomId, after: Seq, limit: usize) -> Result<EventsPage, Error> {
+/// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::Unavailable`].
+pub async fn read_events(
+    chat: &AppContext,
+    caller: &Caller,
+    room: RoomId,
+    after: Seq,
+    limit: usize,
+) -> Result<EventsPage, Error> {
     policy::may_read(caller)?;
     chat.store.events_after(room, policy::room_access(caller, room)?, after, limit).await
 }
@@ -41,7 +47,7 @@ pub async fn read_events(chat: &Chat, caller: &Caller, room: RoomId, after: Seq,
 /// With which eyes the caller may listen to a room. Needs `read`; membership is judged by each read that follows.
 ///
 /// # Errors
-/// [`Error::Denied`].
+/// [`Error::Forbidden`].
 pub fn authorize_join(caller: &Caller, room: RoomId) -> Result<Access, Error> {
     policy::may_read(caller)?;
     Ok(policy::room_access(caller, room)?)

@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::RoomId;
 use crate::model::{Room, UserRef};
@@ -12,8 +12,8 @@ pub const FIRST_MEMBERS: usize = 100;
 /// A room and its first 100 members. Needs `read`, and membership unless privileged.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::Outage`].
-pub async fn read_room(chat: &Chat, caller: &Caller, room: RoomId) -> Result<(Room, Vec<UserRef>), Error> {
+/// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::Unavailable`].
+pub async fn read_room(chat: &AppContext, caller: &Caller, room: RoomId) -> Result<(Room, Vec<UserRef>), Error> {
     policy::may_read(caller)?;
     let access = policy::room_access(caller, room)?;
     let members = chat.store.members(room, access, PageRequest { cursor: None, limit: FIRST_MEMBERS }).await?;
@@ -23,8 +23,8 @@ pub async fn read_room(chat: &Chat, caller: &Caller, room: RoomId) -> Result<(Ro
 /// A room's members in the order they joined. Needs `read`, and membership unless privileged.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::Outage`].
-pub async fn list_members(chat: &Chat, caller: &Caller, room: RoomId, page: PageRequest) -> Result<Page<UserRef>, Error> {
+/// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::Unavailable`].
+pub async fn list_members(chat: &AppContext, caller: &Caller, room: RoomId, page: PageRequest) -> Result<Page<UserRef>, Error> {
     policy::may_read(caller)?;
     chat.store.members(room, policy::room_access(caller, room)?, page).await
 }

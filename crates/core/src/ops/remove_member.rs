@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::{RoomId, UserId};
 use crate::policy;
@@ -18,8 +18,12 @@ pub struct RemoveMember {
 /// to moderate it, to be that user, or to be privileged. The owner is removed by no moderator.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::Room`], [`Error::RateLimited`], [`Error::Outage`].
-pub(super) async fn remove_member(chat: &Chat, caller: &Caller, remove: RemoveMember) -> Result<MembershipChanged, Error> {
+/// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::RateLimited`], [`Error::Unavailable`].
+pub(super) async fn remove_member(
+    chat: &AppContext,
+    caller: &Caller,
+    remove: RemoveMember,
+) -> Result<MembershipChanged, Error> {
     let RemoveMember { room_id, user_id } = remove;
     policy::token_removes_member(caller, room_id, user_id)?;
     chat.count_change(caller)?;

@@ -1,5 +1,5 @@
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
 use crate::error::Error;
 use crate::ids::TokenId;
 use crate::policy;
@@ -10,8 +10,8 @@ use crate::store::Revocation;
 /// Effective on this node, open sockets included, when this returns; nothing of the token is stored after that on any node.
 ///
 /// # Errors
-/// [`Error::Denied`], [`crate::Absent::Token`], [`Error::RateLimited`], [`Error::Outage`].
-pub(super) async fn revoke_token(chat: &Chat, caller: &Caller, token: TokenId) -> Result<(), Error> {
+/// [`Error::Forbidden`], [`crate::NotFound::Token`], [`Error::RateLimited`], [`Error::Unavailable`].
+pub(super) async fn revoke_token(chat: &AppContext, caller: &Caller, token: TokenId) -> Result<(), Error> {
     // To give oneself up is never too often.
     if token != caller.token_id {
         policy::may_delete(caller)?;

@@ -1,7 +1,7 @@
 use super::act_as;
+use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::chat::Chat;
-use crate::error::{Absent, Error};
+use crate::error::{Error, NotFound};
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::policy;
 use crate::seq::Seq;
@@ -25,8 +25,8 @@ pub struct Typing {
 /// The rights are judged each time, in the store. What is said again within 3 s, whatever the thread, is not sent again.
 ///
 /// # Errors
-/// [`Error::Denied`], [`Error::Absent`], [`Error::RateLimited`], [`Error::Outage`].
-pub async fn typing(chat: &Chat, caller: &Caller, typing: Typing) -> Result<(), Error> {
+/// [`Error::Forbidden`], [`Error::NotFound`], [`Error::RateLimited`], [`Error::Unavailable`].
+pub async fn typing(chat: &AppContext, caller: &Caller, typing: Typing) -> Result<(), Error> {
     let Typing { room_id, parent_id, on, user } = typing;
     let caller = act_as(chat, caller, user).await?;
     let access = policy::may_append(&caller, caller.user.id, room_id)?;
@@ -47,7 +47,7 @@ pub async fn typing(chat: &Chat, caller: &Caller, typing: Typing) -> Result<(), 
 /// Reads the id of a parent as the caller gave it.
 ///
 /// # Errors
-/// What is no UUID names no message: [`Absent::Parent`].
+/// What is no UUID names no message: [`NotFound::Parent`].
 pub fn parent_id(text: &str) -> Result<MessageId, Error> {
-    text.parse().map_err(|_| Error::Absent(Absent::Parent))
+    text.parse().map_err(|_| Error::NotFound(NotFound::Parent))
 }

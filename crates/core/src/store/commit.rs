@@ -50,8 +50,9 @@ impl From<&Done<Message>> for Receipt {
     }
 }
 
-/// Whom to acknowledge a write to. A front door puts in what the [`CommitSink`] needs to find the asking client again; the store
-/// hands it on unread. It is dropped unread only if the store came to an end in mid-commit, so that nobody knows the outcome.
+/// Whom to acknowledge a write to. A front door puts in what the [`CommitSink`] needs to find the asking client again; the
+/// store hands it on unread. It is dropped unread only if the store came to an end in mid-commit, so that nobody knows the
+/// outcome.
 pub struct AckTo(Box<dyn Any + Send + Sync>);
 
 impl AckTo {
@@ -68,7 +69,7 @@ impl AckTo {
 
 /// Told of every commit that added to a room or acknowledges a write, and of each refusal that is to be acknowledged.
 pub trait CommitSink: Send + Sync + 'static {
-    /// The events are durable and visible to every read. Each acknowledgement is to be sent, now or soon. Called on the writer's
-    /// own thread, refusals also on the thread that submits: must return quickly and never block.
+    /// The events are durable and visible to every read. Each acknowledgement is to be sent, now or soon. Called on the
+    /// writer's own thread, refusals also on the thread that submits: must return quickly and never block.
     fn committed(&self, batch: Committed);
 }

@@ -20,7 +20,7 @@ pub trait UrgentReads: Send + Sync {
     /// A token with its user.
     async fn token(&self, id: TokenId) -> Result<Option<TokenWithUser>, Error>;
     /// How a user stands to a room; `None` if there is no such room.
-    async fn standing(&self, room: RoomId, user: UserId) -> Result<Option<Standing>, Error>;
+    async fn room_relation(&self, room: RoomId, user: UserId) -> Result<Option<RoomRelation>, Error>;
     /// The newest event of each of these rooms; rooms that do not exist are left out.
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error>;
     /// The control log after a position, in commit order, at most `limit`. What is older than
@@ -59,8 +59,8 @@ pub trait RoomReads: Send + Sync {
 /// Reads of messages and other events.
 #[async_trait]
 pub trait MessageReads: Send + Sync {
-    /// A page of a room's messages, by keyset on `(room, seq)`: at most `limit` and [`PAGE_BYTES`](super::PAGE_BYTES), those nearest to where the
-    /// range begins.
+    /// A page of a room's messages, by keyset on `(room, seq)`: at most `limit` and [`PAGE_BYTES`](super::PAGE_BYTES), those
+    /// nearest to where the range begins.
     async fn history(
         &self,
         room: RoomId,
@@ -70,11 +70,11 @@ pub trait MessageReads: Send + Sync {
     ) -> Result<Versioned<History>, Error>;
     /// The events after `after`, of all kinds, at most `limit` and [`PAGE_BYTES`](super::PAGE_BYTES).
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
-    /// The newest part of a room: `messages` messages and [`PAGE_BYTES`](super::PAGE_BYTES) at most, and the other events that lie among and after
-    /// them, at most `others`.
+    /// The newest part of a room: `messages` messages and [`PAGE_BYTES`](super::PAGE_BYTES) at most, and the other events that
+    /// lie among and after them, at most `others`.
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Versioned<Newest>, Error>;
-    /// The present version of a room, for a page that was read before. Not older than anything that was acknowledged, by whatever
-    /// node, before this call.
+    /// The present version of a room, for a page that was read before. Not older than anything that was acknowledged, by
+    /// whatever node, before this call.
     async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error>;
     /// Messages across rooms, newest first, at most the page's limit and [`PAGE_BYTES`](super::PAGE_BYTES).
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error>;
@@ -141,7 +141,8 @@ pub struct EventsPage {
 pub struct Newest {
     /// The newest messages, ascending, at most the limit asked and [`PAGE_BYTES`](super::PAGE_BYTES).
     pub messages: Vec<Message>,
-    /// The newest other events from `from` on, ascending, at most the limit asked, and [`PAGE_BYTES`](super::PAGE_BYTES) besides the messages.
+    /// The newest other events from `from` on, ascending, at most the limit asked, and [`PAGE_BYTES`](super::PAGE_BYTES)
+    /// besides the messages.
     pub others: Vec<Arc<Event>>,
     /// Every event from here to `head` is in this answer. 1 in an empty room.
     pub from: Seq,
@@ -149,7 +150,8 @@ pub struct Newest {
     pub head: Seq,
 }
 
-/// What the pages of a room depend on. A page shows events of its room and names of users: it is the same for as long as this is.
+/// What the pages of a room depend on. A page shows events of its room and names of users: it is the same for as long as this
+/// is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomVersion {
     /// The room's newest event.
@@ -177,7 +179,7 @@ impl<T> Deref for Versioned<T> {
 
 /// How a user stands to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct RoomRelation {
     /// Who owns the room.
     pub owner: UserId,
     /// Whether the user is a member.

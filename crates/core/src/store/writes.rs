@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::Access;
 use super::commit::{Ack, AckTo, Receipt};
-use crate::error::{Error, InvalidField, Outage};
+use crate::error::{Error, InvalidField, Unavailable};
 use crate::ids::{MessageId, RoomId, TokenId, UserId};
 use crate::model::{Message, Role, Room, User};
 use crate::seq::Seq;
@@ -119,7 +119,7 @@ pub struct NewMessage {
     pub id: MessageId,
     /// Where.
     pub room_id: RoomId,
-    /// By whom. Must exist ([`Absent::User`](crate::Absent::User)).
+    /// By whom. Must exist ([`NotFound::User`](crate::NotFound::User)).
     pub author: UserId,
     /// `Member(author)`, or `Any` for privileged callers, as it was when the message was accepted. The commit takes away what
     /// the actor has lost since.
@@ -208,8 +208,8 @@ pub enum MembershipChanged {
     NotNeeded,
 }
 
-/// A token to revoke, with all that it minted: each gets an entry in the control log, one that is revoked stays as it was. Once it
-/// is answered, nothing more is committed on behalf of any of them, on any node.
+/// A token to revoke, with all that it minted: each gets an entry in the control log, one that is revoked stays as it was. Once
+/// it is answered, nothing more is committed on behalf of any of them, on any node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
     /// Which.
@@ -250,8 +250,8 @@ pub struct UserChange {
     pub at: Timestamp,
 }
 
-/// A user to make, or to find and change, by the application's own id for it. `None` leaves as it is. Two at once make one user.
-/// Writes a [`ControlChange::User`](crate::ControlChange::User) entry if it changed one.
+/// A user to make, or to find and change, by the application's own id for it. `None` leaves as it is. Two at once make one
+/// user. Writes a [`ControlChange::User`](crate::ControlChange::User) entry if it changed one.
 #[derive(Debug, Clone)]
 pub struct ExternalUser {
     /// The application's own id.
@@ -301,6 +301,6 @@ impl<T> Future for Pending<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // A writer that died in mid-commit can't say what became of it.
-        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(Outage::OutcomeUnknown.into())))
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(Unavailable::OutcomeUnknown.into())))
     }
 }

@@ -15,7 +15,8 @@ use super::linger;
 use super::stream::Slot;
 use super::tls::Tls;
 
-/// Clients that are turned away with patience at once. Each holds a descriptor for up to a second; further ones are closed at once.
+/// Clients that are turned away with patience at once. Each holds a descriptor for up to a second; further ones are closed at
+/// once.
 const MAX_TURNED_AWAY: usize = 32;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

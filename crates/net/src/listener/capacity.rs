@@ -1,6 +1,7 @@
 //! How many connections the process can bear.
 
-/// Descriptors kept for the database, the bus, log files and clients that are turned away, when the limit is large enough to keep them.
+/// Descriptors kept for the database, the bus, log files and clients that are turned away, when the limit is large enough to
+/// keep them.
 const RESERVE: std::ops::RangeInclusive<u64> = 128..=512;
 
 /// Raises the process's soft limit of open files to its hard limit, and tells the limit that then holds; none where

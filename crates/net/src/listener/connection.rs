@@ -26,11 +26,11 @@ use tower::Service as _;
 use super::ListenerOptions;
 use super::body::{AnswerBody, RequestBody};
 use super::early_error::EarlyError;
-use super::first_look::{self, FirstLook};
 use super::head::is_chunked;
 use super::linger::{self, linger};
 use super::meters::Meters;
-use super::stream::{PeerStream, Slot, Taken, TakenStream, TimedStream};
+use super::pre_upgrade::{self, PreUpgrade};
+use super::stream::{PeerStream, Slot, TimedStream, Upgraded, UpgradedStream};
 use super::timer::{Abandoned, ConnectionTimer, Overdue};
 use super::tls::Tls;
 use super::unread::{Allowance, PATIENT, Step, Unread};
@@ -86,7 +86,7 @@ impl Http {
         let _ = tcp.set_nodelay(true);
         let slot = Arc::new(slot);
         let timer = ConnectionTimer::new(&self.options);
-        let tcp = match (&tls, &self.options.first_look.0) {
+        let tcp = match (&tls, &self.options.pre_upgrade.0) {
             (None, Some(look)) => match self.look_first(&**look, tcp, addr, &slot).await {
                 Some(tcp) => tcp,
                 None => return,
@@ -125,7 +125,7 @@ impl Http {
     }
 
     /// Waits for a connection's first bytes and lets `look` judge them. Gives back the connection if it is HTTP's.
-    async fn look_first(&self, look: &dyn FirstLook, tcp: TcpStream, addr: SocketAddr, slot: &Arc<Slot>) -> Option<TcpStream> {
+    async fn look_first(&self, look: &dyn PreUpgrade, tcp: TcpStream, addr: SocketAddr, slot: &Arc<Slot>) -> Option<TcpStream> {
         let mut deadline = Instant::now() + self.options.header_timeout;
         let request = loop {
             let readable = tokio::select! {
@@ -134,7 +134,7 @@ impl Http {
                 // HTTP knows how to end.
                 () = self.shutdown.cancelled() => return Some(tcp),
             };
-            match readable.map(|readable| readable.and_then(|()| first_look::peek(&tcp))) {
+            match readable.map(|readable| readable.and_then(|()| pre_upgrade::peek(&tcp))) {
                 Ok(Ok(request)) => break request,
                 // Readiness is a guess.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -157,8 +157,8 @@ impl Http {
             () = self.shutdown.cancelled() => return Some(tcp),
         };
         let Some(take_over) = take_over else { return Some(tcp) };
-        first_look::consume(&tcp, length).ok()?;
-        take_over(Taken { stream: TakenStream::Plain(tcp), read_ahead: Bytes::new(), slot: Some(Arc::clone(slot)) });
+        pre_upgrade::consume(&tcp, length).ok()?;
+        take_over(Upgraded { stream: UpgradedStream::Plain(tcp), read_ahead: Bytes::new(), slot: Some(Arc::clone(slot)) });
         None
     }
 

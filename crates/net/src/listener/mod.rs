@@ -11,11 +11,11 @@ mod capacity;
 mod connection;
 mod drain;
 mod early_error;
-mod first_look;
 mod head;
 mod linger;
 mod meters;
 mod peer;
+mod pre_upgrade;
 mod proxies;
 mod stream;
 mod timer;
@@ -36,10 +36,10 @@ pub use body::BodyTimeout;
 pub use capacity::raise_descriptor_limit;
 pub use drain::ListenerHandle;
 pub use early_error::{EarlyAnswers, EarlyError};
-pub use first_look::{FirstLook, FirstLooker, TakeOver};
 pub use peer::Peer;
+pub use pre_upgrade::{PreUpgrade, PreUpgradeHandler, TakeOver};
 pub use proxies::{BadNetwork, TrustedProxies};
-pub use stream::{Duplex, PeerStream, Slot, Taken, TakenStream, take_stream};
+pub use stream::{Duplex, PeerStream, Slot, Upgraded, UpgradedStream, take_stream};
 pub use tls::{Tls, TlsError};
 
 use accept::Accepting;
@@ -68,7 +68,7 @@ pub struct ListenerOptions {
     /// Certificate and key; none: plain HTTP, for a proxy in front.
     pub tls: Option<Tls>,
     /// Who may take plain connections over before HTTP gets them.
-    pub first_look: FirstLooker,
+    pub pre_upgrade: PreUpgradeHandler,
     /// Makes the answers to requests that never reach the router.
     pub early_answers: EarlyAnswers,
 }
@@ -87,7 +87,7 @@ impl Default for ListenerOptions {
             connections: 100_000,
             trusted_proxies: TrustedProxies::default(),
             tls: None,
-            first_look: FirstLooker::default(),
+            pre_upgrade: PreUpgradeHandler::default(),
             early_answers: EarlyAnswers::default(),
         }
     }

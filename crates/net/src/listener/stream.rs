@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::Upgraded as HyperUpgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -30,9 +30,9 @@ impl Slot {
 
 /// What an upgraded connection was made of.
 #[derive(Debug)]
-pub struct Taken {
+pub struct Upgraded {
     /// The socket, read no further than the request's head and `read_ahead`.
-    pub stream: TakenStream,
+    pub stream: UpgradedStream,
     /// What the client sent right behind its request: the beginning of what it says in the new protocol.
     pub read_ahead: Bytes,
     /// The connection's place among those that the listener allows; none if it isn't one of them.
@@ -45,14 +45,14 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A socket without HTTP.
-pub enum TakenStream {
+pub enum UpgradedStream {
     /// The TCP connection itself, with `TCP_NODELAY` set and no time-out left upon it.
     Plain(TcpStream),
     /// TLS over it, or what else HTTP was spoken over.
     Other(Box<dyn Duplex>),
 }
 
-impl fmt::Debug for TakenStream {
+impl fmt::Debug for UpgradedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(tcp) => f.debug_tuple("Plain").field(tcp).finish(),
@@ -63,26 +63,26 @@ impl fmt::Debug for TakenStream {
 
 /// Takes the socket out of an upgraded connection.
 ///
-/// One that another server accepted is of use all the same, as [`TakenStream::Other`].
+/// One that another server accepted is of use all the same, as [`UpgradedStream::Other`].
 #[must_use]
-pub fn take_stream(upgraded: Upgraded) -> Taken {
+pub fn take_stream(upgraded: HyperUpgraded) -> Upgraded {
     let parts = match upgraded.downcast::<TokioIo<PeerStream>>() {
         Ok(parts) => parts,
         Err(upgraded) => {
-            let stream = TakenStream::Other(Box::new(TokioIo::new(upgraded)));
-            return Taken { stream, read_ahead: Bytes::new(), slot: None };
+            let stream = UpgradedStream::Other(Box::new(TokioIo::new(upgraded)));
+            return Upgraded { stream, read_ahead: Bytes::new(), slot: None };
         }
     };
     let PeerStream { io, slot, .. } = parts.io.into_inner();
     let stream = match io {
         Io::Plain(mut timed) => match timed.tcp.take() {
-            Some(tcp) => TakenStream::Plain(tcp),
+            Some(tcp) => UpgradedStream::Plain(tcp),
             // Only this function takes it, and no stream comes here twice.
-            None => TakenStream::Other(Box::new(tokio::io::empty())),
+            None => UpgradedStream::Other(Box::new(tokio::io::empty())),
         },
-        Io::Tls(tls) => TakenStream::Other(tls),
+        Io::Tls(tls) => UpgradedStream::Other(tls),
     };
-    Taken { stream, read_ahead: parts.read_buf, slot: Some(slot) }
+    Upgraded { stream, read_ahead: parts.read_buf, slot: Some(slot) }
 }
 
 /// A connection of this listener, plain or over TLS, as hyper holds it: `TokioIo<PeerStream>`.
@@ -124,8 +124,8 @@ impl PeerStream {
         Some(error)
     }
 
-    /// Whether these bytes, the next that hyper writes, go no further. To a head that it can't read hyper answers a bare status,
-    /// and it can't be told not to.
+    /// Whether these bytes, the next that hyper writes, go no further. To a head that it can't read hyper answers a bare
+    /// status, and it can't be told not to.
     fn withholds(&mut self, bytes: &[u8]) -> bool {
         if self.withheld.is_none() {
             self.withheld = bare_error(bytes).filter(|_| !self.timer().is_answering());

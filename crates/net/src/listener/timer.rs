@@ -216,7 +216,8 @@ impl ConnectionTimer {
         state.unflushed = state.in_flight > 0;
     }
 
-    /// This process stood still: whatever is waited for has all its time from now on, since what came meanwhile is not read yet.
+    /// This process stood still: whatever is waited for has all its time from now on, since what came meanwhile is not read
+    /// yet.
     pub(super) fn begin_again(&self, now: Instant) {
         let mut state = self.state();
         state.since = now;

@@ -112,7 +112,8 @@ pub enum HandshakeError {
     /// `bearer.<token>` is offered without `chatsphere.v1`. No answer is possible that a browser takes: it fails a connection
     /// that answers none of its offers (section 4.1), and the token is never sent back.
     #[error(
-        "offer the subprotocol `chatsphere.v1` beside `bearer.<token>`: a browser needs one of its offers answered, and the token is not sent back"
+        "offer the subprotocol `chatsphere.v1` beside `bearer.<token>`: a browser needs one of its offers answered, and the \
+         token is not sent back"
     )]
     BearerAlone,
 }

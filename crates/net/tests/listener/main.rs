@@ -5,9 +5,9 @@
 mod capacity;
 mod clients;
 mod drain;
-mod first_look;
 mod framing;
 mod peers;
+mod pre_upgrade;
 mod requests;
 mod support;
 mod timeouts;

@@ -120,6 +120,11 @@ async fn every_request_carries_its_peer() {
     let server = start(app, ListenerOptions { trusted_proxies, ..patient() }).await;
     let text = server.exchange(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     assert!(text.contains("addr: 127.0.0.1:") && text.contains("direct_loopback: true"), "{text}");
-    let text = server.exchange(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nX-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n\r\n").await;
+    let text = server
+        .exchange(
+            b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nX-Forwarded-For: \
+     203.0.113.7\r\nX-Forwarded-Proto: https\r\n\r\n",
+        )
+        .await;
     assert!(text.contains("addr: 203.0.113.7:0, secure: true") && text.contains("direct_loopback: false"), "{text}");
 }

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use axum::routing::{get, post};
 use chatsphere_net::listener::{
-    BodyTimeout, EarlyAnswers, FirstLook, FirstLooker, ListenerHandle, ListenerOptions, TakeOver, serve,
+    BodyTimeout, EarlyAnswers, ListenerHandle, ListenerOptions, PreUpgrade, PreUpgradeHandler, TakeOver, serve,
 };
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -37,13 +37,13 @@ pub(crate) fn options() -> ListenerOptions {
         *answer.status_mut() = error.status();
         answer
     });
-    ListenerOptions { first_look: FirstLooker::new(Arc::new(LooksAway)), early_answers, ..ListenerOptions::default() }
+    ListenerOptions { pre_upgrade: PreUpgradeHandler::new(Arc::new(LooksAway)), early_answers, ..ListenerOptions::default() }
 }
 
 struct LooksAway;
 
 #[async_trait]
-impl FirstLook for LooksAway {
+impl PreUpgrade for LooksAway {
     async fn look(&self, _: &Parts) -> Option<TakeOver> {
         None
     }

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chatsphere_net::listener::{ListenerOptions, TakenStream, Tls, TlsError};
+use chatsphere_net::listener::{ListenerOptions, Tls, TlsError, UpgradedStream};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -139,7 +139,7 @@ async fn an_upgrade_hands_over_the_tls_stream() {
     let taken = upgraded.recv().await.unwrap();
     assert_eq!(&taken.read_ahead[..], b"ahead");
     assert!(taken.slot.is_some());
-    let TakenStream::Other(mut stream) = taken.stream else { panic!("TLS was left out") };
+    let UpgradedStream::Other(mut stream) = taken.stream else { panic!("TLS was left out") };
     tls.write_all(b"there.").await.unwrap();
     assert_eq!(read_until(&mut stream, ".").await, "there.");
     stream.write_all(b"and back.").await.unwrap();

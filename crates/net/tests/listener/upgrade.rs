@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Response, StatusCode, header};
 use axum::routing::get;
-use chatsphere_net::listener::{Duplex, ListenerOptions, Taken, TakenStream, take_stream};
+use chatsphere_net::listener::{Duplex, ListenerOptions, Upgraded, UpgradedStream, take_stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::support::{AMPLE, GET, SHORT, patient, read_until, start};
 pub(crate) const UPGRADE: &[u8] = b"GET /up HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
 
 /// A router that upgrades whatever asks for it, and what it got.
-pub(crate) fn upgrading() -> (Router, mpsc::UnboundedReceiver<Taken>) {
+pub(crate) fn upgrading() -> (Router, mpsc::UnboundedReceiver<Upgraded>) {
     let (taken, upgraded) = mpsc::unbounded_channel();
     let upgrade = move |mut request: Request| async move {
         let upgrade = hyper::upgrade::on(&mut request);
@@ -37,7 +37,7 @@ async fn the_tcp_stream_comes_out_with_what_was_read_ahead() {
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     let taken = upgraded.recv().await.unwrap();
     assert!(!taken.read_ahead.is_empty(), "the bytes behind the request were not read with it");
-    let TakenStream::Plain(mut server_side) = taken.stream else { panic!("not the plain stream") };
+    let UpgradedStream::Plain(mut server_side) = taken.stream else { panic!("not the plain stream") };
     assert!(server_side.nodelay().unwrap());
     let mut received = taken.read_ahead.to_vec();
     while received.len() < ahead.len() {
@@ -68,7 +68,7 @@ async fn an_upgraded_connection_keeps_its_place_but_no_deadline_and_no_drain() {
     let text = server.exchange(GET).await;
     assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
     assert!(server.handle.drained(AMPLE).await, "the listener has nothing left to wait for");
-    let TakenStream::Plain(mut server_side) = taken.stream else { panic!("not the plain stream") };
+    let UpgradedStream::Plain(mut server_side) = taken.stream else { panic!("not the plain stream") };
     server_side.write_all(b"alive.").await.unwrap();
     assert_eq!(read_until(&mut tcp, ".").await, "alive.");
 }
@@ -116,7 +116,7 @@ async fn a_connection_of_another_server_is_of_use_too() {
     read_until(&mut tcp, "\r\n\r\n").await;
     let taken = upgraded.recv().await.unwrap();
     assert!(taken.slot.is_none());
-    let TakenStream::Other(mut stream) = taken.stream else { panic!("taken for one of the listener's") };
+    let UpgradedStream::Other(mut stream) = taken.stream else { panic!("taken for one of the listener's") };
     assert_eq!(read_until(&mut stream, ".").await, "ahead.");
     echo_once(&mut *stream, &mut tcp).await;
     stop.cancel();

@@ -72,8 +72,8 @@ pub enum ServerFrame<'a> {
         /// For how long to show it, unless a message of this user comes before. 0 ends it.
         expires_in_ms: u64,
     },
-    /// How many type in a room with so many connections that it is not told who. Ephemeral; comes once a second while anybody types, and
-    /// once with 0.
+    /// How many type in a room with so many connections that it is not told who. Ephemeral; comes once a second while anybody
+    /// types, and once with 0.
     TypingCount {
         /// Which room.
         room_id: RoomId,
@@ -144,7 +144,8 @@ pub struct HelloLimits {
     pub messages_per_second: u32,
     /// Messages at once after a rest.
     pub message_burst: u32,
-    /// Sends that may wait for their answer before the server stops reading. Who sends more all the same is held to half for a second.
+    /// Sends that may wait for their answer before the server stops reading. Who sends more all the same is held to half for a
+    /// second.
     pub unanswered_sends: usize,
     /// Most events that `join` with `since` replays.
     pub replay_events: u64,

@@ -11,10 +11,10 @@ use compio_driver::{Key, Proactor, PushEntry};
 use tokio::net::TcpStream;
 
 use super::{Batch, LONG};
-use crate::outbound::Outbound;
+use crate::write_queue::WriteQueue;
 
 /// Sends handed to the kernel in one call, at most.
-const MOST: u32 = 256;
+const MAX: u32 = 256;
 /// How long to wait for answers before looking again. None has to be waited for: a send that would block says so at once.
 const LOOK: Duration = Duration::from_millis(1);
 /// So often in vain, and the ring is given up.
@@ -25,7 +25,7 @@ type Sending = Key<Send<Bytes, Arc<TcpStream>>>;
 pub(super) struct Ring {
     proactor: Proactor,
     /// What the kernel has not answered yet.
-    sending: Vec<(Arc<Outbound>, Sending)>,
+    sending: Vec<(Arc<WriteQueue>, Sending)>,
     /// It failed, and is not used any more.
     failed: bool,
 }
@@ -35,7 +35,7 @@ impl Ring {
     pub(super) fn open() -> io::Result<Self> {
         // Twice as much room, since the library has entries of its own.
         let proactor = Proactor::builder()
-            .capacity(2 * MOST)
+            .capacity(2 * MAX)
             .single_issuer(true)
             .coop_taskrun(true)
             .detect_opcode_support(OpCodeFlag::Send)
@@ -48,32 +48,32 @@ impl Ring {
         tracing::error!(%error, "io_uring failed and is not used any more; the sockets it was writing to are given up");
         self.failed = true;
         // Nobody knows which of them have their frames.
-        self.sending.drain(..).for_each(|(outbound, _)| outbound.abandon());
+        self.sending.drain(..).for_each(|(write_queue, _)| write_queue.abandon());
     }
 
     /// Takes in what the kernel has answered.
     fn reap(&mut self) {
-        for (outbound, sending) in std::mem::take(&mut self.sending) {
+        for (write_queue, sending) in std::mem::take(&mut self.sending) {
             match self.proactor.pop(sending) {
-                PushEntry::Pending(sending) => self.sending.push((outbound, sending)),
-                PushEntry::Ready(BufResult(sent, send)) => outbound.finish(send.into_inner(), sent),
+                PushEntry::Pending(sending) => self.sending.push((write_queue, sending)),
+                PushEntry::Ready(BufResult(sent, send)) => write_queue.finish(send.into_inner(), sent),
             }
         }
     }
 }
 
 impl Batch for Ring {
-    fn send(&mut self, outbound: &Arc<Outbound>, frame: Bytes) {
+    fn send(&mut self, write_queue: &Arc<WriteQueue>, frame: Bytes) {
         if frame.len() > LONG || self.failed {
-            return outbound.send(frame);
+            return write_queue.send(frame);
         }
-        let Some((socket, frame)) = outbound.begin(frame) else { return };
+        let Some((socket, frame)) = write_queue.begin(frame) else { return };
         // A socket that would block says so, and the connection's task waits for it.
         match self.proactor.push(Send::new(socket, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)) {
-            PushEntry::Pending(sending) => self.sending.push((outbound.clone(), sending)),
-            PushEntry::Ready(BufResult(sent, send)) => outbound.finish(send.into_inner(), sent),
+            PushEntry::Pending(sending) => self.sending.push((write_queue.clone(), sending)),
+            PushEntry::Ready(BufResult(sent, send)) => write_queue.finish(send.into_inner(), sent),
         }
-        if self.sending.len() >= MOST as usize {
+        if self.sending.len() >= MAX as usize {
             self.submit();
         }
     }

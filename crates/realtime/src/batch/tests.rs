@@ -5,9 +5,9 @@ use chatsphere_core::{Access, Caller, ConnectionId, Event, EventKind, RoomId, Se
 use chatsphere_net::websocket::{self, CloseCode};
 
 use super::*;
-use crate::listener::Listener;
-use crate::outbound::{Flushed, Socket};
 use crate::room::{Left, Room};
+use crate::subscriber::Subscriber;
+use crate::write_queue::{Flushed, Socket};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
@@ -25,14 +25,14 @@ fn ways() -> Vec<Box<dyn Batch>> {
     ways
 }
 
-async fn connection() -> (Arc<Outbound>, Arc<TcpStream>, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+async fn connection() -> (Arc<WriteQueue>, Arc<TcpStream>, TcpStream) {
+    let subscriber = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, accepted) = tokio::join!(TcpStream::connect(subscriber.local_addr().unwrap()), subscriber.accept());
     let socket = Arc::new(accepted.unwrap().0);
-    (Arc::new(Outbound::new(Socket::Direct(socket.clone()), LARGE)), socket, client.unwrap())
+    (Arc::new(WriteQueue::new(Socket::Direct(socket.clone()), LARGE)), socket, client.unwrap())
 }
 
-async fn connections(count: usize) -> Vec<(Arc<Outbound>, Arc<TcpStream>, TcpStream)> {
+async fn connections(count: usize) -> Vec<(Arc<WriteQueue>, Arc<TcpStream>, TcpStream)> {
     let mut made = Vec::new();
     while made.len() < count {
         made.push(connection().await);
@@ -45,20 +45,20 @@ async fn each_socket_gets_its_frames_in_order() {
     for mut batch in ways() {
         let mut connections = connections(40).await;
         // More than one call can take, and several to the same socket in one batch.
-        for round in 0..30_u8 {
-            for (place, (outbound, ..)) in (0_u8..).zip(&connections) {
-                batch.send(outbound, Bytes::copy_from_slice(&[place, round]));
+        for pass in 0..30_u8 {
+            for (place, (write_queue, ..)) in (0_u8..).zip(&connections) {
+                batch.send(write_queue, Bytes::copy_from_slice(&[place, pass]));
             }
-            if round % 10 == 9 {
+            if pass % 10 == 9 {
                 batch.submit();
             }
         }
-        for (place, (outbound, _, client)) in (0_u8..).zip(&mut connections) {
+        for (place, (write_queue, _, client)) in (0_u8..).zip(&mut connections) {
             let mut read = [0; 60];
             client.read_exact(&mut read).await.unwrap();
-            let expected: Vec<u8> = (0..30).flat_map(|round| [place, round]).collect();
+            let expected: Vec<u8> = (0..30).flat_map(|pass| [place, pass]).collect();
             assert_eq!(&read[..], expected);
-            assert_eq!(outbound.waiting_bytes(), 0);
+            assert_eq!(write_queue.waiting_bytes(), 0);
         }
     }
 }
@@ -67,8 +67,8 @@ async fn each_socket_gets_its_frames_in_order() {
 async fn more_sockets_than_one_call_takes_are_written_to() {
     for mut batch in ways() {
         let mut connections = connections(300).await;
-        for (outbound, ..) in &connections {
-            batch.send(outbound, Bytes::from_static(b"all"));
+        for (write_queue, ..) in &connections {
+            batch.send(write_queue, Bytes::from_static(b"all"));
         }
         batch.submit();
         for (_, _, client) in &mut connections {
@@ -77,23 +77,23 @@ async fn more_sockets_than_one_call_takes_are_written_to() {
     }
 }
 
-/// A lane serves a crowd while others close some of the connections and send to all of them.
+/// A shard serves a large room while others close some of the connections and send to all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_gets_its_events_in_order_whatever_else_is_sent() {
     const EVENTS: u64 = 200;
     let user = UserRef { id: UserId::new(START), username: Username::from_stored("ada".to_owned()) };
     let room = Arc::new(Room::new(RoomId::new(START)));
     let mut clients = Vec::new();
-    let mut outbounds = Vec::new();
+    let mut write_queues = Vec::new();
     for _ in 0..40 {
-        let (outbound, socket, client) = connection().await;
+        let (write_queue, socket, client) = connection().await;
         let caller = Arc::new(Caller::operator(user.clone(), START));
-        let listener = Arc::new(Listener::new(ConnectionId::new(START), caller, outbound.clone()));
-        room.seat(&listener, Access::Any, Seq::ZERO, 1 << 20, None);
-        outbounds.push(outbound);
+        let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue.clone()));
+        room.subscribe(&subscriber, Access::Any, Seq::ZERO, 1 << 20, None);
+        write_queues.push(write_queue);
         clients.push((client, socket));
     }
-    let lane = std::thread::spawn({
+    let shard = std::thread::spawn({
         let (room, user) = (room.clone(), user.clone());
         move || {
             let mut batch = fastest_batch();
@@ -104,24 +104,24 @@ async fn a_crowd_gets_its_events_in_order_whatever_else_is_sent() {
             }
         }
     });
-    for round in 0..500 {
-        for outbound in &outbounds {
-            outbound.send(websocket::text_frame("between"));
+    for pass in 0..500 {
+        for write_queue in &write_queues {
+            write_queue.send(websocket::text_frame("between"));
         }
-        if round == 250 {
-            outbounds[..10].iter().for_each(|outbound| outbound.close(CloseCode::NORMAL, "bye"));
+        if pass == 250 {
+            write_queues[..10].iter().for_each(|write_queue| write_queue.close(CloseCode::NORMAL, "bye"));
         }
     }
-    lane.join().unwrap();
+    shard.join().unwrap();
     for (number, (client, socket)) in clients.iter_mut().enumerate() {
-        let outbound = &outbounds[number];
+        let write_queue = &write_queues[number];
         let (mut decoder, mut seqs, mut between) = (Vec::new(), Vec::new(), 0);
         while number < 10 || seqs.len() < EVENTS as usize || between < 500 {
             let mut buffer = vec![0; 64 * 1024];
             let read = tokio::select! {
                 read = client.read(&mut buffer) => read.unwrap(),
-                _ = socket.writable(), if outbound.waiting_bytes() > 0 => {
-                    outbound.flush();
+                _ = socket.writable(), if write_queue.waiting_bytes() > 0 => {
+                    write_queue.flush();
                     continue;
                 }
             };

@@ -19,11 +19,11 @@ use super::parts::{self, Parts};
 use super::replay::Stale;
 use super::seal::{BusKeys, Opened, Opener, Refused, Sealer};
 use super::status::{Away, BusStatus, GOOD, Trouble};
-use super::{BusMessage, Outbox, Waiting};
+use super::{BusMessage, PublishQueue, Waiting};
 use crate::interest::{Interest, Shard};
 
-/// What the nodes speak lies below this: `room.00` to `room.ff`, `user.00` to `user.ff`, and `node.<name>`, where a node speaks to itself.
-/// A later, different format gets a base of its own.
+/// What the nodes speak lies below this: `room.00` to `room.ff`, `user.00` to `user.ff`, and `node.<name>`, where a node speaks
+/// to itself. A later, different format gets a base of its own.
 const BASE: &str = "chatsphere.v3";
 /// How long connecting to one server may take, looking up its name included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 const NEWS: usize = 64;
 
 /// A connection to NATS, which comes back by itself.
-pub struct Link {
+pub struct NatsLink {
     options: NatsOptions,
     keys: BusKeys,
     clock: Arc<dyn Clock>,
@@ -52,7 +52,7 @@ pub struct Link {
     meters: Meters,
 }
 
-impl Link {
+impl NatsLink {
     /// For a cluster that shares `keys`. Connects to nothing yet.
     ///
     /// # Errors
@@ -68,9 +68,9 @@ impl Link {
         self.status.clone()
     }
 
-    /// Tells other nodes what this one commits, and gives what they tell of `interest` to `take`. Runs for ever: NATS may be away, and
-    /// come later.
-    pub async fn run(self, epoch: Epoch, mut outbox: Outbox, interest: Arc<Interest>, take: impl Fn(BusMessage)) {
+    /// Tells other nodes what this one commits, and gives what they tell of `interest` to `take`. Runs for ever: NATS may be
+    /// away, and come later.
+    pub async fn run(self, epoch: Epoch, mut publish_queue: PublishQueue, interest: Arc<Interest>, take: impl Fn(BusMessage)) {
         let (keys, node) = (self.keys.clone(), self.node);
         let mut sealers = Sealers { keys, node, epoch: epoch.clone(), of: HashMap::new() };
         let mut inbox = Inbox {
@@ -86,7 +86,7 @@ impl Link {
             for server in self.options.url.servers() {
                 let begun = Instant::now();
                 let trouble = match self.connect(server).await {
-                    Ok(open) => self.serve(server, open, &mut sealers, &mut outbox, &interest, &mut inbox).await,
+                    Ok(open) => self.serve(server, open, &mut sealers, &mut publish_queue, &interest, &mut inbox).await,
                     Err(trouble) => trouble,
                 };
                 if begun.elapsed() >= GOOD {
@@ -155,7 +155,7 @@ impl Link {
         server: &Server,
         mut open: Open,
         sealers: &mut Sealers,
-        outbox: &mut Outbox,
+        publish_queue: &mut PublishQueue,
         interest: &Interest,
         inbox: &mut Inbox<impl Fn(BusMessage)>,
     ) -> Trouble {
@@ -163,17 +163,17 @@ impl Link {
             return trouble;
         }
         // What waited since the bus went away has long been found in the store.
-        self.meters.away.increment(outbox.clear());
+        self.meters.away.increment(publish_queue.clear());
         self.status.connected(&server.place);
         let client = open.client.clone();
         tokio::select! {
             trouble = open.listen(interest, inbox, &*self.clock) => trouble,
-            trouble = self.tell(&client, sealers, outbox) => trouble,
+            trouble = self.tell(&client, sealers, publish_queue) => trouble,
         }
     }
 
-    async fn tell(&self, client: &Client, sealers: &mut Sealers, outbox: &mut Outbox) -> Trouble {
-        while let Some(waiting) = outbox.next().await {
+    async fn tell(&self, client: &Client, sealers: &mut Sealers, publish_queue: &mut PublishQueue) -> Trouble {
+        while let Some(waiting) = publish_queue.next().await {
             let told = match waiting {
                 Waiting::Events(events, _) => self.tell_events(client, sealers, events).await,
                 Waiting::Signal(signal) => self.tell_signal(client, sealers.of(Shard::of(signal.topic)), signal).await,
@@ -276,7 +276,8 @@ struct Beginning {
 }
 
 impl Open {
-    /// Subscribes to what is wanted and waits for a message to oneself: then this node may publish and subscribe, and both work.
+    /// Subscribes to what is wanted and waits for a message to oneself: then this node may publish and subscribe, and both
+    /// work.
     async fn hear_oneself(&mut self, interest: &Interest, clock: &dyn Clock) -> Result<(), Trouble> {
         let shards = self.follow(interest).await?;
         self.speak_to_oneself(shards, clock).await?;

@@ -14,13 +14,15 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a quiet server is asked whether it is there; two unanswered ones end the connection.
 const PING: Duration = Duration::from_secs(10);
-/// Messages of one subject that may wait to be read, and of all that may wait to be written. Each is at most the server's `max_payload`,
-/// 1 MiB by default.
+/// Messages of one subject that may wait to be read, and of all that may wait to be written. Each is at most the server's
+/// `max_payload`, 1 MiB by default.
 const TO_READ: usize = 64;
 const TO_WRITE: usize = 64;
 
-/// Characters such as `@`, `/` and commas end an address early: what is left of a password would be taken for a host, and shown.
-const ENCODE: &str = "it is not the address of a NATS server, such as nats://user:password@host:4222; special characters of a user, \
+/// Characters such as `@`, `/` and commas end an address early: what is left of a password would be taken for a host, and
+/// shown.
+const ENCODE: &str = "it is not the address of a NATS server, such as nats://user:password@host:4222; special characters of a \
+ user, \
                       password or token have to be percent-encoded (@ is %40, / is %2F, ? is %3F, # is %23, a comma is %2C, % is \
                       %25, and in a user or token : is %3A)";
 

@@ -18,10 +18,10 @@ pub(super) type NodeName = [u8; 16];
 
 /// Remembers what each node has sent on each subject. Only authenticated messages may be shown to it.
 ///
-/// A message of a known node is judged by its counter alone, so that a clock that is set does not cut the bus. One of an unknown
-/// node must have been sent just now: so what was captured is worth nothing once its sender, or this node, has restarted. What passed while
-/// this node did not subscribe may be played to it later, once. For an event that is harmless, since the hub knows its number; a signal
-/// must be fresh besides.
+/// A message of a known node is judged by its counter alone, so that a clock that is set does not cut the bus. One of an
+/// unknown node must have been sent just now: so what was captured is worth nothing once its sender, or this node, has
+/// restarted. What passed while this node did not subscribe may be played to it later, once. For an event that is harmless,
+/// since the hub knows its number; a signal must be fresh besides.
 pub(super) struct Senders(BoundedMap<NodeName, HashMap<Shard, Window>>);
 
 #[derive(Clone, Copy)]

@@ -4,10 +4,11 @@
 //! format 4 | node 16 | counter 8 | sent 8 | length 1, epoch | tags 1 | tag 32 … | body
 //! ```
 //!
-//! Numbers are big-endian. A tag is HMAC-SHA-256 (RFC 2104) over the subject, a zero byte, everything before the tags and the SHA-256 of
-//! the body. So a message is good on its own subject alone. A node counts its messages on each subject by itself: a node that subscribes
-//! to some of them sees each count without gaps, and in its order. There is one tag for each pair of secrets that the sender has, the present ones and, while they rotate, those before: so two nodes understand
-//! each other as soon as they share one pair, whichever of them has it as the previous one.
+//! Numbers are big-endian. A tag is HMAC-SHA-256 (RFC 2104) over the subject, a zero byte, everything before the tags and the
+//! SHA-256 of the body. So a message is good on its own subject alone. A node counts its messages on each subject by itself: a
+//! node that subscribes to some of them sees each count without gaps, and in its order. There is one tag for each pair of
+//! secrets that the sender has, the present ones and, while they rotate, those before: so two nodes understand each other as
+//! soon as they share one pair, whichever of them has it as the previous one.
 
 use std::sync::Arc;
 
@@ -37,8 +38,8 @@ const PROBE: NodeName = *b"chatsphere probe";
 pub struct BusKeys(Arc<[Key]>);
 
 impl BusKeys {
-    /// Derived from the pairs of secrets that this node has: those of USER tokens, each with those of CLIENT tokens. The secrets
-    /// can't be found from them.
+    /// Derived from the pairs of secrets that this node has: those of USER tokens, each with those of CLIENT tokens. The
+    /// secrets can't be found from them.
     pub fn derive(users: &[&[u8]], clients: &[&[u8]]) -> Self {
         let pairs = users.iter().flat_map(|user| clients.iter().map(move |client| derive(user, client)));
         Self(pairs.take(PAIRS).collect())
@@ -317,8 +318,8 @@ mod tests {
 
     type State = (&'static str, &'static [&'static [u8]], &'static [&'static [u8]]);
 
-    /// Every state that a node has while secrets rotate, one or both at once, in the documented way or straight. Any two that share a
-    /// pair understand each other, in both directions.
+    /// Every state that a node has while secrets rotate, one or both at once, in the documented way or straight. Any two that
+    /// share a pair understand each other, in both directions.
     #[test]
     fn a_rotation_does_not_cut_the_bus() {
         let states: [State; 7] = [

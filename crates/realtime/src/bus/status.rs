@@ -63,7 +63,8 @@ impl Away {
             Self::Dns => "correct the host in NATS_URL, or the name service",
             Self::Tls => "compare nats_tls_ca, nats_tls_cert and nats_tls_key with the server's tls block",
             Self::Unauthorized => {
-                "compare the user, password or token in NATS_URL, nats_nkey_seed or nats_credentials with what the NATS server knows"
+                "compare the user, password or token in NATS_URL, nats_nkey_seed or nats_credentials with what the NATS \
+                 server knows"
             }
             Self::Forbidden => "let this user publish and subscribe to chatsphere.> on the NATS server",
             Self::Credentials => "correct nats_credentials, or the rights of that file",

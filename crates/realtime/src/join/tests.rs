@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::batch::OneByOne;
-use crate::outbound::{Outbound, Socket};
+use crate::write_queue::{Socket, WriteQueue};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
@@ -41,7 +41,7 @@ impl RoomLog for Script {
         let (meanwhile, answer) = self.answers.lock().unwrap().pop_front().unwrap();
         if let Some(meanwhile) = meanwhile {
             meanwhile();
-            // The lanes have their turn.
+            // The shards have their turn.
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
@@ -62,9 +62,9 @@ impl RoomLog for Script {
     }
 }
 
-fn types(outbound: &Outbound) -> Vec<String> {
-    let frames = outbound.take();
-    outbound.taken_written();
+fn types(write_queue: &WriteQueue) -> Vec<String> {
+    let frames = write_queue.take();
+    write_queue.taken_written();
     let bytes = frames.concat();
     let (mut rest, mut types) = (&bytes[..], Vec::new());
     while let [_, length, after @ ..] = rest {
@@ -85,7 +85,7 @@ struct World {
     user: UserRef,
     room: RoomId,
     log: Script,
-    listener: Arc<Listener>,
+    subscriber: Arc<Subscriber>,
 }
 
 impl World {
@@ -93,12 +93,12 @@ impl World {
         let user = UserRef { id: UserId::new(START), username: chatsphere_core::Username::from_stored("ada".to_owned()) };
         let (hub, tasks) = Hub::new(1);
         let hub = Arc::new(hub);
-        for lane in tasks.lanes.into_iter().chain(tasks.crowds) {
+        for shard in tasks.shards.into_iter().chain(tasks.large_rooms) {
             let hub = hub.clone();
-            tokio::spawn(async move { lane.run(&hub, OneByOne).await });
+            tokio::spawn(async move { shard.run(&hub, OneByOne).await });
         }
-        let listener = connection(&user);
-        Self { hub, user, room: RoomId::new(START), log: Script::default(), listener }
+        let subscriber = connection(&user);
+        Self { hub, user, room: RoomId::new(START), log: Script::default(), subscriber }
     }
 
     fn joined(&self, seq: u64) -> Arc<Event> {
@@ -122,25 +122,25 @@ impl World {
     }
 
     async fn join(&self) -> Result<Option<Access>, Error> {
-        self.join_as(&self.listener).await
+        self.join_as(&self.subscriber).await
     }
 
-    async fn join_as(&self, listener: &Arc<Listener>) -> Result<Option<Access>, Error> {
+    async fn join_as(&self, subscriber: &Arc<Subscriber>) -> Result<Option<Access>, Error> {
         let user = self.user.id;
         let rights = || Ok(Access::Member(user));
         let request = Join { room: self.room, rights: &rights, since: Some(0), epoch: None, reference: None };
-        join(&self.hub, &self.log, listener, &Limits::default(), Duration::from_secs(10), request).await
+        join(&self.hub, &self.log, subscriber, &Limits::default(), Duration::from_secs(10), request).await
     }
 
     fn seen(&self) -> Vec<String> {
-        types(&self.listener.outbound)
+        types(&self.subscriber.write_queue)
     }
 
-    /// What the client gets up to a frame of this type, and whatever a lane still sends after it.
+    /// What the client gets up to a frame of this type, and whatever a shard still sends after it.
     async fn seen_up_to(&self, last: &str) -> Vec<String> {
         let mut seen = self.seen();
         while seen.last().is_none_or(|seen| seen != last) {
-            let more = timeout(Duration::from_secs(1), self.listener.outbound.work()).await;
+            let more = timeout(Duration::from_secs(1), self.subscriber.write_queue.work()).await;
             assert!(more.is_ok(), "no {last} after {seen:?}");
             seen.extend(self.seen());
         }
@@ -150,10 +150,10 @@ impl World {
     }
 }
 
-fn connection(user: &UserRef) -> Arc<Listener> {
-    let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
+fn connection(user: &UserRef) -> Arc<Subscriber> {
+    let write_queue = Arc::new(WriteQueue::new(Socket::Queued, 1 << 20));
     let caller = Arc::new(Caller::operator(user.clone(), START));
-    Arc::new(Listener::new(ConnectionId::new(START), caller, outbound))
+    Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue))
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +165,7 @@ async fn a_removal_during_a_second_join_is_told_once_and_last() {
 
     // The store has the removal at 3 already when the second join reads on; the hub has not even heard of 2.
     world.store_answers(&[world.joined(1)], 2);
-    world.store_answers_while(None, Err(Error::Denied(Denial::NotAMember)));
+    world.store_answers_while(None, Err(Error::Forbidden(Forbidden::NotAMember)));
     assert_eq!(world.join().await, Ok(None));
     world.hub.publish(vec![world.joined(2), world.left(3)]);
     let expected = ["join_confirmation", "previous_messages", "member_joined", "member_left", "left"];
@@ -186,14 +186,18 @@ async fn a_removal_ends_a_second_join_even_if_the_user_is_back() {
     world.store_answers_while(Some(Box::new(move || hub.publish(events))), Ok(page));
     assert_eq!(world.join().await, Ok(None));
     let expected = ["join_confirmation", "previous_messages", "member_left", "left"];
-    assert_eq!(world.seen_up_to("left").await, expected, "a page after `left` looks like an answer, and no seat is behind it");
+    assert_eq!(
+        world.seen_up_to("left").await,
+        expected,
+        "a page after `left` looks like an answer, and no subscription is behind it"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_join_in_the_midst_of_a_removal_takes_a_seat() {
     let world = World::new();
-    // Its seat is gone, and the lane that took it away has not come to this line.
-    world.listener.room_set().insert(world.room);
+    // Its subscription is gone, and the shard that took it away has not come to this line.
+    world.subscriber.room_set().insert(world.room);
     world.store_answers(&[world.joined(1)], 1);
     assert_eq!(world.join().await, Ok(Some(Access::Member(world.user.id))));
     world.hub.publish(vec![world.joined(2)]);
@@ -208,17 +212,17 @@ async fn an_outage_after_the_last_page_closes_the_connection() {
     world.join_as(&connection(&world.user)).await.unwrap();
 
     world.store_answers(&[world.joined(1)], 1);
-    world.store_answers_while(None, Err(Outage::StoreAway.into()));
+    world.store_answers_while(None, Err(Unavailable::StoreAway.into()));
     assert_eq!(world.join().await, Ok(None), "an error would come after the answer was whole");
-    assert_eq!(world.listener.outbound.closing(), Some(CloseCode::TRY_AGAIN_LATER));
+    assert_eq!(world.subscriber.write_queue.closing(), Some(CloseCode::TRY_AGAIN_LATER));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_before_the_last_page_is_the_answer() {
     let world = World::new();
     world.store_answers(&[world.joined(1)], 2);
-    world.store_answers_while(None, Err(Outage::StoreAway.into()));
-    assert_eq!(world.join().await, Err(Outage::StoreAway.into()));
+    world.store_answers_while(None, Err(Unavailable::StoreAway.into()));
+    assert_eq!(world.join().await, Err(Unavailable::StoreAway.into()));
     assert_eq!(world.seen(), ["join_confirmation", "previous_messages"]);
 }
 
@@ -255,23 +259,23 @@ async fn a_join_ends_however_long_names_are() {
     world.user.username = chatsphere_core::Username::from_stored("😀".repeat(1_000));
     let log = Memberships((1..=300).map(|seq| world.joined(seq)).collect());
     for since in [Some(0), None] {
-        let outbound = Arc::new(Outbound::new(Socket::Queued, limits.outbound_queue_bytes));
+        let write_queue = Arc::new(WriteQueue::new(Socket::Queued, limits.outbound_queue_bytes));
         let caller = Arc::new(Caller::operator(world.user.clone(), START));
-        let listener = Arc::new(Listener::new(ConnectionId::new(START), caller, outbound.clone()));
+        let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue.clone()));
         let rights = || Ok(Access::Any);
         let request = Join { room: world.room, rights: &rights, since, epoch: None, reference: None };
         let reading = async {
             let mut longest = 0;
-            while !listener.is_in(world.room) || outbound.waiting_bytes() > 0 {
-                longest = outbound.take().iter().map(Bytes::len).fold(longest, usize::max);
-                outbound.taken_written();
+            while !subscriber.is_in(world.room) || write_queue.waiting_bytes() > 0 {
+                longest = write_queue.take().iter().map(Bytes::len).fold(longest, usize::max);
+                write_queue.taken_written();
                 sleep(Duration::from_millis(1)).await;
             }
             longest
         };
-        let joining = join(&world.hub, &log, &listener, &limits, Duration::from_secs(10), request);
+        let joining = join(&world.hub, &log, &subscriber, &limits, Duration::from_secs(10), request);
         let (joined, longest) = timeout(Duration::from_secs(60), async { tokio::join!(joining, reading) }).await.unwrap();
-        assert_eq!((joined, outbound.closing()), (Ok(Some(Access::Any)), None), "{since:?}");
+        assert_eq!((joined, write_queue.closing()), (Ok(Some(Access::Any)), None), "{since:?}");
         assert!(longest > 0 && longest <= largest_frame(&limits), "{longest} bytes");
     }
 }
@@ -286,7 +290,7 @@ fn budget() -> (Arc<Budget>, Arc<Account>, Owner) {
 #[tokio::test(start_paused = true)]
 async fn a_replay_waits_for_memory() {
     let (world, (budget, account, owner)) = (World::new(), budget());
-    world.listener.outbound.count_for(owner);
+    world.subscriber.write_queue.count_for(owner);
     world.store_answers(&[world.joined(1)], 1);
     let other = budget.charge(Some(&account), 1);
     let joining = world.join();
@@ -304,10 +308,10 @@ async fn a_replay_waits_for_memory() {
 #[tokio::test(start_paused = true)]
 async fn a_replay_that_gets_no_memory_is_begun_anew() {
     let (world, (budget, account, owner)) = (World::new(), budget());
-    world.listener.outbound.count_for(owner);
+    world.subscriber.write_queue.count_for(owner);
     let _other = budget.charge(Some(&account), 1);
     assert_eq!(world.join().await, Ok(None));
-    assert_eq!(world.listener.outbound.closing(), Some(CloseCode::TRY_AGAIN_LATER));
+    assert_eq!(world.subscriber.write_queue.closing(), Some(CloseCode::TRY_AGAIN_LATER));
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,10 +320,11 @@ async fn replays_that_wait_for_their_users_turn_hold_up_nobody_else() {
     let (turns, other) = (Turns::new(2), UserId::new(START));
     let busy = turns.take(other, 1).await;
     let many = Script { turns: Some((turns, other)), ..Script::default() };
-    let listeners: Vec<_> = (0..100).map(|_| connection(&world.user)).collect();
+    let subscribers: Vec<_> = (0..100).map(|_| connection(&world.user)).collect();
     let (limits, rights) = (Limits::default(), || Ok(Access::Any));
     let request = Join { room: world.room, rights: &rights, since: Some(0), epoch: None, reference: None };
-    let joins = listeners.iter().map(|listener| join(&world.hub, &many, listener, &limits, Duration::from_secs(10), request));
+    let joins =
+        subscribers.iter().map(|subscriber| join(&world.hub, &many, subscriber, &limits, Duration::from_secs(10), request));
     let mut waiting = Box::pin(join_all(joins));
     assert!((&mut waiting).now_or_never().is_none());
 
@@ -327,7 +332,7 @@ async fn replays_that_wait_for_their_users_turn_hold_up_nobody_else() {
     let joined = timeout(Duration::from_secs(1), world.join()).await;
     assert!(joined.is_ok(), "it waits behind replays that can't go on");
 
-    for _ in &listeners {
+    for _ in &subscribers {
         many.answers.lock().unwrap().push_back((None, Ok(EventsPage { events: vec![world.joined(1)], head: Seq::new(1) })));
     }
     drop(busy);

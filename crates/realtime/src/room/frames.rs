@@ -19,7 +19,7 @@ pub(super) struct Frames {
     bytes: usize,
     /// How many of them end a membership.
     departures: usize,
-    /// The run that was asked for last: all seats of a room mostly lack the same.
+    /// The run that was asked for last: all subscriptions of a room mostly lack the same.
     joined: Option<Joined>,
 }
 
@@ -39,11 +39,11 @@ impl Frames {
     }
 
     /// Forgets what is no longer recent and was handed out to everyone.
-    pub(super) fn trim(&mut self, handed: Seq) {
+    pub(super) fn trim(&mut self, delivered_up_to: Seq) {
         self.joined = None;
         while self.kept.len() > RECENT || self.bytes > RECENT_BYTES {
             match self.kept.front() {
-                Some(oldest) if oldest.seq <= handed => {
+                Some(oldest) if oldest.seq <= delivered_up_to => {
                     self.bytes -= oldest.frame.len();
                     self.departures -= usize::from(oldest.departed.is_some());
                     self.kept.pop_front();

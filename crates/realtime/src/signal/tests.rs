@@ -6,11 +6,11 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::batch::OneByOne;
-use crate::listener::Listener;
-use crate::outbound::Socket;
+use crate::subscriber::Subscriber;
+use crate::write_queue::Socket;
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 fn user(name: &str) -> UserRef {
     UserRef { id: UserId::new(START), username: Username::from_stored(name.to_owned()) }
@@ -26,24 +26,24 @@ impl World {
     fn new() -> Self {
         let (hub, tasks) = Hub::new(1);
         let hub = Arc::new(hub);
-        for lane in tasks.lanes.into_iter().chain(tasks.crowds) {
+        for shard in tasks.shards.into_iter().chain(tasks.large_rooms) {
             let hub = hub.clone();
-            tokio::spawn(async move { lane.run(&hub, OneByOne).await });
+            tokio::spawn(async move { shard.run(&hub, OneByOne).await });
         }
         tokio::spawn(run(hub.clone()));
         Self { hub, room: RoomId::new(START) }
     }
 
-    fn join(&self, user: &UserRef) -> Arc<Outbound> {
-        self.join_with(user, MOST_BYTES)
+    fn join(&self, user: &UserRef) -> Arc<WriteQueue> {
+        self.join_with(user, MAX_BYTES)
     }
 
-    fn join_with(&self, user: &UserRef, most_bytes: usize) -> Arc<Outbound> {
-        let outbound = Arc::new(Outbound::new(Socket::Queued, most_bytes));
+    fn join_with(&self, user: &UserRef, most_bytes: usize) -> Arc<WriteQueue> {
+        let write_queue = Arc::new(WriteQueue::new(Socket::Queued, most_bytes));
         let caller = Arc::new(Caller::operator(user.clone(), START));
-        let listener = Arc::new(Listener::new(ConnectionId::new(START), caller, outbound.clone()));
-        self.hub.pin(self.room).room.seat(&listener, Access::Member(user.id), Seq::new(1), MOST_BYTES, None);
-        outbound
+        let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue.clone()));
+        self.hub.pin(self.room).room.subscribe(&subscriber, Access::Member(user.id), Seq::new(1), MAX_BYTES, None);
+        write_queue
     }
 
     fn typing(&self, user: &UserRef, after: u64, on: bool) {
@@ -80,9 +80,9 @@ async fn settle() {
     sleep(Duration::from_nanos(1)).await;
 }
 
-fn frames(outbound: &Outbound) -> Vec<Value> {
-    let bytes = outbound.take().concat();
-    outbound.taken_written();
+fn frames(write_queue: &WriteQueue) -> Vec<Value> {
+    let bytes = write_queue.take().concat();
+    write_queue.taken_written();
     let (mut rest, mut frames) = (&bytes[..], Vec::new());
     while let [_, length, after @ ..] = rest {
         let (length, after) = match (length, after) {
@@ -95,8 +95,8 @@ fn frames(outbound: &Outbound) -> Vec<Value> {
     frames
 }
 
-fn types(outbound: &Outbound) -> Vec<String> {
-    frames(outbound).iter().map(|frame| frame["type"].as_str().unwrap().to_owned()).collect()
+fn types(write_queue: &WriteQueue) -> Vec<String> {
+    frames(write_queue).iter().map(|frame| frame["type"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,12 +203,12 @@ async fn a_large_room_is_told_how_many_type() {
     world.typing(&bob, 1, true);
     let count = |count: usize| json!({ "type": "typing_count", "roomId": world.room, "count": count });
     sleep(COUNT_EVERY / 2).await;
-    assert!(all.iter().all(|outbound| frames(outbound).is_empty()));
+    assert!(all.iter().all(|write_queue| frames(write_queue).is_empty()));
     sleep(COUNT_EVERY).await;
-    assert!(all.iter().all(|outbound| frames(outbound) == [count(2)]));
+    assert!(all.iter().all(|write_queue| frames(write_queue) == [count(2)]));
     world.says(2, &ada);
     sleep(COUNT_EVERY).await;
-    assert!(all.iter().all(|outbound| frames(outbound)[1..] == [count(1)]));
+    assert!(all.iter().all(|write_queue| frames(write_queue)[1..] == [count(1)]));
     // By itself, after 6 s in all.
     sleep(TYPING_EXPIRES).await;
     let counts = frames(&all[0]);
@@ -248,15 +248,15 @@ async fn however_many_come_few_are_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_signal_to_a_user_reaches_its_connections_whatever_they_have_joined() {
-    struct Book(UserId, Vec<Arc<Outbound>>);
+    struct Book(UserId, Vec<Arc<WriteQueue>>);
     impl Connections for Book {
-        fn of_user(&self, user: UserId) -> Vec<Arc<Outbound>> {
+        fn of_user(&self, user: UserId) -> Vec<Arc<WriteQueue>> {
             if user == self.0 { self.1.clone() } else { Vec::new() }
         }
     }
     let world = World::new();
     let (ada, bob) = (user("ada"), user("bob"));
-    let connections: Vec<_> = (0..2).map(|_| Arc::new(Outbound::new(Socket::Queued, MOST_BYTES))).collect();
+    let connections: Vec<_> = (0..2).map(|_| Arc::new(WriteQueue::new(Socket::Queued, MAX_BYTES))).collect();
     let book: Arc<dyn Connections> = Arc::new(Book(bob.id, connections.clone()));
     world.hub.set_connections(Arc::downgrade(&book));
     for to in [ada.id, bob.id] {
@@ -264,5 +264,5 @@ async fn a_signal_to_a_user_reaches_its_connections_whatever_they_have_joined() 
         world.hub.signal(Signal { topic: Topic::User(to), user: ada.clone(), after: Seq::ZERO, kind });
     }
     settle().await;
-    assert!(connections.iter().all(|outbound| frames(outbound) == [world.frame(&ada, 6_000)]));
+    assert!(connections.iter().all(|write_queue| frames(write_queue) == [world.frame(&ada, 6_000)]));
 }

@@ -8,7 +8,7 @@ use chatsphere_core::{
     Timestamp, Topic, UserId, UserRef, Username,
 };
 use chatsphere_realtime::bus::Away;
-use chatsphere_realtime::{Bus, BusKeys, BusMessage, BusStatus, Hub, HubTasks, Link, NatsOptions};
+use chatsphere_realtime::{Bus, BusKeys, BusMessage, BusStatus, Hub, HubTasks, NatsLink, NatsOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -43,16 +43,16 @@ impl Node {
 
     pub(crate) fn start_with(options: NatsOptions, keys: BusKeys, epoch: &str) -> Self {
         let clock = Arc::new(ManualClock::new(NOW));
-        let link = Link::new(options, keys, clock.clone()).unwrap();
+        let link = NatsLink::new(options, keys, clock.clone()).unwrap();
         let status = link.status();
         let (hub, tasks) = Hub::new(1);
         let hub = Arc::new(hub);
         // As if somebody had joined.
         hub.interest.add(Topic::Room(room(0)));
-        let (bus, outbox) = Bus::clustered(hub.clone(), status.clone());
+        let (bus, publish_queue) = Bus::clustered(hub.clone(), status.clone());
         let (tell, heard) = mpsc::unbounded_channel();
         let take = move |message| tell.send(message).unwrap_or_default();
-        let task = tokio::spawn(link.run(Epoch::from_stored(epoch), outbox, hub.interest.clone(), take));
+        let task = tokio::spawn(link.run(Epoch::from_stored(epoch), publish_queue, hub.interest.clone(), take));
         Self { status, clock, hub, bus, heard, task, _tasks: tasks }
     }
 

@@ -6,7 +6,7 @@ mod recent;
 
 use std::sync::Arc;
 
-use chatsphere_core::{Caller, Chat, Error, TokenRefusal, TokenType};
+use chatsphere_core::{AppContext, Caller, Error, TokenRefusal, TokenType};
 
 pub(crate) use cursor::{Cursors, List};
 pub use keys::{Keys, Secret, WeakSecret};
@@ -14,8 +14,8 @@ pub use keys::{Keys, Secret, WeakSecret};
 /// Verifies a token's signature, then asks the authority who it stands for at this moment.
 ///
 /// # Errors
-/// [`Error::Token`], [`Error::Outage`].
-pub async fn authenticate(chat: &Chat, keys: &Keys, token: &str) -> Result<Arc<Caller>, Error> {
+/// [`Error::Token`], [`Error::Unavailable`].
+pub async fn authenticate(chat: &AppContext, keys: &Keys, token: &str) -> Result<Arc<Caller>, Error> {
     let verified = keys.verify(token)?;
     let caller = chat.authority.caller(&*chat.store, verified.token_id).await?;
     if caller.token_type != verified.token_type {

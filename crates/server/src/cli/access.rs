@@ -6,11 +6,11 @@ use chatsphere_core::store::{Page, PageRequest};
 use chatsphere_core::{Error, User};
 
 use super::error::CliError;
+use crate::admin::Operator;
 use crate::config::{DatabaseFlags, Settings};
 use crate::data_dir::DataDir;
 use crate::installation;
 use crate::log;
-use crate::operator::Operator;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 

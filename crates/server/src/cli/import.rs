@@ -15,12 +15,12 @@ use uuid::Uuid;
 use super::error::CliError;
 use super::output::{answer, note, table};
 use super::progress::Progress;
+use crate::admin::Operator;
 use crate::config::{DatabaseFlags, Settings};
 use crate::data_dir::DataDir;
 use crate::installation;
 use crate::lock::{InstallationLock, database_file};
 use crate::log;
-use crate::operator::Operator;
 use crate::ownership::{self, Role};
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
@@ -36,10 +36,12 @@ pub(crate) enum Command {
 }
 
 /// Take over users, rooms, members and messages of ChatSphere's Node.js version, with their ids, authors and times. The old
-/// database is only read. The same command again goes on where it stopped, and adds what has come since. Tokens are not taken over.
+/// database is only read. The same command again goes on where it stopped, and adds what has come since. Tokens are not taken
+/// over.
 #[derive(Debug, Args)]
 pub(crate) struct Nodejs {
-    /// The old database: its DATABASE_URL. - reads it from standard input, so that no other user of the machine sees its password
+    /// The old database: its DATABASE_URL. - reads it from standard input, so that no other user of the machine sees its
+    /// password
     source: String,
     /// The user, by name or id, that is to own all rooms [default: each room's first author]
     #[arg(long, value_name = "USER")]
@@ -235,7 +237,8 @@ fn tell(report: &ImportReport) {
     answer("all counts agree with the old database");
     if report.tokens_left > 0 {
         answer(format_args!(
-            "{} tokens were not taken over, since the old secrets and rights are not trusted; make new ones with `chatsphere token create`",
+            "{} tokens were not taken over, since the old secrets and rights are not trusted; make new ones with `chatsphere \
+             token create`",
             report.tokens_left
         ));
     }

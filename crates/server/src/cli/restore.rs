@@ -26,7 +26,8 @@ const STEP: usize = 4 * 1024 * 1024;
 /// Put a backup in the place of the database, with the server stopped.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "What was there is kept under another name. Clients read their rooms anew, since the data gets another epoch.\n\
+    after_help = "What was there is kept under another name. Clients read their rooms anew, since the data gets another \
+     epoch.\n\
     FILE.secrets.toml is put back too, if it is there."
 )]
 pub(crate) struct Restore {
@@ -92,7 +93,8 @@ impl Restore {
         }
         if self.forget_secrets {
             note(
-                "no token that was given out is good any more; make new ones with `chatsphere token create` after the first start",
+                "no token that was given out is good any more; make new ones with `chatsphere token create` after the first \
+                 start",
             );
         } else {
             note("tokens that were revoked after the backup are good again: revoke them again");
@@ -206,8 +208,8 @@ fn copy_bytes(from: &Path, mut to: &File, of: u64) -> io::Result<()> {
 /// What the names begin with under which something is put aside.
 const ASIDE: &str = ".before-restore-";
 
-/// Under which names what is there is put aside: those of a restore that was cut off, so that a database and its log stay together; others where
-/// that one has put these files aside already, and what is there is its own.
+/// Under which names what is there is put aside: those of a restore that was cut off, so that a database and its log stay
+/// together; others where that one has put these files aside already, and what is there is its own.
 fn suffix(mark: &Path, files: [&Path; 2]) -> io::Result<String> {
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     let is_free = |suffix: &String| !files.iter().any(|file| is_there(file) && is_there(&beside(file, suffix)));
@@ -225,8 +227,8 @@ fn suffix(mark: &Path, files: [&Path; 2]) -> io::Result<String> {
     free.ok_or_else(|| io::Error::other("every name is taken under which what is there could be kept"))
 }
 
-/// Puts what was there aside, and the copy in its place. A mark stands there meanwhile, so that no server starts on one half. Answers where
-/// what was there is now.
+/// Puts what was there aside, and the copy in its place. A mark stands there meanwhile, so that no server starts on one half.
+/// Answers where what was there is now.
 fn put_in_place(copy: Partial, database: &Path, directory: &DataDir, brought: Option<&Brought>) -> io::Result<Vec<PathBuf>> {
     let mark = restore_mark(database);
     let suffix = suffix(&mark, [database, &directory.secrets_file()])?;

@@ -23,7 +23,8 @@ would be right. `chatsphere config check` tells what holds and where each value 
 out.
 
 In `.env` a value is taken as it stands; nothing in it is replaced, so a `$` is a `$`. A value with blanks or ` #` needs quotes. In
-`'…'` everything stands for itself; in `\"…\"` a backslash makes ordinary characters of `\"`, `\\`, `$` and `` ` ``. `export` before a name,
+`'…'` everything stands for itself; in `\"…\"` a backslash makes ordinary characters of `\"`, `\\`, `$` and `` ` ``. `export` \
+ before a name,
 comments, CRLF and a byte order mark are fine.
 
 Sizes are bytes, or a whole number of `KiB`, `MiB` or `GiB`. Durations are a whole number and `s`, `m`, `h`, `d` or `w`.

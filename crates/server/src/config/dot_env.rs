@@ -2,7 +2,8 @@
 //!
 //! - Empty lines, and lines that begin with `#`, are skipped; so is what follows a blank and `#` behind a value.
 //! - `export ` before a name is allowed, and blanks around the name, the `=` and the value.
-//! - A value in `'…'` is taken as it stands. In `"…"` a backslash takes the meaning from `"`, `\`, `$` and `` ` `` behind it, as
+//! - A value in `'…'` is taken as it stands. In `"…"` a backslash takes the meaning from `"`, `\`, `$` and `` ` `` behind it,
+//!   as
 //!   in a shell, and is an ordinary character before all others. Without quotes a value holds no blanks, and a backslash is an
 //!   ordinary character.
 //! - Lines end in LF or CRLF. A byte order mark at the beginning is skipped.

@@ -23,7 +23,8 @@ pub struct Flags<const ALL: bool> {
 }
 
 impl<const ALL: bool> Flags<ALL> {
-    /// Joins them with the environment and the files of the working directory. From then on, the process's own groups are trusted as they say.
+    /// Joins them with the environment and the files of the working directory. From then on, the process's own groups are
+    /// trusted as they say.
     ///
     /// # Errors
     /// All mistakes that were found.

@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn toml_may_use_its_own_kinds_of_values() {
-        let text = "port = 0x50\ndemo = false\nframe_bytes = 65_536\nallowed_origins = [\"https://a.example\", \"https://b.example\"]\n";
+        let text = "port = 0x50\ndemo = false\nframe_bytes = 65_536\nallowed_origins = [\"https://a.example\", \
+         \"https://b.example\"]\n";
         let settings = Case::new().file("chatsphere.toml", text).load().unwrap().settings;
         assert_eq!((settings.port, settings.demo, settings.limits.frame_bytes), (80, false, 65_536));
         assert_eq!(settings.allowed_origins.unwrap().len(), 2);
@@ -216,7 +217,8 @@ mod tests {
             case.mistakes(),
             [
                 "chatsphere.toml:3: port: \"x\" is not a port number (1 to 65535; 0 picks a free one)",
-                ".env:2: JWT_EXPIRES_IN: \"week\" is not a length of time: it must be a number and a unit, such as 90s, 12h, 7d, 2 days or 1y",
+                ".env:2: JWT_EXPIRES_IN: \"week\" is not a length of time: it must be a number and a unit, such as 90s, 12h, \
+                 7d, 2 days or 1y",
                 "environment variable PORT: \"70000\" is not a port number (1 to 65535; 0 picks a free one)",
                 "--demo: \"perhaps\" is neither on nor off",
             ]
@@ -290,7 +292,8 @@ mod tests {
             case().variable("CHATSPHERE_NATS_CREDENTIALS", "a.creds").mistakes(),
             [
                 "environment variable CHATSPHERE_NATS_TLS_CERT: nats_tls_key, the certificate's private key, is not set",
-                "environment variable CHATSPHERE_NATS_CREDENTIALS: nats_url tells NATS who this node is already: one of them is enough",
+                "environment variable CHATSPHERE_NATS_CREDENTIALS: nats_url tells NATS who this node is already: one of them \
+                 is enough",
             ]
         );
         let options = case().variable("CHATSPHERE_NATS_TLS_KEY", "b.pem").load().unwrap().settings.nats().unwrap();

@@ -159,7 +159,8 @@ impl Settings {
         if self.jwt_expires_in_has_no_unit {
             let seconds = self.lifetimes.user.as_secs();
             warnings.push(format!(
-                "JWT_EXPIRES_IN is a bare number and taken as {seconds} seconds; the Node.js version took milliseconds. Write the unit: {seconds}s"
+                "JWT_EXPIRES_IN is a bare number and taken as {seconds} seconds; the Node.js version took milliseconds. Write \
+                 the unit: {seconds}s"
             ));
         }
         warnings

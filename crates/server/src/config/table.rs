@@ -210,7 +210,8 @@ const HUNDRED_YEARS: u64 = 36_525 * DAY;
 /// All settings, in the order of the documentation.
 pub static SETTINGS: &[Setting] = &[
     value!(Network, "host", "ADDRESS", host, values::host, ToString::to_string,
-        "The address to listen on. 127.0.0.1 lets in this machine alone; 0.0.0.0 (or :: with IPv6) lets in others, which belongs behind TLS"),
+        "The address to listen on. 127.0.0.1 lets in this machine alone; 0.0.0.0 (or :: with IPv6) lets in others, which \
+         belongs behind TLS"),
     value!(Network, "port", "PORT", port, values::port, ToString::to_string,
         "The port to listen on; 0 picks a free one, which the banner and the log tell")
         .also(&["PORT"]),
@@ -225,16 +226,19 @@ pub static SETTINGS: &[Setting] = &[
         .unset("none: X-Forwarded-For is not believed"),
     field!(Network, "allowed_origins", "ORIGINS", allowed_origins, values::origins,
         |settings| settings.allowed_origins.as_deref().and_then(show_list),
-        "The origins from which browsers may call (CORS and WebSocket), such as https://chat.example.com, with commas between; * is any")
+        "The origins from which browsers may call (CORS and WebSocket), such as https://chat.example.com, with commas \
+         between; * is any")
         .unset("any: no cookie is ever read"),
     value!(Data, "data_dir", "DIRECTORY", data_dir, values::path, |path: &std::path::PathBuf| show_path(path),
         "Where the node keeps its database, its secrets and the first token. One server at a time")
         .administrative(),
     switch!(Data, "trust_group", trust_group,
-        "Whether a group that this process is in may write to the data directory and the database, as on a volume that Kubernetes gives to an fsGroup. Its members are trusted with everything then; what all users can write is refused all the same")
+        "Whether a group that this process is in may write to the data directory and the database, as on a volume that \
+         Kubernetes gives to an fsGroup. Its members are trusted with everything then; what all users can write is refused all the same")
         .administrative(),
     option!(Data, "database_url", "URL", database_url, values::database, ToString::to_string,
-        "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database. With a password in it belongs into the variable or a file: every user of the machine sees the flags of its programs")
+        "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database. With a password in it \
+         belongs into the variable or a file: every user of the machine sees the flags of its programs")
         .also(&["DATABASE_URL"])
         .unset("SQLite, in chatsphere.db in the data directory")
         .administrative(),
@@ -246,10 +250,12 @@ pub static SETTINGS: &[Setting] = &[
     bytes!(Data, "queue_bytes", queue.bytes, MIB..=64 * GIB,
         "Memory of the writes that may wait for the database before 503 is answered"),
     option!(Data, "min_free_disk", "SIZE", min_free_disk, |text| values::size(text, 0..=64 * 1024 * GIB), |size| show_size(*size),
-        "On SQLite, the space of the disk below which 503 disk_full answers all that lets the database grow, so that tokens can be revoked, users disabled and members removed even then; 0 switches it off")
+        "On SQLite, the space of the disk below which 503 disk_full answers all that lets the database grow, so that tokens \
+         can be revoked, users disabled and members removed even then; 0 switches it off")
         .unset("64MiB, or an eighth of a smaller file system"),
     bytes!(Data, "user_bytes_per_day", user_bytes_per_day, 0..=64 * 1024 * GIB,
-        "What a user may store a day (UTC), over all nodes, before 429 quota_exceeded is answered; 0 is no limit. Messages count for their author, and not at all where a CLIENT token posts in its own name"),
+        "What a user may store a day (UTC), over all nodes, before 429 quota_exceeded is answered; 0 is no limit. Messages \
+         count for their author, and not at all where a CLIENT token posts in its own name"),
     option!(Tokens, "jwt_secret", "SECRET", jwt_secret, values::secret, |_| String::new(),
         "Signs USER tokens. At least 32 bytes: openssl rand -hex 32. Every node on one database has the same")
         .also(&["JWT_SECRET"])
@@ -281,14 +287,16 @@ pub static SETTINGS: &[Setting] = &[
             Ok(())
         },
         |settings| Some(show_duration(settings.lifetimes.user)),
-        "How long a USER token lives when the call that mints it does not say. Also takes what the Node.js version took: 2 days, 1.5h, 1y; a bare number is seconds")
+        "How long a USER token lives when the call that mints it does not say. Also takes what the Node.js version took: 2 \
+         days, 1.5h, 1y; a bare number is seconds")
         .also(&["JWT_EXPIRES_IN"])
         .administrative(),
     time!(Tokens, "client_expires_in", lifetimes.client, 1..=TEN_YEARS,
         "How long a CLIENT token lives when the call that mints it does not say")
         .administrative(),
     option!(Running, "nats_url", "URL", nats_url, values::nats, |_| String::new(),
-        "Makes this node one of a cluster whose nodes tell each other of events over NATS; needs PostgreSQL and given secrets. Separate several servers by commas. nats://user:password@host:4222, nats://token@host, tls://host; special characters percent-encoded")
+        "Makes this node one of a cluster whose nodes tell each other of events over NATS; needs PostgreSQL and given \
+         secrets. Separate several servers by commas. nats://user:password@host:4222, nats://token@host, tls://host; special characters percent-encoded")
         .also(&["NATS_URL"])
         .unset("none")
         .secret()
@@ -347,13 +355,15 @@ pub static SETTINGS: &[Setting] = &[
     number!(Limits, "read_burst", limits.read_burst, 1..=1_000_000, "Reads a user may make at once after a rest"),
     switch!(Limits, "rate_limit", rate_limit, "off lifts messages_per_second and reads_per_second, for measurements"),
     number!(Limits, "calls_per_user", limits.calls_per_user, 1..=1_000_000,
-        "REST calls of one user that may be under way on one node, until their answers were read. A CLIENT token is not bounded"),
+        "REST calls of one user that may be under way on one node, until their answers were read. A CLIENT token is not \
+         bounded"),
     bytes!(Limits, "answer_bytes", limits.answer_bytes, MIB..=64 * GIB,
         "Memory of the answers and replays that are built and not yet sent, before 503 is answered"),
     bytes!(Limits, "answer_bytes_per_user", limits.answer_bytes_per_user, 64 * KIB..=64 * GIB,
         "The same of one user. A CLIENT token is not bounded"),
     bytes!(Limits, "outbound_bytes_per_user", limits.outbound_bytes_per_user, 64 * KIB..=64 * GIB,
-        "Bytes that may wait for all connections of one user on one node, before the one that adds to them is closed with 4008"),
+        "Bytes that may wait for all connections of one user on one node, before the one that adds to them is closed with \
+         4008"),
     number!(Limits, "unanswered_sends", limits.unanswered_sends, 1..=100_000,
         "Unanswered sends at which a connection is no longer read; who sends more all the same is held to half for a second"),
     number!(Limits, "replay_events", limits.replay_events, 1..=10_000_000, "Most events that a join with since replays"),

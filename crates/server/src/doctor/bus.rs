@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::SystemClock;
-use chatsphere_realtime::{BusKeys, Link};
+use chatsphere_realtime::{BusKeys, NatsLink};
 
 use super::finding::Finding;
 use crate::config::Settings;
@@ -13,7 +13,7 @@ const CHECK: &str = "bus";
 
 pub(super) async fn check(settings: &Settings) -> Option<Finding> {
     // A message to itself alone: any keys will do.
-    let link = match Link::new(settings.nats()?, BusKeys::derive(&[b"doctor"], &[b"doctor"]), Arc::new(SystemClock)) {
+    let link = match NatsLink::new(settings.nats()?, BusKeys::derive(&[b"doctor"], &[b"doctor"]), Arc::new(SystemClock)) {
         Ok(link) => link,
         Err(error) => return Some(Finding::from_error(CHECK, &StartError::from(error).to_string())),
     };

@@ -49,7 +49,8 @@ fn judge(url: &str, inspection: &Inspection, has_secrets: bool, here: Timestamp)
         return Finding::wrong(
             CHECK,
             format!("the tokens in {url} were signed with secrets that are not here"),
-            "put secrets.toml back into the data directory from a backup, or set JWT_SECRET and JWT_API_SECRET to what they were",
+            "put secrets.toml back into the data directory from a backup, or set JWT_SECRET and JWT_API_SECRET to what they \
+             were",
         );
     }
     if let Some(there) = now {

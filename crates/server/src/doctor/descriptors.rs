@@ -23,14 +23,16 @@ fn judge(limit: Option<u64>, connections: usize) -> Finding {
             CHECK,
             format!("the limit is {limit}, which is too few for a server"),
             format!(
-                "raise it (ulimit -Hn {wanted}, LimitNOFILE={wanted} in systemd, --ulimit nofile={wanted} in Docker): the server \
+                "raise it (ulimit -Hn {wanted}, LimitNOFILE={wanted} in systemd, --ulimit nofile={wanted} in Docker): the \
+                 server \
                  takes no more connections than fit"
             ),
         ),
         Some(limit) if limit < wanted => Finding::ok(
             CHECK,
             format!(
-                "the limit is {limit}; with LimitNOFILE={wanted} the server would take all {connections} connections that it may"
+                "the limit is {limit}; with LimitNOFILE={wanted} the server would take all {connections} connections that it \
+                 may"
             ),
         ),
         Some(limit) => Finding::ok(CHECK, format!("the limit is {limit}, enough for {connections} connections")),

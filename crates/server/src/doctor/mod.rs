@@ -13,7 +13,7 @@ mod secrets;
 
 pub use finding::Finding;
 
-use crate::assemble::check_supported;
+use crate::bootstrap::check_supported;
 use crate::config::{ConfigError, Loaded};
 
 /// Looks at everything, in the order in which a start would need it.

@@ -10,7 +10,8 @@ use crate::lock::server_on;
 use crate::start_error::StartError;
 
 const CHECK: &str = "port";
-const ELSEWHERE: &str = "run doctor in its working directory and with its environment, or with its --data-dir; if not, choose another port with --port";
+const ELSEWHERE: &str = "run doctor in its working directory and with its environment, or with its --data-dir; if not, choose \
+ another port with --port";
 /// Of `/proc/net/tcp`: a socket that listens.
 const LISTENING: &str = "0A";
 

@@ -41,7 +41,7 @@ struct Asset {
 static ASSETS: LazyLock<RwLock<HashMap<String, Asset>>> = LazyLock::new(RwLock::default);
 
 /// More than the page has files.
-const MOST_ASSETS: usize = 64;
+const MAX_ASSETS: usize = 64;
 
 pub(crate) fn routes() -> Router<Arc<HttpState>> {
     Router::new()
@@ -69,7 +69,7 @@ fn find(name: &str) -> Option<Asset> {
     let file = utoipa_swagger_ui::serve(name, CONFIG.clone()).ok()??;
     let asset = Asset { content_type: file.content_type, bytes: file.bytes.into_owned().into() };
     let mut assets = ASSETS.write().unwrap_or_else(PoisonError::into_inner);
-    if assets.len() < MOST_ASSETS {
+    if assets.len() < MAX_ASSETS {
         assets.insert(name.to_owned(), asset.clone());
     }
     Some(asset)

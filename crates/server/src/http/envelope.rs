@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::signal::SIGNALS_PER_SECOND;
-use chatsphere_core::{Error, Limits, Outage, RateLimited, TokenRefusal};
+use chatsphere_core::{Error, Limits, RateLimited, TokenRefusal, Unavailable};
 use chatsphere_net::in_time;
 use chatsphere_net::listener::Peer;
 use futures_util::FutureExt;
@@ -90,7 +90,7 @@ pub(crate) async fn envelope(
         // What a call has changed is told in any case; what it has read can be asked for again.
         match under_way.count(&http.chat, response, is_safe) {
             Some(response) => (response, error),
-            None => finish(Failure::from(Error::from(Outage::Overloaded)).into_response(), &id, &http.chat.limits),
+            None => finish(Failure::from(Error::from(Unavailable::Overloaded)).into_response(), &id, &http.chat.limits),
         }
     }
     .instrument(span.clone())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chatsphere_core::{Error, InvalidField, Outage, RateLimited, TokenRefusal};
+use chatsphere_core::{Error, InvalidField, RateLimited, TokenRefusal, Unavailable};
 use chatsphere_protocol::rest::{FieldError, Problem};
 
 /// An answer other than success. It travels in the response's extensions to [`super::envelope`], which knows the request's id
@@ -105,7 +105,7 @@ impl Failure {
     /// The answer took too long. A call that writes may have taken effect; one that reads is simply made again.
     pub(crate) fn timeout(method: &Method) -> Self {
         if !method.is_safe() {
-            return Error::Outage(Outage::OutcomeUnknown).into();
+            return Error::Unavailable(Unavailable::OutcomeUnknown).into();
         }
         let detail = "the server did not answer in time: try again";
         let mut failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", detail);
@@ -154,11 +154,11 @@ impl From<Error> for Failure {
         let status = match &error {
             Error::Invalid(field) => return field.clone().into(),
             Error::Token(_) => StatusCode::UNAUTHORIZED,
-            Error::Denied(_) => StatusCode::FORBIDDEN,
-            Error::Absent(_) => StatusCode::NOT_FOUND,
+            Error::Forbidden(_) => StatusCode::FORBIDDEN,
+            Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::Conflict(_) => StatusCode::CONFLICT,
             Error::RateLimited(..) | Error::QuotaExceeded(_) => StatusCode::TOO_MANY_REQUESTS,
-            Error::Outage(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut failure = Self::new(status, error.code(), error.to_string());
@@ -166,7 +166,7 @@ impl From<Error> for Failure {
             Error::Token(refusal) => Hint::Challenge(refusal),
             Error::RateLimited(what, wait) => Hint::RateLimited(what, wait),
             Error::QuotaExceeded(wait) => Hint::RetryAfter(wait),
-            Error::Outage(outage) => Hint::RetryAfter(outage.retry_after()),
+            Error::Unavailable(outage) => Hint::RetryAfter(outage.retry_after()),
             _ => Hint::None,
         };
         failure

@@ -4,7 +4,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use chatsphere_core::{Error, Outage};
+use chatsphere_core::{Error, Unavailable};
 use chatsphere_protocol::rest::{BusState, Health, Ready};
 use chatsphere_realtime::BusStatus;
 use tokio::sync::Mutex;
@@ -49,30 +49,31 @@ async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
 /// Does this node want work?
 ///
 /// For a load balancer. The database is asked at most once a second. A node whose bus is away is ready all the same, since it
-/// finds what other nodes write in the database, within 2 s; `bus` tells of it. Signals, such as typing, are in no database: without the bus
-/// they reach the connections of this node alone, and `signals` tells of that.
+/// finds what other nodes write in the database, within 2 s; `bus` tells of it. Signals, such as typing, are in no database:
+/// without the bus they reach the connections of this node alone, and `signals` tells of that.
 ///
 /// Who: anyone.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses(
         (status = 200, description = "It does", body = Ready),
-        (status = 503, description = "`store_away`: the database does not answer, or takes no writes. `stopping`: the server is on its way down"),
+        (status = 503, description = "`store_away`: the database does not answer, or takes no writes. `stopping`: the server \
+         is on its way down"),
     ))]
 async fn readyz(state: State<Arc<HttpState>>) -> Response {
     match outage(&state).await {
         None => Json(ready(&state)).into_response(),
-        Some(outage) => Failure::from(Error::Outage(outage)).into_response(),
+        Some(outage) => Failure::from(Error::Unavailable(outage)).into_response(),
     }
 }
 
 /// Why this node wants no work.
-pub(super) async fn outage(http: &HttpState) -> Option<Outage> {
+pub(super) async fn outage(http: &HttpState) -> Option<Unavailable> {
     if http.readiness.is_draining() {
-        Some(Outage::Stopping)
+        Some(Unavailable::Stopping)
     } else if http.probe.answers(http).await {
         None
     } else {
-        Some(Outage::StoreAway)
+        Some(Unavailable::StoreAway)
     }
 }
 

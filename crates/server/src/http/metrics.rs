@@ -49,7 +49,7 @@ async fn metrics(State(http): State<Arc<HttpState>>, request: Request) -> Result
     if !http.metrics_access.admits(&parts.headers) {
         let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, &http).await?;
         policy::may_read(&caller).map_err(chatsphere_core::Error::from)?;
-        policy::is_privileged(&caller).map_err(chatsphere_core::Error::from)?;
+        policy::require_privileged(&caller).map_err(chatsphere_core::Error::from)?;
     }
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (http.metrics)()).into_response())
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use chatsphere_core::{Absent, Conflict, Denial, Error, Outage, RateLimited, TokenRefusal};
+use chatsphere_core::{Conflict, Error, Forbidden, NotFound, RateLimited, TokenRefusal, Unavailable};
 use serde_json::{Value, json};
 use utoipa::openapi::content::Content;
 use utoipa::openapi::example::Example;
@@ -127,7 +127,8 @@ const COMMON: [(&str, &str, &str); 10] = [
     (
         "Unavailable",
         "503",
-        "`store_away`, `queue_full`, `disk_full`, `outcome_unknown`, `newer_version`, `authority_stale`, `overloaded`, `stopping`, `timeout`",
+        "`store_away`, `queue_full`, `disk_full`, `outcome_unknown`, `newer_version`, `authority_stale`, `overloaded`, \
+         `stopping`, `timeout`",
     ),
     ("TooManyReads", "429", "`rate_limited`"),
     ("Unauthorized", "401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"),
@@ -226,36 +227,36 @@ fn catalogue() -> Vec<Failure> {
         TokenRefusal::UserDisabled,
     ];
     let denials = [
-        Denial::NotAMember,
-        Denial::ClientOnly,
-        Denial::NotYourself,
-        Denial::NeedsRead,
-        Denial::NeedsWrite,
-        Denial::NeedsDelete,
-        Denial::NeedsUnrestricted,
-        Denial::NotAModerator,
-        Denial::OwnerStays,
-        Denial::BehindClientToken,
-        Denial::MoreRights,
+        Forbidden::NotAMember,
+        Forbidden::ClientOnly,
+        Forbidden::NotYourself,
+        Forbidden::NeedsRead,
+        Forbidden::NeedsWrite,
+        Forbidden::NeedsDelete,
+        Forbidden::NeedsUnrestricted,
+        Forbidden::NotAModerator,
+        Forbidden::OwnerStays,
+        Forbidden::BehindClientToken,
+        Forbidden::MoreRights,
     ];
-    let absent = [Absent::User, Absent::Room, Absent::Token, Absent::Parent];
+    let absent = [NotFound::User, NotFound::Room, NotFound::Token, NotFound::Parent];
     let conflicts =
         [Conflict::UsernameTaken, Conflict::UsernameLookalike, Conflict::IdempotencyKeyReused, Conflict::ClientMessageIdReused];
     let outages = [
-        Outage::StoreAway,
-        Outage::QueueFull,
-        Outage::DiskFull,
-        Outage::OutcomeUnknown,
-        Outage::NewerVersion,
-        Outage::AuthorityStale,
-        Outage::Overloaded,
-        Outage::Stopping,
+        Unavailable::StoreAway,
+        Unavailable::QueueFull,
+        Unavailable::DiskFull,
+        Unavailable::OutcomeUnknown,
+        Unavailable::NewerVersion,
+        Unavailable::AuthorityStale,
+        Unavailable::Overloaded,
+        Unavailable::Stopping,
     ];
     let errors = tokens
         .map(Error::from)
         .into_iter()
         .chain(denials.map(Error::from))
-        .chain(absent.map(Error::Absent))
+        .chain(absent.map(Error::NotFound))
         .chain(conflicts.map(Error::from))
         .chain(outages.map(Error::from))
         .chain([

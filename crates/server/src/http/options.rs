@@ -21,7 +21,7 @@ pub(super) async fn answer(http: &HttpState, route: &str, refusal: Response) -> 
     if PROBED.contains(&route)
         && let Some(outage) = health::outage(http).await
     {
-        return Failure::from(Error::Outage(outage)).into_response();
+        return Failure::from(Error::Unavailable(outage)).into_response();
     }
     let mut answer = StatusCode::NO_CONTENT.into_response();
     // That of most routes is added by the router, on the way out.

@@ -68,7 +68,7 @@ const FIRST_VERSION: [&str; 7] = [
 ];
 
 /// Unknown parameters that one answer names at most.
-const MOST_NAMED: usize = 8;
+const MAX_NAMED: usize = 8;
 
 /// A call's path and query, to be read and to be written again with another place in the list.
 pub(crate) struct Query {
@@ -140,7 +140,7 @@ impl Query {
         let mut unknown: Vec<FieldError<'static>> = Vec::new();
         for (name, _) in self.pairs.iter().filter(|(name, _)| !name.is_empty() && !known.contains(&name.as_str())) {
             let field = shown(name);
-            if unknown.len() < MOST_NAMED && unknown.iter().all(|other| other.field != field) {
+            if unknown.len() < MAX_NAMED && unknown.iter().all(|other| other.field != field) {
                 let message = format!("is no parameter of this call, which takes {list}");
                 unknown.push(FieldError { field: field.into(), message: message.into() });
             }
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(names("eyJhbGciOiJIUzI1NiJ9.e30.abc"), "(unnamed)");
         assert_eq!(names(&format!("{}=1", "x".repeat(33))), "(unnamed)");
         let many: String = (0..100).map(|number| format!("p{number}=&")).collect();
-        assert_eq!(strict(&many).events().unwrap_err().parts().fields.len(), MOST_NAMED);
+        assert_eq!(strict(&many).events().unwrap_err().parts().fields.len(), MAX_NAMED);
         assert!(strict("limit=5&cursor=&&=").takes(&["limit", "cursor"]).is_ok());
         assert!(strict("limit=5&after=3").history().is_ok());
         assert!(strict("limit=5&before=3").events().is_err());

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use chatsphere_core::{Caller, Error, Outage};
+use chatsphere_core::{Caller, Error, Unavailable};
 
 use super::authenticated::Authenticated;
 use super::failure::Failure;
@@ -26,7 +26,7 @@ impl<P: PathIds> FromRequestParts<Arc<HttpState>> for Reading<P> {
         chat.count_read(&caller)?;
         // The envelope has put it there.
         let under_way = parts.extensions.get::<UnderWay>().cloned().unwrap_or_default();
-        let check = || if under_way.may_grow() { Ok(()) } else { Err(Error::from(Outage::Overloaded)) };
+        let check = || if under_way.may_grow() { Ok(()) } else { Err(Error::from(Unavailable::Overloaded)) };
         // Nothing is to be read for an answer that could not be kept; others may have filled the room meanwhile.
         check()?;
         under_way.hold(chat.turn(&caller).await);

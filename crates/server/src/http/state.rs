@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use chatsphere_core::Chat;
+use chatsphere_core::AppContext;
 use chatsphere_realtime::BusStatus;
 
 use super::demo::Demo;
@@ -12,7 +12,7 @@ use crate::request::AllowedOrigins;
 /// What the REST front door needs.
 pub struct HttpState {
     /// What ops need.
-    pub chat: Arc<Chat>,
+    pub chat: Arc<AppContext>,
     /// Signs and verifies tokens.
     pub keys: Arc<Keys>,
     /// Whose pages may call.
@@ -35,7 +35,7 @@ pub struct HttpState {
 
 impl HttpState {
     /// With any origin allowed, always ready while the store answers, no metrics and no demo.
-    pub fn new(chat: Arc<Chat>, keys: Arc<Keys>) -> Self {
+    pub fn new(chat: Arc<AppContext>, keys: Arc<Keys>) -> Self {
         Self {
             chat,
             keys,

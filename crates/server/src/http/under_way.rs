@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
 use chatsphere_core::budget::{Account, Call, Charge, held};
 use chatsphere_core::turns::Turn;
-use chatsphere_core::{Caller, Chat, Error, Outage};
+use chatsphere_core::{AppContext, Caller, Error, Unavailable};
 use hyper::body::{Frame, SizeHint};
 
 /// The call that a request has become, once it is known whose it is. Among the extensions of every request.
@@ -26,13 +26,13 @@ impl UnderWay {
     /// Counts the call, once however often its caller is looked at.
     ///
     /// # Errors
-    /// [`Outage::Overloaded`] if as many calls of this user are under way as may be.
-    pub(crate) fn begin(&self, chat: &Chat, caller: &Caller) -> Result<(), Error> {
+    /// [`Unavailable::Overloaded`] if as many calls of this user are under way as may be.
+    pub(crate) fn begin(&self, chat: &AppContext, caller: &Caller) -> Result<(), Error> {
         if self.0.get().is_some() {
             return Ok(());
         }
         let account = chat.owner(caller).account();
-        let call = Arc::new(account.call().ok_or(Outage::Overloaded)?);
+        let call = Arc::new(account.call().ok_or(Unavailable::Overloaded)?);
         let _ = self.0.set(Whose { account, call, turn: Mutex::default() });
         Ok(())
     }
@@ -49,11 +49,12 @@ impl UnderWay {
         }
     }
 
-    /// Counts an encoded answer until it was sent, and the call with it; its turn to read ends. `None` if there is no room for the answer and it may be refused.
+    /// Counts an encoded answer until it was sent, and the call with it; its turn to read ends. `None` if there is no room for
+    /// the answer and it may be refused.
     ///
-    /// An answer to nobody in particular, such as a health check's or a refusal, is neither counted nor refused: it is small or shared,
-    /// and whoever has no token could use up the bound with it.
-    pub(crate) fn count(&self, chat: &Chat, response: Response, may_be_refused: bool) -> Option<Response> {
+    /// An answer to nobody in particular, such as a health check's or a refusal, is neither counted nor refused: it is small or
+    /// shared, and whoever has no token could use up the bound with it.
+    pub(crate) fn count(&self, chat: &AppContext, response: Response, may_be_refused: bool) -> Option<Response> {
         let Some(whose) = self.0.get() else { return Some(response) };
         let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
         drop(whose.turn.lock().unwrap_or_else(PoisonError::into_inner).take());

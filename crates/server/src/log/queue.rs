@@ -1,4 +1,5 @@
-//! Lines on their way to standard error: a bounded queue before a thread of its own, so that whoever logs never waits for whoever reads.
+//! Lines on their way to standard error: a bounded queue before a thread of its own, so that whoever logs never waits for
+//! whoever reads.
 
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,8 +60,8 @@ impl LineQueue {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Writes what comes, for ever. An error costs the lines of that write and nothing else. `tell_dropped` is called with the number
-    /// of lines that were dropped, once lines come through again.
+    /// Writes what comes, for ever. An error costs the lines of that write and nothing else. `tell_dropped` is called with the
+    /// number of lines that were dropped, once lines come through again.
     pub(super) fn run(&self, mut out: impl Write, tell_dropped: impl Fn(u64)) {
         let (mut lines, mut told, mut torn) = (Vec::new(), 0, false);
         loop {

@@ -64,7 +64,8 @@ pub const METRICS: &[Metric] = &[
     counter(
         "chatsphere_errors_total",
         &["door", "code"],
-        "Errors that clients were told, by their stable code; the door is http, websocket, or listener for what never became a call",
+        "Errors that clients were told, by their stable code; the door is http, websocket, or listener for what never became \
+         a call",
     ),
     counter(
         "chatsphere_authentications_refused_total",
@@ -105,7 +106,8 @@ pub const METRICS: &[Metric] = &[
     counter(
         "chatsphere_signals_dropped_total",
         &["reason"],
-        "Signals that were dropped: for a connection that reads too slowly (slow_consumer), or since too many waited (queue_full) or events before them did not come (behind)",
+        "Signals that were dropped: for a connection that reads too slowly (slow_consumer), or since too many waited \
+         (queue_full) or events before them did not come (behind)",
     ),
     gauge("chatsphere_answer_bytes", &[], "Bytes of answers and replays that are built and not yet sent"),
     gauge("chatsphere_write_queue", &[], "Writes that wait for the database"),
@@ -126,7 +128,8 @@ pub const METRICS: &[Metric] = &[
     counter(
         "chatsphere_bus_dropped_total",
         &["reason"],
-        "What did not go over the bus: commits (away, queue_full), events (too_large), signals (signals), messages (slow, unreadable, epoch, unverified, replayed, clock)",
+        "What did not go over the bus: commits (away, queue_full), events (too_large), signals (signals), messages (slow, \
+         unreadable, epoch, unverified, replayed, clock)",
     ),
 ];
 

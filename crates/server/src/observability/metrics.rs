@@ -15,7 +15,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 15] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 /// Things handled together: rows of a commit, frames of a write.
 const BATCH: [f64; 13] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0];
-/// From a short frame to the longest outbound queue.
+/// From a short frame to the longest write queue.
 const BYTES: [f64; 7] = [256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
 
 /// Gives the metrics' present state.

@@ -5,17 +5,17 @@ use std::borrow::Cow;
 use chatsphere_core::Limits;
 use chatsphere_protocol::frames::{ClientFrame, ErrorFrame, FrameError, ServerFrame};
 use chatsphere_realtime::answer::count;
-pub(super) use chatsphere_realtime::answer::{Correlation as About, error, refusal};
+pub(super) use chatsphere_realtime::answer::{Correlation, error, refusal};
 
 /// The longest `clientMessageId` that an answer repeats. More than is allowed: a client that hears nothing of a message sends
 /// it for ever.
 const LONGEST_REPEATED: usize = 256;
 
 /// What an answer to this frame repeats of it, but for its `ref`. What is longer than it may be is not repeated.
-pub(super) fn about(frame: &ClientFrame<'_>, limits: &Limits) -> About {
+pub(super) fn about(frame: &ClientFrame<'_>, limits: &Limits) -> Correlation {
     let short = |text: &str| (text.len() <= limits.client_message_id_bytes).then(|| text.to_owned());
     let client_message_id = frame.client_message_id().and_then(repeated);
-    About { reference: None, room_id: frame.room_id().and_then(short), client_message_id }
+    Correlation { reference: None, room_id: frame.room_id().and_then(short), client_message_id }
 }
 
 /// A frame that could not be read. What it named is repeated only as far as the limits let it be named.

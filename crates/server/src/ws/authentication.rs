@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chatsphere_core::{Caller, ConnectionId, Denial, Error, TokenRefusal};
+use chatsphere_core::{Caller, ConnectionId, Error, Forbidden, TokenRefusal};
 use chatsphere_net::websocket::CloseCode;
 use chatsphere_net::{LATE, in_time};
 use chatsphere_protocol::PROTOCOL_VERSION;
 use chatsphere_protocol::frames::{ClientFrame, Hello, ServerFrame};
-use chatsphere_realtime::Listener;
+use chatsphere_realtime::Subscriber;
 use tokio::time::Instant;
 
-use super::answers::{self, About};
+use super::answers::{self, Correlation};
 use super::connection::{Connection, Ended};
+use super::connection_registry::{Session, close_code, close_refused};
 use super::frames::{Deferred, Next, deferred};
 use super::requests::Refused;
-use super::sessions::{Session, close_code, close_refused};
 use super::upgrade::{Credentials, authenticate_brought};
 use crate::wire::hello_limits;
 
@@ -24,23 +24,23 @@ impl Connection {
     pub(super) async fn open(&mut self, credentials: Credentials, answer: Bytes) -> Result<(), Ended> {
         if let Credentials::Caller(caller) = credentials {
             // The answer to the handshake and `hello` leave in one write.
-            let held = !answer.is_empty() && self.outbound.hold(answer);
+            let held = !answer.is_empty() && self.write_queue.cork(answer);
             let welcomed = self.welcome(caller).await;
             if held {
-                self.outbound.release();
+                self.write_queue.uncork();
             }
             return welcomed;
         }
         if !answer.is_empty() {
-            self.outbound.send(answer);
+            self.write_queue.send(answer);
         }
         match credentials {
-            Credentials::Refused(error) => self.refuse(&About::default(), &error),
+            Credentials::Refused(error) => self.refuse(&Correlation::default(), &error),
             Credentials::Origin => {
                 let client = self.client.map(tracing::field::display);
                 tracing::info!(client, code = "origin_not_allowed", "a WebSocket was refused");
                 let message = "pages of this origin may not connect: see CHATSPHERE_ALLOWED_ORIGINS";
-                self.send(&answers::refusal(&About::default(), "origin_not_allowed", message));
+                self.send(&answers::refusal(&Correlation::default(), "origin_not_allowed", message));
                 self.close(CloseCode::ORIGIN_REFUSED, "origin_not_allowed")
             }
             Credentials::ClientInQuery => {
@@ -48,7 +48,7 @@ impl Connection {
                                `Authorization: Bearer <token>`, as the subprotocol `bearer.<token>` beside `chatsphere.v1`, or in \
                                a first frame {\"type\":\"auth\",\"token\":…}; and replace this one, it may have been logged";
                 let code = TokenRefusal::Invalid.code();
-                self.send(&answers::refusal(&About::default(), code, message));
+                self.send(&answers::refusal(&Correlation::default(), code, message));
                 self.close(CloseCode::TOKEN_INVALID, code)
             }
             Credentials::Awaited | Credentials::Caller(_) => self.await_auth().await,
@@ -94,7 +94,7 @@ impl Connection {
                     }
                 }
                 Ok(_) => {
-                    self.outbound.abandon();
+                    self.write_queue.abandon();
                     return Err(Ended);
                 }
                 Err(_) => return self.close_unauthenticated(),
@@ -105,12 +105,12 @@ impl Connection {
     fn close_unauthenticated(&self) -> Result<(), Ended> {
         let seconds = self.state.sessions.times.authenticate.as_secs_f64();
         let message = format!("authenticate within {seconds} s: send {{\"type\":\"auth\",\"token\":…}} first");
-        self.send(&answers::refusal(&About::default(), "not_authenticated", message));
+        self.send(&answers::refusal(&Correlation::default(), "not_authenticated", message));
         self.close(CloseCode::NOT_AUTHENTICATED, "not_authenticated")
     }
 
     /// Carries out a frame of a connection that is not authenticated yet. Only `auth` is accepted.
-    pub(super) fn first_request(&mut self, frame: ClientFrame<'_>, about: About) -> Result<Option<Deferred>, Ended> {
+    pub(super) fn first_request(&mut self, frame: ClientFrame<'_>, about: Correlation) -> Result<Option<Deferred>, Ended> {
         let ClientFrame::Auth { token } = frame else {
             let message = "authenticate first: send {\"type\":\"auth\",\"token\":…}";
             self.send(&answers::refusal(&about, "not_authenticated", message));
@@ -144,11 +144,11 @@ impl Connection {
             expires_at: caller.expires_at,
             limits: hello_limits(limits),
         };
-        self.outbound.count_for(self.state.chat.owner(&caller));
-        let listener = Arc::new(Listener::new(id, caller.clone(), self.outbound.clone()));
-        let Some(session) = self.state.sessions.enter(listener.clone()) else {
+        self.write_queue.count_for(self.state.chat.owner(&caller));
+        let subscriber = Arc::new(Subscriber::new(id, caller.clone(), self.write_queue.clone()));
+        let Some(session) = self.state.sessions.enter(subscriber.clone()) else {
             let message = "this user holds too many connections on this node: close some";
-            self.send(&answers::refusal(&About::default(), "too_many_connections", message));
+            self.send(&answers::refusal(&Correlation::default(), "too_many_connections", message));
             return self.close(CloseCode::FLOOD, "too_many_connections");
         };
         self.session = Some(session.clone());
@@ -157,9 +157,9 @@ impl Connection {
         self.is_limited = !caller.may_name_others();
         // Between the look at the token and the entry above a revocation may have passed this connection by.
         if let Err(error) = self.state.sessions.judge(&session).await {
-            return self.refuse(&About::default(), &error);
+            return self.refuse(&Correlation::default(), &error);
         }
-        if self.outbound.is_ended() {
+        if self.write_queue.is_ended() {
             return Err(Ended);
         }
         self.send(&ServerFrame::Hello(hello));
@@ -167,7 +167,7 @@ impl Connection {
     }
 
     /// Tells why a token is refused, and closes.
-    fn refuse(&self, about: &About, error: &Error) -> Result<(), Ended> {
+    fn refuse(&self, about: &Correlation, error: &Error) -> Result<(), Ended> {
         tracing::info!(client = self.client.map(tracing::field::display), code = error.code(), "a WebSocket was refused");
         self.send(&answers::error(about, error));
         match error {
@@ -181,12 +181,12 @@ impl Connection {
         &mut self,
         session: &Arc<Session>,
         token: &str,
-        about: &About,
+        about: &Correlation,
     ) -> Result<(), Refused> {
         let caller = authenticate_brought(&self.state, token).await?;
-        if !session.listener.caller().is(caller.user.id) {
+        if !session.subscriber.caller().is(caller.user.id) {
             let message = "this connection is another user's: open another with this token";
-            return Err(Refused::Here(Denial::NotYourself.code(), message));
+            return Err(Refused::Here(Forbidden::NotYourself.code(), message));
         }
         self.is_limited = !caller.may_name_others();
         self.state.sessions.adopt(session, caller).await?;
@@ -195,19 +195,19 @@ impl Connection {
     }
 
     /// Answers an `auth` that was accepted.
-    fn auth_ok(&self, about: &About) {
+    fn auth_ok(&self, about: &Correlation) {
         let Some(session) = &self.session else { return };
-        let caller = session.listener.caller();
+        let caller = session.subscriber.caller();
         let (user_id, expires_at) = (caller.user.id, caller.expires_at);
         self.send(&ServerFrame::AuthOk { user_id, expires_at, reference: about.reference() });
     }
 
     /// The connection's caller, if its frames are still carried out. A connection whose token has expired is closed.
-    pub(super) fn judged(&self, session: &Session, about: &About) -> Option<Arc<Caller>> {
-        let caller = session.listener.caller();
+    pub(super) fn judged(&self, session: &Session, about: &Correlation) -> Option<Arc<Caller>> {
+        let caller = session.subscriber.caller();
         match self.check_expiry(&caller) {
             Ok(()) => return Some(caller),
-            Err(Error::Token(refusal)) => close_refused(&session.listener, refusal),
+            Err(Error::Token(refusal)) => close_refused(&session.subscriber, refusal),
             Err(error) => self.send(&answers::error(about, &error)),
         }
         None

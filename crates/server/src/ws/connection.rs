@@ -6,26 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use chatsphere_net::listener::{Slot, Taken, TakenStream};
+use chatsphere_net::listener::{Slot, Upgraded, UpgradedStream};
 use chatsphere_net::websocket::{CloseCode, Decoder};
 use chatsphere_net::{LATE, in_time};
 use chatsphere_realtime::frame::encode;
-use chatsphere_realtime::{Outbound, SendWindow, Socket};
+use chatsphere_realtime::{SendWindow, Socket, WriteQueue};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
-use super::answers::{self, About};
+use super::answers::{self, Correlation};
+use super::connection_registry::Session;
 use super::frame_rate_limit::FrameRateLimit;
 use super::frames::Next;
 use super::reader::Reader;
-use super::sessions::Session;
 use super::upgrade::Credentials;
 use super::writer::Writer;
 use super::{Mode, WsState};
 
 /// Where a new connection begins.
 pub(super) struct Opening {
-    pub(super) taken: Taken,
+    pub(super) taken: Upgraded,
     pub(super) mode: Mode,
     pub(super) credentials: Credentials,
     /// The answer to the handshake, written before anything else; empty if it has been written already.
@@ -45,11 +45,11 @@ pub(super) fn run(state: Arc<WsState>, opening: Opening) -> impl Future<Output =
         if live.connection.session.is_some() {
             let Live { connection, writer, .. } = &mut *live;
             let patience = connection.state.sessions.times.close;
-            let outbound = connection.outbound.clone();
+            let write_queue = connection.write_queue.clone();
             tokio::select! {
                 biased;
                 () = connection.converse() => {}
-                () = writer.run(&outbound, patience) => {}
+                () = writer.run(&write_queue, patience) => {}
             }
         }
         Box::pin(end(live)).await;
@@ -60,22 +60,22 @@ pub(super) fn run(state: Arc<WsState>, opening: Opening) -> impl Future<Output =
 struct Live {
     connection: Connection,
     writer: Writer,
-    /// The connection counts against the listener's capacity until this is dropped.
+    /// The connection counts against the subscriber's capacity until this is dropped.
     _slot: Option<Arc<Slot>>,
 }
 
 /// Takes the socket over and authenticates the client. There is no session afterwards if the connection must end.
 async fn begin(state: Arc<WsState>, opening: Opening) -> Box<Live> {
-    let Opening { taken: Taken { stream, read_ahead, slot }, mode, credentials, answer, client } = opening;
+    let Opening { taken: Upgraded { stream, read_ahead, slot }, mode, credentials, answer, client } = opening;
     let (reader, mut writer, socket) = split(stream);
-    let outbound = Arc::new(Outbound::new(socket, state.chat.limits.outbound_queue_bytes));
+    let write_queue = Arc::new(WriteQueue::new(socket, state.chat.limits.outbound_queue_bytes));
     let patience = state.sessions.times.close;
-    let mut connection = Connection::new(state, outbound.clone(), mode, reader, BytesMut::from(&*read_ahead));
+    let mut connection = Connection::new(state, write_queue.clone(), mode, reader, BytesMut::from(&*read_ahead));
     connection.client = client;
     let begun = tokio::select! {
         biased;
         begun = connection.open(credentials, answer) => begun,
-        () = writer.run(&outbound, patience) => Err(Ended),
+        () = writer.run(&write_queue, patience) => Err(Ended),
     };
     if begun.is_err() {
         connection.leave_sessions();
@@ -87,10 +87,10 @@ async fn begin(state: Arc<WsState>, opening: Opening) -> Box<Live> {
 async fn end(mut live: Box<Live>) {
     let Live { connection, writer, .. } = &mut *live;
     let patience = connection.state.sessions.times.close;
-    let outbound = connection.outbound.clone();
-    connection.record_end(outbound.closing());
-    outbound.close(CloseCode::NORMAL, "");
-    let _ = timeout(patience, writer.run(&outbound, patience)).await;
+    let write_queue = connection.write_queue.clone();
+    connection.record_end(write_queue.closing());
+    write_queue.close(CloseCode::NORMAL, "");
+    let _ = timeout(patience, writer.run(&write_queue, patience)).await;
     connection.leave_sessions();
     // The server closes first (RFC 6455, section 7.1.1), but its own half alone: closing while bytes are still on their way in
     // would reset the connection, and the close frame could be lost with it.
@@ -105,13 +105,13 @@ async fn discard(reader: &mut Reader) {
     }
 }
 
-fn split(stream: TakenStream) -> (Reader, Writer, Socket) {
+fn split(stream: UpgradedStream) -> (Reader, Writer, Socket) {
     match stream {
-        TakenStream::Plain(socket) => {
+        UpgradedStream::Plain(socket) => {
             let socket = Arc::new(socket);
             (Reader::Direct(socket.clone()), Writer::Direct(socket.clone()), Socket::Direct(socket))
         }
-        TakenStream::Other(stream) => {
+        UpgradedStream::Other(stream) => {
             let (read, write) = tokio::io::split(stream);
             (Reader::Stream(Box::new(read)), Writer::Stream { stream: Box::new(write), taken: VecDeque::new() }, Socket::Queued)
         }
@@ -121,7 +121,7 @@ fn split(stream: TakenStream) -> (Reader, Writer, Socket) {
 /// The state of one connection's task.
 pub(super) struct Connection {
     pub(super) state: Arc<WsState>,
-    pub(super) outbound: Arc<Outbound>,
+    pub(super) write_queue: Arc<WriteQueue>,
     pub(super) mode: Mode,
     /// `None` until the connection is authenticated.
     pub(super) session: Option<Arc<Session>>,
@@ -143,11 +143,11 @@ pub(super) struct Connection {
 pub(super) struct Ended;
 
 impl Connection {
-    fn new(state: Arc<WsState>, outbound: Arc<Outbound>, mode: Mode, reader: Reader, buffer: BytesMut) -> Self {
+    fn new(state: Arc<WsState>, write_queue: Arc<WriteQueue>, mode: Mode, reader: Reader, buffer: BytesMut) -> Self {
         let decoder = Decoder::new(state.chat.limits.frame_bytes);
         Self {
             state,
-            outbound,
+            write_queue,
             mode,
             session: None,
             unanswered: None,
@@ -184,7 +184,7 @@ impl Connection {
                 () = &mut stopping => return Box::pin(self.finish()).await,
                 read = self.reader.read(&mut self.buffer) => match (read, &self.session) {
                     (Ok(1..), Some(session)) => self.state.sessions.heard(session),
-                    _ => return self.outbound.abandon(),
+                    _ => return self.write_queue.abandon(),
                 },
             }
         }
@@ -213,8 +213,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads more of an incomplete message, whose last byte must come within [`Times::message`](super::Times::message) of its
-    /// first.
+    /// Reads more of an incomplete message, whose last byte must come within [`Timeouts::message`](super::Timeouts::message) of
+    /// its first.
     async fn read_on(&mut self) -> Result<(), Ended> {
         let most = self.state.sessions.times.message;
         let stopping = self.state.stopping.clone();
@@ -239,12 +239,12 @@ impl Connection {
                 Ok(())
             }
             (Ok(_), _) => {
-                self.outbound.abandon();
+                self.write_queue.abandon();
                 Err(Ended)
             }
             (Err(_), _) => {
                 let message = "a message did not arrive in time: send it at once, or in parts that follow one another";
-                self.send(&answers::refusal(&About::default(), "slow_message", message));
+                self.send(&answers::refusal(&Correlation::default(), "slow_message", message));
                 self.close(CloseCode::POLICY_VIOLATION, "slow_message")
             }
         }
@@ -273,7 +273,7 @@ impl Connection {
 
     pub(super) fn send(&self, frame: &impl Serialize) {
         if let Some(frame) = encode(frame) {
-            self.outbound.send(frame);
+            self.write_queue.send(frame);
         }
     }
 }

@@ -21,7 +21,7 @@ impl Connection {
     pub(super) fn close_for_restart(&self) -> Result<(), Ended> {
         let delay = Duration::from_millis(rand::rng().random_range(200..=2_000));
         let reason = format!("the server is restarting: reconnect in {} ms", delay.as_millis());
-        self.outbound.close_for(CloseCode::GOING_AWAY, &reason, delay);
+        self.write_queue.close_for(CloseCode::GOING_AWAY, &reason, delay);
         Err(Ended)
     }
 
@@ -30,15 +30,15 @@ impl Connection {
     }
 
     pub(super) fn closed(&self, code: CloseCode, reason: &str) -> Ended {
-        self.outbound.close(code, reason);
+        self.write_queue.close(code, reason);
         Ended
     }
 
     /// Counts and logs how the connection ends. The log's level is `info` if the server closed it for a fault, else `debug`.
     pub(super) fn record_end(&self, code: Option<CloseCode>) {
         let word = closes::count(code);
-        let connection = self.session.as_ref().map(|session| tracing::field::display(session.listener.id));
-        let user = self.session.as_ref().map(|session| tracing::field::display(session.listener.caller().user.id));
+        let connection = self.session.as_ref().map(|session| tracing::field::display(session.subscriber.id));
+        let user = self.session.as_ref().map(|session| tracing::field::display(session.subscriber.caller().user.id));
         let client = self.client.map(tracing::field::display);
         match code {
             None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => {

@@ -8,7 +8,7 @@ use chatsphere_net::websocket::{self, CloseCode, Incoming};
 use chatsphere_protocol::frames::{self, ClientFrame};
 use futures_util::future::BoxFuture;
 
-use super::answers::{self, About};
+use super::answers::{self, Correlation};
 use super::connection::{Connection, Ended};
 
 /// What the connection does before it takes the next frame.
@@ -38,7 +38,7 @@ impl Connection {
     /// Carries out every whole frame that has arrived, up to one whose work has to be awaited.
     pub(super) fn take_frames(&mut self) -> Result<Next, Ended> {
         loop {
-            if self.outbound.is_ended() {
+            if self.write_queue.is_ended() {
                 return Err(Ended);
             }
             if self.has_more_to_carry_out() && self.is_full() {
@@ -65,7 +65,7 @@ impl Connection {
                     }
                 }
                 Incoming::Binary(_) => return Err(self.closed(CloseCode::UNSUPPORTED_DATA, "send JSON as text frames")),
-                Incoming::Ping(payload) => self.outbound.send(websocket::pong(&payload)),
+                Incoming::Ping(payload) => self.write_queue.send(websocket::pong(&payload)),
                 Incoming::Pong(_) => {}
                 Incoming::Close { code, .. } => return Err(self.closed(code.unwrap_or(CloseCode::NORMAL), "")),
             }
@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// Parses a frame, and notes what its answers repeat of it. `None` if it is refused already.
-    fn read_frame<'t>(&self, text: &'t str) -> Option<(ClientFrame<'t>, About)> {
+    fn read_frame<'t>(&self, text: &'t str) -> Option<(ClientFrame<'t>, Correlation)> {
         let limits = &self.state.chat.limits;
         let incoming = match frames::Incoming::parse(text) {
             Ok(incoming) => incoming,
@@ -144,7 +144,7 @@ impl Connection {
         let now = self.state.sessions.elapsed_micros();
         if self.rate.is_flooded(limits, idle, now) {
             let message = "far too many frames that come to nothing: connect again and send more slowly";
-            self.send(&answers::refusal(&About::default(), "flood", message));
+            self.send(&answers::refusal(&Correlation::default(), "flood", message));
             return Err(self.closed(CloseCode::FLOOD, "flood"));
         }
         Ok(self.rate.count(limits, frames, now))

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use chatsphere_core::Timestamp;
 
-use super::sessions::Session;
+use super::connection_registry::Session;
 
 /// What the sweep reads of a session. The states of all sessions lie side by side: of a session for which nothing is due the
 /// sweep reads nothing else, since following a pointer into each of 20,000 sessions takes as long as all the rest of the sweep.
@@ -27,7 +27,7 @@ pub(super) enum Due {
 
 impl HeartbeatState {
     pub(super) fn new(session: Arc<Session>, ping_at: u64) -> Self {
-        let expires_at = session.listener.caller().expires_at;
+        let expires_at = session.subscriber.caller().expires_at;
         Self { session, expires_at, ping_at, quiet_until: 0 }
     }
 
@@ -65,7 +65,7 @@ impl HeartbeatState {
 #[cfg(test)]
 mod tests {
     use chatsphere_core::{Caller, ConnectionId, UserId, UserRef, Username};
-    use chatsphere_realtime::{Listener, Outbound, Socket};
+    use chatsphere_realtime::{Socket, Subscriber, WriteQueue};
 
     use super::*;
 
@@ -76,8 +76,8 @@ mod tests {
         let user = UserRef { id: UserId::new(START), username: Username::from_stored("ada".to_owned()) };
         let caller = Arc::new(Caller::operator(user, START));
         let expires_at = caller.expires_at;
-        let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
-        let session = Arc::new(Session::new(Listener::new(ConnectionId::new(START), caller, outbound).into(), 1_000));
+        let write_queue = Arc::new(WriteQueue::new(Socket::Queued, 1 << 20));
+        let session = Arc::new(Session::new(Subscriber::new(ConnectionId::new(START), caller, write_queue).into(), 1_000));
         let mut state = HeartbeatState::new(session.clone(), 20_000);
         let mut due = |now| state.due(now, START, 0, 35_000, || 25_000);
         assert_eq!([1_000, 19_999, 20_000, 20_500].map(&mut due), [None, None, Some(Due::Ping), None]);

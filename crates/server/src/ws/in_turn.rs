@@ -3,12 +3,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chatsphere_core::store::{EventsPage, Newest};
 use chatsphere_core::turns::Turn;
-use chatsphere_core::{Access, Caller, Chat, Epoch, Error, RoomId, Seq, Shared};
+use chatsphere_core::{Access, AppContext, Caller, Epoch, Error, RoomId, Seq, Shared};
 use chatsphere_realtime::RoomLog;
 
 /// The store as one caller's joins read it: in turn with the reads of other callers.
 pub(super) struct InTurn<'a> {
-    pub(super) chat: &'a Chat,
+    pub(super) chat: &'a AppContext,
     pub(super) caller: &'a Caller,
 }
 

@@ -1,23 +1,23 @@
 //! The WebSocket front door: at `/ws` a connection joins many rooms, at `/`, as in the first version, one at a time.
 //!
 //! A connection is one task. It reads frames, runs one op for each and sends the answers through the connection's
-//! [`Outbound`](chatsphere_realtime::Outbound), to which the hub's fan-out writes as well.
+//! [`WriteQueue`](chatsphere_realtime::WriteQueue), to which the hub's fan-out writes as well.
 
 mod answers;
 mod authentication;
 mod by_caller;
 mod closes;
 mod connection;
+mod connection_registry;
 mod ending;
-mod first_look;
 mod frame_rate_limit;
 mod frames;
 mod heartbeat;
 mod in_turn;
+mod pre_upgrade;
 mod reader;
 mod requests;
-mod sessions;
-mod times;
+mod timeouts;
 mod upgrade;
 mod writer;
 
@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use chatsphere_core::Chat;
+use chatsphere_core::AppContext;
 use chatsphere_realtime::Hub;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,21 +33,21 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Keys;
 use crate::request::AllowedOrigins;
 
-pub use first_look::Door;
-pub use sessions::Sessions;
-pub use times::Times;
+pub use connection_registry::ConnectionRegistry;
+pub use pre_upgrade::FastUpgrade;
+pub use timeouts::Timeouts;
 use upgrade::Mode;
 
 /// The state of the WebSocket front door.
 pub struct WsState {
     /// What ops need.
-    pub chat: Arc<Chat>,
+    pub chat: Arc<AppContext>,
     /// Verifies tokens.
     pub keys: Arc<Keys>,
     /// Which connections listen to which rooms.
     pub hub: Arc<Hub>,
     /// The connections of this node.
-    pub sessions: Arc<Sessions>,
+    pub sessions: Arc<ConnectionRegistry>,
     /// The origins whose pages may connect.
     pub origins: AllowedOrigins,
     /// Cancelled when the server stops: connections finish what they accepted and are closed with 1001.

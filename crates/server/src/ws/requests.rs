@@ -12,11 +12,11 @@ use chatsphere_realtime::{Join, PendingAck, join};
 use tokio::time::sleep;
 
 use super::Mode;
-use super::answers::{self, About};
+use super::answers::{self, Correlation};
 use super::connection::{Connection, Ended};
+use super::connection_registry::Session;
 use super::frames::{Deferred, deferred};
 use super::in_turn::InTurn;
-use super::sessions::Session;
 
 /// How often a connection whose replay is under way counts as heard.
 const STILL_THERE: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ impl Connection {
         &mut self,
         session: &Arc<Session>,
         frame: ClientFrame<'_>,
-        about: About,
+        about: Correlation,
     ) -> Result<Option<Deferred>, Ended> {
         let Some(caller) = self.judged(session, &about) else { return Ok(None) };
         let done = match frame {
@@ -82,7 +82,7 @@ impl Connection {
     }
 
     /// Answers a frame that is refused.
-    fn answer_refused(&self, about: &About, done: Result<(), Refused>) {
+    fn answer_refused(&self, about: &Correlation, done: Result<(), Refused>) {
         match done {
             Ok(()) => {}
             Err(Refused::Error(error)) => self.send(&answers::error(about, &error)),
@@ -90,14 +90,14 @@ impl Connection {
         }
     }
 
-    fn leave(&self, session: &Arc<Session>, caller: &Caller, room_id: &str, about: &About) -> Result<(), Error> {
+    fn leave(&self, session: &Arc<Session>, caller: &Caller, room_id: &str, about: &Correlation) -> Result<(), Error> {
         let room_id = ops::room_id(caller, room_id)?;
-        self.state.hub.leave(&session.listener, room_id);
+        self.state.hub.leave(&session.subscriber, room_id);
         self.send(&ServerFrame::LeaveConfirmation { room_id, reference: about.reference() });
         Ok(())
     }
 
-    fn post(&mut self, caller: &Caller, post: Post<'_>, about: &About) -> Result<(), Error> {
+    fn post(&mut self, caller: &Caller, post: Post<'_>, about: &Correlation) -> Result<(), Error> {
         let room_id = ops::room_id(caller, &post.room_id)?;
         let author = post.user_id.map(|id| ops::user_id(&id)).transpose()?;
         let message = PostMessage {
@@ -108,7 +108,7 @@ impl Connection {
             idempotency: None,
         };
         let window = self.unanswered.get_or_insert_default();
-        let to = || AckTo::new(PendingAck::new(about.clone(), self.outbound.clone(), window));
+        let to = || AckTo::new(PendingAck::new(about.clone(), self.write_queue.clone(), window));
         ops::post_message_for(&self.state.chat, caller, message, to)
     }
 
@@ -123,23 +123,23 @@ impl Connection {
     ) -> Result<(), Refused> {
         let room = ops::room_id(caller, room_id)?;
         let access = ops::authorize_join(caller, room)?;
-        let listener = &session.listener;
+        let subscriber = &session.subscriber;
         if self.mode == Mode::OneRoom {
             // A caller that may not join the room stays in the room before.
             self.state.chat.store.room(room, access).await?;
-            for other in listener.rooms().into_iter().filter(|other| *other != room) {
-                self.state.hub.leave(listener, other);
+            for other in subscriber.rooms().into_iter().filter(|other| *other != room) {
+                self.state.hub.leave(subscriber, other);
             }
         }
-        if !listener.is_in(room) && listener.room_count() >= self.state.chat.limits.rooms_per_connection {
+        if !subscriber.is_in(room) && subscriber.room_count() >= self.state.chat.limits.rooms_per_connection {
             let message = "this connection has joined as many rooms as it may: leave some, or open another";
             return Err(Refused::Here("too_many_rooms", message));
         }
         let rights = {
-            let (listener, chat) = (listener.clone(), self.state.chat.clone());
+            let (subscriber, chat) = (subscriber.clone(), self.state.chat.clone());
             move || {
                 chat.authority.check_fresh()?;
-                ops::authorize_join(&listener.caller(), room)
+                ops::authorize_join(&subscriber.caller(), room)
             }
         };
         if let Some(access) = self.replay(session, Join { room, rights: &rights, since, epoch, reference }).await? {
@@ -152,9 +152,10 @@ impl Connection {
     /// Joins, however long the replay takes.
     async fn replay(&mut self, session: &Arc<Session>, request: Join<'_>) -> Result<Option<Access>, Error> {
         let state = self.state.clone();
-        let caller = session.listener.caller();
+        let caller = session.subscriber.caller();
         let log = InTurn { chat: &state.chat, caller: &caller };
-        let joining = join(&state.hub, &log, &session.listener, &state.chat.limits, state.sessions.times.no_progress, request);
+        let joining =
+            join(&state.hub, &log, &session.subscriber, &state.chat.limits, state.sessions.times.no_progress, request);
         tokio::pin!(joining);
         loop {
             tokio::select! {

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Ve
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use chatsphere_core::{Caller, Error, Outage, TokenRefusal, TokenType};
+use chatsphere_core::{Caller, Error, TokenRefusal, TokenType, Unavailable};
 use chatsphere_net::listener::{Peer, take_stream};
 use chatsphere_net::websocket::handshake::{HandshakeError, Subprotocols, UpgradeRequest};
 
@@ -108,7 +108,7 @@ pub(super) struct Accepted {
 /// Accepts or refuses a handshake, whichever way it came.
 pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<Accepted, HandshakeError>, Failure> {
     if state.stopping.is_cancelled() {
-        return Err(Error::from(Outage::Stopping).into());
+        return Err(Error::from(Unavailable::Stopping).into());
     }
     let headers = asked.headers;
     let accept_key = UpgradeRequest {

@@ -8,19 +8,19 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use chatsphere_net::LATE;
 use chatsphere_net::websocket::CloseCode;
-use chatsphere_realtime::{Flushed, Outbound};
+use chatsphere_realtime::{Flushed, WriteQueue};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// The write side of a connection: writes what [`Outbound`] leaves to the connection's task.
+/// The write side of a connection: writes what [`WriteQueue`] leaves to the connection's task.
 pub(super) enum Writer {
     /// A plain TCP socket. Senders write to it directly while it does not block.
     Direct(Arc<TcpStream>),
     /// Any other stream, such as TLS.
     Stream {
         stream: Box<dyn AsyncWrite + Send + Unpin>,
-        /// Taken from the [`Outbound`] and not written yet; the first may be begun.
+        /// Taken from the [`WriteQueue`] and not written yet; the first may be begun.
         taken: VecDeque<Bytes>,
     },
 }
@@ -43,22 +43,22 @@ impl Writer {
 
     /// Writes queued frames until the close frame has gone out or the socket broke. May be dropped and called again. A client
     /// that reads nothing for `patience` does not get the close frame.
-    pub(super) async fn run(&mut self, outbound: &Outbound, patience: Duration) {
+    pub(super) async fn run(&mut self, write_queue: &WriteQueue, patience: Duration) {
         loop {
             // Written before the wait too: nobody else writes what was left when this was dropped.
             let ended = match self {
-                Self::Direct(socket) => match outbound.flush() {
+                Self::Direct(socket) => match write_queue.flush() {
                     Flushed::All => false,
                     Flushed::End => true,
                     // Boxed, since it is rare: an idle connection's future has no room for it.
-                    Flushed::Blocked => Box::pin(flush(outbound, socket, patience)).await,
+                    Flushed::Blocked => Box::pin(flush(write_queue, socket, patience)).await,
                 },
-                Self::Stream { stream, taken } => Box::pin(write_taken(outbound, &mut **stream, taken, patience)).await,
+                Self::Stream { stream, taken } => Box::pin(write_taken(write_queue, &mut **stream, taken, patience)).await,
             };
             if ended {
                 return;
             }
-            outbound.work().await;
+            write_queue.work().await;
         }
     }
 }
@@ -74,13 +74,13 @@ struct Unread {
 }
 
 impl Unread {
-    fn new(outbound: &Outbound) -> Self {
-        Self { progress: outbound.progress(), since: Instant::now() }
+    fn new(write_queue: &WriteQueue) -> Self {
+        Self { progress: write_queue.progress(), since: Instant::now() }
     }
 
     /// Resolves when that has lasted too long.
-    async fn too_long(&mut self, outbound: &Outbound) {
-        let progress = outbound.progress();
+    async fn too_long(&mut self, write_queue: &WriteQueue) {
+        let progress = write_queue.progress();
         if progress != self.progress {
             *self = Self { progress, since: Instant::now() };
         }
@@ -91,19 +91,19 @@ impl Unread {
             self.since = Instant::now();
             return;
         }
-        if outbound.progress() == progress {
-            outbound.close(CloseCode::SLOW_CONSUMER, "nothing was read: connect again and join with since");
+        if write_queue.progress() == progress {
+            write_queue.close(CloseCode::SLOW_CONSUMER, "nothing was read: connect again and join with since");
         }
     }
 }
 
-async fn flush(outbound: &Outbound, socket: &TcpStream, patience: Duration) -> bool {
-    let mut unread = Unread::new(outbound);
+async fn flush(write_queue: &WriteQueue, socket: &TcpStream, patience: Duration) -> bool {
+    let mut unread = Unread::new(write_queue);
     loop {
-        match outbound.flush() {
+        match write_queue.flush() {
             Flushed::All => return false,
             Flushed::End => return true,
-            Flushed::Blocked if outbound.closing().is_some() => {
+            Flushed::Blocked if write_queue.closing().is_some() => {
                 // A client that reads no more does not read the close frame either.
                 if timeout(patience, socket.writable()).await.is_err() {
                     return true;
@@ -114,8 +114,8 @@ async fn flush(outbound: &Outbound, socket: &TcpStream, patience: Duration) -> b
                     biased;
                     _ = socket.writable() => {}
                     // The end may come while the socket is blocked.
-                    () = outbound.work() => {}
-                    () = unread.too_long(outbound) => {}
+                    () = write_queue.work() => {}
+                    () = unread.too_long(write_queue) => {}
                 }
             }
         }
@@ -125,36 +125,36 @@ async fn flush(outbound: &Outbound, socket: &TcpStream, patience: Duration) -> b
 /// Writes the frames in `taken`, then those that are queued. May be dropped at any point: what is not written stays in `taken`,
 /// and is written first by the next call.
 async fn write_taken(
-    outbound: &Outbound,
+    write_queue: &WriteQueue,
     stream: &mut (dyn AsyncWrite + Send + Unpin),
     taken: &mut VecDeque<Bytes>,
     patience: Duration,
 ) -> bool {
-    let mut unread = Unread::new(outbound);
+    let mut unread = Unread::new(write_queue);
     loop {
-        taken.extend(outbound.take());
-        let write = write_all(outbound, stream, taken);
+        taken.extend(write_queue.take());
+        let write = write_all(write_queue, stream, taken);
         tokio::pin!(write);
         let written = loop {
-            if outbound.is_broken() {
+            if write_queue.is_broken() {
                 // The connection was abandoned while the write was blocked: the peer may be dead, and TCP would wait long.
                 break false;
             }
-            if outbound.closing().is_some() {
+            if write_queue.closing().is_some() {
                 break timeout(patience, &mut write).await.is_ok_and(|written| written.is_ok());
             }
             tokio::select! {
                 biased;
                 written = &mut write => break written.is_ok(),
-                () = outbound.work() => {}
-                () = unread.too_long(outbound) => {}
+                () = write_queue.work() => {}
+                () = unread.too_long(write_queue) => {}
             }
         };
         if !written {
-            outbound.abandon();
+            write_queue.abandon();
             return true;
         }
-        match outbound.taken_written() {
+        match write_queue.taken_written() {
             Flushed::All => return false,
             Flushed::End => return true,
             Flushed::Blocked => {}
@@ -163,7 +163,7 @@ async fn write_taken(
 }
 
 async fn write_all(
-    outbound: &Outbound,
+    write_queue: &WriteQueue,
     stream: &mut (dyn AsyncWrite + Send + Unpin),
     taken: &mut VecDeque<Bytes>,
 ) -> io::Result<()> {
@@ -176,7 +176,7 @@ async fn write_all(
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        outbound.wrote(written);
+        write_queue.wrote(written);
         frame.advance(written);
     }
     stream.flush().await

@@ -1,7 +1,7 @@
 //! Holds what a test's server answers to the API's description: every call of every test, not samples.
 //!
-//! An answer's status must be one that its operation lists; its content type, its body and its headers must be as described, and
-//! the code of a problem must be one that is named for it. So must the body of a call that succeeded.
+//! An answer's status must be one that its operation lists; its content type, its body and its headers must be as described,
+//! and the code of a problem must be one that is named for it. So must the body of a call that succeeded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

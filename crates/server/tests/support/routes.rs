@@ -136,7 +136,8 @@ pub(crate) const ROUTES: &[Route] = &[
     route!("GET" "/api/messages/user", ANY_TOKEN),
     route!("GET" "/api/messages", PRIVILEGED),
     route!("GET" "/api/rooms", ANY_TOKEN),
-    route!("POST" "/api/rooms",         [401, 201, 201, 201, 201, 201, 201, 403, 403, 401, 403], |_| json!({ "name": "another room" })),
+    route!("POST" "/api/rooms",         [401, 201, 201, 201, 201, 201, 201, 403, 403, 401, 403], |_| json!({ "name": "another \
+     room" })),
     route!("GET" "/api/rooms/{roomId}", INSIDERS),
     route!("GET" "/api/rooms/{roomId}/users", INSIDERS),
     route!("POST" "/api/rooms/{roomId}/users", STEWARDS, |target| json!({ "userId": target.user.id })),

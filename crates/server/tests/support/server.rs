@@ -9,8 +9,8 @@ use chatsphere::http::{self, Demo, HttpState};
 use chatsphere::serve::listener_options;
 use chatsphere_core::store::PageRequest;
 use chatsphere_core::{
-    Authority, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, Timestamp, TokenLifetimes, UserId,
-    UserRef, ops,
+    AppContext, Authority, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, Timestamp, TokenLifetimes,
+    UserId, UserRef, ops,
 };
 use chatsphere_net::listener::{ListenerHandle, serve};
 use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenOptions};
@@ -39,7 +39,7 @@ impl CommitSink for NobodyListens {
 
 /// What stands behind every front door.
 pub(crate) struct Backend {
-    pub(crate) chat: Arc<Chat>,
+    pub(crate) chat: Arc<AppContext>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) directory: TempDir,
@@ -63,7 +63,7 @@ impl Backend {
         assert!(users.items.is_empty(), "another test left something in the database");
         let authority = Arc::new(Authority::new(clock.clone() as Arc<dyn Clock>, ControlPosition::default()));
         let lifetimes = TokenLifetimes::default();
-        let chat = Arc::new(Chat::new(store, authority, clock.clone(), limits, lifetimes));
+        let chat = Arc::new(AppContext::new(store, authority, clock.clone(), limits, lifetimes));
         Self { chat, keys: Arc::new(Keys::new(&user, None, &client, None)), clock, directory }
     }
 }

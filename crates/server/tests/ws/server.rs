@@ -10,14 +10,14 @@ use chatsphere::auth::Keys;
 use chatsphere::http::{self, HttpState};
 use chatsphere::request::AllowedOrigins;
 use chatsphere::serve::listener_options;
-use chatsphere::ws::{self, Door, Sessions, Times, WsState};
+use chatsphere::ws::{self, ConnectionRegistry, FastUpgrade, Timeouts, WsState};
 use chatsphere_core::ops::PostMessage;
 use chatsphere_core::{
-    Authority, AuthorityListener, Caller, Chat, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock, RoomId,
-    Signal, SignalSink, Timestamp, TokenLifetimes, UserRef, ops,
+    AppContext, Authority, AuthorityListener, Caller, Clock, CommitSink, Committed, ControlPosition, Limits, ManualClock,
+    RoomId, Signal, SignalSink, Timestamp, TokenLifetimes, UserRef, ops,
 };
-use chatsphere_net::listener::{FirstLooker, ListenerOptions, serve};
-use chatsphere_realtime::{Bus, BusKeys, BusMessage, Gate, Hub, Link, NatsOptions, OneByOne, repair, signal};
+use chatsphere_net::listener::{ListenerOptions, PreUpgradeHandler, serve};
+use chatsphere_realtime::{Bus, BusKeys, BusMessage, DeliveryGate, Hub, NatsLink, NatsOptions, OneByOne, reconcile, signal};
 use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
 use serde_json::Value;
 use tokio::net::TcpSocket;
@@ -37,7 +37,7 @@ const START: Timestamp = Timestamp::from_millis(1_795_341_370_473);
 /// How a test's server differs from the usual one.
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
-    pub(crate) times: Times,
+    pub(crate) times: Timeouts,
     pub(crate) origins: AllowedOrigins,
     /// Whether the control log is read every so often.
     pub(crate) follows_control_log: bool,
@@ -49,7 +49,7 @@ impl Default for Setup {
     /// Without a limit to how often one may post.
     fn default() -> Self {
         let limits = Limits { messages_per_second: 0, ..Limits::default() };
-        Self { limits, times: Times::default(), origins: AllowedOrigins::Any, follows_control_log: true, nats: None }
+        Self { limits, times: Timeouts::default(), origins: AllowedOrigins::Any, follows_control_log: true, nats: None }
     }
 }
 
@@ -60,7 +60,7 @@ impl Setup {
         setup
     }
 
-    pub(crate) fn times(change: impl FnOnce(&mut Times)) -> Self {
+    pub(crate) fn times(change: impl FnOnce(&mut Timeouts)) -> Self {
         let mut setup = Self::default();
         change(&mut setup.times);
         setup
@@ -70,14 +70,14 @@ impl Setup {
 /// A server: `TestServer` is its REST side.
 pub(crate) struct Server {
     rest: TestServer,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) sessions: Arc<ConnectionRegistry>,
     /// Cancelled, it makes the connections end.
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// How often what others wrote was withheld, since this node could not tell who may read it.
     pub(crate) withheld: Arc<AtomicUsize>,
     /// Takes handshakes the short way.
-    pub(crate) door: FirstLooker,
+    pub(crate) door: PreUpgradeHandler,
     router: Router,
     _background: JoinSet<()>,
     _database: Arc<Database>,
@@ -107,7 +107,7 @@ async fn open(
     limits: Limits,
     sink: Arc<impl CommitSink + SignalSink>,
     clock: Arc<ManualClock>,
-) -> (Arc<Chat>, Arc<Keys>) {
+) -> (Arc<AppContext>, Arc<Keys>) {
     let (user, client) = (secret('u'), secret('c'));
     let fingerprints = KeyFingerprints {
         user: Fingerprint::new(user.fingerprint()),
@@ -118,7 +118,7 @@ async fn open(
     let store =
         chatsphere_store::open(OpenOptions::new(database.url.clone(), fingerprints, sink.clone())).await.expect("a store");
     let authority = Arc::new(Authority::new(clock.clone() as Arc<dyn Clock>, ControlPosition::default()));
-    let chat = Chat::new(store, authority, clock, limits, TokenLifetimes::default()).with_signals(sink);
+    let chat = AppContext::new(store, authority, clock, limits, TokenLifetimes::default()).with_signals(sink);
     (Arc::new(chat), Arc::new(Keys::new(&user, None, &client, None)))
 }
 
@@ -134,24 +134,30 @@ pub(crate) async fn nats() -> Option<Nats> {
 }
 
 /// A node's way to the others.
-fn link(nats: &str) -> Link {
+fn link(nats: &str) -> NatsLink {
     let options = NatsOptions::new(nats.parse().expect("an address"));
-    Link::new(options, BusKeys::derive(&[b"user"], &[b"client"]), Arc::new(ManualClock::new(START))).expect("no files")
+    NatsLink::new(options, BusKeys::derive(&[b"user"], &[b"client"]), Arc::new(ManualClock::new(START))).expect("no files")
 }
 
 /// What another process, such as the command line, does on the same database.
-pub(crate) async fn elsewhere(database: &Database) -> Arc<Chat> {
+pub(crate) async fn elsewhere(database: &Database) -> Arc<AppContext> {
     open(database, Limits::default(), Arc::new(Elsewhere), Arc::new(ManualClock::new(START))).await.0
 }
 
 /// The same for another node, which tells of its commits over NATS as long as the task lives.
-pub(crate) async fn elsewhere_on_a_bus(database: &Database, nats: &str, clock: Arc<ManualClock>) -> (Arc<Chat>, JoinSet<()>) {
+pub(crate) async fn elsewhere_on_a_bus(
+    database: &Database,
+    nats: &str,
+    clock: Arc<ManualClock>,
+) -> (Arc<AppContext>, JoinSet<()>) {
     let hub = Arc::new(Hub::new(1).0);
     let link = link(nats);
-    let (bus, outbox) = Bus::clustered(hub.clone(), link.status());
+    let (bus, publish_queue) = Bus::clustered(hub.clone(), link.status());
     let chat = open(database, Limits::default(), Arc::new(bus), clock).await.0;
     let mut tasks = JoinSet::new();
-    tasks.spawn(link.run(chat.store.epoch(), outbox, hub.interest.clone(), move |message: BusMessage| message.deliver(&hub)));
+    tasks.spawn(
+        link.run(chat.store.epoch(), publish_queue, hub.interest.clone(), move |message: BusMessage| message.deliver(&hub)),
+    );
     (chat, tasks)
 }
 
@@ -165,17 +171,17 @@ impl Server {
         let (hub, hub_tasks) = Hub::new(2);
         let hub = Arc::new(hub);
         let (chat, keys) = open(database, setup.limits, hub.clone(), clock.clone()).await;
-        let sessions = Arc::new(Sessions::with_times(chat.clone(), hub.clone(), setup.times));
+        let sessions = Arc::new(ConnectionRegistry::with_times(chat.clone(), hub.clone(), setup.times));
         let listener: Arc<dyn AuthorityListener> = sessions.clone();
         chat.authority.set_listener(Arc::downgrade(&listener));
 
         let mut background = JoinSet::new();
-        for lane in hub_tasks.lanes.into_iter().chain(hub_tasks.crowds) {
+        for shard in hub_tasks.shards.into_iter().chain(hub_tasks.large_rooms) {
             let hub = hub.clone();
-            background.spawn(async move { lane.run(&hub, OneByOne).await });
+            background.spawn(async move { shard.run(&hub, OneByOne).await });
         }
         let (authority, looks) = (chat.authority.clone(), Arc::new(AtomicUsize::new(0)));
-        let gate = Gate::new({
+        let gate = DeliveryGate::new({
             let looks = looks.clone();
             move || {
                 let open = authority.is_settled();
@@ -186,16 +192,16 @@ impl Server {
         if let Some(url) = &setup.nats {
             // What it commits itself is told to nobody.
             let link = link(url);
-            let (_, outbox) = Bus::clustered(hub.clone(), link.status());
+            let (_, publish_queue) = Bus::clustered(hub.clone(), link.status());
             let (hub, gate, interest) = (hub.clone(), gate.clone(), hub.interest.clone());
             let take = move |message: BusMessage| {
                 if gate.is_open() {
                     message.deliver(&hub);
                 }
             };
-            background.spawn(link.run(chat.store.epoch(), outbox, interest, take));
+            background.spawn(link.run(chat.store.epoch(), publish_queue, interest, take));
         }
-        background.spawn(repair::run(hub.clone(), chat.store.clone(), hub_tasks.gaps, gate));
+        background.spawn(reconcile::run(hub.clone(), chat.store.clone(), hub_tasks.gaps, gate));
         background.spawn(signal::run(hub.clone()));
         background.spawn({
             let sessions = sessions.clone();
@@ -215,7 +221,7 @@ impl Server {
             stopping: stopping.clone(),
             tasks: tasks.clone(),
         });
-        let door = FirstLooker::new(Arc::new(Door::new(websocket.clone())));
+        let door = PreUpgradeHandler::new(Arc::new(FastUpgrade::new(websocket.clone())));
         let state = HttpState { origins: setup.origins, ..HttpState::new(chat.clone(), keys.clone()) };
         let router = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
         let directory = tempfile::tempdir().expect("a directory");
@@ -291,7 +297,7 @@ impl Server {
     }
 }
 
-async fn follow(chat: Arc<Chat>) {
+async fn follow(chat: Arc<AppContext>) {
     let mut ticks = interval(chatsphere_core::authority::POLL_INTERVAL);
     loop {
         ticks.tick().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chatsphere_core::authority::STALE_AFTER;
 use chatsphere_core::ops::{self, PostMessage};
-use chatsphere_core::{Caller, Chat, Clock, RoomId, Timestamp, UserId, UserRef};
+use chatsphere_core::{AppContext, Caller, Clock, RoomId, Timestamp, UserId, UserRef};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -26,12 +26,12 @@ on_every_database!(
 
 /// What another process does on the same database.
 struct Other {
-    chat: Arc<Chat>,
+    chat: Arc<AppContext>,
     operator: Caller,
 }
 
 impl Other {
-    async fn new(server: &Server, chat: Arc<Chat>) -> Self {
+    async fn new(server: &Server, chat: Arc<AppContext>) -> Self {
         let admin = chat.store.user(server.admin_id).await.unwrap().unwrap();
         let operator = Caller::operator(UserRef::from(&admin), chat.clock.now());
         Self { chat, operator }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::ops::{self, Typing};
-use chatsphere_core::{Caller, Chat, Clock, ManualClock, RoomId, UserRef};
+use chatsphere_core::{AppContext, Caller, Clock, ManualClock, RoomId, UserRef};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -38,7 +38,7 @@ async fn joined(server: &Server, room: RoomId, person: &Person) -> Client {
 }
 
 /// Types as a person on another node.
-async fn types_on(chat: &Chat, room_id: RoomId, person: &Person) {
+async fn types_on(chat: &AppContext, room_id: RoomId, person: &Person) {
     let user = chat.store.user(person.id).await.unwrap().unwrap();
     let caller = Caller { operator: false, ..Caller::operator(UserRef::from(&user), chat.clock.now()) };
     ops::typing(chat, &caller, Typing { room_id, parent_id: None, on: true, user: None }).await.unwrap();

@@ -5,10 +5,11 @@
 //!     [--messages 1000,100000,10000000] [--rooms 1000000] [--bytes 100] [--rooms-file rooms.json]
 //! ```
 //!
-//! Start and stop a server on the database before, so that its tables exist; no server may run on it meanwhile. All rooms belong
-//! to one new user. One room is made for each number of `--messages`, then empty ones until the database has `--rooms` rooms.
-//! `--rooms-file` is what `chatsphere-bench growth --rooms-file` takes. Rows are written in bulk and without waiting for the disk, but
-//! as the store would have written them: numbers without a gap, and counters that are right. Never use it on data that matters.
+//! Start and stop a server on the database before, so that its tables exist; no server may run on it meanwhile. All rooms
+//! belong to one new user. One room is made for each number of `--messages`, then empty ones until the database has `--rooms`
+//! rooms. `--rooms-file` is what `chatsphere-bench growth --rooms-file` takes. Rows are written in bulk and without waiting for
+//! the disk, but as the store would have written them: numbers without a gap, and counters that are right. Never use it on data
+//! that matters.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool for measurements, not a part of the program")]
 
 mod postgres;

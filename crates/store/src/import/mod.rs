@@ -1,7 +1,7 @@
 //! Taking over the database of the first version, the one in Node.js.
 //!
-//! The source is read in one snapshot and never written. What is there already, by its id, is left alone, so the same import may
-//! be run again: after an interruption it goes on, and what the source got since is added at the end of its room.
+//! The source is read in one snapshot and never written. What is there already, by its id, is left alone, so the same import
+//! may be run again: after an interruption it goes on, and what the source got since is added at the end of its room.
 
 mod ids;
 mod names;

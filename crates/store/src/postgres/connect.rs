@@ -33,8 +33,8 @@ const ALWAYS: &str = "SET statement_timeout = '10s';
 /// rooms; and a commit is on disk when it answers, whatever the server's default is.
 const WRITING: &str = "SET idle_in_transaction_session_timeout = '5s';
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';";
-/// Plans for reading do not depend on values, but in a database that is filled the server would plan most statements anew each time,
-/// which takes as long as carrying them out.
+/// Plans for reading do not depend on values, but in a database that is filled the server would plan most statements anew each
+/// time, which takes as long as carrying them out.
 const READING: &str = "SET default_transaction_read_only = on; SET plan_cache_mode = force_generic_plan;";
 
 /// What a connection is for.
@@ -64,7 +64,8 @@ impl Connector {
         if !url.ignored.is_empty() {
             tracing::warn!(
                 parameters = url.ignored.join(", "),
-                "these parameters of the database URL are Prisma's and mean nothing here; reads at a time are set by database_readers"
+                "these parameters of the database URL are Prisma's and mean nothing here; reads at a time are set by \
+                 database_readers"
             );
         }
         let servers = url.servers().into_iter().map(prepared).collect();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chatsphere_core::{Error as CoreError, Outage};
+use chatsphere_core::{Error as CoreError, Unavailable};
 use deadpool::managed::PoolError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
@@ -89,7 +89,7 @@ impl Cause {
     pub(super) fn meaning(&self) -> Failure {
         match self {
             Self::Driver(error) => meaning(error),
-            Self::Pool(_) | Self::Silent | Self::ReadOnly(_) => Failure::Away,
+            Self::Pool(_) | Self::Silent | Self::ReadOnly(_) => Failure::Unavailable,
             Self::Foreign(_) => Failure::Rejected,
         }
     }
@@ -98,8 +98,8 @@ impl Cause {
     pub(super) fn failure(&self, health: &Health) -> Failure {
         let failure = self.meaning();
         match failure {
-            Failure::Away | Failure::DiskFull | Failure::OutcomeUnknown => health.away(self),
-            Failure::Crossed | Failure::Taken => health.crossed(self),
+            Failure::Unavailable | Failure::DiskFull | Failure::OutcomeUnknown => health.away(self),
+            Failure::Conflict | Failure::UniqueViolation => health.crossed(self),
             Failure::Rejected => health.failed(self),
         }
         failure
@@ -120,7 +120,7 @@ impl Cause {
     pub(super) fn read_error(&self, health: &Health) -> CoreError {
         match self.failure(health) {
             Failure::Rejected => CoreError::Internal,
-            _ => Outage::StoreAway.into(),
+            _ => Unavailable::StoreAway.into(),
         }
     }
 
@@ -135,7 +135,7 @@ impl Cause {
             return OpenError::Failed { url, reason };
         }
         match self.meaning() {
-            Failure::Away => OpenError::Away { url, reason },
+            Failure::Unavailable => OpenError::Away { url, reason },
             Failure::DiskFull => OpenError::DiskFull { url },
             _ => OpenError::Failed { url, reason },
         }
@@ -153,23 +153,23 @@ fn meaning(error: &Error) -> Failure {
     match error.code() {
         Some(code) => meaning_of(code),
         None if is_ours(error) => Failure::Rejected,
-        None => Failure::Away,
+        None => Failure::Unavailable,
     }
 }
 
 /// PostgreSQL's documentation, appendix A. What is no fault of the statement, but of the server's state or the session's, is
-/// [`Failure::Away`]: the session is given up, and the same goes to a new one, on another server perhaps.
+/// [`Failure::Unavailable`]: the session is given up, and the same goes to a new one, on another server perhaps.
 fn meaning_of(code: &SqlState) -> Failure {
     match *code {
-        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => return Failure::Crossed,
-        SqlState::UNIQUE_VIOLATION => return Failure::Taken,
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => return Failure::Conflict,
+        SqlState::UNIQUE_VIOLATION => return Failure::UniqueViolation,
         SqlState::DISK_FULL => return Failure::DiskFull,
         // Only says that a statement before it failed, whose error counts.
         SqlState::IN_FAILED_SQL_TRANSACTION => return Failure::Rejected,
         // The right to write was taken from the user, as is done to close a database down; it comes back the same way.
-        SqlState::INSUFFICIENT_PRIVILEGE => return Failure::Away,
+        SqlState::INSUFFICIENT_PRIVILEGE => return Failure::Unavailable,
         // A prepared statement that the session lost, or has from someone else: a pooler's doing.
-        SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => return Failure::Away,
+        SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => return Failure::Unavailable,
         _ => {}
     }
     let away = [
@@ -193,7 +193,7 @@ fn meaning_of(code: &SqlState) -> Failure {
         "58",
     ];
     match away.iter().any(|class| code.code().starts_with(class)) {
-        true => Failure::Away,
+        true => Failure::Unavailable,
         false => Failure::Rejected,
     }
 }
@@ -222,12 +222,12 @@ mod tests {
             "25006", "0A000", "25P03", "25P04", "55000", "55P03", "57P01", "57P02", "57P03", "57014", "08006", "53300",
             "53200", "58030", "42501", "26000", "42P05", "3D000", "28P01",
         ] {
-            assert_eq!(meaning_of(&SqlState::from_code(code)), Failure::Away, "{code}");
+            assert_eq!(meaning_of(&SqlState::from_code(code)), Failure::Unavailable, "{code}");
         }
         for (code, failure) in [
-            ("40001", Failure::Crossed),
-            ("40P01", Failure::Crossed),
-            ("23505", Failure::Taken),
+            ("40001", Failure::Conflict),
+            ("40P01", Failure::Conflict),
+            ("23505", Failure::UniqueViolation),
             ("53100", Failure::DiskFull),
             ("22021", Failure::Rejected),
             ("42P01", Failure::Rejected),

@@ -1,4 +1,5 @@
-//! Taking over the first version's data into PostgreSQL. Servers may run meanwhile: rooms are locked as their writers lock them.
+//! Taking over the first version's data into PostgreSQL. Servers may run meanwhile: rooms are locked as their writers lock
+//! them.
 
 use std::collections::{HashMap, HashSet};
 

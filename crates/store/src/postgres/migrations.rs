@@ -31,7 +31,8 @@ const OURS: &[&str] = &[
     "idempotency",
 ];
 
-/// Tables of the first version, which Prisma made. Where one of them is there without `schema_version`, the database is not for us.
+/// Tables of the first version, which Prisma made. Where one of them is there without `schema_version`, the database is not for
+/// us.
 const FIRST_VERSION: &[&str] = &["User", "Room", "Message", "ApiToken", "_RoomUsers", "_prisma_migrations"];
 
 /// Why the tables are not up to date.

@@ -85,7 +85,7 @@ impl Reads {
             Ok(rows) => rows.map_err(Cause::from),
             Err(_) => Err(Cause::Silent),
         };
-        if rows.as_ref().is_err_and(|cause| cause.meaning() == Failure::Away) {
+        if rows.as_ref().is_err_and(|cause| cause.meaning() == Failure::Unavailable) {
             // Whatever the session still waits for or has wrong, nobody else is to have it.
             drop(Object::take(client));
         }

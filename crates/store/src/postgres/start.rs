@@ -33,7 +33,8 @@ use crate::write::writer::Writer;
 const URGENT_READERS: usize = 4;
 /// Nodes that start together go through this one by one. The number says nothing: it only has to be the same everywhere.
 ///
-/// A step that waits for a table makes everybody wait who comes after it, even for reading. So it gives up soon, and lets them through.
+/// A step that waits for a table makes everybody wait who comes after it, even for reading. So it gives up soon, and lets them
+/// through.
 const LOCK: &str = "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(4846791580151137091);
     SET LOCAL lock_timeout = '2s';";
 /// How long the others have until a step that gave up is tried again.

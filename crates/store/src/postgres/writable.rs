@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chatsphere_core::{Error, Outage};
+use chatsphere_core::{Error, Unavailable};
 use tokio::time::timeout;
 
 use super::connect::{Connector, SILENCE};
@@ -52,14 +52,14 @@ impl Writable {
         self.away.store(true, Ordering::Relaxed);
     }
 
-    /// Asks the server. Where the writer failed last, a new session is tried, as the writer would make it: settings of a database
-    /// or a user hold for new sessions alone.
+    /// Asks the server. Where the writer failed last, a new session is tried, as the writer would make it: settings of a
+    /// database or a user hold for new sessions alone.
     pub(super) async fn check(self: &Arc<Self>, reads: &Reads) -> Result<(), Error> {
         if !self.away.load(Ordering::Relaxed) {
             return self.ask(reads).await;
         }
         if self.probing.swap(true, Ordering::Relaxed) {
-            return Err(Outage::StoreAway.into());
+            return Err(Unavailable::StoreAway.into());
         }
         // Goes on if whoever asks gives up: finding the right one of several servers may take longer than a probe has.
         let probing = Probing(Arc::clone(self));
@@ -68,7 +68,7 @@ impl Writable {
             Ok(Ok(())) => Ok(()),
             Ok(Err(reason)) => {
                 tracing::debug!(%reason, "the database still takes no writes");
-                Err(Outage::StoreAway.into())
+                Err(Unavailable::StoreAway.into())
             }
             Err(_) => Err(Error::Internal),
         }
@@ -96,7 +96,7 @@ impl Writable {
             Some(false) => {
                 self.lost();
                 tracing::error!("the database takes no writes: it is read-only, or its user may not write");
-                Err(Outage::StoreAway.into())
+                Err(Unavailable::StoreAway.into())
             }
             None => Err(Error::Internal),
         }

@@ -58,10 +58,11 @@ pub(super) fn checkpoints() -> (Checkpoints, Orders) {
 }
 
 impl Checkpoints {
-    /// Called after each commit with the length of the log. Where `is_low` says that the disk has little space left, nothing is copied here:
-    /// the file would take what is left, which is for changes of rights ([`Checkpoints::relieve`] copies then).
+    /// Called after each commit with the length of the log. Where `is_low` says that the disk has little space left, nothing is
+    /// copied here: the file would take what is left, which is for changes of rights ([`Checkpoints::relieve`] copies then).
     pub(super) fn committed(&self, connection: &Connection, pages: i32, is_low: bool, health: &Health) {
-        // SQLite begins the log anew by itself when all of it is copied and nobody reads it. Then nothing of the new one is copied.
+        // SQLite begins the log anew by itself when all of it is copied and nobody reads it. Then nothing of the new one is
+        // copied.
         if pages < self.state.copied.load(Ordering::Acquire) {
             self.state.copied.store(0, Ordering::Release);
         }
@@ -90,8 +91,8 @@ impl Checkpoints {
         pages - self.state.copied.load(Ordering::Acquire)
     }
 
-    /// Copies the whole log, so that it begins anew; whether that worked. Waits for a copy that is under way, which would otherwise take
-    /// what the caller gives up for changes of rights next.
+    /// Copies the whole log, so that it begins anew; whether that worked. Waits for a copy that is under way, which would
+    /// otherwise take what the caller gives up for changes of rights next.
     pub(super) fn relieve(&self, connection: &Connection, pages: i32) -> bool {
         let until = Instant::now() + COPY_ENDS;
         while self.state.copying.load(Ordering::Acquire) && Instant::now() < until {

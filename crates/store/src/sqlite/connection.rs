@@ -21,8 +21,8 @@ pub(super) fn open_existing(path: &Path) -> Result<Connection> {
     open_with(path, OpenFlags::empty())
 }
 
-/// Opens the file, and leaves the log beside it as it is, whatever fails: the last connection that is closed would otherwise take in a
-/// log that may be another database's, and remove it.
+/// Opens the file, and leaves the log beside it as it is, whatever fails: the last connection that is closed would otherwise
+/// take in a log that may be another database's, and remove it.
 pub(super) fn open_guarded(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = connect(path, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

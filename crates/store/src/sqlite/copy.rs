@@ -27,7 +27,8 @@ pub(crate) async fn copy(path: PathBuf, url: String, to: PathBuf, progress: Prog
     blocking("the copy".to_owned(), work).await.map_err(CopyError::Database)?
 }
 
-/// One read transaction from the first page to the last: commits that come meanwhile are not in the copy, and don't start it anew.
+/// One read transaction from the first page to the last: commits that come meanwhile are not in the copy, and don't start it
+/// anew.
 fn copy_pages(path: &Path, url: &str, to: &Path, progress: &Progress) -> Result<u64, CopyError> {
     let failed = |error: rusqlite::Error| CopyError::Database(open_error(url, &error));
     let source = connection::open_existing(path).map_err(failed)?;
@@ -115,7 +116,8 @@ pub(crate) async fn check_copy(path: PathBuf) -> Result<CheckedCopy, OpenError> 
     .await
 }
 
-/// Gives the copy another epoch, as the data begins another life with it. Without its keys the next start takes those that it finds.
+/// Gives the copy another epoch, as the data begins another life with it. Without its keys the next start takes those that it
+/// finds.
 pub(crate) async fn adopt_copy(path: PathBuf, forget_keys: bool) -> Result<Option<Epoch>, OpenError> {
     let url = path.display().to_string();
     blocking(url.clone(), move || {
@@ -134,7 +136,8 @@ pub(crate) async fn adopt_copy(path: PathBuf, forget_keys: bool) -> Result<Optio
     .await
 }
 
-/// Puts what a write-ahead log still holds into the file, and empties the log. For a server that has stopped: it keeps writers waiting.
+/// Puts what a write-ahead log still holds into the file, and empties the log. For a server that has stopped: it keeps writers
+/// waiting.
 pub(crate) async fn empty_log(path: PathBuf, url: String) -> Result<(), OpenError> {
     blocking(url.clone(), move || {
         let failed = |error: rusqlite::Error| open_error(&url, &error);

@@ -1,7 +1,8 @@
 //! Keeps space for what must always go through: a revocation, a user disabled, a member removed.
 //!
-//! A thread looks at the file system four times a second, and the writer after each quarter of a megabyte. Below a mark the writer refuses what lets the database grow. Should another
-//! program fill the disk all the same, a file that was allocated beforehand is given up.
+//! A thread looks at the file system four times a second, and the writer after each quarter of a megabyte. Below a mark the
+//! writer refuses what lets the database grow. Should another program fill the disk all the same, a file that was allocated
+//! beforehand is given up.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
@@ -138,8 +139,8 @@ impl Disk {
         }
     }
 
-    /// Sees to it that the reserve is there and whole: whoever was killed while making it has left less. Without it, the mark alone keeps
-    /// space free.
+    /// Sees to it that the reserve is there and whole: whoever was killed while making it has left less. Without it, the mark
+    /// alone keeps space free.
     fn keep_reserve(&self, bytes: u64) {
         let pause = self.reserve_pause.load(Ordering::Relaxed);
         if pause > 0 {
@@ -154,7 +155,8 @@ impl Disk {
         let is_impossible = [Errno::OPNOTSUPP, Errno::INVAL, Errno::NOSYS].contains(&error);
         self.reserve_pause.store(if is_impossible { u32::MAX } else { RESERVE_PAUSE }, Ordering::Relaxed);
         if is_impossible {
-            tracing::warn!(%error, "the file system can't allocate space beforehand: on a full disk, changes of rights may be refused too");
+            tracing::warn!(%error, "the file system can't allocate space beforehand: on a full disk, changes of rights may be \
+             refused too");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chatsphere_core::{Error, Outage};
+use chatsphere_core::{Error, Unavailable};
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
@@ -19,9 +19,9 @@ pub(super) fn failure(health: &Health, error: &rusqlite::Error) -> Failure {
         return failure;
     }
     match failure {
-        Failure::Away | Failure::DiskFull | Failure::OutcomeUnknown => health.away(error),
-        Failure::Crossed => health.crossed(error),
-        Failure::Taken | Failure::Rejected => health.failed(error),
+        Failure::Unavailable | Failure::DiskFull | Failure::OutcomeUnknown => health.away(error),
+        Failure::Conflict => health.crossed(error),
+        Failure::UniqueViolation | Failure::Rejected => health.failed(error),
     }
     failure
 }
@@ -30,7 +30,7 @@ pub(super) fn failure(health: &Health, error: &rusqlite::Error) -> Failure {
 /// then what it has of the commit shows only when it is read again.
 pub(super) fn commit_failure(health: &Health, error: &rusqlite::Error) -> Failure {
     let failure = failure(health, error);
-    if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && failure == Failure::Away {
+    if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && failure == Failure::Unavailable {
         return Failure::OutcomeUnknown;
     }
     failure
@@ -40,7 +40,7 @@ pub(super) fn commit_failure(health: &Health, error: &rusqlite::Error) -> Failur
 pub(super) fn read_error(health: &Health, error: &rusqlite::Error) -> Error {
     match failure(health, error) {
         Failure::Rejected => Error::Internal,
-        _ => Outage::StoreAway.into(),
+        _ => Unavailable::StoreAway.into(),
     }
 }
 
@@ -60,7 +60,7 @@ fn meaning(error: &rusqlite::Error) -> Failure {
             | ErrorCode::PermissionDenied
             | ErrorCode::DatabaseCorrupt
             | ErrorCode::NotADatabase,
-        ) => Failure::Away,
+        ) => Failure::Unavailable,
         _ => Failure::Rejected,
     }
 }
@@ -90,7 +90,7 @@ pub(super) fn open_error(url: &str, error: &rusqlite::Error) -> OpenError {
             log => OpenError::Damaged { log, url, reason },
         },
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => OpenError::FileReadOnly { url, reason },
-        _ if meaning(error) == Failure::Away => OpenError::Away { url, reason },
+        _ if meaning(error) == Failure::Unavailable => OpenError::Away { url, reason },
         _ => OpenError::Failed { url, reason },
     }
 }

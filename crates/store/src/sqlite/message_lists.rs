@@ -1,7 +1,7 @@
 //! The step that makes the lists by which messages are found, out of the indexes by which they were found before.
 //!
-//! Each index is in its list's order already, so entries are appended to the list some at a time. However many messages there are, a
-//! transaction stays small, and so does the log. Whoever is interrupted goes on behind the last entry.
+//! Each index is in its list's order already, so entries are appended to the list some at a time. However many messages there
+//! are, a transaction stays small, and so does the log. Whoever is interrupted goes on behind the last entry.
 
 use rusqlite::{OptionalExtension, Result, Transaction};
 

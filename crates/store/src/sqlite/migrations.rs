@@ -22,8 +22,8 @@ const LISTS: u32 = 2;
 /// How often the log is told of a step that takes long.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// Takes the steps that are left, in one transaction unless there is much to do. Whoever starts at the same time waits, and finds
-/// nothing left, or goes on with what is.
+/// Takes the steps that are left, in one transaction unless there is much to do. Whoever starts at the same time waits, and
+/// finds nothing left, or goes on with what is.
 pub(super) fn migrate(url: &str, connection: &mut Connection) -> Result<MigrationReport, OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
     let (mut from, mut entries, mut told) = (None, 0, Instant::now());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::{Epoch, Error, Outage};
+use chatsphere_core::{Epoch, Error, Unavailable};
 use rusqlite::Connection;
 use rustix::fs::{Access, access};
 
@@ -54,7 +54,7 @@ impl Probe {
             return Err(Stop::Told(Error::Internal));
         }
         if [&*self.writing, &*self.reading, &self.looking].into_iter().any(Health::is_damaged) {
-            return Err(Stop::Told(Outage::StoreAway.into()));
+            return Err(Stop::Told(Unavailable::StoreAway.into()));
         }
         match self.find() {
             Ok(()) => {
@@ -64,7 +64,7 @@ impl Probe {
             Err(Found::Sql(error)) => drop(failure(&self.looking, &error)),
             Err(Found::Unusable(why)) => self.looking.away(&why),
         }
-        Err(Stop::Told(Outage::StoreAway.into()))
+        Err(Stop::Told(Unavailable::StoreAway.into()))
     }
 
     fn find(&self) -> Result<(), Found> {

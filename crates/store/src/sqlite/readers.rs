@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use chatsphere_core::{Error, Outage};
+use chatsphere_core::{Error, Unavailable};
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 
@@ -24,7 +24,7 @@ struct Shared {
     path: PathBuf,
     most: usize,
     health: Arc<Health>,
-    desk: Mutex<Desk>,
+    desk: Mutex<JobQueue>,
     called: Condvar,
     /// Told whenever a thread has ended.
     left: Notify,
@@ -34,7 +34,7 @@ struct Shared {
 type Read = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
 
 #[derive(Default)]
-struct Desk {
+struct JobQueue {
     waiting: VecDeque<Read>,
     threads: usize,
     /// Threads that sleep and were not called yet.
@@ -98,7 +98,7 @@ impl Readers {
             Ok(Err(Stop::Told(error))) => Err(error),
             Ok(Err(Stop::Sql(error))) => Err(read_error(&self.0.health, &error)),
             // It panicked, or the readers were closed before its turn.
-            Err(_) if self.0.desk().closed => Err(Outage::StoreAway.into()),
+            Err(_) if self.0.desk().closed => Err(Unavailable::StoreAway.into()),
             Err(_) => Err(Error::Internal),
         }
     }
@@ -106,7 +106,7 @@ impl Readers {
     fn hand_in(&self, read: Read) -> Result<(), Error> {
         let mut desk = self.0.desk();
         if desk.closed {
-            return Err(Outage::StoreAway.into());
+            return Err(Unavailable::StoreAway.into());
         }
         desk.waiting.push_back(read);
         if desk.idle > 0 {
@@ -201,7 +201,7 @@ impl Shared {
         }
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn desk(&self) -> MutexGuard<'_, JobQueue> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 
-use chatsphere_core::store::{NewMessage, Standing};
+use chatsphere_core::store::{NewMessage, RoomRelation};
 use chatsphere_core::{
     ClientMessageId, ControlChange, EventKind, ExternalId, Message, NameKeys, Room, RoomId, Seq, Timestamp, Token, TokenId,
     TokenState, User, UserId, UserRef,
@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use super::rules::outcome::{Memory, Remembered};
+use super::rules::outcome::{IdempotencyRecord, Remembered};
 
-/// A map by ids of rows that exist. Each message of a batch looks into several; this hash takes a quarter of the standard library's
-/// time. It is not for keys that clients choose, which stay with the standard library's.
+/// A map by ids of rows that exist. Each message of a batch looks into several; this hash takes a quarter of the standard
+/// library's time. It is not for keys that clients choose, which stay with the standard library's.
 pub(crate) type IdMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 /// The same for sets.
 pub(crate) type IdSet<K> = HashSet<K, foldhash::fast::RandomState>;
@@ -36,15 +36,16 @@ impl<D: Transactions + Messages + Users + Rooms + Tokens + Idempotencies + Contr
 
 pub(crate) trait Transactions: Send {
     /// Begins a transaction, first of all connecting again if need be, and keeps every other writer from adding events to
-    /// `rooms` (sorted, each once) until it ends, and from taking rights away from tokens and users. With `takes_rights`, which a
-    /// transaction needs that does so itself, it waits until no other writer is at work, and has none beside it. Facts read later
-    /// hold until the end. The oldest write in it has waited `since`.
+    /// `rooms` (sorted, each once) until it ends, and from taking rights away from tokens and users. With `takes_rights`, which
+    /// a transaction needs that does so itself, it waits until no other writer is at work, and has none beside it. Facts read
+    /// later hold until the end. The oldest write in it has waited `since`.
     fn begin(&mut self, rooms: &[RoomId], takes_rights: bool, since: Instant) -> impl Step<()>;
     /// Makes the transaction durable.
     fn commit(&mut self) -> impl Step<()>;
     /// Undoes what [`Transactions::begin`] began, if that is not already so.
     fn rollback(&mut self) -> impl Future<Output = ()> + Send;
-    /// Finds some space for transactions that must go through, with `full` even what was kept for that. Whether there is some now.
+    /// Finds some space for transactions that must go through, with `full` even what was kept for that. Whether there is some
+    /// now.
     fn relieve(&mut self, full: bool) -> impl Future<Output = bool> + Send;
 }
 
@@ -191,13 +192,14 @@ impl NewEvent<'_> {
 
 pub(crate) trait Rooms {
     fn find_room(&mut self, id: RoomId) -> impl Step<Option<RoomHead>>;
-    /// The new row's key. Its counts and `seq` stay as they are: [`Rooms::insert_event`] is not to be called for what they count already.
+    /// The new row's key. Its counts and `seq` stay as they are: [`Rooms::insert_event`] is not to be called for what they
+    /// count already.
     fn insert_room(&mut self, room: &Room, owner_pk: i64) -> impl Step<i64>;
     fn is_member(&mut self, room_pk: i64, user_pk: i64) -> impl Step<bool>;
     /// How a user stands to a room that exists.
-    fn standing(&mut self, room: RoomId, user: UserId) -> impl Step<Option<Standing>>;
-    /// Inserts the event, begins or ends the membership if it is one's beginning or end, and brings the room's `seq` and count of
-    /// members up to date.
+    fn room_relation(&mut self, room: RoomId, user: UserId) -> impl Step<Option<RoomRelation>>;
+    /// Inserts the event, begins or ends the membership if it is one's beginning or end, and brings the room's `seq` and count
+    /// of members up to date.
     fn insert_event(&mut self, event: &NewEvent<'_>) -> impl Step<()>;
 }
 
@@ -227,15 +229,15 @@ pub(crate) trait Tokens {
 pub(crate) trait Idempotencies {
     /// What a key stands for, expired or not.
     fn recall(&mut self, key: &[u8; 32]) -> impl Step<Option<Remembered>>;
-    /// Keeps answers; each key is expired or new. [`Failure::Crossed`] if another writer just stored one of them.
-    fn remember(&mut self, memories: &[Memory]) -> impl Step<()>;
+    /// Keeps answers; each key is expired or new. [`Failure::Conflict`] if another writer just stored one of them.
+    fn remember(&mut self, memories: &[IdempotencyRecord]) -> impl Step<()>;
     /// Removes at most `limit` that are older than `before`.
     fn forget(&mut self, before: Timestamp, limit: usize) -> impl Step<()>;
 }
 
 pub(crate) trait Usage {
-    /// How many bytes these users (sorted, each once) have stored on this day since 1970, for those of whom that is known; and keeps
-    /// other writers from counting any of them until the transaction ends.
+    /// How many bytes these users (sorted, each once) have stored on this day since 1970, for those of whom that is known; and
+    /// keeps other writers from counting any of them until the transaction ends.
     fn stored(&mut self, users: &[UserId], day: i64) -> impl Step<HashMap<UserId, u64>>;
     /// What users have stored on this day.
     fn set_stored(&mut self, bytes: &[(UserId, u64)], day: i64) -> impl Step<()>;

@@ -1,21 +1,21 @@
 //! What a database did not do, as far as the writer must know.
 
-use chatsphere_core::{Denial, Error, Outage, TokenRefusal};
+use chatsphere_core::{Error, Forbidden, TokenRefusal, Unavailable};
 
 /// A database's failure. Logged where it is made: what comes here tells only what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// It can't be reached. Nothing was stored.
-    Away,
+    Unavailable,
     /// No space is left. Nothing was stored.
     DiskFull,
     /// The commit was sent and not answered.
     OutcomeUnknown,
     /// Another writer got in the way; the same again may succeed. Nothing was stored.
-    Crossed,
+    Conflict,
     /// A row that must be unique is there already: another writer was faster, or the write itself is broken. The same again
     /// tells which. Nothing was stored.
-    Taken,
+    UniqueViolation,
     /// It refused a statement. Nothing was stored.
     Rejected,
 }
@@ -23,10 +23,10 @@ pub(crate) enum Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Away | Failure::Crossed => Outage::StoreAway.into(),
-            Failure::DiskFull => Outage::DiskFull.into(),
-            Failure::OutcomeUnknown => Outage::OutcomeUnknown.into(),
-            Failure::Taken | Failure::Rejected => Self::Internal,
+            Failure::Unavailable | Failure::Conflict => Unavailable::StoreAway.into(),
+            Failure::DiskFull => Unavailable::DiskFull.into(),
+            Failure::OutcomeUnknown => Unavailable::OutcomeUnknown.into(),
+            Failure::UniqueViolation | Failure::Rejected => Self::Internal,
         }
     }
 }
@@ -52,8 +52,8 @@ impl From<Error> for Stop {
     }
 }
 
-impl From<Denial> for Stop {
-    fn from(denial: Denial) -> Self {
+impl From<Forbidden> for Stop {
+    fn from(denial: Forbidden) -> Self {
         Self::Refused(denial.into())
     }
 }

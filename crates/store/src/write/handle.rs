@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::AnyWrite;
-use chatsphere_core::{CommitSink, Error, Outage};
+use chatsphere_core::{CommitSink, Error, Unavailable};
 use tokio::sync::watch;
 
 use super::command::{Command, tell};
@@ -35,12 +35,12 @@ impl<D: WriteDatabase> Writes<D> {
 
     /// Fails once the writer has ended, be it by a panic: nothing would ever be written again.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        self.ended.has_changed().map(drop).map_err(|_| Outage::StoreAway.into())
+        self.ended.has_changed().map(drop).map_err(|_| Unavailable::StoreAway.into())
     }
 
     /// Takes no more, and returns when all that waits has been carried out and the writer has ended.
     pub(crate) async fn close(&self) {
-        self.queue.close(Outage::Stopping);
+        self.queue.close(Unavailable::Stopping);
         self.ended().await;
     }
 
@@ -53,6 +53,6 @@ impl<D: WriteDatabase> Writes<D> {
 
 impl<D: WriteDatabase> Drop for Writes<D> {
     fn drop(&mut self) {
-        self.queue.close(Outage::Stopping);
+        self.queue.close(Unavailable::Stopping);
     }
 }

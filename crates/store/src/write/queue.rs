@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chatsphere_core::Outage;
+use chatsphere_core::Unavailable;
 use metrics::Gauge;
 use tokio::sync::Notify;
 
@@ -25,7 +25,7 @@ struct Waiting<D> {
     commands: VecDeque<Command<D>>,
     bytes: usize,
     /// What a new write is told once no more are taken.
-    closed: Option<Outage>,
+    closed: Option<Unavailable>,
 }
 
 impl<D> Queue<D> {
@@ -36,14 +36,14 @@ impl<D> Queue<D> {
 
     /// Lets a write wait for its turn, or gives it back at once with why it can't.
     #[allow(clippy::result_large_err, reason = "moved once, on the way to its refusal")]
-    pub(crate) fn push(&self, command: Command<D>) -> Result<(), (Outage, Command<D>)> {
+    pub(crate) fn push(&self, command: Command<D>) -> Result<(), (Unavailable, Command<D>)> {
         let mut waiting = self.lock();
         if let Some(outage) = waiting.closed {
             return Err((outage, command));
         }
         let bytes = command.bytes();
         if waiting.commands.len() >= self.bounds.writes || waiting.bytes.saturating_add(bytes) > self.bounds.bytes {
-            return Err((Outage::QueueFull, command));
+            return Err((Unavailable::QueueFull, command));
         }
         waiting.bytes += bytes;
         waiting.commands.push_back(command);
@@ -84,7 +84,7 @@ impl<D> Queue<D> {
     }
 
     /// Takes no more; what waits is still carried out. Later writes are told `outage`.
-    pub(crate) fn close(&self, outage: Outage) {
+    pub(crate) fn close(&self, outage: Unavailable) {
         self.lock().closed.get_or_insert(outage);
         self.ready.notify_one();
     }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     /// Why it is refused, if it is.
-    fn push(queue: &Queue<SqliteWriter>) -> Option<Outage> {
+    fn push(queue: &Queue<SqliteWriter>) -> Option<Unavailable> {
         let at = Timestamp::from_millis(1);
         let write = Revocation { token: TokenId::new(at), actor: Actor::Operator, at };
         let command = Command::new(write.with_reply(Reply::Pending(tokio::sync::oneshot::channel().0)));
@@ -130,21 +130,21 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_fit_is_refused_at_once() {
         let by_count = queue(2, usize::MAX);
-        assert_eq!([push(&by_count), push(&by_count), push(&by_count)], [None, None, Some(Outage::QueueFull)]);
+        assert_eq!([push(&by_count), push(&by_count), push(&by_count)], [None, None, Some(Unavailable::QueueFull)]);
         assert_eq!(by_count.take().await.map(|batch| batch.len()), Some(2));
         assert_eq!(push(&by_count), None);
         assert_eq!(by_count.take().await.map(|batch| batch.len()), Some(1));
 
         let by_bytes = queue(usize::MAX, size_of::<Command<SqliteWriter>>());
-        assert_eq!([push(&by_bytes), push(&by_bytes)], [None, Some(Outage::QueueFull)]);
+        assert_eq!([push(&by_bytes), push(&by_bytes)], [None, Some(Unavailable::QueueFull)]);
     }
 
     #[tokio::test]
     async fn a_closed_queue_gives_out_what_waits_and_takes_no_more() {
         let queue = queue(10_000, usize::MAX);
         assert!((0..BATCH.writes + 1).all(|_| push(&queue).is_none()));
-        queue.close(Outage::Stopping);
-        assert_eq!(push(&queue), Some(Outage::Stopping));
+        queue.close(Unavailable::Stopping);
+        assert_eq!(push(&queue), Some(Unavailable::Stopping));
         assert_eq!(queue.take().await.map(|batch| batch.len()), Some(BATCH.writes));
         assert_eq!(queue.take().await.map(|batch| batch.len()), Some(1));
         assert!(queue.take().await.is_none());

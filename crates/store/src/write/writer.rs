@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::CONTROL_KEPT;
-use chatsphere_core::{CommitSink, Error, Event, Outage, RoomId, Timestamp};
+use chatsphere_core::{CommitSink, Error, Event, RoomId, Timestamp, Unavailable};
 use metrics::Histogram;
 use tokio::time::Instant;
 
@@ -68,7 +68,7 @@ impl<D: WriteDatabase> Writer<D> {
                     }
                     tell(&*self.sink, events, part);
                 }
-                Err(Failure::Rejected | Failure::Taken | Failure::Crossed) if part.len() > 1 => {
+                Err(Failure::Rejected | Failure::UniqueViolation | Failure::Conflict) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
                     parts.push(second);
                     parts.push(part);
@@ -121,7 +121,7 @@ impl<D: WriteDatabase> Writer<D> {
         let mut tries = 1;
         loop {
             match self.transaction(batch, &rooms, since).await {
-                Err(Failure::Crossed | Failure::Taken) if tries < TRIES => tries += 1,
+                Err(Failure::Conflict | Failure::UniqueViolation) if tries < TRIES => tries += 1,
                 result => return result,
             }
         }
@@ -167,7 +167,7 @@ struct NoMore<D>(Arc<Queue<D>>, Arc<dyn CommitSink>);
 
 impl<D> Drop for NoMore<D> {
     fn drop(&mut self) {
-        self.0.close(Outage::StoreAway);
-        refuse(&*self.1, self.0.abandon(), Outage::StoreAway);
+        self.0.close(Unavailable::StoreAway);
+        refuse(&*self.1, self.0.abandon(), Unavailable::StoreAway);
     }
 }

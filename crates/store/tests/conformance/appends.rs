@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chatsphere_core::store::{AckTo, HistoryRange, Receipt};
-use chatsphere_core::{Absent, Access, Conflict, Denial, Error, EventKind, Outage, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::{Access, Conflict, Error, EventKind, Forbidden, NotFound, RoomId, Seq, Timestamp, Unavailable, UserId};
 use tokio::sync::mpsc;
 
 use crate::fixture::{Fixture, ToldTo};
@@ -39,11 +39,11 @@ async fn an_acknowledgement_comes_once_and_with_its_commit(fixture: Arc<Fixture>
     store.submit_for(new_message(room, world.bob.id, "no member"), to());
     store.submit_for(new_message(room, world.ada.id, "again"), to());
     assert_eq!(acks.recv().await.unwrap(), Ok(first));
-    assert_eq!(acks.recv().await.unwrap(), Err(Denial::NotAMember.into()));
+    assert_eq!(acks.recv().await.unwrap(), Err(Forbidden::NotAMember.into()));
     assert_eq!(acks.recv().await.unwrap().map(|receipt| receipt.seq), Ok(first.seq.next()));
     store.close().await;
     store.submit_for(new_message(room, world.ada.id, "too late"), to());
-    assert_eq!(acks.recv().await.unwrap(), Err(Outage::Stopping.into()));
+    assert_eq!(acks.recv().await.unwrap(), Err(Unavailable::Stopping.into()));
     assert!(acks.try_recv().is_err());
 }
 
@@ -123,11 +123,11 @@ async fn only_members_append(fixture: Arc<Fixture>) {
     let nowhere = RoomId::new(Timestamp::from_millis(1));
     let nobody = UserId::new(Timestamp::from_millis(1));
     for (room, author, access, expected) in [
-        (room.id, bob, Access::Member(bob), Error::from(Denial::NotAMember)),
-        (nowhere, ada, Access::Member(ada), Denial::NotAMember.into()),
-        (room.id, nobody, Access::Member(nobody), Denial::NotAMember.into()),
-        (nowhere, ada, Access::Any, Error::Absent(Absent::Room)),
-        (room.id, nobody, Access::Any, Error::Absent(Absent::User)),
+        (room.id, bob, Access::Member(bob), Error::from(Forbidden::NotAMember)),
+        (nowhere, ada, Access::Member(ada), Forbidden::NotAMember.into()),
+        (room.id, nobody, Access::Member(nobody), Forbidden::NotAMember.into()),
+        (nowhere, ada, Access::Any, Error::NotFound(NotFound::Room)),
+        (room.id, nobody, Access::Any, Error::NotFound(NotFound::User)),
     ] {
         let mut new = new_message(room, author, "no");
         new.access = access;
@@ -139,7 +139,7 @@ async fn only_members_append(fixture: Arc<Fixture>) {
     world.add(room.id, bob).await;
     store.submit(new_message(room.id, bob, "in")).await.unwrap();
     world.remove(room.id, bob).await;
-    assert_eq!(store.submit(new_message(room.id, bob, "out")).await, Err(Denial::NotAMember.into()));
+    assert_eq!(store.submit(new_message(room.id, bob, "out")).await, Err(Forbidden::NotAMember.into()));
     assert_eq!(all_events(&world.node, room.id).await.len(), 5);
 }
 
@@ -201,5 +201,5 @@ async fn a_former_member_is_not_told_of_earlier_messages(fixture: Arc<Fixture>) 
     new.idempotency = Some(crate::world::idempotency(1, 1));
     world.node.store.submit(new.clone()).await.unwrap();
     world.remove(room.id, world.bob.id).await;
-    assert_eq!(world.node.store.submit(new).await, Err(Denial::NotAMember.into()));
+    assert_eq!(world.node.store.submit(new).await, Err(Forbidden::NotAMember.into()));
 }

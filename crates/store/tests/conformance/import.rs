@@ -221,7 +221,7 @@ async fn everything_is_taken_over_as_it_was(fixture: Arc<Fixture>) {
         let found = node.store.user(user(id)).await.unwrap().unwrap();
         assert_eq!((found.username.as_str(), found.role, found.disabled), (name, Role::Member, false));
     }
-    // Lists across rooms are in the order of time, of an author as of all.
+    // DeferredIndex across rooms are in the order of time, of an author as of all.
     let of_eve = MessageFilter { author: Some(user("eve")), ..MessageFilter::default() };
     let listed = all_pages(1, |page| node.store.messages(of_eve.clone(), page)).await;
     let listed: Vec<&str> = listed.iter().map(|item| item.message.content.as_str()).collect();

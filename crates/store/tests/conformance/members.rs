@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::{MemberRemoval, MembershipChanged, NewMember};
-use chatsphere_core::{Absent, Access, Denial, Error, EventKind, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::{Access, Error, EventKind, Forbidden, NotFound, RoomId, Seq, Timestamp, UserId};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
@@ -48,10 +48,10 @@ async fn memberships_need_their_room_and_users(fixture: Arc<Fixture>) {
     let store = &world.node.store;
     let (ada, bob) = (world.ada.id, world.bob.id);
     let (nobody, nowhere) = (UserId::new(Timestamp::from_millis(1)), RoomId::new(Timestamp::from_millis(1)));
-    assert_eq!(store.submit(NewMember(membership(nowhere, bob, ada))).await, Err(Error::Absent(Absent::Room)));
-    assert_eq!(store.submit(NewMember(membership(room.id, nobody, ada))).await, Err(Error::Absent(Absent::User)));
-    assert_eq!(store.submit(NewMember(membership(room.id, bob, nobody))).await, Err(Error::Absent(Absent::User)));
-    assert_eq!(store.submit(MemberRemoval(membership(nowhere, bob, ada))).await, Err(Error::Absent(Absent::Room)));
+    assert_eq!(store.submit(NewMember(membership(nowhere, bob, ada))).await, Err(Error::NotFound(NotFound::Room)));
+    assert_eq!(store.submit(NewMember(membership(room.id, nobody, ada))).await, Err(Error::NotFound(NotFound::User)));
+    assert_eq!(store.submit(NewMember(membership(room.id, bob, nobody))).await, Err(Error::NotFound(NotFound::User)));
+    assert_eq!(store.submit(MemberRemoval(membership(nowhere, bob, ada))).await, Err(Error::NotFound(NotFound::Room)));
     assert_eq!(all_events(&world.node, room.id).await.len(), 1);
 }
 
@@ -78,5 +78,5 @@ async fn members_are_listed_in_the_order_they_joined(fixture: Arc<Fixture>) {
         }
     }
     let denied = store.members(room.id, Access::Member(world.bob.id), first(9)).await;
-    assert_eq!(denied, Err(Denial::NotAMember.into()));
+    assert_eq!(denied, Err(Forbidden::NotAMember.into()));
 }

@@ -9,8 +9,8 @@ use chatsphere_core::store::{
     NewToken, NewUser, RoomFilter, UserChange,
 };
 use chatsphere_core::{
-    Absent, Access, Actor, Conflict, ControlChange, ControlPosition, Denial, Done, Error, Event, EventKind, Idempotency,
-    Message, MessageId, Permissions, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenRefusal, TokenType,
+    Access, Actor, Conflict, ControlChange, ControlPosition, Done, Error, Event, EventKind, Forbidden, Idempotency, Message,
+    MessageId, NotFound, Permissions, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenRefusal, TokenType,
     TokenWithUser, User, UserId, UserRef,
 };
 use rand::rngs::StdRng;
@@ -104,13 +104,13 @@ impl Model {
     fn append(&mut self, new: &NewMessage) -> Result<Done<Message>, Error> {
         let exists = self.rooms.iter().any(|room| room.id == new.room_id);
         match new.access {
-            Access::Any if !exists => return Err(Error::Absent(Absent::Room)),
+            Access::Any if !exists => return Err(Error::NotFound(NotFound::Room)),
             Access::Member(user) if !exists || !self.members[&new.room_id].contains(&user) => {
-                return Err(Denial::NotAMember.into());
+                return Err(Forbidden::NotAMember.into());
             }
             _ => {}
         }
-        let author = UserRef::from(self.user(new.author).ok_or(Error::Absent(Absent::User))?);
+        let author = UserRef::from(self.user(new.author).ok_or(Error::NotFound(NotFound::User))?);
         match self.earlier(new.idempotency, new.at)? {
             Some(Outcome::Message(room, seq)) => return done(self.message(room, seq), true),
             Some(_) => return Err(Conflict::IdempotencyKeyReused.into()),
@@ -176,7 +176,7 @@ impl Model {
     }
 
     fn change_user(&mut self, change: &UserChange) -> Result<User, Error> {
-        let before = self.user(change.user_id).cloned().ok_or(Error::Absent(Absent::User))?;
+        let before = self.user(change.user_id).cloned().ok_or(Error::NotFound(NotFound::User))?;
         let mut after = before.clone();
         after.username = change.username.clone().unwrap_or(after.username);
         after.role = change.role.unwrap_or(after.role);
@@ -199,8 +199,8 @@ impl Model {
             Some(_) => return Err(Conflict::IdempotencyKeyReused.into()),
             None => {}
         }
-        let owner = UserRef::from(self.user(new.owner).ok_or(Error::Absent(Absent::User))?);
-        let by = UserRef::from(self.user(new.by).ok_or(Error::Absent(Absent::User))?);
+        let owner = UserRef::from(self.user(new.owner).ok_or(Error::NotFound(NotFound::User))?);
+        let by = UserRef::from(self.user(new.by).ok_or(Error::NotFound(NotFound::User))?);
         self.rooms.push(Room {
             id: new.id,
             name: new.name.clone(),
@@ -224,14 +224,14 @@ impl Model {
             Some(_) => return Err(Conflict::IdempotencyKeyReused.into()),
             None => {}
         }
-        let members = self.members.get(&change.room_id).ok_or(Error::Absent(Absent::Room))?;
+        let members = self.members.get(&change.room_id).ok_or(Error::NotFound(NotFound::Room))?;
         if joins && self.user(change.user_id).is_none() {
-            return Err(Error::Absent(Absent::User));
+            return Err(Error::NotFound(NotFound::User));
         }
         let changed = if members.contains(&change.user_id) == joins {
             MembershipChanged::NotNeeded
         } else {
-            let by = UserRef::from(self.user(change.by).ok_or(Error::Absent(Absent::User))?);
+            let by = UserRef::from(self.user(change.by).ok_or(Error::NotFound(NotFound::User))?);
             let user = UserRef::from(self.user(change.user_id).unwrap());
             let members = self.members.get_mut(&change.room_id).unwrap();
             members.retain(|member| *member != change.user_id);
@@ -253,7 +253,7 @@ impl Model {
             Some(_) => return Err(Conflict::IdempotencyKeyReused.into()),
             None => {}
         }
-        let user = self.user(new.token.user_id).cloned().ok_or(Error::Absent(Absent::User))?;
+        let user = self.user(new.token.user_id).cloned().ok_or(Error::NotFound(NotFound::User))?;
         if let Some(parent) = new.token.parent {
             let parent = self.tokens.iter().find(|token| token.id == parent).ok_or(TokenRefusal::Invalid)?;
             if parent.revoked_at.is_some() {
@@ -267,7 +267,7 @@ impl Model {
     }
 
     fn revoke(&mut self, id: TokenId, at: Timestamp) -> Result<(), Error> {
-        let first = self.tokens.iter().position(|token| token.id == id).ok_or(Error::Absent(Absent::Token))?;
+        let first = self.tokens.iter().position(|token| token.id == id).ok_or(Error::NotFound(NotFound::Token))?;
         let mut generation = vec![first];
         while !generation.is_empty() {
             generation.retain(|index| self.tokens[*index].revoked_at.is_none());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::{MembershipChanged, NewMember};
-use chatsphere_core::{Access, Conflict, EventKind, Outage, Role, Seq};
+use chatsphere_core::{Access, Conflict, EventKind, Role, Seq, Unavailable};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
@@ -114,12 +114,12 @@ async fn outcomes_of_newer_releases_are_told_as_such(fixture: Arc<Fixture>) {
         store_outcome(&fixture, key, outcome).await;
         let mut new = new_message(room.id, world.ada.id, "hello");
         new.idempotency = Some(idempotency(key, 1));
-        assert_eq!(store.submit(new.clone()).await, Err(Outage::NewerVersion.into()));
+        assert_eq!(store.submit(new.clone()).await, Err(Unavailable::NewerVersion.into()));
         new.idempotency = Some(idempotency(key, 2));
         assert_eq!(store.submit(new).await, Err(Conflict::IdempotencyKeyReused.into()));
         let mut new = new_room(world.ada.id);
         new.idempotency = Some(idempotency(key, 1));
-        assert_eq!(store.submit(new).await, Err(Outage::NewerVersion.into()));
+        assert_eq!(store.submit(new).await, Err(Unavailable::NewerVersion.into()));
     }
     // Nothing was stored, and nothing else was held up.
     assert_eq!(all_events(&world.node, room.id).await.len(), 1);

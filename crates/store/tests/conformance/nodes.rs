@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chatsphere_core::store::{HistoryRange, MemberRemoval, MembershipChanged, NewMember, UserChange};
-use chatsphere_core::{Access, Actor, Denial, Error, PageCache, Seq};
+use chatsphere_core::{Access, Actor, Error, Forbidden, PageCache, Seq};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
@@ -107,7 +107,7 @@ async fn a_removal_on_one_node_holds_on_the_other(fixture: Arc<Fixture>) {
                 loop {
                     match store.submit(new_message(room, bob, "x")).await {
                         Ok(done) => last = done.value.seq,
-                        Err(Error::Denied(Denial::NotAMember)) => return last,
+                        Err(Error::Forbidden(Forbidden::NotAMember)) => return last,
                         Err(error) => panic!("{error}"),
                     }
                 }
@@ -136,7 +136,7 @@ async fn what_a_writer_remembers_is_what_others_wrote(fixture: Arc<Fixture>) {
         assert_eq!(other.seq, posted.seq.next());
         changes.submit(MemberRemoval(membership(room, bob, bob))).await.unwrap();
         let refused = posts.submit(new_message(room, bob, "no member")).await;
-        assert_eq!(refused.map(|done| done.value.seq), Err(Denial::NotAMember.into()));
+        assert_eq!(refused.map(|done| done.value.seq), Err(Forbidden::NotAMember.into()));
         changes.submit(NewMember(membership(room, bob, one.ada.id))).await.unwrap();
         let back = posts.submit(new_message(room, bob, "back")).await.unwrap().value;
         assert_eq!(back.seq.get(), other.seq.get() + 3, "after a removal and a return");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::{HistoryRange, MemberRemoval, MembershipChanged, NewMember};
-use chatsphere_core::{Access, CommitSink, Committed, Conflict, Error, Event, Outage, RoomId, Seq};
+use chatsphere_core::{Access, CommitSink, Committed, Conflict, Error, Event, RoomId, Seq, Unavailable};
 use chatsphere_store::QueueBounds;
 
 use crate::fixture::{Fixture, Recorder};
@@ -214,7 +214,7 @@ async fn closing_carries_out_what_waits(fixture: Arc<Fixture>) {
     }
     closing.await.unwrap();
     let late = store.submit(new_message(room.id, world.ada.id, "too late")).await;
-    assert_eq!(late, Err(Outage::Stopping.into()));
+    assert_eq!(late, Err(Unavailable::Stopping.into()));
     assert!(store.ping().await.is_err());
     store.close().await;
     let again = fixture.node().await;
@@ -228,14 +228,14 @@ async fn a_full_queue_refuses_at_once(fixture: Arc<Fixture>) {
     let store = &world.node.store;
     let say = |text: &str| store.submit(new_message(room.id, world.ada.id, text));
     let (held, refused) = world.in_one_batch(async || (["1", "2", "3"].map(say), say("4").await)).await;
-    assert_eq!(refused, Err(Outage::QueueFull.into()));
+    assert_eq!(refused, Err(Unavailable::QueueFull.into()));
     for held in held {
         held.await.unwrap();
     }
     // By bytes as well; and what was refused did not take a number.
     let long = "x".repeat(32 * 1024);
     let (held, refused) = world.in_one_batch(async || (say(&long), say(&long).await)).await;
-    assert_eq!(refused, Err(Outage::QueueFull.into()));
+    assert_eq!(refused, Err(Unavailable::QueueFull.into()));
     assert_eq!(held.await.unwrap().value.seq, Seq::new(5));
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use chatsphere_core::{Access, Error, EventKind, Outage, RoomId, Seq, UserId};
+use chatsphere_core::{Access, Error, EventKind, RoomId, Seq, Unavailable, UserId};
 
 use crate::fixture::{Fixture, Node};
 use crate::postgres_server::{PostgresServer, Stop};
@@ -27,7 +27,7 @@ async fn send(node: &Node, room: RoomId, author: UserId, client: &str) -> (Strin
         let answer = tokio::time::timeout(BOUND, node.store.submit(new)).await.expect("an answer in time");
         match answer {
             Ok(done) => return (client.to_owned(), done.value.seq),
-            Err(Error::Outage(Outage::StoreAway | Outage::OutcomeUnknown)) => {
+            Err(Error::Unavailable(Unavailable::StoreAway | Unavailable::OutcomeUnknown)) => {
                 assert!(asked.elapsed() < BOUND);
                 tokio::task::yield_now().await;
             }
@@ -96,7 +96,7 @@ async fn while_the_server_is_away_everything_answers_and_a_restart_is_bridged() 
     let room = world.room().await.id;
     let store = &world.node.store;
     server.stop(Stop::Fast);
-    let away = Outage::StoreAway.into();
+    let away = Unavailable::StoreAway.into();
     let asked = Instant::now();
     assert_eq!(store.room(room, Access::Any).await.as_ref(), Err(&away));
     assert_eq!(store.ping().await.as_ref(), Err(&away));
@@ -134,8 +134,8 @@ async fn a_server_that_hangs_is_given_up() {
     })
     .await
     .expect("answers in time");
-    assert_eq!(read, Err(Outage::StoreAway.into()));
-    assert!(matches!(written, Err(Error::Outage(Outage::StoreAway | Outage::OutcomeUnknown))), "{written:?}");
+    assert_eq!(read, Err(Unavailable::StoreAway.into()));
+    assert!(matches!(written, Err(Error::Unavailable(Unavailable::StoreAway | Unavailable::OutcomeUnknown))), "{written:?}");
     server.thaw();
     let seq = send(&world.node, room, world.ada.id, "c2").await.1;
     let events = all_events(&world.node, room).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chatsphere_core::store::{HistoryRange, MessageFilter, NewRoom, PAGE_BYTES, RoomFilter, UserChange};
 use chatsphere_core::{
-    Absent, Access, Actor, Content, ControlPosition, Denial, EncodedLen, Error, Message, PageCache, RoomId, RoomName, Seq,
+    Access, Actor, Content, ControlPosition, EncodedLen, Error, Forbidden, Message, NotFound, PageCache, RoomId, RoomName, Seq,
     Timestamp, UserId,
 };
 
@@ -63,7 +63,7 @@ async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
     let newest = pages.newest(store, room, bob, 50, 50).await.unwrap();
     assert!(newest.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
     world.remove(room, world.bob.id).await;
-    let refused = Some(Error::from(Denial::NotAMember));
+    let refused = Some(Error::from(Forbidden::NotAMember));
     assert_eq!(pages.history(store, room, bob, 50).await.err(), refused);
     assert_eq!(pages.newest(store, room, bob, 50, 50).await.err(), refused);
     assert_eq!(pages.newest(store, room, ada, 50, 50).await.unwrap().others.len(), 3);
@@ -203,12 +203,12 @@ async fn pages_are_for_members(fixture: Arc<Fixture>) {
     let room = world.room().await.id;
     let store = &world.node.store;
     let nowhere = RoomId::new(Timestamp::from_millis(1));
-    let denied = Error::from(Denial::NotAMember);
+    let denied = Error::from(Forbidden::NotAMember);
     for (room, access, expected) in [
         (room, Access::Member(world.bob.id), &denied),
         (room, Access::Member(UserId::new(Timestamp::from_millis(1))), &denied),
         (nowhere, Access::Member(world.ada.id), &denied),
-        (nowhere, Access::Any, &Error::Absent(Absent::Room)),
+        (nowhere, Access::Any, &Error::NotFound(NotFound::Room)),
     ] {
         assert_eq!(store.history(room, access, HistoryRange::Newest, 5).await.as_ref(), Err(expected));
         assert_eq!(store.history(room, access, HistoryRange::After(Seq::ZERO), 5).await.as_ref(), Err(expected));
@@ -450,7 +450,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
             assert_eq!(store.control_head().await, Ok(ControlPosition(0)));
             assert_eq!(store.token(token.token.id).await.unwrap().unwrap().token, token.token);
             assert_eq!(store.heads(&[room]).await, Ok(vec![(room, Seq::new(1))]));
-            assert!(store.standing(room, world.ada.id).await.unwrap().unwrap().member);
+            assert!(store.room_relation(room, world.ada.id).await.unwrap().unwrap().member);
             assert!(store.size().await.unwrap() > 4_096);
             assert_eq!(store.ping().await, Ok(()));
         };

@@ -1,8 +1,9 @@
-//! A PostgreSQL server that takes no writes for a while: a standby behind the address, a switch to read-only, rights taken away.
+//! A PostgreSQL server that takes no writes for a while: a standby behind the address, a switch to read-only, rights taken
+//! away.
 
 use std::time::{Duration, Instant};
 
-use chatsphere_core::{Access, Error, Outage, RoomId};
+use chatsphere_core::{Access, Error, RoomId, Unavailable};
 use chatsphere_store::{OpenError, inspect, migrate, renew_epoch};
 
 use crate::fixture::Fixture;
@@ -12,7 +13,7 @@ use crate::world::{World, new_message};
 
 /// The longest that anything here may take to be noticed.
 const BOUND: Duration = Duration::from_secs(60);
-const AWAY: Error = Error::Outage(Outage::StoreAway);
+const AWAY: Error = Error::Unavailable(Unavailable::StoreAway);
 
 /// Runs statements as a superuser whose own session is not read-only.
 async fn execute(url: &str, statements: &[&str]) {

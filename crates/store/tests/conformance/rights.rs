@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use chatsphere_core::store::{MemberRemoval, NewMember, NewMessage, Revocation, UserChange};
 use chatsphere_core::{
-    Access, Actor, ControlPosition, Denial, Error, Permissions, Role, RoomId, Store, Timestamp, TokenId, TokenRefusal,
+    Access, Actor, ControlPosition, Error, Forbidden, Permissions, Role, RoomId, Store, Timestamp, TokenId, TokenRefusal,
     TokenType, UserId,
 };
 
@@ -175,8 +175,8 @@ fn refusal_after(loss: &str, write: &str) -> Option<Error> {
         ("revoked" | "family revoked", _) => TokenRefusal::Revoked.into(),
         ("disabled", _) => TokenRefusal::UserDisabled.into(),
         ("expired", _) => TokenRefusal::Expired.into(),
-        ("demoted", "append" | "add_member" | "remove_member") => Denial::NotAMember.into(),
-        ("demoted", _) => Denial::ClientOnly.into(),
+        ("demoted", "append" | "add_member" | "remove_member") => Forbidden::NotAMember.into(),
+        ("demoted", _) => Forbidden::ClientOnly.into(),
         _ => panic!("{loss} {write}"),
     })
 }
@@ -241,8 +241,8 @@ async fn what_waits_behind_a_removal_is_refused(fixture: Arc<Fixture>) {
             .await;
         assert_eq!((before.await, removed.await), (Ok(()), Ok(())), "{write}");
         let head = store.room(scene.room, Access::Any).await.unwrap().seq;
-        assert_eq!(after.await, Err(Denial::NotAMember.into()), "{write}");
-        assert_eq!(scene.write(write).await, Err(Denial::NotAMember.into()), "{write}");
+        assert_eq!(after.await, Err(Forbidden::NotAMember.into()), "{write}");
+        assert_eq!(scene.write(write).await, Err(Forbidden::NotAMember.into()), "{write}");
         assert_eq!(store.room(scene.room, Access::Any).await.unwrap().seq, head);
     }
 }
@@ -258,7 +258,7 @@ async fn what_waits_behind_a_demoted_moderator_is_refused(fixture: Arc<Fixture>)
         world.add(scene.room, moderator.user.id).await;
         let demotion = loss(&store, "demoted", moderator.user.id, moderator.token.id, moderator.token.id).unwrap();
         let (demoted, after) = world.in_one_batch(async || (submitted(demotion), submitted(scene.write(write)))).await;
-        assert_eq!((demoted.await, after.await), (Ok(()), Err(Denial::NotAModerator.into())), "{write}");
+        assert_eq!((demoted.await, after.await), (Ok(()), Err(Forbidden::NotAModerator.into())), "{write}");
         store.submit(UserChange { role: Some(Role::Moderator), ..change(moderator.user.id) }).await.unwrap();
         assert_eq!(scene.write(write).await, Ok(()));
     }
@@ -278,14 +278,14 @@ async fn a_restricted_token_is_held_to_its_permissions(fixture: Arc<Fixture>) {
     let elsewhere = with(Permissions { rooms: Some(vec![RoomId::new(now())]), ..Permissions::ALL }).await;
     let reads = with(Permissions { write: false, delete: false, ..Permissions::ALL }).await;
     for (write, outside, reading) in [
-        ("append", Denial::NotAMember, Denial::NeedsWrite),
-        ("create_user", Denial::NeedsUnrestricted, Denial::NeedsWrite),
-        ("change_user", Denial::NeedsUnrestricted, Denial::NeedsWrite),
-        ("create_room", Denial::NeedsUnrestricted, Denial::NeedsWrite),
-        ("add_member", Denial::NotAMember, Denial::NeedsWrite),
-        ("remove_member", Denial::NotAMember, Denial::NeedsDelete),
-        ("mint", Denial::MoreRights, Denial::NeedsWrite),
-        ("revoke", Denial::NeedsUnrestricted, Denial::NeedsDelete),
+        ("append", Forbidden::NotAMember, Forbidden::NeedsWrite),
+        ("create_user", Forbidden::NeedsUnrestricted, Forbidden::NeedsWrite),
+        ("change_user", Forbidden::NeedsUnrestricted, Forbidden::NeedsWrite),
+        ("create_room", Forbidden::NeedsUnrestricted, Forbidden::NeedsWrite),
+        ("add_member", Forbidden::NotAMember, Forbidden::NeedsWrite),
+        ("remove_member", Forbidden::NotAMember, Forbidden::NeedsDelete),
+        ("mint", Forbidden::MoreRights, Forbidden::NeedsWrite),
+        ("revoke", Forbidden::NeedsUnrestricted, Forbidden::NeedsDelete),
     ] {
         assert_eq!(elsewhere.write(write).await, Err(outside.into()), "{write}");
         assert_eq!(reads.write(write).await, Err(reading.into()), "{write}");
@@ -339,7 +339,7 @@ async fn what_was_minted_is_handed_to_its_minter_alone(fixture: Arc<Fixture>) {
         let again = store.submit(user.clone()).await.unwrap();
         assert_eq!((&again.value, again.replayed), (&made.value, true));
         user.actor = Actor::Token(other);
-        assert_eq!(store.submit(user).await, Err(Denial::MoreRights.into()));
+        assert_eq!(store.submit(user).await, Err(Forbidden::MoreRights.into()));
     }
     // A message is nobody's secret: whoever may write gets the answer of a sibling, as after a new login.
     let room = world.room().await.id;
@@ -374,9 +374,9 @@ async fn a_restricted_token_revokes_itself_and_what_it_minted(fixture: Arc<Fixtu
             let by = |token, actor| store.submit(Revocation { token, actor: Actor::Token(actor), at: now() });
             let unknown = TokenId::new(now());
             for token in [Some(sibling), parent, Some(unknown)].into_iter().flatten() {
-                assert_eq!(by(token, bound).await, Err(Denial::NeedsUnrestricted.into()));
+                assert_eq!(by(token, bound).await, Err(Forbidden::NeedsUnrestricted.into()));
             }
-            assert_eq!(by(bound, child).await, Err(Denial::NeedsUnrestricted.into()), "its parent");
+            assert_eq!(by(bound, child).await, Err(Forbidden::NeedsUnrestricted.into()), "its parent");
             assert_eq!(by(grandchild, bound).await, Ok(()));
             assert_eq!(by(child, bound).await, Ok(()));
             assert_eq!(by(bound, bound).await, Ok(()));
@@ -460,7 +460,7 @@ async fn no_admin_is_made_once_a_demotion_is_answered(fixture: Arc<Fixture>) {
         }
         loss(&world.node.store, "demoted", user, token, token).unwrap().await.unwrap();
         let made = count().await;
-        assert!(making.join_all().await.into_iter().all(|error| error == Denial::ClientOnly.into()));
+        assert!(making.join_all().await.into_iter().all(|error| error == Forbidden::ClientOnly.into()));
         assert_eq!(count().await, made);
     }
 }

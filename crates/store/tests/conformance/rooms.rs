@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::{RoomFilter, Standing};
-use chatsphere_core::{Absent, Access, Denial, Error, EventKind, Room, RoomId, Seq, Timestamp, UserId};
+use chatsphere_core::store::{RoomFilter, RoomRelation};
+use chatsphere_core::{Access, Error, EventKind, Forbidden, NotFound, Room, RoomId, Seq, Timestamp, UserId};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
@@ -49,12 +49,12 @@ async fn a_room_begins_with_its_owner(fixture: Arc<Fixture>) {
 async fn a_room_needs_its_users(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let nobody = UserId::new(Timestamp::from_millis(1));
-    let absent = Err(Error::Absent(Absent::User));
+    let absent = Err(Error::NotFound(NotFound::User));
     assert_eq!(world.node.store.submit(new_room(nobody)).await, absent);
     let mut by_nobody = new_room(world.ada.id);
     by_nobody.by = nobody;
     assert_eq!(world.node.store.submit(by_nobody.clone()).await, absent);
-    assert_eq!(world.node.store.room(by_nobody.id, Access::Any).await, Err(Error::Absent(Absent::Room)));
+    assert_eq!(world.node.store.room(by_nobody.id, Access::Any).await, Err(Error::NotFound(NotFound::Room)));
 }
 
 async fn a_room_is_seen_by_its_members(fixture: Arc<Fixture>) {
@@ -62,23 +62,23 @@ async fn a_room_is_seen_by_its_members(fixture: Arc<Fixture>) {
     let room = world.room().await;
     let store = &world.node.store;
     assert_eq!(store.room(room.id, Access::Member(world.ada.id)).await, Ok(room.clone()));
-    assert_eq!(store.room(room.id, Access::Member(world.bob.id)).await, Err(Denial::NotAMember.into()));
+    assert_eq!(store.room(room.id, Access::Member(world.bob.id)).await, Err(Forbidden::NotAMember.into()));
     let nowhere = RoomId::new(Timestamp::from_millis(1));
-    assert_eq!(store.room(nowhere, Access::Member(world.ada.id)).await, Err(Denial::NotAMember.into()));
-    assert_eq!(store.room(nowhere, Access::Any).await, Err(Error::Absent(Absent::Room)));
+    assert_eq!(store.room(nowhere, Access::Member(world.ada.id)).await, Err(Forbidden::NotAMember.into()));
+    assert_eq!(store.room(nowhere, Access::Any).await, Err(Error::NotFound(NotFound::Room)));
 }
 
 async fn standing_tells_owner_and_membership(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
     let store = &world.node.store;
-    let standing = |member| Ok(Some(Standing { owner: world.ada.id, member }));
-    assert_eq!(store.standing(room.id, world.ada.id).await, standing(true));
-    assert_eq!(store.standing(room.id, world.bob.id).await, standing(false));
-    assert_eq!(store.standing(room.id, UserId::new(Timestamp::from_millis(1))).await, standing(false));
+    let room_relation = |member| Ok(Some(RoomRelation { owner: world.ada.id, member }));
+    assert_eq!(store.room_relation(room.id, world.ada.id).await, room_relation(true));
+    assert_eq!(store.room_relation(room.id, world.bob.id).await, room_relation(false));
+    assert_eq!(store.room_relation(room.id, UserId::new(Timestamp::from_millis(1))).await, room_relation(false));
     world.remove(room.id, world.ada.id).await;
-    assert_eq!(store.standing(room.id, world.ada.id).await, standing(false));
-    assert_eq!(store.standing(RoomId::new(Timestamp::from_millis(1)), world.ada.id).await, Ok(None));
+    assert_eq!(store.room_relation(room.id, world.ada.id).await, room_relation(false));
+    assert_eq!(store.room_relation(RoomId::new(Timestamp::from_millis(1)), world.ada.id).await, Ok(None));
 }
 
 async fn rooms_are_listed_in_the_order_they_were_made(fixture: Arc<Fixture>) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::{MemberRemoval, NewMember, NewMessage, UserChange};
-use chatsphere_core::{Access, Actor, Error, Outage, RoomId, Timestamp, TokenId, TokenType, UserId};
+use chatsphere_core::{Access, Actor, Error, RoomId, Timestamp, TokenId, TokenType, Unavailable, UserId};
 use chatsphere_store::DatabaseUrl;
 
 use crate::fixture::{Fixture, Node, on_postgres, on_sqlite};
@@ -17,7 +17,7 @@ use crate::world::{
 
 on_every_database!(a_user_stores_so_much_a_day, a_quota_is_counted_over_all_nodes, who_is_over_the_quota_still_takes_back);
 
-const FULL: Error = Error::Outage(Outage::DiskFull);
+const FULL: Error = Error::Unavailable(Unavailable::DiskFull);
 
 fn disable(user_id: UserId, disabled: bool) -> UserChange {
     UserChange { user_id, username: None, role: None, disabled: Some(disabled), actor: Actor::Operator, at: now() }

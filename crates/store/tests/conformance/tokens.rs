@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chatsphere_core::store::{CONTROL_KEPT, UserChange};
 use chatsphere_core::{
-    Absent, Actor, CommitSink, Committed, ControlChange, ControlPosition, Denial, Email, Error, Outage, Permissions, Role,
-    RoomId, Timestamp, TokenId, TokenRefusal, TokenType, UserId,
+    Actor, CommitSink, Committed, ControlChange, ControlPosition, Email, Error, Forbidden, NotFound, Permissions, Role, RoomId,
+    Timestamp, TokenId, TokenRefusal, TokenType, Unavailable, UserId,
 };
 
 use crate::fixture::Fixture;
@@ -63,7 +63,7 @@ async fn a_client_token_shields_its_user_while_it_is_good(fixture: Arc<Fixture>)
         store.submit(change(false, Actor::Operator)).await.unwrap();
         outcome.map(|user| user.disabled)
     };
-    let shielded = Err(Denial::BehindClientToken.into());
+    let shielded = Err(Forbidden::BehindClientToken.into());
     store.submit(new_token(world.ada.id, None)).await.unwrap();
     assert_eq!(disables(now()).await, Ok(true), "a USER token is no shield");
     let mut new = new_token(world.ada.id, None);
@@ -81,7 +81,7 @@ async fn a_token_needs_its_user_and_a_living_parent(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
     let nobody = new_token(UserId::new(Timestamp::from_millis(1)), None);
-    assert_eq!(store.submit(nobody).await, Err(Error::Absent(Absent::User)));
+    assert_eq!(store.submit(nobody).await, Err(Error::NotFound(NotFound::User)));
     let unknown = new_token(world.ada.id, Some(TokenId::new(Timestamp::from_millis(1))));
     assert_eq!(store.submit(unknown).await, Err(TokenRefusal::Invalid.into()));
     let parent = store.submit(new_token(world.ada.id, None)).await.unwrap().value.token.id;
@@ -133,7 +133,7 @@ async fn revoking_again_changes_nothing(fixture: Arc<Fixture>) {
     assert_eq!(store.token(token).await.unwrap().unwrap().token.revoked_at, Some(at));
     assert_eq!(store.control_head().await, Ok(ControlPosition(1)));
     let unknown = TokenId::new(Timestamp::from_millis(1));
-    assert_eq!(store.submit(revocation(unknown, now())).await, Err(Error::Absent(Absent::Token)));
+    assert_eq!(store.submit(revocation(unknown, now())).await, Err(Error::NotFound(NotFound::Token)));
 }
 
 async fn a_parent_dies_with_those_it_is_minting(fixture: Arc<Fixture>) {
@@ -239,13 +239,13 @@ async fn a_store_without_a_writer_is_not_well(fixture: Arc<Fixture>) {
     let world = World::on(fixture.node_with(|options| options.sink = Arc::new(Panics)).await.unwrap()).await;
     let store = &world.node.store;
     assert_eq!(store.ping().await, Ok(()));
-    assert_eq!(store.submit(new_room(world.ada.id)).await, Err(Outage::OutcomeUnknown.into()));
+    assert_eq!(store.submit(new_room(world.ada.id)).await, Err(Unavailable::OutcomeUnknown.into()));
     let unwell = async {
         while store.ping().await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(5), unwell).await.unwrap();
-    assert_eq!(store.ping().await, Err(Outage::StoreAway.into()));
-    assert_eq!(store.submit(new_room(world.ada.id)).await, Err(Outage::StoreAway.into()));
+    assert_eq!(store.ping().await, Err(Unavailable::StoreAway.into()));
+    assert_eq!(store.submit(new_room(world.ada.id)).await, Err(Unavailable::StoreAway.into()));
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chatsphere_core::store::{ExternalUser, HistoryRange, NewUser, UserChange};
 use chatsphere_core::{
-    Absent, Access, Actor, Conflict, ControlChange, ControlPosition, Denial, Error, EventKind, ExternalId, Role, Store,
+    Access, Actor, Conflict, ControlChange, ControlPosition, Error, EventKind, ExternalId, Forbidden, NotFound, Role, Store,
     Timestamp, TokenType, User, UserId, Username,
 };
 
@@ -257,11 +257,11 @@ async fn a_user_is_made_or_found_by_an_external_id(fixture: Arc<Fixture>) {
         let (username, actor) = (username.map(name), Actor::Token(boss.token.id));
         ExternalUser { username, actor, ..token(id) }
     };
-    assert_eq!(store.submit(by_admin("42", None)).await, Err(Denial::ClientOnly.into()));
+    assert_eq!(store.submit(by_admin("42", None)).await, Err(Forbidden::ClientOnly.into()));
     let dora = store.submit(by_admin("44", Some("dora"))).await.unwrap();
     assert_eq!(dora.token.map(|token| token.user_id), Some(dora.user.id));
     let by_member = ExternalUser { actor: Actor::Token(with_token.token.unwrap().id), ..external("45", Some("eve")) };
-    assert_eq!(store.submit(by_member).await, Err(Denial::ClientOnly.into()));
+    assert_eq!(store.submit(by_member).await, Err(Forbidden::ClientOnly.into()));
     // Compared byte by byte.
     assert!(store.submit(external("A", Some("upper"))).await.unwrap().made);
     assert!(store.submit(external("a", Some("lower"))).await.unwrap().made);
@@ -329,7 +329,7 @@ async fn a_change_is_answered_and_logged(fixture: Arc<Fixture>) {
     assert_eq!(store.submit(taken).await, Err(Conflict::UsernameTaken.into()));
     assert_eq!(store.user(world.ada.id).await.unwrap().unwrap().role, Role::Moderator);
     let nobody = change(UserId::new(Timestamp::from_millis(1)));
-    assert_eq!(store.submit(nobody).await, Err(Error::Absent(Absent::User)));
+    assert_eq!(store.submit(nobody).await, Err(Error::NotFound(NotFound::User)));
 }
 
 async fn a_change_of_nothing_is_not_logged(fixture: Arc<Fixture>) {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Violations told of one rule. More of them say nothing new.
-const MOST_TOLD: usize = 12;
+const MAX_TOLD: usize = 12;
 
 /// A promise that can be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,12 +142,12 @@ impl Violations {
         for violation in &self.0 {
             let count = counts.entry(violation.rule).or_default();
             *count += 1;
-            if *count <= MOST_TOLD {
+            if *count <= MAX_TOLD {
                 told.push(violation.to_string());
             }
         }
-        let more = counts.into_iter().filter(|(_, count)| *count > MOST_TOLD);
-        told.extend(more.map(|(rule, count)| format!("[{}] and {} more", rule.name(), count - MOST_TOLD)));
+        let more = counts.into_iter().filter(|(_, count)| *count > MAX_TOLD);
+        told.extend(more.map(|(rule, count)| format!("[{}] and {} more", rule.name(), count - MAX_TOLD)));
         told
     }
 }

@@ -11,7 +11,7 @@ use crate::judge::record::Change;
 
 const PAUSE: Duration = Duration::from_millis(100);
 /// Calls made for one change, all of them refused.
-const MOST_REFUSALS: usize = 100;
+const MAX_REFUSALS: usize = 100;
 
 /// A membership to begin or end.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Steward {
                 Ok(()) => break,
                 Err(source) => {
                     refusals += usize::from(source.refusal().is_some_and(|refusal| refusal.status < 500));
-                    if refusals == MOST_REFUSALS {
+                    if refusals == MAX_REFUSALS {
                         return Err(VerifyError::Call { what: "changing a room's members", source });
                     }
                 }

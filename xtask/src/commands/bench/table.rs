@@ -172,8 +172,20 @@ mod tests {
             report,
         });
         let text = markdown("SQLite", &all);
-        assert!(text.contains("| `fanout-1 --x` | 65,700 deliveries/s; 0.81 of the floor | 100,700 deliveries | delivery: p50 1, p99 2, p99.9 3, max 4.5 |"), "{text}");
-        assert!(text.contains("| 10 rooms in the database; newest × 1.25 at 100000 messages; **1 violations** |  | newest at 1000 messages: p50 1 |"), "{text}");
+        assert!(
+            text.contains(
+                "| `fanout-1 --x` | 65,700 deliveries/s; 0.81 of the floor | 100,700 deliveries | delivery: p50 \
+         1, p99 2, p99.9 3, max 4.5 |"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "| 10 rooms in the database; newest × 1.25 at 100000 messages; **1 violations** |  | newest at \
+         1000 messages: p50 1 |"
+            ),
+            "{text}"
+        );
         assert_eq!(all[0].json()["report"]["command"], "fanout");
     }
 }

@@ -8,8 +8,8 @@ use crate::error::BenchError;
 #[cfg(target_os = "linux")]
 const NICE: i32 = 15;
 
-/// Threads for the loud ones. They stand for other machines, whose work would take nothing of the server's processors: here it takes what
-/// the server and the quiet room's clients leave.
+/// Threads for the loud ones. They stand for other machines, whose work would take nothing of the server's processors: here it
+/// takes what the server and the quiet room's clients leave.
 pub(super) struct Elsewhere {
     handle: Handle,
     /// Taken when this is dropped.
@@ -37,8 +37,8 @@ impl Elsewhere {
     }
 }
 
-/// Lets go of the processor for a moment. Other machines would not have it at all, and the kernel takes it from a thread that calculates
-/// only at its ticks, up to 4 ms apart.
+/// Lets go of the processor for a moment. Other machines would not have it at all, and the kernel takes it from a thread that
+/// calculates only at its ticks, up to 4 ms apart.
 pub(super) fn let_go() {
     std::thread::sleep(Duration::from_micros(20));
 }

@@ -4,9 +4,9 @@ use std::net::{TcpListener, TcpStream};
 use crate::error::BenchError;
 use crate::wire::{self, TEXT};
 
-/// What the reader asks on each socket, so often, before the first message: as a client of a server does in its handshake and its
-/// `join`. The kernel takes a socket on which nothing was ever asked for one that is only read from, and acknowledges what comes
-/// as it is read, in the reader's time; all others in the writer's.
+/// What the reader asks on each socket, so often, before the first message: as a client of a server does in its handshake and
+/// its `join`. The kernel takes a socket on which nothing was ever asked for one that is only read from, and acknowledges what
+/// comes as it is read, in the reader's time; all others in the writer's.
 pub(super) const QUESTION: &[u8] = &[b'?'; 128];
 pub(super) const QUESTIONS: usize = 2;
 /// Writes that answer a question, as the confirmation and the page of a `join`.

@@ -10,7 +10,7 @@ use crate::setup::patiently;
 
 const PAGE: Option<u32> = Some(200);
 /// Violations told of one room.
-const MOST_TOLD: usize = 10;
+const MAX_TOLD: usize = 10;
 
 /// A room as REST tells it.
 pub(super) struct RoomHistory {
@@ -91,7 +91,7 @@ impl RoomHistory {
         if self.messages.len() != expected {
             wrong.push(format!("{expected} messages were acknowledged, {} are stored", self.messages.len()));
         }
-        violations.extend(wrong.into_iter().take(MOST_TOLD).map(|what| format!("room {}: {what}", self.room)));
+        violations.extend(wrong.into_iter().take(MAX_TOLD).map(|what| format!("room {}: {what}", self.room)));
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::history::RoomHistory;
 
 /// Violations told of one socket.
-const MOST_TOLD: usize = 5;
+const MAX_TOLD: usize = 5;
 
 /// A socket of the run and what it has seen.
 pub(super) struct Socket {
@@ -75,7 +75,7 @@ impl Socket {
         self.connection.close().await;
         let watch = self.watching.await.unwrap_or_default();
         let mut complain = |what: String| violations.push(format!("socket {}: {what}", self.number));
-        watch.violations.iter().take(MOST_TOLD).for_each(|violation| complain(violation.clone()));
+        watch.violations.iter().take(MAX_TOLD).for_each(|violation| complain(violation.clone()));
         for history in expected {
             match watch.rooms.get(&history.room) {
                 Some(seen) if seen.last != history.head => {

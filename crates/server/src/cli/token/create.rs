@@ -6,11 +6,11 @@ use chatsphere_core::{Caller, Permissions, RoomId, TokenWithUser, UserId};
 use chatsphere_protocol::rest::Minted;
 use clap::{ArgGroup, Args};
 
+use crate::admin::Operator;
 use crate::cli::access::{self, user_named};
 use crate::cli::error::CliError;
 use crate::cli::output::{answer, json, note};
 use crate::config::DatabaseFlags;
-use crate::operator::Operator;
 
 /// Make a token.
 #[derive(Debug, Args)]

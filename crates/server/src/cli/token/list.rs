@@ -3,11 +3,11 @@ use chatsphere_core::{Permissions, Timestamp, TokenWithUser};
 use chatsphere_protocol::rest::Token;
 use clap::Args;
 
+use crate::admin::Operator;
 use crate::cli::access::{self, every_page};
 use crate::cli::error::CliError;
 use crate::cli::output::{json, table};
 use crate::config::DatabaseFlags;
-use crate::operator::Operator;
 
 /// Show what tokens there are.
 #[derive(Debug, Args)]

@@ -1,11 +1,11 @@
 use chatsphere_core::{TokenId, ops};
 use clap::Args;
 
+use crate::admin::Operator;
 use crate::cli::access;
 use crate::cli::error::CliError;
 use crate::cli::output::answer;
 use crate::config::DatabaseFlags;
-use crate::operator::Operator;
 
 /// End a token, and all that it minted. Servers on the database follow within a second.
 #[derive(Debug, Args)]

@@ -5,11 +5,11 @@ use chatsphere_protocol::rest::CreatedUser;
 use clap::Args;
 
 use super::parse_role;
+use crate::admin::Operator;
 use crate::cli::access;
 use crate::cli::error::CliError;
 use crate::cli::output::{answer, json, note};
 use crate::config::DatabaseFlags;
-use crate::operator::Operator;
 
 /// Make a user. The answer is its id.
 #[derive(Debug, Args)]

@@ -2,11 +2,11 @@ use chatsphere_core::{User as Row, ops};
 use chatsphere_protocol::rest::User;
 use clap::Args;
 
+use crate::admin::Operator;
 use crate::cli::access::{self, every_page};
 use crate::cli::error::CliError;
 use crate::cli::output::{json, table};
 use crate::config::DatabaseFlags;
-use crate::operator::Operator;
 
 /// Show all users.
 #[derive(Debug, Args)]

@@ -13,8 +13,8 @@ use clap::Subcommand;
 
 use super::access::{self, user_named};
 use super::error::CliError;
+use crate::admin::Operator;
 use crate::config::DatabaseFlags;
-use crate::operator::Operator;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -29,9 +29,9 @@ pub(crate) enum Command {
     /// Give a user another role
     Role(role::ChangeRole),
     /// Refuse all of a user's tokens, and close its connections
-    Disable(standing::Standing),
+    Disable(standing::RoomRelation),
     /// Let a disabled user in again
-    Enable(standing::Standing),
+    Enable(standing::RoomRelation),
 }
 
 impl Command {

@@ -1,11 +1,11 @@
 use chatsphere_core::ops::{self, ChangeUser};
 use clap::Args;
 
+use crate::admin::Operator;
 use crate::cli::access::{self, user_named};
 use crate::cli::error::CliError;
 use crate::cli::output::answer;
 use crate::config::DatabaseFlags;
-use crate::operator::Operator;
 
 /// Give a user another name. Servers on the database follow within a second.
 #[derive(Debug, Args)]

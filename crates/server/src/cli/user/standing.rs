@@ -7,14 +7,14 @@ use crate::config::DatabaseFlags;
 
 /// Disable a user, or let it in again. Servers on the database follow within a second.
 #[derive(Debug, Args)]
-pub(crate) struct Standing {
+pub(crate) struct RoomRelation {
     /// The user's name, or id
     name: String,
     #[command(flatten)]
     settings: DatabaseFlags,
 }
 
-impl Standing {
+impl RoomRelation {
     pub(crate) async fn run(self, disabled: bool) -> Result<(), CliError> {
         let user = change(self.settings, &self.name, None, Some(disabled)).await?;
         answer(format_args!("{} is {} now", user.username, if user.disabled { "disabled" } else { "enabled" }));

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use chatsphere_core::{Caller, Chat, Conflict, Error, UserId, ops};
+use chatsphere_core::{AppContext, Caller, Conflict, Error, UserId, ops};
 
 use crate::data_dir::DataDir;
 use crate::own_file;
@@ -26,7 +26,7 @@ impl Host {
     }
 
     /// The user, made now if there is none.
-    pub(super) async fn get(&mut self, chat: &Chat, operator: &Caller) -> Result<UserId, Error> {
+    pub(super) async fn get(&mut self, chat: &AppContext, operator: &Caller) -> Result<UserId, Error> {
         if let Some(id) = self.id
             // The directory may have outlived its database.
             && chat.store.user(id).await?.is_some()
@@ -48,7 +48,7 @@ fn file(directory: &DataDir) -> PathBuf {
     directory.path().join(NAME)
 }
 
-async fn make(chat: &Chat, operator: &Caller) -> Result<UserId, Error> {
+async fn make(chat: &AppContext, operator: &Caller) -> Result<UserId, Error> {
     let user = |username| ops::CreateUser { username, role: None, idempotency: None };
     let made = match ops::create_user(chat, operator, user(NAME.to_owned())).await {
         Err(Error::Conflict(Conflict::UsernameTaken)) => {

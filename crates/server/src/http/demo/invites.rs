@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 /// How long an invitation is good for.
 const LIFE: Duration = Duration::from_secs(10 * 60);
 /// Most invitations that are out at once; beyond it the oldest is withdrawn.
-const MOST: usize = 100;
+const MAX: usize = 100;
 
 /// Invitations to the demo: each lets one browser in, once, within ten minutes. Kept in memory, and only as hashes.
 pub struct DemoInvites {
@@ -40,7 +40,7 @@ impl DemoInvites {
     pub fn issue(&self) -> String {
         let text = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>());
         let mut out = self.out();
-        if out.len() >= MOST {
+        if out.len() >= MAX {
             out.remove(0);
         }
         out.push(Invite { hash: hash(&text), expires_at: self.clock.monotonic().after(LIFE) });
@@ -131,8 +131,8 @@ mod tests {
     fn not_too_many_are_out() {
         let (_, invites) = invites();
         let first = invites.issue();
-        (0..MOST).for_each(|_| drop(invites.issue()));
+        (0..MAX).for_each(|_| drop(invites.issue()));
         assert!(invites.take(&first).is_none());
-        assert_eq!(invites.out().len(), MOST);
+        assert_eq!(invites.out().len(), MAX);
     }
 }

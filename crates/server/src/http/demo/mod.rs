@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 use axum::Router;
 use axum::routing::{get, post};
 use chatsphere_core::rate::Rate;
-use chatsphere_core::{Chat, Monotonic, UserId, UserRef};
+use chatsphere_core::{AppContext, Monotonic, UserId, UserRef};
 use chatsphere_net::listener::Peer;
 
 pub use invites::DemoInvites;
@@ -45,7 +45,7 @@ pub struct Demo {
 
 impl Demo {
     /// Without any invitation yet; its rooms end with this run of the server.
-    pub fn new(chat: &Chat, operator: UserRef) -> Self {
+    pub fn new(chat: &AppContext, operator: UserRef) -> Self {
         Self {
             invites: DemoInvites::new(chat.clock.clone()),
             operator,

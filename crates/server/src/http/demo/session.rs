@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chatsphere_core::store::PageRequest;
-use chatsphere_core::{Caller, Chat, Error, Room, Timestamp, TokenId, UserId, ops};
+use chatsphere_core::{AppContext, Caller, Error, Room, Timestamp, TokenId, UserId, ops};
 use chatsphere_protocol::rest::{Profile, RoomRef};
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,7 @@ pub(super) async fn open(
 
 /// The demo's oldest room of this name, or a new one. All other rooms of the same name stay closed to guests, the operator's
 /// own too.
-async fn room(chat: &Chat, operator: &Caller, owner: UserId, name: String) -> Result<Room, Error> {
+async fn room(chat: &AppContext, operator: &Caller, owner: UserId, name: String) -> Result<Room, Error> {
     let mut cursor = None;
     loop {
         let page = ops::list_rooms(chat, operator, PageRequest { cursor, limit: chat.limits.page_max }).await?;

@@ -66,7 +66,8 @@ pub(super) async fn add(
     responses(
         (status = 200, description = "The user is no member", body = Done),
         (status = 403, description = "`not_a_member`, `not_a_moderator`, `owner_stays`, `needs_delete`, `needs_write`"),
-        (status = 404, description = "`user_not_found`: the id is no UUID; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`user_not_found`: the id is no UUID; `room_not_found`: told only to a CLIENT token and \
+         to ADMINs"),
     ))]
 pub(super) async fn remove(
     State(http): Http,

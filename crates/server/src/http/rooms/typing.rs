@@ -4,21 +4,23 @@ use crate::http::prelude::*;
 
 /// Show that somebody types
 ///
-/// The room's other joined connections get a frame `typing`, which nothing stores. It ends by itself after 6 s, with `on: false`, or with
-/// the next message of that user. What is said again within 3 s is not sent again.
+/// The room's other joined connections get a frame `typing`, which nothing stores. It ends by itself after 6 s, with `on:
+/// false`, or with the next message of that user. What is said again within 3 s is not sent again.
 ///
 /// Who: members, a CLIENT token, or an ADMIN's; `as` another user: a CLIENT token. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/typing", operation_id = "postTyping", tag = "messages",
     security(("bearer" = [])),
     params(
         InRoom,
-        ("as" = Option<String>, Query, description = "The user who types, with that user's rights and limits; for CLIENT tokens"),
+        ("as" = Option<String>, Query, description = "The user who types, with that user's rights and limits; for CLIENT \
+         tokens"),
     ),
     request_body = Typing,
     responses(
         (status = 200, description = "Accepted", body = Done),
         (status = 403, description = "`not_a_member`, `needs_write`, `not_yourself`"),
-        (status = 404, description = "`parent_not_found`; `user_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`parent_not_found`; `user_not_found`; `room_not_found`: told only to a CLIENT token and \
+         to ADMINs"),
         (status = 429, description = "`rate_limited`"),
     ))]
 pub(super) async fn post(

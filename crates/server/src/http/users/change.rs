@@ -14,7 +14,8 @@ use crate::http::prelude::*;
     request_body = ChangeUser,
     responses(
         (status = 200, description = "The user as it is now", body = User),
-        (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`, `behind_client_token`"),
+        (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`, \
+         `behind_client_token`"),
         (status = 404, description = "`user_not_found`"),
         (status = 409, description = "`username_taken`, `username_lookalike`"),
     ))]

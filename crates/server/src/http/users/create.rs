@@ -11,7 +11,8 @@ use crate::http::prelude::*;
     request_body = CreateUser,
     responses(
         (status = 201, description = "Created", body = CreatedUser),
-        (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`, `more_rights_than_own`"),
+        (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`, \
+         `more_rights_than_own`"),
         (status = 409, description = "`username_taken`, `idempotency_key_reused`"),
     ))]
 pub(super) async fn create(

@@ -11,8 +11,8 @@ use super::*;
 const AMPLE: Duration = Duration::from_secs(20);
 
 /// A connection ends each of its phases when it must, whatever write is under way.
-async fn end_a_phase_while_blocked(writer: &mut Writer, outbound: &Outbound) {
-    assert!(writer.run(outbound, AMPLE).now_or_never().is_none(), "it has all been written");
+async fn end_a_phase_while_blocked(writer: &mut Writer, write_queue: &WriteQueue) {
+    assert!(writer.run(write_queue, AMPLE).now_or_never().is_none(), "it has all been written");
     yield_now().await;
 }
 
@@ -20,21 +20,21 @@ async fn end_a_phase_while_blocked(writer: &mut Writer, outbound: &Outbound) {
 async fn what_was_taken_for_writing_outlives_a_phase() {
     let (stream, mut client) = duplex(64);
     let mut writer = Writer::Stream { stream: Box::new(stream), taken: VecDeque::new() };
-    let outbound = Outbound::new(Socket::Queued, 1 << 20);
+    let write_queue = WriteQueue::new(Socket::Queued, 1 << 20);
     let mut expected = Vec::new();
     for n in 0..20 {
         expected.extend([n; 1_000]);
-        outbound.send(vec![n; 1_000].into());
+        write_queue.send(vec![n; 1_000].into());
     }
     let mut received = Vec::new();
     while received.len() < expected.len() / 2 {
-        end_a_phase_while_blocked(&mut writer, &outbound).await;
+        end_a_phase_while_blocked(&mut writer, &write_queue).await;
         let read = client.read_buf(&mut received).now_or_never();
         assert!(read.is_some(), "after {} bytes the rest is lost", received.len());
     }
-    outbound.close(CloseCode::NORMAL, "");
+    write_queue.close(CloseCode::NORMAL, "");
     let ending = async {
-        writer.run(&outbound, AMPLE).await;
+        writer.run(&write_queue, AMPLE).await;
         drop(writer);
     };
     tokio::join!(ending, client.read_to_end(&mut received)).1.unwrap();
@@ -45,17 +45,17 @@ async fn what_was_taken_for_writing_outlives_a_phase() {
 
 #[tokio::test]
 async fn a_blocked_socket_is_written_to_in_the_next_phase_too() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    let subscriber = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, accepted) = tokio::join!(TcpStream::connect(subscriber.local_addr().unwrap()), subscriber.accept());
     let (mut client, socket) = (client.unwrap(), Arc::new(accepted.unwrap().0));
     let mut writer = Writer::Direct(socket.clone());
-    let outbound = Outbound::new(Socket::Direct(socket), 64 << 20);
+    let write_queue = WriteQueue::new(Socket::Direct(socket), 64 << 20);
     // More than the system holds.
-    outbound.send(vec![b'x'; 32 << 20].into());
-    end_a_phase_while_blocked(&mut writer, &outbound).await;
+    write_queue.send(vec![b'x'; 32 << 20].into());
+    end_a_phase_while_blocked(&mut writer, &write_queue).await;
     let mut received = vec![0; 32 << 20];
     tokio::select! {
-        () = writer.run(&outbound, AMPLE) => panic!("an end without a reason"),
+        () = writer.run(&write_queue, AMPLE) => panic!("an end without a reason"),
         read = timeout(AMPLE, client.read_exact(&mut received)) => drop(read.expect("nobody writes the rest").unwrap()),
     }
 }
@@ -64,15 +64,15 @@ async fn a_blocked_socket_is_written_to_in_the_next_phase_too() {
 async fn one_who_reads_nothing_of_what_waits_is_closed() {
     let (stream, mut client) = duplex(64);
     let mut writer = Writer::Stream { stream: Box::new(stream), taken: VecDeque::new() };
-    let outbound = Outbound::new(Socket::Queued, 1 << 20);
-    outbound.send(vec![0; 1_000].into());
-    let ends = writer.run(&outbound, AMPLE);
+    let write_queue = WriteQueue::new(Socket::Queued, 1 << 20);
+    write_queue.send(vec![0; 1_000].into());
+    let ends = writer.run(&write_queue, AMPLE);
     tokio::pin!(ends);
     // Whoever reads a little, however slowly, goes on.
     for _ in 0..5 {
-        assert!(timeout(UNREAD * 9 / 10, &mut ends).await.is_err() && outbound.closing().is_none());
+        assert!(timeout(UNREAD * 9 / 10, &mut ends).await.is_err() && write_queue.closing().is_none());
         client.read_exact(&mut [0; 64]).await.unwrap();
     }
     timeout(UNREAD + 2 * AMPLE, ends).await.unwrap();
-    assert_eq!(outbound.closing(), Some(CloseCode::SLOW_CONSUMER));
+    assert_eq!(write_queue.closing(), Some(CloseCode::SLOW_CONSUMER));
 }

@@ -22,7 +22,8 @@ macro_rules! messages_from {
                 concat!(
                     "SELECT ",
                     message_columns!(),
-                    ", r.id AS room_id, r.name AS room_name, m.pk, r.created_at AS room_created, r.updated_at AS room_updated FROM ",
+                    ", r.id AS room_id, r.name AS room_name, m.pk, r.created_at AS room_created, r.updated_at AS room_updated \
+                     FROM ",
                     $messages,
                     join_author!(),
                     "ORDER BY m.pk DESC ",

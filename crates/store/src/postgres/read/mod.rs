@@ -19,8 +19,8 @@ use uuid::Uuid;
 use super::failure::Cause;
 use super::rows;
 
-/// Whether the user of id `$2` is a member of the room `r`: `member.yes` is true or null. The LIMIT binds the planner to look up
-/// this one row; joined plainly, or by EXISTS, it may gather all of the user's rooms.
+/// Whether the user of id `$2` is a member of the room `r`: `member.yes` is true or null. The LIMIT binds the planner to look
+/// up this one row; joined plainly, or by EXISTS, it may gather all of the user's rooms.
 macro_rules! join_membership {
     () => {
         " LEFT JOIN LATERAL (
@@ -28,8 +28,8 @@ macro_rules! join_membership {
         ) AS member ON true "
     };
 }
-/// The room of id `$1`, and whether the user of id `$2` is a member; `$3` tells whether that matters not. `open` says whether the
-/// page may be read, so that it isn't for nothing.
+/// The room of id `$1`, and whether the user of id `$2` is a member; `$3` tells whether that matters not. `open` says whether
+/// the page may be read, so that it isn't for nothing.
 macro_rules! room_cte {
     () => {
         concat!(

@@ -1,7 +1,7 @@
 //! Reading rooms.
 
 use async_trait::async_trait;
-use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomReads, Standing};
+use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomReads, RoomRelation};
 use chatsphere_core::{Access, Error, Room, RoomId, UserRef, policy};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -62,8 +62,8 @@ pub(in crate::postgres) const STANDING: &str =
     concat!("SELECT o.id, member.yes IS TRUE FROM rooms r", join_owner!(), join_membership!(), "WHERE r.id = $1");
 
 /// What [`STANDING`] found.
-pub(in crate::postgres) fn standing_of(found: &[Row]) -> Result<Option<Standing>, Cause> {
-    found.first().map(|row| Ok(Standing { owner: rows::id(row, 0)?, member: row.try_get(1)? })).transpose()
+pub(in crate::postgres) fn room_relation_of(found: &[Row]) -> Result<Option<RoomRelation>, Cause> {
+    found.first().map(|row| Ok(RoomRelation { owner: rows::id(row, 0)?, member: row.try_get(1)? })).transpose()
 }
 
 macro_rules! rooms_from {

@@ -1,12 +1,12 @@
 //! Reading what decides access, and what says whether a node is up to date.
 
 use async_trait::async_trait;
-use chatsphere_core::store::{Standing, UrgentReads};
+use chatsphere_core::store::{RoomRelation, UrgentReads};
 use chatsphere_core::{ControlEntry, ControlPosition, Error, RoomId, Seq, TokenId, TokenWithUser, UserId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::rooms::{STANDING, standing_of};
+use super::rooms::{STANDING, room_relation_of};
 use super::tokens;
 use crate::postgres::database::PostgresStore;
 use crate::postgres::failure::Cause;
@@ -27,8 +27,8 @@ impl UrgentReads for PostgresStore {
         self.database.urgent.read(tokens::ONE, &[id.as_uuid()], answer).await
     }
 
-    async fn standing(&self, room: RoomId, user: UserId) -> Result<Option<Standing>, Error> {
-        let answer = |found: Vec<Row>| Ok(Ok(standing_of(&found)?));
+    async fn room_relation(&self, room: RoomId, user: UserId) -> Result<Option<RoomRelation>, Error> {
+        let answer = |found: Vec<Row>| Ok(Ok(room_relation_of(&found)?));
         self.database.urgent.read(STANDING, &[room.as_uuid(), user.as_uuid()], answer).await
     }
 

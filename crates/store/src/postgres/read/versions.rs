@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chatsphere_core::store::RoomVersion;
-use chatsphere_core::{Access, ControlPosition, Error, Outage, RoomId, policy};
+use chatsphere_core::{Access, ControlPosition, Error, RoomId, Unavailable, policy};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_postgres::Row;
@@ -63,7 +63,7 @@ impl Versions {
             // In a task of its own, since the one who asked first may go away.
             tokio::spawn(Arc::clone(self).answer_waiting());
         }
-        answered.await.unwrap_or_else(|_| Err(Outage::StoreAway.into()))
+        answered.await.unwrap_or_else(|_| Err(Unavailable::StoreAway.into()))
     }
 
     async fn answer_waiting(self: Arc<Self>) {

@@ -9,7 +9,7 @@ use crate::postgres::failure::Cause;
 use crate::postgres::rows;
 use crate::write::database::Idempotencies;
 use crate::write::failure::Failure;
-use crate::write::{Memory, Outcome, Remembered};
+use crate::write::{IdempotencyRecord, Outcome, Remembered};
 
 pub(super) const RECALL: &str = "SELECT key, body, outcome, at FROM idempotency WHERE key = ANY ($1)";
 /// In the order of the keys, as every node does. A key that is there and not expired came from another node after it was
@@ -30,7 +30,7 @@ impl Idempotencies for PostgresWriter {
         Ok(remembered.map(|(_, remembered)| remembered))
     }
 
-    async fn remember(&mut self, memories: &[Memory]) -> Result<(), Failure> {
+    async fn remember(&mut self, memories: &[IdempotencyRecord]) -> Result<(), Failure> {
         let keys: Vec<&[u8]> = memories.iter().map(|memory| memory.idempotency.key.as_slice()).collect();
         let bodies: Vec<&[u8]> = memories.iter().map(|memory| memory.idempotency.body.as_slice()).collect();
         let outcomes: Result<Vec<String>, _> = memories.iter().map(|memory| memory.outcome.to_json()).collect();
@@ -40,7 +40,7 @@ impl Idempotencies for PostgresWriter {
         let stored = self
             .run(|session| async move { session.change(REMEMBER, &[&keys, &bodies, &outcomes, &times, &kept]).await })
             .await?;
-        if usize::try_from(stored) == Ok(memories.len()) { Ok(()) } else { Err(Failure::Crossed) }
+        if usize::try_from(stored) == Ok(memories.len()) { Ok(()) } else { Err(Failure::Conflict) }
     }
 
     async fn forget(&mut self, before: Timestamp, limit: usize) -> Result<(), Failure> {

@@ -1,8 +1,9 @@
 //! The keys of rows that this connection has asked for before, so that look-ups among messages and members need not begin with
 //! those of their room and user.
 //!
-//! They can't be stale: rooms and users are never removed, a key is never used again, what a transaction made is forgotten with it, and what
-//! was read of another database before a restore went with its connection. Whether a room or a user is there is asked each time all the same.
+//! They can't be stale: rooms and users are never removed, a key is never used again, what a transaction made is forgotten with
+//! it, and what was read of another database before a restore went with its connection. Whether a room or a user is there is
+//! asked each time all the same.
 
 use chatsphere_core::BoundedMap;
 use uuid::Uuid;

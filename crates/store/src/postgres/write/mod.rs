@@ -52,7 +52,7 @@ impl PostgresWriter {
     where
         F: Future<Output = Result<T, Cause>> + Send,
     {
-        let Some(session) = self.session.clone() else { return Err(Failure::Away) };
+        let Some(session) = self.session.clone() else { return Err(Failure::Unavailable) };
         match timeout(SILENCE, step(session)).await.unwrap_or(Err(Cause::Silent)) {
             Ok(value) => Ok(value),
             Err(cause) => Err(self.failed(&cause)),
@@ -71,7 +71,7 @@ impl PostgresWriter {
 
     fn failed(&mut self, cause: &Cause) -> Failure {
         let failure = cause.failure(&self.health);
-        if failure == Failure::Away {
+        if failure == Failure::Unavailable {
             // The server rolls back what a lost connection began.
             self.session = None;
             self.writable.lost();
@@ -95,7 +95,7 @@ impl PostgresWriter {
             }
             self.writable.lost();
             if Instant::now() + pause >= deadline {
-                return Err(Failure::Away);
+                return Err(Failure::Unavailable);
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
@@ -122,7 +122,7 @@ impl Transactions for PostgresWriter {
             self.connect(deadline).await?;
             match self.try_begin(rooms, takes_rights).await {
                 // The connection broke since it was used last, which shows only now. Nothing was sent that matters.
-                Err(Failure::Away) if Instant::now() < deadline => sleep(PAUSE.0).await,
+                Err(Failure::Unavailable) if Instant::now() < deadline => sleep(PAUSE.0).await,
                 result => return result,
             }
         }
@@ -131,13 +131,13 @@ impl Transactions for PostgresWriter {
     async fn commit(&mut self) -> Result<(), Failure> {
         let Some(session) = self.session.clone().filter(|session| !session.is_closed()) else {
             self.session = None;
-            return Err(Failure::Away);
+            return Err(Failure::Unavailable);
         };
         let deadline = Instant::now() + SILENCE;
         let committed = timeout_at(deadline, session.execute("COMMIT")).await.unwrap_or(Err(Cause::Silent));
         if let Err(cause) = committed {
             let failure = cause.commit_failure(&self.health);
-            if failure == Failure::OutcomeUnknown || failure == Failure::Away {
+            if failure == Failure::OutcomeUnknown || failure == Failure::Unavailable {
                 self.session = None;
                 self.writable.lost();
             }

@@ -1,10 +1,10 @@
 //! The tokens that this connection has looked up before, so that a message needs no look-up of the token on whose behalf it is
 //! written.
 //!
-//! They can't be stale. A transaction that takes rights away has no other beside it on the database ([`GUARD_ALONE`]), so that they
-//! are what they were when a transaction began for as long as it lasts. It begins by comparing the control log's position with
-//! the one that this was read at, and forgets what the entries between name. What the transaction itself changes is forgotten at once,
-//! and everything when it is undone or the connection ends.
+//! They can't be stale. A transaction that takes rights away has no other beside it on the database ([`GUARD_ALONE`]), so that
+//! they are what they were when a transaction began for as long as it lasts. It begins by comparing the control log's position
+//! with the one that this was read at, and forgets what the entries between name. What the transaction itself changes is
+//! forgotten at once, and everything when it is undone or the connection ends.
 
 use chatsphere_core::{BoundedMap, ControlChange, ControlEntry, TokenId, TokenState};
 
@@ -17,7 +17,7 @@ pub(super) const GUARD_ALONE: &str = "SELECT pg_advisory_xact_lock(484679158, ha
 pub(super) const POSITION: &str = "SELECT position FROM control_head WHERE one = 1";
 
 /// Entries of the control log that are followed; if there are more, everything is forgotten.
-pub(super) const MOST_FOLLOWED: usize = 500;
+pub(super) const MAX_FOLLOWED: usize = 500;
 /// What the tokens may weigh: some megabytes.
 const MAX_WEIGHT: usize = 32_768;
 
@@ -46,7 +46,7 @@ impl Rights {
     /// Forgets what these entries name, the first after `self.position`; or everything, if some are missing.
     pub(super) fn follow(&mut self, entries: &[ControlEntry], position: u64) {
         let (first, last) = (entries.first(), entries.last());
-        let complete = entries.len() <= MOST_FOLLOWED
+        let complete = entries.len() <= MAX_FOLLOWED
             && first.is_some_and(|first| first.position.0 == self.position + 1)
             && last.is_some_and(|last| last.position.0 >= position);
         match last {

@@ -1,12 +1,12 @@
 //! Rooms and memberships, as the writer needs them.
 
-use chatsphere_core::store::Standing;
+use chatsphere_core::store::RoomRelation;
 use chatsphere_core::{Room, RoomId, UserId};
 
 use super::PostgresWriter;
 use super::messages::{ROOMS, room_head};
 use super::users::new_key;
-use crate::postgres::read::rooms::{STANDING, standing_of};
+use crate::postgres::read::rooms::{STANDING, room_relation_of};
 use crate::postgres::rows::number;
 use crate::write::database::{NewEvent, RoomHead, Rooms};
 use crate::write::failure::Failure;
@@ -37,9 +37,9 @@ impl Rooms for PostgresWriter {
         Ok(!self.query(sql, &[&user_pk, &room_pk]).await?.is_empty())
     }
 
-    async fn standing(&mut self, room: RoomId, user: UserId) -> Result<Option<Standing>, Failure> {
+    async fn room_relation(&mut self, room: RoomId, user: UserId) -> Result<Option<RoomRelation>, Failure> {
         let found = self.query(STANDING, &[room.as_uuid(), user.as_uuid()]).await?;
-        self.read(standing_of(&found))
+        self.read(room_relation_of(&found))
     }
 
     async fn insert_event(&mut self, event: &NewEvent<'_>) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
 use super::keys::{Keys, unknown};
-use super::rights::{GUARD, GUARD_ALONE, MOST_FOLLOWED, POSITION, Rights};
+use super::rights::{GUARD, GUARD_ALONE, MAX_FOLLOWED, POSITION, Rights};
 use crate::postgres::failure::Cause;
 use crate::postgres::read;
 use crate::postgres::rows;
@@ -33,9 +33,10 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// Begins a transaction, read-only where that is the server's default: then no writes are wanted. Takes the lock that guards
-    /// rights, before all others, and locks the rooms' rows, in the order of their ids as every node does: so two can't wait for
-    /// each other. What is read from the next statement on is newer than the locks, since each statement has a snapshot of its own.
+    /// Begins a transaction, read-only where that is the server's default: then no writes are wanted. Takes the lock that
+    /// guards rights, before all others, and locks the rooms' rows, in the order of their ids as every node does: so two can't
+    /// wait for each other. What is read from the next statement on is newer than the locks, since each statement has a
+    /// snapshot of its own.
     pub(super) async fn begin(&self, rooms: &[Uuid], takes_rights: bool) -> Result<(), Cause> {
         let lock = "SELECT FROM rooms WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
         let (lock, position) = (self.prepare(lock).await?, self.prepare(POSITION).await?);
@@ -62,7 +63,7 @@ impl Session {
             }
             rights.position
         };
-        let limit = i64::try_from(MOST_FOLLOWED + 1).unwrap_or(i64::MAX);
+        let limit = i64::try_from(MAX_FOLLOWED + 1).unwrap_or(i64::MAX);
         let found = self.query(read::urgent::CONTROL_AFTER, &[&known.cast_signed(), &limit]).await?;
         let entries: Vec<_> = found.iter().map(read::urgent::control_entry).collect::<Result<_, _>>()?;
         self.rights().follow(&entries, position);

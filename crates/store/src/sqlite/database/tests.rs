@@ -52,7 +52,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
         assert_eq!(store.control_head().await, Ok(ControlPosition(0)));
         assert_eq!(store.token(TokenId::new(Timestamp::from_millis(1))).await, Ok(None));
         let nobody = UserId::new(Timestamp::from_millis(1));
-        assert_eq!(store.standing(RoomId::new(Timestamp::from_millis(1)), nobody).await, Ok(None));
+        assert_eq!(store.room_relation(RoomId::new(Timestamp::from_millis(1)), nobody).await, Ok(None));
         assert_eq!(store.heads(&[RoomId::new(Timestamp::from_millis(1))]).await, Ok(Vec::new()));
         assert_eq!(store.ping().await, Ok(()));
         assert!(store.size().await.unwrap() > 4_096);

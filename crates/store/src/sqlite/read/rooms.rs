@@ -1,7 +1,7 @@
 //! Reading rooms.
 
 use async_trait::async_trait;
-use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomReads, Standing};
+use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomReads, RoomRelation};
 use chatsphere_core::{Access, Error, Room, RoomId, UserId, UserRef};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -31,14 +31,18 @@ impl RoomReads for SqliteStore {
     }
 }
 
-pub(in crate::sqlite) fn standing(connection: &Connection, room: RoomId, user: UserId) -> rusqlite::Result<Option<Standing>> {
+pub(in crate::sqlite) fn room_relation(
+    connection: &Connection,
+    room: RoomId,
+    user: UserId,
+) -> rusqlite::Result<Option<RoomRelation>> {
     connection
         .prepare_cached(
             "SELECT o.id,
                     EXISTS (SELECT 1 FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = ?2 AND m.room_pk = r.pk)
              FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.id = ?1",
         )?
-        .query_row((room.as_bytes(), user.as_bytes()), |row| Ok(Standing { owner: rows::id(row, 0)?, member: row.get(1)? }))
+        .query_row((room.as_bytes(), user.as_bytes()), |row| Ok(RoomRelation { owner: rows::id(row, 0)?, member: row.get(1)? }))
         .optional()
 }
 

@@ -1,7 +1,7 @@
 //! Reading what decides access, and what says whether a node is up to date.
 
 use async_trait::async_trait;
-use chatsphere_core::store::{Standing, UrgentReads};
+use chatsphere_core::store::{RoomRelation, UrgentReads};
 use chatsphere_core::{ControlEntry, ControlPosition, Error, RoomId, Seq, TokenId, TokenWithUser, UserId};
 use rusqlite::OptionalExtension;
 use rusqlite::types::Type;
@@ -18,8 +18,8 @@ impl UrgentReads for SqliteStore {
         self.database.urgent.read(move |connection| Ok(tokens::token(connection, id)?)).await
     }
 
-    async fn standing(&self, room: RoomId, user: UserId) -> Result<Option<Standing>, Error> {
-        self.database.urgent.read(move |connection| Ok(rooms::standing(connection, room, user)?)).await
+    async fn room_relation(&self, room: RoomId, user: UserId) -> Result<Option<RoomRelation>, Error> {
+        self.database.urgent.read(move |connection| Ok(rooms::room_relation(connection, room, user)?)).await
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {

@@ -2,8 +2,8 @@
 
 use chatsphere_core::store::{HistoryRange, NewMessage, NewRoom, NewUser};
 use chatsphere_core::{
-    Access, Actor, CommitSink, Committed, Content, Error, MessageId, Outage, Permissions, Role, RoomId, RoomName, Timestamp,
-    Token, TokenId, TokenType, UserId, Username,
+    Access, Actor, CommitSink, Committed, Content, Error, MessageId, Permissions, Role, RoomId, RoomName, Timestamp, Token,
+    TokenId, TokenType, Unavailable, UserId, Username,
 };
 
 use super::*;
@@ -88,13 +88,13 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
             Err(error) => break error,
         }
     };
-    assert_eq!(refused, Error::Outage(Outage::DiskFull));
+    assert_eq!(refused, Error::Unavailable(Unavailable::DiskFull));
     assert!(stored > 10);
     // Reads go on, and see nothing of what was refused.
     let history = store.history(room, Access::Any, HistoryRange::Newest, 1000).await.unwrap();
     assert_eq!((history.messages.len() as u64, history.head.get()), (stored, stored + 1));
     // So it is for as long as there is no space; then it goes on by itself, and no number is missing.
-    assert_eq!(store.submit(message(room, ada)).await, Err(Error::Outage(Outage::DiskFull)));
+    assert_eq!(store.submit(message(room, ada)).await, Err(Error::Unavailable(Unavailable::DiskFull)));
     store.close().await;
     let again = open(path, options).await.unwrap();
     assert_eq!(again.submit(message(room, ada)).await.unwrap().value.seq.get(), stored + 2);

@@ -7,14 +7,14 @@ use super::SqliteWriter;
 use crate::sqlite::rows;
 use crate::write::database::Idempotencies;
 use crate::write::failure::Failure;
-use crate::write::{Memory, Outcome, Remembered};
+use crate::write::{IdempotencyRecord, Outcome, Remembered};
 
 impl Idempotencies for SqliteWriter {
     async fn recall(&mut self, key: &[u8; 32]) -> Result<Option<Remembered>, Failure> {
         self.run(|connection| recall(connection, key))
     }
 
-    async fn remember(&mut self, memories: &[Memory]) -> Result<(), Failure> {
+    async fn remember(&mut self, memories: &[IdempotencyRecord]) -> Result<(), Failure> {
         self.run(|connection| {
             // A key that is there all the same is an expired one.
             let mut insert = connection

@@ -5,9 +5,9 @@ use chatsphere_core::{Access, Actor, Message, RoomId, Seq, UserId, UserRef, User
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::SqliteWriter;
+use super::deferred_index::{DeferredIndex, Listed};
 use super::idempotency::recall;
-use super::known::Known;
-use super::lists::{Listed, Lists};
+use super::writer_cache::WriterCache;
 use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
 use crate::write::database::{AppendFacts, Author, MessageRow, Messages, RoomAdvance, RoomHead};
@@ -37,7 +37,7 @@ impl Messages for SqliteWriter {
     }
 }
 
-fn insert(connection: &Connection, lists: &mut Lists, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<()> {
+fn insert(connection: &Connection, lists: &mut DeferredIndex, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -69,8 +69,8 @@ fn insert(connection: &Connection, lists: &mut Lists, rows: &[MessageRow], rooms
 /// Adds what there is to know about one more message; most of it is known from the messages before.
 fn gather(
     connection: &Connection,
-    known: &mut Known,
-    lists: &mut Lists,
+    known: &mut WriterCache,
+    lists: &mut DeferredIndex,
     new: &NewMessage,
     facts: &mut AppendFacts,
 ) -> Result<()> {
@@ -108,7 +108,7 @@ fn gather(
     Ok(())
 }
 
-fn room_pk(connection: &Connection, known: &mut Known, id: RoomId, facts: &mut AppendFacts) -> Result<Option<i64>> {
+fn room_pk(connection: &Connection, known: &mut WriterCache, id: RoomId, facts: &mut AppendFacts) -> Result<Option<i64>> {
     if let Some(head) = facts.rooms.get(&id) {
         return Ok(Some(head.pk));
     }
@@ -124,7 +124,7 @@ fn room_pk(connection: &Connection, known: &mut Known, id: RoomId, facts: &mut A
     Ok(Some(head.pk))
 }
 
-fn author_pk(connection: &Connection, known: &mut Known, id: UserId, facts: &mut AppendFacts) -> Result<Option<i64>> {
+fn author_pk(connection: &Connection, known: &mut WriterCache, id: UserId, facts: &mut AppendFacts) -> Result<Option<i64>> {
     if let Some(author) = facts.authors.get(&id) {
         return Ok(Some(author.pk));
     }
@@ -143,7 +143,7 @@ fn author_pk(connection: &Connection, known: &mut Known, id: UserId, facts: &mut
 
 fn is_known_member(
     connection: &Connection,
-    known: &mut Known,
+    known: &mut WriterCache,
     membership: (RoomId, UserId),
     room_pk: i64,
     facts: &mut AppendFacts,
@@ -186,7 +186,8 @@ fn sent(connection: &Connection, room: RoomId, pk: i64, key: (i64, i64, &str)) -
         .prepare_cached(concat!(
             "SELECT ",
             message_columns!(),
-            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.pk = ?1 AND m.user_pk = ?2 AND m.room_pk = ?3 AND m.client_message_id = ?4"
+            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.pk = ?1 AND m.user_pk = ?2 AND m.room_pk = ?3 AND \
+             m.client_message_id = ?4"
         ))?
         .query_row((pk, author_pk, room_pk, client_id), |row| rows::message(row, room))
         .optional()

@@ -1,14 +1,14 @@
 //! The writing side of a SQLite file: one connection, on a thread of its own.
 
 mod control;
+mod deferred_index;
 mod idempotency;
-mod known;
-mod lists;
 mod messages;
 mod rooms;
 mod tokens;
 mod usage;
 mod users;
+mod writer_cache;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use tokio::time::Instant;
 
 pub(super) use self::users::key_names;
 
-use self::known::Known;
-use self::lists::Lists;
+use self::deferred_index::DeferredIndex;
+use self::writer_cache::WriterCache;
 use super::checkpoint::Checkpoints;
 use super::disk::Disk;
 use super::failure::{commit_failure, failure};
@@ -32,8 +32,8 @@ use crate::write::failure::Failure;
 /// The connection that writes. Its methods block, which its own thread may.
 pub(crate) struct SqliteWriter {
     connection: Connection,
-    known: Known,
-    lists: Lists,
+    known: WriterCache,
+    lists: DeferredIndex,
     health: Arc<Health>,
     checkpoints: Checkpoints,
     disk: Arc<Disk>,
@@ -51,7 +51,7 @@ impl SqliteWriter {
             LOG_PAGES.set(pages);
             Ok(())
         }));
-        Self { connection, known: Known::default(), lists: Lists::default(), health, checkpoints, disk }
+        Self { connection, known: WriterCache::default(), lists: DeferredIndex::default(), health, checkpoints, disk }
     }
 
     /// What the transaction has changed in memory is not so in the file.

@@ -1,6 +1,6 @@
 //! Rooms and memberships, as the writer needs them.
 
-use chatsphere_core::store::Standing;
+use chatsphere_core::store::RoomRelation;
 use chatsphere_core::{Room, RoomId, UserId};
 
 use super::SqliteWriter;
@@ -35,8 +35,8 @@ impl Rooms for SqliteWriter {
         self.run(|connection| is_member(connection, room_pk, user_pk))
     }
 
-    async fn standing(&mut self, room: RoomId, user: UserId) -> Result<Option<Standing>, Failure> {
-        self.run(|connection| read::rooms::standing(connection, room, user))
+    async fn room_relation(&mut self, room: RoomId, user: UserId) -> Result<Option<RoomRelation>, Failure> {
+        self.run(|connection| read::rooms::room_relation(connection, room, user))
     }
 
     async fn insert_event(&mut self, event: &NewEvent<'_>) -> Result<(), Failure> {

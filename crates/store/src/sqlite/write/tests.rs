@@ -59,7 +59,13 @@ async fn what_was_rolled_back_is_not_remembered() {
     let mut connection = connection::open(&dir.path().join("chat.db")).unwrap();
     migrations::migrate("test", &mut connection).unwrap();
     let (room, author) = (RoomId::new(START), UserId::new(START));
-    connection.execute("INSERT INTO users (pk, id, username, role, disabled, created_at, updated_at) VALUES (1, ?1, 'ada', 'MEMBER', 0, 0, 0)", [author.as_bytes()]).unwrap();
+    connection
+        .execute(
+            "INSERT INTO users (pk, id, username, role, disabled, created_at, updated_at) VALUES (1, ?1, 'ada', \
+     'MEMBER', 0, 0, 0)",
+            [author.as_bytes()],
+        )
+        .unwrap();
     connection.execute("INSERT INTO rooms VALUES (1, ?1, 'room', 1, 0, 0, 1, 0, 0)", [room.as_bytes()]).unwrap();
     let (checkpoints, _orders) = checkpoints();
     let disk = Arc::new(Disk::new(&dir.path().join("chat.db"), None, Arc::new(crate::space::Space::new(true))));

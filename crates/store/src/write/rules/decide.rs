@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use chatsphere_core::store::{Done, NewMessage};
 use chatsphere_core::{
-    Absent, Access, Actor, ClientMessageId, Conflict, Error, Message, RoomId, Seq, TokenState, UserId, policy,
+    Access, Actor, ClientMessageId, Conflict, Error, Message, NotFound, RoomId, Seq, TokenState, UserId, policy,
 };
 
-use super::outcome::{Memory, Outcome};
+use super::outcome::{IdempotencyRecord, Outcome};
 use super::quota::Quota;
 use crate::write::database::{AppendFacts, IdMap, MessageRow, RoomAdvance};
 
@@ -18,7 +18,7 @@ pub(super) struct Decision {
     pub(super) answers: Vec<Result<Done<Message>, Error>>,
     pub(super) rows: Vec<MessageRow>,
     pub(super) rooms: Vec<RoomAdvance>,
-    pub(super) memories: Vec<Memory>,
+    pub(super) memories: Vec<IdempotencyRecord>,
 }
 
 pub(super) fn decide(messages: &[&NewMessage], facts: &AppendFacts, quota: &mut Quota) -> Decision {
@@ -68,7 +68,7 @@ impl<'a> Deciding<'a> {
         };
         if let Some(idempotency) = new.idempotency {
             let outcome = Outcome::Message { room: done.value.room_id, seq: done.value.seq };
-            self.decision.memories.push(Memory { idempotency, outcome, at: new.at });
+            self.decision.memories.push(IdempotencyRecord { idempotency, outcome, at: new.at });
             self.answered.insert(idempotency.key, (idempotency.body, done.value.clone()));
         }
         Ok(done)
@@ -79,7 +79,7 @@ impl<'a> Deciding<'a> {
         let access = policy::append_access(new, state_of(new, self.facts))?;
         let is_member = |user| self.facts.members.contains(&(new.room_id, user));
         policy::may_enter(access, exists.then(|| matches!(access, Access::Member(user) if is_member(user))))?;
-        if self.facts.authors.contains_key(&new.author) { Ok(()) } else { Err(Error::Absent(Absent::User)) }
+        if self.facts.authors.contains_key(&new.author) { Ok(()) } else { Err(Error::NotFound(NotFound::User)) }
     }
 
     fn same_key(&self, new: &NewMessage) -> Result<Option<Message>, Error> {
@@ -115,7 +115,7 @@ impl<'a> Deciding<'a> {
     }
 
     fn store(&mut self, new: &'a NewMessage) -> Result<Message, Error> {
-        let author = self.facts.authors.get(&new.author).ok_or(Error::Absent(Absent::User))?;
+        let author = self.facts.authors.get(&new.author).ok_or(Error::NotFound(NotFound::User))?;
         self.quota.take_message(new, state_of(new, self.facts))?;
         let (room_pk, seq) = self.next_seq(new.room_id)?;
         let message = Message {
@@ -136,7 +136,7 @@ impl<'a> Deciding<'a> {
     }
 
     fn next_seq(&mut self, room: RoomId) -> Result<(i64, Seq), Error> {
-        let head = self.facts.rooms.get(&room).ok_or(Error::Absent(Absent::Room))?;
+        let head = self.facts.rooms.get(&room).ok_or(Error::NotFound(NotFound::Room))?;
         let rooms = &mut self.decision.rooms;
         let index = *self.rooms.entry(room).or_insert_with(|| {
             rooms.push(RoomAdvance { pk: head.pk, seq: head.seq, messages: 0 });

@@ -1,7 +1,7 @@
 //! Beginning and ending memberships.
 
 use chatsphere_core::store::{Done, MemberRemoval, MembershipChange, MembershipChanged, NewMember};
-use chatsphere_core::{Absent, Actor, Error, EventKind, RoomId, Timestamp, User, UserRef, policy};
+use chatsphere_core::{Actor, Error, EventKind, NotFound, RoomId, Timestamp, User, UserRef, policy};
 
 use super::events::Occasion;
 use super::outcome::{earlier, keep};
@@ -35,7 +35,7 @@ impl Rule for NewMember {
     ) -> Result<Done<MembershipChanged>, Stop> {
         let change = &self.0;
         if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
-            let standing = database.standing(change.room_id, caller.user.id).await?;
+            let standing = database.room_relation(change.room_id, caller.user.id).await?;
             policy::may_add_members(&caller, change.room_id, standing)?;
         }
         if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
@@ -43,7 +43,7 @@ impl Rule for NewMember {
         }
         let head = room(database, change).await?;
         let Some(user) = database.find_user(change.user_id).await? else {
-            return refuse(Error::Absent(Absent::User));
+            return refuse(Error::NotFound(NotFound::User));
         };
         let changed = if database.is_member(head.pk, user.pk).await? {
             MembershipChanged::NotNeeded
@@ -84,7 +84,7 @@ impl Rule for MemberRemoval {
     ) -> Result<Done<MembershipChanged>, Stop> {
         let change = &self.0;
         if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
-            let standing = database.standing(change.room_id, caller.user.id).await?;
+            let standing = database.room_relation(change.room_id, caller.user.id).await?;
             policy::may_remove_member(&caller, change.room_id, standing, change.user_id)?;
         }
         if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
@@ -108,7 +108,7 @@ impl Rule for MemberRemoval {
 async fn room<D: WriteDatabase>(database: &mut D, change: &MembershipChange) -> Result<RoomHead, Stop> {
     match database.find_room(change.room_id).await? {
         Some(head) => Ok(head),
-        None => refuse(Error::Absent(Absent::Room)),
+        None => refuse(Error::NotFound(NotFound::Room)),
     }
 }
 
@@ -122,7 +122,7 @@ async fn record<D: WriteDatabase>(
     effects: &mut Effects,
 ) -> Result<MembershipChanged, Stop> {
     let Some(by) = database.find_user(change.by).await? else {
-        return refuse(Error::Absent(Absent::User));
+        return refuse(Error::NotFound(NotFound::User));
     };
     let occasion = Occasion { room_id: change.room_id, head, user, by: &by, at: change.at };
     Ok(MembershipChanged::At(occasion.add(database, kind, effects).await?))

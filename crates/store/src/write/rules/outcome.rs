@@ -3,7 +3,7 @@
 mod stored;
 
 use chatsphere_core::store::{Done, IDEMPOTENCY_KEPT, Idempotency, MembershipChanged};
-use chatsphere_core::{Conflict, Error, Outage, Room, RoomId, Seq, Timestamp, Token, TokenId, User};
+use chatsphere_core::{Conflict, Error, Room, RoomId, Seq, Timestamp, Token, TokenId, Unavailable, User};
 
 use self::stored::Stored;
 use crate::write::database::Idempotencies;
@@ -45,7 +45,7 @@ impl Outcome {
 
 /// An answer to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Memory {
+pub(crate) struct IdempotencyRecord {
     pub(crate) idempotency: Idempotency,
     pub(crate) outcome: Outcome,
     pub(crate) at: Timestamp,
@@ -76,7 +76,7 @@ impl Remembered {
         if self.body != idempotency.body {
             return Err(Conflict::IdempotencyKeyReused.into());
         }
-        self.outcome.as_ref().ok_or(Outage::NewerVersion.into())
+        self.outcome.as_ref().ok_or(Unavailable::NewerVersion.into())
     }
 }
 
@@ -145,13 +145,13 @@ pub(super) async fn keep<T: Remember>(
     at: Timestamp,
 ) -> Result<Done<T>, Failure> {
     if let Some(idempotency) = idempotency {
-        keep_all(database, &[Memory { idempotency: *idempotency, outcome: value.to_outcome(), at }]).await?;
+        keep_all(database, &[IdempotencyRecord { idempotency: *idempotency, outcome: value.to_outcome(), at }]).await?;
     }
     Ok(Done { value, replayed: false })
 }
 
 /// Keeps several at once.
-pub(super) async fn keep_all(database: &mut impl Idempotencies, memories: &[Memory]) -> Result<(), Failure> {
+pub(super) async fn keep_all(database: &mut impl Idempotencies, memories: &[IdempotencyRecord]) -> Result<(), Failure> {
     let Some(now) = memories.iter().map(|memory| memory.at).max() else { return Ok(()) };
     database.remember(memories).await?;
     // Twice as many may go as came, so that the table shrinks to a day's worth, without ever a long pause for it.

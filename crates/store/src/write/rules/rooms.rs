@@ -1,7 +1,7 @@
 //! Making rooms.
 
 use chatsphere_core::store::{Done, NewRoom};
-use chatsphere_core::{Absent, Actor, Error, Room, Seq, Timestamp, policy};
+use chatsphere_core::{Actor, Error, NotFound, Room, Seq, Timestamp, policy};
 
 use super::events::Occasion;
 use super::members::joined;
@@ -33,14 +33,14 @@ impl Rule for NewRoom {
             return Ok(done);
         }
         let Some(owner) = database.find_user(self.owner).await? else {
-            return refuse(Error::Absent(Absent::User));
+            return refuse(Error::NotFound(NotFound::User));
         };
         let by = if self.by == self.owner {
             owner.clone()
         } else {
             match database.find_user(self.by).await? {
                 Some(by) => by,
-                None => return refuse(Error::Absent(Absent::User)),
+                None => return refuse(Error::NotFound(NotFound::User)),
             }
         };
         let mut room = Room {

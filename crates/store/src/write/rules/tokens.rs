@@ -2,7 +2,7 @@
 
 use chatsphere_core::store::{Done, Idempotency, NewToken, Revocation};
 use chatsphere_core::{
-    Absent, Actor, ControlChange, Error, Role, Timestamp, Token, TokenRefusal, TokenType, TokenWithUser, User, policy,
+    Actor, ControlChange, Error, NotFound, Role, Timestamp, Token, TokenRefusal, TokenType, TokenWithUser, User, policy,
 };
 
 use super::names::{self, Named};
@@ -45,7 +45,7 @@ impl Rule for NewToken {
             TokenType::Client => database.find_user_to_change(token.user_id).await?,
         };
         let Some(user) = found else {
-            return refuse(Error::Absent(Absent::User));
+            return refuse(Error::NotFound(NotFound::User));
         };
         if token.token_type == TokenType::Client {
             guard_name(database, &user, token.created_at).await?;
@@ -138,13 +138,14 @@ impl Rule for Revocation {
         let caller = actor::caller(database, actor, at).await?;
         let row = database.token_row(token).await?;
         if let Some(caller) = caller {
-            // Only for a restricted token it matters where the other comes from, and that look goes back through all generations.
+            // Only for a restricted token it matters where the other comes from, and that look goes back through all
+            // generations.
             let asks = row.is_some() && !caller.permissions.is_all() && token != caller.token_id;
             let descends = asks && database.descends(token, caller.token_id).await?;
             policy::may_revoke(&caller, row.as_ref(), descends)?;
         }
         match row {
-            None => refuse(Error::Absent(Absent::Token)),
+            None => refuse(Error::NotFound(NotFound::Token)),
             // All below it was revoked with it.
             Some(row) if row.revoked_at.is_some() => Ok(()),
             Some(_) => {

@@ -1,7 +1,9 @@
 //! Making and changing users.
 
 use chatsphere_core::store::{Done, ExternalUser, ExternalUserDone, NewUser, UserChange};
-use chatsphere_core::{Absent, Actor, ControlChange, Error, InvalidField, Role, Timestamp, Token, TokenWithUser, User, policy};
+use chatsphere_core::{
+    Actor, ControlChange, Error, InvalidField, NotFound, Role, Timestamp, Token, TokenWithUser, User, policy,
+};
 
 use super::names::{self, Named};
 use super::{Effects, Rule, WriteInfo, actor, is_new, tokens};
@@ -80,7 +82,7 @@ impl Rule for UserChange {
             }
         }
         let Some(found) = database.find_user_to_change(self.user_id).await? else {
-            return refuse(Error::Absent(Absent::User));
+            return refuse(Error::NotFound(NotFound::User));
         };
         let mut after = found.value.clone();
         if let Some(username) = &self.username {
@@ -191,8 +193,8 @@ async fn apply<D: WriteDatabase>(
     Ok(after)
 }
 
-/// A name is looked at when it is set, when its user gets rights over others, and when its user is let in again: those who stand
-/// out by their rights keep their names while they are disabled.
+/// A name is looked at when it is set, when its user gets rights over others, and when its user is let in again: those who
+/// stand out by their rights keep their names while they are disabled.
 async fn check_name<D: WriteDatabase>(
     database: &mut D,
     pk: i64,

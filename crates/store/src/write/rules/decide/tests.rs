@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use chatsphere_core::store::{IDEMPOTENCY_KEPT, Idempotency};
-use chatsphere_core::{Content, Denial, MessageId, Timestamp, UserRef, Username};
+use chatsphere_core::{Content, Forbidden, MessageId, Timestamp, UserRef, Username};
 use proptest::prelude::*;
 
 use super::*;
@@ -66,7 +66,7 @@ fn each_room_goes_on_from_where_it_stands() {
 fn a_refused_message_takes_no_number() {
     let messages = [message(room(0), user(2), "no member"), message(room(0), user(0), "x")];
     let decision = decided(&messages, &facts());
-    assert_eq!(decision.answers[0], Err(Denial::NotAMember.into()));
+    assert_eq!(decision.answers[0], Err(Forbidden::NotAMember.into()));
     assert_eq!(decision.answers[1].as_ref().unwrap().value.seq, Seq::new(1));
 }
 

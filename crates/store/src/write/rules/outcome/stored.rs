@@ -1,8 +1,8 @@
 //! The JSON in which outcomes are stored.
 //!
-//! Its shapes belong to the rows of the last day, not to the model: a field that the model gains is no reason to refuse an answer
-//! that was stored before an upgrade. A shape is never edited. Another one gets a name of its own, beside those before it, and an
-//! earlier release answers it with [`Outage::NewerVersion`](chatsphere_core::Outage::NewerVersion).
+//! Its shapes belong to the rows of the last day, not to the model: a field that the model gains is no reason to refuse an
+//! answer that was stored before an upgrade. A shape is never edited. Another one gets a name of its own, beside those before
+//! it, and an earlier release answers it with [`Unavailable::NewerVersion`](chatsphere_core::Unavailable::NewerVersion).
 
 use chatsphere_core::store::MembershipChanged;
 use chatsphere_core::{

@@ -11,18 +11,18 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::stream::Taken;
+use super::stream::Upgraded;
 
 /// Longer heads go the usual way.
 const LONGEST: usize = 4 * 1024;
-const MOST_FIELDS: usize = 32;
+const MAX_FIELDS: usize = 32;
 
 /// Takes a connection over, read no further than its first request's head.
-pub type TakeOver = Box<dyn FnOnce(Taken) + Send>;
+pub type TakeOver = Box<dyn FnOnce(Upgraded) + Send>;
 
 /// Takes over connections whose first request asks for another protocol.
 #[async_trait]
-pub trait FirstLook: Send + Sync + 'static {
+pub trait PreUpgrade: Send + Sync + 'static {
     /// Judges a connection's first request, which has an `Upgrade` field, no body, and a [`Peer`](super::Peer) among its
     /// extensions. `None` leaves it to HTTP, which sees it
     /// as if nobody had looked.
@@ -31,18 +31,18 @@ pub trait FirstLook: Send + Sync + 'static {
 
 /// Who looks first, if anyone.
 #[derive(Clone, Default)]
-pub struct FirstLooker(pub(super) Option<Arc<dyn FirstLook>>);
+pub struct PreUpgradeHandler(pub(super) Option<Arc<dyn PreUpgrade>>);
 
-impl FirstLooker {
+impl PreUpgradeHandler {
     /// Lets `look` have the first look.
-    pub fn new(look: Arc<dyn FirstLook>) -> Self {
+    pub fn new(look: Arc<dyn PreUpgrade>) -> Self {
         Self(Some(look))
     }
 }
 
-impl fmt::Debug for FirstLooker {
+impl fmt::Debug for PreUpgradeHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FirstLooker").field(&self.0.is_some()).finish()
+        f.debug_tuple("PreUpgradeHandler").field(&self.0.is_some()).finish()
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn consume(tcp: &TcpStream, length: usize) -> io::Result<()> {
 }
 
 fn parse(bytes: &[u8]) -> Option<(Parts, usize)> {
-    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     let httparse::Status::Complete(length) = head.parse(bytes).ok()? else { return None };
     let (mut parts, ()) = Request::builder().method(head.method?).uri(head.path?).body(()).ok()?.into_parts();

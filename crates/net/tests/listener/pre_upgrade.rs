@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::http::request::Parts;
-use chatsphere_net::listener::{FirstLook, FirstLooker, ListenerOptions, TakeOver};
+use chatsphere_net::listener::{ListenerOptions, PreUpgrade, PreUpgradeHandler, TakeOver};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep};
 
@@ -30,7 +30,7 @@ async fn a_handshake_that_begins_late_has_no_more_time_than_one_that_does_not() 
 struct NeverDone;
 
 #[async_trait]
-impl FirstLook for NeverDone {
+impl PreUpgrade for NeverDone {
     async fn look(&self, _: &Parts) -> Option<TakeOver> {
         pending().await
     }
@@ -39,7 +39,7 @@ impl FirstLook for NeverDone {
 #[tokio::test]
 async fn a_look_that_does_not_end_leaves_the_handshake_to_http() {
     let (app, mut upgraded) = upgrading();
-    let server = start(app, ListenerOptions { first_look: FirstLooker::new(Arc::new(NeverDone)), ..patient() }).await;
+    let server = start(app, ListenerOptions { pre_upgrade: PreUpgradeHandler::new(Arc::new(NeverDone)), ..patient() }).await;
     let mut tcp = server.connect().await;
     tcp.write_all(UPGRADE).await.unwrap();
     let head = read_until(&mut tcp, "\r\n\r\n").await;

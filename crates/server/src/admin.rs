@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::PageRequest;
-use chatsphere_core::{Caller, Chat, CommitSink, Committed, Error, Signal, SignalSink, SystemClock, UserRef, ops};
+use chatsphere_core::{AppContext, Caller, CommitSink, Committed, Error, Signal, SignalSink, SystemClock, UserRef, ops};
 use tokio::time::timeout;
 
-use crate::assemble::{FirstToken, check_supported, make_first_token, open_chat, some_admin};
 use crate::auth::Keys;
+use crate::bootstrap::{FirstToken, check_supported, make_first_token, open_chat, some_admin};
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::secrets::Secrets;
@@ -21,7 +21,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// An operator's access to the database.
 pub struct Operator {
     /// What ops need.
-    pub chat: Arc<Chat>,
+    pub chat: Arc<AppContext>,
     /// Signs tokens.
     pub keys: Keys,
     directory: Option<DataDir>,
@@ -54,7 +54,7 @@ impl Operator {
     /// made again. None in an empty database.
     ///
     /// # Errors
-    /// [`Error::Outage`].
+    /// [`Error::Unavailable`].
     pub async fn caller(&self) -> Result<Option<Caller>, Error> {
         let user = match some_admin(&self.chat).await? {
             Some(admin) => Some(admin),

@@ -1,10 +1,10 @@
 //! The write side of one socket: what waits for it, bounded in bytes.
 //!
-//! Whoever has a frame for a connection calls [`Outbound::send`]. When nothing waits, the frame is written to the socket at
-//! once, on the sender's own thread; only a socket that would block, or that somebody else is writing to, makes a queue and wakes the connection's task. Whoever
-//! will have several frames for many connections calls [`Outbound::hold`] for each, and [`Outbound::release`] in the end. What
-//! waits goes out in vectored writes. A queue over its bound, or one that adds to more than may wait for its user's connections together, closes the
-//! connection with 4008: frames are never skipped.
+//! Whoever has a frame for a connection calls [`WriteQueue::send`]. When nothing waits, the frame is written to the socket at
+//! once, on the sender's own thread; only a socket that would block, or that somebody else is writing to, makes a queue and
+//! wakes the connection's task. Whoever will have several frames for many connections calls [`WriteQueue::hold`] for each, and
+//! [`WriteQueue::release`] in the end. What waits goes out in vectored writes. A queue over its bound, or one that adds to more
+//! than may wait for its user's connections together, closes the connection with 4008: frames are never skipped.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 use crate::frame::encode;
 
 /// Frames handed to the kernel in one call, at most.
-const MOST_SLICES: usize = 64;
+const MAX_SLICES: usize = 64;
 /// So few bytes that wait for a connection are not counted for its user: most wait for some microseconds only.
 const UNCOUNTED: usize = 8 * 1024;
 
@@ -38,13 +38,13 @@ const UNCOUNTED: usize = 8 * 1024;
 pub enum Socket {
     /// A plain TCP socket, which senders write to themselves.
     Direct(Arc<TcpStream>),
-    /// Anything else, such as TLS: the connection's task takes what waits with [`Outbound::take`].
+    /// Anything else, such as TLS: the connection's task takes what waits with [`WriteQueue::take`].
     Queued,
 }
 
 /// The write side of one connection.
 #[derive(Debug)]
-pub struct Outbound {
+pub struct WriteQueue {
     socket: Socket,
     most_bytes: usize,
     state: Mutex<State>,
@@ -66,7 +66,7 @@ struct State {
     head_begun: bool,
     /// Bytes that the socket has taken so far, other than those that never waited.
     taken_by_socket: u64,
-    /// Somebody else has a frame for this socket under way, from [`Outbound::begin`] to [`Outbound::finish`].
+    /// Somebody else has a frame for this socket under way, from [`WriteQueue::begin`] to [`WriteQueue::finish`].
     under_way: bool,
     closing: Option<CloseCode>,
     broken: bool,
@@ -87,7 +87,7 @@ pub enum Flushed {
     End,
 }
 
-impl Outbound {
+impl WriteQueue {
     /// Nothing waits yet; `most_bytes` may.
     pub fn new(socket: Socket, most_bytes: usize) -> Self {
         Self {
@@ -114,7 +114,7 @@ impl Outbound {
         owner.map(|owner| owner.account())
     }
 
-    /// Sends a frame, or several that follow one another, or queues them. After [`Outbound::close`] it goes nowhere.
+    /// Sends a frame, or several that follow one another, or queues them. After [`WriteQueue::close`] it goes nowhere.
     pub fn send(&self, frame: Bytes) {
         let mut state = self.state();
         if let Some((socket, frame)) = self.place(&mut state, frame) {
@@ -123,7 +123,8 @@ impl Outbound {
         }
     }
 
-    /// Sends a frame that may be lost: where the client, or its user, is behind with reading, it is dropped. Answers whether it was not.
+    /// Sends a frame that may be lost: where the client, or its user, is behind with reading, it is dropped. Answers whether it
+    /// was not.
     pub fn send_if_current(&self, frame: Bytes) -> bool {
         let mut state = self.state();
         let waiting = state.waiting_bytes + state.taken_bytes;
@@ -138,9 +139,9 @@ impl Outbound {
         true
     }
 
-    /// Begins what [`Outbound::send`] does, for somebody who hands many frames to the kernel in one call: what is returned is to be
-    /// written to that socket, and what became of it to be told to [`Outbound::finish`]. Until then all that comes waits. `None` if
-    /// there is nothing left to do.
+    /// Begins what [`WriteQueue::send`] does, for somebody who hands many frames to the kernel in one call: what is returned is
+    /// to be written to that socket, and what became of it to be told to [`WriteQueue::finish`]. Until then all that comes
+    /// waits. `None` if there is nothing left to do.
     pub(crate) fn begin(&self, frame: Bytes) -> Option<(Arc<TcpStream>, Bytes)> {
         let mut state = self.state();
         let (socket, frame) = self.place(&mut state, frame)?;
@@ -148,7 +149,7 @@ impl Outbound {
         Some((socket.clone(), frame))
     }
 
-    /// Ends what [`Outbound::begin`] began: how much of the frame the socket took.
+    /// Ends what [`WriteQueue::begin`] began: how much of the frame the socket took.
     pub(crate) fn finish(&self, frame: Bytes, sent: io::Result<usize>) {
         let mut state = self.state();
         state.under_way = false;
@@ -209,10 +210,10 @@ impl Outbound {
         black_box((descriptor, self.state.is_poisoned()));
     }
 
-    /// Queues a frame, or several that follow one another. Answers whether the caller has to [`Outbound::release`] it; if not,
-    /// somebody else is about to.
+    /// Queues a frame, or several that follow one another. Answers whether the caller has to [`WriteQueue::release`] it; if
+    /// not, somebody else is about to.
     #[must_use]
-    pub fn hold(&self, frame: Bytes) -> bool {
+    pub fn cork(&self, frame: Bytes) -> bool {
         let mut state = self.state();
         if state.closing.is_some() || state.broken {
             return false;
@@ -232,7 +233,7 @@ impl Outbound {
     }
 
     /// Writes what was held, and what came behind it.
-    pub fn release(&self) {
+    pub fn uncork(&self) {
         let mut state = self.state();
         if self.write_out(&mut state) != Flushed::All {
             self.call();
@@ -250,10 +251,11 @@ impl Outbound {
         }
         // Some of it may only have been held.
         self.write_out(state);
-        // A message that was taken over from elsewhere may be larger than the bound: alone it passes, or nobody could ever read on.
+        // A message that was taken over from elsewhere may be larger than the bound: alone it passes, or nobody could ever read
+        // on.
         let is_alone = state.waiting.len() <= 1 && state.taken_bytes == 0 && !state.under_way;
-        // Others of the user's connections may have stalled: those that hold much end first, not one that is read. But there is an end
-        // to how much many that hold little may hold.
+        // Others of the user's connections may have stalled: those that hold much end first, not one that is read. But there is
+        // an end to how much many that hold little may hold.
         let holds_much = state.waiting_bytes + state.taken_bytes > self.most_bytes / 4;
         let of_user = adds_too_much && state.waits_for_too_much(if holds_much { 1 } else { 2 });
         if (is_over(state) && !is_alone) || of_user {
@@ -262,8 +264,8 @@ impl Outbound {
         }
     }
 
-    /// Sends a close frame after what waits, and nothing after it. Where waiting helps, a `closing` frame before it says for how
-    /// long. The first close counts.
+    /// Sends a close frame after what waits, and nothing after it. Where waiting helps, a `closing` frame before it says for
+    /// how long. The first close counts.
     pub fn close(&self, code: CloseCode, reason: &str) {
         self.end(code, reason, None);
     }
@@ -327,7 +329,7 @@ impl Outbound {
     }
 
     /// Whether more than a quarter of the bound waits.
-    pub(crate) fn is_pressed(&self) -> bool {
+    pub(crate) fn over_high_watermark(&self) -> bool {
         self.waiting_bytes() > self.most_bytes / 4
     }
 
@@ -360,7 +362,7 @@ impl Outbound {
         }
     }
 
-    /// Whether [`Outbound::has_room`] need not wait. The kernel holds enough for the socket not to run dry meanwhile.
+    /// Whether [`WriteQueue::has_room`] need not wait. The kernel holds enough for the socket not to run dry meanwhile.
     pub(crate) fn has_room_now(&self) -> bool {
         let state = self.state();
         state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.most_bytes / 8
@@ -371,7 +373,7 @@ impl Outbound {
         self.write_out(&mut self.state())
     }
 
-    /// For a queued socket: takes what waits, to be written in this order. [`Outbound::taken_written`] tells when it was.
+    /// For a queued socket: takes what waits, to be written in this order. [`WriteQueue::taken_written`] tells when it was.
     pub fn take(&self) -> Vec<Bytes> {
         let mut state = self.state();
         state.taken_bytes += state.waiting_bytes;
@@ -427,7 +429,7 @@ impl Outbound {
         }
         while !state.waiting.is_empty() && !state.broken {
             let written = {
-                let mut slices = [IoSlice::new(&[]); MOST_SLICES];
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                 let mut used = 0;
                 for (slice, frame) in slices.iter_mut().zip(&state.waiting) {
                     *slice = IoSlice::new(frame);

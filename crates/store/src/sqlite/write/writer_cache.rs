@@ -14,7 +14,7 @@ use crate::write::database::{Author, RoomHead};
 const MAX_ENTRIES: usize = 16_384;
 
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct WriterCache {
     /// The file's version that this was read in.
     version: i64,
     pub(super) rooms: BoundedMap<RoomId, RoomHead>,
@@ -23,7 +23,7 @@ pub(super) struct Known {
     tokens: BoundedMap<TokenId, TokenState>,
 }
 
-impl Default for Known {
+impl Default for WriterCache {
     fn default() -> Self {
         Self {
             version: 0,
@@ -35,8 +35,9 @@ impl Default for Known {
     }
 }
 
-impl Known {
-    /// A transaction begins and finds the file in this version, which changes when another connection writes. Answers whether it has.
+impl WriterCache {
+    /// A transaction begins and finds the file in this version, which changes when another connection writes. Answers whether
+    /// it has.
     pub(super) fn begin(&mut self, version: i64) -> bool {
         let changed = version != self.version;
         if changed {

@@ -9,7 +9,7 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::gate::Gate;
+use crate::delivery_gate::DeliveryGate;
 use crate::hub::Hub;
 use crate::interest::Shard;
 use crate::log::RoomLog;
@@ -28,30 +28,30 @@ const PAGE: usize = 256;
 
 /// Closes gaps as they are seen, and beside that compares all rooms with the store now and then. Hands out nothing while `gate`
 /// is shut. Runs for ever.
-pub async fn run<L: RoomLog + ?Sized>(hub: Arc<Hub>, log: Arc<L>, gaps: mpsc::UnboundedReceiver<RoomId>, gate: Gate) {
-    let repair = Repair { hub: &hub, log: &*log, gate: &gate };
+pub async fn run<L: RoomLog + ?Sized>(hub: Arc<Hub>, log: Arc<L>, gaps: mpsc::UnboundedReceiver<RoomId>, gate: DeliveryGate) {
+    let reconciliation = Reconciliation { hub: &hub, log: &*log, gate: &gate };
     // Side by side: however many gaps there are, a lost last event is found in time.
-    tokio::join!(repair.close_gaps(gaps), repair.compare());
+    tokio::join!(reconciliation.catch_up(gaps), reconciliation.reconcile());
 }
 
-struct Repair<'a, L: ?Sized> {
+struct Reconciliation<'a, L: ?Sized> {
     hub: &'a Hub,
     log: &'a L,
-    gate: &'a Gate,
+    gate: &'a DeliveryGate,
 }
 
-impl<L: RoomLog + ?Sized> Repair<'_, L> {
-    async fn close_gaps(&self, mut gaps: mpsc::UnboundedReceiver<RoomId>) {
+impl<L: RoomLog + ?Sized> Reconciliation<'_, L> {
+    async fn catch_up(&self, mut gaps: mpsc::UnboundedReceiver<RoomId>) {
         let mut rooms = Vec::new();
         while gaps.recv_many(&mut rooms, ROOMS).await > 0 {
             sleep(PATIENCE).await;
-            self.mend_all(std::mem::take(&mut rooms)).await;
+            self.backfill_all(std::mem::take(&mut rooms)).await;
         }
     }
 
-    /// Compares every room that somebody listens to with the store, and mends those that are behind.
-    /// Those of shards that this node has just subscribed to are compared at once: what was told of them until then was not heard.
-    async fn compare(&self) {
+    /// Compares every room that somebody listens to with the store, and backfills those that are behind. Those of shards that
+    /// this node has just subscribed to are compared at once: what was told of them until then was not heard.
+    async fn reconcile(&self) {
         let mut ticks = interval_at(Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -71,24 +71,24 @@ impl<L: RoomLog + ?Sized> Repair<'_, L> {
                 let heads = match self.log.heads(rooms).await {
                     Ok(heads) => heads,
                     Err(error) => {
-                        tracing::warn!(%error, "rooms could not be compared with the store");
+                        tracing::warn!(%error, "rooms could not be reconciled with the store");
                         break;
                     }
                 };
                 let behind = heads.into_iter().filter(|(id, head)| {
                     self.hub.room(*id).is_some_and(|room| room.last().is_some_and(|last| last < *head) && room.begin_repair())
                 });
-                self.mend_all(behind.map(|(id, _)| id).collect()).await;
+                self.backfill_all(behind.map(|(id, _)| id).collect()).await;
             }
         }
     }
 
-    async fn mend_all(&self, rooms: Vec<RoomId>) {
-        stream::iter(rooms).for_each_concurrent(AT_ONCE, |room| self.mend(room)).await;
+    async fn backfill_all(&self, rooms: Vec<RoomId>) {
+        stream::iter(rooms).for_each_concurrent(AT_ONCE, |room| self.backfill(room)).await;
     }
 
-    /// Brings a room up to the store. Its repair was claimed before.
-    async fn mend(&self, id: RoomId) {
+    /// Brings a room up to the store. Its reconciliation was claimed before.
+    async fn backfill(&self, id: RoomId) {
         let Some(room) = self.hub.room(id) else { return };
         // Released first: a gap that shows while this one is read is claimed anew.
         room.end_repair();

@@ -1,16 +1,16 @@
 //! The lists by which messages are found besides their place: by author, and by their client's own id.
 //!
-//! A message belongs to a leaf of each list that few others of its commit belong to, so that with many rooms and users nearly all
-//! that a commit writes would be leaves. So the newest messages are kept here, and entered later in runs: thousands in
-//! the lists' own order, of which many fall on one leaf. What is not entered is found here by the writer, and by readers among the messages
-//! above `messages_listed`. After a crash it is read from there.
+//! A message belongs to a leaf of each list that few others of its commit belong to, so that with many rooms and users nearly
+//! all that a commit writes would be leaves. So the newest messages are kept here, and entered later in runs: thousands in the
+//! lists' own order, of which many fall on one leaf. What is not entered is found here by the writer, and by readers among the
+//! messages above `messages_listed`. After a crash it is read from there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Result};
 
-/// Messages that are gathered before they are entered. Whoever lists an author's messages looks through up to three times as many, which takes
-/// a quarter of a millisecond.
+/// Messages that are gathered before they are entered. Whoever lists an author's messages looks through up to three times as
+/// many, which takes a quarter of a millisecond.
 #[cfg(not(test))]
 const RUN: usize = 2_048;
 #[cfg(test)]
@@ -32,7 +32,7 @@ pub(super) struct Listed<'a> {
 
 /// What the lists lack.
 #[derive(Debug, Default)]
-pub(super) struct Lists {
+pub(super) struct DeferredIndex {
     /// Whether what the file's lists lack is known.
     read: bool,
     /// Is being entered.
@@ -52,7 +52,7 @@ struct Run {
     last: i64,
 }
 
-impl Lists {
+impl DeferredIndex {
     /// What was entered, or added, is not so.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
@@ -144,7 +144,8 @@ impl Run {
             by_author.execute(entry)?;
         }
         let mut by_client_id = connection.prepare_cached(
-            "INSERT OR IGNORE INTO messages_by_client_id (user_pk, room_pk, client_message_id, message_pk) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR IGNORE INTO messages_by_client_id (user_pk, room_pk, client_message_id, message_pk) VALUES (?1, ?2, \
+             ?3, ?4)",
         )?;
         for _ in 0..most {
             let Some(mut place) = self.by_client_id.first_entry() else { break };

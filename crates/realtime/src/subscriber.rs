@@ -5,25 +5,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chatsphere_core::{Caller, ConnectionId, RoomId};
 
-use crate::outbound::Outbound;
+use crate::write_queue::WriteQueue;
 
 /// One authenticated connection that may listen to rooms.
 #[derive(Debug)]
-pub struct Listener {
+pub struct Subscriber {
     /// Its id.
     pub id: ConnectionId,
     /// Its write side.
-    pub outbound: Arc<Outbound>,
+    pub write_queue: Arc<WriteQueue>,
     caller: Mutex<Arc<Caller>>,
     /// Few in most connections, and there are many connections.
     rooms: Mutex<RoomSet>,
     gone: AtomicBool,
 }
 
-impl Listener {
+impl Subscriber {
     /// A connection that listens to nothing yet.
-    pub fn new(id: ConnectionId, caller: Arc<Caller>, outbound: Arc<Outbound>) -> Self {
-        Self { id, outbound, caller: Mutex::new(caller), rooms: Mutex::default(), gone: AtomicBool::new(false) }
+    pub fn new(id: ConnectionId, caller: Arc<Caller>, write_queue: Arc<WriteQueue>) -> Self {
+        Self { id, write_queue, caller: Mutex::new(caller), rooms: Mutex::default(), gone: AtomicBool::new(false) }
     }
 
     /// Whom it stands for, as last judged.
@@ -55,7 +55,7 @@ impl Listener {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection ended; a join under way must not seat it any more.
+    /// The connection ended; a join under way must not subscribe it any more.
     pub(crate) fn set_gone(&self) {
         self.gone.store(true, Ordering::SeqCst);
     }

@@ -1,8 +1,9 @@
-//! A lane of the fan-out: hands the events of its rooms to those who listen, and acknowledgements to those who sent.
+//! A shard of the fan-out: hands the events of its rooms to those who listen, and acknowledgements to those who sent.
 //!
-//! In turns: a turn takes in all that has come, serves every room that has something due for some seats (or the next one of the crowds),
-//! and then encodes the acknowledgements. So a room of ten thousand holds up a room of two for some seats and no longer, and a connection gets the
-//! events of the small rooms that it listens to and the acknowledgements of all that it sent in one write.
+//! In turns: a turn takes in all that has come, serves every room that has undelivered events for some subscriptions (or the
+//! next one of the large rooms), and then encodes the acknowledgements. So a room of ten thousand holds up a room of two for
+//! some subscriptions and no longer, and a connection gets the events of the small rooms that it listens to and the
+//! acknowledgements of all that it sent in one write.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,83 +22,84 @@ use crate::batch::Batch;
 use crate::hub::Hub;
 use crate::room::{Held, Left, Room};
 
-/// Events that may wait for a lane. Beyond it they are dropped: rooms compare themselves with the store.
-const MOST_WAITING: usize = 8_192;
-/// A turn ends once it has served so many seats, or when more has come. Among crowds, it is some seats of one.
+/// Events that may wait for a shard. Beyond it they are dropped: rooms compare themselves with the store.
+const MAX_WAITING: usize = 8_192;
+/// A turn ends once it has served so many subscriptions, or when more has come. Among large rooms, it is some subscriptions of
+/// one.
 const TURN: usize = 512;
-/// After so long a lane of crowds lets go of its processor for a moment: the kernel takes it from a thread that calculates only at its
-/// ticks, up to 4 ms apart, and whoever has little to do would wait for those.
-const SPELL: Duration = Duration::from_micros(500);
+/// After so long a shard of large rooms lets go of its processor for a moment: the kernel takes it from a thread that
+/// calculates only at its ticks, up to 4 ms apart, and whoever has little to do would wait for those.
+const PASS_TIME: Duration = Duration::from_micros(500);
 /// The kernel makes some 60 µs of it.
 const PAUSE: Duration = Duration::from_micros(10);
 
-/// The sending side of a lane.
-pub(crate) struct LaneSender {
-    loads: mpsc::UnboundedSender<Load>,
+/// The sending side of a shard.
+pub(crate) struct ShardSender {
+    loads: mpsc::UnboundedSender<ShardMessage>,
     waiting: Arc<AtomicUsize>,
 }
 
 /// A part of the fan-out, to be run as a task.
-pub struct Lane {
-    /// Serves rooms with many listeners, which other lanes list here.
-    of_crowds: bool,
-    loads: mpsc::UnboundedReceiver<Load>,
+pub struct FanoutShard {
+    /// Serves rooms with many subscribers, which other shards list here.
+    of_large_rooms: bool,
+    loads: mpsc::UnboundedReceiver<ShardMessage>,
     /// Events in `loads`.
     waiting: Arc<AtomicUsize>,
-    /// Rooms with something due, each once.
+    /// Rooms with undelivered events, each once.
     listed: VecDeque<Arc<Room>>,
-    /// Rooms that rest, and until when.
-    resting: Vec<(Instant, Arc<Room>)>,
+    /// Rooms in their cooldown, and until when.
+    cooling_down: Vec<(Instant, Arc<Room>)>,
     acks: Vec<Ack>,
     /// Connections whose frames have not left yet.
     held: Held,
 }
 
-/// What comes to a lane at once.
-enum Load {
+/// What comes to a shard at once.
+enum ShardMessage {
     Commit { events: Vec<Arc<Event>>, acks: Vec<Ack> },
     List(Arc<Room>),
 }
 
-impl LaneSender {
+impl ShardSender {
     /// Acknowledgements always arrive; events may be dropped, as hints.
     pub(crate) fn send(&self, mut events: Vec<Arc<Event>>, acks: Vec<Ack>) {
-        if self.waiting.load(Ordering::Relaxed) > MOST_WAITING {
+        if self.waiting.load(Ordering::Relaxed) > MAX_WAITING {
             events = Vec::new();
         }
         if events.is_empty() && acks.is_empty() {
             return;
         }
         self.waiting.fetch_add(events.len(), Ordering::Relaxed);
-        if let Err(unsent) = self.loads.send(Load::Commit { events, acks })
-            && let Load::Commit { acks, .. } = unsent.0
+        if let Err(unsent) = self.loads.send(ShardMessage::Commit { events, acks })
+            && let ShardMessage::Commit { acks, .. } = unsent.0
         {
-            // The lane is gone only while the node stops, and those who sent are told all the same.
-            acks.into_iter().filter_map(ack::hold).for_each(|outbound| outbound.release());
+            // The shard is gone only while the node stops, and those who sent are told all the same.
+            acks.into_iter().filter_map(ack::cork).for_each(|write_queue| write_queue.uncork());
         }
     }
 
-    /// There is something due in a room.
+    /// There is undelivered events in a room.
     pub(crate) fn list(&self, room: Arc<Room>) {
         // The receiver is gone only while the node stops.
-        let _ = self.loads.send(Load::List(room));
+        let _ = self.loads.send(ShardMessage::List(room));
     }
 }
 
-impl Lane {
-    pub(crate) fn new(of_crowds: bool) -> (LaneSender, Self) {
+impl FanoutShard {
+    pub(crate) fn new(of_large_rooms: bool) -> (ShardSender, Self) {
         let (sender, loads) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let lane = Self {
-            of_crowds,
+        let shard = Self {
+            of_large_rooms,
             loads,
             waiting: waiting.clone(),
             listed: VecDeque::new(),
-            resting: Vec::new(),
+            cooling_down: Vec::new(),
             acks: Vec::new(),
             held: Held::new(),
         };
-        (LaneSender { loads: sender, waiting }, lane)
+        (ShardSender { loads: sender, waiting }, shard)
     }
 
     /// Hands out what comes until the task is dropped, or the hub.
@@ -113,11 +115,11 @@ impl Lane {
             while let Ok(load) = self.loads.try_recv() {
                 self.take(hub, load);
             }
-            self.end_rests();
+            self.end_cooldowns();
             self.serve(hub, &mut batch);
-            self.held.extend(self.acks.drain(..).filter_map(ack::hold));
-            self.held.drain(..).for_each(|outbound| outbound.release());
-            if self.of_crowds && !self.listed.is_empty() && began.elapsed() >= SPELL {
+            self.held.extend(self.acks.drain(..).filter_map(ack::cork));
+            self.held.drain(..).for_each(|write_queue| write_queue.uncork());
+            if self.of_large_rooms && !self.listed.is_empty() && began.elapsed() >= PASS_TIME {
                 sleep(PAUSE);
                 began = Instant::now();
             }
@@ -128,7 +130,7 @@ impl Lane {
 
     /// Waits for something to do. `false` once nothing can come any more.
     async fn wait(&mut self, hub: &Hub) -> bool {
-        let load = match self.resting.iter().map(|(until, _)| *until).min() {
+        let load = match self.cooling_down.iter().map(|(until, _)| *until).min() {
             None => self.loads.recv().await,
             Some(until) => tokio::select! {
                 biased;
@@ -145,10 +147,10 @@ impl Lane {
         }
     }
 
-    fn take(&mut self, hub: &Hub, load: Load) {
+    fn take(&mut self, hub: &Hub, load: ShardMessage) {
         match load {
-            Load::List(room) => self.listed.push_back(room),
-            Load::Commit { events, acks } => {
+            ShardMessage::List(room) => self.listed.push_back(room),
+            ShardMessage::Commit { events, acks } => {
                 self.waiting.fetch_sub(events.len(), Ordering::Relaxed);
                 self.acks.extend(acks);
                 for run in events.chunk_by(|one, next| one.room_id == next.room_id) {
@@ -161,9 +163,9 @@ impl Lane {
     /// Several events of one room are put in order together.
     fn accept(&mut self, hub: &Hub, run: &[Arc<Event>]) {
         let Some(room) = run.first().and_then(|event| hub.room(event.room_id)) else { return };
-        if room.is_crowd() && !self.of_crowds {
+        if room.is_large() && !self.of_large_rooms {
             // Its lock is not to be waited for here.
-            return hub.send_to_crowd(room.id, run.to_vec());
+            return hub.send_to_large_room(room.id, run.to_vec());
         }
         let accepted = room.accept(
             run,
@@ -178,24 +180,24 @@ impl Lane {
         }
     }
 
-    fn end_rests(&mut self) {
-        if self.resting.is_empty() {
+    fn end_cooldowns(&mut self) {
+        if self.cooling_down.is_empty() {
             return;
         }
         let now = Instant::now();
-        self.listed.extend(self.resting.extract_if(.., |(until, _)| *until <= now).map(|(_, room)| room));
+        self.listed.extend(self.cooling_down.extract_if(.., |(until, _)| *until <= now).map(|(_, room)| room));
     }
 
-    /// Serves the rooms on the list in turn, some seats of each, for as long as a turn goes.
+    /// Serves the rooms on the list in turn, some subscriptions of each, for as long as a turn goes.
     fn serve(&mut self, hub: &Hub, batch: &mut dyn Batch) {
-        let (mut seats, mut delivered) = (0, 0);
+        let (mut subscriptions, mut delivered) = (0, 0);
         let mut at_least = self.listed.len();
-        let turn = if self.of_crowds { 1 } else { TURN };
-        while seats < turn && (at_least > 0 || self.loads.is_empty()) {
+        let turn = if self.of_large_rooms { 1 } else { TURN };
+        while subscriptions < turn && (at_least > 0 || self.loads.is_empty()) {
             let Some(room) = self.listed.pop_front() else { break };
             at_least = at_least.saturating_sub(1);
-            if room.is_crowd() != self.of_crowds {
-                // It has grown, or shrunk, since it was listed. Still one lane alone has it.
+            if room.is_large() != self.of_large_rooms {
+                // It has grown, or shrunk, since it was listed. Still one shard alone has it.
                 hub.list(room);
                 continue;
             }
@@ -205,15 +207,15 @@ impl Lane {
                 #[cfg(test)]
                 hub.fault,
             );
-            seats += served.seats;
+            subscriptions += served.subscriptions;
             delivered += served.delivered;
             if served.gap {
                 hub.ask_for_repair(room.id);
             }
             match served.left {
                 Left::Nothing => {}
-                Left::Rest(rest) => self.resting.push((Instant::now() + rest, room)),
-                Left::Round | Left::Another => self.listed.push_back(room),
+                Left::Cooldown(cooldown) => self.cooling_down.push((Instant::now() + cooldown, room)),
+                Left::Pass | Left::Another => self.listed.push_back(room),
             }
         }
         hub.meters.events_out.increment(delivered);
@@ -226,9 +228,9 @@ mod tests {
 
     use super::*;
     use crate::batch::OneByOne;
-    use crate::listener::Listener;
-    use crate::outbound::{Outbound, Socket};
-    use crate::room::CROWD;
+    use crate::room::LARGE;
+    use crate::subscriber::Subscriber;
+    use crate::write_queue::{Socket, WriteQueue};
 
     const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
@@ -238,30 +240,32 @@ mod tests {
         let user = UserRef { id: UserId::new(START), username: Username::from_stored("ada".to_owned()) };
         let id = RoomId::new(START);
         let pin = hub.pin(id);
-        let seat = || {
-            let outbound = Arc::new(Outbound::new(Socket::Queued, 1 << 20));
+        let subscription = || {
+            let write_queue = Arc::new(WriteQueue::new(Socket::Queued, 1 << 20));
             let caller = Arc::new(Caller::operator(user.clone(), START));
-            let listener = Arc::new(Listener::new(ConnectionId::new(START), caller, outbound));
-            pin.room.seat(&listener, Access::Any, Seq::new(1), 1 << 20, None);
+            let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue));
+            pin.room.subscribe(&subscriber, Access::Any, Seq::new(1), 1 << 20, None);
         };
         let joined = |seq| {
             let kind = EventKind::MemberJoined { user: user.clone(), by: user.clone() };
             Arc::new(Event { room_id: id, seq: Seq::new(seq), at: START, kind })
         };
-        seat();
-        let (lane, crowds) = (&mut tasks.lanes[0], &mut tasks.crowds[0]);
-        lane.accept(&hub, &[joined(2)]);
-        assert_eq!(lane.listed.len(), 1, "it is a small room");
-        (1..CROWD).for_each(|_| seat());
-        lane.serve(&hub, &mut OneByOne);
-        assert!(lane.listed.is_empty(), "its lock is not for this lane any more");
-        let Ok(Load::List(room)) = crowds.loads.try_recv() else { panic!("no lane has it") };
-        crowds.listed.push_back(room);
-        while !crowds.listed.is_empty() {
-            crowds.serve(&hub, &mut OneByOne);
+        subscription();
+        let (shard, large_rooms) = (&mut tasks.shards[0], &mut tasks.large_rooms[0]);
+        shard.accept(&hub, &[joined(2)]);
+        assert_eq!(shard.listed.len(), 1, "it is a small room");
+        (1..LARGE).for_each(|_| subscription());
+        shard.serve(&hub, &mut OneByOne);
+        assert!(shard.listed.is_empty(), "its lock is not for this shard any more");
+        let Ok(ShardMessage::List(room)) = large_rooms.loads.try_recv() else { panic!("no shard has it") };
+        large_rooms.listed.push_back(room);
+        while !large_rooms.listed.is_empty() {
+            large_rooms.serve(&hub, &mut OneByOne);
         }
         // From now on its events go there at once.
-        lane.accept(&hub, &[joined(3)]);
-        assert!(matches!(crowds.loads.try_recv(), Ok(Load::Commit { events, .. }) if events[0].seq == Seq::new(3)));
+        shard.accept(&hub, &[joined(3)]);
+        assert!(
+            matches!(large_rooms.loads.try_recv(), Ok(ShardMessage::Commit { events, .. }) if events[0].seq == Seq::new(3))
+        );
     }
 }

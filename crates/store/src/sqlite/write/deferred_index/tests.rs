@@ -22,7 +22,7 @@ struct Stored {
 
 struct World {
     connection: Connection,
-    lists: Lists,
+    lists: DeferredIndex,
     /// With the keys of their rows.
     users: Vec<(i64, UserId)>,
     rooms: Vec<(i64, RoomId)>,
@@ -52,7 +52,7 @@ impl World {
             connection.execute("INSERT INTO members VALUES (?1, ?2, 1)", (room_pk, users[rooms.len()].0)).unwrap();
         }
         let random = StdRng::seed_from_u64(seed);
-        Self { connection, lists: Lists::default(), users, rooms, stored: Vec::new(), random }
+        Self { connection, lists: DeferredIndex::default(), users, rooms, stored: Vec::new(), random }
     }
 
     /// A transaction of some messages, which may come to nothing.
@@ -72,7 +72,7 @@ impl World {
         }
         if self.random.random_ratio(1, 10) {
             // The server starts again.
-            self.lists = Lists::default();
+            self.lists = DeferredIndex::default();
         }
     }
 
@@ -101,7 +101,8 @@ impl World {
         self.stored.push(Stored { id, pk, room, user, client_id });
     }
 
-    /// Lists an author's messages, all or those of one room or those that somebody may read, in pages. Each room has one member.
+    /// DeferredIndex an author's messages, all or those of one room or those that somebody may read, in pages. Each room has
+    /// one member.
     fn check_author(&mut self) {
         let (user, limit) = (self.random.random_range(0..self.users.len()), self.random.random_range(1..12));
         let room = self.random.random_ratio(1, 3).then(|| self.random.random_range(0..self.rooms.len()));

@@ -9,14 +9,14 @@ use crate::caller::Caller;
 use crate::error::{Error, RateLimited};
 use crate::limits::Limits;
 use crate::page_cache::PageCache;
-use crate::rate::PostRate;
+use crate::rate::RateLimiter;
 use crate::signal::{NoSignals, SignalRate, SignalSink};
 use crate::store::Store;
 use crate::time::Clock;
 use crate::turns::{Turn, Turns};
 
 /// The running chat, as ops see it.
-pub struct Chat {
+pub struct AppContext {
     /// Durable storage.
     pub store: Arc<dyn Store>,
     /// Who may do what at this moment.
@@ -28,11 +28,11 @@ pub struct Chat {
     /// How long tokens live.
     pub lifetimes: TokenLifetimes,
     /// How often users may post.
-    pub post_rate: PostRate,
+    pub post_rate: RateLimiter,
     /// How often users may change anything else; the same measure, counted apart.
-    pub change_rate: PostRate,
+    pub change_rate: RateLimiter,
     /// How often users may read over REST.
-    pub read_rate: PostRate,
+    pub read_rate: RateLimiter,
     /// Takes what is told to connections and stored nowhere.
     pub signals: Arc<dyn SignalSink>,
     /// How often users may cause them.
@@ -52,7 +52,7 @@ const TURNS_A_READER: usize = 4;
 /// Connections that read from the database, unless it is said.
 const READERS: usize = 4;
 
-impl Chat {
+impl AppContext {
     /// A chat upon a store, with nothing counted against anyone yet.
     pub fn new(
         store: Arc<dyn Store>,
@@ -61,9 +61,9 @@ impl Chat {
         limits: Limits,
         lifetimes: TokenLifetimes,
     ) -> Self {
-        let rate = |what| PostRate::new(limits.messages_per_second, limits.message_burst).counted(what);
+        let rate = |what| RateLimiter::new(limits.messages_per_second, limits.message_burst).counted(what);
         let (post_rate, change_rate) = (rate("message"), rate("change"));
-        let read_rate = PostRate::new(limits.reads_per_second, limits.read_burst).counted("read");
+        let read_rate = RateLimiter::new(limits.reads_per_second, limits.read_burst).counted("read");
         let budget = Arc::new(Budget::new(&limits));
         let (turns, turns_per_user) = turns(READERS);
         let pages = PageCache::default();
@@ -114,8 +114,8 @@ impl Chat {
         Owner::new(self.budget.clone(), (!caller.may_name_others()).then_some(caller.user.id))
     }
 
-    /// Waits for a turn to read a page for a join. A user's connections that come back together have as many as there are readers:
-    /// their pages are short, and what they replay grows while they wait.
+    /// Waits for a turn to read a page for a join. A user's connections that come back together have as many as there are
+    /// readers: their pages are short, and what they replay grows while they wait.
     pub async fn turn_to_join(&self, caller: &Caller) -> Turn {
         self.turns.take(caller.user.id, 2 * self.turns_per_user).await
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::PageRequest;
-use chatsphere_core::{Authority, Chat, Clock, CommitSink, Error, Role, SignalSink, User, ops};
+use chatsphere_core::{AppContext, Authority, Clock, CommitSink, Error, Role, SignalSink, User, ops};
 use chatsphere_store::OpenOptions;
 
 use crate::auth::Keys;
@@ -32,7 +32,7 @@ pub(crate) async fn open_chat(
     secrets: &Secrets,
     sink: Arc<impl CommitSink + SignalSink>,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<Chat>, StartError> {
+) -> Result<Arc<AppContext>, StartError> {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
@@ -45,15 +45,15 @@ pub(crate) async fn open_chat(
     let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, Some(secrets), settings))?;
     let authority = Arc::new(Authority::new(clock.clone(), store.control_head().await?));
     let limits = settings.limits_in_force();
-    let chat = Chat::new(store, authority, clock, limits, settings.lifetimes).with_readers(readers);
+    let chat = AppContext::new(store, authority, clock, limits, settings.lifetimes).with_readers(readers);
     Ok(Arc::new(chat.with_signals(sink)))
 }
 
 /// In whose name the server and its operator act: the user `admin`, or another ADMIN.
 ///
 /// # Errors
-/// [`Error::Outage`].
-pub(crate) async fn some_admin(chat: &Chat) -> Result<Option<User>, Error> {
+/// [`Error::Unavailable`].
+pub(crate) async fn some_admin(chat: &AppContext) -> Result<Option<User>, Error> {
     if let Some(user) = chat.store.user_by_name(ops::FIRST_ADMIN).await?
         && user.role == Role::Admin
     {
@@ -89,7 +89,11 @@ impl std::fmt::Debug for FirstToken {
 ///
 /// # Errors
 /// [`StartError::Store`], [`StartError::DataDir`].
-pub(crate) async fn make_first_token(chat: &Chat, keys: &Keys, directory: &DataDir) -> Result<Option<FirstToken>, StartError> {
+pub(crate) async fn make_first_token(
+    chat: &AppContext,
+    keys: &Keys,
+    directory: &DataDir,
+) -> Result<Option<FirstToken>, StartError> {
     let token = match ops::bootstrap(chat).await {
         Ok(Some(token)) => token,
         // Another node on this database was first by a hair.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::request::Parts;
 use bytes::Bytes;
-use chatsphere_net::listener::{FirstLook, Peer, TakeOver};
+use chatsphere_net::listener::{Peer, PreUpgrade, TakeOver};
 use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::Instant;
 
@@ -15,8 +15,8 @@ use super::connection::{self, Opening};
 use super::upgrade::{Accepted, Asked, Mode, decide};
 use crate::request::RequestId;
 
-/// Takes what is for this door from a listener.
-pub struct Door {
+/// Takes what is for this door from a subscriber.
+pub struct FastUpgrade {
     state: Arc<WsState>,
     /// At `/ws`, and at `/`.
     opened: [Opened; 2],
@@ -28,7 +28,7 @@ struct Opened {
     seconds: Histogram,
 }
 
-impl Door {
+impl FastUpgrade {
     /// Install the metrics' recorder first: handles are taken here.
     pub fn new(state: Arc<WsState>) -> Self {
         let opened = |route| Opened {
@@ -41,7 +41,7 @@ impl Door {
 }
 
 #[async_trait]
-impl FirstLook for Door {
+impl PreUpgrade for FastUpgrade {
     async fn look(&self, request: &Parts) -> Option<TakeOver> {
         let began = Instant::now();
         let mode = Mode::asked(&request.uri, &request.headers)?;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// The time-outs of the WebSocket door.
 #[derive(Debug, Clone)]
-pub struct Times {
+pub struct Timeouts {
     /// How long a connection may take to authenticate.
     pub authenticate: Duration,
     /// How long a close frame may take to go out, and the other side to answer it.
@@ -17,7 +17,7 @@ pub struct Times {
     pub message: Duration,
 }
 
-impl Default for Times {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             authenticate: Duration::from_secs(5),

@@ -8,18 +8,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chatsphere_core::ops::authorize_join;
 use chatsphere_core::{
-    Access, Affected, AuthorityListener, Caller, Chat, ConnectionId, Error, RoomId, TokenId, TokenRefusal, Topic, UserId,
+    Access, Affected, AppContext, AuthorityListener, Caller, ConnectionId, Error, RoomId, TokenId, TokenRefusal, Topic, UserId,
 };
 use chatsphere_net::websocket::{self, CloseCode};
 use chatsphere_protocol::frames::ServerFrame;
 use chatsphere_realtime::frame::encode;
-use chatsphere_realtime::{Connections, Hub, Listener, Outbound};
+use chatsphere_realtime::{Connections, Hub, Subscriber, WriteQueue};
 use futures_util::{StreamExt, stream};
 use metrics::{Gauge, gauge};
 use rand::Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::Times;
+use super::Timeouts;
 use super::by_caller::ByCaller;
 use super::heartbeat::{Due, HeartbeatState};
 
@@ -41,10 +41,10 @@ const JUDGED_AT_ONCE: usize = 8;
 const MAX_BATCHES: usize = 16;
 
 /// The authenticated connections of this node.
-pub struct Sessions {
-    chat: Arc<Chat>,
+pub struct ConnectionRegistry {
+    chat: Arc<AppContext>,
     hub: Arc<Hub>,
-    pub(super) times: Times,
+    pub(super) times: Timeouts,
     started: Instant,
     open: Mutex<Open>,
 }
@@ -87,7 +87,7 @@ impl Open {
 
 /// One authenticated connection.
 pub(super) struct Session {
-    pub(super) listener: Arc<Listener>,
+    pub(super) subscriber: Arc<Subscriber>,
     /// When bytes came from it last, in milliseconds since the node started.
     heard_at: AtomicU64,
     /// Held while the session's rights are looked up and set: of two judgements the later one must win.
@@ -95,8 +95,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(listener: Arc<Listener>, now: u64) -> Self {
-        Self { listener, heard_at: AtomicU64::new(now), rights: tokio::sync::Mutex::default() }
+    pub(super) fn new(subscriber: Arc<Subscriber>, now: u64) -> Self {
+        Self { subscriber, heard_at: AtomicU64::new(now), rights: tokio::sync::Mutex::default() }
     }
 
     pub(super) fn heard(&self, now: u64) {
@@ -108,14 +108,14 @@ impl Session {
     }
 }
 
-impl Sessions {
+impl ConnectionRegistry {
     /// A registry without connections.
-    pub fn new(chat: Arc<Chat>, hub: Arc<Hub>) -> Self {
-        Self::with_times(chat, hub, Times::default())
+    pub fn new(chat: Arc<AppContext>, hub: Arc<Hub>) -> Self {
+        Self::with_times(chat, hub, Timeouts::default())
     }
 
     /// A registry without connections, with other time-outs than the default.
-    pub fn with_times(chat: Arc<Chat>, hub: Arc<Hub>, times: Times) -> Self {
+    pub fn with_times(chat: Arc<AppContext>, hub: Arc<Hub>, times: Timeouts) -> Self {
         Self { chat, hub, times, started: Instant::now(), open: Mutex::default() }
     }
 
@@ -125,10 +125,10 @@ impl Sessions {
     }
 
     /// Registers a connection, unless its user holds too many already.
-    pub(super) fn enter(&self, listener: Arc<Listener>) -> Option<Arc<Session>> {
-        let (id, caller) = (listener.id, listener.caller());
+    pub(super) fn enter(&self, subscriber: Arc<Subscriber>) -> Option<Arc<Session>> {
+        let (id, caller) = (subscriber.id, subscriber.caller());
         let now = self.elapsed();
-        let session = Arc::new(Session::new(listener, now));
+        let session = Arc::new(Session::new(subscriber, now));
         let state = HeartbeatState::new(session.clone(), now + self.first_interval());
         let mut open = self.open();
         if open.by_caller.of_user(caller.user.id).count() >= self.chat.limits.connections_per_user {
@@ -143,10 +143,10 @@ impl Sessions {
 
     /// Removes a connection that has ended.
     pub(super) fn leave(&self, session: &Session) {
-        self.hub.disconnect(&session.listener);
-        let id = session.listener.id;
+        self.hub.disconnect(&session.subscriber);
+        let id = session.subscriber.id;
         let mut open = self.open();
-        let caller = session.listener.caller();
+        let caller = session.subscriber.caller();
         if open.sessions.remove(&id).is_some() {
             self.hub.interest.remove(Topic::User(caller.user.id));
         }
@@ -188,8 +188,8 @@ impl Sessions {
         let mut to_ping = Vec::new();
         for (session, due) in all_due {
             match due {
-                Due::Expired => expire(&session.listener),
-                Due::Silent => session.listener.outbound.abandon(),
+                Due::Expired => expire(&session.subscriber),
+                Due::Silent => session.subscriber.write_queue.abandon(),
                 Due::Ping => to_ping.push(session),
             }
         }
@@ -198,7 +198,7 @@ impl Sessions {
     }
 
     fn count_queues(&self) {
-        let queued: usize = self.all().iter().map(|session| session.listener.outbound.waiting_bytes()).sum();
+        let queued: usize = self.all().iter().map(|session| session.subscriber.write_queue.waiting_bytes()).sum();
         QUEUED.set(queued as f64);
     }
 
@@ -245,7 +245,7 @@ impl Sessions {
     fn close_revoked(&self, affected: &[Affected]) {
         for one in affected {
             let Affected::Token(token) = one else { continue };
-            self.of_token(*token).iter().for_each(|session| close_refused(&session.listener, TokenRefusal::Revoked));
+            self.of_token(*token).iter().for_each(|session| close_refused(&session.subscriber, TokenRefusal::Revoked));
         }
     }
 
@@ -258,13 +258,13 @@ impl Sessions {
             for session in self.sessions_of(*user) {
                 // A judgement under way may have read the token before the change, and would set the old role after this.
                 let is_judged = session.rights.try_lock().is_err();
-                let before = session.listener.caller();
+                let before = session.subscriber.caller();
                 // The first reads the user's row; the others find it in the authority's cache.
                 match self.chat.authority.caller(&*self.chat.store, before.token_id).await {
                     Ok(caller) if caller.role == before.role && !is_judged => {}
                     Ok(_) => to_judge.push(session),
-                    Err(Error::Token(refusal)) => close_refused(&session.listener, refusal),
-                    Err(error) => close_unjudged(&session.listener, &error),
+                    Err(Error::Token(refusal)) => close_refused(&session.subscriber, refusal),
+                    Err(error) => close_unjudged(&session.subscriber, &error),
                 }
             }
         }
@@ -274,11 +274,11 @@ impl Sessions {
     /// Looks a connection's token up anew, and closes it or lets it go on with what it may now do.
     pub(super) async fn judge(&self, session: &Session) -> Result<(), Error> {
         let _turn = session.rights.lock().await;
-        let listener = &session.listener;
-        match self.chat.authority.caller(&*self.chat.store, listener.caller().token_id).await {
-            Ok(caller) => self.go_on_as(listener, caller).await,
+        let subscriber = &session.subscriber;
+        match self.chat.authority.caller(&*self.chat.store, subscriber.caller().token_id).await {
+            Ok(caller) => self.go_on_as(subscriber, caller).await,
             Err(Error::Token(refusal)) => {
-                close_refused(listener, refusal);
+                close_refused(subscriber, refusal);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -290,7 +290,7 @@ impl Sessions {
         let adopted = self.go_on_and_judge(session, caller).await;
         if let Err(error) = &adopted {
             // Some rooms may have been left to the rights of the token before.
-            close_unjudged(&session.listener, error);
+            close_unjudged(&session.subscriber, error);
         }
         adopted
     }
@@ -298,7 +298,7 @@ impl Sessions {
     async fn go_on_and_judge(&self, session: &Session, caller: Arc<Caller>) -> Result<(), Error> {
         {
             let _turn = session.rights.lock().await;
-            self.go_on_as(&session.listener, caller).await?;
+            self.go_on_as(&session.subscriber, caller).await?;
         }
         // Only now does a revocation of this token find this connection: one that came before shows when it is looked up again.
         self.judge(session).await
@@ -307,36 +307,36 @@ impl Sessions {
     /// Judges a room that was joined with `access`, since the caller's rights may have changed during the join.
     pub(super) async fn keep_rights(&self, session: &Session, room: RoomId, access: Access) {
         let _turn = session.rights.lock().await;
-        let has = authorize_join(&session.listener.caller(), room);
+        let has = authorize_join(&session.subscriber.caller(), room);
         if has == Ok(access) {
             return;
         }
-        if let Err(error) = self.keep_or_leave(&session.listener, room, has).await {
-            close_unjudged(&session.listener, &error);
+        if let Err(error) = self.keep_or_leave(&session.subscriber, room, has).await {
+            close_unjudged(&session.subscriber, &error);
         }
     }
 
     /// The connection goes on as this caller. It leaves the rooms that this caller may not listen to.
-    async fn go_on_as(&self, listener: &Listener, caller: Arc<Caller>) -> Result<(), Error> {
-        let before = listener.caller();
-        listener.set_caller(caller.clone());
-        self.open().stands_for(listener.id, &before, &caller);
-        for room in listener.rooms() {
+    async fn go_on_as(&self, subscriber: &Subscriber, caller: Arc<Caller>) -> Result<(), Error> {
+        let before = subscriber.caller();
+        subscriber.set_caller(caller.clone());
+        self.open().stands_for(subscriber.id, &before, &caller);
+        for room in subscriber.rooms() {
             let has = authorize_join(&caller, room);
             // With the same access as before there is nothing to do: the end of a membership ends its subscription by itself.
             if has.is_err() || has != authorize_join(&before, room) {
-                self.keep_or_leave(listener, room, has).await?;
+                self.keep_or_leave(subscriber, room, has).await?;
             }
         }
         Ok(())
     }
 
-    async fn keep_or_leave(&self, listener: &Listener, room: RoomId, has: Result<Access, Error>) -> Result<(), Error> {
+    async fn keep_or_leave(&self, subscriber: &Subscriber, room: RoomId, has: Result<Access, Error>) -> Result<(), Error> {
         let stays = match has {
             Ok(access) => {
                 // Set before the store is asked: a removal before that shows in the answer, a later one finds a member's
                 // subscription.
-                self.hub.set_access(listener, room, access);
+                self.hub.set_access(subscriber, room, access);
                 self.is_there(room, access).await?
             }
             Err(_) => false,
@@ -344,7 +344,7 @@ impl Sessions {
         if !stays {
             let left = ServerFrame::Left { room_id: room, reason: "rights_changed".into() };
             if let Some(left) = encode(&left) {
-                self.hub.dismiss(listener, room, &left);
+                self.hub.evict(subscriber, room, &left);
             }
         }
         Ok(())
@@ -353,7 +353,7 @@ impl Sessions {
     async fn is_there(&self, room: RoomId, access: Access) -> Result<bool, Error> {
         Ok(match access {
             Access::Any => true,
-            Access::Member(user) => self.chat.store.standing(room, user).await?.is_some_and(|standing| standing.member),
+            Access::Member(user) => self.chat.store.room_relation(room, user).await?.is_some_and(|standing| standing.member),
         })
     }
 
@@ -362,14 +362,14 @@ impl Sessions {
     }
 }
 
-impl Connections for Sessions {
-    fn of_user(&self, user: UserId) -> Vec<Arc<Outbound>> {
-        self.sessions_of(user).iter().map(|session| session.listener.outbound.clone()).collect()
+impl Connections for ConnectionRegistry {
+    fn of_user(&self, user: UserId) -> Vec<Arc<WriteQueue>> {
+        self.sessions_of(user).iter().map(|session| session.subscriber.write_queue.clone()).collect()
     }
 }
 
 #[async_trait]
-impl AuthorityListener for Sessions {
+impl AuthorityListener for ConnectionRegistry {
     /// Closes connections before it judges others anew: a revocation must not wait for judgements, of which there may be many.
     async fn authority_changed(&self, affected: Option<&[Affected]>) {
         let to_judge = match affected {
@@ -381,7 +381,7 @@ impl AuthorityListener for Sessions {
         };
         let judging = stream::iter(to_judge).for_each_concurrent(JUDGED_AT_ONCE, async |session| {
             if let Err(error) = self.judge(&session).await {
-                close_unjudged(&session.listener, &error);
+                close_unjudged(&session.subscriber, &error);
             }
         });
         judging.await;
@@ -392,29 +392,29 @@ impl AuthorityListener for Sessions {
 async fn ping(sessions: &[Arc<Session>]) {
     let ping = websocket::ping(b"");
     for batch in sessions.chunks(PINGS.max(sessions.len().div_ceil(MAX_BATCHES))) {
-        batch.iter().for_each(|session| session.listener.outbound.send(ping.clone()));
+        batch.iter().for_each(|session| session.subscriber.write_queue.send(ping.clone()));
         sleep(BETWEEN_PINGS).await;
     }
 }
 
 /// Closes a connection whose rights can't be looked up. A guess could leave a revoked token its socket. The client connects
 /// again when the store is back.
-fn close_unjudged(listener: &Listener, error: &Error) {
+fn close_unjudged(subscriber: &Subscriber, error: &Error) {
     tracing::warn!(%error, "a connection could not be judged anew and is closed");
-    listener.outbound.close(CloseCode::TRY_AGAIN_LATER, "try again");
+    subscriber.write_queue.close(CloseCode::TRY_AGAIN_LATER, "try again");
 }
 
 /// Closes a connection whose token has expired.
-fn expire(listener: &Listener) {
-    close_refused(listener, TokenRefusal::Expired);
+fn expire(subscriber: &Subscriber) {
+    close_refused(subscriber, TokenRefusal::Expired);
 }
 
 /// Tells a connection why its token is refused, and closes it.
-pub(super) fn close_refused(listener: &Listener, refusal: TokenRefusal) {
+pub(super) fn close_refused(subscriber: &Subscriber, refusal: TokenRefusal) {
     let error = Error::Token(refusal);
-    let about = super::answers::About::default();
-    encode(&super::answers::error(&about, &error)).into_iter().for_each(|frame| listener.outbound.send(frame));
-    listener.outbound.close(close_code(refusal), refusal.code());
+    let about = super::answers::Correlation::default();
+    encode(&super::answers::error(&about, &error)).into_iter().for_each(|frame| subscriber.write_queue.send(frame));
+    subscriber.write_queue.close(close_code(refusal), refusal.code());
 }
 
 /// A new token of the same kind helps against expiry, and against nothing else.

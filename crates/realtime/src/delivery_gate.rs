@@ -6,9 +6,9 @@ use std::sync::Arc;
 /// Asked before events of other nodes are handed out. While it is shut they are left in the store, from where the comparison
 /// brings them once it is open again. Who shuts it, and why, is not for this crate to know.
 #[derive(Clone)]
-pub struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
+pub struct DeliveryGate(Arc<dyn Fn() -> bool + Send + Sync>);
 
-impl Gate {
+impl DeliveryGate {
     /// Open as long as `is_open` says so.
     pub fn new(is_open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(is_open))
@@ -25,8 +25,8 @@ impl Gate {
     }
 }
 
-impl fmt::Debug for Gate {
+impl fmt::Debug for DeliveryGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gate")
+        f.write_str("DeliveryGate")
     }
 }
