@@ -23,6 +23,7 @@ const PROTOCOL: &str = "chatsphere-protocol";
 const STORE: &str = "chatsphere-store";
 const REALTIME: &str = "chatsphere-realtime";
 const CLIENT: &str = "chatsphere-client";
+const BENCH: &str = "chatsphere-bench";
 
 const HTTP: &[&str] = &[
     "axum",
@@ -56,7 +57,7 @@ const RULES: &[Rule] = &[
     Rule { crate_dir: "server", workspace: &[CORE, NET, PROTOCOL, REALTIME, STORE], never: &[SQL] },
     Rule { crate_dir: "client", workspace: &[TYPES, PROTOCOL], never: &[SQL, BUS, DOCUMENTS] },
     Rule { crate_dir: "bench", workspace: &[PROTOCOL, CLIENT], never: &[SQL, BUS, DOCUMENTS] },
-    Rule { crate_dir: "verify", workspace: &[PROTOCOL, CLIENT], never: &[SQL, BUS, DOCUMENTS] },
+    Rule { crate_dir: "verify", workspace: &[PROTOCOL, CLIENT, BENCH], never: &[SQL, BUS, DOCUMENTS] },
 ];
 
 /// Reads every `Cargo.toml` under `crates/` and lists what points the wrong way.

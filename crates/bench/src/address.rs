@@ -3,7 +3,7 @@ use std::io;
 use reqwest::Url;
 use tokio::net::TcpStream;
 
-use crate::error::BenchError;
+use crate::error::RunError;
 
 /// Where the server is, for sockets that speak to it themselves.
 #[derive(Debug, Clone)]
@@ -16,8 +16,8 @@ pub(crate) struct Address {
 
 impl Address {
     /// Plain HTTP only.
-    pub(crate) fn parse(url: &str) -> Result<Self, BenchError> {
-        let usage = || BenchError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
+    pub(crate) fn parse(url: &str) -> Result<Self, RunError> {
+        let usage = || RunError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
         let address = Url::parse(url).map_err(|_| usage())?;
         let (host, port) = address.host_str().zip(address.port_or_known_default()).ok_or_else(usage)?;
         if address.scheme() != "http" {

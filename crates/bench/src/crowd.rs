@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 
 use chatsphere_client::{Client, RoomId};
 
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::parallel::in_parallel;
-use crate::setup::{self, BenchUser};
+use crate::setup::{self, RunUser};
 
 /// Sockets of one user: below the server's default limit.
 pub(crate) const SOCKETS_PER_USER: usize = 500;
@@ -14,7 +14,7 @@ const AT_ONCE: usize = 32;
 /// Users and rooms for many sockets: each socket has a user and a room, and its user is a member of its room.
 #[derive(Debug)]
 pub(crate) struct Crowd {
-    pub(crate) users: Vec<BenchUser>,
+    pub(crate) users: Vec<RunUser>,
     pub(crate) rooms: Vec<RoomId>,
     per_user: usize,
     per_room: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Spread {
 }
 
 impl Crowd {
-    pub(crate) async fn make(client: &Client, tag: &str, spread: Spread) -> Result<Self, BenchError> {
+    pub(crate) async fn make(client: &Client, tag: &str, spread: Spread) -> Result<Self, RunError> {
         let (per_user, per_room) = (spread.per_user.max(1), spread.per_room.max(1));
         let (one, name) = (client.clone(), tag.to_owned());
         let users = in_parallel("making users", spread.sockets.div_ceil(per_user), AT_ONCE, |number| {
@@ -45,7 +45,7 @@ impl Crowd {
             let owner = of_room.next().map(|user| user.id);
             let others: Vec<_> = of_room.map(|user| user.id).collect();
             async move {
-                let owner = owner.ok_or_else(|| BenchError::Usage("a room needs a user".to_owned()))?;
+                let owner = owner.ok_or_else(|| RunError::Usage("a room needs a user".to_owned()))?;
                 let room = setup::create_room(&client, name, owner).await?;
                 for user in others {
                     setup::add_member(&client, room, user).await?;

@@ -8,7 +8,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::error::BenchError;
+use crate::error::RunError;
 
 /// A proxy in front of the server that cuts connections in the middle of whatever goes through them.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub(crate) struct Cutter {
 
 impl Cutter {
     /// A proxy for the server at `url`, which must be plain HTTP: a certificate would name another host.
-    pub(crate) async fn start(url: &str) -> Result<Self, BenchError> {
-        let usage = || BenchError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
+    pub(crate) async fn start(url: &str) -> Result<Self, RunError> {
+        let usage = || RunError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
         let address = Url::parse(url).map_err(|_| usage())?;
         let (host, port) = address.host_str().zip(address.port_or_known_default()).ok_or_else(usage)?;
         if address.scheme() != "http" {
             return Err(usage());
         }
-        let failed = |source: io::Error| BenchError::Io { what: "the proxy that cuts connections", source };
+        let failed = |source: io::Error| RunError::Io { what: "the proxy that cuts connections", source };
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let own = listener.local_addr().map_err(failed)?;
         let open = Arc::default();

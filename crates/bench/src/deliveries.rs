@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::process::{CpuMeter, ServerProcesses};
 use crate::progress::Progress;
@@ -30,7 +30,7 @@ pub(crate) struct Plan {
 /// What brings messages to the sockets.
 pub(crate) trait Source {
     /// Causes the next message. It need not wait for anything.
-    async fn send(&mut self) -> Result<(), BenchError>;
+    async fn send(&mut self) -> Result<(), RunError>;
 }
 
 /// What one run brought.
@@ -67,7 +67,7 @@ pub(crate) async fn run(
     sockets: &mut Vec<RawSocket>,
     source: &mut impl Source,
     server: Option<ServerProcesses>,
-) -> Result<Run, BenchError> {
+) -> Result<Run, RunError> {
     let everybody = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
     let board = Arc::new(Board {
         base,
@@ -100,7 +100,7 @@ pub(crate) async fn run(
         match timeout(PATIENCE, listening.join_next()).await {
             Ok(None) => break,
             Ok(Some(ended)) => {
-                let heard = ended.map_err(|error| BenchError::Unexpected(format!("a listener ended: {error}")))?;
+                let heard = ended.map_err(|error| RunError::Unexpected(format!("a listener ended: {error}")))?;
                 deliveries += heard.count;
                 let times = heard.arrivals.iter().filter_map(|(index, at)| {
                     Some(Duration::from_nanos(at.saturating_sub(board.sent.get(*index)?.load(Ordering::Acquire))))

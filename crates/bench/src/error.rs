@@ -1,9 +1,12 @@
+//! Why a run could not be made.
+
 use std::io;
 use std::path::PathBuf;
 
 /// Why a run could not be made. What a run finds wrong with the server is a violation in its report instead.
+#[allow(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BenchError {
+pub enum RunError {
     /// The token can't be read.
     #[error("can't read the token in {path}: {source}")]
     TokenFile { path: PathBuf, source: io::Error },

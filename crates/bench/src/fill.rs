@@ -1,5 +1,5 @@
 use crate::address::Address;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::progress::Progress;
 use crate::raw_socket::RawSocket;
 use crate::wire;
@@ -8,7 +8,7 @@ use crate::wire;
 const UNDER_WAY: usize = 64;
 
 /// Sends so many messages to a room and waits until all are acknowledged.
-pub(crate) async fn fill(address: &Address, token: &str, room: &str, count: usize, bytes: usize) -> Result<(), BenchError> {
+pub(crate) async fn fill(address: &Address, token: &str, room: &str, count: usize, bytes: usize) -> Result<(), RunError> {
     let mut socket = RawSocket::open(address, token).await?;
     let message = format!(r#"{{"type":"message","roomId":"{room}","content":"{}","ref":"f"}}"#, "x".repeat(bytes));
     let progress = Progress::start("filling a room", count);
@@ -17,7 +17,7 @@ pub(crate) async fn fill(address: &Address, token: &str, room: &str, count: usiz
         let free = UNDER_WAY.saturating_sub(sent - acknowledged).min(count - sent);
         let frames = vec![message.clone(); free];
         sent += free;
-        socket.send_all(&frames).await.map_err(|source| BenchError::Io { what: "sending messages", source })?;
+        socket.send_all(&frames).await.map_err(|source| RunError::Io { what: "sending messages", source })?;
         let mut refused = None;
         socket
             .read(|text| {
@@ -38,7 +38,7 @@ pub(crate) async fn fill(address: &Address, token: &str, room: &str, count: usiz
 }
 
 /// A message was refused, which a run can't go on from.
-pub(crate) fn refusal(code: &str) -> BenchError {
+pub(crate) fn refusal(code: &str) -> RunError {
     let hint = if code == "rate_limited" { ": start the server with CHATSPHERE_RATE_LIMIT=off" } else { "" };
-    BenchError::Unexpected(format!("a message was refused, {code}{hint}"))
+    RunError::Unexpected(format!("a message was refused, {code}{hint}"))
 }

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::address::Address;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::wire;
 
 const READ: usize = 64 * 1024;
@@ -19,20 +19,20 @@ pub(crate) struct HttpSocket {
 }
 
 impl HttpSocket {
-    pub(crate) async fn open(address: &Address) -> Result<Self, BenchError> {
+    pub(crate) async fn open(address: &Address) -> Result<Self, RunError> {
         let stream = address.connect().await.map_err(failed)?;
         Ok(Self { stream, buffer: BytesMut::with_capacity(READ) })
     }
 
     /// Sends a request and waits for the whole answer, which has to be a success; its body's length.
-    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<usize, BenchError> {
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<usize, RunError> {
         self.stream.write_all(request).await.map_err(failed)?;
         loop {
             if let Some(answer) = answer(&self.buffer)? {
                 if self.buffer.len() >= answer.head + answer.body {
                     if !(200..300).contains(&answer.status) {
                         let text = String::from_utf8_lossy(self.buffer.get(answer.head..).unwrap_or_default()).into_owned();
-                        return Err(BenchError::Unexpected(format!("a call was answered with {}: {text}", answer.status)));
+                        return Err(RunError::Unexpected(format!("a call was answered with {}: {text}", answer.status)));
                     }
                     self.buffer.advance(answer.head + answer.body);
                     return Ok(answer.body);
@@ -66,10 +66,10 @@ struct Answer {
 }
 
 /// What is looked at of an answer, once its head is there.
-fn answer(bytes: &[u8]) -> Result<Option<Answer>, BenchError> {
+fn answer(bytes: &[u8]) -> Result<Option<Answer>, RunError> {
     // Heads are short; a body that came with one need not be searched.
     let Some(head) = bytes.windows(4).position(|end| end == b"\r\n\r\n") else { return Ok(None) };
-    let strange = || BenchError::Unexpected("an answer has no status or no length".to_owned());
+    let strange = || RunError::Unexpected("an answer has no status or no length".to_owned());
     let mut lines = bytes.get(..head).unwrap_or_default().split(|byte| *byte == b'\n');
     let status = lines.next().and_then(|line| wire::number(line.strip_prefix(b"HTTP/1.1 ")?)).ok_or_else(strange)?;
     let length = lines.find_map(|line| {
@@ -80,8 +80,8 @@ fn answer(bytes: &[u8]) -> Result<Option<Answer>, BenchError> {
     Ok(Some(Answer { status, head: head + 4, body }))
 }
 
-fn failed(source: io::Error) -> BenchError {
-    BenchError::Io { what: "calling the server", source }
+fn failed(source: io::Error) -> RunError {
+    RunError::Io { what: "calling the server", source }
 }
 
 #[cfg(test)]

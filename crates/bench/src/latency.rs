@@ -1,57 +1,70 @@
+//! Distributions of durations.
+
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::error::BenchError;
+use crate::error::RunError;
 
 /// Longer is counted as this long.
 const LONGEST_MICROS: u64 = 600_000_000;
 
 /// A distribution of durations, to a thousandth.
 #[derive(Debug, Clone)]
-pub(crate) struct Latencies(Histogram<u64>);
+pub struct Latencies(Histogram<u64>);
 
 /// What a report shows of it, in milliseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Percentiles {
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
+pub struct Percentiles {
+    /// The median.
+    pub p50: f64,
+    /// Of a hundred, 99 took no longer.
+    pub p99: f64,
     /// Of a thousand, 999 took no longer.
     #[serde(rename = "p99.9")]
-    pub(crate) p999: f64,
-    pub(crate) max: f64,
+    pub p999: f64,
+    /// The longest.
+    pub max: f64,
 }
 
 impl Latencies {
-    pub(crate) fn new() -> Result<Self, BenchError> {
+    /// Nothing is recorded yet.
+    ///
+    /// # Errors
+    /// [`RunError::Latencies`].
+    pub fn new() -> Result<Self, RunError> {
         Ok(Self(Histogram::new_with_bounds(1, LONGEST_MICROS, 3)?))
     }
 
-    pub(crate) fn record(&mut self, duration: Duration) {
+    /// Adds one duration.
+    pub fn record(&mut self, duration: Duration) {
         self.0.saturating_record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).clamp(1, LONGEST_MICROS));
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Adds all of another distribution.
+    pub fn add(&mut self, other: &Self) {
         // Both have the same bounds.
         let _ = self.0.add(&other.0);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn percentiles(&self) -> Percentiles {
+    /// What a report shows.
+    pub fn percentiles(&self) -> Percentiles {
         Percentiles { p50: self.at(0.5), p99: self.at(0.99), p999: self.at(0.999), max: millis(self.0.max()) }
     }
 
     /// What a share of the durations does not exceed, in milliseconds.
-    pub(crate) fn at(&self, share: f64) -> f64 {
+    pub fn at(&self, share: f64) -> f64 {
         millis(self.0.value_at_quantile(share))
     }
 
     /// How many there are.
-    pub(crate) fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.0.len()
     }
 }

@@ -9,26 +9,22 @@ mod commands;
 mod crowd;
 mod cutter;
 mod deliveries;
-mod error;
 mod fill;
 mod http_socket;
-mod latency;
 mod parallel;
-mod plot;
 mod process;
 mod progress;
 mod raw_socket;
-mod report;
-mod setup;
 mod target;
 mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use chatsphere_bench::{error, latency, plot, report, setup};
 use clap::{Parser, Subcommand};
 
-use error::BenchError;
+use error::RunError;
 use report::Report;
 
 /// Puts load on a ChatSphere server.
@@ -73,7 +69,7 @@ fn main() -> ExitCode {
     raise_descriptor_limit();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(source) => return fail(&BenchError::Io { what: "starting", source }),
+        Err(source) => return fail(&RunError::Io { what: "starting", source }),
     };
     match runtime.block_on(measure(command)) {
         Ok(Some(report)) => finish(&report, json, plot.as_deref()),
@@ -95,7 +91,7 @@ fn raise_descriptor_limit() {
 #[cfg(not(unix))]
 fn raise_descriptor_limit() {}
 
-async fn measure(command: Command) -> Result<Option<Report>, BenchError> {
+async fn measure(command: Command) -> Result<Option<Report>, RunError> {
     match command {
         Command::Smoke(args) => commands::smoke::run(args).await.map(Some),
         Command::Idle(args) => commands::idle::run(args).await.map(Some),
@@ -120,12 +116,12 @@ fn finish(report: &Report, json: bool, plot: Option<&Path>) -> ExitCode {
     }
 }
 
-fn draw(report: &Report, path: &Path) -> Result<(), BenchError> {
-    let svg = report.svg().ok_or_else(|| BenchError::Usage("this run has nothing to plot".to_owned()))?;
-    std::fs::write(path, svg).map_err(|source| BenchError::Io { what: "writing the plot", source })
+fn draw(report: &Report, path: &Path) -> Result<(), RunError> {
+    let svg = report.svg().ok_or_else(|| RunError::Usage("this run has nothing to plot".to_owned()))?;
+    std::fs::write(path, svg).map_err(|source| RunError::Io { what: "writing the plot", source })
 }
 
-fn fail(error: &BenchError) -> ExitCode {
+fn fail(error: &RunError) -> ExitCode {
     report::complain(error);
     ExitCode::FAILURE
 }

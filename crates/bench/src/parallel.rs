@@ -2,7 +2,7 @@ use std::future::Future;
 
 use tokio::task::JoinSet;
 
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::progress::Progress;
 
 /// Makes so many of something, a number of them at once, and gives them back in their order.
@@ -11,10 +11,10 @@ pub(crate) async fn in_parallel<T, F>(
     count: usize,
     at_once: usize,
     mut make: impl FnMut(usize) -> F,
-) -> Result<Vec<T>, BenchError>
+) -> Result<Vec<T>, RunError>
 where
     T: Send + 'static,
-    F: Future<Output = Result<T, BenchError>> + Send + 'static,
+    F: Future<Output = Result<T, RunError>> + Send + 'static,
 {
     let progress = Progress::start(what, count);
     let mut made: Vec<Option<T>> = Vec::new();
@@ -24,7 +24,7 @@ where
     while next < count || !under_way.is_empty() {
         while next < count && under_way.len() < at_once.max(1) {
             let (number, making) = (next, make(next));
-            under_way.spawn(async move { Ok::<_, BenchError>((number, making.await?)) });
+            under_way.spawn(async move { Ok::<_, RunError>((number, making.await?)) });
             next += 1;
         }
         if let Some((number, one)) = joined(&mut under_way).await? {
@@ -38,11 +38,11 @@ where
 }
 
 /// What the next task that ends gives; `None` once there is none left.
-pub(crate) async fn joined<T: 'static>(tasks: &mut JoinSet<Result<T, BenchError>>) -> Result<Option<T>, BenchError> {
+pub(crate) async fn joined<T: 'static>(tasks: &mut JoinSet<Result<T, RunError>>) -> Result<Option<T>, RunError> {
     match tasks.join_next().await {
         None => Ok(None),
         Some(Ok(result)) => result.map(Some),
-        Some(Err(error)) => Err(BenchError::Unexpected(format!("a task ended: {error}"))),
+        Some(Err(error)) => Err(RunError::Unexpected(format!("a task ended: {error}"))),
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
             }
         });
         assert_eq!(made.await.unwrap(), (0..20).collect::<Vec<_>>());
-        let failing = in_parallel("numbers", 3, 3, |_| async { Err::<(), _>(BenchError::Usage("no".to_owned())) });
+        let failing = in_parallel("numbers", 3, 3, |_| async { Err::<(), _>(RunError::Usage("no".to_owned())) });
         assert!(failing.await.is_err());
     }
 }

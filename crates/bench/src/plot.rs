@@ -23,18 +23,19 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#222}.title{font-s
 
 /// A line of a plot.
 #[derive(Debug, Clone)]
-pub(crate) struct Curve {
+pub struct Curve {
     name: String,
     points: Vec<(f64, f64)>,
 }
 
 impl Curve {
-    pub(crate) fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+    /// A curve through these points.
+    pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), points }
     }
 
     /// A distribution: how many nines of its durations are below which of them.
-    pub(crate) fn of(name: &str, latencies: &Latencies) -> Self {
+    pub fn of(name: &str, latencies: &Latencies) -> Self {
         let point = |step| {
             let nines = f64::from(step) / f64::from(STEPS) * MAX_NINES;
             (nines, latencies.at(1.0 - 10f64.powf(-nines)).max(0.001))
@@ -48,7 +49,7 @@ type Tick = (f64, String);
 
 /// A plot.
 #[derive(Debug, Clone)]
-pub(crate) struct Chart {
+pub struct Chart {
     title: String,
     horizontal: &'static str,
     vertical: &'static str,
@@ -58,7 +59,7 @@ pub(crate) struct Chart {
 
 impl Chart {
     /// Distributions of durations.
-    pub(crate) fn of_latencies(command: &str, curves: Vec<Curve>) -> Self {
+    pub fn of_latencies(command: &str, curves: Vec<Curve>) -> Self {
         let ticks = [(0.0, "0 %"), (0.301, "50 %"), (1.0, "90 %"), (2.0, "99 %"), (3.0, "99.9 %"), (4.0, "99.99 %")];
         Self {
             title: format!("{command}: latency"),
@@ -70,7 +71,7 @@ impl Chart {
     }
 
     /// Values over counts, both on logarithmic axes.
-    pub(crate) fn of_series(title: &str, horizontal: &'static str, vertical: &'static str, curves: Vec<Curve>) -> Self {
+    pub fn of_series(title: &str, horizontal: &'static str, vertical: &'static str, curves: Vec<Curve>) -> Self {
         let log =
             |curve: Curve| Curve { points: curve.points.into_iter().map(|(x, y)| (x.max(1.0).log10(), y)).collect(), ..curve };
         let curves: Vec<Curve> = curves.into_iter().map(log).collect();
@@ -84,7 +85,8 @@ impl Chart {
         Self { title: title.to_owned(), horizontal, vertical, ticks, curves }
     }
 
-    pub(crate) fn svg(&self) -> String {
+    /// The drawing.
+    pub fn svg(&self) -> String {
         let xs = self.curves.iter().flat_map(|curve| &curve.points).map(|(x, _)| *x);
         let (left, right) = range(xs.chain(self.ticks.iter().map(|(x, _)| *x)));
         let (low, high) = range(self.curves.iter().flat_map(|curve| &curve.points).map(|(_, y)| y.max(0.001).log10()));

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::address::Address;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::wire::{self, CLOSE, JoinAnswer, PING, PONG, TEXT};
 
 const READ: usize = 16 * 1024;
@@ -25,7 +25,7 @@ pub(crate) struct RawSocket {
 
 impl RawSocket {
     /// Connects to `/ws` below the address.
-    pub(crate) async fn open(address: &Address, token: &str) -> Result<Self, BenchError> {
+    pub(crate) async fn open(address: &Address, token: &str) -> Result<Self, RunError> {
         let opening = async {
             let mut stream = address.connect().await?;
             // The key proves nothing to a generator, so that it may be the one of RFC 6455, section 1.3.
@@ -39,7 +39,7 @@ impl RawSocket {
             stream.write_all(request.as_bytes()).await?;
             Ok(Self::on(stream))
         };
-        let mut socket = opening.await.map_err(|source| BenchError::Io { what: "opening a socket", source })?;
+        let mut socket = opening.await.map_err(|source| RunError::Io { what: "opening a socket", source })?;
         socket.await_switch().await?;
         Ok(socket)
     }
@@ -49,7 +49,7 @@ impl RawSocket {
         Self { stream, buffer: BytesMut::new() }
     }
 
-    async fn await_switch(&mut self) -> Result<(), BenchError> {
+    async fn await_switch(&mut self) -> Result<(), RunError> {
         loop {
             if let Some(end) = self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 let head = self.buffer.split_to(end + 4);
@@ -57,9 +57,9 @@ impl RawSocket {
                     return Ok(());
                 }
                 let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
-                return Err(BenchError::Unexpected(format!("the server did not open a WebSocket: {line}")));
+                return Err(RunError::Unexpected(format!("the server did not open a WebSocket: {line}")));
             }
-            self.fill().await.map_err(|source| BenchError::Io { what: "opening a socket", source })?;
+            self.fill().await.map_err(|source| RunError::Io { what: "opening a socket", source })?;
         }
     }
 
@@ -90,7 +90,7 @@ impl RawSocket {
     ///
     /// # Errors
     /// When the socket ends; the reason of a close frame is told.
-    pub(crate) async fn read(&mut self, mut on_text: impl FnMut(&[u8])) -> Result<(), BenchError> {
+    pub(crate) async fn read(&mut self, mut on_text: impl FnMut(&[u8])) -> Result<(), RunError> {
         loop {
             let seen = self.take_frames(&mut on_text)?;
             if !seen.pongs.is_empty() {
@@ -104,7 +104,7 @@ impl RawSocket {
     }
 
     /// Shows what has arrived already and does not wait.
-    pub(crate) fn drain(&mut self, mut on_text: impl FnMut(&[u8])) -> Result<(), BenchError> {
+    pub(crate) fn drain(&mut self, mut on_text: impl FnMut(&[u8])) -> Result<(), RunError> {
         loop {
             self.buffer.reserve(READ);
             match self.stream.try_read_buf(&mut self.buffer) {
@@ -122,7 +122,7 @@ impl RawSocket {
     }
 
     /// Answers pings until the socket ends, and keeps no memory while nothing comes. `on_ping` is told of each.
-    pub(crate) async fn hold(mut self, mut on_ping: impl FnMut()) -> BenchError {
+    pub(crate) async fn hold(mut self, mut on_ping: impl FnMut()) -> RunError {
         loop {
             if let Err(error) = self.stream.readable().await {
                 return reading(error);
@@ -150,7 +150,7 @@ impl RawSocket {
         }
     }
 
-    fn take_frames(&mut self, on_text: &mut impl FnMut(&[u8])) -> Result<Seen, BenchError> {
+    fn take_frames(&mut self, on_text: &mut impl FnMut(&[u8])) -> Result<Seen, RunError> {
         let mut seen = Seen { texts: false, pongs: Vec::new() };
         while let Some((opcode, head, length)) = wire::header(&self.buffer) {
             let Some(payload) = self.buffer.get(head..head + length) else { break };
@@ -160,7 +160,7 @@ impl RawSocket {
                     seen.texts = true;
                 }
                 PING => wire::frame(&mut seen.pongs, PONG, payload),
-                CLOSE => return Err(BenchError::Unexpected(wire::closed(payload))),
+                CLOSE => return Err(RunError::Unexpected(wire::closed(payload))),
                 _ => {}
             }
             self.buffer.advance(head + length);
@@ -169,13 +169,13 @@ impl RawSocket {
     }
 
     /// Joins a room and waits until all that was before has arrived; the room's newest number then.
-    pub(crate) async fn join(&mut self, room: &str) -> Result<u64, BenchError> {
+    pub(crate) async fn join(&mut self, room: &str) -> Result<u64, RunError> {
         self.join_with(&format!(r#"{{"type":"join","roomId":"{room}"}}"#), |_| {}).await
     }
 
     /// Sends a `join` as it is given, and shows every text until all that was before has arrived.
-    pub(crate) async fn join_with(&mut self, join: &str, mut on_text: impl FnMut(&[u8])) -> Result<u64, BenchError> {
-        self.send(join).await.map_err(|source| BenchError::Io { what: "joining", source })?;
+    pub(crate) async fn join_with(&mut self, join: &str, mut on_text: impl FnMut(&[u8])) -> Result<u64, RunError> {
+        self.send(join).await.map_err(|source| RunError::Io { what: "joining", source })?;
         let (mut seq, mut refused, mut joined) = (0, None, false);
         while !joined {
             self.read(|text| {
@@ -189,7 +189,7 @@ impl RawSocket {
             })
             .await?;
             if let Some(refused) = refused {
-                return Err(BenchError::Unexpected(format!("a join was refused: {refused}")));
+                return Err(RunError::Unexpected(format!("a join was refused: {refused}")));
             }
         }
         Ok(seq)
@@ -201,7 +201,7 @@ impl RawSocket {
     }
 
     /// A second handle of the stream for a thread that writes by itself; this one goes on reading.
-    pub(crate) fn writer(self) -> Result<(Self, SocketWriter), BenchError> {
+    pub(crate) fn writer(self) -> Result<(Self, SocketWriter), RunError> {
         let stream = self.stream.into_std().map_err(reading)?;
         let writer = SocketWriter(stream.try_clone().map_err(reading)?);
         let stream = TcpStream::from_std(stream).map_err(reading)?;
@@ -209,7 +209,7 @@ impl RawSocket {
     }
 
     /// The bare stream, now blocking, and what has been read of it already.
-    pub(crate) fn into_blocking(self) -> Result<(std::net::TcpStream, BytesMut), BenchError> {
+    pub(crate) fn into_blocking(self) -> Result<(std::net::TcpStream, BytesMut), RunError> {
         let stream = self.stream.into_std().map_err(reading)?;
         stream.set_nonblocking(false).map_err(reading)?;
         Ok((stream, self.buffer))
@@ -252,6 +252,6 @@ struct Seen {
     pongs: Vec<u8>,
 }
 
-fn reading(source: io::Error) -> BenchError {
-    BenchError::Io { what: "reading from a socket", source }
+fn reading(source: io::Error) -> RunError {
+    RunError::Io { what: "reading from a socket", source }
 }

@@ -1,31 +1,34 @@
+//! What a run found, as a table or as JSON.
+
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::plot::{Chart, Curve};
 
 /// What a run found.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub struct Report {
     command: &'static str,
     figures: Vec<(Cow<'static, str>, Value)>,
     /// What the server did that it promises not to do.
-    pub(crate) violations: Vec<String>,
+    pub violations: Vec<String>,
     /// Each distribution of durations.
     latencies: Vec<Curve>,
     chart: Option<Chart>,
 }
 
 impl Report {
-    pub(crate) fn new(command: &'static str) -> Self {
+    /// Nothing was found yet.
+    pub fn new(command: &'static str) -> Self {
         Self { command, figures: Vec::new(), violations: Vec::new(), latencies: Vec::new(), chart: None }
     }
 
     /// Adds a figure. What can't be told is left out.
-    pub(crate) fn figure(&mut self, name: impl Into<Cow<'static, str>>, value: impl serde::Serialize) -> &mut Self {
+    pub fn figure(&mut self, name: impl Into<Cow<'static, str>>, value: impl serde::Serialize) -> &mut Self {
         match serde_json::to_value(value) {
             Ok(Value::Null) | Err(_) => {}
             Ok(value) => self.figures.push((name.into(), value)),
@@ -34,12 +37,12 @@ impl Report {
     }
 
     /// What has been added.
-    pub(crate) fn figures(&self) -> impl Iterator<Item = (&str, &Value)> {
+    pub fn figures(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.figures.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
     /// Adds percentiles, and a curve to the plot. Without any duration there are none.
-    pub(crate) fn latencies(&mut self, name: impl Into<Cow<'static, str>>, latencies: &Latencies) -> &mut Self {
+    pub fn latencies(&mut self, name: impl Into<Cow<'static, str>>, latencies: &Latencies) -> &mut Self {
         let name = name.into();
         if latencies.is_empty() {
             return self;
@@ -49,13 +52,13 @@ impl Report {
     }
 
     /// Plots this instead of the latencies.
-    pub(crate) fn chart(&mut self, chart: Chart) -> &mut Self {
+    pub fn chart(&mut self, chart: Chart) -> &mut Self {
         self.chart = Some(chart);
         self
     }
 
     /// The plot as SVG, if there is something to plot.
-    pub(crate) fn svg(&self) -> Option<String> {
+    pub fn svg(&self) -> Option<String> {
         match &self.chart {
             Some(chart) => Some(chart.svg()),
             None if self.latencies.is_empty() => None,
@@ -64,7 +67,7 @@ impl Report {
     }
 
     /// Adds CPU seconds, and how many of `count` each of them brought.
-    pub(crate) fn cpu(&mut self, seconds: Option<f64>, per_second: &'static str, count: u64) -> &mut Self {
+    pub fn cpu(&mut self, seconds: Option<f64>, per_second: &'static str, count: u64) -> &mut Self {
         let Some(seconds) = seconds else { return self };
         self.figure("serverCpuSeconds", seconds);
         if seconds > 0.0 {
@@ -73,7 +76,11 @@ impl Report {
         self
     }
 
-    pub(crate) fn print(&self, json: bool) -> io::Result<()> {
+    /// Writes it to standard output.
+    ///
+    /// # Errors
+    /// Those of standard output.
+    pub fn print(&self, json: bool) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if json {
             serde_json::to_writer_pretty(&mut out, &self.json())?;
@@ -120,7 +127,7 @@ impl Report {
 }
 
 /// The middle one.
-pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = values.get(values.len() / 2)?;
     let lower = values.get((values.len() - 1) / 2)?;
@@ -128,7 +135,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// So many a second.
-pub(crate) fn rate(count: u64, seconds: f64) -> f64 {
+pub fn rate(count: u64, seconds: f64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
     let count = count as f64;
     (count / seconds).round()
@@ -143,12 +150,12 @@ fn shown(value: &Value) -> String {
 }
 
 /// Tells something while the run goes on, beside the report.
-pub(crate) fn note(text: &str) {
+pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Tells why a run could not be made.
-pub(crate) fn complain(error: &BenchError) {
+pub fn complain(error: &RunError) {
     let mut text = format!("error: {error}");
     let mut cause = std::error::Error::source(error).and_then(std::error::Error::source);
     while let Some(source) = cause {

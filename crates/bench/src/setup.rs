@@ -7,7 +7,7 @@ use chatsphere_client::bodies::{CreateRoom, CreateUser};
 use chatsphere_client::{Client, Error, RoomId, UserId};
 use tokio::time::sleep;
 
-use crate::error::BenchError;
+use crate::error::RunError;
 
 /// How often a call is made again before the run ends.
 const MAX_ATTEMPTS: u32 = 30;
@@ -16,33 +16,47 @@ const WAIT: Duration = Duration::from_millis(500);
 
 /// A user made for the run.
 #[derive(Debug, Clone)]
-pub(crate) struct BenchUser {
-    pub(crate) id: UserId,
-    pub(crate) token: String,
+pub struct RunUser {
+    /// Its id.
+    pub id: UserId,
+    /// Its USER token.
+    pub token: String,
 }
 
 /// Tells the users and rooms of this run from those of others.
-pub(crate) fn run_tag(command: &str) -> String {
+pub fn run_tag(command: &str) -> String {
     format!("{command}-{:08x}", rand::random::<u32>())
 }
 
-pub(crate) async fn create_user(client: &Client, username: String) -> Result<BenchUser, BenchError> {
+/// Makes a user.
+///
+/// # Errors
+/// [`RunError::Call`].
+pub async fn create_user(client: &Client, username: String) -> Result<RunUser, RunError> {
     let body = CreateUser { username, role: None };
     let created = patiently("making a user", || client.create_user(&body)).await?;
-    Ok(BenchUser { id: created.user.id, token: created.token })
+    Ok(RunUser { id: created.user.id, token: created.token })
 }
 
-pub(crate) async fn create_room(client: &Client, name: String, owner: UserId) -> Result<RoomId, BenchError> {
+/// Makes a room of this owner.
+///
+/// # Errors
+/// [`RunError::Call`].
+pub async fn create_room(client: &Client, name: String, owner: UserId) -> Result<RoomId, RunError> {
     let body = CreateRoom { name, user_id: Some(owner.to_string()) };
     Ok(patiently("making a room", || client.create_room(&body)).await?.id)
 }
 
-pub(crate) async fn add_member(client: &Client, room: RoomId, user: UserId) -> Result<(), BenchError> {
+/// Adds a user to a room.
+///
+/// # Errors
+/// [`RunError::Call`].
+pub async fn add_member(client: &Client, room: RoomId, user: UserId) -> Result<(), RunError> {
     patiently("adding a member", || client.add_member(room, user)).await
 }
 
 /// Makes a call, and makes it again after the wait that a rate limit or an outage asks for.
-pub(crate) async fn patiently<T, F>(what: &'static str, mut call: impl FnMut() -> F) -> Result<T, BenchError>
+pub async fn patiently<T, F>(what: &'static str, mut call: impl FnMut() -> F) -> Result<T, RunError>
 where
     F: Future<Output = Result<T, Error>>,
 {
@@ -55,7 +69,7 @@ where
                     sleep(refusal.retry_after.unwrap_or(WAIT)).await;
                     attempt += 1;
                 }
-                _ => return Err(BenchError::Call { what, source }),
+                _ => return Err(RunError::Call { what, source }),
             },
         }
     }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use chatsphere_client::Client;
 
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::process::ServerProcesses;
 
 /// Which server.
@@ -22,20 +22,20 @@ pub(crate) struct Target {
 
 impl Target {
     /// A client with the CLIENT token.
-    pub(crate) fn client(&self) -> Result<Client, BenchError> {
+    pub(crate) fn client(&self) -> Result<Client, RunError> {
         self.client_of(&self.token()?)
     }
 
     /// The CLIENT token.
-    pub(crate) fn token(&self) -> Result<String, BenchError> {
+    pub(crate) fn token(&self) -> Result<String, RunError> {
         let token = std::fs::read_to_string(&self.token_file)
-            .map_err(|source| BenchError::TokenFile { path: self.token_file.clone(), source })?;
+            .map_err(|source| RunError::TokenFile { path: self.token_file.clone(), source })?;
         Ok(token.trim().to_owned())
     }
 
     /// A client with another token.
-    pub(crate) fn client_of(&self, token: &str) -> Result<Client, BenchError> {
-        Client::new(&self.url, token).map_err(|source| BenchError::Call { what: "the server's address", source })
+    pub(crate) fn client_of(&self, token: &str) -> Result<Client, RunError> {
+        Client::new(&self.url, token).map_err(|source| RunError::Call { what: "the server's address", source })
     }
 
     pub(crate) fn server(&self) -> Option<ServerProcesses> {

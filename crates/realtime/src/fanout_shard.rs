@@ -173,7 +173,7 @@ impl FanoutShard {
             hub.fault,
         );
         if accepted.gap {
-            hub.ask_for_repair(room.id);
+            hub.ask_for_backfill(room.id);
         }
         if accepted.list {
             self.listed.push_back(room);
@@ -210,7 +210,7 @@ impl FanoutShard {
             subscriptions += served.subscriptions;
             delivered += served.delivered;
             if served.gap {
-                hub.ask_for_repair(room.id);
+                hub.ask_for_backfill(room.id);
             }
             match served.left {
                 Left::Nothing => {}

@@ -126,8 +126,8 @@ impl Hub {
 
     /// Asks for what a room lacks up to an event, if nobody has yet.
     pub(crate) fn ask_for(&self, room: &Room, up_to: Seq) {
-        if room.last().is_some_and(|last| last < up_to) && room.begin_repair() {
-            self.ask_for_repair(room.id);
+        if room.lacks(up_to) && room.begin_backfill() {
+            self.ask_for_backfill(room.id);
         }
     }
 
@@ -141,7 +141,7 @@ impl Hub {
             self.fault,
         );
         if accepted.gap {
-            self.ask_for_repair(id);
+            self.ask_for_backfill(id);
         }
         if accepted.list {
             self.list(room);
@@ -159,7 +159,7 @@ impl Hub {
         shards[self.shard_of(room.id)].list(room);
     }
 
-    pub(crate) fn ask_for_repair(&self, id: RoomId) {
+    pub(crate) fn ask_for_backfill(&self, id: RoomId) {
         // The receiver is gone only while the node stops.
         let _ = self.gaps.send(id);
     }

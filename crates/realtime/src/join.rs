@@ -108,7 +108,7 @@ pub async fn join<L: RoomLog + ?Sized>(
         match subscribed {
             Subscribed::Yes { gap } => {
                 if gap {
-                    hub.ask_for_repair(join.room);
+                    hub.ask_for_backfill(join.room);
                 }
                 return Ok(Some(access));
             }

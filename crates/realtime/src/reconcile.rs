@@ -76,7 +76,7 @@ impl<L: RoomLog + ?Sized> Reconciliation<'_, L> {
                     }
                 };
                 let behind = heads.into_iter().filter(|(id, head)| {
-                    self.hub.room(*id).is_some_and(|room| room.last().is_some_and(|last| last < *head) && room.begin_repair())
+                    self.hub.room(*id).is_some_and(|room| room.last().is_some_and(|last| last < *head) && room.begin_backfill())
                 });
                 self.backfill_all(behind.map(|(id, _)| id).collect()).await;
             }
@@ -91,7 +91,7 @@ impl<L: RoomLog + ?Sized> Reconciliation<'_, L> {
     async fn backfill(&self, id: RoomId) {
         let Some(room) = self.hub.room(id) else { return };
         // Released first: a gap that shows while this one is read is claimed anew.
-        room.end_repair();
+        room.end_backfill();
         while let Some(last) = room.last() {
             match self.log.events_after(id, Access::Any, last, PAGE).await {
                 // Asked after the read, which may have taken long. The comparison comes back to it.

@@ -1,7 +1,7 @@
 use chatsphere_protocol::close;
 
 use super::judge::record::{Record, Seen, What};
-use crate::report::Report;
+use chatsphere_bench::report::Report;
 
 /// Tells how much a run has tried, so that nobody takes an idle run for a good one.
 pub(super) fn add(report: &mut Report, record: &Record) {

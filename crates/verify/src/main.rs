@@ -2,26 +2,23 @@
 //!
 //! [`run`] does and writes down, [`judge`] finds what is wrong, from what was written down alone.
 
-mod error;
 mod figures;
 mod frames;
 mod judge;
 mod progress;
-mod report;
 mod run;
-mod setup;
 mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use chatsphere_bench::error::RunError;
+use chatsphere_bench::report::{self, Report};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use error::VerifyError;
 use progress::Progress;
-use report::Report;
 use run::director::Director;
 use run::faults::{DatabaseCommands, Faults};
 use run::plan::Plan;
@@ -97,7 +94,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let json = args.json;
-    let runtime = tokio::runtime::Runtime::new().map_err(|source| VerifyError::Io { what: "starting", source });
+    let runtime = tokio::runtime::Runtime::new().map_err(|source| RunError::Io { what: "starting", source });
     match runtime.and_then(|runtime| runtime.block_on(run(args))).and_then(|report| Ok((report.print(json)?, report))) {
         Ok(((), report)) if report.violations.is_empty() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -108,21 +105,21 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> Result<Report, VerifyError> {
-    let failed = |source| VerifyError::Io { what: "listening for signals", source };
+async fn run(args: Args) -> Result<Report, RunError> {
+    let failed = |source| RunError::Io { what: "listening for signals", source };
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     // Whoever ends it early must not leave a server behind, which goes when the run is dropped.
     tokio::select! {
         report = verify(args) => report,
-        _ = interrupted.recv() => Err(VerifyError::Unexpected("interrupted".to_owned())),
-        _ = terminated.recv() => Err(VerifyError::Unexpected("told to end".to_owned())),
+        _ = interrupted.recv() => Err(RunError::Unexpected("interrupted".to_owned())),
+        _ = terminated.recv() => Err(RunError::Unexpected("told to end".to_owned())),
     }
 }
 
-async fn verify(args: Args) -> Result<Report, VerifyError> {
+async fn verify(args: Args) -> Result<Report, RunError> {
     if args.users == 0 || args.clients == 0 || args.rooms == 0 || args.operations == 0 {
-        return Err(VerifyError::Usage("there must be users, clients, rooms and operations".to_owned()));
+        return Err(RunError::Usage("there must be users, clients, rooms and operations".to_owned()));
     }
     let seed = args.seed.unwrap_or_else(rand::random);
     // First of all, so that a run that ends early can be repeated too.
@@ -139,7 +136,7 @@ async fn verify(args: Args) -> Result<Report, VerifyError> {
         drops: !args.no_drops,
     };
     let (server, url, token_file) = target(&args).await?;
-    let token = std::fs::read_to_string(&token_file).map_err(|source| VerifyError::TokenFile { path: token_file, source })?;
+    let token = std::fs::read_to_string(&token_file).map_err(|source| RunError::TokenFile { path: token_file, source })?;
     let plan = Plan::new(seed, size);
     let stage = Stage::set(&url, &token, size, &plan).await?;
     let faults = Faults::new(server, database.map(|(stop, start)| DatabaseCommands { stop, start }));
@@ -149,11 +146,11 @@ async fn verify(args: Args) -> Result<Report, VerifyError> {
     let record = director.run(plan, &mut progress).await?;
     drop(progress);
     if let Some(path) = &args.trace {
-        trace::write(&record, path).map_err(|source| VerifyError::Io { what: "writing the trace", source })?;
+        trace::write(&record, path).map_err(|source| RunError::Io { what: "writing the trace", source })?;
     }
     let seconds = began.elapsed().as_secs_f64();
 
-    let mut report = Report::default();
+    let mut report = Report::new("verify");
     report.figure("seed", seed);
     report.figure("kills", director.faults.kills).figure("databaseStops", director.faults.database_stops);
     figures::add(&mut report, &record);
@@ -164,8 +161,8 @@ async fn verify(args: Args) -> Result<Report, VerifyError> {
 }
 
 /// The server to check, started if it is to be killed.
-async fn target(args: &Args) -> Result<(Option<Server>, String, PathBuf), VerifyError> {
-    let usage = || VerifyError::Usage("name the server's program with --server, or its address with --url".to_owned());
+async fn target(args: &Args) -> Result<(Option<Server>, String, PathBuf), RunError> {
+    let usage = || RunError::Usage("name the server's program with --server, or its address with --url".to_owned());
     let Some(path) = args.server.clone() else {
         let (url, token_file) = args.url.clone().zip(args.token_file.clone()).ok_or_else(usage)?;
         return Ok((None, url, token_file));

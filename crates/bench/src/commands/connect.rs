@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::address::Address;
 use crate::crowd::{Crowd, Spread};
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::fill::fill;
 use crate::latency::Latencies;
 use crate::parallel::joined;
@@ -41,9 +41,9 @@ pub(crate) struct Args {
     bytes: usize,
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.connections == 0 || args.concurrency == 0 || args.users == 0 {
-        return Err(BenchError::Usage("there must be connections and users".to_owned()));
+        return Err(RunError::Usage("there must be connections and users".to_owned()));
     }
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;

@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::author::Author;
 use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
 use crate::deliveries::{self, Plan, Run};
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::parallel::in_parallel;
 use crate::raw_socket::RawSocket;
@@ -43,9 +43,9 @@ pub(crate) struct Args {
     floor: bool,
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.sockets == 0 || args.messages == 0 || args.in_flight == 0 || args.runs == 0 {
-        return Err(BenchError::Usage("there must be sockets, runs and messages, and one under way at least".to_owned()));
+        return Err(RunError::Usage("there must be sockets, runs and messages, and one under way at least".to_owned()));
     }
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
@@ -123,7 +123,7 @@ fn per_cpu_second(run: &Run) -> Option<f64> {
 }
 
 /// The latencies of all runs.
-pub(super) fn all(runs: &[Run]) -> Result<Latencies, BenchError> {
+pub(super) fn all(runs: &[Run]) -> Result<Latencies, RunError> {
     let mut latencies = Latencies::new()?;
     runs.iter().for_each(|run| latencies.add(&run.latencies));
     Ok(latencies)

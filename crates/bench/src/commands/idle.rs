@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::address::Address;
 use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::parallel::in_parallel;
 use crate::process::CpuMeter;
@@ -42,9 +42,9 @@ pub(crate) struct Args {
     hold: u64,
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.sockets == 0 {
-        return Err(BenchError::Usage("there must be sockets".to_owned()));
+        return Err(RunError::Usage("there must be sockets".to_owned()));
     }
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::address::Address;
 use crate::crowd::{Crowd, Spread};
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::fill::fill;
 use crate::http_socket::{HttpSocket, request};
 use crate::latency::Latencies;
@@ -58,9 +58,9 @@ pub(crate) struct Args {
     warm_up: u64,
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.connections == 0 || args.seconds == 0 {
-        return Err(BenchError::Usage("there must be connections and seconds".to_owned()));
+        return Err(RunError::Usage("there must be connections and seconds".to_owned()));
     }
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
@@ -108,7 +108,7 @@ impl Measured {
     }
 }
 
-async fn measure(args: &Args, address: &Address, crowd: &Crowd, call: Call) -> Result<Measured, BenchError> {
+async fn measure(args: &Args, address: &Address, crowd: &Crowd, call: Call) -> Result<Measured, RunError> {
     let content = format!(r#"{{"content":"{}"}}"#, "x".repeat(args.bytes));
     // A room's first events are its members' joining.
     let older = if args.older { format!("&before={}", args.room_size.max(1) + PAGE + 1) } else { String::new() };
@@ -136,7 +136,7 @@ async fn measure(args: &Args, address: &Address, crowd: &Crowd, call: Call) -> R
             loop {
                 let began = Instant::now();
                 if began >= end {
-                    return Ok::<_, BenchError>((latencies, count, body));
+                    return Ok::<_, RunError>((latencies, count, body));
                 }
                 body = socket.exchange(&request).await?;
                 let now = Instant::now();

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::address::Address;
 use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::fill::fill;
 use crate::latency::Latencies;
 use crate::parallel::in_parallel;
@@ -53,9 +53,9 @@ pub(crate) struct Args {
     fresh: bool,
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.sockets == 0 {
-        return Err(BenchError::Usage("there must be sockets".to_owned()));
+        return Err(RunError::Usage("there must be sockets".to_owned()));
     }
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     // Those that are back stay until the last one is.
     let mut sockets = Vec::new();
     while let Some(ended) = returning.join_next().await {
-        match ended.map_err(|error| BenchError::Unexpected(error.to_string()))? {
+        match ended.map_err(|error| RunError::Unexpected(error.to_string()))? {
             Ok(back) => {
                 latencies.record(back.took);
                 attempts += back.attempts;
@@ -114,7 +114,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
 }
 
 /// Joins every room, cuts the sockets off, and has messages sent that they miss. Each room's number before those.
-async fn open_and_miss(args: &Args, address: &Address, crowd: &Arc<Crowd>) -> Result<Vec<u64>, BenchError> {
+async fn open_and_miss(args: &Args, address: &Address, crowd: &Arc<Crowd>) -> Result<Vec<u64>, RunError> {
     if !args.fresh {
         let opened = in_parallel("opening sockets", args.sockets, FILLING, |number| {
             let ((token, room), address) = (crowd.seat(number), address.clone());
@@ -195,7 +195,7 @@ impl Traveller {
 }
 
 enum Failed {
-    Connection(BenchError),
+    Connection(RunError),
     Order(String),
 }
 

@@ -4,7 +4,6 @@ use crate::caller::Caller;
 use crate::error::{Error, NotFound};
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::policy;
-use crate::seq::Seq;
 use crate::signal::{Signal, SignalKind, Topic};
 
 /// What a client says of its typing.
@@ -34,8 +33,7 @@ pub async fn typing(chat: &AppContext, caller: &Caller, typing: Typing) -> Resul
     if !caller.may_name_others() {
         chat.signal_rate.count(caller.user.id, now)?;
     }
-    // No event has that number: what is read is whether the caller sees the room, and how far the room is.
-    let head = chat.store.events_after(room_id, access, Seq::MAX, 1).await?.head;
+    let head = chat.store.room_version(room_id, access).await?.head;
     let topic = Topic::Room(room_id);
     if !chat.signal_rate.is_repeated(caller.user.id, topic, on, now) {
         let kind = SignalKind::Typing { room_id, parent_id, on };

@@ -28,7 +28,7 @@ use crate::batch::{Batch, OneByOne};
 use crate::frame::EventBytes;
 use crate::subscriber::Subscriber;
 
-/// Events that may wait for an earlier one. More are dropped: the repair reads them from the store.
+/// Events that may wait for an earlier one. More are dropped: a backfill reads them from the store.
 const MAX_REORDERED: usize = 256;
 /// From so many subscriptions on, a room is a large room. A busy large room has a cooldown between two passes for as long as
 /// the one before took, within these bounds. What comes meanwhile goes out in the same writes, and a write costs nearly the
@@ -81,8 +81,8 @@ struct State {
     pins: usize,
     /// The hub forgot this room; a join that still holds it must look it up again.
     forgotten: bool,
-    /// A repair is on its way.
-    repairing: bool,
+    /// A backfill is under way.
+    backfilling: bool,
 }
 
 /// A pass over the subscriptions.
@@ -108,7 +108,7 @@ pub(crate) enum Subscribed {
 /// What came of events that were taken in.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accepted {
-    /// A gap is left that nobody repairs yet: the caller is to ask for it.
+    /// A gap is left for which no backfill is under way: the caller is to ask for it.
     pub(crate) gap: bool,
     /// There is something to hand out, and no shard knows of it: the caller is to list the room.
     pub(crate) list: bool,
@@ -220,8 +220,8 @@ impl Room {
         }
         state.dropped = state.dropped || full;
         // While too much waits, what is missing is asked for when that is handed out.
-        let gap = state.has_gap() && !state.repairing && !state.dropped;
-        state.repairing = state.repairing || gap;
+        let gap = state.has_gap() && !state.backfilling && !state.dropped;
+        state.backfilling = state.backfilling || gap;
         Accepted { gap, list: state.list(), full }
     }
 
@@ -239,18 +239,25 @@ impl Room {
         )
     }
 
-    /// The newest event that was put in order, if a repair is wanted: `None` while nobody listens.
+    /// The newest event that was put in order, if a backfill is wanted: `None` while nobody listens.
     pub(crate) fn last(&self) -> Option<Seq> {
         self.state().last
     }
 
-    /// Claims the repair of this room; `false` if one is under way.
-    pub(crate) fn begin_repair(&self) -> bool {
-        !std::mem::replace(&mut self.state().repairing, true)
+    /// Whether it is to be told of an event that it does not know. While too much waits it would only be dropped again; what
+    /// was dropped is asked for once that is handed out.
+    pub(crate) fn lacks(&self, up_to: Seq) -> bool {
+        let state = self.state();
+        !state.dropped && state.last.is_some_and(|last| last < up_to)
     }
 
-    pub(crate) fn end_repair(&self) {
-        self.state().repairing = false;
+    /// Claims the backfill of this room; `false` if one is under way.
+    pub(crate) fn begin_backfill(&self) -> bool {
+        !std::mem::replace(&mut self.state().backfilling, true)
+    }
+
+    pub(crate) fn end_backfill(&self) {
+        self.state().backfilling = false;
     }
 
     /// Subscribes a subscriber that has read everything up to `cursor`, from the store, in a snapshot that saw it as a member
@@ -459,8 +466,8 @@ impl State {
         }
         if !more {
             let dropped = std::mem::take(&mut self.dropped);
-            served.gap = (dropped || self.has_gap()) && !self.repairing;
-            self.repairing = self.repairing || served.gap;
+            served.gap = (dropped || self.has_gap()) && !self.backfilling;
+            self.backfilling = self.backfilling || served.gap;
         }
         served
     }
@@ -468,8 +475,8 @@ impl State {
     /// Hands out all there is, for a room with one subscription. Whether something is missing.
     fn serve_all(&mut self, room: RoomId, #[cfg(test)] fault: Option<Fault>) -> bool {
         let mut held = Held::new();
-        let mut gap = self.has_gap() && !self.repairing;
-        self.repairing = self.repairing || gap;
+        let mut gap = self.has_gap() && !self.backfilling;
+        self.backfilling = self.backfilling || gap;
         while self.last.is_some_and(|last| last > self.delivered_up_to) {
             let served = self.serve(
                 room,

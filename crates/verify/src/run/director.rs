@@ -11,9 +11,9 @@ use super::plan::Plan;
 use super::stage::Stage;
 use super::steps::{Op, Step};
 use super::steward::ToChange;
-use crate::error::VerifyError;
 use crate::judge::record::{DeviceRecord, Record};
 use crate::progress::Progress;
+use chatsphere_bench::error::RunError;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -33,7 +33,7 @@ pub(crate) struct Director {
 
 impl Director {
     /// Carries out all of the plan; what was observed.
-    pub(crate) async fn run(&mut self, mut plan: Plan, progress: &mut Progress) -> Result<Record, VerifyError> {
+    pub(crate) async fn run(&mut self, mut plan: Plan, progress: &mut Progress) -> Result<Record, RunError> {
         for device in 0..self.stage.devices.len() {
             for room in plan.rooms_of(device) {
                 self.tell(device, Op::Join { room }).await?;
@@ -47,7 +47,7 @@ impl Director {
         self.finish(&plan).await
     }
 
-    async fn step(&mut self, step: Step) -> Result<(), VerifyError> {
+    async fn step(&mut self, step: Step) -> Result<(), RunError> {
         match step {
             Step::Devices(ops) => {
                 for (device, op) in ops {
@@ -81,19 +81,19 @@ impl Director {
         Ok(())
     }
 
-    async fn tell(&mut self, device: usize, op: Op) -> Result<(), VerifyError> {
+    async fn tell(&mut self, device: usize, op: Op) -> Result<(), RunError> {
         let Some(ops) = self.stage.devices.get(device).map(|device| device.ops.clone()) else { return Ok(()) };
         hand(&ops, op, &mut self.faults, || format!("client {device}")).await
     }
 
-    async fn finish(&mut self, plan: &Plan) -> Result<Record, VerifyError> {
+    async fn finish(&mut self, plan: &Plan) -> Result<Record, RunError> {
         self.faults.mended().await?;
         let mut ids = Vec::new();
         for kept in self.stage.rooms.drain(..) {
             ids.push(kept.id);
             drop(kept.changes);
             let ended = timeout(STUCK, kept.task).await;
-            let stuck = || VerifyError::Unexpected("a change of members could not be made".to_owned());
+            let stuck = || RunError::Unexpected("a change of members could not be made".to_owned());
             ended.map_err(|_| stuck())?.map_err(|_| stuck())??;
         }
         for device in 0..self.stage.devices.len() {
@@ -151,7 +151,7 @@ impl Director {
 }
 
 /// Hands something over, and sees to the server where that takes long.
-async fn hand<T>(to: &mpsc::Sender<T>, what: T, faults: &mut Faults, whom: impl Fn() -> String) -> Result<(), VerifyError> {
+async fn hand<T>(to: &mpsc::Sender<T>, what: T, faults: &mut Faults, whom: impl Fn() -> String) -> Result<(), RunError> {
     let until = Instant::now() + STUCK;
     while Instant::now() < until {
         match timeout(SLOW, to.reserve()).await {
@@ -159,9 +159,9 @@ async fn hand<T>(to: &mpsc::Sender<T>, what: T, faults: &mut Faults, whom: impl 
                 permit.send(what);
                 return Ok(());
             }
-            Ok(Err(_)) => return Err(VerifyError::Unexpected(format!("{} ended", whom()))),
+            Ok(Err(_)) => return Err(RunError::Unexpected(format!("{} ended", whom()))),
             Err(_) => faults.mended().await?,
         }
     }
-    Err(VerifyError::Unexpected(format!("{} got nothing done for {} s: is the server stuck?", whom(), STUCK.as_secs())))
+    Err(RunError::Unexpected(format!("{} got nothing done for {} s: is the server stuck?", whom(), STUCK.as_secs())))
 }

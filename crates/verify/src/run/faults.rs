@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::server::Server;
-use crate::error::VerifyError;
+use chatsphere_bench::error::RunError;
 
 /// Commands that take the database away and bring it back.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub(crate) struct DatabaseCommands {
 #[derive(Debug)]
 pub(crate) struct Faults {
     server: Option<Server>,
-    mending: Option<JoinHandle<Result<Option<Server>, VerifyError>>>,
+    mending: Option<JoinHandle<Result<Option<Server>, RunError>>>,
     database: Option<DatabaseCommands>,
     pub(crate) kills: usize,
     pub(crate) database_stops: usize,
@@ -34,7 +34,7 @@ impl Faults {
         Self { server, mending: None, database, kills: 0, database_stops: 0, wrong: Vec::new() }
     }
 
-    pub(crate) async fn kill(&mut self, again_after: Option<Duration>) -> Result<(), VerifyError> {
+    pub(crate) async fn kill(&mut self, again_after: Option<Duration>) -> Result<(), RunError> {
         self.mended().await?;
         let Some(mut server) = self.server.take() else { return Ok(()) };
         self.kills += 1 + usize::from(again_after.is_some());
@@ -45,7 +45,7 @@ impl Faults {
         Ok(())
     }
 
-    pub(crate) async fn stop_database(&mut self, away: Duration) -> Result<(), VerifyError> {
+    pub(crate) async fn stop_database(&mut self, away: Duration) -> Result<(), RunError> {
         self.mended().await?;
         let Some(commands) = self.database.clone() else { return Ok(()) };
         self.database_stops += 1;
@@ -60,10 +60,9 @@ impl Faults {
     }
 
     /// Waits until nothing is broken.
-    pub(crate) async fn mended(&mut self) -> Result<(), VerifyError> {
+    pub(crate) async fn mended(&mut self) -> Result<(), RunError> {
         if let Some(mending) = self.mending.take() {
-            self.server =
-                mending.await.map_err(|error| VerifyError::Unexpected(format!("a fault was not mended: {error}")))??;
+            self.server = mending.await.map_err(|error| RunError::Unexpected(format!("a fault was not mended: {error}")))??;
         }
         if let Some(status) = self.server.as_mut().and_then(Server::ended) {
             self.wrong.push(format!("[server] it ended by itself ({status}): see verify-server.log in its data directory"));
@@ -72,7 +71,7 @@ impl Faults {
         Ok(())
     }
 
-    async fn revive(&mut self) -> Result<(), VerifyError> {
+    async fn revive(&mut self) -> Result<(), RunError> {
         match &mut self.server {
             Some(server) => server.kill_and_start(None).await,
             None => Ok(()),
@@ -80,13 +79,13 @@ impl Faults {
     }
 }
 
-async fn execute(command: &str) -> Result<(), VerifyError> {
-    let failed = |source| VerifyError::Io { what: "a command for the database", source };
+async fn execute(command: &str) -> Result<(), RunError> {
+    let failed = |source| RunError::Io { what: "a command for the database", source };
     let status =
         Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null()).status().await.map_err(failed)?;
     if status.success() {
         Ok(())
     } else {
-        Err(VerifyError::Unexpected(format!("the command for the database {command:?} failed ({status})")))
+        Err(RunError::Unexpected(format!("the command for the database {command:?} failed ({status})")))
     }
 }

@@ -2,13 +2,13 @@
 
 use chatsphere_client::{Client, RoomId, Seq};
 
-use crate::error::VerifyError;
 use crate::judge::record::{Event, RoomRecord};
-use crate::setup::patiently;
+use chatsphere_bench::error::RunError;
+use chatsphere_bench::setup::patiently;
 
 const PAGE: Option<u32> = Some(200);
 
-pub(crate) async fn read(client: &Client, id: RoomId) -> Result<RoomRecord, VerifyError> {
+pub(crate) async fn read(client: &Client, id: RoomId) -> Result<RoomRecord, RunError> {
     let mut messages: Vec<Event> = Vec::new();
     let mut page = patiently("reading messages", || client.messages_after(id, Seq::ZERO, PAGE)).await?;
     loop {

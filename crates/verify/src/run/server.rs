@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::error::VerifyError;
+use chatsphere_bench::error::RunError;
 
 /// How long a start may take, with all attempts.
 const START: Duration = Duration::from_secs(60);
@@ -38,16 +38,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(program: Program) -> Result<Self, VerifyError> {
+    pub(crate) async fn start(program: Program) -> Result<Self, RunError> {
         std::fs::create_dir_all(&program.data_dir)
-            .map_err(|source| VerifyError::Io { what: "making the data directory", source })?;
+            .map_err(|source| RunError::Io { what: "making the data directory", source })?;
         let mut child = spawn(&program, 0)?;
         let Some(url) = ready(&mut child).await else {
-            return Err(VerifyError::Unexpected(format!("the server did not start: see {}", log(&program).display())));
+            return Err(RunError::Unexpected(format!("the server did not start: see {}", log(&program).display())));
         };
         let port = url.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse().ok());
-        let port =
-            port.ok_or_else(|| VerifyError::Unexpected(format!("the server listens on {url:?}, which names no port")))?;
+        let port = port.ok_or_else(|| RunError::Unexpected(format!("the server listens on {url:?}, which names no port")))?;
         Ok(Self { program, port, url, child })
     }
 
@@ -61,7 +60,7 @@ impl Server {
     }
 
     /// Kills it as a power failure would, and starts it again; `again_after`: kills it once more while it starts.
-    pub(crate) async fn kill_and_start(&mut self, again_after: Option<Duration>) -> Result<(), VerifyError> {
+    pub(crate) async fn kill_and_start(&mut self, again_after: Option<Duration>) -> Result<(), RunError> {
         self.kill().await?;
         if let Some(after) = again_after {
             self.child = spawn(&self.program, self.port)?;
@@ -79,16 +78,16 @@ impl Server {
             sleep(PAUSE).await;
         }
         let log = log(&self.program);
-        Err(VerifyError::Unexpected(format!("the server was killed and does not start again: see {}", log.display())))
+        Err(RunError::Unexpected(format!("the server was killed and does not start again: see {}", log.display())))
     }
 
-    async fn kill(&mut self) -> Result<(), VerifyError> {
-        self.child.kill().await.map_err(|source| VerifyError::Io { what: "killing the server", source })
+    async fn kill(&mut self) -> Result<(), RunError> {
+        self.child.kill().await.map_err(|source| RunError::Io { what: "killing the server", source })
     }
 }
 
-fn spawn(program: &Program, port: u16) -> Result<Child, VerifyError> {
-    let failed = |source: io::Error| VerifyError::Io { what: "starting the server", source };
+fn spawn(program: &Program, port: u16) -> Result<Child, RunError> {
+    let failed = |source: io::Error| RunError::Io { what: "starting the server", source };
     let data_dir = std::path::absolute(&program.data_dir).map_err(failed)?;
     let errors = File::options().create(true).append(true).open(log(program)).map_err(failed)?;
     let mut command = Command::new(std::path::absolute(&program.path).map_err(failed)?);

@@ -13,9 +13,9 @@ use super::recorder::Recorder;
 use super::steps::{Op, Size};
 use super::steward::{Steward, ToChange};
 use super::wire::Address;
-use crate::error::VerifyError;
 use crate::judge::record::Change;
-use crate::setup::{self, RunUser};
+use chatsphere_bench::error::RunError;
+use chatsphere_bench::setup::{self, RunUser};
 
 /// What may wait for one client, or for one room.
 const WAITING: usize = 4;
@@ -31,7 +31,7 @@ pub(crate) struct AtWork {
 pub(crate) struct Kept {
     pub(crate) id: RoomId,
     pub(crate) changes: mpsc::Sender<ToChange>,
-    pub(crate) task: JoinHandle<Result<(), VerifyError>>,
+    pub(crate) task: JoinHandle<Result<(), RunError>>,
 }
 
 pub(crate) struct Stage {
@@ -47,7 +47,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Makes users and rooms, and has the clients connect.
-    pub(crate) async fn set(url: &str, token: &str, size: Size, plan: &Plan) -> Result<Self, VerifyError> {
+    pub(crate) async fn set(url: &str, token: &str, size: Size, plan: &Plan) -> Result<Self, RunError> {
         let client = client_of(url, token)?;
         let address = Address::parse(url)?;
         let recorder = Arc::new(Recorder::new(size.devices));
@@ -92,9 +92,9 @@ async fn keep_room(
     name: String,
     members: Vec<usize>,
     users: &[RunUser],
-) -> Result<Kept, VerifyError> {
+) -> Result<Kept, RunError> {
     let mut members = members.into_iter().filter_map(|user| Some((user, users.get(user)?)));
-    let (user, owner) = members.next().ok_or_else(|| VerifyError::Usage("a room needs a user".to_owned()))?;
+    let (user, owner) = members.next().ok_or_else(|| RunError::Usage("a room needs a user".to_owned()))?;
     let began = recorder.tick();
     let id = setup::create_room(client, name, owner.id).await?;
     recorder.changed(Change { room, user, adds: true, began, returned: recorder.tick() });
@@ -106,6 +106,6 @@ async fn keep_room(
     Ok(Kept { id, changes, task: tokio::spawn(steward.run(todo)) })
 }
 
-fn client_of(url: &str, token: &str) -> Result<Client, VerifyError> {
-    Client::new(url, token).map_err(|source| VerifyError::Call { what: "the server's address", source })
+fn client_of(url: &str, token: &str) -> Result<Client, RunError> {
+    Client::new(url, token).map_err(|source| RunError::Call { what: "the server's address", source })
 }

@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::recorder::Recorder;
-use crate::error::VerifyError;
 use crate::judge::record::Change;
+use chatsphere_bench::error::RunError;
 
 const PAUSE: Duration = Duration::from_millis(100);
 /// Calls made for one change, all of them refused.
@@ -32,14 +32,14 @@ pub(crate) struct Steward {
 }
 
 impl Steward {
-    pub(crate) async fn run(self, mut changes: mpsc::Receiver<ToChange>) -> Result<(), VerifyError> {
+    pub(crate) async fn run(self, mut changes: mpsc::Receiver<ToChange>) -> Result<(), RunError> {
         while let Some(change) = changes.recv().await {
             self.change(change).await?;
         }
         Ok(())
     }
 
-    pub(crate) async fn change(&self, change: ToChange) -> Result<(), VerifyError> {
+    pub(crate) async fn change(&self, change: ToChange) -> Result<(), RunError> {
         let ToChange { user, id, adds, mut itself } = change;
         let began = self.recorder.tick();
         let mut refusals = 0;
@@ -53,7 +53,7 @@ impl Steward {
                 Err(source) => {
                     refusals += usize::from(source.refusal().is_some_and(|refusal| refusal.status < 500));
                     if refusals == MAX_REFUSALS {
-                        return Err(VerifyError::Call { what: "changing a room's members", source });
+                        return Err(RunError::Call { what: "changing a room's members", source });
                     }
                 }
             }

@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use crate::error::VerifyError;
 use crate::frames::{CLOSE, PING, PONG, TEXT, frame, header};
+use chatsphere_bench::error::RunError;
 
 const READ: usize = 16 * 1024;
 const OPEN: Duration = Duration::from_secs(5);
@@ -25,8 +25,8 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    pub(crate) fn parse(url: &str) -> Result<Self, VerifyError> {
-        let usage = || VerifyError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
+    pub(crate) fn parse(url: &str) -> Result<Self, RunError> {
+        let usage = || RunError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
         let address = Url::parse(url).map_err(|_| usage())?;
         let (host, port) = address.host_str().zip(address.port_or_known_default()).ok_or_else(usage)?;
         if address.scheme() != "http" {

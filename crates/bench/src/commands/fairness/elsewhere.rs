@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::error::BenchError;
+use crate::error::RunError;
 
 /// How much nicer its threads are than all others.
 #[cfg(target_os = "linux")]
@@ -17,23 +17,23 @@ pub(super) struct Elsewhere {
 }
 
 impl Elsewhere {
-    pub(super) fn start() -> Result<Self, BenchError> {
+    pub(super) fn start() -> Result<Self, RunError> {
         let begin = || {
             // Elsewhere this would be of the whole process.
             #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICE);
         };
         let runtime = Builder::new_multi_thread().enable_all().on_thread_start(begin).build();
-        let runtime = runtime.map_err(|source| BenchError::Io { what: "starting threads", source })?;
+        let runtime = runtime.map_err(|source| RunError::Io { what: "starting threads", source })?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
     /// Does something there and waits for it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        task: impl Future<Output = Result<T, BenchError>> + Send + 'static,
-    ) -> Result<T, BenchError> {
-        self.handle.spawn(task).await.map_err(|error| BenchError::Unexpected(error.to_string()))?
+        task: impl Future<Output = Result<T, RunError>> + Send + 'static,
+    ) -> Result<T, RunError> {
+        self.handle.spawn(task).await.map_err(|error| RunError::Unexpected(error.to_string()))?
     }
 }
 

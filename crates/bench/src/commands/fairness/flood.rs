@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::elsewhere;
 use crate::address::Address;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::raw_socket::RawSocket;
 use crate::wire::{self, TEXT};
 
@@ -33,7 +33,7 @@ pub(super) struct Flooded {
 }
 
 impl Flood {
-    pub(super) async fn start(address: Address, (token, room): (String, String), bytes: usize) -> Result<Self, BenchError> {
+    pub(super) async fn start(address: Address, (token, room): (String, String), bytes: usize) -> Result<Self, RunError> {
         let (mut socket, mut writer) = RawSocket::open(&address, &token).await?.writer()?;
         let text = format!(r#"{{"type":"message","roomId":"{room}","content":"{}","ref":"f"}}"#, "x".repeat(bytes));
         let mut frames = Vec::new();
@@ -66,10 +66,10 @@ impl Flood {
     }
 
     /// Ends it.
-    pub(super) async fn stop(self) -> Result<Flooded, BenchError> {
+    pub(super) async fn stop(self) -> Result<Flooded, RunError> {
         let (acks, seconds) = (self.acks.load(Ordering::Relaxed), self.began.elapsed().as_secs_f64());
         self.stop.store(true, Ordering::Relaxed);
-        let failed = |error: tokio::task::JoinError| BenchError::Unexpected(error.to_string());
+        let failed = |error: tokio::task::JoinError| RunError::Unexpected(error.to_string());
         let ended = if self.reading.is_finished() {
             Some(self.reading.await.map_err(failed)?)
         } else {

@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::author::Author;
 use crate::crowd::Crowd;
 use crate::deliveries::Source;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::parallel::in_parallel;
 use crate::raw_socket::RawSocket;
 use crate::wire;
@@ -57,7 +57,7 @@ pub(super) struct Shouted {
 }
 
 impl Loud {
-    pub(super) async fn open(address: Address, crowd: Crowd, sockets: usize, bytes: usize) -> Result<Self, BenchError> {
+    pub(super) async fn open(address: Address, crowd: Crowd, sockets: usize, bytes: usize) -> Result<Self, RunError> {
         let (token, room) = crowd.seat(0);
         let author = Author::open(&address, &token, &room, bytes).await?;
         let opened = in_parallel("opening sockets", sockets, OPENING, |number| {
@@ -112,9 +112,9 @@ impl Loud {
 
 impl Shouting {
     /// Sends no more, and waits for what is under way.
-    pub(super) async fn stop(self) -> Result<(Loud, Shouted), BenchError> {
+    pub(super) async fn stop(self) -> Result<(Loud, Shouted), RunError> {
         self.stop.store(true, Ordering::Relaxed);
-        self.task.await.map_err(|error| BenchError::Unexpected(format!("the loud room ended: {error}")))
+        self.task.await.map_err(|error| RunError::Unexpected(format!("the loud room ended: {error}")))
     }
 }
 

@@ -9,7 +9,7 @@ use chatsphere_client::Client;
 
 use crate::address::Address;
 use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::process::CpuMeter;
 use crate::report::{Report, rate};
@@ -45,9 +45,9 @@ pub(crate) struct Args {
     rounds: u32,
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.sockets == 0 || args.in_flight == 0 {
-        return Err(BenchError::Usage("there must be sockets and messages under way".to_owned()));
+        return Err(RunError::Usage("there must be sockets and messages under way".to_owned()));
     }
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
@@ -113,7 +113,7 @@ impl Count {
 }
 
 /// A room with one member: a token and the room.
-async fn seat(client: &Client, what: &str) -> Result<(String, String), BenchError> {
+async fn seat(client: &Client, what: &str) -> Result<(String, String), RunError> {
     let crowd = Crowd::make(client, &setup::run_tag(what), Spread { sockets: 1, per_user: 1, per_room: 1 }).await?;
     Ok(crowd.seat(0))
 }

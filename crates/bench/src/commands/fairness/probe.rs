@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 
 use crate::address::Address;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::raw_socket::RawSocket;
 use crate::wire::{self, PING, PONG, TEXT};
@@ -28,25 +28,25 @@ pub(super) struct Probe {
 
 impl Probe {
     /// Sends a few messages and forgets how long they took.
-    pub(super) async fn warm_up(&self, seat: &(String, String)) -> Result<(), BenchError> {
+    pub(super) async fn warm_up(&self, seat: &(String, String)) -> Result<(), RunError> {
         Self { messages: WARM_UP.min(self.messages), ..self.clone() }.measure(seat).await.map(|_| ())
     }
 
     /// How long each message takes from the moment at which it was due until it arrived.
-    pub(super) async fn measure(&self, (token, room): &(String, String)) -> Result<Latencies, BenchError> {
+    pub(super) async fn measure(&self, (token, room): &(String, String)) -> Result<Latencies, RunError> {
         let sender = RawSocket::open(&self.address, token).await?;
         let mut listener = RawSocket::open(&self.address, token).await?;
         let base = listener.join(room).await?;
         let (sender, _) = sender.into_blocking()?;
         let (stream, buffer) = listener.into_blocking()?;
-        let failed = |source| BenchError::Io { what: "a message of the quiet room", source };
+        let failed = |source| RunError::Io { what: "a message of the quiet room", source };
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
         let text = format!(r#"{{"type":"message","roomId":"{room}","content":"{}"}}"#, "x".repeat(self.bytes));
         let schedule = Schedule { start: Instant::now(), rate: self.rate, messages: self.messages };
         let latencies = Latencies::new()?;
         let sending = tokio::task::spawn_blocking(move || send(sender, &text, schedule));
         let listening = tokio::task::spawn_blocking(move || Listener { stream, buffer, base }.take_all(schedule, latencies));
-        let ended = |error: tokio::task::JoinError| BenchError::Unexpected(error.to_string());
+        let ended = |error: tokio::task::JoinError| RunError::Unexpected(error.to_string());
         let measured = listening.await.map_err(ended)?.map_err(failed);
         sending.await.map_err(ended)?.map_err(failed)?;
         measured

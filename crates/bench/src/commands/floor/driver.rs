@@ -7,7 +7,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::writer::{ANSWERS, QUESTION, QUESTIONS};
 use crate::deliveries::{self, Plan, Run, Source};
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::process::ServerProcesses;
 use crate::raw_socket::RawSocket;
 
@@ -26,7 +26,7 @@ pub(crate) struct FloorWriter {
 struct Trigger(ChildStdin);
 
 impl Source for Trigger {
-    async fn send(&mut self) -> Result<(), BenchError> {
+    async fn send(&mut self) -> Result<(), RunError> {
         let sending = async {
             self.0.write_all(b".").await?;
             self.0.flush().await
@@ -37,7 +37,7 @@ impl Source for Trigger {
 
 impl FloorWriter {
     /// Starts the child and connects all sockets to it. `frame_bytes` are those of the frames' texts.
-    pub(crate) async fn start(sockets: usize, frame_bytes: u64, in_flight: usize) -> Result<Self, BenchError> {
+    pub(crate) async fn start(sockets: usize, frame_bytes: u64, in_flight: usize) -> Result<Self, RunError> {
         let mut child = Command::new(std::env::current_exe().map_err(failed)?)
             .arg("floor-writer")
             .args(["--sockets", &sockets.to_string(), "--frame-bytes", &frame_bytes.to_string()])
@@ -71,7 +71,7 @@ impl FloorWriter {
     }
 
     /// Has it write so many messages, rounded up to whole writes.
-    pub(crate) async fn run(&mut self, plan: Plan) -> Result<Run, BenchError> {
+    pub(crate) async fn run(&mut self, plan: Plan) -> Result<Run, RunError> {
         let plan = Plan { messages: plan.messages.next_multiple_of(self.in_flight), in_flight: self.in_flight };
         let writer = self.child.id().map(|pid| ServerProcesses::new(vec![pid]));
         let run = deliveries::run(plan, self.last, &mut self.sockets, &mut self.trigger, writer).await?;
@@ -80,10 +80,10 @@ impl FloorWriter {
     }
 }
 
-async fn line(said: &mut Lines<BufReader<ChildStdout>>) -> Result<String, BenchError> {
+async fn line(said: &mut Lines<BufReader<ChildStdout>>) -> Result<String, RunError> {
     said.next_line().await.map_err(failed)?.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))
 }
 
-fn failed(source: io::Error) -> BenchError {
-    BenchError::Io { what: "the process that writes the floor", source }
+fn failed(source: io::Error) -> RunError {
+    RunError::Io { what: "the process that writes the floor", source }
 }

@@ -8,7 +8,7 @@ pub(crate) use writer::{Args as WriterArgs, run as run_writer};
 
 use super::fanout::{all, tell_cpu};
 use crate::deliveries::Plan;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::report::{Report, median, rate};
 
 /// What a `new_message` frame holds around its content, about.
@@ -34,9 +34,9 @@ pub(crate) struct Args {
     runs: usize,
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.sockets == 0 || args.messages == 0 || args.in_flight == 0 || args.runs == 0 {
-        return Err(BenchError::Usage("there must be sockets, runs and messages, and one under way at least".to_owned()));
+        return Err(RunError::Usage("there must be sockets, runs and messages, and one under way at least".to_owned()));
     }
     let frame_bytes = (AROUND_CONTENT + args.bytes) as u64;
     let mut writer = FloorWriter::start(args.sockets, frame_bytes, args.in_flight).await?;

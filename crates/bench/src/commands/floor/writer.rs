@@ -1,7 +1,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::wire::{self, TEXT};
 
 /// What the reader asks on each socket, so often, before the first message: as a client of a server does in its handshake and
@@ -25,8 +25,8 @@ pub(crate) struct Args {
 
 /// Accepts the sockets, then writes a message to each of them for every byte that comes from standard input, as many in one
 /// write as may be under way. Ends with standard input.
-pub(crate) fn run(args: &Args) -> Result<(), BenchError> {
-    serve(args).map_err(|source| BenchError::Io { what: "writing the floor", source })
+pub(crate) fn run(args: &Args) -> Result<(), RunError> {
+    serve(args).map_err(|source| RunError::Io { what: "writing the floor", source })
 }
 
 fn serve(args: &Args) -> io::Result<()> {

@@ -4,7 +4,7 @@ use rand::Rng;
 
 use super::rooms::Room;
 use crate::address::Address;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::fill::refusal;
 use crate::http_socket::{HttpSocket, request};
 use crate::latency::Latencies;
@@ -44,7 +44,7 @@ impl Measured {
 
 impl Calls<'_> {
     /// Makes each call in each room, one at a time and in turns, so that all rooms meet the same moments.
-    pub(super) async fn measure(&self, rooms: &[Room]) -> Result<Vec<Measured>, BenchError> {
+    pub(super) async fn measure(&self, rooms: &[Room]) -> Result<Vec<Measured>, RunError> {
         let mut http = HttpSocket::open(self.address).await?;
         let mut listener = RawSocket::open(self.address, self.token).await?;
         let mut sender = RawSocket::open(self.address, self.token).await?;
@@ -76,7 +76,7 @@ impl Calls<'_> {
         Ok(measured)
     }
 
-    async fn page(&self, http: &mut HttpSocket, room: &Room, before: Option<usize>) -> Result<Duration, BenchError> {
+    async fn page(&self, http: &mut HttpSocket, room: &Room, before: Option<usize>) -> Result<Duration, RunError> {
         let before = before.map(|before| format!("&before={before}")).unwrap_or_default();
         let path = format!("/api/rooms/{}/messages?limit=50{before}", room.id);
         let request = request(self.address, "GET", &path, self.token, None);
@@ -85,28 +85,28 @@ impl Calls<'_> {
         Ok(began.elapsed())
     }
 
-    async fn send(&self, sender: &mut RawSocket, room: &str) -> Result<Duration, BenchError> {
+    async fn send(&self, sender: &mut RawSocket, room: &str) -> Result<Duration, RunError> {
         let text = format!(r#"{{"type":"message","roomId":"{room}","content":"{}","ref":"g"}}"#, "x".repeat(self.bytes));
         let began = Instant::now();
-        sender.send(&text).await.map_err(|source| BenchError::Io { what: "sending a message", source })?;
+        sender.send(&text).await.map_err(|source| RunError::Io { what: "sending a message", source })?;
         await_text(sender, br#"{"type":"ack""#).await?;
         Ok(began.elapsed())
     }
 }
 
 /// A join by a connection that does not listen to the room.
-async fn join(listener: &mut RawSocket, room: &str) -> Result<(Duration, u64), BenchError> {
+async fn join(listener: &mut RawSocket, room: &str) -> Result<(Duration, u64), RunError> {
     let began = Instant::now();
     let seq = listener.join(room).await?;
     let took = began.elapsed();
     let leave = format!(r#"{{"type":"leave","roomId":"{room}"}}"#);
-    listener.send(&leave).await.map_err(|source| BenchError::Io { what: "leaving a room", source })?;
+    listener.send(&leave).await.map_err(|source| RunError::Io { what: "leaving a room", source })?;
     await_text(listener, br#"{"type":"leave_confirmation""#).await?;
     Ok((took, seq))
 }
 
 /// Waits for a text that begins so.
-async fn await_text(socket: &mut RawSocket, start: &[u8]) -> Result<(), BenchError> {
+async fn await_text(socket: &mut RawSocket, start: &[u8]) -> Result<(), RunError> {
     let (mut came, mut refused) = (false, None);
     while !came {
         socket

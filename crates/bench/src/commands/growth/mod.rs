@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::address::Address;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::plot::{Chart, Curve};
 use crate::report::{Report, rate};
 use crate::target::Target;
@@ -42,9 +42,9 @@ pub(crate) struct Args {
     compare: Option<PathBuf>,
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.samples == 0 {
-        return Err(BenchError::Usage("there must be samples".to_owned()));
+        return Err(RunError::Usage("there must be samples".to_owned()));
     }
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;

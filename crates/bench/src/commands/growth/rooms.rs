@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::address::Address;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::fill::fill;
 use crate::parallel::in_parallel;
 use crate::setup::{self, patiently};
@@ -42,21 +42,21 @@ struct RoomsFile {
 }
 
 /// The rooms of a file.
-pub(super) async fn named(client: &Client, path: &Path) -> Result<Prepared, BenchError> {
+pub(super) async fn named(client: &Client, path: &Path) -> Result<Prepared, RunError> {
     let file: RoomsFile = serde_json::from_value(read_json(path)?)
-        .map_err(|error| BenchError::Usage(format!("{} is not as `fill` writes it: {error}", path.display())))?;
+        .map_err(|error| RunError::Usage(format!("{} is not as `fill` writes it: {error}", path.display())))?;
     let body = MintUserToken { user_id: file.user_id, permissions: None, expires_in: None };
     let minted = patiently("minting a token", || client.mint_user_token(&body)).await?;
     let mut rooms = file.rooms;
     rooms.sort_by_key(|room| room.messages);
     if rooms.is_empty() {
-        return Err(BenchError::Usage(format!("{} names no room", path.display())));
+        return Err(RunError::Usage(format!("{} names no room", path.display())));
     }
     Ok(Prepared { token: minted.token, rooms, in_database: Some(file.rooms_in_database) })
 }
 
 /// Rooms made and filled by the public protocol.
-pub(super) async fn made(client: &Client, address: &Address, to: usize, bytes: usize) -> Result<Prepared, BenchError> {
+pub(super) async fn made(client: &Client, address: &Address, to: usize, bytes: usize) -> Result<Prepared, RunError> {
     let tag = setup::run_tag("growth");
     let user = setup::create_user(client, tag.clone()).await?;
     let mut rooms = Vec::new();
@@ -71,9 +71,9 @@ pub(super) async fn made(client: &Client, address: &Address, to: usize, bytes: u
 }
 
 /// Makes empty rooms until there are so many. `made` says how many there are.
-pub(super) async fn make_more(client: &Client, token: &str, made: &mut usize, count: usize) -> Result<(), BenchError> {
+pub(super) async fn make_more(client: &Client, token: &str, made: &mut usize, count: usize) -> Result<(), RunError> {
     let (tag, own) = (setup::run_tag("growth"), client.clone());
-    own.set_token(token).map_err(|source| BenchError::Call { what: "a token", source })?;
+    own.set_token(token).map_err(|source| RunError::Call { what: "a token", source })?;
     let more = count.saturating_sub(*made);
     in_parallel("making rooms", more, AT_ONCE, |number| {
         let (client, name) = (own.clone(), format!("{tag}-{number}"));
@@ -88,7 +88,7 @@ pub(super) async fn make_more(client: &Client, token: &str, made: &mut usize, co
 }
 
 /// A JSON file that an earlier run wrote.
-pub(super) fn read_json(path: &Path) -> Result<Value, BenchError> {
-    let text = std::fs::read(path).map_err(|source| BenchError::Io { what: "reading a file of an earlier run", source })?;
-    serde_json::from_slice(&text).map_err(|error| BenchError::Usage(format!("{} is not JSON: {error}", path.display())))
+pub(super) fn read_json(path: &Path) -> Result<Value, RunError> {
+    let text = std::fs::read(path).map_err(|source| RunError::Io { what: "reading a file of an earlier run", source })?;
+    serde_json::from_slice(&text).map_err(|error| RunError::Usage(format!("{} is not JSON: {error}", path.display())))
 }

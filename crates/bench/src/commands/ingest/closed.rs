@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Args, Place, read_acks};
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::parallel::joined;
 use crate::process::CpuMeter;
@@ -30,7 +30,7 @@ struct Counted {
     latencies: Latencies,
 }
 
-pub(super) async fn run(args: &Args, places: Vec<Place>) -> Result<Measured, BenchError> {
+pub(super) async fn run(args: &Args, places: Vec<Place>) -> Result<Measured, RunError> {
     let (warm_up, seconds) = (Duration::from_secs(args.warm_up), Duration::from_secs(args.seconds));
     let ready = Arc::new(Barrier::new(places.len() + 1));
     let mut sending = JoinSet::new();
@@ -66,7 +66,7 @@ impl Sender {
         ready: Arc<Barrier>,
         warm_up: Duration,
         seconds: Duration,
-    ) -> Result<Counted, BenchError> {
+    ) -> Result<Counted, RunError> {
         ready.wait().await;
         let begin = Instant::now() + warm_up;
         let end = begin + seconds;
@@ -83,12 +83,12 @@ impl Sender {
             });
             timeout(PATIENCE, reading)
                 .await
-                .map_err(|_| BenchError::Unexpected("an acknowledgement did not come in time".to_owned()))??;
+                .map_err(|_| RunError::Unexpected("an acknowledgement did not come in time".to_owned()))??;
         }
         Ok(counted)
     }
 
-    async fn top_up(&mut self, in_flight: usize) -> Result<(), BenchError> {
+    async fn top_up(&mut self, in_flight: usize) -> Result<(), RunError> {
         let now = Instant::now();
         let mut frames = Vec::new();
         while self.under_way.len() < in_flight {
@@ -96,6 +96,6 @@ impl Sender {
             self.under_way.insert(self.last, now);
             frames.push(Place::text(&self.place.message, self.last));
         }
-        self.place.socket.send_all(&frames).await.map_err(|source| BenchError::Io { what: "sending messages", source })
+        self.place.socket.send_all(&frames).await.map_err(|source| RunError::Io { what: "sending messages", source })
     }
 }

@@ -7,7 +7,7 @@ use chatsphere_client::Client;
 use serde::Deserialize;
 
 use crate::address::Address;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::fill::refusal;
 use crate::parallel::in_parallel;
 use crate::raw_socket::RawSocket;
@@ -75,7 +75,7 @@ impl Place {
 }
 
 /// Reads answers: each acknowledged number is told.
-async fn read_acks(socket: &mut RawSocket, mut on_ack: impl FnMut(u64)) -> Result<(), BenchError> {
+async fn read_acks(socket: &mut RawSocket, mut on_ack: impl FnMut(u64)) -> Result<(), RunError> {
     let mut refused = None;
     socket
         .read(|text| match serde_json::from_slice::<Answer<'_>>(text) {
@@ -89,9 +89,9 @@ async fn read_acks(socket: &mut RawSocket, mut on_ack: impl FnMut(u64)) -> Resul
     refused.map_or(Ok(()), |code| Err(refusal(&code)))
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.rooms == 0 || args.in_flight == 0 || args.seconds == 0 {
-        return Err(BenchError::Usage("there must be rooms, messages under way and seconds".to_owned()));
+        return Err(RunError::Usage("there must be rooms, messages under way and seconds".to_owned()));
     }
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
@@ -120,7 +120,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     Ok(report)
 }
 
-async fn places(args: &Args, client: &Client, address: &Address) -> Result<Vec<Place>, BenchError> {
+async fn places(args: &Args, client: &Client, address: &Address) -> Result<Vec<Place>, RunError> {
     let tag = setup::run_tag("ingest");
     in_parallel("making rooms", args.rooms, AT_ONCE, |number| {
         let (client, address, name) = (client.clone(), address.clone(), format!("{tag}-{number}"));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::{Args, Place, read_acks};
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::process::CpuMeter;
 use crate::progress;
@@ -52,7 +52,7 @@ impl Schedule {
     }
 }
 
-pub(super) async fn run(args: &Args, places: Vec<Place>, per_second: f64) -> Result<Measured, BenchError> {
+pub(super) async fn run(args: &Args, places: Vec<Place>, per_second: f64) -> Result<Measured, RunError> {
     let count = |seconds: u64| {
         #[allow(
             clippy::cast_precision_loss,
@@ -92,7 +92,7 @@ pub(super) async fn run(args: &Args, places: Vec<Place>, per_second: f64) -> Res
         match tokio::time::timeout_at(end, reading.join_next()).await {
             Ok(None) => break,
             Ok(Some(ended)) => {
-                let of_socket = ended.map_err(|error| BenchError::Unexpected(error.to_string()))??;
+                let of_socket = ended.map_err(|error| RunError::Unexpected(error.to_string()))??;
                 acks += of_socket.len();
                 latencies.add(&of_socket);
             }
@@ -103,12 +103,12 @@ pub(super) async fn run(args: &Args, places: Vec<Place>, per_second: f64) -> Res
         }
     }
     stop.store(true, Ordering::Relaxed);
-    let late = sending.join().map_err(|_| BenchError::Unexpected("the thread that sends ended".to_owned()))??;
+    let late = sending.join().map_err(|_| RunError::Unexpected("the thread that sends ended".to_owned()))??;
     Ok(Measured { acks, seconds, cpu, latencies, late, violations })
 }
 
 /// Reads all acknowledgements of a socket.
-async fn read(mut socket: RawSocket, schedule: Schedule, share: u64) -> Result<Latencies, BenchError> {
+async fn read(mut socket: RawSocket, schedule: Schedule, share: u64) -> Result<Latencies, RunError> {
     let (mut latencies, mut seen) = (Latencies::new()?, 0);
     while seen < share {
         read_acks(&mut socket, |number| {
@@ -123,7 +123,7 @@ async fn read(mut socket: RawSocket, schedule: Schedule, share: u64) -> Result<L
 }
 
 /// Sends each message when it is due.
-fn send(mut writers: Vec<(SocketWriter, String)>, schedule: Schedule, stop: &AtomicBool) -> Result<Latencies, BenchError> {
+fn send(mut writers: Vec<(SocketWriter, String)>, schedule: Schedule, stop: &AtomicBool) -> Result<Latencies, RunError> {
     let mut late = Latencies::new()?;
     let (mut number, mut frame) = (0, Vec::new());
     while number < schedule.messages {
@@ -136,7 +136,7 @@ fn send(mut writers: Vec<(SocketWriter, String)>, schedule: Schedule, stop: &Ato
             frame.clear();
             wire::frame(&mut frame, TEXT, Place::text(message, number).as_bytes());
             let written = writer.write(&frame, || stop.load(Ordering::Relaxed));
-            if !written.map_err(|source| BenchError::Io { what: "sending messages", source })? {
+            if !written.map_err(|source| RunError::Io { what: "sending messages", source })? {
                 return Ok(late);
             }
             if number >= schedule.warm_up {

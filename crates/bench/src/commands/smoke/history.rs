@@ -5,7 +5,7 @@ use chatsphere_client::{Client, MessageId, RoomId, Seq};
 
 use super::sender::Acknowledged;
 use super::watcher::Digest;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::setup::patiently;
 
 const PAGE: Option<u32> = Some(200);
@@ -24,7 +24,7 @@ pub(super) struct RoomHistory {
 
 impl RoomHistory {
     /// Reads all of it, page by page.
-    pub(super) async fn read(client: &Client, room: RoomId) -> Result<Self, BenchError> {
+    pub(super) async fn read(client: &Client, room: RoomId) -> Result<Self, RunError> {
         let mut history =
             Self { room, head: Seq::ZERO, digest: Digest::default(), messages: HashMap::new(), violations: Vec::new() };
         history.read_messages(client).await?;
@@ -40,7 +40,7 @@ impl RoomHistory {
         Ok(history)
     }
 
-    async fn read_messages(&mut self, client: &Client) -> Result<(), BenchError> {
+    async fn read_messages(&mut self, client: &Client) -> Result<(), RunError> {
         let mut page = patiently("reading messages", || client.messages_after(self.room, Seq::ZERO, PAGE)).await?;
         let mut last = Seq::ZERO;
         loop {
@@ -58,7 +58,7 @@ impl RoomHistory {
         }
     }
 
-    async fn read_events(&mut self, client: &Client) -> Result<(), BenchError> {
+    async fn read_events(&mut self, client: &Client) -> Result<(), RunError> {
         let mut page = patiently("reading events", || client.events(self.room, Seq::ZERO, PAGE)).await?;
         loop {
             for event in page.items {

@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 
 use crate::cutter::Cutter;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::process::CpuMeter;
 use crate::report::{self, Report, rate};
@@ -54,9 +54,9 @@ pub(crate) struct Args {
     seed: Option<u64>,
 }
 
-pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
+pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.users == 0 || args.rooms == 0 || args.sockets == 0 || args.in_flight == 0 {
-        return Err(BenchError::Usage("there must be users, rooms, sockets and messages under way".to_owned()));
+        return Err(RunError::Usage("there must be users, rooms, sockets and messages under way".to_owned()));
     }
     let seed = args.seed.unwrap_or_else(rand::random);
     let mut random = StdRng::seed_from_u64(seed);
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, BenchError> {
     let mut received = 0;
     let mut reconnects = 0;
     let deadline = Instant::now() + Duration::from_secs(args.patience);
-    let stage = Arc::into_inner(stage).ok_or_else(|| BenchError::Unexpected("the run is still going on".to_owned()))?;
+    let stage = Arc::into_inner(stage).ok_or_else(|| RunError::Unexpected("the run is still going on".to_owned()))?;
     let cuts = stage.cuts();
     for socket in stage.sockets {
         let watch: Watch = socket.finish(&histories, deadline, &mut violations).await;
@@ -110,7 +110,7 @@ async fn send(
     args: &Args,
     stage: &Arc<Stage>,
     random: &mut StdRng,
-) -> Result<(Vec<Acknowledged>, Latencies, Vec<String>), BenchError> {
+) -> Result<(Vec<Acknowledged>, Latencies, Vec<String>), RunError> {
     let mut senders = JoinSet::new();
     for number in 0..args.in_flight {
         let share = args.messages / args.in_flight + usize::from(number < args.messages % args.in_flight);
@@ -119,7 +119,7 @@ async fn send(
     }
     let (mut acknowledged, mut latencies, mut violations) = (Vec::new(), Latencies::new()?, Vec::new());
     while let Some(ended) = senders.join_next().await {
-        let sender = ended.map_err(|error| BenchError::Unexpected(format!("a sender ended: {error}")))??;
+        let sender = ended.map_err(|error| RunError::Unexpected(format!("a sender ended: {error}")))??;
         acknowledged.extend(sender.acknowledged);
         violations.extend(sender.violations);
         latencies.add(&sender.latencies);

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::stage::Stage;
-use crate::error::BenchError;
+use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::setup::patiently;
 
@@ -31,16 +31,16 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(random: StdRng, number: usize) -> Result<Self, BenchError> {
+    pub(super) fn new(random: StdRng, number: usize) -> Result<Self, RunError> {
         let latencies = Latencies::new()?;
         Ok(Self { random, number, acknowledged: Vec::new(), latencies, violations: Vec::new() })
     }
 
     /// Sends so many messages.
-    pub(super) async fn run(mut self, stage: Arc<Stage>, count: usize) -> Result<Self, BenchError> {
+    pub(super) async fn run(mut self, stage: Arc<Stage>, count: usize) -> Result<Self, RunError> {
         for message in 0..count {
             let Some((socket, room)) = stage.pick(&mut self.random) else {
-                return Err(BenchError::Usage("no socket's user is in a room: take more users or sockets".to_owned()));
+                return Err(RunError::Usage("no socket's user is in a room: take more users or sockets".to_owned()));
             };
             let client_message_id = format!("{}-{message}", self.number);
             let content = format!("{client_message_id} {}", "x".repeat(self.random.random_range(0..300)));
@@ -54,7 +54,7 @@ impl Sender {
                 (posted.id, posted.seq)
             } else {
                 let sent = socket.connection.send(room, outgoing.clone()).await;
-                let ack = sent.map_err(|source| BenchError::Request { what: "sending a message", source })?;
+                let ack = sent.map_err(|source| RunError::Request { what: "sending a message", source })?;
                 (ack.id, ack.seq)
             };
             self.latencies.record(began.elapsed());
@@ -62,7 +62,7 @@ impl Sender {
             // The same again must be answered by what is stored.
             if self.random.random_bool(0.05) {
                 let sent = socket.connection.send(room, outgoing).await;
-                let again = sent.map_err(|source| BenchError::Request { what: "sending a message again", source })?;
+                let again = sent.map_err(|source| RunError::Request { what: "sending a message again", source })?;
                 if (again.id, again.seq) != (id, seq) {
                     self.violations.push(format!(
                         "message {client_message_id} of room {room} sent twice is {id} at {seq} and {} at {}",

@@ -10,8 +10,8 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use super::Args;
 use super::watcher::Socket;
 use crate::cutter::Cutter;
-use crate::error::BenchError;
-use crate::setup::{self, BenchUser, patiently};
+use crate::error::RunError;
+use crate::setup::{self, RunUser, patiently};
 
 /// The users, rooms and sockets of a run.
 pub(super) struct Stage {
@@ -19,7 +19,7 @@ pub(super) struct Stage {
     pub(super) rooms: Vec<StageRoom>,
     pub(super) sockets: Vec<Socket>,
     /// A user without sockets, who comes and goes.
-    guest: BenchUser,
+    guest: RunUser,
     /// What the sockets connect through. Those cut off come back through it, so that it lasts as long as they do.
     cutter: Cutter,
     /// A connection is cut after every so many messages.
@@ -37,7 +37,7 @@ pub(super) struct StageRoom {
 
 impl Stage {
     /// Makes users and rooms, opens the sockets and has them joined.
-    pub(super) async fn set(args: &Args, cutter: Cutter, random: &mut StdRng) -> Result<Self, BenchError> {
+    pub(super) async fn set(args: &Args, cutter: Cutter, random: &mut StdRng) -> Result<Self, RunError> {
         let client = args.target.client()?;
         let tag = setup::run_tag("smoke");
         let mut users = Vec::new();
@@ -55,14 +55,14 @@ impl Stage {
             let joined: Vec<RoomId> = rooms.iter().filter(|room| room.members.contains(&who)).map(|room| room.id).collect();
             let token = users.get(who).map(|user| user.token.as_str()).unwrap_or_default();
             let own = Client::new(cutter.url(), token)
-                .map_err(|source| BenchError::Call { what: "the address of the proxy", source })?;
+                .map_err(|source| RunError::Call { what: "the address of the proxy", source })?;
             let rest = args.target.client_of(token)?;
             // Cuts come fast here; an application's clients would be more patient.
             let options = ConnectOptions::default().backoff(Duration::from_millis(20), Duration::from_millis(500));
             let socket = Socket::open(number, own.connect(options), rest, joined);
             for room in &socket.rooms {
                 let joining = socket.connection.join_since(*room, Cursor::BEGINNING).await;
-                joining.map_err(|source| BenchError::Request { what: "joining a room", source })?;
+                joining.map_err(|source| RunError::Request { what: "joining a room", source })?;
             }
             sockets.push(socket);
         }
@@ -86,7 +86,7 @@ impl Stage {
     }
 
     /// Adds and removes the guest in every room, so that messages are not the only events.
-    pub(super) async fn change_members(stage: Arc<Self>) -> Result<(), BenchError> {
+    pub(super) async fn change_members(stage: Arc<Self>) -> Result<(), RunError> {
         for room in &stage.rooms {
             setup::add_member(&stage.client, room.id, stage.guest.id).await?;
             patiently("removing a member", || stage.client.remove_member(room.id, stage.guest.id)).await?;
@@ -109,12 +109,12 @@ impl Stage {
 }
 
 /// Makes a room of at least half of the users.
-async fn room(client: &Client, name: String, users: &[BenchUser], random: &mut StdRng) -> Result<StageRoom, BenchError> {
+async fn room(client: &Client, name: String, users: &[RunUser], random: &mut StdRng) -> Result<StageRoom, RunError> {
     let mut members: Vec<usize> = (0..users.len()).collect();
     members.shuffle(random);
     members.truncate(random.random_range(users.len().div_ceil(2)..=users.len()));
     let mut chosen = members.iter().filter_map(|index| users.get(*index));
-    let owner = chosen.next().ok_or_else(|| BenchError::Usage("a room needs a user".to_owned()))?;
+    let owner = chosen.next().ok_or_else(|| RunError::Usage("a room needs a user".to_owned()))?;
     let id = setup::create_room(client, name, owner.id).await?;
     for user in chosen {
         setup::add_member(client, id, user.id).await?;
