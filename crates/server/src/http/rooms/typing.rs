@@ -4,8 +4,8 @@ use crate::http::prelude::*;
 
 /// Show that somebody types
 ///
-/// The room's other joined connections get a frame `typing`, which nothing stores. It ends by itself after 6 s, with `on:
-/// false`, or with the next message of that user. What is said again within 3 s is not sent again.
+/// The room's other joined connections get a frame `typing`, which nothing stores. It ends by itself after 6 s, with
+/// `on: false`, or with the next message of that user. What is said again within 3 s is not sent again.
 ///
 /// Who: members, a CLIENT token, or an ADMIN's; `as` another user: a CLIENT token. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/typing", operation_id = "postTyping", tag = "messages",
