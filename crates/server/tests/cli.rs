@@ -459,7 +459,7 @@ fn what_is_printed_is_what_was_asked_for() {
     assert!(place.answer(&["config", "docs"]).contains("| `port`<br>`--port` |"));
     let openapi: serde_json::Value = serde_json::from_str(&place.answer(&["openapi"])).unwrap();
     assert_eq!(openapi["info"]["title"], "ChatSphere");
-    assert!(place.answer(&["serve", "--help"]).contains("--write_queue-queue-bytes"));
+    assert!(place.answer(&["serve", "--help"]).contains("--outbound-queue-bytes"));
     place.serve(&[]).stop();
     assert!(place.answer(&["migrate"]).contains(": up to date"));
 
