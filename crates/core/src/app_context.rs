@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::authority::Authority;
 use crate::budget::{Budget, Owner};
 use crate::caller::Caller;
-use crate::error::{Error, RateLimited};
+use crate::error::{Error, RateLimited, Unavailable};
 use crate::limits::Limits;
 use crate::page_cache::PageCache;
 use crate::rate::RateLimiter;
@@ -121,10 +121,20 @@ impl AppContext {
     }
 
     /// Waits for a turn to read a page and encode it.
-    pub async fn turn(&self, caller: &Caller) -> Turn {
+    ///
+    /// # Errors
+    /// [`Unavailable::Overloaded`] if the user, or the node, has as much under way as may be.
+    pub async fn turn(&self, caller: &Caller) -> Result<Turn, Error> {
+        let account = self.owner(caller).account();
+        // Nothing is to be read for an answer that could not be kept.
+        let check = || if account.may_grow() { Ok(()) } else { Err(Error::from(Unavailable::Overloaded)) };
+        check()?;
         // A CLIENT token asks for many users.
         let most = if caller.may_name_others() { 2 * self.turns_per_user } else { self.turns_per_user };
-        self.turns.take(caller.user.id, most).await
+        let turn = self.turns.take(caller.user.id, most).await;
+        // Others may have filled the room meanwhile.
+        check()?;
+        Ok(turn)
     }
 
     /// Counts a change other than a message against its user. A backend's CLIENT token is not bounded.

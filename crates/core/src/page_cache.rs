@@ -43,45 +43,40 @@ impl Default for PageCache {
 
 impl PageCache {
     /// A room's newest messages: as [`MessageReads::history`](crate::store::MessageReads::history) answers for
-    /// [`HistoryRange::Newest`].
+    /// [`HistoryRange::Newest`]. A page that is not in memory is read once `turn` has answered, and comes with that answer.
     ///
     /// # Errors
-    /// Those of [`MessageReads::history`](crate::store::MessageReads::history).
-    pub async fn history(
+    /// Those of [`MessageReads::history`](crate::store::MessageReads::history) and of `turn`.
+    pub async fn history<A>(
         &self,
         store: &dyn Store,
         room: RoomId,
         access: Access,
         limit: usize,
-    ) -> Result<Arc<Shared<History>>, Error> {
-        let key = (room, limit);
-        if let Some(page) = self.histories.present(&key, store, room, access).await? {
-            return Ok(page);
-        }
-        let read = store.history(room, access, HistoryRange::Newest, limit).await?;
-        let weight = weight(&read.messages, &[]);
-        Ok(self.histories.keep(key, read, weight))
+        turn: impl Future<Output = Result<A, Error>>,
+    ) -> Result<(Arc<Shared<History>>, Option<A>), Error> {
+        let version = async { store.room_version(room, access).await };
+        let read = async { store.history(room, access, HistoryRange::Newest, limit).await };
+        self.histories.get((room, limit), version, turn, read, |page| weight(&page.messages, &[])).await
     }
 
-    /// The newest part of a room, for a join: as [`MessageReads::newest`](crate::store::MessageReads::newest) answers.
+    /// The newest part of a room, for a join: as [`MessageReads::newest`](crate::store::MessageReads::newest) answers. A page
+    /// that is not in memory is read once `turn` has answered, and comes with that answer.
     ///
     /// # Errors
-    /// Those of [`MessageReads::newest`](crate::store::MessageReads::newest).
-    pub async fn newest(
+    /// Those of [`MessageReads::newest`](crate::store::MessageReads::newest) and of `turn`.
+    pub async fn newest<A>(
         &self,
         store: &dyn Store,
         room: RoomId,
         access: Access,
-        messages: usize,
-        others: usize,
-    ) -> Result<Arc<Shared<Newest>>, Error> {
-        let key = (room, messages, others);
-        if let Some(page) = self.newest.present(&key, store, room, access).await? {
-            return Ok(page);
-        }
-        let read = store.newest(room, access, messages, others).await?;
-        let weight = weight(&read.messages, &read.others);
-        Ok(self.newest.keep(key, read, weight))
+        (messages, others): (usize, usize),
+        turn: impl Future<Output = Result<A, Error>>,
+    ) -> Result<(Arc<Shared<Newest>>, Option<A>), Error> {
+        let version = async { store.room_version(room, access).await };
+        let read = async { store.newest(room, access, messages, others).await };
+        let weight = |page: &Newest| weight(&page.messages, &page.others);
+        self.newest.get((room, messages, others), version, turn, read, weight).await
     }
 }
 
@@ -90,15 +85,37 @@ impl<K: Hash + Eq, T> Pages<K, T> {
         Self(Mutex::new(BoundedMap::new(MAX_BYTES)))
     }
 
-    /// The page, if it is kept and of the room's present version.
-    async fn present(&self, key: &K, store: &dyn Store, room: RoomId, access: Access) -> Result<Option<Arc<Shared<T>>>, Error> {
+    /// The page of the room's present `version`: the one that is kept, else after `turn` the one that `read` answers.
+    async fn get<A>(
+        &self,
+        key: K,
+        version: impl Future<Output = Result<RoomVersion, Error>>,
+        turn: impl Future<Output = Result<A, Error>>,
+        read: impl Future<Output = Result<Versioned<T>, Error>>,
+        weight: impl FnOnce(&T) -> usize,
+    ) -> Result<(Arc<Shared<T>>, Option<A>), Error> {
         // A page that is not kept is read with its version.
-        if self.kept().peek(key).is_none() {
-            return Ok(None);
+        let is_kept = self.kept().peek(&key).is_some();
+        let version = if is_kept { Some(version.await?) } else { None };
+        if let Some(page) = version.and_then(|version| self.of(&key, version)) {
+            return Ok((page, None));
         }
-        let version = store.room_version(room, access).await?;
-        // Looked up only now: somebody else may have read this version meanwhile.
-        Ok(self.kept().get(key).filter(|kept| kept.version == version).map(|kept| kept.page.clone()))
+        let turn = turn.await?;
+        // Somebody else may have read this version meanwhile.
+        let page = match version.and_then(|version| self.of(&key, version)) {
+            Some(page) => page,
+            None => {
+                let read = read.await?;
+                let weight = weight(&read.page);
+                self.keep(key, read, weight)
+            }
+        };
+        Ok((page, Some(turn)))
+    }
+
+    /// The page that is kept, if it is of this version.
+    fn of(&self, key: &K, version: RoomVersion) -> Option<Arc<Shared<T>>> {
+        self.kept().get(key).filter(|kept| kept.version == version).map(|kept| kept.page.clone())
     }
 
     fn keep(&self, key: K, read: Versioned<T>, weight: usize) -> Arc<Shared<T>> {

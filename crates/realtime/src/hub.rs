@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chatsphere_core::store::Ack;
 use chatsphere_core::{Access, CommitSink, Committed, Event, EventKind, RoomId, Seq, Signal, SignalSink, Topic};
 use metrics::{Counter, counter};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::fanout_shard::{FanoutShard, ShardSender};
 use crate::interest::Interest;
@@ -17,9 +17,6 @@ use crate::room::Room;
 use crate::signal::{Connections, Signals};
 use crate::subscriber::Subscriber;
 
-/// How many replays may hold a page at once: enough to keep the store and the processors busy.
-const PAGES: usize = 64;
-
 /// The rooms that somebody on this node listens to.
 pub struct Hub {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
@@ -28,7 +25,6 @@ pub struct Hub {
     large_rooms: Vec<ShardSender>,
     gaps: mpsc::UnboundedSender<RoomId>,
     /// Pages of replays that may be in memory at once.
-    pub(crate) turns: Semaphore,
     pub(crate) meters: Meters,
     pub(crate) signals: Signals,
     /// Which rooms and users this node has connections for.
@@ -67,7 +63,6 @@ impl Hub {
             shards: senders,
             large_rooms: large_room_senders,
             gaps,
-            turns: Semaphore::new(PAGES),
             meters: Meters {
                 events_in: counter!("chatsphere_events_in_total"),
                 events_out: counter!("chatsphere_events_out_total"),

@@ -16,7 +16,6 @@ use chatsphere_core::{Access, EncodedLen, Epoch, Error, Event, Forbidden, Limits
 use chatsphere_net::in_time;
 use chatsphere_net::websocket::CloseCode;
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
 use crate::frame::encode;
@@ -78,7 +77,6 @@ pub async fn join<L: RoomLog + ?Sized>(
         subscriber,
         join: &join,
         page: PAGE,
-        turns: &hub.turns,
         turn: None,
         cursor: Seq::ZERO,
         is_subscribed: false,
@@ -134,9 +132,8 @@ struct Replay<'a, L: ?Sized> {
     join: &'a Join<'a>,
     /// How many events are read at a time: fewer while a page holds more than the client takes at once.
     page: usize,
-    /// Pages that all replays of this node may hold in memory together, and the permit for the one at hand.
-    turns: &'a Semaphore,
-    turn: Option<(SemaphorePermit<'a>, Option<Turn>)>,
+    /// The turn in which the page at hand was read.
+    turn: Option<Turn>,
     /// Everything up to here was sent, or lies before what the client asked for.
     cursor: Seq,
     /// The connection listened already when its answer began. If it ceases to, it is told so by `left`, which ends the answer.
@@ -235,13 +232,13 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 
     async fn plan(&mut self, limits: &Limits) -> Result<Plan, Error> {
-        self.take_turn().await?;
-        let (room, access) = (self.join.room, self.access()?);
+        let room = self.join.room;
         let reason = match self.join.since {
             None => None,
             Some(_) if self.is_of_another_epoch() => Some(NotRecovered::EpochChanged),
             Some(since) => {
-                let first = self.log.events_after(room, access, Seq::new(since), PAGE).await?;
+                self.take_turn().await?;
+                let first = self.log.events_after(room, self.access()?, Seq::new(since), PAGE).await?;
                 if since > first.head.get() {
                     Some(NotRecovered::SinceAhead)
                 } else if first.head.get() - since > limits.replay_events {
@@ -251,7 +248,11 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                 }
             }
         };
-        let newest = self.log.newest(room, access, limits.page_default, NEWEST_OTHERS).await?;
+        self.wait_for_client().await?;
+        let (newest, turn) = self.log.newest(room, self.access()?, (limits.page_default, NEWEST_OTHERS)).await?;
+        self.turn = turn;
+        // Rights may have changed while it waited for its turn.
+        self.access()?;
         Ok(Plan::Newest { newest, reason })
     }
 
@@ -292,19 +293,21 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         self.log.events_after(self.join.room, self.access()?, self.cursor, self.page).await
     }
 
-    /// Waits until the client can take a page, and then for a permit to have one in memory: when everyone comes back at once,
+    /// Waits until the client can take a page, and then for a turn to have one in memory: when everyone comes back at once,
     /// there are as many replays as connections. An error if the connection has ended, for which nothing is to be read.
     async fn take_turn(&mut self) -> Result<(), Error> {
+        self.wait_for_client().await?;
+        self.turn = self.log.turn().await;
+        Ok(())
+    }
+
+    async fn wait_for_client(&mut self) -> Result<(), Error> {
         self.turn = None;
         self.wait_for_room().await;
         self.wait_for_memory().await;
         if self.subscriber.write_queue.is_ended() {
             return Err(Unavailable::Stopping.into());
         }
-        // Its own turn first: who waits behind other replays of the same user must hold no permit that everybody needs.
-        let own = self.log.turn().await;
-        // Never closed.
-        self.turn = self.turns.acquire().await.ok().map(|permit| (permit, own));
         Ok(())
     }
 

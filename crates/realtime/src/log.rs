@@ -17,8 +17,13 @@ pub trait RoomLog: Send + Sync {
     }
     /// See [`MessageReads::events_after`].
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
-    /// See [`MessageReads::newest`].
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error>;
+    /// See [`MessageReads::newest`], with both limits. A page that had to be read comes with its turn.
+    async fn newest(
+        &self,
+        room: RoomId,
+        access: Access,
+        limits: (usize, usize),
+    ) -> Result<(Arc<Shared<Newest>>, Option<Turn>), Error>;
     /// See [`UrgentReads::heads`].
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error>;
     /// See [`Store::epoch`].
@@ -31,9 +36,14 @@ impl RoomLog for dyn Store {
         MessageReads::events_after(self, room, access, after, limit).await
     }
 
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
+    async fn newest(
+        &self,
+        room: RoomId,
+        access: Access,
+        (messages, others): (usize, usize),
+    ) -> Result<(Arc<Shared<Newest>>, Option<Turn>), Error> {
         let read = MessageReads::newest(self, room, access, messages, others).await?;
-        Ok(Arc::new(Shared::new(read.page)))
+        Ok((Arc::new(Shared::new(read.page)), None))
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chatsphere_core::store::{EventsPage, Newest};
+use chatsphere_core::turns::Turn;
 use chatsphere_core::*;
 use chatsphere_protocol::frames::{self, ServerFrame};
 use rand::rngs::StdRng;
@@ -134,7 +135,12 @@ impl RoomLog for Truth {
         Ok(page)
     }
 
-    async fn newest(&self, _: RoomId, access: Access, _: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
+    async fn newest(
+        &self,
+        _: RoomId,
+        access: Access,
+        (_, others): (usize, usize),
+    ) -> Result<(Arc<Shared<Newest>>, Option<Turn>), Error> {
         dawdle(&self.rolls, 400).await;
         self.check(access)?;
         let newest = {
@@ -144,7 +150,7 @@ impl RoomLog for Truth {
             Newest { messages: vec![], others: state.events[begin..].to_vec(), from: Seq::new(begin as u64 + 1), head }
         };
         dawdle(&self.rolls, 400).await;
-        Ok(Arc::new(Shared::new(newest)))
+        Ok((Arc::new(Shared::new(newest)), None))
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {

@@ -196,7 +196,7 @@ async fn one_who_reads_much_waits_for_nobody_but_itself() {
     let caller = Caller::from(&row);
     let mut turns = Vec::new();
     for _ in 0..chat.turns_per_user {
-        turns.push(chat.turn(&caller).await);
+        turns.push(chat.turn(&caller).await.unwrap());
     }
     let waits = status(&server, "/api/rooms", &ada);
     tokio::pin!(waits);

@@ -8,8 +8,10 @@ use crate::policy;
 use crate::seq::Seq;
 use crate::shared::Shared;
 use crate::store::{Access, EventsPage, History, HistoryRange};
+use crate::turns::Turn;
 
-/// A page of a room's messages, ascending. Needs `read`, and membership unless privileged.
+/// A page of a room's messages, ascending. Needs `read`, and membership unless privileged. A page that had to be read comes with
+/// its turn, to be kept until it is encoded.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::Unavailable`].
@@ -19,14 +21,15 @@ pub async fn read_history(
     room: RoomId,
     range: HistoryRange,
     limit: usize,
-) -> Result<Arc<Shared<History>>, Error> {
+) -> Result<(Arc<Shared<History>>, Option<Turn>), Error> {
     policy::may_read(caller)?;
     let access = policy::room_access(caller, room)?;
     if range == HistoryRange::Newest {
-        return chat.pages.history(&*chat.store, room, access, limit).await;
+        return chat.pages.history(&*chat.store, room, access, limit, chat.turn(caller)).await;
     }
+    let turn = chat.turn(caller).await?;
     let read = chat.store.history(room, access, range, limit).await?;
-    Ok(Arc::new(Shared::new(read.page)))
+    Ok((Arc::new(Shared::new(read.page)), Some(turn)))
 }
 
 /// A room's durable events of all kinds after `after`, ascending. Needs `read`, and membership unless privileged.

@@ -49,7 +49,7 @@ impl RoomLog for Script {
         answer
     }
 
-    async fn newest(&self, _: RoomId, _: Access, _: usize, _: usize) -> Result<Arc<Shared<Newest>>, Error> {
+    async fn newest(&self, _: RoomId, _: Access, _: (usize, usize)) -> Result<(Arc<Shared<Newest>>, Option<Turn>), Error> {
         unreachable!("every join here brings `since`")
     }
 
@@ -236,10 +236,16 @@ impl RoomLog for Memberships {
         Ok(EventsPage { events, head: Seq::new(self.0.len() as u64) })
     }
 
-    async fn newest(&self, _: RoomId, _: Access, _: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
+    async fn newest(
+        &self,
+        _: RoomId,
+        _: Access,
+        (_, others): (usize, usize),
+    ) -> Result<(Arc<Shared<Newest>>, Option<Turn>), Error> {
         let begin = self.0.len().saturating_sub(others);
         let (from, head) = (Seq::new(begin as u64 + 1), Seq::new(self.0.len() as u64));
-        Ok(Arc::new(Shared::new(Newest { messages: Vec::new(), others: self.0[begin..].to_vec(), from, head })))
+        let newest = Newest { messages: Vec::new(), others: self.0[begin..].to_vec(), from, head };
+        Ok((Arc::new(Shared::new(newest)), None))
     }
 
     async fn heads(&self, _: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {

@@ -17,7 +17,7 @@ pub(crate) fn routes() -> Routes {
         (status = 200, description = "A page of messages", body = Vec<MessageInRoom<'static>>),
         (status = 403, description = "`client_token_required`, `needs_read`"),
     ))]
-async fn list(State(http): Http, Reading { caller, .. }: Reading, query: Query) -> Result<Response, Failure> {
+async fn list(State(http): Http, ReadInTurn { caller, .. }: ReadInTurn, query: Query) -> Result<Response, Failure> {
     let cursors = http.keys.cursors(&caller, List::Messages);
     let page = ops::all_messages(&http.chat, &caller, query.page(&cursors)?).await?;
     let links = Links::next(&query, &cursors, page.next)?;

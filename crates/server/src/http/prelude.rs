@@ -19,7 +19,7 @@ pub(super) use super::json_list::{self, JsonList};
 pub(super) use super::link::Links;
 pub(super) use super::path_ids::InRoom;
 pub(super) use super::query::{EventsParams, HistoryParams, PageParams, Query};
-pub(super) use super::reading::Reading;
+pub(super) use super::reading::{Read, ReadInTurn};
 pub(super) use super::state::HttpState;
 pub(super) use crate::auth::List;
 pub(super) use crate::wire;

@@ -11,7 +11,7 @@ pub(crate) fn routes() -> Routes {
 /// Who: any token. Permission: none.
 #[utoipa::path(get, path = "/api/auth/profile", operation_id = "getProfile", tag = "profile", security(("bearer" = [])),
     responses((status = 200, description = "The user that the token stands for", body = ProfileChanged)))]
-async fn read(Reading { caller, .. }: Reading) -> Json<ProfileChanged<'static>> {
+async fn read(ReadInTurn { caller, .. }: ReadInTurn) -> Json<ProfileChanged<'static>> {
     let username = caller.user.username.as_str().to_owned().into();
     Json(ProfileChanged { message: None, user: Profile { id: caller.user.id, username, role: caller.role } })
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use chatsphere_core::{Caller, Error, Unavailable};
+use chatsphere_core::Caller;
 
 use super::authenticated::Authenticated;
 use super::failure::Failure;
@@ -10,28 +10,38 @@ use super::path_ids::{self, PathIds};
 use super::state::HttpState;
 use super::under_way::UnderWay;
 
-/// A call that reads: who calls, within their rate and in their turn, which lasts until the page is encoded, and what its path
-/// names.
-pub(crate) struct Reading<P = ()> {
+/// A call that reads: who calls, within their rate, and what its path names.
+pub(crate) struct Read<P = ()> {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) path: P,
+    pub(crate) under_way: UnderWay,
+}
+
+/// The same in its turn, which lasts until the page is encoded.
+pub(crate) struct ReadInTurn<P = ()> {
     pub(crate) caller: Arc<Caller>,
     pub(crate) path: P,
 }
 
-impl<P: PathIds> FromRequestParts<Arc<HttpState>> for Reading<P> {
+impl<P: PathIds> FromRequestParts<Arc<HttpState>> for Read<P> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, http).await?;
-        let chat = &http.chat;
-        chat.count_read(&caller)?;
+        http.chat.count_read(&caller)?;
         // The envelope has put it there.
         let under_way = parts.extensions.get::<UnderWay>().cloned().unwrap_or_default();
-        let check = || if under_way.may_grow() { Ok(()) } else { Err(Error::from(Unavailable::Overloaded)) };
-        // Nothing is to be read for an answer that could not be kept; others may have filled the room meanwhile.
-        check()?;
-        under_way.hold(chat.turn(&caller).await);
-        check()?;
         let path = path_ids::read(parts, &caller).await?;
+        Ok(Self { caller, path, under_way })
+    }
+}
+
+impl<P: PathIds + Send> FromRequestParts<Arc<HttpState>> for ReadInTurn<P> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
+        let Read { caller, path, under_way } = Read::from_request_parts(parts, http).await?;
+        under_way.hold(http.chat.turn(&caller).await?);
         Ok(Self { caller, path })
     }
 }

@@ -37,14 +37,9 @@ impl UnderWay {
         Ok(())
     }
 
-    /// Whether there is room for a page more.
-    pub(crate) fn may_grow(&self) -> bool {
-        self.0.get().is_none_or(|whose| whose.account.may_grow())
-    }
-
-    /// Keeps a turn to read until the answer is encoded.
-    pub(crate) fn hold(&self, turn: Turn) {
-        if let Some(whose) = self.0.get() {
+    /// Keeps a turn to read, if there is one, until the answer is encoded.
+    pub(crate) fn hold(&self, turn: impl Into<Option<Turn>>) {
+        if let (Some(whose), Some(turn)) = (self.0.get(), turn.into()) {
             *whose.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
         }
     }

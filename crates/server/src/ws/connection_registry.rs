@@ -1,15 +1,12 @@
 //! The authenticated connections of this node: heartbeats, expiry and revocation.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chatsphere_core::ops::authorize_join;
-use chatsphere_core::{
-    Access, Affected, AppContext, AuthorityListener, Caller, ConnectionId, Error, RoomId, TokenId, TokenRefusal, Topic, UserId,
-};
+use chatsphere_core::{Access, Affected, AppContext, AuthorityListener, Caller, Error, RoomId, TokenRefusal, Topic, UserId};
 use chatsphere_net::websocket::{self, CloseCode};
 use chatsphere_protocol::frames::ServerFrame;
 use chatsphere_realtime::frame::encode;
@@ -20,8 +17,8 @@ use rand::Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Timeouts;
-use super::by_caller::ByCaller;
 use super::heartbeat::{Due, HeartbeatState};
+use super::open_sessions::{OpenSessions, Place};
 
 static SOCKETS: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_sockets"));
 static ROOMS: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_rooms_with_listeners"));
@@ -51,8 +48,7 @@ pub struct ConnectionRegistry {
 
 #[derive(Default)]
 struct Open {
-    sessions: HashMap<ConnectionId, HeartbeatState>,
-    by_caller: ByCaller,
+    sessions: OpenSessions,
     /// When the last sweep began, in milliseconds since the node started, as are all times here.
     swept_at: u64,
     /// Silence is counted from then at the earliest: bytes that came before may not have been read.
@@ -69,25 +65,12 @@ impl Open {
         self.swept_at = now;
         self.listening_since
     }
-
-    fn session(&self, id: ConnectionId) -> Option<Arc<Session>> {
-        self.sessions.get(&id).map(|state| state.session.clone())
-    }
-
-    /// A connection stands for another caller than before, if it is still there.
-    fn stands_for(&mut self, id: ConnectionId, before: &Caller, caller: &Caller) {
-        let Some(state) = self.sessions.get_mut(&id) else { return };
-        state.expires_at = caller.expires_at;
-        if before.token_id != caller.token_id {
-            self.by_caller.remove(id, before);
-            self.by_caller.add(id, caller);
-        }
-    }
 }
 
 /// One authenticated connection.
 pub(super) struct Session {
     pub(super) subscriber: Arc<Subscriber>,
+    pub(super) place: Place,
     /// When bytes came from it last, in milliseconds since the node started.
     heard_at: AtomicU64,
     /// Held while the session's rights are looked up and set: of two judgements the later one must win.
@@ -95,8 +78,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(subscriber: Arc<Subscriber>, now: u64) -> Self {
-        Self { subscriber, heard_at: AtomicU64::new(now), rights: tokio::sync::Mutex::default() }
+    pub(super) fn new(subscriber: Arc<Subscriber>, place: Place, now: u64) -> Self {
+        Self { subscriber, place, heard_at: AtomicU64::new(now), rights: tokio::sync::Mutex::default() }
     }
 
     pub(super) fn heard(&self, now: u64) {
@@ -126,16 +109,13 @@ impl ConnectionRegistry {
 
     /// Registers a connection, unless its user holds too many already.
     pub(super) fn enter(&self, subscriber: Arc<Subscriber>) -> Option<Arc<Session>> {
-        let (id, caller) = (subscriber.id, subscriber.caller());
-        let now = self.elapsed();
-        let session = Arc::new(Session::new(subscriber, now));
-        let state = HeartbeatState::new(session.clone(), now + self.first_interval());
+        let (caller, now, interval) = (subscriber.caller(), self.elapsed(), self.first_interval());
         let mut open = self.open();
-        if open.by_caller.of_user(caller.user.id).count() >= self.chat.limits.connections_per_user {
+        if open.sessions.count_of_user(caller.user.id) >= self.chat.limits.connections_per_user {
             return None;
         }
-        open.by_caller.add(id, &caller);
-        open.sessions.insert(id, state);
+        let make = |place| HeartbeatState::new(Arc::new(Session::new(subscriber, place, now)), now + interval);
+        let session = open.sessions.enter(&caller, make)?;
         self.hub.interest.add(Topic::User(caller.user.id));
         SOCKETS.set(open.sessions.len() as f64);
         Some(session)
@@ -144,13 +124,10 @@ impl ConnectionRegistry {
     /// Removes a connection that has ended.
     pub(super) fn leave(&self, session: &Session) {
         self.hub.disconnect(&session.subscriber);
-        let id = session.subscriber.id;
         let mut open = self.open();
-        let caller = session.subscriber.caller();
-        if open.sessions.remove(&id).is_some() {
-            self.hub.interest.remove(Topic::User(caller.user.id));
+        if open.sessions.leave(session) {
+            self.hub.interest.remove(Topic::User(session.subscriber.caller().user.id));
         }
-        open.by_caller.remove(id, &caller);
         SOCKETS.set(open.sessions.len() as f64);
     }
 
@@ -179,7 +156,7 @@ impl ConnectionRegistry {
         let mut all_due = Vec::new();
         let mut open = self.open();
         let since = open.begin_sweep(now, millis(self.times.look) + LATE);
-        for state in open.sessions.values_mut() {
+        for state in open.sessions.states_mut() {
             if let Some(due) = state.due(now, wall, since, silence, || self.jittered()) {
                 all_due.push((state.session.clone(), due));
             }
@@ -203,7 +180,7 @@ impl ConnectionRegistry {
     }
 
     fn all(&self) -> Vec<Arc<Session>> {
-        self.open().sessions.values().map(|state| state.session.clone()).collect()
+        self.open().sessions.states().map(|state| state.session.clone()).collect()
     }
 
     /// The time until the first ping: half of the heartbeat's interval to all of it, so that connections that were opened
@@ -229,23 +206,12 @@ impl ConnectionRegistry {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// The sessions of a token.
-    fn of_token(&self, token: TokenId) -> Vec<Arc<Session>> {
-        let open = self.open();
-        open.by_caller.of_token(token).iter().filter_map(|id| open.session(*id)).collect()
-    }
-
-    /// The sessions of a user.
-    fn sessions_of(&self, user: UserId) -> Vec<Arc<Session>> {
-        let open = self.open();
-        open.by_caller.of_user(user).filter_map(|id| open.session(id)).collect()
-    }
-
     /// Closes the sessions of tokens that were revoked, without a query to the store.
     fn close_revoked(&self, affected: &[Affected]) {
         for one in affected {
             let Affected::Token(token) = one else { continue };
-            self.of_token(*token).iter().for_each(|session| close_refused(&session.subscriber, TokenRefusal::Revoked));
+            let sessions = self.open().sessions.of_token(*token);
+            sessions.iter().for_each(|session| close_refused(&session.subscriber, TokenRefusal::Revoked));
         }
     }
 
@@ -255,7 +221,8 @@ impl ConnectionRegistry {
         let mut to_judge = Vec::new();
         for one in affected {
             let Affected::User(user) = one else { continue };
-            for session in self.sessions_of(*user) {
+            let sessions = self.open().sessions.of_user(*user);
+            for session in sessions {
                 // A judgement under way may have read the token before the change, and would set the old role after this.
                 let is_judged = session.rights.try_lock().is_err();
                 let before = session.subscriber.caller();
@@ -276,7 +243,7 @@ impl ConnectionRegistry {
         let _turn = session.rights.lock().await;
         let subscriber = &session.subscriber;
         match self.chat.authority.caller(&*self.chat.store, subscriber.caller().token_id).await {
-            Ok(caller) => self.go_on_as(subscriber, caller).await,
+            Ok(caller) => self.go_on_as(session, caller).await,
             Err(Error::Token(refusal)) => {
                 close_refused(subscriber, refusal);
                 Ok(())
@@ -298,7 +265,7 @@ impl ConnectionRegistry {
     async fn go_on_and_judge(&self, session: &Session, caller: Arc<Caller>) -> Result<(), Error> {
         {
             let _turn = session.rights.lock().await;
-            self.go_on_as(&session.subscriber, caller).await?;
+            self.go_on_as(session, caller).await?;
         }
         // Only now does a revocation of this token find this connection: one that came before shows when it is looked up again.
         self.judge(session).await
@@ -317,10 +284,10 @@ impl ConnectionRegistry {
     }
 
     /// The connection goes on as this caller. It leaves the rooms that this caller may not listen to.
-    async fn go_on_as(&self, subscriber: &Subscriber, caller: Arc<Caller>) -> Result<(), Error> {
+    async fn go_on_as(&self, session: &Session, caller: Arc<Caller>) -> Result<(), Error> {
+        let subscriber = &session.subscriber;
         let before = subscriber.caller();
-        subscriber.set_caller(caller.clone());
-        self.open().stands_for(subscriber.id, &before, &caller);
+        self.open().sessions.set_caller(session, caller.clone());
         for room in subscriber.rooms() {
             let has = authorize_join(&caller, room);
             // With the same access as before there is nothing to do: the end of a membership ends its subscription by itself.
@@ -364,7 +331,8 @@ impl ConnectionRegistry {
 
 impl Connections for ConnectionRegistry {
     fn of_user(&self, user: UserId) -> Vec<Arc<WriteQueue>> {
-        self.sessions_of(user).iter().map(|session| session.subscriber.write_queue.clone()).collect()
+        let sessions = self.open().sessions.of_user(user);
+        sessions.iter().map(|session| session.subscriber.write_queue.clone()).collect()
     }
 }
 

@@ -77,7 +77,7 @@ mod tests {
         let caller = Arc::new(Caller::operator(user, START));
         let expires_at = caller.expires_at;
         let write_queue = Arc::new(WriteQueue::new(Socket::Queued, 1 << 20));
-        let session = Arc::new(Session::new(Subscriber::new(ConnectionId::new(START), caller, write_queue).into(), 1_000));
+        let session = Arc::new(Session::new(Subscriber::new(ConnectionId::new(START), caller, write_queue).into(), 0, 1_000));
         let mut state = HeartbeatState::new(session.clone(), 20_000);
         let mut due = |now| state.due(now, START, 0, 35_000, || 25_000);
         assert_eq!([1_000, 19_999, 20_000, 20_500].map(&mut due), [None, None, Some(Due::Ping), None]);

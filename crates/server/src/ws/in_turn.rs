@@ -22,8 +22,14 @@ impl RoomLog for InTurn<'_> {
         self.chat.store.events_after(room, access, after, limit).await
     }
 
-    async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Arc<Shared<Newest>>, Error> {
-        self.chat.pages.newest(&*self.chat.store, room, access, messages, others).await
+    async fn newest(
+        &self,
+        room: RoomId,
+        access: Access,
+        limits: (usize, usize),
+    ) -> Result<(Arc<Shared<Newest>>, Option<Turn>), Error> {
+        let turn = async { Ok(self.chat.turn_to_join(self.caller).await) };
+        self.chat.pages.newest(&*self.chat.store, room, access, limits, turn).await
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {

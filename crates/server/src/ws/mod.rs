@@ -5,7 +5,6 @@
 
 mod answers;
 mod authentication;
-mod by_caller;
 mod closes;
 mod connection;
 mod connection_registry;
@@ -14,6 +13,7 @@ mod frame_rate_limit;
 mod frames;
 mod heartbeat;
 mod in_turn;
+mod open_sessions;
 mod pre_upgrade;
 mod reader;
 mod requests;

@@ -159,8 +159,8 @@ async fn a_kept_page_shows_what_another_node_acknowledged(fixture: Arc<Fixture>)
             loop {
                 let before = acknowledged.load(Ordering::SeqCst);
                 let shown = match reader % 2 {
-                    0 => pages.history(&*store, room, ada, 1).await.unwrap().messages[0].seq,
-                    _ => pages.newest(&*store, room, ada, 1, 1).await.unwrap().messages[0].seq,
+                    0 => pages.history(&*store, room, ada, 1, async { Ok(()) }).await.unwrap().0.messages[0].seq,
+                    _ => pages.newest(&*store, room, ada, (1, 1), async { Ok(()) }).await.unwrap().0.messages[0].seq,
                 };
                 assert!(shown.get() >= before, "{shown} was shown after {before} was acknowledged");
                 if before == first + MESSAGES {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{HistoryRange, MessageFilter, NewRoom, PAGE_BYTES, RoomFilter, UserChange};
+use chatsphere_core::store::{History, HistoryRange, MessageFilter, NewRoom, Newest, PAGE_BYTES, RoomFilter, UserChange};
 use chatsphere_core::{
     Access, Actor, Content, ControlPosition, EncodedLen, Error, Forbidden, Message, NotFound, PageCache, RoomId, RoomName, Seq,
-    Timestamp, UserId,
+    Shared, Store, Timestamp, UserId,
 };
 
 use crate::fixture::{Fixture, on_postgres};
@@ -28,6 +28,20 @@ on_every_database!(
     a_page_read_again_is_the_present_one,
 );
 
+async fn history(
+    pages: &PageCache,
+    store: &dyn Store,
+    room: RoomId,
+    access: Access,
+    limit: usize,
+) -> Result<Arc<Shared<History>>, Error> {
+    Ok(pages.history(store, room, access, limit, async { Ok(()) }).await?.0)
+}
+
+async fn newest(pages: &PageCache, store: &dyn Store, room: RoomId, access: Access) -> Result<Arc<Shared<Newest>>, Error> {
+    Ok(pages.newest(store, room, access, (50, 50), async { Ok(()) }).await?.0)
+}
+
 /// The newest page of a room may be kept between two reads: whatever it shows must be as it is now, and nobody gets it who may
 /// no longer read the room.
 async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
@@ -40,13 +54,13 @@ async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
     for number in 0..3 {
         posted.push(world.post(room, &number.to_string()).await);
         for access in [ada, bob, Access::Any, ada] {
-            let history = pages.history(store, room, access, 2).await.unwrap();
-            assert_eq!(history.messages, posted[posted.len().saturating_sub(2)..]);
-            assert_eq!(history.has_older, posted.len() > 2);
-            let whole = pages.history(store, room, access, 50).await.unwrap();
+            let shown = history(&pages, store, room, access, 2).await.unwrap();
+            assert_eq!(shown.messages, posted[posted.len().saturating_sub(2)..]);
+            assert_eq!(shown.has_older, posted.len() > 2);
+            let whole = history(&pages, store, room, access, 50).await.unwrap();
             assert_eq!(whole.messages, posted);
-            let newest = pages.newest(store, room, access, 50, 50).await.unwrap();
-            assert_eq!((&newest.messages, newest.head), (&posted, posted.last().unwrap().seq));
+            let joined = newest(&pages, store, room, access).await.unwrap();
+            assert_eq!((&joined.messages, joined.head), (&posted, posted.last().unwrap().seq));
         }
     }
     let wish = UserChange {
@@ -58,15 +72,15 @@ async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
         at: Timestamp::from_millis(1_795_341_370_000),
     };
     store.submit(wish).await.unwrap();
-    let history = pages.history(store, room, bob, 50).await.unwrap();
-    assert!(history.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
-    let newest = pages.newest(store, room, bob, 50, 50).await.unwrap();
-    assert!(newest.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
+    let shown = history(&pages, store, room, bob, 50).await.unwrap();
+    assert!(shown.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
+    let joined = newest(&pages, store, room, bob).await.unwrap();
+    assert!(joined.messages.iter().all(|message| message.author.username.as_str() == "Countess"));
     world.remove(room, world.bob.id).await;
     let refused = Some(Error::from(Forbidden::NotAMember));
-    assert_eq!(pages.history(store, room, bob, 50).await.err(), refused);
-    assert_eq!(pages.newest(store, room, bob, 50, 50).await.err(), refused);
-    assert_eq!(pages.newest(store, room, ada, 50, 50).await.unwrap().others.len(), 3);
+    assert_eq!(history(&pages, store, room, bob, 50).await.err(), refused);
+    assert_eq!(newest(&pages, store, room, bob).await.err(), refused);
+    assert_eq!(newest(&pages, store, room, ada).await.unwrap().others.len(), 3);
 }
 
 async fn history_ends_where_it_says(fixture: Arc<Fixture>) {

@@ -18,7 +18,7 @@ use crate::http::prelude::*;
     ))]
 pub(super) async fn list(
     State(http): Http,
-    Reading { caller, path: room }: Reading<RoomId>,
+    ReadInTurn { caller, path: room }: ReadInTurn<RoomId>,
     query: Query,
 ) -> Result<Response, Failure> {
     let (after, limit) = query.events()?;

@@ -17,7 +17,7 @@ use crate::http::prelude::*;
     ))]
 pub(super) async fn list(
     State(http): Http,
-    Reading { caller, path: room }: Reading<RoomId>,
+    ReadInTurn { caller, path: room }: ReadInTurn<RoomId>,
     query: Query,
 ) -> Result<Response, Failure> {
     let cursors = http.keys.cursors(&caller, List::Members(room));

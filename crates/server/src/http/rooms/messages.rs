@@ -20,11 +20,12 @@ use crate::http::prelude::*;
     ))]
 pub(super) async fn list(
     State(http): Http,
-    Reading { caller, path: room }: Reading<RoomId>,
+    Read { caller, path: room, under_way }: Read<RoomId>,
     query: Query,
 ) -> Result<Response, Failure> {
     let (range, limit) = query.history()?;
-    let history = ops::read_history(&http.chat, &caller, room, range, limit).await?;
+    let (history, turn) = ops::read_history(&http.chat, &caller, room, range, limit).await?;
+    under_way.hold(turn);
     // Most who open a room ask for the same page: it is encoded once for all of them.
     let body = match history.already_made() {
         Some(body) => body,

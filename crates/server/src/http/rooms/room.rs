@@ -16,7 +16,7 @@ use crate::http::prelude::*;
     ))]
 pub(super) async fn read(
     State(http): Http,
-    Reading { caller, path: room }: Reading<RoomId>,
+    ReadInTurn { caller, path: room }: ReadInTurn<RoomId>,
 ) -> Result<Json<RoomWithUsers>, Failure> {
     let (room, users) = ops::read_room(&http.chat, &caller, room).await?;
     let users = users.iter().map(|user| wire::user_ref(user).into_owned()).collect();

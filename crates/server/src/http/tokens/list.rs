@@ -15,7 +15,7 @@ use crate::http::prelude::*;
     ))]
 pub(super) async fn list(
     State(http): Http,
-    Reading { caller, .. }: Reading,
+    ReadInTurn { caller, .. }: ReadInTurn,
     query: Query,
 ) -> Result<impl IntoResponse, Failure> {
     let cursors = http.keys.cursors(&caller, List::Tokens);

@@ -18,7 +18,7 @@ use crate::http::prelude::*;
     ))]
 pub(super) async fn of_user(
     State(http): Http,
-    Reading { caller, path: user }: Reading<UserId>,
+    ReadInTurn { caller, path: user }: ReadInTurn<UserId>,
     query: Query,
 ) -> Result<Response, Failure> {
     answer(&http, &caller, user, &query).await
@@ -37,7 +37,7 @@ pub(super) async fn of_user(
         (status = 403, description = "`client_token_required`, `needs_read`"),
         (status = 404, description = "`user_not_found`"),
     ))]
-pub(super) async fn own(State(http): Http, Reading { caller, .. }: Reading, query: Query) -> Result<Response, Failure> {
+pub(super) async fn own(State(http): Http, ReadInTurn { caller, .. }: ReadInTurn, query: Query) -> Result<Response, Failure> {
     let user = query.one("userId")?.map(ops::user_id).transpose()?.unwrap_or(caller.user.id);
     answer(&http, &caller, user, &query).await
 }

@@ -14,7 +14,7 @@ use crate::http::prelude::*;
     ))]
 pub(super) async fn read(
     State(http): Http,
-    Reading { caller, path: user }: Reading<String>,
+    ReadInTurn { caller, path: user }: ReadInTurn<String>,
 ) -> Result<Json<User<'static>>, Failure> {
     // A text that is no UUID is nobody's id. Only a caller that may see every user is told so; `find_user` refuses every other.
     let user = match ops::user_id(&user) {
