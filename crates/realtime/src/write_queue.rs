@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ pub struct WriteQueue {
     has_work: AtomicBool,
     /// That task, once it waits. Smaller than a `Notify` and what waits for one.
     worker: AtomicWaker,
-    /// Something that waited went out.
-    progress: Notify,
+    /// Something that waited went out. Made when somebody first waits for it, which most connections never do.
+    progress: OnceLock<Box<Notify>>,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +96,7 @@ impl WriteQueue {
             state: Mutex::default(),
             has_work: AtomicBool::new(false),
             worker: AtomicWaker::new(),
-            progress: Notify::new(),
+            progress: OnceLock::new(),
         }
     }
 
@@ -282,7 +282,7 @@ impl WriteQueue {
             self.write_out(&mut state);
         }
         self.call();
-        self.progress.notify_waiters();
+        self.notify_progress();
     }
 
     /// Gives the connection up without a word, as when the socket is gone.
@@ -293,7 +293,7 @@ impl WriteQueue {
         state.waiting_bytes = 0;
         state.uncount();
         self.call();
-        self.progress.notify_waiters();
+        self.notify_progress();
     }
 
     /// The code of the close that was begun.
@@ -315,6 +315,12 @@ impl WriteQueue {
     /// How many of the bytes that had to wait the socket has taken so far. It rises as long as the client reads.
     pub fn progress(&self) -> u64 {
         self.state().taken_by_socket
+    }
+
+    fn notify_progress(&self) {
+        if let Some(progress) = self.progress.get() {
+            progress.notify_waiters();
+        }
     }
 
     /// Bytes that wait.
@@ -351,7 +357,7 @@ impl WriteQueue {
     /// Waits until so little of the bound waits that a page more cannot overflow it; or until the end.
     pub async fn has_room(&self) {
         loop {
-            let progress = self.progress.notified();
+            let progress = self.progress.get_or_init(Box::default).notified();
             tokio::pin!(progress);
             // Registered before the look, so that what happens in between is not missed.
             progress.as_mut().enable();
@@ -387,7 +393,7 @@ impl WriteQueue {
         state.taken_bytes = state.taken_bytes.saturating_sub(bytes);
         state.taken_by_socket += bytes as u64;
         state.count();
-        self.progress.notify_waiters();
+        self.notify_progress();
     }
 
     /// What was taken has been written.
@@ -395,7 +401,7 @@ impl WriteQueue {
         let mut state = self.state();
         state.taken_bytes = 0;
         state.count();
-        self.progress.notify_waiters();
+        self.notify_progress();
         match (state.broken || (state.closing.is_some() && state.waiting.is_empty()), state.waiting.is_empty()) {
             (true, _) => Flushed::End,
             (false, true) => Flushed::All,
@@ -441,7 +447,7 @@ impl WriteQueue {
                 Ok(0) => state.broken = true,
                 Ok(written) => {
                     state.advance(written);
-                    self.progress.notify_waiters();
+                    self.notify_progress();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     state.count();

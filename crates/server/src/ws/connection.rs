@@ -1,6 +1,5 @@
 //! One connection: its task, from the upgrade to its end.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +112,7 @@ fn split(stream: UpgradedStream) -> (Reader, Writer, Socket) {
         }
         UpgradedStream::Other(stream) => {
             let (read, write) = tokio::io::split(stream);
-            (Reader::Stream(Box::new(read)), Writer::Stream { stream: Box::new(write), taken: VecDeque::new() }, Socket::Queued)
+            (Reader::Stream(Box::new(read)), Writer::of_stream(write), Socket::Queued)
         }
     }
 }
@@ -289,7 +288,7 @@ mod tests {
     /// Most connections are idle: what they hold is paid for each of them.
     #[test]
     fn an_idle_connections_future_stays_small() {
-        let (future, connection) = (size_of_future(run), size_of::<Connection>());
-        assert!(future <= 384 && connection <= 184, "the future has {future} bytes, the connection {connection}");
+        let (future, live) = (size_of_future(run), size_of::<Live>());
+        assert!(future <= 384 && live <= 208, "the future has {future} bytes, the connection {live}");
     }
 }

@@ -34,6 +34,8 @@ const BETWEEN_PINGS: Duration = Duration::from_millis(16);
 const LATE: u64 = 1_000;
 /// Connections judged anew at the same time. The store may be asked for each.
 const JUDGED_AT_ONCE: usize = 8;
+/// Sessions share so many locks to be judged under.
+const JUDGING: usize = 256;
 /// Batches of pings in one sweep, whatever the number of pings, so that the next sweep is not late.
 const MAX_BATCHES: usize = 16;
 
@@ -44,6 +46,9 @@ pub struct ConnectionRegistry {
     pub(super) times: Timeouts,
     started: Instant,
     open: Mutex<Open>,
+    /// Held while a session's rights are looked up and set: of two judgements the later one must win. Sessions share a few, so
+    /// that an idle one has none of its own.
+    judging: [tokio::sync::Mutex<()>; JUDGING],
 }
 
 #[derive(Default)]
@@ -73,13 +78,11 @@ pub(super) struct Session {
     pub(super) place: Place,
     /// When bytes came from it last, in milliseconds since the node started.
     heard_at: AtomicU64,
-    /// Held while the session's rights are looked up and set: of two judgements the later one must win.
-    rights: tokio::sync::Mutex<()>,
 }
 
 impl Session {
     pub(super) fn new(subscriber: Arc<Subscriber>, place: Place, now: u64) -> Self {
-        Self { subscriber, place, heard_at: AtomicU64::new(now), rights: tokio::sync::Mutex::default() }
+        Self { subscriber, place, heard_at: AtomicU64::new(now) }
     }
 
     pub(super) fn heard(&self, now: u64) {
@@ -99,7 +102,14 @@ impl ConnectionRegistry {
 
     /// A registry without connections, with other time-outs than the default.
     pub fn with_times(chat: Arc<AppContext>, hub: Arc<Hub>, times: Timeouts) -> Self {
-        Self { chat, hub, times, started: Instant::now(), open: Mutex::default() }
+        Self {
+            chat,
+            hub,
+            times,
+            started: Instant::now(),
+            open: Mutex::default(),
+            judging: [const { tokio::sync::Mutex::const_new(()) }; JUDGING],
+        }
     }
 
     /// How many connections are open and authenticated.
@@ -224,7 +234,7 @@ impl ConnectionRegistry {
             let sessions = self.open().sessions.of_user(*user);
             for session in sessions {
                 // A judgement under way may have read the token before the change, and would set the old role after this.
-                let is_judged = session.rights.try_lock().is_err();
+                let is_judged = self.judging(&session).try_lock().is_err();
                 let before = session.subscriber.caller();
                 // The first reads the user's row; the others find it in the authority's cache.
                 match self.chat.authority.caller(&*self.chat.store, before.token_id).await {
@@ -240,7 +250,7 @@ impl ConnectionRegistry {
 
     /// Looks a connection's token up anew, and closes it or lets it go on with what it may now do.
     pub(super) async fn judge(&self, session: &Session) -> Result<(), Error> {
-        let _turn = session.rights.lock().await;
+        let _turn = self.judging(session).lock().await;
         let subscriber = &session.subscriber;
         match self.chat.authority.caller(&*self.chat.store, subscriber.caller().token_id).await {
             Ok(caller) => self.go_on_as(session, caller).await,
@@ -264,7 +274,7 @@ impl ConnectionRegistry {
 
     async fn go_on_and_judge(&self, session: &Session, caller: Arc<Caller>) -> Result<(), Error> {
         {
-            let _turn = session.rights.lock().await;
+            let _turn = self.judging(session).lock().await;
             self.go_on_as(session, caller).await?;
         }
         // Only now does a revocation of this token find this connection: one that came before shows when it is looked up again.
@@ -273,7 +283,7 @@ impl ConnectionRegistry {
 
     /// Judges a room that was joined with `access`, since the caller's rights may have changed during the join.
     pub(super) async fn keep_rights(&self, session: &Session, room: RoomId, access: Access) {
-        let _turn = session.rights.lock().await;
+        let _turn = self.judging(session).lock().await;
         let has = authorize_join(&session.subscriber.caller(), room);
         if has == Ok(access) {
             return;
@@ -322,6 +332,11 @@ impl ConnectionRegistry {
             Access::Any => true,
             Access::Member(user) => self.chat.store.room_relation(room, user).await?.is_some_and(|standing| standing.member),
         })
+    }
+
+    /// What is held while the session's rights are looked up and set.
+    fn judging(&self, session: &Session) -> &tokio::sync::Mutex<()> {
+        &self.judging[session.place as usize % JUDGING]
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

@@ -18,14 +18,22 @@ pub(super) enum Writer {
     /// A plain TCP socket. Senders write to it directly while it does not block.
     Direct(Arc<TcpStream>),
     /// Any other stream, such as TLS.
-    Stream {
-        stream: Box<dyn AsyncWrite + Send + Unpin>,
-        /// Taken from the [`WriteQueue`] and not written yet; the first may be begun.
-        taken: VecDeque<Bytes>,
-    },
+    Stream(Box<StreamWriter>),
+}
+
+/// Boxed, so that an idle plain connection has no room for it.
+pub(super) struct StreamWriter {
+    stream: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Taken from the [`WriteQueue`] and not written yet; the first may be begun.
+    taken: VecDeque<Bytes>,
 }
 
 impl Writer {
+    /// The writer of a stream that is no plain TCP socket.
+    pub(super) fn of_stream(stream: impl AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self::Stream(Box::new(StreamWriter { stream: Box::new(stream), taken: VecDeque::new() }))
+    }
+
     /// Shuts the write side down, which the peer learns at once.
     pub(super) async fn shutdown(&mut self) {
         let ended = match self {
@@ -34,7 +42,7 @@ impl Writer {
                 .as_fd()
                 .try_clone_to_owned()
                 .and_then(|descriptor| std::net::TcpStream::from(descriptor).shutdown(Shutdown::Write)),
-            Self::Stream { stream, .. } => stream.shutdown().await,
+            Self::Stream(writer) => writer.stream.shutdown().await,
         };
         if let Err(error) = ended {
             tracing::trace!(%error, "the other side was gone already");
@@ -53,7 +61,10 @@ impl Writer {
                     // Boxed, since it is rare: an idle connection's future has no room for it.
                     Flushed::Blocked => Box::pin(flush(write_queue, socket, patience)).await,
                 },
-                Self::Stream { stream, taken } => Box::pin(write_taken(write_queue, &mut **stream, taken, patience)).await,
+                Self::Stream(writer) => {
+                    let StreamWriter { stream, taken } = &mut **writer;
+                    Box::pin(write_taken(write_queue, &mut **stream, taken, patience)).await
+                }
             };
             if ended {
                 return;

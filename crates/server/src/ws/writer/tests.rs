@@ -19,7 +19,7 @@ async fn end_a_phase_while_blocked(writer: &mut Writer, write_queue: &WriteQueue
 #[tokio::test]
 async fn what_was_taken_for_writing_outlives_a_phase() {
     let (stream, mut client) = duplex(64);
-    let mut writer = Writer::Stream { stream: Box::new(stream), taken: VecDeque::new() };
+    let mut writer = Writer::of_stream(stream);
     let write_queue = WriteQueue::new(Socket::Queued, 1 << 20);
     let mut expected = Vec::new();
     for n in 0..20 {
@@ -63,7 +63,7 @@ async fn a_blocked_socket_is_written_to_in_the_next_phase_too() {
 #[tokio::test(start_paused = true)]
 async fn one_who_reads_nothing_of_what_waits_is_closed() {
     let (stream, mut client) = duplex(64);
-    let mut writer = Writer::Stream { stream: Box::new(stream), taken: VecDeque::new() };
+    let mut writer = Writer::of_stream(stream);
     let write_queue = WriteQueue::new(Socket::Queued, 1 << 20);
     write_queue.send(vec![0; 1_000].into());
     let ends = writer.run(&write_queue, AMPLE);
