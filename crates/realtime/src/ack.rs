@@ -1,5 +1,6 @@
-//! From a commit's acknowledgement to the frame that the asking client gets. It does not pass through the connection's task:
-//! waking that for each would cost more than the frame.
+//! Turns the acknowledgement of a commit into a frame on the write queue of the connection that asked for it.
+//!
+//! The frame bypasses the connection's task: waking the task costs more than writing the frame.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,8 +17,8 @@ use crate::write_queue::WriteQueue;
 
 static ACKED: LazyLock<Histogram> = LazyLock::new(|| histogram!("chatsphere_ack_seconds"));
 
-/// A frame of a connection that waits for its acknowledgement: what an [`AckTo`](chatsphere_core::store::AckTo) holds. Whoever
-/// drops it unanswered leaves the client with an `outcome_unknown`.
+/// An unacknowledged write of a connection, carried by an [`AckTo`](chatsphere_core::store::AckTo). If it is dropped
+/// unanswered, the client gets `outcome_unknown`.
 pub struct PendingAck {
     correlation: Correlation,
     write_queue: Arc<WriteQueue>,
@@ -27,7 +28,7 @@ pub struct PendingAck {
 }
 
 impl PendingAck {
-    /// Takes a place in the connection's window until it is answered.
+    /// Takes a place in the connection's send window until the write is acknowledged.
     pub fn new(correlation: Correlation, write_queue: Arc<WriteQueue>, window: &SendWindow) -> Self {
         Self { correlation, write_queue, since: Instant::now(), answered: false, _place: window.take() }
     }
@@ -50,7 +51,7 @@ impl Drop for PendingAck {
     }
 }
 
-/// Queues the frame of an acknowledgement. Where the caller has to [`WriteQueue::release`] it, the queue is returned.
+/// Corks the frame of an acknowledgement. If it returns a queue, the caller must [`WriteQueue::uncork`] it.
 pub(crate) fn cork(ack: Ack) -> Option<Arc<WriteQueue>> {
     let mut pending = ack.to.read::<PendingAck>()?;
     pending.answered = true;

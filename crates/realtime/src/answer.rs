@@ -1,4 +1,4 @@
-//! From what became of a frame to the frame that answers it.
+//! Builds the `ack` and `error` frames that answer a client's frame, and counts errors.
 
 use std::borrow::Cow;
 
@@ -11,19 +11,19 @@ use crate::counts::Counts;
 static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "websocket")), "code");
 static REFUSED: Counts = Counts::new("chatsphere_authentications_refused_total", Some(("door", "websocket")), "reason");
 
-/// What an answer repeats of the frame that it answers.
+/// The fields of a client's frame that its answer repeats.
 #[derive(Debug, Clone, Default)]
 pub struct Correlation {
-    /// The frame's `ref`.
+    /// The `ref` of the frame.
     pub reference: Option<String>,
-    /// The room that it named.
+    /// The room id in the frame.
     pub room_id: Option<String>,
-    /// The client's own id for a message.
+    /// The client's own id of the message.
     pub client_message_id: Option<String>,
 }
 
 impl Correlation {
-    /// The `ref`, for an answer.
+    /// The `ref`, borrowed for an answer.
     pub fn reference(&self) -> Option<Cow<'_, str>> {
         self.reference.as_deref().map(Cow::Borrowed)
     }
@@ -34,7 +34,7 @@ impl Correlation {
     }
 }
 
-/// Says that a write was carried out.
+/// The `ack` of a committed write.
 pub(crate) fn ack<'a>(correlation: &'a Correlation, receipt: &Receipt) -> ServerFrame<'a> {
     ServerFrame::Ack(Ack {
         room_id: receipt.room_id,
@@ -46,7 +46,7 @@ pub(crate) fn ack<'a>(correlation: &'a Correlation, receipt: &Receipt) -> Server
     })
 }
 
-/// Says what went wrong.
+/// The `error` frame of an error from `core`.
 pub fn error<'a>(correlation: &'a Correlation, error: &Error) -> ServerFrame<'a> {
     if let Error::Token(refusal) = error {
         REFUSED.count(refusal.code());
@@ -65,7 +65,7 @@ pub fn error<'a>(correlation: &'a Correlation, error: &Error) -> ServerFrame<'a>
     ServerFrame::Error(frame)
 }
 
-/// Says what went wrong where no op knows of it: its code, and what to do.
+/// An `error` frame for a fault that is detected before any op runs, such as an unreadable frame.
 pub fn refusal<'a>(correlation: &'a Correlation, code: &'static str, message: impl Into<Cow<'a, str>>) -> ServerFrame<'a> {
     ServerFrame::Error(plain(correlation, code, message))
 }
@@ -84,12 +84,12 @@ fn plain<'a>(correlation: &'a Correlation, code: &'static str, message: impl Int
     }
 }
 
-/// Counts an error that a client is told.
+/// Counts an error that is reported to a client, by code.
 pub fn count(code: &'static str) {
     ERRORS.count(code);
 }
 
-/// The field of a frame that an error is about.
+/// The field of the frame that caused the error.
 const fn wrong_field(error: &Error) -> Option<&'static str> {
     match error {
         Error::Invalid(invalid) => Some(invalid.field),

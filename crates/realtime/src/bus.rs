@@ -1,12 +1,13 @@
-//! How nodes of one database tell each other of events and signals: over NATS, as a hint.
+//! The event bus: nodes on one database exchange events and signals over NATS.
 //!
-//! Rooms and users are spread over shards, each a subject of its own. A node subscribes to those of which it has rooms or users
-//! with connections (`interest.rs`), and gets nothing else.
+//! Rooms and users are divided into shards, each with a subject of its own. A node subscribes only to the shards of its rooms
+//! and users with connections (`interest.rs`).
 //!
-//! Core NATS delivers at most once and in no promised order between nodes. That is enough: the hub puts events in order, drops
-//! what comes twice, and reads from the store what did not come. With NATS away nodes still find everything, later.
+//! Delivery may lose, duplicate and reorder messages: core NATS delivers at most once and does not order messages of different
+//! nodes. The hub orders events by `seq`, drops duplicates and reads missing events from the store. While NATS is away, nodes
+//! find new events in the store, with more delay.
 //!
-//! A hint can do harm all the same: an event that nobody committed would take the number of a true one. So every message is
+//! A forged event would still do harm, because it would take the `seq` of a genuine one. Every message is therefore
 //! authenticated (`seal.rs`) with a key that only nodes with the cluster's secrets have.
 
 mod link;
@@ -32,46 +33,47 @@ pub use status::{Away, BusStatus};
 
 use crate::hub::Hub;
 
-/// Commits that may wait to be told. Beyond it they are not told: other nodes find them in the store.
-const WAITING: usize = 256;
-/// Signals are told as long as so many more could wait.
-const LEFT_FOR_COMMITS: usize = WAITING / 2;
-/// Bytes of memory that they may hold together.
-const WAITING_BYTES: usize = 32 * 1024 * 1024;
+/// Maximum number of queued commits and signals. Commits beyond it are not published: other nodes read their events from the
+/// store.
+const MAX_WAITING: usize = 256;
+/// Queue places that signals may not use.
+const RESERVED_FOR_COMMITS: usize = MAX_WAITING / 2;
+/// Maximum memory of queued events, in bytes.
+const MAX_WAITING_BYTES: usize = 32 * 1024 * 1024;
 
-/// Hands each commit to this node's hub, and to the other nodes if there are any.
+/// Passes each commit and signal to this node's hub and publishes it to the other nodes.
 pub struct Bus {
     hub: Arc<Hub>,
-    others: Option<Others>,
+    peers: Option<Peers>,
 }
 
-/// The way to the other nodes.
-struct Others {
+/// The publishing side of a clustered bus.
+struct Peers {
     queue: mpsc::Sender<Waiting>,
     waiting_bytes: Arc<AtomicUsize>,
     status: Arc<BusStatus>,
     meters: Meters,
 }
 
-/// What waits to be told.
+/// A queued commit or signal.
 enum Waiting {
-    /// A commit, and what it holds in memory.
+    /// The events of a commit, and their size in memory in bytes.
     Events(Vec<Arc<Event>>, usize),
     Signal(Signal),
 }
 
-/// What nodes tell each other, as JSON.
+/// A message on the bus, encoded as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BusMessage {
-    /// Events of rooms of one shard. Those of one room come in the order of their `seq`.
+    /// Events of rooms of one shard. Events of one room are in the order of `seq`.
     Events(Vec<Event>),
     /// Signals to topics of one shard.
     Signals(Vec<Signal>),
 }
 
 impl BusMessage {
-    /// Hands to a node's connections what another node told.
+    /// Delivers a message of another node to this node's connections.
     pub fn deliver(self, hub: &Hub) {
         match self {
             Self::Events(events) => hub.publish(events.into_iter().map(Arc::new).collect()),
@@ -80,34 +82,34 @@ impl BusMessage {
     }
 }
 
-/// Commits and signals that wait to be told to other nodes.
+/// The receiving end of the publish queue, for [`NatsLink::run`].
 pub struct PublishQueue {
     queue: mpsc::Receiver<Waiting>,
     waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl Bus {
-    /// For a node that is alone.
+    /// The bus of a single node.
     pub fn local(hub: Arc<Hub>) -> Self {
-        Self { hub, others: None }
+        Self { hub, peers: None }
     }
 
-    /// For one of several nodes. What is to be told waits in `PublishQueue` until [`NatsLink::run`]; while `status` says that
-    /// the bus is away, nothing is told, since other nodes have long found it in the store when the bus is back.
+    /// The bus of one node of several. Commits and signals wait in the [`PublishQueue`] for [`NatsLink::run`]. While `status`
+    /// reports the bus as away nothing is queued: by the time it is back, other nodes have read the events from the store.
     pub fn clustered(hub: Arc<Hub>, status: Arc<BusStatus>) -> (Self, PublishQueue) {
-        let (sender, queue) = mpsc::channel(WAITING);
+        let (sender, queue) = mpsc::channel(MAX_WAITING);
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
-        let others = Others { queue: sender, waiting_bytes: waiting_bytes.clone(), status, meters: Meters::register() };
-        (Self { hub, others: Some(others) }, PublishQueue { queue, waiting_bytes })
+        let peers = Peers { queue: sender, waiting_bytes: waiting_bytes.clone(), status, meters: Meters::register() };
+        (Self { hub, peers: Some(peers) }, PublishQueue { queue, waiting_bytes })
     }
 }
 
 impl CommitSink for Bus {
     fn committed(&self, batch: Committed) {
-        if let Some(others) = &self.others
+        if let Some(peers) = &self.peers
             && !batch.events.is_empty()
         {
-            others.tell(&batch.events);
+            peers.publish(&batch.events);
         }
         self.hub.committed(batch);
     }
@@ -115,33 +117,33 @@ impl CommitSink for Bus {
 
 impl SignalSink for Bus {
     fn signal(&self, signal: Signal) {
-        if let Some(others) = &self.others {
-            others.signal(&signal);
+        if let Some(peers) = &self.peers {
+            peers.signal(&signal);
         }
         self.hub.signal(signal);
     }
 }
 
-impl Others {
+impl Peers {
     fn signal(&self, signal: &Signal) {
         if !self.status.is_connected() {
             return;
         }
-        if self.queue.capacity() < LEFT_FOR_COMMITS || self.queue.try_send(Waiting::Signal(signal.clone())).is_err() {
+        if self.queue.capacity() < RESERVED_FOR_COMMITS || self.queue.try_send(Waiting::Signal(signal.clone())).is_err() {
             self.meters.signals.increment(1);
         }
     }
 
-    fn tell(&self, events: &[Arc<Event>]) {
+    fn publish(&self, events: &[Arc<Event>]) {
         if !self.status.is_connected() {
             return self.meters.away.increment(1);
         }
         let bytes = events.iter().map(|event| event.held_len()).sum();
-        if self.waiting_bytes.load(Ordering::Relaxed) + bytes > WAITING_BYTES {
+        if self.waiting_bytes.load(Ordering::Relaxed) + bytes > MAX_WAITING_BYTES {
             return self.meters.queue_full.increment(1);
         }
         self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        // A full queue is a hint lost, and hints may be lost.
+        // A commit that does not fit is dropped; other nodes read it from the store.
         if self.queue.try_send(Waiting::Events(events.to_vec(), bytes)).is_err() {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.meters.queue_full.increment(1);
@@ -156,7 +158,7 @@ impl PublishQueue {
         Some(waiting)
     }
 
-    /// Forgets what waits, and answers how many commits that were.
+    /// Drops everything that is queued; returns the number of commits among it.
     fn clear(&mut self) -> u64 {
         let mut forgotten = 0;
         while let Ok(waiting) = self.queue.try_recv() {
@@ -181,7 +183,7 @@ mod tests {
 
     const AT: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
-    /// The longest names that a setting allows.
+    /// The longest names that the settings allow.
     #[test]
     fn what_waits_is_bounded_however_long_names_are() {
         let (hub, _tasks) = Hub::new(1);
@@ -193,7 +195,7 @@ mod tests {
             let kind = EventKind::MemberJoined { user: user(), by: user() };
             Arc::new(Event { room_id: RoomId::new(AT), seq: Seq::new(seq), at: AT, kind })
         };
-        for _ in 0..WAITING {
+        for _ in 0..MAX_WAITING {
             bus.committed(Committed { events: (1..=50).map(joined).collect(), acks: Vec::new() });
         }
         let mut commits = 0;
@@ -201,6 +203,6 @@ mod tests {
             commits += 1;
         }
         let held = commits * 50 * 2 * 4_000;
-        assert!((WAITING_BYTES / 2..=WAITING_BYTES).contains(&held), "{held} bytes wait");
+        assert!((MAX_WAITING_BYTES / 2..=MAX_WAITING_BYTES).contains(&held), "{held} bytes wait");
     }
 }

@@ -1,25 +1,25 @@
-//! Counters of one name that differ in one label, whose few values are words of the code.
+//! Families of counters that differ in one label with few fixed values.
 
 use std::sync::{PoisonError, RwLock};
 
 use metrics::{Counter, counter};
 
-/// Takes each counter's handle once. Only words of the code are counted by, so there is a bounded number of them.
+/// A family of counters that looks up each handle once. Label values are constants of the code, so their number is bounded.
 pub struct Counts {
     name: &'static str,
-    /// A label that all have, if any.
+    /// A label and value that all of them share, if any.
     common: Option<(&'static str, &'static str)>,
     label: &'static str,
     known: RwLock<Vec<(&'static str, Counter)>>,
 }
 
 impl Counts {
-    /// Counters of this name, told apart by this label.
+    /// Counters with this name, distinguished by this label.
     pub const fn new(name: &'static str, common: Option<(&'static str, &'static str)>, label: &'static str) -> Self {
         Self { name, common, label, known: RwLock::new(Vec::new()) }
     }
 
-    /// Counts one more of this word.
+    /// Increments the counter with this label value.
     pub fn count(&self, word: &'static str) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, counter)) = known.iter().find(|(known, _)| *known == word) {

@@ -1,25 +1,25 @@
-//! Whether this node may hand out at this moment what other nodes wrote.
+//! The gate that decides whether this node may deliver events of other nodes at the moment.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Asked before events of other nodes are handed out. While it is shut they are left in the store, from where the comparison
-/// brings them once it is open again. Who shuts it, and why, is not for this crate to know.
+/// Checked before events of other nodes are delivered. While it is closed, they stay in the store; after it opens, the next
+/// reconciliation delivers them. The server decides when and why the gate closes.
 #[derive(Clone)]
 pub struct DeliveryGate(Arc<dyn Fn() -> bool + Send + Sync>);
 
 impl DeliveryGate {
-    /// Open as long as `is_open` says so.
+    /// A gate that is open while `is_open` returns true.
     pub fn new(is_open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(is_open))
     }
 
-    /// Never shut.
+    /// A gate that never closes.
     pub fn open() -> Self {
         Self::new(|| true)
     }
 
-    /// Whether it is open at this moment.
+    /// Whether the gate is open now.
     pub fn is_open(&self) -> bool {
         (self.0)()
     }

@@ -1,9 +1,10 @@
-//! A shard of the fan-out: hands the events of its rooms to those who listen, and acknowledgements to those who sent.
+//! A shard of the fan-out: a task that delivers the events of its rooms to their subscriptions, and acknowledgements to
+//! senders.
 //!
-//! In turns: a turn takes in all that has come, serves every room that has undelivered events for some subscriptions (or the
-//! next one of the large rooms), and then encodes the acknowledgements. So a room of ten thousand holds up a room of two for
-//! some subscriptions and no longer, and a connection gets the events of the small rooms that it listens to and the
-//! acknowledgements of all that it sent in one write.
+//! The shard works in turns. A turn receives all queued messages, serves every listed room (or the next one, in a shard of
+//! large rooms) for a bounded number of subscriptions, and then encodes the acknowledgements. A room of ten thousand therefore
+//! delays a room of two by a bounded time, and a connection gets the events of its small rooms and its acknowledgements in one
+//! write.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,49 +21,48 @@ use tokio::time::{Instant, sleep_until};
 use crate::ack;
 use crate::batch::Batch;
 use crate::hub::Hub;
-use crate::room::{Held, Left, Room};
+use crate::room::{Corked, Left, Room};
 
-/// Events that may wait for a shard. Beyond it they are dropped: rooms compare themselves with the store.
+/// Maximum number of events queued for a shard. Events beyond it are dropped; reconciliation reads them from the store.
 const MAX_WAITING: usize = 8_192;
-/// A turn ends once it has served so many subscriptions, or when more has come. Among large rooms, it is some subscriptions of
-/// one.
+/// Subscriptions after which a turn ends. A turn of a shard of large rooms serves one part of one room.
 const TURN: usize = 512;
-/// After so long a shard of large rooms lets go of its processor for a moment: the kernel takes it from a thread that
-/// calculates only at its ticks, up to 4 ms apart, and whoever has little to do would wait for those.
+/// A shard of large rooms sleeps after this much continuous work. The kernel preempts a busy thread only at its ticks, up to 4
+/// ms apart, and threads with little to do would wait for those.
 const PASS_TIME: Duration = Duration::from_micros(500);
-/// The kernel makes some 60 µs of it.
+/// The requested sleep; the kernel makes about 60 µs of it.
 const PAUSE: Duration = Duration::from_micros(10);
 
 /// The sending side of a shard.
 pub(crate) struct ShardSender {
-    loads: mpsc::UnboundedSender<ShardMessage>,
+    messages: mpsc::UnboundedSender<ShardMessage>,
     waiting: Arc<AtomicUsize>,
 }
 
-/// A part of the fan-out, to be run as a task.
+/// One shard of the fan-out; runs as a task.
 pub struct FanoutShard {
-    /// Serves rooms with many subscribers, which other shards list here.
+    /// Serves large rooms, which the other shards list here.
     of_large_rooms: bool,
-    loads: mpsc::UnboundedReceiver<ShardMessage>,
-    /// Events in `loads`.
+    messages: mpsc::UnboundedReceiver<ShardMessage>,
+    /// Events in `messages`.
     waiting: Arc<AtomicUsize>,
-    /// Rooms with undelivered events, each once.
+    /// Rooms with undelivered events, each at most once.
     listed: VecDeque<Arc<Room>>,
-    /// Rooms in their cooldown, and until when.
+    /// Rooms in their cooldown, and when it ends.
     cooling_down: Vec<(Instant, Arc<Room>)>,
     acks: Vec<Ack>,
-    /// Connections whose frames have not left yet.
-    held: Held,
+    /// Connections with corked frames.
+    corked: Corked,
 }
 
-/// What comes to a shard at once.
+/// A message to a shard.
 enum ShardMessage {
     Commit { events: Vec<Arc<Event>>, acks: Vec<Ack> },
     List(Arc<Room>),
 }
 
 impl ShardSender {
-    /// Acknowledgements always arrive; events may be dropped, as hints.
+    /// Queues events and acknowledgements. Acknowledgements are never dropped; events are if the queue is full.
     pub(crate) fn send(&self, mut events: Vec<Arc<Event>>, acks: Vec<Ack>) {
         if self.waiting.load(Ordering::Relaxed) > MAX_WAITING {
             events = Vec::new();
@@ -71,38 +71,38 @@ impl ShardSender {
             return;
         }
         self.waiting.fetch_add(events.len(), Ordering::Relaxed);
-        if let Err(unsent) = self.loads.send(ShardMessage::Commit { events, acks })
+        if let Err(unsent) = self.messages.send(ShardMessage::Commit { events, acks })
             && let ShardMessage::Commit { acks, .. } = unsent.0
         {
-            // The shard is gone only while the node stops, and those who sent are told all the same.
+            // The shard is gone only while the node stops; senders still get their acknowledgements.
             acks.into_iter().filter_map(ack::cork).for_each(|write_queue| write_queue.uncork());
         }
     }
 
-    /// There is undelivered events in a room.
+    /// Lists a room with undelivered events.
     pub(crate) fn list(&self, room: Arc<Room>) {
         // The receiver is gone only while the node stops.
-        let _ = self.loads.send(ShardMessage::List(room));
+        let _ = self.messages.send(ShardMessage::List(room));
     }
 }
 
 impl FanoutShard {
     pub(crate) fn new(of_large_rooms: bool) -> (ShardSender, Self) {
-        let (sender, loads) = mpsc::unbounded_channel();
+        let (sender, messages) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let shard = Self {
             of_large_rooms,
-            loads,
+            messages,
             waiting: waiting.clone(),
             listed: VecDeque::new(),
             cooling_down: Vec::new(),
             acks: Vec::new(),
-            held: Held::new(),
+            corked: Corked::new(),
         };
-        (ShardSender { loads: sender, waiting }, shard)
+        (ShardSender { messages: sender, waiting }, shard)
     }
 
-    /// Hands out what comes until the task is dropped, or the hub.
+    /// Delivers events until the hub is dropped.
     pub async fn run(mut self, hub: &Hub, mut batch: impl Batch) {
         let mut began = Instant::now();
         loop {
@@ -112,43 +112,43 @@ impl FanoutShard {
                 }
                 began = Instant::now();
             }
-            while let Ok(load) = self.loads.try_recv() {
-                self.take(hub, load);
+            while let Ok(message) = self.messages.try_recv() {
+                self.take(hub, message);
             }
             self.end_cooldowns();
             self.serve(hub, &mut batch);
-            self.held.extend(self.acks.drain(..).filter_map(ack::cork));
-            self.held.drain(..).for_each(|write_queue| write_queue.uncork());
+            self.corked.extend(self.acks.drain(..).filter_map(ack::cork));
+            self.corked.drain(..).for_each(|write_queue| write_queue.uncork());
             if self.of_large_rooms && !self.listed.is_empty() && began.elapsed() >= PASS_TIME {
                 sleep(PAUSE);
                 began = Instant::now();
             }
-            // However much there is, others have their turn too.
+            // Yields after each turn, so that other tasks run however much is queued.
             yield_now().await;
         }
     }
 
-    /// Waits for something to do. `false` once nothing can come any more.
+    /// Waits for a message or the end of a cooldown. `false` once all senders are gone.
     async fn wait(&mut self, hub: &Hub) -> bool {
-        let load = match self.cooling_down.iter().map(|(until, _)| *until).min() {
-            None => self.loads.recv().await,
+        let message = match self.cooling_down.iter().map(|(until, _)| *until).min() {
+            None => self.messages.recv().await,
             Some(until) => tokio::select! {
                 biased;
-                load = self.loads.recv() => load,
+                message = self.messages.recv() => message,
                 () = sleep_until(until) => return true,
             },
         };
-        match load {
-            Some(load) => {
-                self.take(hub, load);
+        match message {
+            Some(message) => {
+                self.take(hub, message);
                 true
             }
             None => false,
         }
     }
 
-    fn take(&mut self, hub: &Hub, load: ShardMessage) {
-        match load {
+    fn take(&mut self, hub: &Hub, message: ShardMessage) {
+        match message {
             ShardMessage::List(room) => self.listed.push_back(room),
             ShardMessage::Commit { events, acks } => {
                 self.waiting.fetch_sub(events.len(), Ordering::Relaxed);
@@ -160,11 +160,11 @@ impl FanoutShard {
         }
     }
 
-    /// Several events of one room are put in order together.
+    /// Passes consecutive events of one room to the room.
     fn accept(&mut self, hub: &Hub, run: &[Arc<Event>]) {
         let Some(room) = run.first().and_then(|event| hub.room(event.room_id)) else { return };
         if room.is_large() && !self.of_large_rooms {
-            // Its lock is not to be waited for here.
+            // This shard must not wait for the lock of a large room.
             return hub.send_to_large_room(room.id, run.to_vec());
         }
         let accepted = room.accept(
@@ -188,21 +188,22 @@ impl FanoutShard {
         self.listed.extend(self.cooling_down.extract_if(.., |(until, _)| *until <= now).map(|(_, room)| room));
     }
 
-    /// Serves the rooms on the list in turn, some subscriptions of each, for as long as a turn goes.
+    /// Serves the listed rooms, some subscriptions of each, until the turn ends.
     fn serve(&mut self, hub: &Hub, batch: &mut dyn Batch) {
         let (mut subscriptions, mut delivered) = (0, 0);
         let mut at_least = self.listed.len();
         let turn = if self.of_large_rooms { 1 } else { TURN };
-        while subscriptions < turn && (at_least > 0 || self.loads.is_empty()) {
+        while subscriptions < turn && (at_least > 0 || self.messages.is_empty()) {
             let Some(room) = self.listed.pop_front() else { break };
             at_least = at_least.saturating_sub(1);
             if room.is_large() != self.of_large_rooms {
-                // It has grown, or shrunk, since it was listed. Still one shard alone has it.
+                // The room grew or shrank since it was listed, and moves to the other kind of shard. Only one shard has it at
+                // any time.
                 hub.list(room);
                 continue;
             }
             let served = room.serve(
-                &mut self.held,
+                &mut self.corked,
                 batch,
                 #[cfg(test)]
                 hub.fault,
@@ -235,7 +236,7 @@ mod tests {
     const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
     #[test]
-    fn a_room_that_grows_while_it_is_served_goes_to_the_lane_of_crowds() {
+    fn a_room_that_grows_while_it_is_served_moves_to_the_shard_of_large_rooms() {
         let (hub, mut tasks) = Hub::new(1);
         let user = UserRef { id: UserId::new(START), username: Username::from_stored("ada".to_owned()) };
         let id = RoomId::new(START);
@@ -257,15 +258,15 @@ mod tests {
         (1..LARGE).for_each(|_| subscription());
         shard.serve(&hub, &mut OneByOne);
         assert!(shard.listed.is_empty(), "its lock is not for this shard any more");
-        let Ok(ShardMessage::List(room)) = large_rooms.loads.try_recv() else { panic!("no shard has it") };
+        let Ok(ShardMessage::List(room)) = large_rooms.messages.try_recv() else { panic!("no shard has it") };
         large_rooms.listed.push_back(room);
         while !large_rooms.listed.is_empty() {
             large_rooms.serve(&hub, &mut OneByOne);
         }
-        // From now on its events go there at once.
+        // Its next events go to the shard of large rooms directly.
         shard.accept(&hub, &[joined(3)]);
         assert!(
-            matches!(large_rooms.loads.try_recv(), Ok(ShardMessage::Commit { events, .. }) if events[0].seq == Seq::new(3))
+            matches!(large_rooms.messages.try_recv(), Ok(ShardMessage::Commit { events, .. }) if events[0].seq == Seq::new(3))
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Frames encoded once, whole, and shared by all who get them.
+//! Encodes frames once; all recipients share the bytes.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::wire;
 
-/// Encodes a frame, header included. `None` only if its type cannot be written as JSON, which would be a fault of ours.
+/// Encodes a frame with its WebSocket header. `None` only if the type cannot be serialised, which would be a bug.
 pub fn encode(frame: &impl Serialize) -> Option<Bytes> {
     let mut builder = FrameBuilder::with_capacity(512);
     match serde_json::to_writer(&mut builder, frame) {
@@ -21,19 +21,19 @@ pub fn encode(frame: &impl Serialize) -> Option<Bytes> {
     }
 }
 
-/// A room's event, ready to be sent to many.
+/// An encoded event of a room.
 #[derive(Debug, Clone)]
 pub struct EventBytes {
-    /// Its number.
+    /// Its `seq`.
     pub seq: Seq,
-    /// The whole WebSocket frame.
+    /// The complete WebSocket frame.
     pub frame: Bytes,
-    /// Who ceased to be a member by it.
+    /// The user whose membership it ends.
     pub departed: Option<UserId>,
 }
 
 impl EventBytes {
-    /// Encodes an event. Should that ever fail, its frame is empty, so that the others keep their places.
+    /// Encodes an event. If encoding fails, the frame is empty, so that later events keep their places.
     pub fn encode(event: &Arc<Event>) -> Self {
         let frame = encode(&wire::event(event)).unwrap_or_default();
         Self { seq: event.seq, frame, departed: event.departed() }

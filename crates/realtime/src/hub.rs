@@ -1,4 +1,4 @@
-//! Who listens where on this node.
+//! The hub: the rooms with subscriptions on this node, and the entry point for commits and signals.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,42 +17,42 @@ use crate::room::Room;
 use crate::signal::{Connections, Signals};
 use crate::subscriber::Subscriber;
 
-/// The rooms that somebody on this node listens to.
+/// All rooms that connections of this node are subscribed to.
 pub struct Hub {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
     shards: Vec<ShardSender>,
-    /// The shards of rooms with many subscribers.
+    /// Shards for large rooms.
     large_rooms: Vec<ShardSender>,
     gaps: mpsc::UnboundedSender<RoomId>,
-    /// Pages of replays that may be in memory at once.
+    /// The hub's counters.
     pub(crate) meters: Meters,
     pub(crate) signals: Signals,
-    /// Which rooms and users this node has connections for.
+    /// The rooms and users that have connections on this node.
     pub interest: Arc<Interest>,
     #[cfg(test)]
     pub(crate) fault: Option<Fault>,
 }
 
-/// What a hub counts.
+/// Counters of the hub.
 pub(crate) struct Meters {
     pub(crate) events_in: Counter,
     pub(crate) events_out: Counter,
 }
 
-/// What a hub needs to run, each in a task of its own: each shard by [`FanoutShard::run`], the gaps by
-/// [`crate::reconcile::run`]; and beside them [`crate::signal::run`].
+/// The parts of a hub that run as tasks: each shard by [`FanoutShard::run`], the gaps by [`crate::reconcile::run`]. The caller
+/// also spawns [`crate::signal::run`].
 pub struct HubTasks {
     /// The shards of the fan-out.
     pub shards: Vec<FanoutShard>,
-    /// Those of the rooms with many subscribers: they write for milliseconds on end, and the others should not wait for them.
+    /// Shards of large rooms. They write for milliseconds at a time, and other rooms must not wait for that.
     pub large_rooms: Vec<FanoutShard>,
-    /// Rooms in which a gap was seen. Each is in here once at most.
+    /// Rooms with a gap, each at most once.
     pub gaps: mpsc::UnboundedReceiver<RoomId>,
 }
 
 impl Hub {
-    /// A hub whose fan-out runs in `shards` tasks, and as many for large rooms. A room stays in its shard, or goes to its large
-    /// room's.
+    /// A hub with `shards` shards for small rooms and as many for large ones. A room always belongs to the same shard of each
+    /// kind.
     pub fn new(shards: usize) -> (Self, HubTasks) {
         let made =
             |of_large_rooms| (0..shards.max(1)).map(|_| FanoutShard::new(of_large_rooms)).unzip::<_, _, Vec<_>, Vec<_>>();
@@ -75,18 +75,18 @@ impl Hub {
         (hub, HubTasks { shards, large_rooms, gaps: gaps_receiver })
     }
 
-    /// Hands events of rooms, in any order, to those who listen.
+    /// Delivers events of rooms, in any order, to the subscriptions.
     pub fn publish(&self, events: Vec<Arc<Event>>) {
         self.send(events, Vec::new());
     }
 
-    /// Where signals to users find their connections. The first call counts.
+    /// Sets where signals find the connections of a user. Only the first call has an effect.
     pub fn set_connections(&self, connections: Weak<dyn Connections>) {
         self.signals.set_connections(connections);
     }
 
     fn send(&self, events: Vec<Arc<Event>>, acks: Vec<Ack>) {
-        self.heed(&events);
+        self.before_delivery(&events);
         if let [shard] = &*self.shards {
             return shard.send(events, acks);
         }
@@ -102,8 +102,8 @@ impl Hub {
         }
     }
 
-    /// Before anybody learns of these events: signals that they end, and memberships.
-    fn heed(&self, events: &[Arc<Event>]) {
+    /// Applies the effects of events before their delivery: ends typing signals, and records departures.
+    fn before_delivery(&self, events: &[Arc<Event>]) {
         let is_idle = self.signals.is_idle();
         for event in events {
             match &event.kind {
@@ -119,17 +119,17 @@ impl Hub {
         }
     }
 
-    /// Asks for what a room lacks up to an event, if nobody has yet.
+    /// Requests a backfill of a room up to an event, unless one is under way.
     pub(crate) fn ask_for(&self, room: &Room, up_to: Seq) {
         if room.lacks(up_to) && room.begin_backfill() {
             self.ask_for_backfill(room.id);
         }
     }
 
-    /// Puts a room's events in order at once and leaves handing them out to its shard. Answers whether the room took them all.
+    /// Orders a room's events at once and leaves their delivery to the shard. Returns whether the room accepted all of them.
     pub(crate) fn accept(&self, id: RoomId, events: &[Arc<Event>]) -> bool {
         let Some(room) = self.room(id) else { return true };
-        self.heed(events);
+        self.before_delivery(events);
         let accepted = room.accept(
             events,
             #[cfg(test)]
@@ -148,7 +148,7 @@ impl Hub {
         self.large_rooms[self.shard_of(id)].send(events, Vec::new());
     }
 
-    /// Something is due in a room: its shard is to serve it.
+    /// Lists a room with undelivered events in its shard.
     pub(crate) fn list(&self, room: Arc<Room>) {
         let shards = if room.is_large() { &self.large_rooms } else { &self.shards };
         shards[self.shard_of(room.id)].list(room);
@@ -159,27 +159,27 @@ impl Hub {
         let _ = self.gaps.send(id);
     }
 
-    /// The last byte of an id is random.
+    /// Rooms are spread by the last byte of their id, which is random.
     fn shard_of(&self, id: RoomId) -> usize {
         usize::from(id.as_bytes()[15]) % self.shards.len()
     }
 
-    /// The connection no longer listens to the room. Nothing of the room is sent to it after this returns. Answers whether it
-    /// did listen.
+    /// Unsubscribes a connection from a room. Nothing of the room is sent to it after this returns. Returns whether it was
+    /// subscribed.
     pub fn leave(&self, subscriber: &Subscriber, room: RoomId) -> bool {
         let left = self.room(room).is_some_and(|room| room.unsubscribe(subscriber.id));
         self.tidy(room);
         left
     }
 
-    /// The connection no longer listens to the room, and is told so by this last frame of it. Answers whether it did listen.
+    /// Unsubscribes a connection and sends it this last frame of the room. Returns whether it was subscribed.
     pub fn evict(&self, subscriber: &Subscriber, room: RoomId, last: &Bytes) -> bool {
         let left = self.room(room).is_some_and(|room| room.evict(subscriber.id, last));
         self.tidy(room);
         left
     }
 
-    /// The connection ended.
+    /// Ends all subscriptions of a connection that closed.
     pub fn disconnect(&self, subscriber: &Subscriber) {
         subscriber.set_gone();
         for room in subscriber.rooms() {
@@ -187,14 +187,14 @@ impl Hub {
         }
     }
 
-    /// The connection goes on listening to the room, with other eyes.
+    /// Changes the access with which a connection is subscribed to a room.
     pub fn set_access(&self, subscriber: &Subscriber, room: RoomId, access: Access) {
         if let Some(room) = self.room(room) {
             room.set_access(subscriber.id, access);
         }
     }
 
-    /// How many rooms somebody listens to.
+    /// The number of rooms with subscriptions or pending joins.
     pub fn room_count(&self) -> usize {
         self.rooms().len()
     }
@@ -207,10 +207,10 @@ impl Hub {
         self.rooms().keys().copied().collect()
     }
 
-    /// Holds a room in the hub, so that from now on what happens in it is kept.
+    /// Keeps a room in the hub; from now on the room keeps the events that it receives.
     pub(crate) fn pin(&self, id: RoomId) -> Pin<'_> {
         loop {
-            // A room's lock is never waited for under the lock of all rooms: a large room would hold up the others.
+            // Never wait for a room's lock while holding the lock of all rooms: a large room would block the others.
             let entered = || {
                 self.interest.add(Topic::Room(id));
                 Arc::new(Room::new(id))
@@ -229,7 +229,7 @@ impl Hub {
         }
     }
 
-    /// Removes a room that is marked as forgotten, unless another has taken its place.
+    /// Removes a room that is marked as forgotten, unless it was already replaced.
     fn forget(&self, room: &Arc<Room>) {
         let mut rooms = self.rooms();
         if rooms.get(&room.id).is_some_and(|other| Arc::ptr_eq(other, room)) {
@@ -256,7 +256,7 @@ impl SignalSink for Hub {
     }
 }
 
-/// A room held in the hub.
+/// Keeps a room in the hub until it is dropped.
 pub(crate) struct Pin<'a> {
     hub: &'a Hub,
     pub(crate) room: Arc<Room>,
@@ -291,7 +291,7 @@ mod tests {
             thread::scope(|threads| {
                 let lock = pin.room.keep_busy();
                 threads.spawn(|| waits_for_it(&hub, busy));
-                // Until that thread has the room in hand, or holds all of them.
+                // Until that thread holds the room or the lock of all rooms.
                 while Arc::strong_count(&pin.room) == held && hub.rooms.try_lock().is_ok() {
                     thread::yield_now();
                 }

@@ -1,7 +1,6 @@
-//! Which subjects of NATS this node wants: those of the rooms and users that it has connections for.
+//! Which NATS subjects this node needs: those of the shards that contain its rooms and users with connections.
 //!
-//! Rooms and users are spread over shards, each a subject of its own. The hub counts what it has in each shard; the link
-//! follows with its subscriptions.
+//! The hub counts rooms and users per shard. `NatsLink` subscribes and unsubscribes accordingly.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use chatsphere_core::{RoomId, Topic};
 use tokio::sync::Notify;
 
-/// Shards of rooms, and as many of users.
+/// Number of shards of rooms, and of users.
 const SHARDS: usize = 256;
 
-/// A part of all rooms, or of all users, that has a subject of its own.
+/// A fraction of all rooms or of all users, with a NATS subject of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Shard(u16);
 
@@ -38,20 +37,20 @@ impl Shard {
         usize::from(self.0)
     }
 
-    /// Its subject, below `base`.
+    /// The NATS subject, below `base`.
     pub(crate) fn subject(self, base: &str) -> String {
         let of = if self.0 < 0x100 { "room" } else { "user" };
         format!("{base}.{of}.{:02x}", self.0 & 0xff)
     }
 }
 
-/// What a node has connections for, by shard.
+/// The number of rooms and users with connections on this node, per shard.
 #[derive(Debug)]
 pub struct Interest {
-    /// Rooms with connections, and connections of users.
+    /// Rooms with connections, or connections of users, by shard number.
     counts: Vec<AtomicUsize>,
     changed: Notify,
-    /// Shards whose subscription has just begun: what their rooms missed until then is in the store.
+    /// Shards whose subscription became active. Events published before that are read from the store.
     begun: Mutex<HashSet<Shard>>,
     has_begun: Notify,
 }
@@ -68,7 +67,7 @@ impl Default for Interest {
 }
 
 impl Interest {
-    /// A room with connections, or a connection of a user, is on this node from now on.
+    /// Counts a room with connections, or a connection of a user.
     pub fn add(&self, topic: Topic) {
         if let Some(count) = self.counts.get(Shard::of(topic).number())
             && count.fetch_add(1, Ordering::AcqRel) == 0
@@ -77,7 +76,7 @@ impl Interest {
         }
     }
 
-    /// It is gone.
+    /// Reverts one [`Interest::add`].
     pub fn remove(&self, topic: Topic) {
         if let Some(count) = self.counts.get(Shard::of(topic).number()) {
             count.fetch_sub(1, Ordering::AcqRel);
@@ -88,18 +87,18 @@ impl Interest {
         self.counts.get(shard.number()).is_some_and(|count| count.load(Ordering::Acquire) > 0)
     }
 
-    /// Waits until a shard is wanted that was not before.
+    /// Waits until an unneeded shard becomes needed.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// The subscriptions to these shards are in force.
+    /// Reports that the subscriptions to these shards are active.
     pub(crate) fn begin(&self, shards: impl IntoIterator<Item = Shard>) {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).extend(shards);
         self.has_begun.notify_one();
     }
 
-    /// Waits for subscriptions that have just begun.
+    /// Waits for newly active subscriptions.
     pub(crate) async fn begun(&self) -> HashSet<Shard> {
         self.has_begun.notified().await;
         std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner))

@@ -1,8 +1,8 @@
-//! From a client's cursor to the present of a room, without losing or doubling anything at the seam.
+//! Answers `join`: replays a room from the client's cursor up to the present and then subscribes the connection, without losing
+//! or repeating an event.
 //!
-//! The replay is pulled page by page, no faster than the client takes it, and nothing live is kept for it meanwhile. When it
-//! has reached the present it takes its subscription under the room's lock, where the room's newest event and the cursor are
-//! compared.
+//! The replay reads page by page, no faster than the client does, and buffers no live events meanwhile. When it has caught up,
+//! it compares its cursor with the room's newest event under the room's lock, and subscribes there.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,38 +25,38 @@ use crate::room::{Room, Subscribed};
 use crate::subscriber::Subscriber;
 use crate::wire;
 
-/// Events read and sent at a time.
+/// Maximum number of events per read.
 const PAGE: usize = 100;
-/// How often a replay looks whether there is memory for its next page, while there is none.
-const MEMORY_LOOK: Duration = Duration::from_millis(20);
-/// Other events shown with the newest messages.
+/// How often a replay that lacks a memory budget checks for it.
+const MEMORY_POLL: Duration = Duration::from_millis(20);
+/// Maximum number of other events sent with the newest messages.
 const NEWEST_OTHERS: usize = 200;
 
-/// What a client asks with `join`.
+/// The parameters of a `join`.
 #[derive(Clone, Copy)]
 pub struct Join<'a> {
-    /// Which room.
+    /// The room to join.
     pub room: RoomId,
-    /// With which eyes it may be read at this moment, or why not. Asked again before each read, since rights may change, or
-    /// cease to be known, while a long replay is under way.
+    /// The caller's current access to the room, or why there is none. Evaluated before each read, because rights may change, or
+    /// become unknown, during a long replay.
     pub rights: &'a (dyn Fn() -> Result<Access, Error> + Send + Sync),
     /// The last `seq` that the client has.
     pub since: Option<u64>,
-    /// The epoch in which that was given.
+    /// The epoch of that `seq`.
     pub epoch: Option<&'a str>,
-    /// The frame's `ref`.
+    /// The `ref` of the frame.
     pub reference: Option<&'a str>,
 }
 
-/// Answers a join and lets the connection listen from then on. If it listens already, it is answered again and goes on. A
-/// client that takes nothing of the replay for as long as `patience` is closed with 4008.
+/// Answers a join and subscribes the connection. If it is subscribed already, it gets a new answer and stays subscribed. A
+/// client that reads nothing of the replay for `patience` is closed with 4008.
 ///
-/// Answers with which eyes it listens from now on; `None` if nothing has changed in that.
+/// Returns the access of the new subscription; `None` if the connection was subscribed already or ended.
 ///
 /// # Errors
 /// Before anything was sent: [`Forbidden::NotAMember`], [`chatsphere_core::NotFound::Room`], [`Error::Unavailable`]. A
-/// membership that ends during the replay is told by `left`, which is the last of it, and is no error. An outage during the
-/// replay is one: the client joins again. After the last page the client knows itself to be listening: an outage then closes
+/// membership that ends during the replay is no error: the client gets `left` as the last frame. An outage during the replay is
+/// an error, and the client joins again. After the last page the client assumes that it is subscribed; an outage then closes
 /// the connection.
 pub async fn join<L: RoomLog + ?Sized>(
     hub: &Hub,
@@ -67,10 +67,10 @@ pub async fn join<L: RoomLog + ?Sized>(
     join: Join<'_>,
 ) -> Result<Option<Access>, Error> {
     let pin = hub.pin(join.room);
-    let most_bytes = limits.outbound_queue_bytes;
+    let max_bytes = limits.outbound_queue_bytes;
     let mut replay = Replay {
         began_with: (join.rights)().ok(),
-        most_bytes,
+        max_bytes,
         patience,
         log,
         room: &pin.room,
@@ -121,30 +121,30 @@ pub async fn join<L: RoomLog + ?Sized>(
 }
 
 struct Replay<'a, L: ?Sized> {
-    /// What the rights were when the join came.
+    /// The access at the beginning of the join.
     began_with: Option<Access>,
-    /// The bound of the client's queue.
-    most_bytes: usize,
+    /// The bound of the client's write queue, in bytes.
+    max_bytes: usize,
     patience: Duration,
     log: &'a L,
     room: &'a Room,
     subscriber: &'a Arc<Subscriber>,
     join: &'a Join<'a>,
-    /// How many events are read at a time: fewer while a page holds more than the client takes at once.
+    /// Events per read: fewer if a page holds more than the client reads at once.
     page: usize,
-    /// The turn in which the page at hand was read.
+    /// The read turn of the current page.
     turn: Option<Turn>,
-    /// Everything up to here was sent, or lies before what the client asked for.
+    /// Everything up to here was sent, or precedes what the client asked for.
     cursor: Seq,
-    /// The connection listened already when its answer began. If it ceases to, it is told so by `left`, which ends the answer.
+    /// The connection was subscribed before this join. If that subscription ends, `left` ends the answer too.
     is_subscribed: bool,
     /// The last page was sent.
     is_answered: bool,
 }
 
-/// Why a join comes to no good end.
+/// Why a join stopped early.
 enum Stop {
-    /// The connection listened already and no longer does: `left` was sent, and nothing may follow it.
+    /// The earlier subscription ended: `left` was sent, and nothing may follow it.
     Left,
     Failed(Error),
 }
@@ -155,16 +155,16 @@ impl From<Error> for Stop {
     }
 }
 
-/// How a join is answered.
+/// How to answer a join.
 enum Plan {
-    /// Everything after `since` follows, of which this is the first page.
+    /// Replay everything after `since`; `first` is the first page.
     Replay { since: Seq, first: EventsPage },
-    /// The newest part follows.
+    /// Send the newest messages and events.
     Newest { newest: Arc<Shared<Newest>>, reason: Option<NotRecovered> },
 }
 
 impl<L: RoomLog + ?Sized> Replay<'_, L> {
-    /// Sends `join_confirmation` and all of `previous_messages`.
+    /// Sends `join_confirmation` and all `previous_messages`.
     async fn answer(&mut self, limits: &Limits) -> Result<(), Stop> {
         match self.plan(limits).await? {
             Plan::Newest { newest, reason } => {
@@ -180,7 +180,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                 loop {
                     page.events.retain(|event| event.seq <= target);
                     let end = page.events.last().map_or(target, |event| event.seq);
-                    // As far as there is room: the rest is read again then, since nobody is to wait with a page in hand.
+                    // Send as much as the queue takes; the remainder is read again later, so that no page stays in memory while
+                    // waiting.
                     self.send_pages(page.events.iter().map(Item::from), end, target)?;
                     drop(page);
                     if self.cursor >= target {
@@ -192,11 +193,11 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         }
     }
 
-    /// Sends the newest part of the room. Most who join are sent the same, which is encoded once for all of them.
+    /// Sends the newest part of the room. Joins without a `ref` get the same frame, which is encoded once.
     async fn send_newest(&mut self, newest: &Shared<Newest>) -> Result<(), Stop> {
         let messages = newest.messages.iter().map(EncodedLen::encoded_len).sum::<usize>();
         let others = newest.others.iter().map(|event| event.encoded_len()).sum::<usize>();
-        let fits = messages + others <= self.most_bytes / 4;
+        let fits = messages + others <= self.max_bytes / 4;
         if fits && self.join.reference.is_none() {
             let frame = newest.made(|newest| self.newest_frame(newest).unwrap_or_default());
             self.wait_for_room().await;
@@ -251,7 +252,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         self.wait_for_client().await?;
         let (newest, turn) = self.log.newest(room, self.access()?, (limits.page_default, NEWEST_OTHERS)).await?;
         self.turn = turn;
-        // Rights may have changed while it waited for its turn.
+        // Rights may have changed while waiting for the turn.
         self.access()?;
         Ok(Plan::Newest { newest, reason })
     }
@@ -260,11 +261,11 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         self.join.epoch.is_some_and(|epoch| Epoch::from_stored(epoch) != self.log.epoch())
     }
 
-    /// Sends what came after the answer, as live frames.
+    /// Sends events that arrived after the answer, as live frames.
     async fn catch_up(&mut self) -> Result<(), Error> {
         let page = self.read().await?;
         if page.events.is_empty() {
-            // The room is ahead of its store: the database has lost what it had committed. Asking at once would spin.
+            // The room is ahead of the store: the database lost committed events. Retrying at once would spin.
             return Err(Unavailable::StoreAway.into());
         }
         let mut sent = 0;
@@ -293,8 +294,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         self.log.events_after(self.join.room, self.access()?, self.cursor, self.page).await
     }
 
-    /// Waits until the client can take a page, and then for a turn to have one in memory: when everyone comes back at once,
-    /// there are as many replays as connections. An error if the connection has ended, for which nothing is to be read.
+    /// Waits until the client can take a page, and then for a turn to keep one in memory: after a mass reconnect there are as
+    /// many replays as connections. Fails if the connection has ended.
     async fn take_turn(&mut self) -> Result<(), Error> {
         self.wait_for_client().await?;
         self.turn = self.log.turn().await;
@@ -311,7 +312,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         Ok(())
     }
 
-    /// Waits until the client has taken most of what was sent, or is given up. Nobody else waits for it meanwhile.
+    /// Waits until the client has read most of what was sent, or is closed. Releases the turn meanwhile.
     async fn wait_for_room(&mut self) {
         let write_queue = &self.subscriber.write_queue;
         if write_queue.has_room_now() {
@@ -329,21 +330,21 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         }
     }
 
-    /// Waits until the node, and the user, may have another page in memory.
+    /// Waits until the memory budgets of the node and the user allow another page.
     async fn wait_for_memory(&self) {
         let write_queue = &self.subscriber.write_queue;
         let Some(account) = write_queue.account().filter(|account| !account.may_grow()) else { return };
         let grows = async {
             while !account.may_grow() && !write_queue.is_ended() {
-                sleep(MEMORY_LOOK).await;
+                sleep(MEMORY_POLL).await;
             }
         };
         if in_time(self.patience, grows).await.is_err() {
-            write_queue.close(CloseCode::TRY_AGAIN_LATER, "too much waits to be read: connect again and join with since");
+            write_queue.close(CloseCode::TRY_AGAIN_LATER, "too much data is unread: connect again and join with since");
         }
     }
 
-    /// Counts a page as long as it is in memory.
+    /// Counts a page against the memory budgets until it is freed.
     fn counted(&self, frame: Bytes) -> Bytes {
         match self.subscriber.write_queue.account() {
             Some(account) => account.hold(frame),
@@ -362,7 +363,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             reference: self.reference(),
         });
         let Some(confirmation) = confirmation else { return };
-        // The room's word counts: the subscriber's own list still has the room while a removal is being told.
+        // Only the room knows for certain: during a removal the subscriber's own list may still contain the room.
         self.is_subscribed =
             self.subscriber.is_in(self.join.room) && self.room.send_to_subscription(self.subscriber.id, &confirmation);
         if !self.is_subscribed {
@@ -370,8 +371,8 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         }
     }
 
-    /// Sends events as `previous_messages` of a size that the client's queue can hold, up to `end` or as far as there is room,
-    /// and moves the cursor there. No events make one empty page.
+    /// Sends events as `previous_messages` of a size that fits the client's queue, up to `end` or until the queue is full, and
+    /// moves the cursor there. No events give one empty page.
     fn send_pages<'e>(&mut self, events: impl Iterator<Item = Item<'e>>, end: Seq, target: Seq) -> Result<(), Stop> {
         let parts = self.parts(events);
         let all = parts.iter().map(Vec::len).sum();
@@ -388,15 +389,15 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         }
     }
 
-    /// What was read and not sent will be read again: the next page is about as large as what could be sent of this one.
+    /// Unsent events are read again: the next page is about as large as the part that could be sent.
     fn fit_page(&mut self, sent: usize, read: usize) {
         self.page = if sent < read { sent.max(1) } else { (self.page * 2).min(PAGE) };
     }
 
-    /// Where the cursor stands after a part, which more of the page may follow.
+    /// The cursor after this part of a page.
     fn end_of(&self, part: &[Item<'_>], more: bool, end: Seq) -> Seq {
         match part.last() {
-            // Messages older than what is shown whole come first and move no cursor.
+            // Messages older than the complete range come first and do not move the cursor.
             Some(last) if more => last.seq().max(self.cursor),
             _ => end,
         }
@@ -427,10 +428,10 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         Ok(())
     }
 
-    /// Cuts events into parts, each at most a quarter of the client's queue: together with what may wait already they never
-    /// overflow it.
+    /// Splits events into parts of at most a quarter of the client's queue, so that a part never overflows the queue after
+    /// `has_room`.
     fn parts<'e>(&self, events: impl IntoIterator<Item = Item<'e>>) -> Vec<Vec<Item<'e>>> {
-        let most = self.most_bytes / 4;
+        let most = self.max_bytes / 4;
         let mut parts: Vec<Vec<Item<'e>>> = Vec::new();
         let mut bytes = 0;
         for event in events {
@@ -458,14 +459,14 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         if self.room.send_to_subscription(self.subscriber.id, &frame) { Ok(()) } else { Err(Stop::Left) }
     }
 
-    /// What a join that stopped early answers, and tells the client.
+    /// The outcome of a join that stopped early; notifies the client if necessary.
     fn end(&self, stop: Stop) -> Result<Option<Access>, Error> {
         let write_queue = &self.subscriber.write_queue;
         match stop {
             _ if write_queue.is_ended() => {}
             Stop::Left => {}
-            // The store knows of a removal before the hub does: whoever has a subscription is told by it, after the last event
-            // for them.
+            // The store knows of a removal before the hub does. The subscription sends `left` after the last event for this
+            // connection.
             Stop::Failed(Error::Forbidden(Forbidden::NotAMember)) if self.is_subscribed => {}
             Stop::Failed(Error::Forbidden(Forbidden::NotAMember)) if self.cursor > Seq::ZERO || self.is_answered => {
                 let reason = if (self.join.rights)().ok() == self.began_with { "removed" } else { "rights_changed" };
@@ -490,7 +491,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 }
 
-/// An event of a page, which stays where it is.
+/// A borrowed event of a page.
 #[derive(Clone, Copy)]
 enum Item<'a> {
     Message(&'a chatsphere_core::Message),
@@ -511,7 +512,7 @@ impl Item<'_> {
         }
     }
 
-    /// How long its JSON is at most.
+    /// Upper bound of its JSON length.
     fn size(&self) -> usize {
         match self {
             Self::Message(message) => message.encoded_len(),
@@ -519,7 +520,7 @@ impl Item<'_> {
         }
     }
 
-    /// Its frame, as if it came live.
+    /// Its frame, as for live delivery.
     fn frame(&self) -> Option<Bytes> {
         match self {
             Self::Message(message) => encode(&EventFrame::from(wire::message(message))),
@@ -528,13 +529,13 @@ impl Item<'_> {
     }
 }
 
-/// Bytes of the largest frame that a client must take: a page, which is bounded by the queue, or an event that is larger alone.
+/// The size in bytes of the largest frame that a client must accept: a page, bounded by the queue, or a single larger event.
 pub fn largest_frame(limits: &Limits) -> usize {
-    largest_event(limits).max(limits.outbound_queue_bytes / 4) + AROUND + 2 * limits.ref_bytes
+    largest_event(limits).max(limits.outbound_queue_bytes / 4) + ENVELOPE + 2 * limits.ref_bytes
 }
 
-/// What a page takes besides its events and its `ref`, at most.
-const AROUND: usize = 1_024;
+/// Upper bound of a page's JSON besides events and `ref`.
+const ENVELOPE: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
-//! Who listens where: the hub, write queues, resume, signals, the event bus.
+//! Real-time delivery: the hub and its subscriptions, the fan-out, write queues, replay on join, signals, and the event bus.
 //!
-//! Never SQL, HTTP routes or policy.
+//! This crate contains no SQL, no HTTP routes and no permission rules.
 
 mod ack;
 pub mod answer;

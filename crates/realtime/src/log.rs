@@ -1,4 +1,4 @@
-//! What the hub reads of the store: rooms' events, never anything else.
+//! The part of the store that the hub reads: events of rooms.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use chatsphere_core::store::{EventsPage, MessageReads, Newest, UrgentReads};
 use chatsphere_core::turns::Turn;
 use chatsphere_core::{Access, Epoch, Error, RoomId, Seq, Shared, Store};
 
-/// The durable truth of rooms. Every [`Store`] is one; its documentation says what is guaranteed.
+/// Read access to the durable events of rooms. Every [`Store`] implements it and documents its guarantees.
 #[async_trait]
 pub trait RoomLog: Send + Sync {
-    /// Waits for a turn to read pages and to have them in memory, where those who read take turns. Asked for before anything
-    /// that others wait for is held.
+    /// Waits for a turn to read pages and keep them in memory, if the implementation limits that. Call it before taking locks
+    /// or turns that others wait for.
     async fn turn(&self) -> Option<Turn> {
         None
     }
     /// See [`MessageReads::events_after`].
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
-    /// See [`MessageReads::newest`], with both limits. A page that had to be read comes with its turn.
+    /// See [`MessageReads::newest`], with both limits. A page that was read from the database comes with its turn.
     async fn newest(
         &self,
         room: RoomId,

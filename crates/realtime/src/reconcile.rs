@@ -1,4 +1,4 @@
-//! Reads from the store what the bus did not bring.
+//! Reconciles rooms with the store: backfills events that the bus did not deliver.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +16,21 @@ use crate::log::RoomLog;
 
 /// How long a gap may close by itself: events of two nodes often overtake each other.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// How often rooms compare themselves with the store. A lost last event leaves no gap, so only this finds it; the contract
-/// allows 2 s.
+/// How often rooms are compared with the store. Only this finds the loss of a room's last event, which leaves no gap; the
+/// contract allows 2 s.
 const COMPARE_EVERY: Duration = Duration::from_millis(1_500);
-/// Rooms compared in one read, and gaps closed after one wait.
+/// Rooms per comparison, and per batch of gaps.
 const ROOMS: usize = 500;
-/// Rooms read at a time.
+/// Rooms read concurrently.
 const AT_ONCE: usize = 8;
-/// Events read at a time.
+/// Events per read.
 const PAGE: usize = 256;
 
-/// Closes gaps as they are seen, and beside that compares all rooms with the store now and then. Hands out nothing while `gate`
-/// is shut. Runs for ever.
+/// Backfills gaps as they are found, and periodically compares all rooms with the store. Delivers nothing while `gate` is
+/// closed. Runs for ever.
 pub async fn run<L: RoomLog + ?Sized>(hub: Arc<Hub>, log: Arc<L>, gaps: mpsc::UnboundedReceiver<RoomId>, gate: DeliveryGate) {
     let reconciliation = Reconciliation { hub: &hub, log: &*log, gate: &gate };
-    // Side by side: however many gaps there are, a lost last event is found in time.
+    // Concurrently, so that many gaps do not delay the comparison.
     tokio::join!(reconciliation.catch_up(gaps), reconciliation.reconcile());
 }
 
@@ -49,8 +49,8 @@ impl<L: RoomLog + ?Sized> Reconciliation<'_, L> {
         }
     }
 
-    /// Compares every room that somebody listens to with the store, and backfills those that are behind. Those of shards that
-    /// this node has just subscribed to are compared at once: what was told of them until then was not heard.
+    /// Compares all rooms with subscriptions with the store and backfills those that are behind. Rooms of shards with a new
+    /// NATS subscription are compared at once, because their earlier events did not arrive.
     async fn reconcile(&self) {
         let mut ticks = interval_at(Instant::now() + COMPARE_EVERY, COMPARE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,23 +87,23 @@ impl<L: RoomLog + ?Sized> Reconciliation<'_, L> {
         stream::iter(rooms).for_each_concurrent(AT_ONCE, |room| self.backfill(room)).await;
     }
 
-    /// Brings a room up to the store. Its reconciliation was claimed before.
+    /// Backfills a room up to the store. The caller has claimed the backfill.
     async fn backfill(&self, id: RoomId) {
         let Some(room) = self.hub.room(id) else { return };
-        // Released first: a gap that shows while this one is read is claimed anew.
+        // Released before reading, so that a gap found meanwhile claims a new backfill.
         room.end_backfill();
         while let Some(last) = room.last() {
             match self.log.events_after(id, Access::Any, last, PAGE).await {
-                // Asked after the read, which may have taken long. The comparison comes back to it.
+                // Checked after the read, which may have taken long. The next comparison retries.
                 Ok(_) if !self.gate.is_open() => return,
                 Ok(page) => {
                     let took_all = self.hub.accept(id, &page.events);
-                    // A room with too much to hand out asks again when that is done.
+                    // A room with too many undelivered events requests a backfill after their delivery.
                     if !took_all || page.events.last().is_none_or(|event| event.seq >= page.head) {
                         return;
                     }
                 }
-                // The comparison with the store comes back to it.
+                // The next comparison retries.
                 Err(error) => return tracing::warn!(%error, "a gap in a room could not be read from the store yet"),
             }
         }

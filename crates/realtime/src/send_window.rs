@@ -1,4 +1,4 @@
-//! Messages that a connection sent and that are not answered yet, and how many may be.
+//! The send window of a connection: how many of its messages may be unacknowledged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,24 +7,24 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-/// How long a connection that has run ahead of its answers is held to less.
-const HELD_BACK: Duration = Duration::from_secs(1);
-/// How long its socket rests each time that it has to wait for answers.
+/// How long a connection that filled its window is throttled.
+const THROTTLE: Duration = Duration::from_secs(1);
+/// How long its socket is not read each time that the window is full.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The unanswered messages of one connection, and their bound.
+/// The unacknowledged messages of one connection, and their bound.
 ///
-/// A client that sends faster than it is answered would fill every commit with its own messages and take all processors, and
-/// everybody else's messages would wait for that. So once it has run into its bound it is held to half of it for a while, and
-/// its socket rests each time that it has to wait.
+/// A client that sends faster than it is acknowledged would fill every commit with its messages and take all CPU time. When a
+/// connection fills its window, it is throttled: its bound is halved for a second, and its socket is not read for a moment each
+/// time that the window is full.
 #[derive(Default)]
 pub struct SendWindow {
     tally: Arc<Tally>,
-    /// When it ran into its bound, for the last time that it was not held back.
-    ran_ahead: Option<Instant>,
+    /// When it last filled its window while not throttled.
+    filled_at: Option<Instant>,
 }
 
-/// How many messages are unanswered.
+/// The number of unacknowledged messages.
 #[derive(Default)]
 struct Tally {
     count: AtomicUsize,
@@ -32,37 +32,37 @@ struct Tally {
 }
 
 impl SendWindow {
-    /// Whether no more may be sent before an answer. `most` is the bound of a connection that has not run ahead.
+    /// Whether another message must wait for an acknowledgement. `most` is the bound of a connection that is not throttled.
     pub fn is_full(&self, most: usize) -> bool {
         self.tally.count() >= self.bound(most)
     }
 
-    /// Waits until an answer has made room, and a little longer.
+    /// Waits for a free place in the window, and a little longer.
     pub async fn make_room(&mut self, most: usize) {
-        if !self.is_held_back() {
-            self.ran_ahead = Some(Instant::now());
+        if !self.is_throttled() {
+            self.filled_at = Some(Instant::now());
         }
         self.tally.fewer_than(self.bound(most)).await;
         sleep(PAUSE).await;
     }
 
-    /// Waits until all are answered.
+    /// Waits until all messages are acknowledged.
     pub async fn none(&self) {
         self.tally.fewer_than(1).await;
     }
 
-    /// One more that is unanswered, for as long as the place is held.
+    /// Adds an unacknowledged message, until the place is dropped.
     pub(crate) fn take(&self) -> Place {
         self.tally.count.fetch_add(1, Ordering::Relaxed);
         Place(self.tally.clone())
     }
 
     fn bound(&self, most: usize) -> usize {
-        if self.is_held_back() { most.div_ceil(2) } else { most }
+        if self.is_throttled() { most.div_ceil(2) } else { most }
     }
 
-    fn is_held_back(&self) -> bool {
-        self.ran_ahead.is_some_and(|ran_ahead| ran_ahead.elapsed() < HELD_BACK)
+    fn is_throttled(&self) -> bool {
+        self.filled_at.is_some_and(|filled_at| filled_at.elapsed() < THROTTLE)
     }
 }
 
@@ -71,12 +71,12 @@ impl Tally {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Waits until there are fewer than `bound`.
+    /// Waits until fewer than `bound` are unacknowledged.
     async fn fewer_than(&self, bound: usize) {
         loop {
             let fewer = self.fewer.notified();
             tokio::pin!(fewer);
-            // Registered before the look, so that what happens in between is not missed.
+            // Registered before the check, so that no notification is lost.
             fewer.as_mut().enable();
             if self.count() < bound {
                 return;
@@ -86,7 +86,7 @@ impl Tally {
     }
 }
 
-/// A place in a window.
+/// A place in a send window.
 pub(crate) struct Place(Arc<Tally>);
 
 impl Drop for Place {
@@ -104,13 +104,13 @@ mod tests {
 
     const MAX: usize = 64;
 
-    /// So many more that are unanswered.
+    /// Sends this many messages, all unacknowledged.
     fn send(window: &SendWindow, count: usize) -> Vec<Place> {
         (0..count).map(|_| window.take()).collect()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_who_ran_ahead_is_held_to_half_for_a_second() {
+    async fn a_connection_that_fills_its_window_is_halved_for_a_second() {
         let mut window = SendWindow::default();
         let mut sent = send(&window, MAX);
         assert!(window.is_full(MAX));
@@ -132,11 +132,11 @@ mod tests {
         assert!(!window.is_full(MAX));
         sent.extend(send(&window, 1));
         assert!(window.is_full(MAX));
-        // Waiting once more is not running ahead once more.
+        // Filling the halved window does not extend the throttling.
         sent.pop();
         window.make_room(MAX).await;
         sent.extend(send(&window, 1));
-        advance(HELD_BACK - began.elapsed()).await;
+        advance(THROTTLE - began.elapsed()).await;
         assert!(!window.is_full(MAX));
         sent.extend(send(&window, MAX / 2));
         assert!(window.is_full(MAX));

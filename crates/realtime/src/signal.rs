@@ -1,9 +1,8 @@
-//! Ephemeral traffic: delivers signals to the connections of this node.
+//! Ephemeral traffic: delivers signals, such as typing, to the connections of this node.
 //!
-//! Signals wait in one place, merged by topic, user and kind, and a task of their own delivers them beside the fan-out of
-//! events. They are the first to go under pressure: beyond a number of waiting signals a new one is dropped, and a connection
-//! whose write queue is over its high watermark gets none. What an event makes untrue is removed: somebody who has sent the
-//! message types no more.
+//! Signals wait in one queue, merged by topic, user and kind. A task of their own delivers them beside the fan-out of events.
+//! They are dropped first under pressure: new ones while the queue is full, and those for a connection whose write queue is
+//! over its high watermark. Events remove signals that they make obsolete: the message of a user ends that user's typing.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::{Discriminant, discriminant};
@@ -26,34 +25,34 @@ use crate::room::{Room, Signalled};
 use crate::wire;
 use crate::write_queue::WriteQueue;
 
-/// Signals that may wait for delivery.
+/// Maximum number of queued signals.
 const MAX_PENDING: usize = 4_096;
-/// Users who may count as typing in large rooms, over all rooms.
+/// Maximum number of users typing in large rooms, over all rooms.
 const MAX_TYPISTS: usize = 16_384;
-/// From so many subscribed connections on, a room is told how many type, not who.
+/// From this many subscribed connections on, a room gets the number of users typing instead of their names.
 #[cfg(not(test))]
 const LARGE: usize = 201;
 #[cfg(test)]
 const LARGE: usize = 4;
-/// How often it is told.
+/// How often the number is sent.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
-/// How long a signal waits for the events before it, and how often it is tried.
+/// How long a signal waits for the events before it, and how often its delivery is retried.
 const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(5);
 
-/// Finds the connections of a user, to whom a signal may go whatever they have joined.
+/// Finds the connections of a user, to whom a signal can go whatever rooms they have joined.
 pub trait Connections: Send + Sync {
-    /// The write sides of this user's connections on this node.
+    /// The write queues of this user's connections on this node.
     fn of_user(&self, user: UserId) -> Vec<Arc<WriteQueue>>;
 }
 
-/// A newer signal takes the place of an older one with the same key.
+/// A newer signal replaces an older one with the same key.
 type Key = (Topic, UserId, Discriminant<SignalKind>);
 
-/// The signals of one node that wait for delivery.
+/// The queued signals of one node.
 pub(crate) struct Signals {
     state: Mutex<State>,
-    /// How much is in `state`. Commits look at this alone while nobody types.
+    /// The number of entries in `state`. While nobody types, commits read only this.
     count: AtomicUsize,
     wake: Notify,
     connections: OnceLock<Weak<dyn Connections>>,
@@ -64,7 +63,7 @@ pub(crate) struct Signals {
 struct State {
     pending: HashMap<Key, Pending>,
     queue: VecDeque<Key>,
-    /// Who types in large rooms, and until when.
+    /// Who types in large rooms, and when each entry expires.
     typists: HashMap<RoomId, HashMap<UserId, Instant>>,
 }
 
@@ -94,12 +93,12 @@ impl Signals {
         Self { state: Mutex::default(), count: AtomicUsize::new(0), wake: Notify::new(), connections: OnceLock::new(), meters }
     }
 
-    /// Where connections of users are found. The first call counts.
+    /// Sets where connections of users are found. Only the first call has an effect.
     pub(crate) fn set_connections(&self, connections: Weak<dyn Connections>) {
         let _ = self.connections.set(connections);
     }
 
-    /// Queues a signal for delivery, in the place of an older one of its kind.
+    /// Queues a signal, replacing an older one of the same key.
     pub(crate) fn push(&self, signal: Signal) {
         self.meters.received.increment(1);
         let until = Instant::now() + PATIENCE;
@@ -108,7 +107,7 @@ impl Signals {
         }
     }
 
-    /// Puts a signal among those that wait; one that was tried already makes room for a newer one. Whether it is new there.
+    /// Queues a signal; a retried one (`replaces` is false) yields to a newer one. Returns whether the key is new.
     fn put(&self, pending: Pending, replaces: bool) -> bool {
         let key = (pending.signal.topic, pending.signal.user.id, discriminant(&pending.signal.kind));
         let mut state = self.state();
@@ -136,17 +135,17 @@ impl Signals {
                 return Some(pending);
             }
         }
-        // A burst keeps no memory.
+        // Release the memory of a burst.
         (state.pending, state.queue) = Default::default();
         None
     }
 
-    /// Whether nothing waits and nobody types.
+    /// Whether no signal is queued and nobody types in a large room.
     pub(crate) fn is_idle(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// A message of this user was stored in the room, or its membership has ended: it types no more.
+    /// Ends the typing of a user whose message was stored in the room, or whose membership ended.
     pub(crate) fn end_typing(&self, room_id: RoomId, user: UserId) {
         if self.is_idle() {
             return;
@@ -160,7 +159,7 @@ impl Signals {
         self.count(&state);
     }
 
-    /// Takes note of who types in a large room.
+    /// Records that a user types, or stopped, in a large room.
     fn note_typist(&self, room: RoomId, user: UserId, on: bool) {
         let mut state = self.state();
         if !on {
@@ -175,7 +174,7 @@ impl Signals {
         self.count(&state);
     }
 
-    /// How many type in each large room. A room is among them once more when the last one has stopped.
+    /// The number of users typing in each large room. A room is listed with zero once after the last one stopped.
     fn counts(&self) -> Vec<(RoomId, usize)> {
         let mut state = self.state();
         let now = Instant::now();
@@ -205,7 +204,7 @@ impl Signals {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Delivers a signal; gives it back if it has to wait for events.
+    /// Delivers a signal; returns it if it must wait for events.
     async fn deliver(&self, hub: &Hub, pending: Pending) -> Option<Pending> {
         let signal = &pending.signal;
         match (signal.topic, &signal.kind) {
@@ -236,7 +235,8 @@ impl Signals {
         }
     }
 
-    /// Sends a frame to all who listen to a room but one user, a part of them at a time. `false` if events have to come first.
+    /// Sends a frame to all subscriptions of a room except those of one user, some at a time. `false` if events must come
+    /// first.
     async fn send(&self, room: &Room, frame: &Bytes, except: Option<UserId>, after: Seq) -> bool {
         let mut place = 0;
         loop {
@@ -250,15 +250,15 @@ impl Signals {
                     }
                 }
             }
-            // Others have their turn too.
+            // Other tasks run between two parts.
             yield_now().await;
         }
     }
 
-    /// Delivers what waits. Whether some of it is to be tried again.
+    /// Delivers the queued signals. Returns whether some must be retried.
     async fn deliver_all(&self, hub: &Hub) -> bool {
         let mut held = Vec::new();
-        // What comes meanwhile has its turn after what is due by time.
+        // Signals queued meanwhile wait for the next call, so that timers are served.
         for _ in 0..=self.waiting() {
             let Some(pending) = self.pop() else { break };
             held.extend(self.deliver(hub, pending).await);
@@ -277,7 +277,7 @@ impl Signals {
         again
     }
 
-    async fn tell_counts(&self, hub: &Hub) {
+    async fn send_counts(&self, hub: &Hub) {
         for (room_id, count) in self.counts() {
             if let Some(room) = hub.room(room_id)
                 && let Some(frame) = encode(&ServerFrame::TypingCount { room_id, count })
@@ -303,7 +303,7 @@ pub async fn run(hub: Arc<Hub>) {
         let again = signals.deliver_all(&hub).await;
         retry = again.then(|| Instant::now() + RETRY);
         if count_at.is_some_and(|at| at <= Instant::now()) {
-            signals.tell_counts(&hub).await;
+            signals.send_counts(&hub).await;
             count_at = None;
         }
         if count_at.is_none() && signals.has_typists() {

@@ -1,8 +1,9 @@
-//! Commit, bus, hub and resume under a seeded scheduler.
+//! Simulates commits, the bus, the hub and resuming clients under a seeded scheduler.
 //!
-//! Tokio's paused clock runs whichever task wakes first, and every task sleeps for times drawn from the seed: a seed is a
-//! schedule. Clients come and go, are added and removed, resume from their cursor and check each frame; the bus between two
-//! nodes delays, doubles, reorders and loses. A failure prints its seed; `CHATSPHERE_SEED=<seed>` replays it.
+//! Tokio's paused clock runs the task that wakes first, and every task sleeps for times drawn from the seed, so a seed is a
+//! schedule. Clients connect and disconnect, are added and removed, resume from their cursor, and check each frame. The bus
+//! between two nodes delays, duplicates, reorders and loses events. A failure prints its seed; `CHATSPHERE_SEED=<seed>` replays
+//! it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,14 +26,14 @@ use crate::{Hub, Join, RoomLog, Socket, Subscriber, WriteQueue, join};
 const USERS: usize = 5;
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
-/// What a run is like.
+/// The parameters of a run.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     seed: u64,
     /// 1, or 2 with an unreliable bus between them.
     nodes: usize,
     fault: Option<Fault>,
-    /// The sender's own task publishes after its commit, and may vanish before.
+    /// The sender's task publishes after its commit, and may be dropped before it does.
     publish_by_caller: bool,
 }
 
@@ -47,7 +48,7 @@ async fn dawdle(rolls: &Rolls, most_micros: u64) {
     sleep(Duration::from_micros(micros)).await;
 }
 
-/// One room's durable truth.
+/// The durable events of one room.
 struct Truth {
     room: RoomId,
     users: Vec<UserRef>,
@@ -127,7 +128,7 @@ impl RoomLog for Truth {
         let page = {
             let state = self.state.lock().unwrap();
             let begin = (after.get() as usize).min(state.events.len());
-            // Small pages, so that a run has many seams.
+            // Small pages, so that a run has many page boundaries.
             let end = (begin + limit.min(3)).min(state.events.len());
             EventsPage { events: state.events[begin..end].to_vec(), head: Seq::new(state.events.len() as u64) }
         };
@@ -201,7 +202,7 @@ impl World {
         world
     }
 
-    /// A node's writer: commits in groups, then tells the bus, then answers.
+    /// A node's writer: commits in groups, publishes to the bus, then acknowledges.
     async fn write(self: Arc<Self>, node: usize, mut queue: mpsc::UnboundedReceiver<Submitted>) {
         let mut group = Vec::new();
         while queue.recv_many(&mut group, 4).await > 0 {
@@ -213,13 +214,13 @@ impl World {
                 self.publish(node, events);
             }
             for answer in answers {
-                // Whoever asked may be gone.
+                // The sender may have been dropped.
                 let _ = answer.send(());
             }
         }
     }
 
-    /// Each node's own events come in order; the other's come as a bad network brings them.
+    /// A node's own events arrive in order; the other node's are delayed, duplicated, reordered or lost.
     fn publish(self: &Arc<Self>, node: usize, events: Vec<Arc<Event>>) {
         self.hubs[node].publish(events.clone());
         for (other, hub) in self.hubs.iter().enumerate().filter(|(other, _)| *other != node) {
@@ -250,7 +251,7 @@ impl World {
         }
     }
 
-    /// Posts, adds and removes for a while. Now and then its caller vanishes in mid-send.
+    /// Posts, adds and removes members. Sometimes the sender is dropped in the middle of a send.
     async fn stir(self: Arc<Self>) {
         for _ in 0..40 {
             dawdle(&self.rolls, 1_500).await;
@@ -272,12 +273,12 @@ impl World {
     }
 }
 
-/// A person's client: holds a cursor over all its connections.
+/// A client that keeps its cursor over all its connections.
 struct Client {
     world: Arc<World>,
     user: UserRef,
     cursor: Option<Seq>,
-    /// Where its own membership was seen to end.
+    /// The event that ended its membership.
     departed_at: Option<Seq>,
 }
 
@@ -324,7 +325,7 @@ impl Client {
             joining.abort();
         }
         if matches!(end, End::Left) {
-            // Whatever comes after `left` was promised not to come.
+            // Nothing may follow `left`.
             dawdle(&self.world.rolls, 3_000).await;
             if !write_queue.take().is_empty() {
                 return Err("a frame after `left`".to_owned());
@@ -392,7 +393,7 @@ impl Client {
     }
 }
 
-/// The payloads of a server's frames, which come one behind the other and unmasked (RFC 6455, sections 5.1 and 5.2).
+/// The payloads of consecutive, unmasked server frames (RFC 6455, sections 5.1 and 5.2).
 fn payloads(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut payloads = Vec::new();
     while !bytes.is_empty() {
@@ -421,7 +422,7 @@ async fn run(plan: Plan) -> Result<(), String> {
         .map(|client| tokio::spawn(client.live()))
         .collect();
     let stirrers = [tokio::spawn(world.clone().stir()), tokio::spawn(world.clone().stir())];
-    // One connection that stays to the end: a lost event can't hide behind a later replay.
+    // One connection stays to the end, so that no later replay hides a lost event.
     let steady = Client { world: world.clone(), user: world.truth.users[0].clone(), cursor: None, departed_at: None };
     let micros = if plan.nodes == 1 { 600_000 } else { 6_000_000 };
     let mut steady_client = steady;
@@ -480,7 +481,7 @@ fn each_planted_fault_is_found() {
     let sound = Plan { seed: 0, nodes: 1, fault: None, publish_by_caller: false };
     for planted in [
         Plan { fault: Some(Fault::TrustTheBus), nodes: 2, ..sound },
-        Plan { fault: Some(Fault::SubscribeWithoutLooking), ..sound },
+        Plan { fault: Some(Fault::SubscribeWithoutCheck), ..sound },
         Plan { fault: Some(Fault::KeepTheDeparted), ..sound },
         Plan { publish_by_caller: true, ..sound },
     ] {

@@ -1,4 +1,4 @@
-//! A connection as the hub sees it.
+//! A connection as the hub knows it: its id, its caller, its write queue and its rooms.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,46 +7,46 @@ use chatsphere_core::{Caller, ConnectionId, RoomId};
 
 use crate::write_queue::WriteQueue;
 
-/// One authenticated connection that may listen to rooms.
+/// An authenticated connection that may subscribe to rooms.
 #[derive(Debug)]
 pub struct Subscriber {
-    /// Its id.
+    /// The id of the connection.
     pub id: ConnectionId,
-    /// Its write side.
+    /// Its write queue.
     pub write_queue: Arc<WriteQueue>,
     caller: Mutex<Arc<Caller>>,
-    /// Few in most connections, and there are many connections.
+    /// Few rooms in most connections; kept small because there are many connections.
     rooms: Mutex<RoomSet>,
     gone: AtomicBool,
 }
 
 impl Subscriber {
-    /// A connection that listens to nothing yet.
+    /// A connection without subscriptions.
     pub fn new(id: ConnectionId, caller: Arc<Caller>, write_queue: Arc<WriteQueue>) -> Self {
         Self { id, write_queue, caller: Mutex::new(caller), rooms: Mutex::default(), gone: AtomicBool::new(false) }
     }
 
-    /// Whom it stands for, as last judged.
+    /// The authenticated caller, as last checked.
     pub fn caller(&self) -> Arc<Caller> {
         self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// It was judged anew, or showed a newer token.
+    /// Replaces the caller after a new check or a newer token.
     pub fn set_caller(&self, caller: Arc<Caller>) {
         *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
     }
 
-    /// The rooms that it listens to.
+    /// The rooms that it is subscribed to.
     pub fn rooms(&self) -> Vec<RoomId> {
         self.room_set().0.clone()
     }
 
-    /// How many rooms it listens to.
+    /// The number of rooms that it is subscribed to.
     pub fn room_count(&self) -> usize {
         self.room_set().0.len()
     }
 
-    /// Whether it listens to this room.
+    /// Whether it is subscribed to this room.
     pub fn is_in(&self, room: RoomId) -> bool {
         self.room_set().0.contains(&room)
     }
@@ -55,7 +55,7 @@ impl Subscriber {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection ended; a join under way must not subscribe it any more.
+    /// Marks the connection as ended; joins in progress no longer subscribe it.
     pub(crate) fn set_gone(&self) {
         self.gone.store(true, Ordering::SeqCst);
     }
@@ -65,12 +65,12 @@ impl Subscriber {
     }
 }
 
-/// A small set of rooms, which takes no more memory than it must.
+/// A small set of rooms that allocates only as much memory as it needs.
 #[derive(Debug, Default)]
 pub(crate) struct RoomSet(Vec<RoomId>);
 
 impl RoomSet {
-    /// Whether it is new.
+    /// Returns whether the room was new.
     pub(crate) fn insert(&mut self, room: RoomId) -> bool {
         let is_new = !self.0.contains(&room);
         if is_new {
@@ -82,7 +82,7 @@ impl RoomSet {
         is_new
     }
 
-    /// Whether it was there.
+    /// Returns whether the room was present.
     pub(crate) fn remove(&mut self, room: RoomId) -> bool {
         let place = self.0.iter().position(|other| *other == room);
         place.map(|place| self.0.swap_remove(place)).is_some()

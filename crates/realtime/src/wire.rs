@@ -1,4 +1,4 @@
-//! The wire's forms of what `core` keeps. They borrow its texts.
+//! Converts values of `core` to the wire types of `protocol`, borrowing their text.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use chatsphere_protocol::frames::{self, EventFrame, ServerFrame};
 use chatsphere_protocol::rest::{Message, UserRef};
 use serde_json::{Map, Value, json};
 
-/// A durable event, as a frame, in a page or in a list.
+/// A durable event, for frames, pages and lists.
 pub fn event(event: &Event) -> EventFrame<'_> {
     let kind = match &event.kind {
         EventKind::Message(posted) => return message(posted).into(),
@@ -19,7 +19,7 @@ pub fn event(event: &Event) -> EventFrame<'_> {
     EventFrame { room_id: event.room_id, seq: event.seq, created_at: Some(event.at), kind }
 }
 
-/// What a row of an unknown kind tells: its body, and by the names that events have for them, the users and the message.
+/// The fields of an event of an unknown kind: its stored body, its users, and its message.
 fn body(row: &EventRow) -> Map<String, Value> {
     let body = row.body.as_deref().and_then(|body| serde_json::from_str(body).ok());
     let mut body: Map<String, Value> = body.unwrap_or_default();
@@ -36,7 +36,7 @@ fn body(row: &EventRow) -> Map<String, Value> {
     body
 }
 
-/// The frame of a signal, the same for everyone who gets it. `None` for a kind that only newer versions know.
+/// The frame of a signal, equal for all recipients. `None` for a kind that only newer versions know.
 pub fn signal(signal: &Signal) -> Option<ServerFrame<'_>> {
     match &signal.kind {
         SignalKind::Typing { room_id, parent_id, on } => Some(ServerFrame::Typing {
@@ -64,7 +64,7 @@ pub fn message(message: &core::Message) -> Message<'_> {
     }
 }
 
-/// A user as others see it.
+/// A user as other users see it.
 pub fn user_ref(user: &core::UserRef) -> UserRef<'_> {
     UserRef { id: user.id, username: Cow::Borrowed(user.username.as_str()) }
 }

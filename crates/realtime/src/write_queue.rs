@@ -1,10 +1,12 @@
-//! The write side of one socket: what waits for it, bounded in bytes.
+//! The write side of one connection: a queue of frames, bounded in bytes.
 //!
-//! Whoever has a frame for a connection calls [`WriteQueue::send`]. When nothing waits, the frame is written to the socket at
-//! once, on the sender's own thread; only a socket that would block, or that somebody else is writing to, makes a queue and
-//! wakes the connection's task. Whoever will have several frames for many connections calls [`WriteQueue::hold`] for each, and
-//! [`WriteQueue::release`] in the end. What waits goes out in vectored writes. A queue over its bound, or one that adds to more
-//! than may wait for its user's connections together, closes the connection with 4008: frames are never skipped.
+//! [`WriteQueue::send`] writes a frame to the socket at once, on the caller's thread, if the queue is empty. If the socket
+//! would block, or another thread is writing to it, the frame is queued and the connection's task is woken. A caller with
+//! several frames for many connections uses [`WriteQueue::cork`] for each frame and [`WriteQueue::uncork`] at the end. Queued
+//! frames are written with vectored writes.
+//!
+//! Frames are never skipped: a queue over its bound, or one that exceeds the budget of its user's connections together, closes
+//! the connection with 4008.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -28,31 +30,31 @@ use tokio::sync::Notify;
 
 use crate::frame::encode;
 
-/// Frames handed to the kernel in one call, at most.
+/// Maximum number of frames in one vectored write.
 const MAX_SLICES: usize = 64;
-/// So few bytes that wait for a connection are not counted for its user: most wait for some microseconds only.
+/// A queue of at most this many bytes is not counted for its user: most wait only for microseconds.
 const UNCOUNTED: usize = 8 * 1024;
 
-/// Where the bytes go.
+/// How queued bytes reach the client.
 #[derive(Debug)]
 pub enum Socket {
-    /// A plain TCP socket, which senders write to themselves.
+    /// A plain TCP socket, to which senders write directly.
     Direct(Arc<TcpStream>),
-    /// Anything else, such as TLS: the connection's task takes what waits with [`WriteQueue::take`].
+    /// Any other stream, such as TLS: the connection's task writes what [`WriteQueue::take`] returns.
     Queued,
 }
 
-/// The write side of one connection.
+/// The write queue of one connection.
 #[derive(Debug)]
 pub struct WriteQueue {
     socket: Socket,
-    most_bytes: usize,
+    max_bytes: usize,
     state: Mutex<State>,
-    /// Something waits, or the end was reached: the connection's task must act.
+    /// Set if the connection's task has work: frames are queued, or the connection ends.
     has_work: AtomicBool,
-    /// That task, once it waits. Smaller than a `Notify` and what waits for one.
+    /// The waker of the connection's task. Smaller than a `Notify` and its waiter.
     worker: AtomicWaker,
-    /// Something that waited went out. Made when somebody first waits for it, which most connections never do.
+    /// Notified when queued bytes were written. Created on first use, because most connections never need it.
     progress: OnceLock<Box<Notify>>,
 }
 
@@ -60,39 +62,39 @@ pub struct WriteQueue {
 struct State {
     waiting: VecDeque<Bytes>,
     waiting_bytes: usize,
-    /// Bytes handed to the task by `take` that it has not yet written.
+    /// Bytes returned by `take` that the task has not written yet.
     taken_bytes: usize,
-    /// Whether the first waiting frame was written in part.
+    /// Whether the first queued frame was written in part.
     head_begun: bool,
-    /// Bytes that the socket has taken so far, other than those that never waited.
+    /// Queued bytes that the socket has accepted so far.
     taken_by_socket: u64,
-    /// Somebody else has a frame for this socket under way, from [`WriteQueue::begin`] to [`WriteQueue::finish`].
+    /// A batch is writing a frame to this socket, between [`WriteQueue::begin`] and [`WriteQueue::finish`].
     under_way: bool,
     closing: Option<CloseCode>,
     broken: bool,
-    /// Whose connection it is, once that is known.
+    /// The user of the connection, once known.
     owner: Option<Owner>,
-    /// How many bytes are counted for the owner, and where; nothing for most connections at most times.
+    /// The account of the user and the bytes counted there; `None` for most connections at most times.
     counted: Option<(Arc<Account>, usize)>,
 }
 
-/// What a flush came to.
+/// The result of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flushed {
-    /// Nothing waits, or somebody else is writing and goes on with it.
+    /// The queue is empty, or another thread continues to write it.
     All,
     /// The socket would block.
     Blocked,
-    /// The connection is at its end: a close frame went out, or the socket broke.
+    /// The connection ended: a close frame was sent, or the socket broke.
     End,
 }
 
 impl WriteQueue {
-    /// Nothing waits yet; `most_bytes` may.
-    pub fn new(socket: Socket, most_bytes: usize) -> Self {
+    /// An empty queue with a bound of `max_bytes`.
+    pub fn new(socket: Socket, max_bytes: usize) -> Self {
         Self {
             socket,
-            most_bytes,
+            max_bytes,
             state: Mutex::default(),
             has_work: AtomicBool::new(false),
             worker: AtomicWaker::new(),
@@ -100,7 +102,7 @@ impl WriteQueue {
         }
     }
 
-    /// From now on what waits counts for this user too, over all connections.
+    /// Counts queued bytes for this user, over all of the user's connections.
     pub fn count_for(&self, owner: Owner) {
         let mut state = self.state();
         state.uncount();
@@ -108,13 +110,13 @@ impl WriteQueue {
         state.count();
     }
 
-    /// For whom what waits counts.
+    /// The account of the user for whom queued bytes count.
     pub fn account(&self) -> Option<Arc<Account>> {
         let owner = self.state().owner.clone();
         owner.map(|owner| owner.account())
     }
 
-    /// Sends a frame, or several that follow one another, or queues them. After [`WriteQueue::close`] it goes nowhere.
+    /// Sends or queues a frame, or several consecutive frames. After [`WriteQueue::close`] it is discarded.
     pub fn send(&self, frame: Bytes) {
         let mut state = self.state();
         if let Some((socket, frame)) = self.place(&mut state, frame) {
@@ -123,13 +125,13 @@ impl WriteQueue {
         }
     }
 
-    /// Sends a frame that may be lost: where the client, or its user, is behind with reading, it is dropped. Answers whether it
-    /// was not.
+    /// Sends a droppable frame: if the client or its user is behind with reading, the frame is dropped. Returns whether it was
+    /// sent or queued.
     pub fn send_if_current(&self, frame: Bytes) -> bool {
         let mut state = self.state();
         let waiting = state.waiting_bytes + state.taken_bytes;
         let ended = state.closing.is_some() || state.broken;
-        if ended || waiting > self.most_bytes / 4 || state.waits_for_too_much(1) {
+        if ended || waiting > self.max_bytes / 4 || state.waits_for_too_much(1) {
             return false;
         }
         if let Some((socket, frame)) = self.place(&mut state, frame) {
@@ -139,9 +141,9 @@ impl WriteQueue {
         true
     }
 
-    /// Begins what [`WriteQueue::send`] does, for somebody who hands many frames to the kernel in one call: what is returned is
-    /// to be written to that socket, and what became of it to be told to [`WriteQueue::finish`]. Until then all that comes
-    /// waits. `None` if there is nothing left to do.
+    /// Begins a [`WriteQueue::send`] for a batch that writes many frames in one system call. The caller writes the returned
+    /// frame to the returned socket and passes the result to [`WriteQueue::finish`]; until then other frames are queued. `None`
+    /// if the frame was queued or discarded.
     pub(crate) fn begin(&self, frame: Bytes) -> Option<(Arc<TcpStream>, Bytes)> {
         let mut state = self.state();
         let (socket, frame) = self.place(&mut state, frame)?;
@@ -149,7 +151,7 @@ impl WriteQueue {
         Some((socket.clone(), frame))
     }
 
-    /// Ends what [`WriteQueue::begin`] began: how much of the frame the socket took.
+    /// Completes [`WriteQueue::begin`] with the number of bytes that the socket accepted.
     pub(crate) fn finish(&self, frame: Bytes, sent: io::Result<usize>) {
         let mut state = self.state();
         state.under_way = false;
@@ -161,12 +163,12 @@ impl WriteQueue {
         if came_behind && !state.broken {
             self.bound(&mut state);
             if self.write_out(&mut state) != Flushed::All {
-                self.call();
+                self.wake_worker();
             }
         }
     }
 
-    /// The socket that a frame can go to at once. Otherwise the frame joins the queue, if there is to be one.
+    /// Returns the socket if the frame can be written at once; otherwise queues the frame, or discards it after the end.
     fn place(&self, state: &mut State, frame: Bytes) -> Option<(&Arc<TcpStream>, Bytes)> {
         if state.closing.is_some() || state.broken {
             return None;
@@ -180,12 +182,12 @@ impl WriteQueue {
         state.push(frame);
         self.bound(state);
         if nothing_waits || state.closing.is_some() || state.broken {
-            self.call();
+            self.wake_worker();
         }
         None
     }
 
-    /// What a socket did not take is the first to wait.
+    /// Queues what the socket did not accept before everything else.
     fn sent(&self, state: &mut State, frame: Bytes, sent: io::Result<usize>) {
         match sent {
             Ok(written) if written == frame.len() => return,
@@ -198,10 +200,10 @@ impl WriteQueue {
             Err(_) => state.broken = true,
         }
         self.bound(state);
-        self.call();
+        self.wake_worker();
     }
 
-    /// Brings what a send needs into the processor's caches.
+    /// Prefetches what a send needs into the CPU caches.
     pub(crate) fn fetch(&self) {
         let descriptor = match &self.socket {
             Socket::Direct(socket) => Some(socket.as_fd()),
@@ -210,8 +212,8 @@ impl WriteQueue {
         black_box((descriptor, self.state.is_poisoned()));
     }
 
-    /// Queues a frame, or several that follow one another. Answers whether the caller has to [`WriteQueue::release`] it; if
-    /// not, somebody else is about to.
+    /// Queues a frame, or several consecutive frames, without writing. Returns whether the caller must [`WriteQueue::uncork`]
+    /// the queue; if not, another caller will, or the connection's task writes it.
     #[must_use]
     pub fn cork(&self, frame: Bytes) -> bool {
         let mut state = self.state();
@@ -221,42 +223,41 @@ impl WriteQueue {
         let nothing_waited = state.waiting.is_empty() && !state.under_way;
         let is_direct = matches!(self.socket, Socket::Direct(_));
         state.push(frame);
-        if is_direct && state.waiting_bytes > self.most_bytes / 4 {
-            // Enough for a write, and what is held must not look like what the client does not take.
+        if is_direct && state.waiting_bytes > self.max_bytes / 4 {
+            // Enough for one write; and corked bytes must not count as bytes that the client has not read.
             self.write_out(&mut state);
         }
         self.bound(&mut state);
         if state.closing.is_some() || state.broken || (nothing_waited && !is_direct) {
-            self.call();
+            self.wake_worker();
         }
         nothing_waited && is_direct
     }
 
-    /// Writes what was held, and what came behind it.
+    /// Writes all queued frames.
     pub fn uncork(&self) {
         let mut state = self.state();
         if self.write_out(&mut state) != Flushed::All {
-            self.call();
+            self.wake_worker();
         }
     }
 
-    /// Ends a connection for which too much waits.
+    /// Closes the connection if its queue exceeds its bound.
     fn bound(&self, state: &mut State) {
-        // While a frame is under way nobody can look how much the socket would take.
-        let most_bytes = if state.under_way { 2 * self.most_bytes } else { self.most_bytes };
-        let is_over = |state: &State| state.waiting_bytes + state.taken_bytes > most_bytes;
+        // While a batch writes a frame, the queue cannot be flushed to learn how much the socket accepts.
+        let max_bytes = if state.under_way { 2 * self.max_bytes } else { self.max_bytes };
+        let is_over = |state: &State| state.waiting_bytes + state.taken_bytes > max_bytes;
         let adds_too_much = !state.count();
         if (!adds_too_much && !is_over(state)) || state.closing.is_some() {
             return;
         }
-        // Some of it may only have been held.
+        // Some of the bytes may only have been corked.
         self.write_out(state);
-        // A message that was taken over from elsewhere may be larger than the bound: alone it passes, or nobody could ever read
-        // on.
+        // A single frame may exceed the bound: an imported message can be larger, and would otherwise make its room unreadable.
         let is_alone = state.waiting.len() <= 1 && state.taken_bytes == 0 && !state.under_way;
-        // Others of the user's connections may have stalled: those that hold much end first, not one that is read. But there is
-        // an end to how much many that hold little may hold.
-        let holds_much = state.waiting_bytes + state.taken_bytes > self.most_bytes / 4;
+        // The user's other connections may have stalled. Those with long queues are closed first, not one that reads; but many
+        // short queues together have a limit too.
+        let holds_much = state.waiting_bytes + state.taken_bytes > self.max_bytes / 4;
         let of_user = adds_too_much && state.waits_for_too_much(if holds_much { 1 } else { 2 });
         if (is_over(state) && !is_alone) || of_user {
             metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
@@ -264,13 +265,13 @@ impl WriteQueue {
         }
     }
 
-    /// Sends a close frame after what waits, and nothing after it. Where waiting helps, a `closing` frame before it says for
-    /// how long. The first close counts.
+    /// Sends a close frame after the queued frames. For codes where waiting helps, a `closing` frame before it states how long.
+    /// Only the first close has an effect.
     pub fn close(&self, code: CloseCode, reason: &str) {
         self.end(code, reason, None);
     }
 
-    /// The same, for as long as told.
+    /// Like [`WriteQueue::close`], with this delay for reconnecting.
     pub fn close_for(&self, code: CloseCode, reason: &str, retry_after: Duration) {
         self.end(code, reason, Some(retry_after));
     }
@@ -281,38 +282,38 @@ impl WriteQueue {
         if matches!(self.socket, Socket::Direct(_)) {
             self.write_out(&mut state);
         }
-        self.call();
+        self.wake_worker();
         self.notify_progress();
     }
 
-    /// Gives the connection up without a word, as when the socket is gone.
+    /// Discards the queue without a close frame, as when the socket is gone.
     pub fn abandon(&self) {
         let mut state = self.state();
         state.broken = true;
         state.waiting = VecDeque::new();
         state.waiting_bytes = 0;
         state.uncount();
-        self.call();
+        self.wake_worker();
         self.notify_progress();
     }
 
-    /// The code of the close that was begun.
+    /// The code of the pending close.
     pub fn closing(&self) -> Option<CloseCode> {
         self.state().closing
     }
 
-    /// Whether nothing more will be sent.
+    /// Whether nothing more is sent: the connection is closing or broken.
     pub fn is_ended(&self) -> bool {
         let state = self.state();
         state.closing.is_some() || state.broken
     }
 
-    /// Whether the socket is gone, or was given up.
+    /// Whether the socket broke or the queue was abandoned.
     pub fn is_broken(&self) -> bool {
         self.state().broken
     }
 
-    /// How many of the bytes that had to wait the socket has taken so far. It rises as long as the client reads.
+    /// The number of queued bytes that the socket has accepted so far. It rises as long as the client reads.
     pub fn progress(&self) -> u64 {
         self.state().taken_by_socket
     }
@@ -323,43 +324,43 @@ impl WriteQueue {
         }
     }
 
-    /// Bytes that wait.
+    /// Number of queued bytes.
     pub fn waiting_bytes(&self) -> usize {
         let state = self.state();
         state.waiting_bytes + state.taken_bytes
     }
 
-    /// Whether a run of frames is more than may wait. One frame alone may be.
+    /// Whether a run of frames exceeds the bound. A single frame may.
     pub(crate) fn is_too_long(&self, run: &Bytes) -> bool {
-        run.len() > self.most_bytes
+        run.len() > self.max_bytes
     }
 
-    /// Whether more than a quarter of the bound waits.
+    /// Whether more than a quarter of the bound is queued.
     pub(crate) fn over_high_watermark(&self) -> bool {
-        self.waiting_bytes() > self.most_bytes / 4
+        self.waiting_bytes() > self.max_bytes / 4
     }
 
-    /// Waits until there is something for the connection's task to do: flush, take, or end. For one task at a time.
+    /// Waits until the connection's task must flush, take or end. For one task at a time.
     pub async fn work(&self) {
         poll_fn(|cx| {
-            // Registered before the look, so that what happens in between is not missed.
+            // Registered before the check, so that no wake-up is lost.
             self.worker.register(cx.waker());
             if self.has_work.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
-    fn call(&self) {
+    fn wake_worker(&self) {
         self.has_work.store(true, Ordering::Release);
         self.worker.wake();
     }
 
-    /// Waits until so little of the bound waits that a page more cannot overflow it; or until the end.
+    /// Waits until at most an eighth of the bound is queued, so that another page fits; or until the end.
     pub async fn has_room(&self) {
         loop {
             let progress = self.progress.get_or_init(Box::default).notified();
             tokio::pin!(progress);
-            // Registered before the look, so that what happens in between is not missed.
+            // Registered before the check, so that no notification is lost.
             progress.as_mut().enable();
             if self.has_room_now() {
                 return;
@@ -368,18 +369,19 @@ impl WriteQueue {
         }
     }
 
-    /// Whether [`WriteQueue::has_room`] need not wait. The kernel holds enough for the socket not to run dry meanwhile.
+    /// Whether [`WriteQueue::has_room`] returns at once. The kernel's buffer keeps the socket busy meanwhile.
     pub(crate) fn has_room_now(&self) -> bool {
         let state = self.state();
-        state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.most_bytes / 8
+        state.closing.is_some() || state.broken || state.waiting_bytes + state.taken_bytes <= self.max_bytes / 8
     }
 
-    /// Writes what waits to a direct socket.
+    /// Writes queued frames to a direct socket.
     pub fn flush(&self) -> Flushed {
         self.write_out(&mut self.state())
     }
 
-    /// For a queued socket: takes what waits, to be written in this order. [`WriteQueue::taken_written`] tells when it was.
+    /// For [`Socket::Queued`]: returns the queued frames, to be written in this order and confirmed by
+    /// [`WriteQueue::taken_written`].
     pub fn take(&self) -> Vec<Bytes> {
         let mut state = self.state();
         state.taken_bytes += state.waiting_bytes;
@@ -387,7 +389,7 @@ impl WriteQueue {
         std::mem::take(&mut state.waiting).into()
     }
 
-    /// So many of the bytes that were taken have been written.
+    /// Reports that this many of the taken bytes were written.
     pub fn wrote(&self, bytes: usize) {
         let mut state = self.state();
         state.taken_bytes = state.taken_bytes.saturating_sub(bytes);
@@ -396,7 +398,7 @@ impl WriteQueue {
         self.notify_progress();
     }
 
-    /// What was taken has been written.
+    /// Reports that all taken bytes were written.
     pub fn taken_written(&self) -> Flushed {
         let mut state = self.state();
         state.taken_bytes = 0;
@@ -414,7 +416,7 @@ impl WriteQueue {
             return;
         }
         if !after_what_waits {
-            // A frame that was begun must be finished, or its rest would be read as another frame.
+            // A partly written frame must be completed, or the client would misread the next one.
             state.waiting.truncate(usize::from(state.head_begun));
         }
         if let Some(wait) = retry_after.or_else(|| usual_wait(code)) {
@@ -430,7 +432,7 @@ impl WriteQueue {
     fn write_out(&self, state: &mut State) -> Flushed {
         let Socket::Direct(socket) = &self.socket else { return Flushed::Blocked };
         if state.under_way && !state.broken {
-            // Whoever ends that goes on with what waits.
+            // The batch that is writing continues with the queued frames in `finish`.
             return Flushed::All;
         }
         while !state.waiting.is_empty() && !state.broken {
@@ -463,7 +465,7 @@ impl WriteQueue {
             return Flushed::End;
         }
         state.count();
-        // An idle connection keeps no queue.
+        // An idle connection keeps no allocation.
         state.waiting = VecDeque::new();
         if state.closing.is_some() { Flushed::End } else { Flushed::All }
     }
@@ -479,8 +481,8 @@ impl Drop for State {
     }
 }
 
-/// How long to wait after a close, from so many milliseconds to twice as many, so that not all come back at once. `None` where
-/// waiting changes nothing.
+/// The delay before reconnecting after a close, randomised up to twice the minimum to spread reconnects. `None` where waiting
+/// does not help.
 fn usual_wait(code: CloseCode) -> Option<Duration> {
     let least = match code {
         CloseCode::GOING_AWAY | CloseCode::TRY_AGAIN_LATER => 1_000,
@@ -491,15 +493,16 @@ fn usual_wait(code: CloseCode) -> Option<Duration> {
     Some(Duration::from_millis(rand::rng().random_range(least..=2 * least)))
 }
 
-/// Writes without asking the runtime first whether the socket is ready, which it nearly always is. If it would block, the
-/// runtime learns that from the connection's task, which then tries again.
+/// Writes without asking the runtime whether the socket is ready, which it nearly always is. If it would block, the
+/// connection's task retries and registers with the runtime.
 fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     // Rust programs ignore SIGPIPE.
     Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT)?)
 }
 
 impl State {
-    /// Counts what waits for its user. Whether all that waits for that user is within its bound, as far as this adds to it.
+    /// Counts queued bytes for the user. Returns whether the user's total stays within its bound, as far as this queue adds to
+    /// it.
     fn count(&mut self) -> bool {
         let waiting = self.waiting_bytes + self.taken_bytes;
         if waiting <= UNCOUNTED {
@@ -516,7 +519,7 @@ impl State {
         account.queue(waiting - before)
     }
 
-    /// Whether something waits here, and for all connections of the user together more than so many times their bound.
+    /// Whether this queue is counted and the user's connections together exceed `times` times their bound.
     fn waits_for_too_much(&self, times: usize) -> bool {
         self.counted.as_ref().is_some_and(|(account, _)| account.is_queue_over(times))
     }
@@ -532,7 +535,7 @@ impl State {
         self.waiting.push_back(frame);
     }
 
-    /// What was to go out before all that waits.
+    /// Puts a frame before all queued ones.
     fn put_back(&mut self, frame: Bytes) {
         self.waiting_bytes += frame.len();
         self.waiting.push_front(frame);

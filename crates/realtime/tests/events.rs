@@ -1,4 +1,4 @@
-//! The bytes of durable events, and what becomes of events that a newer version sends.
+//! The encoding of durable events, and the handling of events from a newer version.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -75,7 +75,7 @@ fn a_frame_is_read_as_it_was_written() {
         let frame = wire::event(&event);
         assert_eq!(frame.kind.name(), event.kind.name());
         assert_eq!(serde_json::from_str::<EventFrame<'static>>(&text(&event)).unwrap(), frame);
-        // Also where others have put the fields in another order.
+        // In any order of the fields.
         let value: Value = serde_json::to_value(&frame).unwrap();
         assert_eq!(serde_json::from_value::<EventFrame<'static>>(value).unwrap(), frame);
         let ServerFrame::Event(read) = serde_json::from_str(&text(&event)).unwrap() else { panic!("another frame") };
@@ -93,7 +93,7 @@ fn a_row_of_an_unknown_kind_passes_through() {
         "user": ada, "by": ada, "createdAt": "2026-11-22T09:56:10.473Z",
     });
     assert_eq!(frame, expected);
-    // A body that can't be read takes nothing else away.
+    // An unreadable body leaves the other fields.
     let frame: Value = serde_json::from_str(&text(&event(unknown(Some("[]"))))).unwrap();
     assert_eq!((&frame["seq"], &frame["by"]), (&json!(7), &ada));
 }

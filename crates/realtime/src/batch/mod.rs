@@ -1,4 +1,4 @@
-//! How the frames of a part of a pass get to their sockets: each by a call to the kernel, or many by one.
+//! Writes the frames of a pass to many sockets, with one system call per frame or, by io_uring, one for many.
 
 #[cfg(target_os = "linux")]
 mod ring;
@@ -9,20 +9,20 @@ use bytes::Bytes;
 
 use crate::write_queue::WriteQueue;
 
-/// A frame longer than this, or a run of frames, is written by itself and at once, however others are: its call to the kernel
-/// costs little beside it, and the caller may want to know what the socket took of it.
+/// Frames or runs longer than this many bytes are written at once and never batched: the system call is cheap next to their
+/// size, and the caller may ask afterwards how much the socket accepted.
 pub(crate) const LONG: usize = 16 * 1024;
 
-/// Takes frames for many sockets, and writes them.
+/// Collects frames for many sockets and writes them.
 pub trait Batch {
-    /// As [`WriteQueue::send`], but it may be done only when the batch is submitted.
+    /// Like [`WriteQueue::send`], but the write may be deferred until [`Batch::submit`].
     fn send(&mut self, write_queue: &Arc<WriteQueue>, frame: Bytes);
 
-    /// Does what is not done yet. Never waits for a client.
+    /// Completes all deferred writes. Never waits for a client.
     fn submit(&mut self);
 }
 
-/// Each frame is written by itself, at once.
+/// Writes each frame at once, with a system call of its own.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OneByOne;
 
@@ -44,13 +44,12 @@ impl Batch for Box<dyn Batch> {
     }
 }
 
-/// The fastest way that this machine has. For the calling thread alone.
+/// The fastest implementation that the kernel supports. It belongs to the calling thread.
 pub fn fastest_batch() -> Box<dyn Batch> {
     #[cfg(target_os = "linux")]
     match ring::Ring::open() {
         Ok(ring) => return Box::new(ring),
-        // Containers often forbid it.
-        Err(error) => tracing::debug!(%error, "without io_uring; rooms of many subscribers take more of the processor"),
+        Err(error) => tracing::debug!(%error, "io_uring is not available; large rooms need more CPU time"),
     }
     Box::new(OneByOne)
 }

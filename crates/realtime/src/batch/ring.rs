@@ -1,4 +1,4 @@
-//! Many sends in one call, by Linux' io_uring. Each by a call of its own takes an eighth more of a processor.
+//! Batches sends by io_uring (Linux). A system call for each send takes an eighth more CPU time.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use tokio::net::TcpStream;
 use super::{Batch, LONG};
 use crate::write_queue::WriteQueue;
 
-/// Sends handed to the kernel in one call, at most.
+/// Maximum number of sends in one system call.
 const MAX: u32 = 256;
-/// How long to wait for answers before looking again. None has to be waited for: a send that would block says so at once.
-const LOOK: Duration = Duration::from_millis(1);
-/// So often in vain, and the ring is given up.
-const LOOKS: u32 = 1_000;
+/// How long one poll for completions lasts. No send waits: one that would block completes at once with an error.
+const POLL: Duration = Duration::from_millis(1);
+/// After this many polls without a completion, the ring is abandoned.
+const MAX_POLLS: u32 = 1_000;
 
 type Sending = Key<Send<Bytes, Arc<TcpStream>>>;
 
 pub(super) struct Ring {
     proactor: Proactor,
-    /// What the kernel has not answered yet.
+    /// Sends that the kernel has not completed.
     sending: Vec<(Arc<WriteQueue>, Sending)>,
-    /// It failed, and is not used any more.
+    /// The ring failed and is no longer used.
     failed: bool,
 }
 
 impl Ring {
-    /// For the calling thread. Fails where the kernel has no io_uring, or forbids it.
+    /// A ring for the calling thread. Fails where the kernel lacks io_uring or forbids it, as containers often do.
     pub(super) fn open() -> io::Result<Self> {
-        // Twice as much room, since the library has entries of its own.
+        // Twice the batch size, because the library uses entries of its own.
         let proactor = Proactor::builder()
             .capacity(2 * MAX)
             .single_issuer(true)
@@ -43,15 +43,15 @@ impl Ring {
         Ok(Self { proactor, sending: Vec::new(), failed: false })
     }
 
-    /// From now on each frame is written by itself.
+    /// Abandons the ring; from now on each frame is written by itself.
     fn give_up(&mut self, error: &io::Error) {
-        tracing::error!(%error, "io_uring failed and is not used any more; the sockets it was writing to are given up");
+        tracing::error!(%error, "io_uring failed and is no longer used; connections with sends in flight are closed");
         self.failed = true;
-        // Nobody knows which of them have their frames.
+        // It is unknown which of these frames were sent.
         self.sending.drain(..).for_each(|(write_queue, _)| write_queue.abandon());
     }
 
-    /// Takes in what the kernel has answered.
+    /// Processes completed sends.
     fn reap(&mut self) {
         for (write_queue, sending) in std::mem::take(&mut self.sending) {
             match self.proactor.pop(sending) {
@@ -68,7 +68,7 @@ impl Batch for Ring {
             return write_queue.send(frame);
         }
         let Some((socket, frame)) = write_queue.begin(frame) else { return };
-        // A socket that would block says so, and the connection's task waits for it.
+        // With `DONTWAIT` a full socket returns an error at once; the connection's task then waits for the socket.
         match self.proactor.push(Send::new(socket, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)) {
             PushEntry::Pending(sending) => self.sending.push((write_queue.clone(), sending)),
             PushEntry::Ready(BufResult(sent, send)) => write_queue.finish(send.into_inner(), sent),
@@ -79,13 +79,13 @@ impl Batch for Ring {
     }
 
     fn submit(&mut self) {
-        let mut looks = 0;
+        let mut polls = 0;
         while !self.sending.is_empty() {
-            match self.proactor.poll(Some(LOOK)) {
+            match self.proactor.poll(Some(POLL)) {
                 Ok(()) => self.reap(),
-                Err(error) if looks < LOOKS && matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut) => {
-                    looks += 1;
-                    // It may have been interrupted with some of the answers there.
+                Err(error) if polls < MAX_POLLS && matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut) => {
+                    polls += 1;
+                    // An interrupted poll may have completed some sends.
                     self.reap();
                 }
                 Err(error) => self.give_up(&error),

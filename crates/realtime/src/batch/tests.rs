@@ -11,11 +11,11 @@ use crate::write_queue::{Flushed, Socket};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
-/// More than the system holds for a socket.
+/// More bytes than the system buffers for a socket.
 const LARGE: usize = 32 << 20;
 
-/// Every way that this machine has.
-fn ways() -> Vec<Box<dyn Batch>> {
+/// Every implementation that this machine supports.
+fn implementations() -> Vec<Box<dyn Batch>> {
     let mut ways: Vec<Box<dyn Batch>> = vec![Box::new(OneByOne)];
     #[cfg(target_os = "linux")]
     match ring::Ring::open() {
@@ -42,9 +42,9 @@ async fn connections(count: usize) -> Vec<(Arc<WriteQueue>, Arc<TcpStream>, TcpS
 
 #[tokio::test]
 async fn each_socket_gets_its_frames_in_order() {
-    for mut batch in ways() {
+    for mut batch in implementations() {
         let mut connections = connections(40).await;
-        // More than one call can take, and several to the same socket in one batch.
+        // More than one system call takes, and several frames for the same socket in one batch.
         for pass in 0..30_u8 {
             for (place, (write_queue, ..)) in (0_u8..).zip(&connections) {
                 batch.send(write_queue, Bytes::copy_from_slice(&[place, pass]));
@@ -65,7 +65,7 @@ async fn each_socket_gets_its_frames_in_order() {
 
 #[tokio::test]
 async fn more_sockets_than_one_call_takes_are_written_to() {
-    for mut batch in ways() {
+    for mut batch in implementations() {
         let mut connections = connections(300).await;
         for (write_queue, ..) in &connections {
             batch.send(write_queue, Bytes::from_static(b"all"));
@@ -77,9 +77,9 @@ async fn more_sockets_than_one_call_takes_are_written_to() {
     }
 }
 
-/// A shard serves a large room while others close some of the connections and send to all of them.
+/// A shard serves a large room while other threads close some of the connections and send to all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_gets_its_events_in_order_whatever_else_is_sent() {
+async fn a_large_room_gets_its_events_in_order_whatever_else_is_sent() {
     const EVENTS: u64 = 200;
     let user = UserRef { id: UserId::new(START), username: Username::from_stored("ada".to_owned()) };
     let room = Arc::new(Room::new(RoomId::new(START)));
@@ -140,7 +140,7 @@ async fn a_crowd_gets_its_events_in_order_whatever_else_is_sent() {
     }
 }
 
-/// Takes whole frames, as a server sends them; whether one was a close.
+/// Removes complete server frames from the buffer; returns whether one was a close.
 fn take_texts(bytes: &mut Vec<u8>, mut on_text: impl FnMut(&str)) -> bool {
     loop {
         let (head, length) = match bytes[..] {
@@ -162,12 +162,12 @@ fn take_texts(bytes: &mut Vec<u8>, mut on_text: impl FnMut(&str)) -> bool {
 
 #[tokio::test]
 async fn a_socket_that_takes_no_more_loses_nothing_and_holds_up_nobody() {
-    for mut batch in ways() {
+    for mut batch in implementations() {
         let (slow, socket, mut slow_client) = connection().await;
         let (quick, _, mut quick_client) = connection().await;
         let mut sent = Vec::new();
         let mut number = 0_u32;
-        // The kernel may make more room for what waits.
+        // The kernel may grow its buffer.
         while slow.waiting_bytes() < 100_000 || slow.flush() != Flushed::Blocked {
             let frame: Vec<u8> = (0..1_000)
                 .flat_map(|_| {
@@ -197,10 +197,10 @@ async fn a_socket_that_takes_no_more_loses_nothing_and_holds_up_nobody() {
 
 #[tokio::test]
 async fn a_client_that_is_gone_breaks_its_own_connection_alone() {
-    for mut batch in ways() {
+    for mut batch in implementations() {
         let (gone, socket, client) = connection().await;
         let (there, _, mut there_client) = connection().await;
-        // Unread bytes make of this end a reset.
+        // With unread bytes, closing the socket resets the connection.
         gone.send(Bytes::from_static(b"x"));
         client.readable().await.unwrap();
         drop(client);

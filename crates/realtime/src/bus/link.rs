@@ -1,4 +1,4 @@
-//! The connection to NATS: made, watched, and made again.
+//! The connection to NATS: connects, subscribes, publishes, and reconnects after a failure.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -22,54 +22,54 @@ use super::status::{Away, BusStatus, GOOD, Trouble};
 use super::{BusMessage, PublishQueue, Waiting};
 use crate::interest::{Interest, Shard};
 
-/// What the nodes speak lies below this: `room.00` to `room.ff`, `user.00` to `user.ff`, and `node.<name>`, where a node speaks
-/// to itself. A later, different format gets a base of its own.
+/// The prefix of all subjects: `room.00` to `room.ff`, `user.00` to `user.ff`, and `node.<name>`, which a node uses to send
+/// itself echoes. An incompatible format gets a prefix of its own.
 const BASE: &str = "chatsphere.v3";
-/// How long connecting to one server may take, looking up its name included.
+/// Timeout for connecting to one server, including the DNS lookup.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a message to oneself may take to come back.
+/// Timeout for the echo of a node's message to itself.
 const ECHO: Duration = Duration::from_secs(5);
-/// How long a subscription outlasts the last connection that wanted it: most come back soon.
+/// How long a subscription outlives the last connection that needs it: most clients reconnect soon.
 const LINGER: Duration = Duration::from_secs(30);
-/// How often subscriptions that nobody wants are looked for.
+/// How often unneeded subscriptions are searched for.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
-/// How long to wait before the servers are tried again: twice as long each time.
+/// Delay before all servers are tried again, doubled after each attempt up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
-/// How often the log is told of messages that were dropped for the same reason.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
-/// What the library tells of a connection, as far as it was not read yet.
+/// Minimum time between two log entries about messages dropped for the same reason.
+const LOG_AGAIN: Duration = Duration::from_secs(60);
+/// Maximum number of unread events from the NATS library.
 const NEWS: usize = 64;
 
-/// A connection to NATS, which comes back by itself.
+/// A connection to NATS that reconnects by itself.
 pub struct NatsLink {
     options: NatsOptions,
     keys: BusKeys,
     clock: Arc<dyn Clock>,
-    /// Names this node until it stops, so that it does not listen to itself.
+    /// The name of this node until it stops. A node ignores messages under its own name.
     node: ConnectionId,
     status: Arc<BusStatus>,
     meters: Meters,
 }
 
 impl NatsLink {
-    /// For a cluster that shares `keys`. Connects to nothing yet.
+    /// A link for a cluster that shares `keys`. Does not connect yet.
     ///
     /// # Errors
-    /// If a file or a key can't be used at all.
+    /// If a configured file or key is unusable.
     pub fn new(options: NatsOptions, keys: BusKeys, clock: Arc<dyn Clock>) -> Result<Self, InvalidNats> {
         options.check()?;
         let (node, status) = (ConnectionId::new(clock.now()), Arc::new(BusStatus::new()));
         Ok(Self { options, keys, clock, node, status, meters: Meters::register() })
     }
 
-    /// Whether it is connected.
+    /// The connection state.
     pub fn status(&self) -> Arc<BusStatus> {
         self.status.clone()
     }
 
-    /// Tells other nodes what this one commits, and gives what they tell of `interest` to `take`. Runs for ever: NATS may be
-    /// away, and come later.
+    /// Publishes the queued commits and signals, and passes messages of shards in `interest` to `take`. Runs for ever, and
+    /// keeps trying while NATS is away.
     pub async fn run(self, epoch: Epoch, mut publish_queue: PublishQueue, interest: Arc<Interest>, take: impl Fn(BusMessage)) {
         let (keys, node) = (self.keys.clone(), self.node);
         let mut sealers = Sealers { keys, node, epoch: epoch.clone(), of: HashMap::new() };
@@ -77,7 +77,7 @@ impl NatsLink {
             opener: Opener::new(self.keys.clone(), self.node, epoch),
             clock: self.clock.clone(),
             meters: self.meters.clone(),
-            told: Vec::new(),
+            logged: Vec::new(),
             take,
         };
         let mut wait = FIRST_WAIT;
@@ -92,7 +92,7 @@ impl NatsLink {
                 if begun.elapsed() >= GOOD {
                     wait = FIRST_WAIT;
                 }
-                // A connection that was there is told of at once, before the next server is tried.
+                // The loss of a working connection is reported at once, before the next server is tried.
                 if self.status.is_connected() {
                     self.status.lost(&[(&*server.place, trouble.clone())]);
                 }
@@ -104,15 +104,15 @@ impl NatsLink {
         }
     }
 
-    /// Connects to the first server that takes this node, and answers where that is. For whoever looks the configuration over.
+    /// Connects to the first server that accepts this node, and returns its address. Used by `doctor`.
     ///
     /// # Errors
-    /// What is wrong with the last server, and the word for it.
+    /// The failure of the last server: its code and a description.
     pub async fn probe(self) -> Result<String, (Away, String)> {
         let mut last = (Away::Connecting, String::new());
         for server in self.options.url.servers() {
             let tried = match self.connect(server).await {
-                Ok(mut open) => open.hear_oneself(&Interest::default(), &*self.clock).await,
+                Ok(mut open) => open.await_echo(&Interest::default(), &*self.clock).await,
                 Err(trouble) => Err(trouble),
             };
             match tried {
@@ -132,7 +132,7 @@ impl NatsLink {
             if let NatsEvent::SlowConsumer(_) = event {
                 slow.increment(1);
             } else {
-                // Full of news that nobody waits for: the first one was enough.
+                // A full channel drops the event: the first failure in it already ends the connection.
                 let _ = tell.try_send(event);
             }
             async {}
@@ -149,7 +149,7 @@ impl NatsLink {
         timeout(CONNECT, connecting).await.map_err(late)?
     }
 
-    /// Until the connection is of no more use; answers why.
+    /// Uses an open connection until it fails; returns the failure.
     async fn serve(
         &self,
         server: &Server,
@@ -159,36 +159,36 @@ impl NatsLink {
         interest: &Interest,
         inbox: &mut Inbox<impl Fn(BusMessage)>,
     ) -> Trouble {
-        if let Err(trouble) = open.hear_oneself(interest, &*self.clock).await {
+        if let Err(trouble) = open.await_echo(interest, &*self.clock).await {
             return trouble;
         }
-        // What waited since the bus went away has long been found in the store.
+        // Commits queued since the bus went away have been read from the store meanwhile.
         self.meters.away.increment(publish_queue.clear());
         self.status.connected(&server.place);
         let client = open.client.clone();
         tokio::select! {
             trouble = open.listen(interest, inbox, &*self.clock) => trouble,
-            trouble = self.tell(&client, sealers, publish_queue) => trouble,
+            trouble = self.publish_queued(&client, sealers, publish_queue) => trouble,
         }
     }
 
-    async fn tell(&self, client: &Client, sealers: &mut Sealers, publish_queue: &mut PublishQueue) -> Trouble {
+    async fn publish_queued(&self, client: &Client, sealers: &mut Sealers, publish_queue: &mut PublishQueue) -> Trouble {
         while let Some(waiting) = publish_queue.next().await {
-            let told = match waiting {
-                Waiting::Events(events, _) => self.tell_events(client, sealers, events).await,
-                Waiting::Signal(signal) => self.tell_signal(client, sealers.of(Shard::of(signal.topic)), signal).await,
+            let published = match waiting {
+                Waiting::Events(events, _) => self.publish_events(client, sealers, events).await,
+                Waiting::Signal(signal) => self.publish_signal(client, sealers.of(Shard::of(signal.topic)), signal).await,
             };
-            if let Err(trouble) = told {
+            if let Err(trouble) = published {
                 return trouble;
             }
         }
-        // Nobody is left who commits; there may be others to listen to.
+        // This node no longer commits, but still receives messages.
         std::future::pending().await
     }
 
-    async fn tell_events(&self, client: &Client, sealers: &mut Sealers, mut events: Vec<Arc<Event>>) -> Result<(), Trouble> {
+    async fn publish_events(&self, client: &Client, sealers: &mut Sealers, mut events: Vec<Arc<Event>>) -> Result<(), Trouble> {
         let shard = |event: &Arc<Event>| Shard::of_room(event.room_id);
-        // Those of one room stay in their order.
+        // A stable sort keeps the order within a room.
         events.sort_by_key(shard);
         for events in events.chunk_by(|one, next| shard(one) == shard(next)) {
             let Some(sealer) = events.first().map(|event| sealers.of(shard(event))) else { continue };
@@ -201,7 +201,7 @@ impl NatsLink {
         Ok(())
     }
 
-    async fn tell_signal(&self, client: &Client, sealer: &mut Sealer, signal: Signal) -> Result<(), Trouble> {
+    async fn publish_signal(&self, client: &Client, sealer: &mut Sealer, signal: Signal) -> Result<(), Trouble> {
         let mut message = sealer.begin();
         let encoded = serde_json::to_writer(&mut message, &BusMessage::Signals(vec![signal])).is_ok();
         if !encoded || message.len() > client.max_payload() {
@@ -223,7 +223,7 @@ fn lost(error: &dyn Display) -> Trouble {
     Trouble::new(Away::Lost, error.to_string())
 }
 
-/// This node's sealers, one for each shard that it has told something of.
+/// The sealers of this node, one per shard that it has published to.
 struct Sealers {
     keys: BusKeys,
     node: ConnectionId,
@@ -238,10 +238,10 @@ impl Sealers {
     }
 }
 
-/// A connection, and what comes over it.
+/// An open connection and its subscriptions.
 struct Open {
     client: Client,
-    /// What this node tells itself.
+    /// The subject on which this node receives its own echoes.
     echo: Subscriber,
     probe: Sealer,
     messages: SelectAll<BoxStream<'static, (Shard, Message)>>,
@@ -250,15 +250,15 @@ struct Open {
     news: mpsc::Receiver<NatsEvent>,
 }
 
-/// A subscription to a shard.
+/// A subscription to one shard.
 struct Subscribed {
-    /// Dropped, it ends the subscription.
+    /// Dropping it ends the subscription.
     _end: oneshot::Sender<()>,
     unwanted_since: Option<Instant>,
 }
 
 impl Subscribed {
-    /// Whether it goes on: it is wanted, or was until not long ago.
+    /// Whether to keep the subscription: it is needed, or was until `LINGER` ago.
     fn lasts(&mut self, is_wanted: bool, now: Instant) -> bool {
         if is_wanted {
             self.unwanted_since = None;
@@ -268,7 +268,8 @@ impl Subscribed {
     }
 }
 
-/// Subscriptions that are in force once a message to oneself, sent behind them, has come back.
+/// New subscriptions that await confirmation. NATS processes messages of a connection in order, so the echo of a message sent
+/// after them proves that they are active.
 struct Beginning {
     shards: Vec<Shard>,
     echo: Bytes,
@@ -276,13 +277,12 @@ struct Beginning {
 }
 
 impl Open {
-    /// Subscribes to what is wanted and waits for a message to oneself: then this node may publish and subscribe, and both
-    /// work.
-    async fn hear_oneself(&mut self, interest: &Interest, clock: &dyn Clock) -> Result<(), Trouble> {
+    /// Subscribes to the wanted shards and waits for the echo, which proves that this node may publish and subscribe.
+    async fn await_echo(&mut self, interest: &Interest, clock: &dyn Clock) -> Result<(), Trouble> {
         let shards = self.follow(interest).await?;
-        self.speak_to_oneself(shards, clock).await?;
+        self.send_echo(shards, clock).await?;
         let (echo, beginning) = (&mut self.echo, &mut self.beginning);
-        let heard = async {
+        let echoed = async {
             while let Some(message) = echo.next().await {
                 if settle(beginning, &message, interest) {
                     return Ok(());
@@ -291,16 +291,16 @@ impl Open {
             Err(lost(&"the connection ended"))
         };
         tokio::select! {
-            // What the server says is a better reason than that the connection ended.
+            // The server's error is a better reason than the end of the connection.
             biased;
             trouble = watch(&mut self.news) => Err(trouble),
-            heard = timeout(ECHO, heard) => heard.unwrap_or_else(|_| {
+            echoed = timeout(ECHO, echoed) => echoed.unwrap_or_else(|_| {
                 Err(Trouble::new(Away::Forbidden, format!("a message to {} does not come back", self.probe.subject)))
             }),
         }
     }
 
-    /// Subscribes to the shards that are wanted and were not.
+    /// Subscribes to wanted shards that have no subscription yet; returns them.
     async fn follow(&mut self, interest: &Interest) -> Result<Vec<Shard>, Trouble> {
         let mut shards = Vec::new();
         for shard in Shard::all().filter(|shard| interest.wants(*shard)) {
@@ -317,8 +317,8 @@ impl Open {
         Ok(shards)
     }
 
-    /// Sends a message to oneself behind these subscriptions.
-    async fn speak_to_oneself(&mut self, shards: Vec<Shard>, clock: &dyn Clock) -> Result<(), Trouble> {
+    /// Publishes an echo behind these subscriptions.
+    async fn send_echo(&mut self, shards: Vec<Shard>, clock: &dyn Clock) -> Result<(), Trouble> {
         let mut message = self.probe.begin();
         message.extend_from_slice(b"[]");
         let echo = self.probe.finish(message, clock.now());
@@ -327,14 +327,14 @@ impl Open {
         Ok(())
     }
 
-    /// Takes what comes, and follows what is wanted.
+    /// Receives messages, and keeps the subscriptions in line with `interest`.
     async fn listen(&mut self, interest: &Interest, inbox: &mut Inbox<impl Fn(BusMessage)>, clock: &dyn Clock) -> Trouble {
         let mut tidy = interval(TIDY_EVERY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 trouble = watch(&mut self.news) => return trouble,
-                Some((shard, message)) = self.messages.next(), if !self.messages.is_empty() => inbox.hear(shard, &message),
+                Some((shard, message)) = self.messages.next(), if !self.messages.is_empty() => inbox.receive(shard, &message),
                 echo = self.echo.next() => match echo {
                     Some(message) => {
                         settle(&mut self.beginning, &message, interest);
@@ -344,7 +344,7 @@ impl Open {
                 () = interest.changed(), if self.beginning.is_none() => {
                     let followed = match self.follow(interest).await {
                         Ok(shards) if shards.is_empty() => Ok(()),
-                        Ok(shards) => self.speak_to_oneself(shards, clock).await,
+                        Ok(shards) => self.send_echo(shards, clock).await,
                         Err(trouble) => Err(trouble),
                     };
                     if let Err(trouble) = followed {
@@ -356,7 +356,7 @@ impl Open {
         }
     }
 
-    /// Ends subscriptions that nobody has wanted for long. An echo that was lost is waited for no longer.
+    /// Ends subscriptions that have been unneeded for `LINGER`. An echo that is overdue counts as received.
     fn tidy(&mut self, interest: &Interest) {
         let now = Instant::now();
         self.subscribed.retain(|shard, subscribed| subscribed.lasts(interest.wants(*shard), now));
@@ -366,13 +366,13 @@ impl Open {
     }
 }
 
-/// Whether this message to oneself shows that the newest subscriptions are in force; they are told of.
+/// If this message is the expected echo, reports the new subscriptions as active to `interest`. Returns whether it was.
 fn settle(beginning: &mut Option<Beginning>, message: &Message, interest: &Interest) -> bool {
     let settled = beginning.take_if(|beginning| beginning.echo == message.payload);
     settled.map(|beginning| interest.begin(beginning.shards)).is_some()
 }
 
-/// Until the library tells of something that makes a connection useless.
+/// Waits for an event that makes the connection useless.
 async fn watch(news: &mut mpsc::Receiver<NatsEvent>) -> Trouble {
     while let Some(event) = news.recv().await {
         match event {
@@ -390,18 +390,18 @@ async fn watch(news: &mut mpsc::Receiver<NatsEvent>) -> Trouble {
     Trouble::new(Away::Lost, "the connection ended")
 }
 
-/// Takes what other nodes tell.
+/// Receives messages of other nodes.
 struct Inbox<Take> {
     opener: Opener,
     clock: Arc<dyn Clock>,
     meters: Meters,
-    /// Of which kinds of dropped messages the log was told, and when.
-    told: Vec<(&'static str, Instant)>,
+    /// Reasons for drops that were logged, and when.
+    logged: Vec<(&'static str, Instant)>,
     take: Take,
 }
 
 impl<Take: Fn(BusMessage)> Inbox<Take> {
-    fn hear(&mut self, shard: Shard, message: &Message) {
+    fn receive(&mut self, shard: Shard, message: &Message) {
         match self.opener.open(shard, &message.subject, &message.payload, self.clock.now()) {
             Ok(opened) => self.read(opened),
             Err(Refused::Own) => {}
@@ -419,39 +419,38 @@ impl<Take: Fn(BusMessage)> Inbox<Take> {
         }
         if unreadable > 0 {
             self.meters.unreadable.increment(unreadable);
-            tracing::debug!(unreadable, "another node told what this one can't read");
+            tracing::debug!(unreadable, "another node published events of an unknown kind");
         }
     }
 
     fn drop(&mut self, refused: Refused) {
         let (meter, why) = match refused {
             Refused::Own => return,
-            Refused::Unreadable => (
-                &self.meters.unreadable,
-                "it is in no form that this version knows: somebody else publishes below chatsphere.v3",
-            ),
+            Refused::Unreadable => {
+                (&self.meters.unreadable, "its format is unknown: another program publishes to subjects below chatsphere.v3")
+            }
             Refused::OtherEpoch => (
                 &self.meters.epoch,
-                "it is of another installation, or of a node that runs since before a restore: restart that node",
+                "it comes from another installation, or from a node started before a restore: restart that node",
             ),
             Refused::Unverified => (
                 &self.meters.unverified,
-                "it is not signed with this cluster's secrets: a node has others than this one, or somebody forges messages",
+                "it is not signed with this cluster's secrets: a node has different secrets, or somebody forges messages",
             ),
-            Refused::Stale(Stale::Replayed) => (&self.meters.replayed, "it was here before: somebody plays old messages again"),
+            Refused::Stale(Stale::Replayed) => (&self.meters.replayed, "it was received before: somebody replays old messages"),
             Refused::Stale(Stale::Clock(_)) => (
                 &self.meters.clock,
-                "it is a signal, or of a node not heard before, and not of now: set the clocks of all nodes (NTP)",
+                "its time differs from this node's by more than 30 s: synchronise the clocks of all nodes (NTP)",
             ),
         };
         meter.increment(1);
         let now = Instant::now();
-        let told = self.told.iter().any(|(told, at)| *told == why && now - *at < TELL_AGAIN);
-        if !told {
-            self.told.retain(|(told, _)| *told != why);
-            self.told.push((why, now));
+        let logged = self.logged.iter().any(|(logged, at)| *logged == why && now - *at < LOG_AGAIN);
+        if !logged {
+            self.logged.retain(|(logged, _)| *logged != why);
+            self.logged.push((why, now));
             let clock_ahead_ms = if let Refused::Stale(Stale::Clock(ahead)) = refused { Some(ahead) } else { None };
-            tracing::warn!(clock_ahead_ms, "a message on the bus was dropped, and so are others like it: {why}");
+            tracing::warn!(clock_ahead_ms, "messages on the bus are dropped: {why}");
         }
     }
 }

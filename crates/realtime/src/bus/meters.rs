@@ -1,31 +1,31 @@
-//! What the bus counts.
+//! The counters of the bus.
 
 use metrics::{Counter, counter};
 
-/// The bus's counters, their handles taken once.
+/// Handles of the bus's counters.
 #[derive(Clone)]
 pub(super) struct Meters {
     pub(super) sent: Counter,
     pub(super) received: Counter,
-    /// Commits not told, since the bus was away.
+    /// Commits not published because the bus was away.
     pub(super) away: Counter,
-    /// Commits not told, since too much waited already.
+    /// Commits not published because the queue was full.
     pub(super) queue_full: Counter,
-    /// Signals not told, since too much waited already.
+    /// Signals not published because the queue was full.
     pub(super) signals: Counter,
-    /// Events not told, since the NATS server takes no message that long.
+    /// Events not published because they exceed the server's `max_payload`.
     pub(super) too_large: Counter,
-    /// Messages that came faster than they were taken.
+    /// Messages that NATS dropped because this node reads too slowly.
     pub(super) slow: Counter,
-    /// Messages that are in no form this version knows.
+    /// Messages in an unknown format.
     pub(super) unreadable: Counter,
     /// Messages of another installation, or from before a restore.
     pub(super) epoch: Counter,
-    /// Messages that bear no signature of this cluster.
+    /// Messages without a valid tag of this cluster.
     pub(super) unverified: Counter,
-    /// Messages that were here before.
+    /// Messages received twice.
     pub(super) replayed: Counter,
-    /// Messages of a node not heard before, whose time is not now.
+    /// Signals, and messages of unknown nodes, that were not sent just now.
     pub(super) clock: Counter,
 }
 

@@ -1,4 +1,4 @@
-//! Which NATS servers there are, and how this node shows them who it is.
+//! The configuration of NATS: server addresses, credentials and TLS files, parsed and checked.
 
 use std::fmt;
 use std::io;
@@ -10,42 +10,42 @@ use async_nats::{ConnectOptions, ServerAddr};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-/// How long a server may take to answer each step of connecting.
+/// Timeout for each step of connecting.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often a quiet server is asked whether it is there; two unanswered ones end the connection.
+/// How often an idle connection is pinged; two missing answers end it.
 const PING: Duration = Duration::from_secs(10);
-/// Messages of one subject that may wait to be read, and of all that may wait to be written. Each is at most the server's
-/// `max_payload`, 1 MiB by default.
-const TO_READ: usize = 64;
-const TO_WRITE: usize = 64;
+/// Maximum number of messages waiting to be read per subscription, and to be written per connection. A message has at most the
+/// server's `max_payload`, 1 MiB by default.
+const MAX_TO_READ: usize = 64;
+const MAX_TO_WRITE: usize = 64;
 
-/// Characters such as `@`, `/` and commas end an address early: what is left of a password would be taken for a host, and
-/// shown.
+/// The error for an unreadable address. It must not repeat the address: a password with `@`, `/` or a comma ends the authority
+/// early, and the rest of the password would be shown as a host.
 const ENCODE: &str = "it is not the address of a NATS server, such as nats://user:password@host:4222; special characters of a \
  user, \
                       password or token have to be percent-encoded (@ is %40, / is %2F, ? is %3F, # is %23, a comma is %2C, % is \
                       %25, and in a user or token : is %3A)";
 
-/// How this node comes to the bus.
+/// How this node connects to NATS.
 #[derive(Debug, Clone)]
 pub struct NatsOptions {
-    /// The servers, with the credentials that their addresses bear.
+    /// The servers, with the credentials in their addresses.
     pub url: NatsUrl,
-    /// Credentials that are in no address.
+    /// Credentials from other settings.
     pub credentials: Credentials,
-    /// Whom to trust, and who this node is, where TLS is spoken.
+    /// Trusted authorities and this node's certificate.
     pub tls: NatsTls,
 }
 
-/// The addresses of NATS servers. They may bear passwords: only hosts and ports are ever shown.
+/// The addresses of NATS servers. They may contain passwords; `Debug` shows only hosts and ports.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NatsUrl(Vec<Server>);
 
-/// One server.
+/// The address of one server.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Server {
     tls: bool,
-    /// `host:port`, or the host alone.
+    /// `host:port`, or only the host.
     pub(super) place: String,
     login: Option<Login>,
 }
@@ -56,34 +56,34 @@ enum Login {
     Token(String),
 }
 
-/// How a node shows who it is, where the address does not say it.
+/// How a node authenticates if the address contains no credentials.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum Credentials {
-    /// By the address, or not at all.
+    /// By the credentials in the address, or without any.
     #[default]
     Url,
-    /// By a key.
+    /// By an nkey.
     Nkey(NkeySeed),
-    /// By a file with a JWT and a seed, as `nsc` makes it. Read anew each time the node connects.
+    /// By a file with a JWT and a seed, as `nsc` writes it. It is read again at each connection attempt.
     File(PathBuf),
 }
 
-/// The seed of an nkey, as `nk -gen user` makes it. Never shown.
+/// The seed of an nkey, as `nk -gen user` writes it. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NkeySeed(String);
 
-/// The files of TLS, each in PEM. All are read anew each time the node connects.
+/// The TLS files, in PEM. They are read again at each connection attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NatsTls {
-    /// Certificates of the authorities that are trusted, instead of the system's.
+    /// Certificates of the trusted authorities, instead of the system's.
     pub authorities: Option<PathBuf>,
-    /// This node's own certificate.
+    /// This node's certificate.
     pub certificate: Option<PathBuf>,
-    /// Its private key.
+    /// The private key of that certificate.
     pub key: Option<PathBuf>,
 }
 
-/// Why NATS can't be used as configured. Holds nothing of an address but hosts.
+/// Why the NATS configuration is unusable. Contains only the host of an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidNats(String);
@@ -91,14 +91,15 @@ pub struct InvalidNats(String);
 impl FromStr for NatsUrl {
     type Err = InvalidNats;
 
-    /// Addresses with commas between: `nats://host:4222`, `tls://…`, with `user:password@` or `token@` before the host.
+    /// Parses comma-separated addresses: `nats://host:4222`, `tls://…`, with `user:password@` or `token@` before the host.
     fn from_str(text: &str) -> Result<Self, InvalidNats> {
         if !text.contains("://") {
             return Err(InvalidNats(ENCODE.to_owned()));
         }
         let mut servers =
             text.split(',').map(|server| Server::parse(server.trim())).collect::<Result<Vec<Server>, InvalidNats>>()?;
-        // As with other clients, the servers of one cluster know the same users.
+        // As in other NATS clients, a server without a login uses the login of another: the servers of a cluster know the same
+        // users.
         if let Some(login) = servers.iter().find_map(|server| server.login.clone()) {
             servers.iter_mut().for_each(|server| server.login = Some(server.login.take().unwrap_or_else(|| login.clone())));
         }
@@ -107,7 +108,7 @@ impl FromStr for NatsUrl {
 }
 
 impl NatsUrl {
-    /// Whether an address bears a user or a token.
+    /// Whether an address contains a user or a token.
     pub fn has_login(&self) -> bool {
         self.0.iter().any(|server| server.login.is_some())
     }
@@ -162,7 +163,7 @@ impl Server {
         let (tls, rest) = match text.split_once("://") {
             Some(("nats", rest)) => (false, rest),
             Some(("tls", rest)) => (true, rest),
-            Some(_) => return invalid("only nats:// and tls:// are spoken"),
+            Some(_) => return invalid("only the schemes nats:// and tls:// are supported"),
             None if text.contains('@') => return invalid(ENCODE),
             None => (false, text),
         };
@@ -197,7 +198,7 @@ impl Login {
     }
 }
 
-/// RFC 3986, section 2.1. `None` if a `%` does not begin a byte, or the bytes are no text.
+/// Decodes percent-encoding (RFC 3986, section 2.1). `None` for an incomplete escape, or if the result is not UTF-8.
 fn percent_decode(text: &str) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let Some((byte, after)) = rest.split_first() {
@@ -215,15 +216,15 @@ fn percent_decode(text: &str) -> Option<String> {
 }
 
 impl NatsOptions {
-    /// Only the addresses.
+    /// Options with only the addresses set.
     pub fn new(url: NatsUrl) -> Self {
         Self { url, credentials: Credentials::Url, tls: NatsTls::default() }
     }
 
-    /// Looks at whatever can be known before connecting: seeds and files.
+    /// Checks everything that can be checked without connecting: seeds and files.
     ///
     /// # Errors
-    /// The first that can't be used, and why.
+    /// The first unusable file or seed, and the reason.
     pub fn check(&self) -> Result<(), InvalidNats> {
         match &self.credentials {
             Credentials::Url | Credentials::Nkey(_) => {}
@@ -248,7 +249,8 @@ impl NatsOptions {
         Ok(())
     }
 
-    /// To connect to one server with. The library does not connect again by itself: this node does, and tells why it can't.
+    /// The library's options for connecting to one server. The library's own reconnection is off: this node reconnects itself
+    /// and reports failures.
     pub(super) async fn connect_to(&self, server: &Server) -> io::Result<(ServerAddr, ConnectOptions)> {
         let mut options = ConnectOptions::new()
             .name("chatsphere")
@@ -256,8 +258,8 @@ impl NatsOptions {
             .ignore_discovered_servers()
             .connection_timeout(PATIENCE)
             .ping_interval(PING)
-            .subscription_capacity(TO_READ)
-            .client_capacity(TO_WRITE);
+            .subscription_capacity(MAX_TO_READ)
+            .client_capacity(MAX_TO_WRITE);
         options = match (&self.credentials, &server.login) {
             (Credentials::Nkey(seed), _) => options.nkey(seed.0.clone()),
             (Credentials::File(path), _) => options.credentials_file(path).await?,
@@ -273,7 +275,7 @@ impl NatsOptions {
         if let (Some(certificate), Some(key)) = (&self.tls.certificate, &self.tls.key) {
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
-        // Who names authorities or shows a certificate means TLS, whatever the address says.
+        // Custom authorities or a client certificate require TLS, whatever the scheme of the address.
         let tls = server.tls || self.tls != NatsTls::default();
         Ok((server.address()?, options.require_tls(tls)))
     }

@@ -1,4 +1,4 @@
-//! Cuts events into messages that NATS carries, and reads messages.
+//! Splits events into bus messages of at most the server's `max_payload`, and parses bus messages.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use serde_json::value::RawValue;
 use super::BusMessage;
 use super::seal::Sealer;
 
-/// Bytes beyond which another message is begun. One event alone may be longer.
-const ENOUGH: usize = 256 * 1024;
-/// What stands around the events: [`super::BusMessage::Events`] as JSON.
-const AROUND: (&[u8], &[u8]) = (br#"{"events":["#, b"]}");
+/// Target size of a message in bytes: no event is added beyond it. A single event may be longer.
+const TARGET_BYTES: usize = 256 * 1024;
+/// The JSON around the events: [`super::BusMessage::Events`].
+const ENVELOPE: (&[u8], &[u8]) = (br#"{"events":["#, b"]}");
 
-/// The messages that tell of events of one shard.
+/// An iterator-like splitter of one shard's events into messages.
 pub(super) struct Parts<'a> {
     rest: &'a [Arc<Event>],
-    /// Events that no message can hold.
+    /// Events that exceed the maximum size of a message.
     pub(super) too_large: u64,
 }
 
@@ -26,10 +26,10 @@ impl<'a> Parts<'a> {
         Self { rest: events, too_large: 0 }
     }
 
-    /// The next message, of at most `most` bytes: the server's `max_payload`.
+    /// The next message, of at most `most` bytes (the server's `max_payload`).
     pub(super) fn next(&mut self, sealer: &mut Sealer, most: usize, now: Timestamp) -> Option<bytes::Bytes> {
         let mut message = sealer.begin();
-        message.extend_from_slice(AROUND.0);
+        message.extend_from_slice(ENVELOPE.0);
         let empty = message.len();
         while let Some((event, after)) = self.rest.split_first() {
             let mark = message.len();
@@ -37,8 +37,8 @@ impl<'a> Parts<'a> {
                 message.push(b',');
             }
             let encoded = serde_json::to_writer(&mut message, &**event).is_ok();
-            let fits = encoded && message.len() + AROUND.1.len() <= most;
-            if fits && (mark == empty || message.len() < ENOUGH) {
+            let fits = encoded && message.len() + ENVELOPE.1.len() <= most;
+            if fits && (mark == empty || message.len() < TARGET_BYTES) {
                 self.rest = after;
                 continue;
             }
@@ -52,25 +52,25 @@ impl<'a> Parts<'a> {
         if message.len() == empty {
             return None;
         }
-        message.extend_from_slice(AROUND.1);
+        message.extend_from_slice(ENVELOPE.1);
         Some(sealer.finish(message, now))
     }
 }
 
-/// A message, and how much of it this node can't read. A newer node may tell of kinds of events that this one does not know: it
-/// finds those in the store, and takes the others.
+/// Parses a message; returns with it the number of parts that are unreadable. Events of kinds that only a newer version knows
+/// are skipped: this node reads them from the store.
 pub(super) fn read(body: &[u8]) -> (Option<BusMessage>, u64) {
     if let Ok(message) = serde_json::from_slice(body) {
         return (Some(message), 0);
     }
-    let Ok(Told { events: told }) = serde_json::from_slice(body) else { return (None, 1) };
+    let Ok(RawEvents { events: told }) = serde_json::from_slice(body) else { return (None, 1) };
     let events: Vec<_> = told.iter().filter_map(|event| serde_json::from_str(event.get()).ok()).collect();
     let unreadable = told.len() - events.len();
     (Some(BusMessage::Events(events)), u64::try_from(unreadable).unwrap_or(u64::MAX))
 }
 
 #[derive(Deserialize)]
-struct Told<'a> {
+struct RawEvents<'a> {
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
 }
@@ -104,7 +104,7 @@ mod tests {
         Arc::new(Event { room_id, seq, at: AT, kind: EventKind::Message(message) })
     }
 
-    /// Tells of events, and answers what another node reads, and how many were left out.
+    /// Publishes events; returns those that another node reads, and the number left out.
     fn tell(events: &[Arc<Event>], most: usize) -> (Vec<Event>, u64) {
         let keys = BusKeys::derive(&[b"user"], &[b"client"]);
         let subject = Subject::from_static("subject");
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_commit_is_told_whole() {
-        // JSON takes six bytes for each of these.
+        // JSON escapes each of these characters with six bytes.
         let events: Vec<_> = (1..=100).map(|seq| event(seq, "\u{1}".repeat(32 * 1024), "ada")).collect();
         let (read, left_out) = tell(&events, 1024 * 1024);
         assert!(same(&read, &events));
@@ -153,7 +153,7 @@ mod tests {
         for most in [1_000, 1_024, 4_096, 8_000, 64 * 1024] {
             let (read, left_out) = tell(&events, most);
             assert_eq!(read.len() as u64 + left_out, 40);
-            // What comes is in order, and all that is shorter than what does not.
+            // The events arrive in order, and all of them are shorter than those left out.
             assert!(same(&read, &events[..read.len()]), "{most}");
         }
         assert_eq!(tell(&events, 200), (Vec::new(), 40));

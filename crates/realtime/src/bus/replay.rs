@@ -1,4 +1,4 @@
-//! Which messages of other nodes were here before.
+//! Replay protection: which messages of other nodes were received before.
 
 use std::collections::HashMap;
 
@@ -6,37 +6,37 @@ use chatsphere_core::{BoundedMap, Timestamp};
 
 use crate::interest::Shard;
 
-/// Nodes that are remembered. Each start of a node is another one; the one that was silent for longest is forgotten.
+/// Maximum number of known nodes; the least recently heard is evicted. A restarted node counts as a new one.
 const MAX_SENDERS: usize = 256;
-/// How far behind the newest message of its node on its subject a message may come, as a number of messages.
+/// How many messages a message may be behind the newest one of its node on its subject.
 const WINDOW: u64 = 64;
-/// How far the clock of a node not heard before may be from this one's, and how old its first message may be, in milliseconds.
+/// Maximum difference, in milliseconds, between the time of an unknown node's message and this node's clock.
 const FRESH: i64 = 30_000;
 
-/// A node, for as long as it runs: after a restart it has another name.
+/// The name of a node for one run; it changes at each restart.
 pub(super) type NodeName = [u8; 16];
 
-/// Remembers what each node has sent on each subject. Only authenticated messages may be shown to it.
+/// The replay windows of each node on each subject. Only authenticated messages may be recorded.
 ///
-/// A message of a known node is judged by its counter alone, so that a clock that is set does not cut the bus. One of an
-/// unknown node must have been sent just now: so what was captured is worth nothing once its sender, or this node, has
-/// restarted. What passed while this node did not subscribe may be played to it later, once. For an event that is harmless,
-/// since the hub knows its number; a signal must be fresh besides.
+/// A message of a known node is judged by its counter alone, so that a clock change does not cut the bus. The first message of
+/// an unknown node must be fresh: a captured message is useless once its sender or this node has restarted. A message captured
+/// while this node was not subscribed to the subject can be replayed to it once. That is harmless for an event, because the hub
+/// knows its `seq`; a signal must be fresh besides.
 pub(super) struct Senders(BoundedMap<NodeName, HashMap<Shard, Window>>);
 
 #[derive(Clone, Copy)]
 struct Window {
     newest: u64,
-    /// Bit n: the message `newest - n` was here.
+    /// Bit n is set if the message `newest - n` was received.
     seen: u64,
 }
 
-/// Why a message is not to be taken.
+/// Why a message is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stale {
-    /// It was here before, or is too far behind to tell.
+    /// It was received before, or is too old for the window to tell.
     Replayed,
-    /// Its sender is not known, and its time is this far from now, in milliseconds; above zero it lies ahead.
+    /// Its sender is unknown, and its time differs from this node's by this many milliseconds; positive if it lies ahead.
     Clock(i64),
 }
 
@@ -47,7 +47,7 @@ impl Default for Senders {
 }
 
 impl Senders {
-    /// Takes note of a message, if it is new.
+    /// Records a message; fails if it is a replay.
     pub(super) fn take(
         &mut self,
         node: NodeName,
@@ -62,7 +62,7 @@ impl Senders {
         }
         let window = match known.flatten() {
             Some(window) => window.after(counter)?,
-            // What it sent before was not meant for this node, or was here before the node was forgotten.
+            // Earlier messages on this subject were either not addressed to this node, or received before the node was evicted.
             None => Window { newest: counter, seen: u64::MAX },
         };
         if known.is_none() {
@@ -75,14 +75,14 @@ impl Senders {
     }
 }
 
-/// Whether a message was sent just now.
+/// Whether a message was sent within `FRESH` of now.
 pub(super) fn is_fresh(sent: Timestamp, now: Timestamp) -> Result<(), Stale> {
     let ahead = sent.as_millis().saturating_sub(now.as_millis());
     if (-FRESH..=FRESH).contains(&ahead) { Ok(()) } else { Err(Stale::Clock(ahead)) }
 }
 
 impl Window {
-    /// The same after a message came, if that is new.
+    /// The window after a message; fails if the message is not new.
     fn after(self, counter: u64) -> Result<Self, Stale> {
         if counter > self.newest {
             let ahead = counter - self.newest;
@@ -138,9 +138,9 @@ mod tests {
         assert_eq!(senders.take([1; 16], shard(), 5, at(-FRESH - 1), NOW), Err(Stale::Clock(-FRESH - 1)));
         assert_eq!(senders.take([1; 16], shard(), 5, at(FRESH + 1), NOW), Err(Stale::Clock(FRESH + 1)));
         assert_eq!(senders.take([1; 16], shard(), 5, at(-FRESH), NOW), Ok(()));
-        // Its clock is set back by an hour: it is known by now.
+        // The node's clock is set back by an hour; the node is known by now.
         assert_eq!(senders.take([1; 16], shard(), 6, at(-3_600_000), NOW), Ok(()));
-        // It restarts, and somebody plays its old messages again.
+        // The node restarts, and somebody replays its old messages.
         assert_eq!(senders.take([2; 16], shard(), 1, NOW, NOW), Ok(()));
         assert_eq!(senders.take([1; 16], shard(), 6, NOW, NOW), Err(Stale::Replayed));
     }

@@ -1,14 +1,17 @@
-//! Authenticates what goes over the bus.
+//! Authenticates bus messages with HMAC.
 //!
 //! ```text
 //! format 4 | node 16 | counter 8 | sent 8 | length 1, epoch | tags 1 | tag 32 … | body
 //! ```
 //!
-//! Numbers are big-endian. A tag is HMAC-SHA-256 (RFC 2104) over the subject, a zero byte, everything before the tags and the
-//! SHA-256 of the body. So a message is good on its own subject alone. A node counts its messages on each subject by itself: a
-//! node that subscribes to some of them sees each count without gaps, and in its order. There is one tag for each pair of
-//! secrets that the sender has, the present ones and, while they rotate, those before: so two nodes understand each other as
-//! soon as they share one pair, whichever of them has it as the previous one.
+//! Numbers are big-endian. A tag is HMAC-SHA-256 (RFC 2104) over the subject, a zero byte, everything before the tags, and the
+//! SHA-256 of the body; a message is therefore valid only on its own subject.
+//!
+//! A node numbers its messages on each subject separately, so that a node that subscribes to some subjects sees counters
+//! without gaps.
+//!
+//! A message has one tag per pair of secrets that the sender knows: the current ones and, during a rotation, the previous ones.
+//! Two nodes accept each other's messages if they share one pair, current or previous.
 
 use std::sync::Arc;
 
@@ -22,24 +25,24 @@ use chatsphere_core::{ConnectionId, Epoch, Timestamp};
 use super::replay::{NodeName, Senders, Stale, is_fresh};
 use crate::interest::Shard;
 
-/// What the bytes are. A later, different format has others.
+/// Identifies the format. An incompatible format gets another value.
 const FORMAT: &[u8; 4] = b"CSB3";
-/// Up to the epoch's length.
+/// Bytes before the length of the epoch.
 const FIXED: usize = 4 + 16 + 8 + 8;
 const TAG: usize = 32;
-/// Pairs of secrets that a node has at most: each of two secrets, present or previous.
+/// Maximum number of pairs of secrets: two secrets, each current or previous.
 const PAIRS: usize = 4;
 
-/// The node's name in a message that only proves that NATS carries messages. It is no UUID of version 7, as all others are.
+/// The node name in a probe message. It is not a UUID of version 7, unlike all node names.
 const PROBE: NodeName = *b"chatsphere probe";
 
-/// The keys with which nodes of one cluster recognise each other.
+/// The keys by which nodes of one cluster authenticate each other.
 #[derive(Clone)]
 pub struct BusKeys(Arc<[Key]>);
 
 impl BusKeys {
-    /// Derived from the pairs of secrets that this node has: those of USER tokens, each with those of CLIENT tokens. The
-    /// secrets can't be found from them.
+    /// Derives a key from each pair of a secret for USER tokens and one for CLIENT tokens. The secrets cannot be recovered from
+    /// the keys.
     pub fn derive(users: &[&[u8]], clients: &[&[u8]]) -> Self {
         let pairs = users.iter().flat_map(|user| clients.iter().map(move |client| derive(user, client)));
         Self(pairs.take(PAIRS).collect())
@@ -64,11 +67,11 @@ impl std::fmt::Debug for BusKeys {
     }
 }
 
-/// HKDF-SHA-256 (RFC 5869), with a key of one block.
+/// HKDF-SHA-256 (RFC 5869) with an output of one block.
 fn derive(user: &[u8], client: &[u8]) -> Key {
     let mut extract = hmac::Context::with_key(&Key::new(HMAC_SHA256, b"chatsphere"));
     for secret in [user, client] {
-        // With its length, so that no two pairs are the same bytes.
+        // The length prefix makes the encoding of a pair unambiguous.
         extract.update(&u64::try_from(secret.len()).unwrap_or(u64::MAX).to_be_bytes());
         extract.update(secret);
     }
@@ -76,7 +79,7 @@ fn derive(user: &[u8], client: &[u8]) -> Key {
     Key::new(HMAC_SHA256, expand.as_ref())
 }
 
-/// Makes messages of this node on one subject.
+/// Creates this node's messages on one subject.
 pub(super) struct Sealer {
     keys: BusKeys,
     node: NodeName,
@@ -90,22 +93,22 @@ impl Sealer {
         Self { keys, node: *node.as_bytes(), epoch, subject, counter: 0 }
     }
 
-    /// Makes messages for whoever sent them alone: nodes drop them in silence.
+    /// A sealer for messages that only their sender reads; other nodes drop them silently.
     pub(super) fn of_probe(keys: BusKeys, subject: Subject) -> Self {
         Self { keys, node: PROBE, epoch: Epoch::random(), subject, counter: 0 }
     }
 
-    /// How many bytes stand before a body.
+    /// Length of everything before the body, in bytes.
     pub(super) fn overhead(&self) -> usize {
         FIXED + 1 + self.epoch.as_str().len() + 1 + self.keys.0.len() * TAG
     }
 
-    /// A message with room for what stands before its body, which is to be put behind it.
+    /// A buffer with space for everything before the body; the caller appends the body.
     pub(super) fn begin(&self) -> Vec<u8> {
         vec![0; self.overhead()]
     }
 
-    /// Authenticates a message that [`Sealer::begin`] began.
+    /// Fills in and authenticates a message from [`Sealer::begin`].
     pub(super) fn finish(&mut self, mut message: Vec<u8>, now: Timestamp) -> Bytes {
         self.counter += 1;
         let mut head = Vec::with_capacity(self.overhead());
@@ -128,19 +131,19 @@ impl Sealer {
 /// Why a message is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It is this node's own, or somebody's to themselves.
+    /// It is this node's own, or a probe.
     Own,
-    /// It has no form that is known here.
+    /// Its format is unknown.
     Unreadable,
-    /// It is of another installation, or from before a restore.
+    /// It comes from another installation, or from before a restore.
     OtherEpoch,
-    /// It bears no tag of a pair of secrets that this node has.
+    /// It has no valid tag of a pair of secrets that this node has.
     Unverified,
-    /// It is not new.
+    /// It is a replay, or not fresh.
     Stale(Stale),
 }
 
-/// Takes messages of other nodes.
+/// Verifies messages of other nodes.
 pub(super) struct Opener {
     keys: BusKeys,
     node: NodeName,
@@ -153,7 +156,7 @@ impl Opener {
         Self { keys, node: *node.as_bytes(), epoch, senders: Senders::default() }
     }
 
-    /// A message that another node of this cluster sent on this shard's subject, and that was not here before.
+    /// Verifies that a message was sent by another node of this cluster on this shard's subject, and was not received before.
     pub(super) fn open<'a>(
         &mut self,
         shard: Shard,
@@ -176,11 +179,11 @@ impl Opener {
     }
 }
 
-/// A message that was taken.
+/// A verified message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Opened<'a> {
     pub(super) body: &'a [u8],
-    /// Whether it was sent just now, by both nodes' clocks.
+    /// Whether it was sent just now, by the clocks of both nodes.
     pub(super) fresh: Result<(), Stale>,
 }
 
@@ -318,8 +321,8 @@ mod tests {
 
     type State = (&'static str, &'static [&'static [u8]], &'static [&'static [u8]]);
 
-    /// Every state that a node has while secrets rotate, one or both at once, in the documented way or straight. Any two that
-    /// share a pair understand each other, in both directions.
+    /// Every state of a node during a rotation of one or both secrets, by the documented procedure or in one step. Any two
+    /// nodes that share a pair accept each other's messages, in both directions.
     #[test]
     fn a_rotation_does_not_cut_the_bus() {
         let states: [State; 7] = [
@@ -348,7 +351,7 @@ mod tests {
         let (mut one, mut two) = (sealer(&keys), Sealer::new(keys.clone(), node(1), epoch(), other.clone()));
         let mut opener = opener(&keys);
         let shards: Vec<_> = Shard::all().take(2).collect();
-        // Of one subject far more was sent than of the other, and it is read first.
+        // One subject has far more messages than the other and is read first.
         let early = seal(&mut two, b"[]");
         for _ in 0..1_000 {
             let message = seal(&mut one, b"[]");
@@ -357,7 +360,7 @@ mod tests {
         }
         assert!(opener.open(shards[1], &other, &early, NOW).is_ok());
         assert!(opener.open(shards[1], &other, &early, NOW).is_err());
-        // A message of long ago is no longer fresh, which is for its reader to judge.
+        // An old message is not fresh; its reader decides whether that matters.
         let late = Timestamp::from_millis(NOW.as_millis() + 31_000);
         let message = seal(&mut one, b"[]");
         assert_eq!(

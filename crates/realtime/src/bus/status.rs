@@ -1,4 +1,4 @@
-//! Whether the bus carries, and why not. Tells it in the log, once for each reason.
+//! The state of the bus: connected or away, and why. Logs each reason once.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,38 +9,38 @@ use async_nats::{ConnectError, ConnectErrorKind, ServerError};
 use metrics::{Gauge, gauge};
 use tokio::time::Instant;
 
-/// A connection that lasted for so long was good: what ends it is news again.
+/// Minimum duration of a good connection; its failure is logged again, even for a known reason.
 pub(super) const GOOD: Duration = Duration::from_secs(30);
-/// How often the same reason is told again while the bus is away.
+/// How often the same reason is logged again while the bus is away.
 const REMIND: Duration = Duration::from_secs(600);
-/// Reasons that are remembered as told.
-const TOLD: usize = 16;
+/// Maximum number of remembered reasons.
+const MAX_LOGGED: usize = 16;
 
-/// Why the bus is away. The words are stable: monitoring may look for them.
+/// Why the bus is away. The codes are stable, so that monitoring can match them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Away {
-    /// This node has only begun to connect.
+    /// This node has not finished its first attempt to connect.
     Connecting,
-    /// Nothing listens there.
+    /// The server's port is closed.
     Refused,
-    /// The host's name is not known.
+    /// The host name does not resolve.
     Dns,
-    /// The certificates, or the server's lack of TLS.
+    /// A certificate is not trusted, or the server does not offer TLS.
     Tls,
-    /// The server does not know these credentials.
+    /// The server rejects the credentials.
     Unauthorized,
-    /// The server knows this node, but does not let it publish or subscribe.
+    /// The server accepts the credentials, but forbids publishing or subscribing.
     Forbidden,
-    /// The file with the credentials can't be read.
+    /// The credentials file is unreadable.
     Credentials,
     /// The server did not answer in time.
     TimedOut,
-    /// The connection ended, or could not be made for another reason.
+    /// The connection ended, or failed for another reason.
     Lost,
 }
 
 impl Away {
-    /// The word for it.
+    /// The stable code.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
@@ -55,7 +55,7 @@ impl Away {
         }
     }
 
-    /// What mends it.
+    /// What the operator can do about it.
     pub const fn to_do(self) -> &'static str {
         match self {
             Self::Connecting => "wait",
@@ -79,11 +79,11 @@ impl fmt::Display for Away {
     }
 }
 
-/// What went wrong with one server.
+/// A failure of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {
     pub(super) away: Away,
-    /// For the log: never holds credentials.
+    /// A description for the log, without credentials.
     pub(super) what: String,
 }
 
@@ -92,7 +92,7 @@ impl Trouble {
         Self { away, what: what.into() }
     }
 
-    /// What a server said on an open connection, if it makes the connection useless.
+    /// The failure that a server's error on an open connection means; `None` if the connection remains usable.
     pub(super) fn of_server(error: &ServerError) -> Option<Self> {
         let away = match error {
             ServerError::AuthorizationViolation => Away::Unauthorized,
@@ -120,7 +120,7 @@ impl From<ConnectError> for Trouble {
     }
 }
 
-/// The library tells of nearly everything as an error of input or output.
+/// The library reports nearly every failure as an I/O error; the source tells the kind.
 fn of_source(error: &ConnectError) -> Away {
     let source = std::error::Error::source(error);
     if let Some(io) = source.and_then(|source| source.downcast_ref::<std::io::Error>()) {
@@ -135,7 +135,7 @@ fn of_source(error: &ConnectError) -> Away {
     said.map_or(Away::Lost, |trouble| trouble.away)
 }
 
-/// Whether the bus carries, for whoever asks.
+/// The state of the bus, shared with readiness checks.
 pub struct BusStatus {
     connected: AtomicBool,
     gauge: Gauge,
@@ -145,24 +145,24 @@ pub struct BusStatus {
 struct State {
     away: Option<Away>,
     since: Instant,
-    /// The reasons that the log has, and when it got them.
-    told: Vec<(String, Instant)>,
+    /// Reasons that were logged, and when.
+    logged: Vec<(String, Instant)>,
 }
 
 impl BusStatus {
     pub(super) fn new() -> Self {
         let gauge = gauge!("chatsphere_bus_connected");
         gauge.set(0.0);
-        let state = State { away: Some(Away::Connecting), since: Instant::now(), told: Vec::new() };
+        let state = State { away: Some(Away::Connecting), since: Instant::now(), logged: Vec::new() };
         Self { connected: AtomicBool::new(false), gauge, state: Mutex::new(state) }
     }
 
-    /// Whether events of other nodes come at once, and theirs go out.
+    /// Whether events are exchanged with other nodes.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Why they don't; `None` while they do.
+    /// Why they are not; `None` while connected.
     pub fn away(&self) -> Option<Away> {
         self.state().away
     }
@@ -176,7 +176,7 @@ impl BusStatus {
         tracing::info!(server = place, "connected to NATS");
     }
 
-    /// What is wrong with each server, in the order of their addresses.
+    /// Records the failure of each server, in the order of their addresses.
     pub(super) fn lost(&self, troubles: &[(&str, Trouble)]) {
         let Some((_, Trouble { away, .. })) = troubles.first() else { return };
         let reason =
@@ -184,7 +184,7 @@ impl BusStatus {
         let mut state = self.state();
         let now = Instant::now();
         if state.away.is_none() && now - state.since >= GOOD {
-            state.told.clear();
+            state.logged.clear();
         }
         state.away = Some(*away);
         self.connected.store(false, Ordering::Relaxed);
@@ -204,19 +204,19 @@ impl BusStatus {
 }
 
 impl State {
-    /// Whether the log should have this: a reason that it has not, or has had for long.
+    /// Whether to log this reason: it is new, or was logged more than `REMIND` ago.
     fn is_news(&mut self, reason: &str, now: Instant) -> bool {
-        match self.told.iter_mut().find(|(told, _)| told == reason) {
+        match self.logged.iter_mut().find(|(logged, _)| logged == reason) {
             Some((_, at)) if now - *at < REMIND => false,
             Some((_, at)) => {
                 *at = now;
                 true
             }
             None => {
-                if self.told.len() == TOLD {
-                    self.told.remove(0);
+                if self.logged.len() == MAX_LOGGED {
+                    self.logged.remove(0);
                 }
-                self.told.push((reason.to_owned(), now));
+                self.logged.push((reason.to_owned(), now));
                 true
             }
         }
@@ -229,7 +229,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_reason_is_told_once_and_now_and_then() {
-        let mut state = State { away: None, since: Instant::now(), told: Vec::new() };
+        let mut state = State { away: None, since: Instant::now(), logged: Vec::new() };
         assert!(state.is_news("refused", Instant::now()));
         assert!(!state.is_news("refused", Instant::now()));
         assert!(state.is_news("unauthorized", Instant::now()));
@@ -239,7 +239,7 @@ mod tests {
         for n in 0..100 {
             assert!(state.is_news(&n.to_string(), Instant::now()));
         }
-        assert_eq!(state.told.len(), TOLD);
+        assert_eq!(state.logged.len(), MAX_LOGGED);
     }
 
     #[test]

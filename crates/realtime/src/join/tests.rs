@@ -15,16 +15,16 @@ use crate::write_queue::{Socket, WriteQueue};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
-/// Something that happens while the store is read.
+/// An action to run while the store is read.
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
 type Answer = (Option<Meanwhile>, Result<EventsPage, Error>);
 
-/// A store that answers what it is told to, so that a removal can fall between two reads, or into one.
+/// A scripted store, so that a removal can happen between two reads or during one.
 #[derive(Default)]
 struct Script {
     answers: Mutex<VecDeque<Answer>>,
-    /// Of whose user one reads at a time.
+    /// Limits this user to one read at a time.
     turns: Option<(Turns, UserId)>,
 }
 
@@ -41,7 +41,7 @@ impl RoomLog for Script {
         let (meanwhile, answer) = self.answers.lock().unwrap().pop_front().unwrap();
         if let Some(meanwhile) = meanwhile {
             meanwhile();
-            // The shards have their turn.
+            // Let the shards run.
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
@@ -79,7 +79,7 @@ fn types(write_queue: &WriteQueue) -> Vec<String> {
     types
 }
 
-/// A member of one room, and what the store answers.
+/// A member of one room, and the store's script.
 struct World {
     hub: Arc<Hub>,
     user: UserRef,
@@ -136,7 +136,7 @@ impl World {
         types(&self.subscriber.write_queue)
     }
 
-    /// What the client gets up to a frame of this type, and whatever a shard still sends after it.
+    /// The frames that the client gets up to one of this type, and any that a shard still sends after it.
     async fn seen_up_to(&self, last: &str) -> Vec<String> {
         let mut seen = self.seen();
         while seen.last().is_none_or(|seen| seen != last) {
@@ -163,7 +163,7 @@ async fn a_removal_during_a_second_join_is_told_once_and_last() {
     world.join().await.unwrap();
     assert_eq!(world.seen(), ["join_confirmation", "previous_messages"]);
 
-    // The store has the removal at 3 already when the second join reads on; the hub has not even heard of 2.
+    // The store already has the removal at 3 when the second join continues; the hub does not even have 2.
     world.store_answers(&[world.joined(1)], 2);
     world.store_answers_while(None, Err(Error::Forbidden(Forbidden::NotAMember)));
     assert_eq!(world.join().await, Ok(None));
@@ -196,7 +196,7 @@ async fn a_removal_ends_a_second_join_even_if_the_user_is_back() {
 #[tokio::test(start_paused = true)]
 async fn a_join_in_the_midst_of_a_removal_takes_a_seat() {
     let world = World::new();
-    // Its subscription is gone, and the shard that took it away has not come to this line.
+    // The shard has removed the subscription, but not yet the room from the subscriber's list.
     world.subscriber.room_set().insert(world.room);
     world.store_answers(&[world.joined(1)], 1);
     assert_eq!(world.join().await, Ok(Some(Access::Member(world.user.id))));
@@ -207,7 +207,7 @@ async fn a_join_in_the_midst_of_a_removal_takes_a_seat() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_after_the_last_page_closes_the_connection() {
     let world = World::new();
-    // Somebody else has made the room known up to 5.
+    // Another connection has brought the room up to 5.
     world.store_answers(&[1, 2, 3, 4, 5].map(|seq| world.joined(seq)), 5);
     world.join_as(&connection(&world.user)).await.unwrap();
 
@@ -226,7 +226,7 @@ async fn an_outage_before_the_last_page_is_the_answer() {
     assert_eq!(world.seen(), ["join_confirmation", "previous_messages"]);
 }
 
-/// A room of memberships alone, all of them read as they are asked for.
+/// A room with membership events only, which are created as they are read.
 struct Memberships(Vec<Arc<Event>>);
 
 #[async_trait]
@@ -257,7 +257,7 @@ impl RoomLog for Memberships {
     }
 }
 
-/// The longest names and the shortest queue that settings allow.
+/// The longest names and the shortest queue that the settings allow.
 #[tokio::test(start_paused = true)]
 async fn a_join_ends_however_long_names_are() {
     let limits = Limits { username_chars: 1_000, outbound_queue_bytes: 64 * 1024, message_bytes: 100, ..Limits::default() };
@@ -286,7 +286,7 @@ async fn a_join_ends_however_long_names_are() {
     }
 }
 
-/// A user whose replays may take one byte of memory.
+/// A user whose replays may use one byte of memory.
 fn budget() -> (Arc<Budget>, Arc<Account>, Owner) {
     let budget = Arc::new(Budget::new(&Limits { answer_bytes_per_user: 1, ..Limits::default() }));
     let owner = Owner::new(budget.clone(), Some(UserId::new(START)));
@@ -305,7 +305,7 @@ async fn a_replay_waits_for_memory() {
     assert!(waits.is_err() && world.seen().is_empty(), "it has read a page that there is no memory for");
     drop(other);
     joining.await.unwrap();
-    // What it sent is counted until it has left.
+    // A sent page counts until the socket has accepted it.
     assert!(!account.may_grow());
     assert_eq!(world.seen(), ["join_confirmation", "previous_messages"]);
     assert!(account.may_grow());

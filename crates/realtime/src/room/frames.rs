@@ -1,4 +1,4 @@
-//! The newest events of a room as frames: those that are yet to be handed out, and some before them.
+//! The newest events of a room as encoded frames: the undelivered ones, and some before them.
 
 use std::collections::VecDeque;
 
@@ -7,19 +7,19 @@ use chatsphere_core::{Seq, UserId};
 
 use crate::frame::EventBytes;
 
-/// Frames kept after they were handed out, to close the last steps between a replay and the present without another read.
+/// Delivered frames that are kept, so that a join can close the last steps of its replay without another read.
 const RECENT: usize = 64;
-/// The same in bytes, so that long messages in many rooms do not fill the memory.
+/// Maximum size of the kept frames in bytes, so that long messages in many rooms do not fill the memory.
 const RECENT_BYTES: usize = 64 * 1024;
 
-/// Frames that follow one another without a gap.
+/// Consecutive frames without a gap.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     kept: VecDeque<EventBytes>,
     bytes: usize,
-    /// How many of them end a membership.
+    /// Number of frames that end a membership.
     departures: usize,
-    /// The run that was asked for last: all subscriptions of a room mostly lack the same.
+    /// The run requested last: most subscriptions of a room need the same one.
     joined: Option<Joined>,
 }
 
@@ -31,14 +31,14 @@ struct Joined {
 }
 
 impl Frames {
-    /// Adds the event that follows the newest.
+    /// Appends the next event.
     pub(super) fn push(&mut self, event: EventBytes) {
         self.bytes += event.frame.len();
         self.departures += usize::from(event.departed.is_some());
         self.kept.push_back(event);
     }
 
-    /// Forgets what is no longer recent and was handed out to everyone.
+    /// Drops frames that are no longer recent and were delivered to every subscription.
     pub(super) fn trim(&mut self, delivered_up_to: Seq) {
         self.joined = None;
         while self.kept.len() > RECENT || self.bytes > RECENT_BYTES {
@@ -56,7 +56,7 @@ impl Frames {
         }
     }
 
-    /// Everything above `after` up to `up_to`, in one piece. `None` if it is no longer all here.
+    /// All frames above `after` up to `up_to`, concatenated. `None` if some are no longer kept.
     pub(super) fn run(&mut self, after: Seq, up_to: Seq) -> Option<Bytes> {
         if let Some(joined) = self.joined.as_ref().filter(|joined| joined.after == after && joined.up_to == up_to) {
             return Some(joined.run.clone());
@@ -73,13 +73,13 @@ impl Frames {
         Some(run)
     }
 
-    /// The same, frame by frame. Empty if it is no longer all here.
+    /// The same, frame by frame. Empty if some are no longer kept.
     pub(super) fn each(&self, after: Seq, up_to: Seq) -> Vec<Bytes> {
         let places = self.places(after, up_to).unwrap_or_default();
         self.kept.range(places.0..places.1).map(|event| event.frame.clone()).collect()
     }
 
-    /// Where a user's membership ended above `after`, the first time.
+    /// The first event above `after` that ends this user's membership.
     pub(super) fn departure(&self, user: UserId, after: Seq) -> Option<Seq> {
         if self.departures == 0 {
             return None;
@@ -87,7 +87,7 @@ impl Frames {
         self.kept.iter().find(|event| event.seq > after && event.departed == Some(user)).map(|event| event.seq)
     }
 
-    /// How much lies above `after`: events, and bytes.
+    /// The number of events above `after`, and their bytes.
     pub(super) fn above(&self, after: Seq) -> (usize, usize) {
         let events = self.kept.iter().rev().take_while(|event| event.seq > after);
         events.fold((0, 0), |(count, bytes), event| (count + 1, bytes + event.frame.len()))

@@ -1,11 +1,10 @@
-//! One room that somebody on this node listens to: puts what the bus brings into the order of `seq` and hands it out.
+//! A room with subscriptions on this node: orders events by `seq` and delivers them.
 //!
-//! The bus is a hint, the store is the truth: what comes twice is dropped, what comes early waits, and a gap is read from the
-//! store.
+//! The bus may lose, repeat and reorder events. The room drops duplicates, keeps early events in a reorder buffer, and requests
+//! a backfill from the store for a gap.
 //!
-//! Handing out goes in passes over the subscriptions, some subscriptions at a time ([`Room::serve`]). Each subscription knows
-//! up to where it has the room, so a pass gives it all that has come since, in one write: the busier a room, the more frames a
-//! write carries.
+//! Delivery runs in passes over the subscriptions, some of them at a time ([`Room::serve`]). Each subscription records up to
+//! where it has the room, so a pass sends it all newer events in one write: the busier the room, the more frames per write.
 
 mod frames;
 mod service;
@@ -22,145 +21,146 @@ use tokio::time::Instant;
 
 use self::frames::Frames;
 use self::service::Service;
-pub(crate) use self::subscriptions::Held;
+pub(crate) use self::subscriptions::Corked;
 use self::subscriptions::Subscriptions;
 use crate::batch::{Batch, OneByOne};
 use crate::frame::EventBytes;
 use crate::subscriber::Subscriber;
 
-/// Events that may wait for an earlier one. More are dropped: a backfill reads them from the store.
+/// Maximum number of early events. Further ones are dropped; a backfill reads them from the store.
 const MAX_REORDERED: usize = 256;
-/// From so many subscriptions on, a room is a large room. A busy large room has a cooldown between two passes for as long as
-/// the one before took, within these bounds. What comes meanwhile goes out in the same writes, and a write costs nearly the
-/// same with one event or ten.
+/// From this many subscriptions on, a room is large. A busy large room has a cooldown between two passes, as long as the
+/// previous pass took, within these bounds. Events that arrive meanwhile share the next writes, and a write of ten events costs
+/// nearly the same as one.
 #[cfg(not(test))]
 const LARGE: usize = 256;
 #[cfg(test)]
 pub(crate) const LARGE: usize = 6;
 const COOLDOWN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(8));
-/// A room waits so often, and each time so long, for those who have not taken what the pass before gave them: a burst comes
-/// faster than anyone reads, and that alone makes nobody slow. After that it goes on, and whoever is slow is closed.
+/// How often, and how long each time, a room postpones a pass for subscriptions over their high watermark: a burst arrives
+/// faster than anybody reads it, and that alone does not make a client slow. After that the pass runs, and slow clients are
+/// closed.
 const MAX_WAITS: u32 = 10;
 const WAIT: Duration = Duration::from_millis(5);
-/// Events that may wait to be handed out, and their bytes. More are dropped, and read from the store when these are out.
+/// Maximum number of undelivered events, and their bytes. Further events are dropped, and read from the store after the
+/// delivery.
 const MAX_UNDELIVERED: usize = 1_024;
 const MAX_UNDELIVERED_BYTES: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) id: RoomId,
-    /// Whether it has many subscribers. Beside the lock, which the shard of such a room holds for most of the time.
+    /// Whether the room is large. Outside the lock, which the room's shard holds most of the time.
     large: AtomicBool,
-    /// The newest event that ended a membership, as soon as this node knows of its commit. Beside the lock, since those who
-    /// commit never wait for it.
+    /// The newest event that ended a membership, known as soon as its commit. Outside the lock, because commits must never wait
+    /// for it.
     departing: AtomicU64,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The newest event that was put in order; unknown until the first subscriber has read the room.
+    /// The newest ordered event; `None` until the first subscriber has read the room.
     last: Option<Seq>,
-    /// Every subscription has everything up to here.
+    /// Every subscription has all events up to here.
     delivered_up_to: Seq,
-    /// The pass under way.
+    /// The current pass.
     pass: Option<Pass>,
     frames: Frames,
-    /// What of them not every subscription has: how many, and their bytes.
+    /// The number of undelivered events in `frames`, and their bytes.
     undelivered: (usize, usize),
-    /// Events that came before their turn.
+    /// Events that arrived early.
     reorder_buffer: BTreeMap<Seq, Arc<Event>>,
     subscriptions: Subscriptions,
-    /// How often the next pass was put off.
+    /// How often the next pass was postponed.
     waits: u32,
-    /// A shard has this room on its list.
+    /// The room is in a shard's list.
     listed: bool,
-    /// Events were dropped since too many waited.
+    /// Events were dropped because too many were undelivered.
     dropped: bool,
-    /// Joins under way that keep the room in the hub.
+    /// Joins in progress, which keep the room in the hub.
     pins: usize,
-    /// The hub forgot this room; a join that still holds it must look it up again.
+    /// The hub has removed this room; a join that still holds it must look it up again.
     forgotten: bool,
-    /// A backfill is under way.
+    /// A backfill is in progress.
     backfilling: bool,
 }
 
 /// A pass over the subscriptions.
 #[derive(Debug, Clone, Copy)]
 struct Pass {
-    /// Up to where it brings all of them.
+    /// The event up to which it brings all subscriptions.
     up_to: Seq,
     began: Instant,
 }
 
-/// What an attempt to take a subscription came to.
+/// The result of an attempt to subscribe.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Subscribed {
-    /// From now on the subscriber gets everything above its cursor. With `gap`, something is missing that the caller is to ask
-    /// for.
+    /// The subscriber gets every event above its cursor. With `gap`, the caller must request a backfill.
     Yes { gap: bool },
-    /// The room has moved on: read from the cursor on and try again.
+    /// The room has newer events: read from the cursor on and try again.
     Behind,
     /// The room or the connection is gone.
     Gone,
 }
 
-/// What came of events that were taken in.
+/// The result of accepting events.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accepted {
-    /// A gap is left for which no backfill is under way: the caller is to ask for it.
+    /// There is a gap without a backfill: the caller must request one.
     pub(crate) gap: bool,
-    /// There is something to hand out, and no shard knows of it: the caller is to list the room.
+    /// There are undelivered events and the room is not listed: the caller must list it.
     pub(crate) list: bool,
-    /// Too much waits; some events were dropped.
+    /// The limit of undelivered events was reached, and some were dropped.
     pub(crate) full: bool,
 }
 
-/// How far handing out has come.
+/// The result of serving a part of a pass.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Served {
-    /// What is left to do.
+    /// The remaining work.
     pub(crate) left: Left,
-    /// Frames given to subscriptions, each counted for each subscription.
+    /// Frames given to subscriptions, counted per subscription.
     pub(crate) delivered: u64,
-    /// How many subscriptions were looked at.
+    /// Number of subscriptions served.
     pub(crate) subscriptions: usize,
-    /// Events that were dropped are to be read from the store.
+    /// Dropped events must be read from the store.
     pub(crate) gap: bool,
 }
 
-/// What is left to hand out.
+/// The remaining work of a room.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// Nothing: the shard is to take the room off its list.
+    /// None: the shard takes the room off its list.
     #[default]
     Nothing,
-    /// The rest of a pass.
+    /// The remainder of a pass.
     Pass,
-    /// Another pass: more came during this one.
+    /// Another pass for newer events.
     Another,
-    /// Another pass, but not before so much time has passed.
+    /// Another pass, after this cooldown.
     Cooldown(Duration),
 }
 
-/// What became of a signal.
+/// The result of sending a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signalled {
-    /// Not every subscription has yet what came before it: it is to be tried again, or dropped.
+    /// Events before the signal are undelivered: try again later, or drop the signal.
     Behind,
-    /// So many subscriptions got it, and so many are too slow for it. With `more`, there are others.
+    /// How many subscriptions got the signal and how many dropped it as too slow. With `more`, further subscriptions remain.
     Sent { sent: u64, dropped: u64, more: bool },
 }
 
-/// Faults that the simulation plants to see that it finds them.
+/// Faults that the simulation plants, to prove that it detects them.
 #[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Hands events out in the order of the bus.
+    /// Delivers events in the order of the bus.
     TrustTheBus,
-    /// Takes a subscription without comparing the cursor with the room.
-    SubscribeWithoutLooking,
-    /// Goes on sending to a former member.
+    /// Subscribes without comparing the cursor with the room.
+    SubscribeWithoutCheck,
+    /// Keeps sending to former members.
     KeepTheDeparted,
 }
 
@@ -169,12 +169,12 @@ impl Room {
         Self { id, large: AtomicBool::new(false), departing: AtomicU64::new(0), state: Mutex::default() }
     }
 
-    /// Whether it has so many subscribers that a shard of large rooms is to serve it.
+    /// Whether a shard of large rooms serves this room.
     pub(crate) fn is_large(&self) -> bool {
         self.large.load(Ordering::Relaxed)
     }
 
-    /// Keeps the room in the hub for a join; `false` if the hub has already forgotten it.
+    /// Keeps the room in the hub for a join; `false` if the hub has removed it.
     pub(crate) fn pin(&self) -> bool {
         let mut state = self.state();
         if state.forgotten {
@@ -188,14 +188,14 @@ impl Room {
         self.state().pins -= 1;
     }
 
-    /// Marks the room as forgotten if nobody needs it any more.
+    /// Marks the room as forgotten if it has no subscriptions and no pins.
     pub(crate) fn forget_if_unused(&self) -> bool {
         let mut state = self.state();
         state.forgotten = state.forgotten || (state.subscriptions.len() == 0 && state.pins == 0);
         state.forgotten
     }
 
-    /// Takes in events in any order.
+    /// Accepts events in any order.
     pub(crate) fn accept(&self, events: &[Arc<Event>], #[cfg(test)] fault: Option<Fault>) -> Accepted {
         let mut state = self.state();
         let mut full = false;
@@ -219,39 +219,38 @@ impl Room {
             }
         }
         state.dropped = state.dropped || full;
-        // While too much waits, what is missing is asked for when that is handed out.
+        // After drops, the backfill is requested once the undelivered events are out.
         let gap = state.has_gap() && !state.backfilling && !state.dropped;
         state.backfilling = state.backfilling || gap;
         Accepted { gap, list: state.list(), full }
     }
 
-    /// Goes on handing out: to some subscriptions, that the caller may do other things in between. To be called by one shard
-    /// alone.
-    pub(crate) fn serve(&self, held: &mut Held, batch: &mut dyn Batch, #[cfg(test)] fault: Option<Fault>) -> Served {
+    /// Serves the next part of the pass. Only one shard may call it.
+    pub(crate) fn serve(&self, corked: &mut Corked, batch: &mut dyn Batch, #[cfg(test)] fault: Option<Fault>) -> Served {
         let mut state = self.state();
         self.large.store(state.subscriptions.len() >= LARGE, Ordering::Relaxed);
         state.serve(
             self.id,
-            held,
+            corked,
             batch,
             #[cfg(test)]
             fault,
         )
     }
 
-    /// The newest event that was put in order, if a backfill is wanted: `None` while nobody listens.
+    /// The newest ordered event; `None` while there is no subscriber.
     pub(crate) fn last(&self) -> Option<Seq> {
         self.state().last
     }
 
-    /// Whether it is to be told of an event that it does not know. While too much waits it would only be dropped again; what
-    /// was dropped is asked for once that is handed out.
+    /// Whether the room lacks an event up to `up_to` and can accept it. After drops it cannot: a backfill follows the delivery
+    /// of the undelivered events.
     pub(crate) fn lacks(&self, up_to: Seq) -> bool {
         let state = self.state();
         !state.dropped && state.last.is_some_and(|last| last < up_to)
     }
 
-    /// Claims the backfill of this room; `false` if one is under way.
+    /// Claims the backfill of this room; `false` if one is in progress.
     pub(crate) fn begin_backfill(&self) -> bool {
         !std::mem::replace(&mut self.state().backfilling, true)
     }
@@ -260,14 +259,14 @@ impl Room {
         self.state().backfilling = false;
     }
 
-    /// Subscribes a subscriber that has read everything up to `cursor`, from the store, in a snapshot that saw it as a member
-    /// if `access` asks for that.
+    /// Subscribes a subscriber that has read everything up to `cursor` from the store. If `access` requires membership, the
+    /// snapshot of that read saw the user as a member.
     pub(crate) fn subscribe(
         &self,
         subscriber: &Arc<Subscriber>,
         access: Access,
         cursor: Seq,
-        most_bytes: usize,
+        max_bytes: usize,
         #[cfg(test)] fault: Option<Fault>,
     ) -> Subscribed {
         let mut state = self.state();
@@ -275,7 +274,7 @@ impl Room {
             return Subscribed::Gone;
         }
         let Some(last) = state.last else {
-            // The first subscriber brings the truth with it. What the bus brought meanwhile waited in `reorder_buffer`.
+            // The first subscriber sets the position of the room. Events from the bus waited in `reorder_buffer`.
             state.last = Some(cursor);
             state.delivered_up_to = cursor;
             state.subscriptions.subscribe(self.id, subscriber, access, cursor);
@@ -289,15 +288,15 @@ impl Room {
             return Subscribed::Yes { gap };
         };
         #[cfg(test)]
-        let last = if fault == Some(Fault::SubscribeWithoutLooking) { cursor } else { last };
+        let last = if fault == Some(Fault::SubscribeWithoutCheck) { cursor } else { last };
         if cursor < last {
-            let Some(missed) = state.frames.run(cursor, last).filter(|missed| missed.len() <= most_bytes) else {
+            let Some(missed) = state.frames.run(cursor, last).filter(|missed| missed.len() <= max_bytes) else {
                 return Subscribed::Behind;
             };
             if let Access::Member(user) = access
                 && state.frames.departure(user, cursor).is_some()
             {
-                // The store tells whether it has come back since.
+                // The store knows whether the user has joined again since.
                 return Subscribed::Behind;
             }
             subscriber.write_queue.send(missed);
@@ -309,14 +308,14 @@ impl Room {
         Subscribed::Yes { gap: false }
     }
 
-    /// Sends something to a subscriber that has a subscription, before or after anything that the subscription brings, and
-    /// surely before the `left` that ends it. Answers whether it has one.
+    /// Sends a frame to a subscriber if it is subscribed, in any order with the room's events but before the `left` that ends
+    /// the subscription. Returns whether it is subscribed.
     pub(crate) fn send_to_subscription(&self, connection: ConnectionId, frame: &Bytes) -> bool {
         self.state().subscriptions.send(connection, frame)
     }
 
-    /// Sends a signal to some subscriptions, from `place` on, but to none of `except`. `after`: what every subscription must
-    /// have before. So a subscription whose membership has ended is gone by then, or nobody gets it.
+    /// Sends a signal to the next subscriptions from `place` on, except those of user `except`. Nothing is sent before every
+    /// subscription has all events up to `after` and the newest departure, so former members never get it.
     pub(crate) fn signal(&self, frame: &Bytes, except: Option<UserId>, after: Seq, place: &mut usize) -> Signalled {
         let state = self.state();
         let (delivered_up_to, departing) = (state.delivered_up_to, || Seq::new(self.departing.load(Ordering::Acquire)));
@@ -327,33 +326,33 @@ impl Room {
         Signalled::Sent { sent, dropped, more: *place < state.subscriptions.places() }
     }
 
-    /// A commit has ended a membership: signals wait until its subscriptions are gone.
+    /// Records that a commit ended a membership: signals wait until its subscriptions are gone.
     pub(crate) fn departs(&self, seq: Seq) {
         self.departing.fetch_max(seq.get(), Ordering::AcqRel);
     }
 
-    /// How many listen.
+    /// The number of subscriptions.
     pub(crate) fn subscribers(&self) -> usize {
         self.state().subscriptions.len()
     }
 
-    /// Takes a subscriber's subscription away and sends it a last frame.
+    /// Sends a subscriber a last frame and unsubscribes it.
     pub(crate) fn evict(&self, connection: ConnectionId, last: &Bytes) -> bool {
         let mut state = self.state();
         state.subscriptions.send(connection, last) && state.subscriptions.unsubscribe(self.id, connection)
     }
 
-    /// Takes a subscriber's subscription away.
+    /// Unsubscribes a subscriber.
     pub(crate) fn unsubscribe(&self, connection: ConnectionId) -> bool {
         self.state().subscriptions.unsubscribe(self.id, connection)
     }
 
-    /// Changes with which eyes a subscriber listens.
+    /// Changes the access of a subscription.
     pub(crate) fn set_access(&self, connection: ConnectionId, access: Access) {
         self.state().subscriptions.set_access(connection, access);
     }
 
-    /// Keeps the room's lock for as long as what is returned.
+    /// Holds the room's lock until the returned value is dropped.
     #[cfg(test)]
     pub(crate) fn keep_busy(&self) -> impl Sized {
         self.state()
@@ -365,7 +364,7 @@ impl Room {
 }
 
 impl State {
-    /// Whether an event is missing before one that came early.
+    /// Whether an event before the first early one is missing.
     fn has_gap(&self) -> bool {
         let first = self.reorder_buffer.first_key_value();
         self.last.zip(first).is_some_and(|(last, (first, _))| *first > last.next())
@@ -375,7 +374,7 @@ impl State {
         self.undelivered.0 >= MAX_UNDELIVERED || self.undelivered.1 >= MAX_UNDELIVERED_BYTES
     }
 
-    /// Puts the next event behind the others.
+    /// Appends the next event in order.
     fn put(&mut self, event: &Arc<Event>) {
         let encoded = EventBytes::encode(event);
         self.undelivered = (self.undelivered.0 + 1, self.undelivered.1 + encoded.frame.len());
@@ -383,7 +382,7 @@ impl State {
         self.last = Some(event.seq);
     }
 
-    /// Puts what has become due from `reorder_buffer` behind the others, as far as there is room.
+    /// Moves events that are next in order from `reorder_buffer` to `frames`, up to the limit of undelivered events.
     fn put_reordered(&mut self) {
         while let Some(last) = self.last {
             let full = self.is_full();
@@ -406,7 +405,7 @@ impl State {
         }
     }
 
-    /// Whether a shard must be told of this room.
+    /// Whether the caller must list the room in a shard.
     fn list(&mut self) -> bool {
         let due = self.last.is_some_and(|last| last > self.delivered_up_to);
         let list = due && !self.listed;
@@ -414,21 +413,21 @@ impl State {
         list
     }
 
-    fn serve(&mut self, room: RoomId, held: &mut Held, batch: &mut dyn Batch, #[cfg(test)] fault: Option<Fault>) -> Served {
+    fn serve(&mut self, room: RoomId, corked: &mut Corked, batch: &mut dyn Batch, #[cfg(test)] fault: Option<Fault>) -> Served {
         let mut served = Served::default();
         let Some(last) = self.last.filter(|last| *last > self.delivered_up_to) else {
             self.listed = false;
             return served;
         };
-        if self.pass.is_none() && self.subscriptions.pressed {
-            if self.waits < MAX_WAITS && self.subscriptions.any_pressed() {
+        if self.pass.is_none() && self.subscriptions.over_watermark {
+            if self.waits < MAX_WAITS && self.subscriptions.any_over_watermark() {
                 self.waits += 1;
                 served.left = Left::Cooldown(WAIT);
                 return served;
             }
-            (self.waits, self.subscriptions.pressed) = (0, false);
+            (self.waits, self.subscriptions.over_watermark) = (0, false);
         }
-        // Those at the pass's end get what came since its beginning too; all have at least what there was then.
+        // Subscriptions late in the pass also get events that arrived since it began; all get at least those up to `up_to`.
         let pass = *self.pass.get_or_insert_with(|| Pass { up_to: last, began: Instant::now() });
         let most = subscriptions::at_once(self.undelivered.1);
         served.subscriptions = self.subscriptions.len().min(most);
@@ -436,11 +435,11 @@ impl State {
             room,
             frames: &mut self.frames,
             last,
-            held,
+            corked,
             batch,
-            holds: self.subscriptions.are_few(),
+            corks: self.subscriptions.are_few(),
             delivered: 0,
-            pressed: false,
+            over_watermark: false,
             #[cfg(test)]
             keep_departed: fault == Some(Fault::KeepTheDeparted),
         };
@@ -472,22 +471,22 @@ impl State {
         served
     }
 
-    /// Hands out all there is, for a room with one subscription. Whether something is missing.
+    /// Delivers all events of a room with one subscription. Returns whether a backfill is needed.
     fn serve_all(&mut self, room: RoomId, #[cfg(test)] fault: Option<Fault>) -> bool {
-        let mut held = Held::new();
+        let mut corked = Corked::new();
         let mut gap = self.has_gap() && !self.backfilling;
         self.backfilling = self.backfilling || gap;
         while self.last.is_some_and(|last| last > self.delivered_up_to) {
             let served = self.serve(
                 room,
-                &mut held,
+                &mut corked,
                 &mut OneByOne,
                 #[cfg(test)]
                 fault,
             );
             gap = gap || served.gap;
         }
-        held.iter().for_each(|write_queue| write_queue.uncork());
+        corked.iter().for_each(|write_queue| write_queue.uncork());
         gap
     }
 

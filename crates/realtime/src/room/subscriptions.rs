@@ -1,4 +1,4 @@
-//! Who listens to a room, and up to where each of them has it.
+//! The subscriptions of a room, and the position of each in the order of events.
 
 use std::sync::Arc;
 
@@ -9,78 +9,78 @@ use super::service::Service;
 use crate::subscriber::Subscriber;
 use crate::write_queue::WriteQueue;
 
-/// Subscriptions served under one hold of the room's lock, at most, so that one large room holds up neither its joins nor its
+/// Maximum number of subscriptions served under one hold of the room's lock, so that a large room delays neither joins nor its
 /// shard for long.
 #[cfg(not(test))]
 const AT_ONCE: usize = 128;
 #[cfg(test)]
 const AT_ONCE: usize = 2;
-/// Bytes handed to them together, some tenths of a millisecond's work for the kernel; but to a few subscriptions at least.
+/// Maximum bytes written under one hold, a few tenths of a millisecond of kernel time; at least `FEW` subscriptions are served.
 const BYTES_AT_ONCE: usize = 128 * 1024;
 const FEW: usize = 16;
-/// Up to so many subscriptions, frames are held until the shard has all that it has for the connection. Beyond it, a room's own
-/// frames are what there is, and each is written at once.
-const HELD_UP_TO: usize = 64;
-/// Subscriptions that are fetched into the caches together.
+/// Up to this many subscriptions, frames are corked until the end of the shard's turn. In larger rooms that rarely combines
+/// frames, and each is written at once.
+const MAX_CORKED: usize = 64;
+/// Number of subscriptions prefetched into the CPU caches together.
 const FETCHED: usize = 8;
 
-/// How many subscriptions are served under one hold of the lock, if so many bytes are due for each.
+/// How many subscriptions are served under one hold of the lock, for `due` undelivered bytes each.
 pub(super) fn at_once(due: usize) -> usize {
     (BYTES_AT_ONCE / due.max(1)).clamp(FEW.min(AT_ONCE), AT_ONCE)
 }
 
-/// A subscriber's place in a room.
+/// A subscriber's subscription to a room.
 #[derive(Debug)]
 pub(super) struct Subscription {
     id: ConnectionId,
     pub(super) subscriber: Arc<Subscriber>,
-    /// With which eyes it listens: a member's end with the membership.
+    /// The access of the subscriber. A member's subscription ends with the membership.
     pub(super) access: Access,
     /// It has every event up to here.
     pub(super) after: Seq,
 }
 
-/// The subscriptions of a room, and the pass under way that brings all of them up to date.
+/// The subscriptions of a room, and the position of the current pass.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// A subscription given up during a pass stays as an empty place, so that the pass misses nobody.
+    /// A subscription removed during a pass leaves an empty place, so that the pass skips nobody.
     places: Vec<Option<Subscription>>,
     empty: usize,
-    /// The place where the pass goes on.
+    /// The place at which the pass continues.
     next: usize,
-    /// Somebody had not taken what came before when a pass gave more.
-    pub(super) pressed: bool,
+    /// A write queue was over its high watermark during a pass.
+    pub(super) over_watermark: bool,
 }
 
-/// Connections with held frames, which are to be released.
-pub(crate) type Held = Vec<Arc<WriteQueue>>;
+/// Connections with corked frames; the shard uncorks them.
+pub(crate) type Corked = Vec<Arc<WriteQueue>>;
 
 impl Subscriptions {
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.empty
     }
 
-    /// Places, the empty ones among them.
+    /// The number of places, including empty ones.
     pub(super) fn places(&self) -> usize {
         self.places.len()
     }
 
-    /// Subscribes a subscriber that has everything up to `after`; an earlier subscription of it ends.
+    /// Adds a subscription that has every event up to `after`, and removes an earlier one of the same connection.
     pub(super) fn subscribe(&mut self, room: RoomId, subscriber: &Arc<Subscriber>, access: Access, after: Seq) {
         if !subscriber.room_set().insert(room) {
-            self.give_up(subscriber.id);
+            self.remove(subscriber.id);
         }
         self.places.push(Some(Subscription { id: subscriber.id, subscriber: subscriber.clone(), access, after }));
     }
 
-    /// Sends something to a subscriber that has a subscription. Answers whether it has one.
+    /// Sends a frame to a subscriber. Returns whether it is subscribed.
     pub(super) fn send(&self, connection: ConnectionId, frame: &Bytes) -> bool {
         let subscription = self.places.iter().flatten().find(|subscription| subscription.id == connection);
         subscription.map(|subscription| subscription.subscriber.write_queue.send(frame.clone())).is_some()
     }
 
-    /// Sends a frame that may be lost to the next subscriptions from `place` on, but for those of one user, for as long as
-    /// `goes_on`. Answers how many got it, and how many are behind with reading.
+    /// Sends a droppable frame to the next subscriptions from `place` on, except those of one user, while `goes_on` returns
+    /// true. Returns how many got it, and how many dropped it as too slow.
     pub(super) fn signal(
         &self,
         frame: &Bytes,
@@ -107,13 +107,13 @@ impl Subscriptions {
         (sent, dropped)
     }
 
-    /// Takes a subscriber's subscription away.
+    /// Removes the subscription of a connection.
     pub(super) fn unsubscribe(&mut self, room: RoomId, connection: ConnectionId) -> bool {
-        let subscription = self.give_up(connection);
+        let subscription = self.remove(connection);
         subscription.is_some_and(|subscription| subscription.subscriber.room_set().remove(room))
     }
 
-    fn give_up(&mut self, connection: ConnectionId) -> Option<Subscription> {
+    fn remove(&mut self, connection: ConnectionId) -> Option<Subscription> {
         let is_it = |subscription: &Option<Subscription>| {
             subscription.as_ref().is_some_and(|subscription| subscription.id == connection)
         };
@@ -130,28 +130,28 @@ impl Subscriptions {
         subscription
     }
 
-    /// Whether somebody still has not taken what came before.
-    pub(super) fn any_pressed(&self) -> bool {
+    /// Whether a write queue is still over its high watermark.
+    pub(super) fn any_over_watermark(&self) -> bool {
         self.places.iter().flatten().any(|subscription| subscription.subscriber.write_queue.over_high_watermark())
     }
 
-    /// Changes with which eyes a subscriber listens.
+    /// Changes the access of a subscription.
     pub(super) fn set_access(&mut self, connection: ConnectionId, access: Access) {
         if let Some(subscription) = self.places.iter_mut().flatten().find(|subscription| subscription.id == connection) {
             subscription.access = access;
         }
     }
 
-    /// Whether frames for these subscriptions are held until the shard has all that it has for a connection.
+    /// Whether frames for these subscriptions are corked until the end of the turn.
     pub(super) fn are_few(&self) -> bool {
-        self.len() <= HELD_UP_TO
+        self.len() <= MAX_CORKED
     }
 
-    /// Goes on with the pass: serves the next subscriptions, `most` of them. Answers whether that was the pass's end.
+    /// Continues the pass with the next `most` subscriptions. Returns whether the pass ended.
     pub(super) fn serve(&mut self, service: &mut Service<'_>, most: usize) -> bool {
         let end = (self.next + most).min(self.places.len());
         for group in self.places.get_mut(self.next..end).unwrap_or_default().chunks_mut(FETCHED) {
-            // Between two writes the kernel has used the caches for itself. Fetched together, they are waited for together.
+            // Writes evict these lines from the CPU caches. Prefetching them together overlaps the cache misses.
             group.iter().flatten().for_each(|subscription| subscription.subscriber.write_queue.fetch());
             for place in group {
                 if place.as_mut().is_some_and(|subscription| !service.serve(subscription)) {
@@ -161,7 +161,7 @@ impl Subscriptions {
             }
         }
         service.batch.submit();
-        self.pressed = self.pressed || service.pressed;
+        self.over_watermark = self.over_watermark || service.over_watermark;
         self.next = end;
         let ended = end == self.places.len();
         if ended {
@@ -174,7 +174,7 @@ impl Subscriptions {
         ended
     }
 
-    /// Hands a frame to everyone as it comes, which is what the order of `seq` forbids.
+    /// Sends a frame to all subscriptions in the order of arrival (the fault `TrustTheBus`).
     #[cfg(test)]
     pub(super) fn trust(&mut self, seq: Seq, frame: &Bytes) {
         for subscription in self.places.iter_mut().flatten() {

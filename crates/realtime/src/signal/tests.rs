@@ -16,7 +16,7 @@ fn user(name: &str) -> UserRef {
     UserRef { id: UserId::new(START), username: Username::from_stored(name.to_owned()) }
 }
 
-/// A hub with a room whose newest event is number 1.
+/// A hub with a room whose newest event is 1.
 struct World {
     hub: Arc<Hub>,
     room: RoomId,
@@ -38,8 +38,8 @@ impl World {
         self.join_with(user, MAX_BYTES)
     }
 
-    fn join_with(&self, user: &UserRef, most_bytes: usize) -> Arc<WriteQueue> {
-        let write_queue = Arc::new(WriteQueue::new(Socket::Queued, most_bytes));
+    fn join_with(&self, user: &UserRef, max_bytes: usize) -> Arc<WriteQueue> {
+        let write_queue = Arc::new(WriteQueue::new(Socket::Queued, max_bytes));
         let caller = Arc::new(Caller::operator(user.clone(), START));
         let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue.clone()));
         self.hub.pin(self.room).room.subscribe(&subscriber, Access::Member(user.id), Seq::new(1), MAX_BYTES, None);
@@ -75,7 +75,7 @@ impl World {
     }
 }
 
-/// Until everything is done that can be done without time going by.
+/// Waits until all tasks are idle, without advancing the clock.
 async fn settle() {
     sleep(Duration::from_nanos(1)).await;
 }
@@ -110,7 +110,7 @@ async fn a_signal_reaches_all_but_the_connections_of_its_user() {
     world.typing(&ada, 1, false);
     settle().await;
     assert_eq!(frames(&of_bob), [world.frame(&ada, 0)]);
-    // What says the same again before it is delivered, or its opposite, is one signal.
+    // Signals with the same key merge before delivery, even if they contradict each other.
     for on in [true, false, true] {
         world.typing(&ada, 1, on);
     }
@@ -125,7 +125,7 @@ async fn who_is_behind_gets_events_but_no_signals() {
     let world = World::new();
     let (ada, bob, eve) = (user("ada"), user("bob"), user("eve"));
     let (slow, quick) = (world.join_with(&bob, 4_000), world.join(&eve));
-    // More than a quarter of what may wait.
+    // More than a quarter of the bound.
     slow.send(Bytes::from([0x8a, 0].repeat(600)));
     world.typing(&ada, 1, true);
     world.says(2, &ada);
@@ -145,14 +145,14 @@ async fn a_signal_waits_for_the_events_before_it_and_no_longer_than_a_while() {
     let world = World::new();
     let (ada, bob) = (user("ada"), user("bob"));
     let of_bob = world.join(&bob);
-    // Judged in a snapshot that had event 2.
+    // Its sender's rights were checked in a snapshot with event 2.
     world.typing(&ada, 2, true);
     settle().await;
     assert!(frames(&of_bob).is_empty());
     world.happens(2, EventKind::MemberJoined { user: ada.clone(), by: bob.clone() });
     sleep(RETRY * 2).await;
     assert_eq!(types(&of_bob), ["member_joined", "typing"]);
-    // Event 3 never comes.
+    // Event 3 never arrives.
     world.typing(&ada, 3, true);
     sleep(PATIENCE + RETRY * 2).await;
     assert!(world.hub.signals.is_idle());
@@ -166,7 +166,7 @@ async fn nothing_reaches_who_is_removed_once_that_is_committed() {
     let world = World::new();
     let (ada, bob, eve) = (user("ada"), user("bob"), user("eve"));
     let (of_bob, of_eve) = (world.join(&bob), world.join(&eve));
-    // The commit is known, and the removal not handed out yet; what was judged before it comes just now.
+    // The removal is committed but not delivered; a signal checked before it arrives now.
     world.happens(2, EventKind::MemberLeft { user: bob.clone(), by: ada.clone() });
     world.typing(&ada, 1, true);
     assert!(
@@ -175,7 +175,7 @@ async fn nothing_reaches_who_is_removed_once_that_is_committed() {
     sleep(RETRY * 2).await;
     assert_eq!(types(&of_bob), ["member_left", "left"]);
     assert_eq!(types(&of_eve), ["member_left", "typing"]);
-    // Nor do others see the removed one type.
+    // Others do not see the removed user type either.
     world.typing(&bob, 3, true);
     world.happens(3, EventKind::MemberLeft { user: bob.clone(), by: ada.clone() });
     sleep(RETRY * 2).await;
@@ -209,7 +209,7 @@ async fn a_large_room_is_told_how_many_type() {
     world.says(2, &ada);
     sleep(COUNT_EVERY).await;
     assert!(all.iter().all(|write_queue| frames(write_queue)[1..] == [count(1)]));
-    // By itself, after 6 s in all.
+    // Expires without a signal, after 6 s in all.
     sleep(TYPING_EXPIRES).await;
     let counts = frames(&all[0]);
     let (last, before) = counts.split_last().unwrap();
@@ -235,7 +235,7 @@ async fn however_many_come_few_are_kept() {
     }
     assert_eq!(hub.signals.state().queue.capacity(), 0);
     task.abort();
-    // Not even those of whom a message is stored each time.
+    // Not even users whose messages are stored each time.
     let ada = user("ada");
     for _ in 0..3 * MAX_PENDING {
         let kind = SignalKind::Typing { room_id: room, parent_id: None, on: true };

@@ -4,8 +4,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-fn queued(most_bytes: usize) -> WriteQueue {
-    WriteQueue::new(Socket::Queued, most_bytes)
+fn queued(max_bytes: usize) -> WriteQueue {
+    WriteQueue::new(Socket::Queued, max_bytes)
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_close_comes_after_what_waits() {
     assert_eq!(taken.len(), 3);
 }
 
-/// For how long a `closing` frame asks to wait.
+/// The delay that a `closing` frame asks for.
 fn wait(frame: &[u8], code: u16) -> u64 {
     let closing: serde_json::Value = serde_json::from_slice(&frame[2..]).unwrap();
     assert_eq!((&closing["type"], &closing["code"]), (&"closing".into(), &code.into()));
@@ -93,22 +93,22 @@ async fn room_is_made_by_progress_or_by_the_end() {
     waiter.await.unwrap();
 }
 
-/// A direct socket, and the client's side of it.
-async fn direct(most_bytes: usize) -> (WriteQueue, Arc<TcpStream>, TcpStream) {
+/// A direct socket and its client side.
+async fn direct(max_bytes: usize) -> (WriteQueue, Arc<TcpStream>, TcpStream) {
     let subscriber = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(subscriber.local_addr().unwrap()), subscriber.accept());
     let socket = Arc::new(accepted.unwrap().0);
-    (WriteQueue::new(Socket::Direct(socket.clone()), most_bytes), socket, client.unwrap())
+    (WriteQueue::new(Socket::Direct(socket.clone()), max_bytes), socket, client.unwrap())
 }
 
-/// More than the system holds for a socket.
+/// More bytes than the system buffers for a socket.
 const LARGE: usize = 32 << 20;
 
 fn frame(bytes: usize) -> Bytes {
     vec![b'x'; bytes].into()
 }
 
-/// Reads all that has been sent, while somebody else than the connection's task writes what waits.
+/// Reads all sent bytes, while `write` stands in for a thread other than the connection's task.
 async fn drain(client: &mut TcpStream, socket: &TcpStream, write_queue: &WriteQueue, bytes: usize, write: impl Fn()) {
     let (mut read, mut buffer) = (0, vec![0; 64 * 1024]);
     while read < bytes {
@@ -151,7 +151,7 @@ async fn what_is_held_counts_only_if_it_cannot_be_written() {
     write_queue.send(frame(900));
     assert_eq!(write_queue.closing(), None);
     client.read_exact(&mut [0; 1_100]).await.unwrap();
-    // A frame larger than the bound passes alone, and nothing may wait behind it once the client takes nothing.
+    // A frame larger than the bound passes alone; nothing may be queued behind it if the client does not read.
     assert!(write_queue.cork(frame(LARGE)));
     assert_eq!(write_queue.closing(), None);
     assert!(!write_queue.cork(frame(1)));
@@ -161,7 +161,7 @@ async fn what_is_held_counts_only_if_it_cannot_be_written() {
 #[tokio::test]
 async fn a_socket_found_broken_calls_its_task() {
     let (write_queue, socket, client) = direct(1_000).await;
-    // Unread bytes make of this end a reset.
+    // With unread bytes, closing the socket resets the connection.
     write_queue.send(frame(1));
     client.readable().await.unwrap();
     drop(client);
@@ -206,7 +206,7 @@ async fn a_frame_under_way_makes_nobody_slow() {
     assert_eq!(write_queue.closing(), None, "nobody has asked the socket");
     write_queue.finish(first, Err(io::ErrorKind::WouldBlock.into()));
     client.read_exact(&mut [0; 1_504]).await.unwrap();
-    // But there is an end to it.
+    // The doubled bound is a bound too.
     let (_, first) = write_queue.begin(Bytes::from_static(b"one ")).unwrap();
     write_queue.send(frame(2_001));
     assert_eq!(write_queue.closing(), Some(CloseCode::SLOW_CONSUMER));
@@ -234,7 +234,7 @@ async fn a_frame_under_way_keeps_no_given_up_connection() {
     write_queue.finish(first, Ok(4));
     assert!(write_queue.is_broken());
 
-    // And a socket that breaks under it is told to the connection's task.
+    // The connection's task learns of a socket that breaks meanwhile.
     let (write_queue, ..) = direct(1_000).await;
     let (_, first) = write_queue.begin(Bytes::from_static(b"one ")).unwrap();
     write_queue.send(Bytes::from_static(b"two "));
@@ -264,7 +264,7 @@ fn what_waits_for_all_connections_of_a_user_is_bounded() {
     send(2);
     assert_eq!(connections[2].closing(), Some(CloseCode::SLOW_CONSUMER), "it added to what was as much as may be");
     assert!(connections[..2].iter().all(|write_queue| write_queue.closing().is_none()));
-    // What was given up makes room, and so does what was read, or is lost with its connection.
+    // Abandoned, read and dropped queues all release their bytes.
     send(0);
     assert_eq!(connections[0].closing(), None);
     connections[1].take();
@@ -288,7 +288,7 @@ fn connections_that_are_read_outlive_their_users_stalled_ones() {
     let stalled = connection();
     (0..8).for_each(|_| send(&stalled));
     assert_eq!(stalled.closing(), None);
-    // All is full, and this one takes what it gets.
+    // The user's budget is full, and this connection reads what it gets.
     let read = connection();
     for _ in 0..20 {
         send(&read);
@@ -296,11 +296,11 @@ fn connections_that_are_read_outlive_their_users_stalled_ones() {
         read.take();
         read.taken_written();
     }
-    // Many that hold little end too, at twice the bound.
+    // Many short queues are closed too, at twice the bound.
     let many: Vec<WriteQueue> = (0..20).map(|_| connection()).collect();
     many.iter().for_each(send);
     assert_eq!(many.iter().filter(|write_queue| write_queue.closing().is_none()).count(), 8);
-    // As does one that holds much.
+    // So is a single long queue.
     drop(many);
     (0..3).for_each(|_| send(&read));
     assert_eq!(read.closing(), Some(CloseCode::SLOW_CONSUMER));

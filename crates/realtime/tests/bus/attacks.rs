@@ -1,4 +1,4 @@
-//! What somebody does who can publish on the bus, and what nodes with other secrets do.
+//! Attacks by a client that can publish on the bus, and nodes with different secrets.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::node::{Node, event, options};
 
 const SUBJECT: &str = "chatsphere.v3.room.00";
 
-/// A message that is heard shows that nothing before it was.
+/// A received message shows that nothing before it was received.
 async fn only_the_next_is_heard(from: &Node, by: &mut Node) {
     from.tell(&["true"]);
     assert_eq!(by.hear().await, ["true"]);
@@ -60,7 +60,7 @@ async fn what_was_not_signed_is_not_heard() {
     for n in 0..1_000_u32 {
         stranger.publish(SUBJECT, &n.to_be_bytes().repeat(100)).await;
     }
-    // All of it has gone by.
+    // All of it has been processed.
     let mut seen = 0;
     while seen < 1_000 {
         seen += usize::from(stranger.capture().await.1.len() == 400);
@@ -90,13 +90,13 @@ async fn what_was_captured_is_heard_once() {
     }
     only_the_next_is_heard(&a, &mut b).await;
 
-    // The sender restarts, and is taken for what it is; what it said before it is not.
+    // The sender restarts and is trusted under its new name; its old messages are not.
     a.stop();
     let a = Node::connected(options(&nats.url(""))).await;
     stranger.publish(SUBJECT, &captured[0]).await;
     only_the_next_is_heard(&a, &mut b).await;
 
-    // All restart, a while later: nobody remembers the captured ones.
+    // All nodes restart a while later and have no record of the captured messages.
     b.stop();
     let mut b = Node::start(options(&nats.url("")));
     b.clock.advance(Duration::from_secs(31));
@@ -124,7 +124,7 @@ async fn other_secrets_and_other_installations_are_not_heard() {
     only_the_next_is_heard(&good, &mut node).await;
 }
 
-/// As docs/operations.md tells to rotate: at each step every node hears every other.
+/// The rotation of docs/operations.md: at each step all nodes receive each other's messages.
 #[tokio::test]
 async fn nodes_hear_each_other_while_secrets_rotate() {
     let Some(nats) = Nats::start("").await else { return };

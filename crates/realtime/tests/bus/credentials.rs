@@ -1,4 +1,4 @@
-//! Who a node is, by all that NATS takes.
+//! Authentication by every method that NATS offers.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::nats::Nats;
 use crate::node::{Node, options};
 
-/// Two nodes come in and hear each other.
+/// Two nodes connect and receive each other's messages.
 async fn are_let_in(options: NatsOptions) {
     let a = Node::connected(options.clone()).await;
     let mut b = Node::connected(options).await;
@@ -90,7 +90,7 @@ async fn a_credentials_file() {
     let by_file = || NatsOptions { credentials: Credentials::File(file.clone()), ..options(&nats.url("")) };
     write(&user_jwt, &user);
     are_let_in(by_file()).await;
-    // Signed by an account that the server does not know; then mended while the node tries.
+    // Signed by an account that the server does not know, then corrected while the node retries.
     let stranger = KeyPair::new_account();
     write(&jwt(&stranger, &user, may), &user);
     let node = Node::start(by_file());
@@ -101,7 +101,7 @@ async fn a_credentials_file() {
     node.is_connected().await;
 }
 
-/// A JWT as NATS has them: signed by an nkey, for another.
+/// A JWT in the format of NATS: signed by the issuer's nkey for another key.
 fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: Value) -> String {
     let encode = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let claims = json!({

@@ -1,4 +1,4 @@
-//! A node gets what it has connections for, and nothing else.
+//! A node receives messages of the shards that it has connections for, and no others.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn typing(topic: Topic, room_id: RoomId) -> Signal {
     Signal { topic, user, after: Seq::new(1), kind: SignalKind::Typing { room_id, parent_id: None, on: true } }
 }
 
-/// Tells of one thing again and again until the other node hears it.
+/// Publishes repeatedly until the other node receives it.
 async fn until_heard(by: &mut Node, tell: impl Fn()) -> BusMessage {
     for _ in 0..3_000 {
         tell();
@@ -40,12 +40,12 @@ async fn a_node_hears_of_its_own_rooms_alone() {
     let a = Node::connected(options(&nats.url(""))).await;
     let mut b = Node::connected(options(&nats.url(""))).await;
     let (own, other) = (room(0), room(1));
-    // One commit that touched many rooms.
+    // One commit that affects many rooms.
     a.tell_of([event_in(other, "1"), event_in(own, "2"), event_in(other, "3"), event_in(own, "4")]);
     assert_eq!(b.hear().await, ["2", "4"]);
     a.tell_of([event_in(own, "5")]);
     assert_eq!(b.hear().await, ["5"]);
-    // Somebody joins a room of another shard.
+    // A client joins a room of another shard.
     b.hub.interest.add(Topic::Room(other));
     until_heard(&mut b, || a.tell_of([event_in(other, "now")])).await;
     a.tell_of([event_in(other, "6"), event_in(own, "7")]);
@@ -67,13 +67,13 @@ async fn signals_go_where_their_topic_is_wanted() {
     a.signal(signal.clone());
     let BusMessage::Signals(signals) = b.hear_any().await else { panic!("no signals") };
     assert_eq!(signals, [signal]);
-    // A room and a user of one number are two shards.
+    // A room and a user with the same last byte are in different shards.
     b.hub.interest.add(Topic::User(user(1)));
     let signal = typing(Topic::User(user(1)), other);
     let BusMessage::Signals(signals) = until_heard(&mut b, || a.signal(signal.clone())).await else { panic!("no signals") };
     assert_eq!(signals, [signal]);
 
-    // A signal that was kept back is not heard later, and no event is in its place.
+    // A withheld signal is not accepted later, and no event can take its place.
     let captured = loop {
         let (subject, payload) = stranger.capture().await;
         if subject == "chatsphere.v3.room.01" {

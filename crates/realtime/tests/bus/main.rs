@@ -1,5 +1,5 @@
-//! The bus over a real NATS server: credentials, TLS, and what somebody does who can publish there. `cargo xtask test` names
-//! the program; without it these tests say so and pass.
+//! The bus over a real NATS server: credentials, TLS, and attacks. `cargo xtask test` names the server program; without it
+//! these tests print a note and pass.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, reason = "a test program tells what it leaves out")]

@@ -1,4 +1,4 @@
-//! A NATS server with a configuration of the test's own, and somebody who speaks to it by hand.
+//! A NATS server with a configuration per test, and a client that speaks the protocol by hand.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -20,13 +20,13 @@ pub(crate) struct Nats {
 }
 
 impl Nats {
-    /// `None` where no program is named.
+    /// `None` if no server program is configured.
     pub(crate) async fn start(configuration: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         Self::start_in(directory, configuration).await
     }
 
-    /// Where files that the configuration names are.
+    /// The directory of files that the configuration refers to.
     pub(crate) async fn start_in(directory: TempDir, configuration: &str) -> Option<Self> {
         let Ok(program) = std::env::var("CHATSPHERE_TEST_NATS_SERVER") else {
             let why = "CHATSPHERE_TEST_NATS_SERVER names no nats-server";
@@ -49,7 +49,7 @@ impl Nats {
         self.child.wait().unwrap();
     }
 
-    /// `login` ends in `@` or is empty.
+    /// `login` is empty or ends in `@`.
     pub(crate) fn url(&self, login: &str) -> String {
         format!("nats://{login}127.0.0.1:{}", self.port)
     }
@@ -79,7 +79,7 @@ async fn spawn(program: &str, port: u16, directory: &Path, configuration: &str) 
     child
 }
 
-/// Whoever reaches an open bus.
+/// A client that reaches an open bus.
 pub(crate) struct Stranger(BufReader<TcpStream>);
 
 impl Stranger {
@@ -95,7 +95,7 @@ impl Stranger {
         self.0.get_mut().write_all(bytes).await.unwrap();
     }
 
-    /// Until the server has seen all that was sent.
+    /// Waits until the server has processed everything sent.
     async fn flush(&mut self) {
         self.send(b"PING\r\n").await;
         while self.line().await.trim() != "PONG" {}
@@ -113,7 +113,7 @@ impl Stranger {
         self.send(b"\r\n").await;
     }
 
-    /// The next message that somebody publishes, this one included.
+    /// The next message that any client publishes, this one included.
     pub(crate) async fn capture(&mut self) -> (String, Vec<u8>) {
         loop {
             let line = self.line().await;

@@ -1,4 +1,4 @@
-//! A node's way to the others, without the rest of it.
+//! The bus end of a node, without the rest of the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl Node {
         let status = link.status();
         let (hub, tasks) = Hub::new(1);
         let hub = Arc::new(hub);
-        // As if somebody had joined.
+        // As if a client had joined.
         hub.interest.add(Topic::Room(room(0)));
         let (bus, publish_queue) = Bus::clustered(hub.clone(), status.clone());
         let (tell, heard) = mpsc::unbounded_channel();
@@ -56,7 +56,7 @@ impl Node {
         Self { status, clock, hub, bus, heard, task, _tasks: tasks }
     }
 
-    /// Starts it and waits until the bus carries.
+    /// Starts a node and waits until the bus is connected.
     pub(crate) async fn connected(options: NatsOptions) -> Self {
         let node = Self::start(options);
         node.is_connected().await;
@@ -82,7 +82,7 @@ impl Node {
         assert!(!self.status.is_connected());
     }
 
-    /// Commits messages of these contents.
+    /// Commits messages with these contents.
     pub(crate) fn tell(&self, contents: &[&str]) {
         self.tell_of(contents.iter().map(|content| event(content)));
     }
@@ -96,7 +96,7 @@ impl Node {
         self.bus.signal(signal);
     }
 
-    /// The contents of the next message that it takes.
+    /// The contents of the next received message.
     pub(crate) async fn hear(&mut self) -> Vec<String> {
         match self.hear_any().await {
             BusMessage::Events(events) => events.iter().map(content).collect(),
@@ -108,7 +108,7 @@ impl Node {
         timeout(PATIENCE, self.heard.recv()).await.expect("something is heard").unwrap()
     }
 
-    /// What was heard already.
+    /// A message that was received already.
     pub(crate) fn heard_already(&mut self) -> Option<BusMessage> {
         self.heard.try_recv().ok()
     }

@@ -1,4 +1,4 @@
-//! TLS to NATS: an authority of one's own, and certificates of the nodes.
+//! TLS to NATS: a private authority and client certificates.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use crate::nats::Nats;
 use crate::node::{Node, options};
 
-/// Writes `name-ca.pem`, `name.pem` and `name.key`: an authority and a certificate by it for this machine.
+/// Writes `name-ca.pem`, `name.pem` and `name.key`: an authority, and a certificate by it for this machine.
 fn identity(directory: &Path, name: &str) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
@@ -41,7 +41,7 @@ async fn with_an_authority_and_a_certificate_of_ones_own() {
     let others = path("node-ca.pem");
     let Some(nats) = Nats::start(&server).await else { return };
     let full = NatsTls { authorities: Some(ca.clone()), certificate: Some(certificate), key: Some(key) };
-    // Whatever the address says.
+    // Whatever the scheme.
     for scheme in ["nats", "tls"] {
         let with = |tls: &NatsTls| NatsOptions { tls: tls.clone(), ..options(&format!("{scheme}://localhost:{}", nats.port)) };
         let a = Node::connected(with(&full)).await;
@@ -53,7 +53,7 @@ async fn with_an_authority_and_a_certificate_of_ones_own() {
     }
 }
 
-/// Who asks for TLS is not served without, where a password could be read on the way.
+/// A client that asks for TLS never falls back to plain text, which would expose its password.
 #[tokio::test]
 async fn never_in_the_clear_where_tls_was_asked_for() {
     let Some(nats) = Nats::start("").await else { return };

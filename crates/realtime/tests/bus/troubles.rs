@@ -1,4 +1,4 @@
-//! A bus that is away, and why.
+//! A bus that is away, and the reported reasons.
 
 use std::net::TcpListener;
 
@@ -13,7 +13,7 @@ async fn a_server_that_is_not_there_yet_and_one_that_goes_and_comes_back() {
     nats.stop();
     let a = Node::start(options(&nats.url("")));
     a.is_away(Away::Refused).await;
-    // Nothing of this is kept for later.
+    // None of this is kept for later.
     a.tell(&["nobody hears this"]);
     nats.restart("").await;
     a.is_connected().await;
@@ -38,7 +38,7 @@ async fn a_host_without_an_address() {
 #[tokio::test]
 async fn the_first_of_several_servers_that_works() {
     let Some(nats) = Nats::start("authorization { user: ada, password: secret }").await else { return };
-    // Bound, and freed: nothing listens there.
+    // Bound and freed: the port is closed.
     let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("nats://{nowhere},{},nobody.invalid", nats.url("ada:secret@"));
     let a = Node::connected(options(&url)).await;
@@ -57,7 +57,7 @@ async fn a_password_that_is_changed_on_the_server_first() {
     node.is_connected().await;
 }
 
-/// It is let in, but can't publish or can't subscribe: that is no bus.
+/// The user may connect but not publish, or not subscribe: the bus is away.
 #[tokio::test]
 async fn a_user_who_may_not_do_all() {
     for permissions in [
@@ -74,7 +74,7 @@ async fn a_user_who_may_not_do_all() {
     Node::connected(options(&nats.url("ada:x@"))).await;
 }
 
-/// The bounds are those that the server tells.
+/// The limits are those that the server announces.
 #[tokio::test]
 async fn a_server_that_takes_only_short_messages() {
     let Some(nats) = Nats::start("max_payload: 4096").await else { return };
@@ -85,6 +85,6 @@ async fn a_server_that_takes_only_short_messages() {
     for expected in [vec![&*long], vec![&*long]] {
         assert_eq!(b.hear().await, expected);
     }
-    // Six bytes for each character of the third, so it is left out, as is the fourth.
+    // The third takes six bytes per character, so it is left out, as is the fourth.
     assert_eq!(b.hear().await, ["short"]);
 }
