@@ -1,4 +1,4 @@
-//! What is beneath ChatSphere's front doors and knows nothing of chat: the listener for HTTP connections, and the server's half
+//! The network layer below ChatSphere's front doors, independent of chat: the listener for HTTP connections, and the server side
 //! of the WebSocket protocol.
 
 pub mod listener;

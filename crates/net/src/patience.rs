@@ -1,4 +1,4 @@
-//! Time-outs that don't count time in which this process stood still.
+//! Timeouts that do not count time in which the process was suspended.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-/// A timer that rings so late was held up with the whole process, as when that was suspended. What the other side sent
-/// meanwhile has not been read yet.
+/// A timer that fires this late was delayed with the whole process, as by a suspended machine. Data that the peer sent
+/// meanwhile is not read yet.
 pub const LATE: Duration = Duration::from_secs(1);
 
-/// Waits for something that the other side must do within this time. If this process stood still meanwhile, it waits once more.
+/// Limits the time that the peer may take. If the process was suspended meanwhile, waits once more.
 ///
 /// # Errors
-/// It was not done in time.
+/// The future did not complete in time.
 pub async fn in_time<F: Future>(within: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
     loop {

@@ -1,4 +1,4 @@
-//! Running out of descriptors. In a process of its own, since the limit is the whole process's.
+//! Exhausted descriptors. In a process of its own, because the limit is per process.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
@@ -25,12 +25,12 @@ async fn without_descriptors_clients_are_told_and_service_resumes() {
     let addr = listener.local_addr().unwrap();
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        // The system completes these on its own; the server sees them all at once.
+        // The system completes these connections itself; the server accepts them at once.
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         clients.push(client);
     }
-    // What started this process may have left it descriptors with high numbers; these stand for them.
+    // Stands for descriptors with high numbers that the process may have inherited.
     let _inherited: Vec<OwnedFd> = (0..2 * CLIENTS).map(|_| fcntl_dupfd_cloexec(&listener, 1_000).unwrap()).collect();
     // One more for the spare descriptor.
     leave_free(ACCEPTED as u64 + 1);
@@ -52,7 +52,7 @@ async fn without_descriptors_clients_are_told_and_service_resumes() {
     }
     assert!(!served.is_empty() && refused > 0, "{} served, {refused} refused", served.len());
 
-    // Those who were let in notice nothing, and a place that comes free is used.
+    // Accepted clients are unaffected, and a freed place is reused.
     let mut last = served.pop().unwrap();
     drop(served);
     for client in [&mut last, &mut TcpStream::connect(addr).await.unwrap()] {
@@ -63,13 +63,13 @@ async fn without_descriptors_clients_are_told_and_service_resumes() {
     }
 }
 
-/// Lowers the limit of open files until so many more can be opened. The limit is one of numbers, not of how many are
-/// open: those above it that are open already stay open, and leave room below.
+/// Lowers the limit of open files until `free` more can be opened. The limit bounds descriptor numbers: open ones above it stay
+/// open and leave numbers below free.
 fn leave_free(free: u64) {
     let open: HashSet<u64> = std::fs::read_dir("/proc/self/fd")
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
-        // The directory being read is itself listed, and closed again after.
+        // The listing contains the descriptor of the directory itself.
         .filter(|number| std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|to| !to.ends_with("fd")))
         .collect();
     let last = (0..).filter(|number| !open.contains(number)).nth(free as usize - 1).unwrap();

@@ -1,4 +1,4 @@
-//! The decoder against a list of cases in the order of the Autobahn test suite, and against chance.
+//! The decoder against cases in the order of the Autobahn test suite, and against random input.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -43,7 +43,7 @@ fn close(code: Option<u16>, reason: &str) -> Incoming {
     Incoming::Close { code: code.map(|code| CloseCode::new(code).unwrap()), reason: reason.to_owned() }
 }
 
-/// One case: its frames, what they mean, and how it ends if it ends badly.
+/// A case: its frames, the expected messages, and the expected error, if any.
 struct Case {
     name: String,
     bytes: Vec<u8>,
@@ -108,11 +108,11 @@ fn framing(cases: &mut Cases) {
         pieces.push((CONTINUE_END, b""));
         cases.add(format!("text of {length} in pieces"), &pieces, [text(star.clone())], None);
     }
-    // The examples of RFC 6455 section 5.7 that a client sends.
+    // The client examples of RFC 6455 section 5.7.
     let hello = [0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     cases.raw("5.7: text", [&[0x81, 0x85], &hello[..]].concat(), [text("Hello")], None);
     cases.raw("5.7: pong", [&[0x8a, 0x85], &hello[..]].concat(), [pong("Hello")], None);
-    // And those that only a server may send.
+    // And the examples that only a server may send.
     for frame in [&b"\x81\x05Hello"[..], b"\x01\x03Hel\x80\x02lo", b"\x89\x05Hello", b"\x82\x7e\x01\x00"] {
         cases.raw("5.7: unmasked", frame.to_vec(), [], Some(ProtocolError::Unmasked));
     }
@@ -126,7 +126,7 @@ fn framing(cases: &mut Cases) {
     ] {
         cases.raw(format!("length {bytes:x?}"), bytes.to_vec(), [], Some(error));
     }
-    // An end that does not come is no error, and nothing is delivered.
+    // Incomplete input is no error, and delivers nothing.
     for bytes in [&[][..], &[0x81], &[0x81, 0x85], &[0x81, 0x85, 1, 2, 3, 4, 5, 6], &[0x81, 0xfe, 1]] {
         cases.raw(format!("cut short {bytes:x?}"), bytes.to_vec(), [], None);
     }
@@ -149,7 +149,7 @@ fn pings_and_pongs(cases: &mut Cases) {
     }
 }
 
-/// Autobahn's sections 3 and 4: reserved bits and opcodes, after a message that still counts.
+/// Autobahn's sections 3 and 4: reserved bits and opcodes, after a valid message.
 fn reserved(cases: &mut Cases) {
     for rsv in 1..8 {
         for first in [TEXT, BINARY, PING, PONG, CLOSE] {
@@ -236,14 +236,14 @@ fn utf8(cases: &mut Cases) {
         b"\xf0\x28\x8c\xbc",
         b"\xfe",
         b"\xff",
-        // Longer than they need be.
+        // Overlong encodings.
         b"\xc0\xaf",
         b"\xc1\xbf",
         b"\xe0\x80\xaf",
         b"\xe0\x9f\xbf",
         b"\xf0\x80\x80\xaf",
         b"\xf0\x8f\xbf\xbf",
-        // Beyond the last character.
+        // Beyond the last code point.
         b"\xf4\x90\x80\x80",
         b"\xf8\x88\x80\x80\x80",
         b"\xfc\x84\x80\x80\x80\x80",
@@ -286,7 +286,7 @@ fn closing(cases: &mut Cases) {
     }
 }
 
-/// Autobahn's section 9, the other way round: what is too much.
+/// Autobahn's section 9, inverted: messages over the limit.
 fn limits(cases: &mut Cases) {
     let full = vec![b'x'; MAX];
     let too_big = Some(ProtocolError::TooBig);
@@ -314,7 +314,7 @@ fn each_error_closes_with_its_code() {
     }
 }
 
-/// Something that a well-behaved client sends, and how it cuts it up.
+/// A message of a well-behaved client, and its fragments.
 #[derive(Clone, Debug)]
 enum Sent {
     Text(String, Vec<usize>),
@@ -334,7 +334,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 }
 
 impl Sent {
-    /// A data message in fragments with a ping behind each but the last.
+    /// Writes a data message in fragments, with a ping after each but the last.
     fn write(&self, mask: [u8; 4], bytes: &mut Vec<u8>, expected: &mut Vec<Incoming>) {
         let (opcode, data, cuts) = match self {
             Self::Text(data, cuts) => (1, data.as_bytes(), cuts),
@@ -363,7 +363,7 @@ impl Sent {
     }
 }
 
-/// Bytes that look enough like frames to get past the first header.
+/// Bytes similar enough to frames to pass the first header.
 fn frame_like() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         10 => proptest::sample::select(vec![0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8a]),

@@ -1,4 +1,4 @@
-//! The codec against two other libraries: their clients talk to it, and one of them judges the same bytes.
+//! The codec against two other libraries: their clients connect to it, and one of them checks the same bytes.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
@@ -19,10 +19,10 @@ use tokio_tungstenite::tungstenite;
 use tokio_websockets::ClientBuilder;
 use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 
-/// Lengths on both sides of every border that a header knows.
+/// Lengths around every boundary of the header format.
 const LENGTHS: [usize; 10] = [0, 1, 124, 125, 126, 127, 4096, 65534, 65535, 65536];
 
-/// The least of a server that the codec can be put into: it sends back what it gets.
+/// A minimal echo server on the codec.
 async fn echo(mut stream: DuplexStream) -> Result<(), ProtocolError> {
     let mut decoder = Decoder::default();
     let mut buf = BytesMut::new();
@@ -45,7 +45,7 @@ async fn echo(mut stream: DuplexStream) -> Result<(), ProtocolError> {
         if decoder.is_finished() {
             break;
         }
-        // Small, so that frames come in pieces.
+        // Small, so that frames arrive in pieces.
         let mut chunk = [0; 1000];
         match stream.read(&mut chunk).await.unwrap() {
             0 => break,
@@ -55,7 +55,7 @@ async fn echo(mut stream: DuplexStream) -> Result<(), ProtocolError> {
     Ok(())
 }
 
-/// A missing frame fails the test instead of stopping it for ever.
+/// Fails the test after a minute instead of blocking forever.
 async fn soon(test: impl Future<Output = ()>) {
     tokio::time::timeout(Duration::from_secs(60), test).await.unwrap();
 }
@@ -188,7 +188,7 @@ async fn a_client_accepts_our_answer_to_its_handshake() {
     .await;
 }
 
-/// A stream that a library can read to its end, and that swallows what it writes.
+/// A stream that can be read to its end and discards writes.
 struct Recording(Cursor<Vec<u8>>);
 
 impl Read for Recording {
@@ -214,7 +214,7 @@ enum Verdict {
     Wrong,
 }
 
-/// What tungstenite makes of a client's bytes.
+/// tungstenite's result for a client's bytes.
 fn judged_by_tungstenite(bytes: Vec<u8>, max: usize) -> (Vec<Incoming>, Verdict) {
     use tungstenite::error::ProtocolError as Theirs;
     use tungstenite::{Error, Message};
@@ -230,7 +230,7 @@ fn judged_by_tungstenite(bytes: Vec<u8>, max: usize) -> (Vec<Incoming>, Verdict)
             Ok(Message::Pong(data)) => Incoming::Pong(data),
             Ok(Message::Close(frame)) => {
                 let (code, reason) = frame.map(|frame| (u16::from(frame.code), frame.reason.to_string())).unzip();
-                // It does not report a bad code, but closes with its own.
+                // It closes with its own code instead of reporting a bad one.
                 if reason.as_deref() == Some("Protocol violation") {
                     return (messages, Verdict::Wrong);
                 }
@@ -258,7 +258,7 @@ fn client_frames() -> impl Strategy<Value = Vec<u8>> {
     ];
     let code = prop_oneof![Just(1000_u16), Just(1005), Just(1011), 3000_u16..5000, any::<u16>()];
     (first, payload, code, any::<[u8; 4]>()).prop_map(|(first, mut payload, code, mask)| {
-        // A random code would hardly ever be a good one.
+        // A random code would rarely be valid.
         if first == 0x88 && payload.len() > 1 {
             payload.splice(..0, code.to_be_bytes());
         }
@@ -271,8 +271,8 @@ proptest! {
 
     #[test]
     fn tungstenite_and_we_agree(frames in vec(client_frames(), 0..12), max in 150_usize..400) {
-        // The last frame ends a message that may be under way: we look at a text when it is complete, tungstenite at
-        // each fragment, so that it may also stop earlier.
+        // The last frame ends a message in progress: this decoder checks a text when it is complete, tungstenite checks each
+        // fragment, and may stop earlier.
         let bytes = [frames.concat(), client_frame(0x80, b"", [0; 4])].concat();
         let (ours, error) = decode_in_chunks(&bytes, max, &[64]);
         let (theirs, verdict) = judged_by_tungstenite(bytes, max);

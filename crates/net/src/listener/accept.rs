@@ -1,4 +1,4 @@
-//! The accept loop. It never waits for a client and never ends before it is told to.
+//! The accept loop. It never waits for a client, and runs until shutdown.
 
 use std::fs::File;
 use std::io;
@@ -15,8 +15,8 @@ use super::linger;
 use super::stream::Slot;
 use super::tls::Tls;
 
-/// Clients that are turned away with patience at once. Each holds a descriptor for up to a second; further ones are closed at
-/// once.
+/// Maximum number of rejected connections that linger at once so that the client reads its answer. Each holds a descriptor for
+/// up to a second; further ones are closed at once.
 const MAX_TURNED_AWAY: usize = 32;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -87,7 +87,7 @@ impl Accepting {
 
     fn turn_away(&self, tcp: TcpStream) {
         self.http.meters.refused_full.increment(1);
-        // Over TLS a polite answer would first take a handshake, the dearest thing that a full server could offer.
+        // Over TLS an answer would take a handshake, the most expensive operation for a full server.
         if self.tls.is_some() {
             return;
         }
@@ -104,7 +104,7 @@ impl Accepting {
     }
 
     async fn failed(&mut self, error: io::Error) {
-        // The client was gone before it was let in: its error, and no reason to keep the next one waiting.
+        // The client disconnected before it was accepted; the next one need not wait.
         if matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
@@ -116,21 +116,20 @@ impl Accepting {
             tracing::warn!(%error, "can't accept connections; trying again");
         }
         let answered = out_of_descriptors(&error) && self.answer_with_spare().await;
-        // The socket stays readable, so that without a pause this would spin. Each answer is progress, though, and
-        // many may be waiting for theirs.
+        // Without a pause the loop would spin, because the socket stays readable. After an answered client the pause is short:
+        // many more may be waiting.
         self.pause = if answered { SHORTEST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
         tokio::time::sleep(self.pause).await;
     }
 
-    /// With every descriptor in use a client would wait in the backlog until it gives up. Giving up the spare one makes
-    /// room to tell it. Whether one was answered.
+    /// With all descriptors in use, a client would wait in the backlog until it gives up. Closing the spare descriptor allows
+    /// to accept and answer one. Returns whether one was answered.
     async fn answer_with_spare(&mut self) -> bool {
         drop(self.spare.take());
-        // Another thread may have taken the descriptor first; the next pause then tries again.
+        // Another thread may take the descriptor first; the next pause then tries again.
         let accepted = tokio::time::timeout(SHORTEST_PAUSE, self.listener.accept()).await;
         let answered = if let Ok(Ok((tcp, addr))) = accepted {
-            // The system says that descriptors are used up even while nobody waits. Whoever came since may find that
-            // one has come free.
+            // The system reports exhausted descriptors even while no client waits, so a descriptor may be free again by now.
             self.spare = spare().ok();
             if self.spare.is_some() {
                 self.admit(tcp, addr);
@@ -151,7 +150,7 @@ impl Accepting {
     }
 }
 
-/// Something small to hold a descriptor with.
+/// A file that holds the spare descriptor.
 fn spare() -> io::Result<File> {
     File::open(if cfg!(windows) { "NUL" } else { "/dev/null" })
 }

@@ -1,4 +1,4 @@
-//! The bodies of requests and answers, as far as time is concerned.
+//! Timeouts of request bodies, and tracking of response bodies.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,19 +12,18 @@ use tokio::time::{Instant, Sleep};
 use super::timer::{Abandoned, ConnectionTimer, InFlight};
 use crate::LATE;
 
-/// Bytes of a body that buy its sender another second.
+/// Bytes of a body that extend its deadline by one second.
 const BYTES_A_SECOND: u64 = 4 * 1024;
 
-/// The client took too long to send a request's body; 408 is the answer for it (RFC 9110, section 15.5.9). Found
-/// among the sources of the error that reading the body gives.
+/// The client took too long to send a request's body; the answer is 408 (RFC 9110, section 15.5.9). Found among the sources of
+/// the error from reading the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the request's body did not arrive in time")]
 pub struct BodyTimeout;
 
-/// A request's body that must keep coming. Only time spent waiting for the client counts: a server that is in no hurry
-/// to read is not the client's fault.
+/// A request body with a deadline. Only time spent waiting for the client counts, not time in which the server does not read.
 ///
-/// What is left of it when it is dropped is handed to the connection's [`ConnectionTimer`].
+/// The unread remainder of a dropped body passes to the connection's [`ConnectionTimer`].
 pub(super) struct RequestBody {
     /// None once it is dropped.
     incoming: Option<Incoming>,
@@ -70,7 +69,7 @@ impl RequestBody {
                 alarm.as_mut().reset(deadline);
             }
             match alarm.as_mut().poll(cx) {
-                // This process stood still: what came meanwhile is not read yet.
+                // The process was suspended: data that arrived meanwhile is not read yet.
                 Poll::Ready(()) if deadline.elapsed() >= LATE => self.waiting_since = None,
                 alarm => return alarm,
             }
@@ -127,7 +126,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// An answer's body. As long as it lives, its connection isn't idle.
+/// A response body. While it exists, its connection is not idle.
 pub(super) struct AnswerBody {
     body: Body,
     _in_flight: InFlight,

@@ -1,18 +1,17 @@
-//! How many connections the process can bear.
+//! The number of connections that the process's limit of open files allows.
 
-/// Descriptors kept for the database, the bus, log files and clients that are turned away, when the limit is large enough to
-/// keep them.
+/// Descriptors reserved for the database, the bus, log files and rejected clients, if the limit is large enough.
 const RESERVE: std::ops::RangeInclusive<u64> = 128..=512;
 
-/// Raises the process's soft limit of open files to its hard limit, and tells the limit that then holds; none where
-/// the system has no such limit. Call it once, before [`super::serve`].
+/// Raises the process's soft limit of open files to its hard limit, and returns the resulting limit; `None` where the system
+/// has no such limit. Call it once, before [`super::serve`].
 pub fn raise_descriptor_limit() -> Option<u64> {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
         let limit = getrlimit(Resource::Nofile);
-        // An unlimited hard limit is refused as a soft one by some systems; the limit at hand then stays.
+        // Some systems reject an unlimited soft limit; the current limit then stays.
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if limit.current != limit.maximum
             && let Err(error) = setrlimit(Resource::Nofile, raised)
@@ -23,7 +22,7 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     descriptor_limit()
 }
 
-/// The smaller of what is wanted and what the limit of open files leaves.
+/// The smaller of the wanted number and the number that the limit of open files allows.
 pub(super) fn of(wanted: usize) -> usize {
     descriptor_limit().map_or(wanted, |limit| wanted.min(share(limit)))
 }

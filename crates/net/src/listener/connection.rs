@@ -1,4 +1,4 @@
-//! One HTTP connection, from its first byte to its last.
+//! Serves one HTTP connection from its first byte to its last.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -36,10 +36,10 @@ use super::tls::Tls;
 use super::unread::{Allowance, PATIENT, Step, Unread};
 use crate::{LATE, in_time};
 
-/// hyper takes no less.
+/// The smallest buffer that hyper accepts.
 const SMALLEST_BUFFER: usize = 8 * 1024;
 
-/// How long a first look at a handshake may take.
+/// Timeout for examining a handshake before HTTP.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// What all connections of a listener share.
@@ -50,7 +50,7 @@ pub(super) struct Http {
     pub(super) meters: Meters,
     pub(super) shutdown: CancellationToken,
     pub(super) abort: CancellationToken,
-    /// For connections that are read on with patience after their answer.
+    /// Limits the connections that are drained patiently after their answer.
     patience: Arc<Semaphore>,
 }
 
@@ -70,19 +70,19 @@ impl Http {
     ) -> Self {
         let mut builder = http1::Builder::new();
         builder
-            // `ConnectionTimer` keeps the time, all of it.
+            // `ConnectionTimer` handles all timeouts.
             .header_read_timeout(None)
             .max_header_size(options.header_bytes)
-            // Buffers grow with what a peer sends, up to this. hyper's own 400 KiB would let a head take as much.
+            // Buffers grow with the peer's data up to this limit. hyper's default of 400 KiB would admit heads of that size.
             .max_buf_size(options.header_bytes.max(SMALLEST_BUFFER));
         let patience = Arc::new(Semaphore::new(PATIENT));
         Self { app: app.with_state(()), builder, options, meters, shutdown, abort, patience }
     }
 
-    /// Serves one connection, the TLS handshake included, until it ends or is upgraded.
+    /// Serves one connection, including the TLS handshake, until it ends or is upgraded.
     pub(super) async fn serve(self: Arc<Self>, tcp: TcpStream, addr: SocketAddr, tls: Option<Tls>, slot: Slot) {
         let _open = self.meters.opened();
-        // Small writes are whole answers here; none is to wait for the acknowledgement of the one before.
+        // Small writes are complete answers here; none may wait for the acknowledgement of the previous one.
         let _ = tcp.set_nodelay(true);
         let slot = Arc::new(slot);
         let timer = ConnectionTimer::new(&self.options);
@@ -124,22 +124,22 @@ impl Http {
         }
     }
 
-    /// Waits for a connection's first bytes and lets `look` judge them. Gives back the connection if it is HTTP's.
+    /// Waits for a connection's first bytes and passes a complete head to `look`. Returns the connection if HTTP must serve it.
     async fn look_first(&self, look: &dyn PreUpgrade, tcp: TcpStream, addr: SocketAddr, slot: &Arc<Slot>) -> Option<TcpStream> {
         let mut deadline = Instant::now() + self.options.header_timeout;
         let request = loop {
             let readable = tokio::select! {
                 biased;
                 readable = timeout_at(deadline, tcp.readable()) => readable,
-                // HTTP knows how to end.
+                // HTTP handles the shutdown.
                 () = self.shutdown.cancelled() => return Some(tcp),
             };
             match readable.map(|readable| readable.and_then(|()| pre_upgrade::peek(&tcp))) {
                 Ok(Ok(request)) => break request,
-                // Readiness is a guess.
+                // Readiness may be spurious.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(Err(_)) => return None,
-                // This process stood still: what came meanwhile is still to be seen.
+                // The process was suspended: data that arrived meanwhile is not read yet.
                 Err(_) if deadline.elapsed() >= LATE => deadline = Instant::now() + self.options.header_timeout,
                 Err(_) => {
                     self.meters.timed_out(Overdue::Head { started: false });
@@ -149,7 +149,7 @@ impl Http {
         };
         let Some((mut request, length)) = request else { return Some(tcp) };
         request.extensions.insert(self.options.trusted_proxies.peer(addr, false, &request.headers));
-        // Whatever takes long, HTTP has a time-out and an answer for.
+        // If this takes long, HTTP serves the connection, with its own timeout and error.
         let take_over = tokio::select! {
             biased;
             take_over = look.look(&request) => take_over,
@@ -209,7 +209,7 @@ impl Http {
             }
         });
         let mut connection = self.builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        // Tokens of its own, so that connections don't contend for the listener's at every poll.
+        // Child tokens, so that connections do not contend for the listener's token at every poll.
         let (shutdown, abort) = (self.shutdown.child_token(), self.abort.child_token());
         let mut shutdown = pin!(shutdown.cancelled_owned());
         let mut abort = pin!(abort.cancelled_owned());
@@ -218,7 +218,7 @@ impl Http {
         let mut alarm = pin!(sleep_until(timer.deadline().unwrap_or_else(Instant::now)));
         let ending = poll_fn(|cx| {
             loop {
-                // Before a shutdown is looked at: a request that has come already is to be answered.
+                // Polled before the shutdown, so that a request that has arrived is answered.
                 if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
                     if let Err(error) = outcome {
                         tracing::debug!(%addr, %error, "connection ended");
@@ -250,7 +250,7 @@ impl Http {
             if abort.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ending::Aborted);
             }
-            // The alarm is moved only when it would ring too late; ringing too early, it looks again.
+            // The alarm is moved only to an earlier deadline; when it fires too early, the deadline is checked again.
             if let Some(deadline) = timer.deadline()
                 && deadline < alarm.deadline()
             {
@@ -272,14 +272,14 @@ impl Http {
         if let (Ending::Closed, Some(parts)) = (&ending, connection.into_parts()) {
             let mut stream = parts.io.into_inner();
             if let Some(error) = stream.withheld() {
-                // Boxed, since it is rare and every connection's task would hold room for it.
+                // Boxed, because it is rare and would enlarge every connection's task.
                 Box::pin(self.answer_early(error, stream, timer)).await;
             }
         }
         ending
     }
 
-    /// Answers in place of hyper, and closes for writing.
+    /// Answers in place of hyper and shuts down the write side.
     async fn answer_early(&self, error: EarlyError, mut stream: PeerStream, timer: &ConnectionTimer) {
         let answer = self.early_answer(timer.early_error(error), timer);
         let written = async {
@@ -289,7 +289,7 @@ impl Http {
         let _ = self.abort.run_until_cancelled(timeout(self.options.write_timeout, written)).await;
     }
 
-    /// The answer to the head that came last, as it goes over the wire.
+    /// The encoded answer to the last head.
     fn early_answer(&self, error: EarlyError, timer: &ConnectionTimer) -> Vec<u8> {
         let (method, fields) = timer.head();
         self.options.early_answers.bytes(error, &method, &fields)
@@ -297,14 +297,15 @@ impl Http {
 }
 
 impl Http {
-    /// Reads the rest of a body that nobody wanted.
+    /// Drains the remainder of a body that the handler did not read.
     fn read_on(&self, body: Abandoned, timer: &Arc<ConnectionTimer>, draining: bool) -> Unread {
-        // Who waits to be told to send a body has been told otherwise, and who was too slow has had its time.
+        // A client that awaits `100 Continue` has got another answer, and a late one has used its time: both are drained
+        // briefly.
         let (allowance, permit) = self.allowance(body.awaited || body.late || draining);
         Unread::new(body.incoming, allowance, permit, timer.in_flight())
     }
 
-    /// How long what still comes is read. Patience is for those who find a place, and while the server runs.
+    /// How much is drained, and for how long. Patient draining needs a permit, and a running server.
     fn allowance(&self, hurried: bool) -> (Allowance, Option<OwnedSemaphorePermit>) {
         if hurried || self.shutdown.is_cancelled() {
             return (Allowance::hurried(), None);
@@ -316,7 +317,7 @@ impl Http {
     }
 }
 
-/// What hyper lets pass and HTTP does not.
+/// Errors in the request that hyper accepts and HTTP forbids.
 fn early_error(headers: &HeaderMap, version: Version, two_lengths: bool) -> Option<EarlyError> {
     if !names_host(headers, version) {
         return Some(EarlyError::HostMissing);
@@ -329,8 +330,8 @@ fn early_error(headers: &HeaderMap, version: Version, two_lengths: bool) -> Opti
     (codings.next().is_some() || !is_chunked(coding.as_bytes())).then_some(EarlyError::UnknownCoding)
 }
 
-/// RFC 9112, section 3.2: a request of HTTP/1.1 without `Host`, or with several, is to be refused. hyper leaves that
-/// to its user; two hosts are how a request is made to mean one thing to a proxy and another to us.
+/// RFC 9112, section 3.2: an HTTP/1.1 request without `Host`, or with several, must be rejected. hyper leaves that to the
+/// application. With two hosts, a proxy and this server could interpret a request differently.
 pub(super) fn names_host(headers: &HeaderMap, version: Version) -> bool {
     let hosts = headers.get_all(header::HOST).iter().count();
     hosts == 1 || (hosts == 0 && version == Version::HTTP_10)

@@ -1,4 +1,4 @@
-//! The end of a listener.
+//! The shutdown of a listener.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long connections get to notice that they are cut off: they only have to be polled once more.
+/// Time for aborted connections to end: their tasks only need one more poll.
 const CUT_OFF: Duration = Duration::from_secs(1);
 
-/// A listener at work. Dropping it changes nothing: the token given to [`super::serve`] ends it.
+/// A handle of a running listener. Dropping it does not stop the listener; the token given to [`super::serve`] does.
 #[derive(Debug)]
 pub struct ListenerHandle {
     local_addr: SocketAddr,
@@ -33,26 +33,25 @@ impl ListenerHandle {
         Self { local_addr, capacity, shutdown, abort, tasks, ended }
     }
 
-    /// Where it listens, with the port that the system chose if none was asked for.
+    /// The local address, with the port that the system chose if none was given.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// How many connections it holds at most: as configured, or what the limit of open files leaves.
+    /// Maximum number of connections: as configured, or fewer if the limit of open files requires it.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Resolves when nothing is accepted any more: it was told to stop, or has broken.
+    /// Resolves when the listener accepts no more connections: it was shut down, or has failed.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Stops accepting, if `shutdown` hasn't been cancelled already, and waits up to `within` for the HTTP connections
-    /// to end; those that haven't are then cut off. Upgraded connections are not waited for. Whether all ended by
-    /// themselves.
+    /// Stops accepting, if `shutdown` is not cancelled yet, and waits up to `within` for the HTTP connections to end; the
+    /// remaining ones are aborted. Does not wait for upgraded connections. Returns whether all ended by themselves.
     pub async fn drained(&self, within: Duration) -> bool {
         self.shutdown.cancel();
         self.tasks.close();

@@ -1,4 +1,4 @@
-//! Answers to requests that never reach the router.
+//! Errors in requests that never reach the router, and their answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,29 +8,29 @@ use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-/// Why a connection ends without a call.
+/// Why a connection is closed without calling the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EarlyError {
-    /// Not HTTP, or a head against its rules.
+    /// Not HTTP, or a malformed head.
     Malformed,
-    /// HTTP/1.1 without one `Host` field.
+    /// An HTTP/1.1 request without exactly one `Host` field.
     HostMissing,
-    /// `Transfer-Encoding` other than `chunked` (RFC 9112, section 6.1).
+    /// A `Transfer-Encoding` other than `chunked` (RFC 9112, section 6.1).
     UnknownCoding,
-    /// `Content-Length` beside `Transfer-Encoding` (RFC 9112, section 6.3): what it means to a proxy may be another request.
+    /// `Content-Length` together with `Transfer-Encoding` (RFC 9112, section 6.3): a proxy might see a different request.
     TwoLengths,
-    /// A request line whose target is too long.
+    /// The target of the request line is too long.
     TargetTooLong,
-    /// A head that is too large, or of too many fields.
+    /// The head is too large or has too many fields.
     HeadTooLarge,
-    /// A head that did not end in time.
+    /// The head did not end in time.
     HeadLate,
-    /// No more connections are taken.
+    /// The maximum number of connections is reached.
     Full,
 }
 
 impl EarlyError {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 8] = [
         Self::Malformed,
         Self::HostMissing,
@@ -42,7 +42,7 @@ impl EarlyError {
         Self::Full,
     ];
 
-    /// What hyper means where it answers this status by itself.
+    /// The error that hyper means by this status.
     pub(super) fn of_hyper(status: u16) -> Option<Self> {
         match status {
             400 => Some(Self::Malformed),
@@ -52,7 +52,7 @@ impl EarlyError {
         }
     }
 
-    /// The status of its answer.
+    /// The HTTP status of the answer.
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Malformed | Self::HostMissing | Self::TwoLengths => StatusCode::BAD_REQUEST,
@@ -64,7 +64,7 @@ impl EarlyError {
         }
     }
 
-    /// What is wrong, and what to do.
+    /// A description for the client, and what to do.
     pub const fn detail(self) -> &'static str {
         match self {
             Self::Malformed => "this is no request of HTTP/1.1 that can be read",
@@ -83,33 +83,33 @@ impl EarlyError {
 
 type Answer = dyn Fn(EarlyError, &Method, &HeaderMap) -> Response<Vec<u8>> + Send + Sync;
 
-/// Makes the answers to early errors. By default each is one line of plain text.
+/// Builds the answers to early errors. The default is one line of plain text.
 #[derive(Clone)]
 pub struct EarlyAnswers(Arc<Answer>);
 
 impl EarlyAnswers {
-    /// Lets `answer` make them. It is told what is known of the request: its method, as `OPTIONS` or else `GET`, and those of
-    /// its fields that an answer to a page of another origin depends on, which are `Origin`, `Access-Control-Request-Method`
-    /// and `Access-Control-Request-Headers`. With head and body, an answer should fit into the buffer of any socket.
+    /// Uses `answer` as the builder. It gets what is known of the request: its method, as `OPTIONS` or else `GET`, and the
+    /// fields that CORS needs: `Origin`, `Access-Control-Request-Method` and `Access-Control-Request-Headers`. An answer should
+    /// fit, with head and body, into the send buffer of any socket.
     pub fn new(answer: impl Fn(EarlyError, &Method, &HeaderMap) -> Response<Vec<u8>> + Send + Sync + 'static) -> Self {
         Self(Arc::new(answer))
     }
 
-    /// The answer, for hyper to send.
+    /// The answer as a response for hyper.
     pub(super) fn response(&self, error: EarlyError, method: &Method, fields: &HeaderMap) -> Response<Body> {
         let mut answer = (self.0)(error, method, fields);
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         answer.map(Body::from)
     }
 
-    /// The answer as it goes over the wire, where no hyper is.
+    /// The answer as encoded bytes, for use without hyper.
     pub(super) fn bytes(&self, error: EarlyError, method: &Method, fields: &HeaderMap) -> Vec<u8> {
         let (mut head, body) = (self.0)(error, method, fields).into_parts();
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         if head.status != StatusCode::NO_CONTENT {
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        // RFC 9110, section 6.6.1. hyper adds it where it is.
+        // RFC 9110, section 6.6.1. hyper adds this field itself.
         if let Ok(date) = HeaderValue::try_from(date()) {
             head.headers.insert(DATE, date);
         }

@@ -1,23 +1,23 @@
-//! What the bytes of a request's head say beyond what hyper tells.
+//! Parses the details of a request's head that hyper hides.
 //!
-//! hyper drops `Content-Length` beside `Transfer-Encoding`, and tells nothing of a head that it refuses by itself.
+//! hyper removes `Content-Length` beside `Transfer-Encoding`, and does not report the head of a request that it rejects itself.
 
 use axum::http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use memchr::memchr;
 
-/// The longest beginning of a line that is kept until its end comes, in bytes.
+/// Maximum number of bytes kept of an incomplete line.
 const LONGEST: usize = 1024;
 
-/// The fields that an answer to a page of another origin depends on.
+/// The fields on which a CORS answer depends.
 const CROSS_ORIGIN: [HeaderName; 3] = [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_REQUEST_HEADERS];
 
-/// One request's head, read as its bytes come.
+/// One request's head, parsed incrementally.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     begun: bool,
     ended: bool,
-    /// A line whose end has not come yet.
+    /// An incomplete line.
     line: Vec<u8>,
     options: bool,
     length: bool,
@@ -31,12 +31,12 @@ enum Coding {
     #[default]
     None,
     Chunked,
-    /// Anything else, and more than one.
+    /// Any other coding, or several.
     Other,
 }
 
 impl Head {
-    /// Takes in the next bytes. Those behind the head's end are not looked at.
+    /// Parses the next bytes, up to the end of the head.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !self.ended {
             let Some(end) = memchr(b'\n', bytes) else { return self.keep(bytes) };
@@ -54,32 +54,32 @@ impl Head {
         }
     }
 
-    /// Whether the head has come whole.
+    /// Whether the head is complete.
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether both `Content-Length` and `Transfer-Encoding` say how long the body is (RFC 9112, section 6.3).
+    /// Whether both `Content-Length` and `Transfer-Encoding` are present (RFC 9112, section 6.3).
     pub(super) fn has_two_lengths(&self) -> bool {
         self.length && self.coding != Coding::None
     }
 
-    /// Whether the body comes in a coding that this server does not read (RFC 9112, section 6.1).
+    /// Whether the body has an unsupported transfer coding (RFC 9112, section 6.1).
     pub(super) fn has_unknown_coding(&self) -> bool {
         self.coding == Coding::Other
     }
 
-    /// `OPTIONS`, or else `GET` for all other methods: no more matters to an answer made without a call.
+    /// `OPTIONS`, or `GET` for all other methods: early answers need no more.
     pub(super) fn method(&self) -> Method {
         if self.options { Method::OPTIONS } else { Method::GET }
     }
 
-    /// The fields of a page of another origin.
+    /// The CORS fields of the request.
     pub(super) fn fields(&self) -> &HeaderMap {
         &self.fields
     }
 
-    /// Makes it ready for another head.
+    /// Resets it for the next head.
     pub(super) fn clear(&mut self) {
         if self.begun || !self.line.is_empty() {
             *self = Self::default();
@@ -94,7 +94,7 @@ impl Head {
     fn read(&mut self, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !self.begun {
-            // Empty lines before a request are to be ignored (RFC 9112, section 2.2).
+            // Empty lines before a request are ignored (RFC 9112, section 2.2).
             self.begun = !line.is_empty();
             self.options = line.starts_with(b"OPTIONS ");
             return;
@@ -123,7 +123,7 @@ impl Head {
     }
 }
 
-/// The only transfer coding that is read.
+/// Whether this is the only supported transfer coding.
 pub(super) fn is_chunked(value: &[u8]) -> bool {
     value.trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
@@ -132,7 +132,7 @@ pub(super) fn is_chunked(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Fed whole, and byte by byte.
+    /// Parsed at once, and byte by byte.
     fn heads(text: &str) -> [Head; 2] {
         let (mut whole, mut drip) = (Head::default(), Head::default());
         whole.feed(text.as_bytes());

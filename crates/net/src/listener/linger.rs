@@ -1,4 +1,4 @@
-//! Ending a connection so that the client reads the last answer.
+//! Lingering close: ends a connection so that the client can read the last answer.
 
 use std::io;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use super::early_error::{EarlyAnswers, EarlyError};
 use super::head::Head;
 use super::unread::Allowance;
 
-/// How long a client that is turned away may take to send its request.
+/// How long a rejected client may take to send its request.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// The most of a request's head that is read before it is turned away, in bytes.
+/// Maximum number of bytes read of a rejected request's head.
 const LONGEST_HEAD: usize = 64 * 1024;
 
-/// Answers 503 and closes. Waits a little for the request, since some clients don't expect an answer before it.
+/// Answers 503 and closes. Waits briefly for the request, because some clients do not expect an earlier answer.
 pub(super) async fn full(tcp: TcpStream, answers: &EarlyAnswers) {
     let mut head = Head::default();
     let _ = timeout(PATIENCE, read_head(&tcp, &mut head)).await;
@@ -23,15 +23,14 @@ pub(super) async fn full(tcp: TcpStream, answers: &EarlyAnswers) {
     linger(tcp, Allowance::hurried()).await;
 }
 
-/// Answers 503 as far as that goes without waiting.
+/// Answers 503 without waiting.
 pub(super) fn full_at_once(tcp: &TcpStream, answers: &EarlyAnswers) {
     let mut head = Head::default();
     let _ = read_now(tcp, &mut head);
     answer_full(tcp, &head, answers);
 }
 
-/// A new socket's buffer takes the answer whole. A client that doesn't get it sees the connection closed: no worse than what
-/// would happen without.
+/// The send buffer of a new socket holds the answer. If it does not, the client only sees the connection closed.
 fn answer_full(tcp: &TcpStream, head: &Head, answers: &EarlyAnswers) {
     let _ = tcp.try_write(&answers.bytes(EarlyError::Full, &head.method(), head.fields()));
 }
@@ -42,8 +41,8 @@ pub(super) async fn late_head(tcp: TcpStream, answer: &[u8]) {
     linger(tcp, Allowance::hurried()).await;
 }
 
-/// Closes for writing first and reads on a while, so that the system has no reason to reset the connection before the client
-/// has read its answer (RFC 9112, section 9.6).
+/// Shuts down the write side and drains for a while, so that the system does not reset the connection before the client has
+/// read its answer (RFC 9112, section 9.6).
 pub(super) async fn linger(mut tcp: TcpStream, mut allowance: Allowance) {
     use tokio::io::AsyncWriteExt as _;
 
@@ -58,7 +57,7 @@ pub(super) async fn linger(mut tcp: TcpStream, mut allowance: Allowance) {
     }
 }
 
-/// Waits for a whole head, or the end.
+/// Reads until the head is complete or the connection ends.
 async fn read_head(tcp: &TcpStream, head: &mut Head) {
     let mut read = 0;
     while !head.ended() && read < LONGEST_HEAD {
@@ -67,14 +66,14 @@ async fn read_head(tcp: &TcpStream, head: &mut Head) {
         }
         match read_now(tcp, head) {
             Ok(more) if more > 0 => read += more,
-            // Readiness is a guess; a new socket is often guessed to be ready.
+            // Readiness may be spurious, and often is for a new socket.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             _ => return,
         }
     }
 }
 
-/// Waits for bytes and throws them away. 0 is the end.
+/// Reads and discards bytes. 0 means the end.
 async fn discard(tcp: &TcpStream) -> io::Result<usize> {
     loop {
         tcp.readable().await?;
@@ -85,7 +84,7 @@ async fn discard(tcp: &TcpStream) -> io::Result<usize> {
     }
 }
 
-/// Not async, so that the buffer is no part of a connection's task.
+/// Not async, so that the buffer does not enlarge the connection's task.
 fn discard_now(tcp: &TcpStream) -> io::Result<usize> {
     tcp.try_read(&mut [0; 8 * 1024])
 }

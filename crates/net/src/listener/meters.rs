@@ -1,10 +1,10 @@
-//! What the listener counts.
+//! The metrics of the listener.
 
 use metrics::{Counter, Gauge, counter, gauge};
 
 use super::timer::Overdue;
 
-/// The listener's metrics, their handles taken once.
+/// Handles of the listener's metrics.
 #[derive(Clone)]
 pub(super) struct Meters {
     pub(super) open: Gauge,
@@ -42,7 +42,7 @@ impl Meters {
         }
     }
 
-    /// Counts a connection as open until the guard goes.
+    /// Counts a connection as open until the guard is dropped.
     pub(super) fn opened(&self) -> Open {
         self.open.increment(1.0);
         Open(self.open.clone())

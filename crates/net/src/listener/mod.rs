@@ -1,9 +1,8 @@
-//! The accept loop beneath HTTP and WebSocket: who may connect, for how long a silent peer is borne with, and how all of
-//! it ends.
+//! The listener below HTTP and WebSocket: limits, timeouts and shutdown of connections.
 //!
-//! HTTP/1.0 and 1.1 alone, plain or over TLS. Every connection is a task, is counted, and is always waiting with a
-//! deadline: for a head, for a body, for the next request, or for the peer to read. An upgrade leaves HTTP behind:
-//! [`take_stream`] hands over the socket beneath, and from then on its new owner watches over it.
+//! It serves HTTP/1.0 and 1.1, plain or over TLS. Every connection is a task, counts against the limit, and always waits with a
+//! deadline: for a head, for a body, for the next request, or for the peer to read. After an upgrade, [`take_stream`] returns
+//! the underlying socket, and its new owner is responsible for its timeouts.
 
 mod accept;
 mod body;
@@ -46,30 +45,30 @@ use accept::Accepting;
 use connection::Http;
 use meters::Meters;
 
-/// What the listener allows and for how long it waits.
+/// The limits and timeouts of a listener.
 #[derive(Debug, Clone)]
 pub struct ListenerOptions {
-    /// Longest time from accepting a connection, or from the first byte of a later request, to the end of the request's
-    /// head; also the longest a TLS handshake takes.
+    /// Maximum time from accepting a connection, or from the first byte of a later request, to the end of the request's head;
+    /// also the limit of a TLS handshake.
     pub header_timeout: Duration,
-    /// Longest time that a connection may be kept alive without a request.
+    /// Maximum time that a connection is kept alive without a request.
     pub idle_timeout: Duration,
-    /// Longest time in which a peer that has an answer to read reads nothing of it.
+    /// Maximum time for which a peer reads nothing of a pending answer.
     pub write_timeout: Duration,
-    /// Longest time to wait for a request's body; every 4 KiB that arrive add a second.
+    /// Maximum time to wait for a request's body; every 4 KiB received add a second.
     pub body_timeout: Duration,
-    /// Largest head of a request, in bytes, request line included; above it the answer is 431. At most 100 fields.
+    /// Maximum size of a request's head in bytes, including the request line; larger ones get 431. At most 100 fields.
     pub header_bytes: usize,
-    /// Connections held at once, upgraded ones included. The process's limit of open files may allow fewer: see
+    /// Maximum number of connections, including upgraded ones. The process's limit of open files may allow fewer: see
     /// [`ListenerHandle::capacity`].
     pub connections: usize,
-    /// Whose word about a client's address is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
-    /// Certificate and key; none: plain HTTP, for a proxy in front.
+    /// Certificate and key. `None` means plain HTTP, for a proxy in front.
     pub tls: Option<Tls>,
-    /// Who may take plain connections over before HTTP gets them.
+    /// Handler that may take over plain connections before HTTP.
     pub pre_upgrade: PreUpgradeHandler,
-    /// Makes the answers to requests that never reach the router.
+    /// Builds the answers to requests that never reach the router.
     pub early_answers: EarlyAnswers,
 }
 
@@ -82,7 +81,7 @@ impl Default for ListenerOptions {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
-            // A token that names 1,000 rooms takes 52 KiB of its `Authorization` field.
+            // A token with 1,000 rooms takes 52 KiB of the `Authorization` field.
             header_bytes: 64 * 1024,
             connections: 100_000,
             trusted_proxies: TrustedProxies::default(),
@@ -93,13 +92,13 @@ impl Default for ListenerOptions {
     }
 }
 
-/// Serves `app` on `listener` until `shutdown` is cancelled: then nothing more is accepted, idle connections are closed,
-/// and requests in flight are answered with `Connection: close`. [`ListenerHandle::drained`] waits for their end.
+/// Serves `app` on `listener` until `shutdown` is cancelled. Then it accepts no more connections, closes idle ones, and answers
+/// requests in flight with `Connection: close`. [`ListenerHandle::drained`] waits for their end.
 ///
-/// Every request carries a [`Peer`] among its extensions. Install the metrics' recorder first: handles are taken here.
+/// Every request carries a [`Peer`] in its extensions. Install the metrics recorder first: the handles are created here.
 ///
 /// # Errors
-/// If the socket doesn't tell its address, or no descriptor is left for the reserve.
+/// If the socket's address is unknown, or no descriptor is left for the reserve.
 pub fn serve(
     listener: TcpListener,
     app: Router,
@@ -109,7 +108,7 @@ pub fn serve(
     let local_addr = listener.local_addr()?;
     let capacity = capacity::of(options.connections);
     if capacity < options.connections {
-        // Usual on a machine that nobody has prepared, and enough for most: the doctor tells where it is too few.
+        // Common on an unconfigured machine and enough for most; `doctor` reports where it is not.
         tracing::info!(capacity, at_most = options.connections, "the limit of open files bounds the connections");
     }
     let shutdown = shutdown.child_token();

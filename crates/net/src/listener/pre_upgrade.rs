@@ -1,4 +1,4 @@
-//! A look at what a plain connection begins with, before HTTP gets it.
+//! Examines the first request of a plain connection and may take the connection over before HTTP.
 
 use std::fmt;
 use std::io;
@@ -13,28 +13,27 @@ use tokio::net::TcpStream;
 
 use super::stream::Upgraded;
 
-/// Longer heads go the usual way.
+/// Maximum size of a head in bytes; HTTP serves longer ones.
 const LONGEST: usize = 4 * 1024;
 const MAX_FIELDS: usize = 32;
 
-/// Takes a connection over, read no further than its first request's head.
+/// Takes over a connection that was read exactly to the end of its first request's head.
 pub type TakeOver = Box<dyn FnOnce(Upgraded) + Send>;
 
 /// Takes over connections whose first request asks for another protocol.
 #[async_trait]
 pub trait PreUpgrade: Send + Sync + 'static {
-    /// Judges a connection's first request, which has an `Upgrade` field, no body, and a [`Peer`](super::Peer) among its
-    /// extensions. `None` leaves it to HTTP, which sees it
-    /// as if nobody had looked.
+    /// Judges a connection's first request, which has an `Upgrade` field, no body, and a [`Peer`](super::Peer) in its
+    /// extensions. With `None` HTTP serves the connection, from its first byte.
     async fn look(&self, request: &Parts) -> Option<TakeOver>;
 }
 
-/// Who looks first, if anyone.
+/// The handler of the listener, if any.
 #[derive(Clone, Default)]
 pub struct PreUpgradeHandler(pub(super) Option<Arc<dyn PreUpgrade>>);
 
 impl PreUpgradeHandler {
-    /// Lets `look` have the first look.
+    /// Uses `look` as the handler.
     pub fn new(look: Arc<dyn PreUpgrade>) -> Self {
         Self(Some(look))
     }
@@ -46,15 +45,15 @@ impl fmt::Debug for PreUpgradeHandler {
     }
 }
 
-/// A whole head that asks for another protocol, and its length. It stays in the socket.
+/// Peeks a complete head with an upgrade, and returns it with its length. The bytes stay in the socket.
 pub(super) fn peek(tcp: &TcpStream) -> io::Result<Option<(Parts, usize)>> {
-    // On the stack of this call, and no part of any connection's task.
+    // On this call's stack, not in the connection's task.
     let mut bytes = [0; LONGEST];
     let (read, _) = tcp.try_io(Interest::READABLE, || Ok(rustix::net::recv(tcp, &mut bytes, RecvFlags::PEEK)?))?;
     Ok(parse(bytes.get(..read).unwrap_or_default()))
 }
 
-/// Takes the head out of the socket, where [`peek`] has seen it.
+/// Reads the head that [`peek`] returned from the socket.
 pub(super) fn consume(tcp: &TcpStream, length: usize) -> io::Result<()> {
     let mut bytes = [0; LONGEST];
     let head = bytes.get_mut(..length).ok_or(io::ErrorKind::InvalidInput)?;

@@ -1,5 +1,5 @@
-//! Whose `X-Forwarded-For` is believed. Anyone can write that field, so only the word of a proxy known by its address
-//! counts, and of the chain only the part that known proxies wrote.
+//! Trusted proxies and `X-Forwarded-For`. Any client can send that field, so only entries written by proxies with a trusted
+//! address count.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::Peer;
 
-/// What proxies write of themselves. One is enough to tell that the client isn't the TCP peer.
+/// Fields that proxies add. One of them shows that the TCP peer is not the client.
 const FORWARDING: [&str; 8] = [
     "forwarded",
     "x-forwarded-for",
@@ -22,7 +22,7 @@ const FORWARDING: [&str; 8] = [
     "cf-connecting-ip",
 ];
 
-/// The networks of the proxies in front. None by default.
+/// The networks of trusted proxies. Empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -32,10 +32,10 @@ pub struct TrustedProxies(Vec<IpNet>);
 pub struct BadNetwork(String);
 
 impl TrustedProxies {
-    /// Reads a list of addresses and networks (RFC 4632, section 3.1), separated by commas or white space.
+    /// Parses a list of addresses and networks (RFC 4632, section 3.1), separated by commas or white space.
     ///
     /// # Errors
-    /// [`BadNetwork`] with the first that is none.
+    /// [`BadNetwork`] with the first invalid entry.
     pub fn parse(list: &str) -> Result<Self, BadNetwork> {
         list.split(|c: char| c == ',' || c.is_whitespace())
             .filter(|entry| !entry.is_empty())
@@ -54,7 +54,7 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&addr))
     }
 
-    /// The client behind a request that came from `tcp`, over TLS or not.
+    /// The client behind a request that arrived from `tcp`, over TLS or not.
     #[must_use]
     pub fn peer(&self, tcp: SocketAddr, tls: bool, headers: &HeaderMap) -> Peer {
         let tcp = SocketAddr::new(tcp.ip().to_canonical(), tcp.port());
@@ -68,8 +68,8 @@ impl TrustedProxies {
         Peer { addr, secure, direct_loopback }
     }
 
-    /// The rightmost address that isn't a trusted proxy's; if all are, the leftmost. None if what would have to be
-    /// read up to there is malformed.
+    /// The rightmost address that is not a trusted proxy's; if all are trusted, the leftmost. `None` if an entry up to there is
+    /// malformed.
     fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut client = None;
         // Several fields are one list, in the order sent (RFC 9110, section 5.3).
@@ -86,12 +86,12 @@ impl TrustedProxies {
     }
 }
 
-/// The proxy nearest to us wrote the last value; those before it came from further away.
+/// The nearest proxy wrote the last value; earlier values may come from the client.
 fn last_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next().map(str::trim)
 }
 
-/// An address, as some proxies write it: with a port, an IPv6 one in brackets.
+/// Parses an address as some proxies write it: with a port, IPv6 in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let ip = bare.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|addr| addr.ip())).ok()?;
@@ -104,7 +104,7 @@ impl From<Vec<IpNet>> for TrustedProxies {
     }
 }
 
-/// Connections over IPv4 are compared in their IPv4 form, also where an IPv6 socket accepted them.
+/// Maps IPv4-mapped IPv6 networks to IPv4, because peers are compared in that form even if an IPv6 socket accepted them.
 fn canonical(network: IpNet) -> IpNet {
     let prefix = network.prefix_len().checked_sub(96);
     match (network.addr(), network.addr().to_canonical(), prefix) {

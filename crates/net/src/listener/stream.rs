@@ -1,4 +1,4 @@
-//! The socket as hyper sees it, and the way to get it back at an upgrade.
+//! The socket as hyper uses it, and its recovery after an upgrade.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -17,8 +17,8 @@ use tokio_rustls::server::TlsStream;
 use super::early_error::EarlyError;
 use super::timer::ConnectionTimer;
 
-/// One of the listener's connections, for as long as it is held: keep it beside the socket and drop it with it, so
-/// that upgraded connections count too.
+/// A place among the listener's connections. Keep it together with the socket, so that upgraded connections count against the
+/// limit.
 #[derive(Debug)]
 pub struct Slot(#[expect(dead_code, reason = "held, never read")] OwnedSemaphorePermit);
 
@@ -28,27 +28,27 @@ impl Slot {
     }
 }
 
-/// What an upgraded connection was made of.
+/// The parts of an upgraded connection.
 #[derive(Debug)]
 pub struct Upgraded {
-    /// The socket, read no further than the request's head and `read_ahead`.
+    /// The socket, read exactly to the end of the request's head and `read_ahead`.
     pub stream: UpgradedStream,
-    /// What the client sent right behind its request: the beginning of what it says in the new protocol.
+    /// Bytes that the client sent after its request, in the new protocol.
     pub read_ahead: Bytes,
-    /// The connection's place among those that the listener allows; none if it isn't one of them.
+    /// The connection's place in the listener's limit; `None` for another listener's connection.
     pub slot: Option<Arc<Slot>>,
 }
 
-/// Bytes both ways. For everything that does so.
+/// A bidirectional byte stream.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// A socket without HTTP.
+/// The socket of an upgraded connection.
 pub enum UpgradedStream {
-    /// The TCP connection itself, with `TCP_NODELAY` set and no time-out left upon it.
+    /// The TCP connection, with `TCP_NODELAY` set and without timeouts.
     Plain(TcpStream),
-    /// TLS over it, or what else HTTP was spoken over.
+    /// TLS, or any other stream below HTTP.
     Other(Box<dyn Duplex>),
 }
 
@@ -61,9 +61,9 @@ impl fmt::Debug for UpgradedStream {
     }
 }
 
-/// Takes the socket out of an upgraded connection.
+/// Recovers the socket of an upgraded connection.
 ///
-/// One that another server accepted is of use all the same, as [`UpgradedStream::Other`].
+/// A connection of another server becomes [`UpgradedStream::Other`].
 #[must_use]
 pub fn take_stream(upgraded: HyperUpgraded) -> Upgraded {
     let parts = match upgraded.downcast::<TokioIo<PeerStream>>() {
@@ -77,7 +77,7 @@ pub fn take_stream(upgraded: HyperUpgraded) -> Upgraded {
     let stream = match io {
         Io::Plain(mut timed) => match timed.tcp.take() {
             Some(tcp) => UpgradedStream::Plain(tcp),
-            // Only this function takes it, and no stream comes here twice.
+            // Unreachable: only this function takes the stream, once per connection.
             None => UpgradedStream::Other(Box::new(tokio::io::empty())),
         },
         Io::Tls(tls) => UpgradedStream::Other(tls),
@@ -85,7 +85,7 @@ pub fn take_stream(upgraded: HyperUpgraded) -> Upgraded {
     Upgraded { stream, read_ahead: parts.read_buf, slot: Some(slot) }
 }
 
-/// A connection of this listener, plain or over TLS, as hyper holds it: `TokioIo<PeerStream>`.
+/// A connection of this listener as hyper holds it (`TokioIo<PeerStream>`), plain or over TLS.
 #[derive(Debug)]
 pub struct PeerStream {
     io: Io,
@@ -117,15 +117,15 @@ impl PeerStream {
         }
     }
 
-    /// What hyper wanted to answer by itself. From now on the stream writes again, the answer to that.
+    /// Returns the error that hyper tried to answer itself, and lets the stream write again, for another answer to it.
     pub(super) fn withheld(&mut self) -> Option<EarlyError> {
         let error = self.withheld.take()?;
         self.timer().answering();
         Some(error)
     }
 
-    /// Whether these bytes, the next that hyper writes, go no further. To a head that it can't read hyper answers a bare
-    /// status, and it can't be told not to.
+    /// Whether to withhold the next bytes from hyper. hyper answers an unreadable head with a bare status, which cannot be
+    /// configured.
     fn withholds(&mut self, bytes: &[u8]) -> bool {
         if self.withheld.is_none() {
             self.withheld = bare_error(bytes).filter(|_| !self.timer().is_answering());
@@ -134,13 +134,13 @@ impl PeerStream {
     }
 }
 
-/// The error that an answer's status line means, if hyper may have written it by itself.
+/// The error of an answer's status line, if hyper may have written it itself.
 fn bare_error(answer: &[u8]) -> Option<EarlyError> {
     let status = answer.strip_prefix(b"HTTP/1.")?.get(2..5)?;
     EarlyError::of_hyper(std::str::from_utf8(status).ok()?.parse().ok()?)
 }
 
-/// A TCP connection that reports its progress. Beneath TLS, since what TLS buffers isn't progress.
+/// A TCP connection that reports progress to the timer. It lies below TLS, because data in TLS buffers is not progress.
 #[derive(Debug)]
 pub(super) struct TimedStream {
     tcp: Option<TcpStream>,
@@ -201,7 +201,7 @@ impl AsyncWrite for TimedStream {
         self.tcp.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
-    // Neither waits on a TCP socket.
+    // Neither blocks on a TCP socket.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.get_mut().parts()?.0.poll_flush(cx)
     }
@@ -211,7 +211,7 @@ impl AsyncWrite for TimedStream {
     }
 }
 
-/// Calls the same method of whichever stream is inside.
+/// Calls the same method of the inner stream.
 macro_rules! forward {
     ($self:expr, $method:ident $(, $argument:expr)*) => {
         match &mut $self.as_mut().get_mut().io {

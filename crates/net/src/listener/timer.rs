@@ -1,8 +1,8 @@
-//! What a connection is waiting for, and until when.
+//! The timeouts of a connection: what it waits for, and its deadline.
 //!
-//! hyper knows one time-out, for reading a head, and starts it as soon as the answer before is sent: a connection kept
-//! alive would be closed as early as a head that never ends. Nor does it bound how long a peer may leave an answer
-//! unread. So the socket itself reports what happens on it, and the connection's task keeps one alarm.
+//! hyper has a single timeout, for reading a head, which starts after the previous answer: a kept-alive connection would be
+//! closed as early as one with an unfinished head. hyper also does not limit how long a peer leaves an answer unread. Therefore
+//! the socket reports its progress here, and the connection's task keeps one alarm.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::early_error::EarlyError;
 use super::head::Head;
 use super::unread::SHORT_BODY;
 
-/// Shared by a connection's task, its socket, and the bodies that pass over it.
+/// Shared by a connection's task, its socket and its bodies.
 #[derive(Debug)]
 pub(super) struct ConnectionTimer {
     header: Duration,
@@ -26,14 +26,14 @@ pub(super) struct ConnectionTimer {
     state: Mutex<State>,
 }
 
-/// Why a connection was given up.
+/// Why a connection timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// The head of a request did not end; none of it came, if not `started`.
+    /// The head of a request did not end; without `started` no byte of it arrived.
     Head { started: bool },
-    /// No further request came.
+    /// No further request arrived.
     Idle,
-    /// The peer reads nothing.
+    /// The peer does not read.
     Write,
 }
 
@@ -42,14 +42,14 @@ struct State {
     waiting_for: WaitingFor,
     since: Instant,
     in_flight: usize,
-    /// Bytes of an answer may still be with hyper.
+    /// hyper may still hold bytes of an answer.
     unflushed: bool,
     unread_since: Option<Instant>,
-    /// What is known of the head that is awaited or comes now.
+    /// The head that is awaited or being received.
     head: Head,
-    /// The rest of a body that nobody reads yet.
+    /// The remainder of a body that its handler dropped.
     abandoned: Option<Abandoned>,
-    /// A request's body was left unread, so that more of it may yet arrive.
+    /// A request's body was not read completely; more of it may arrive.
     body_unread: bool,
     peer_closed: bool,
     leftover: Option<TcpStream>,
@@ -62,17 +62,17 @@ enum WaitingFor {
     NextRequest,
 }
 
-/// The rest of a request's body, which its reader did not want.
+/// The unread remainder of a request's body.
 #[derive(Debug)]
 pub(super) struct Abandoned {
     pub(super) incoming: Incoming,
-    /// The client waits to be told to send it, and won't if the answer is a refusal.
+    /// The client awaits `100 Continue`, and sends no body after a final answer.
     pub(super) awaited: bool,
-    /// It took too long already.
+    /// It exceeded its deadline.
     pub(super) late: bool,
 }
 
-/// One request, from its head to the last byte of the answer's body.
+/// A request in progress, from its head to the last byte of the response body.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<ConnectionTimer>);
 
@@ -97,7 +97,7 @@ impl ConnectionTimer {
         })
     }
 
-    /// The time for the first head begins now: what came before was the TLS handshake.
+    /// Starts the deadline of the first head, after the TLS handshake.
     pub(super) fn begin(&self) {
         let mut state = self.state();
         state.waiting_for = WaitingFor::Head { started: false };
@@ -128,13 +128,13 @@ impl ConnectionTimer {
     pub(super) fn wrote(&self) {
         let mut state = self.state();
         if state.unread_since.take().is_some() && state.waiting_for == WaitingFor::NextRequest {
-            // The answer left hyper's hands before it left the machine; idleness begins with its last byte.
+            // hyper passes an answer on before the socket sends it; idle time begins with the last byte.
             state.since = Instant::now();
         }
     }
 
-    /// Looks at what HTTP reads, as far as it is a request's head. Of requests that a client sends before the answer to the one
-    /// before, hyper's word alone is known.
+    /// Parses bytes that hyper reads, as far as they belong to a request's head. The heads of pipelined requests are not
+    /// tracked.
     pub(super) fn seen(&self, bytes: &[u8]) {
         let mut state = self.state();
         if matches!(state.waiting_for, WaitingFor::Head { .. }) {
@@ -148,7 +148,7 @@ impl ConnectionTimer {
         state.abandoned = Some(body);
     }
 
-    /// Whether so much of a request's body may be unread that its connection is not kept.
+    /// Whether the unread remainder of a request's body is too long to keep the connection.
     pub(super) fn closes_behind_answer(&self) -> bool {
         self.state().abandoned.as_ref().is_some_and(|body| {
             body.awaited || body.late || body.incoming.size_hint().exact().is_none_or(|left| left > SHORT_BODY)
@@ -159,12 +159,12 @@ impl ConnectionTimer {
         self.state().abandoned.take()
     }
 
-    /// All of the body has come.
+    /// The body was received completely.
     pub(super) fn body_ended(&self) {
         self.state().body_unread = false;
     }
 
-    /// A request has come; whether it says in two ways how long its body is.
+    /// Begins a request; also returns whether its head has two lengths.
     pub(super) fn request(self: &Arc<Self>) -> (InFlight, bool) {
         let two_lengths = {
             let mut state = self.state();
@@ -175,7 +175,7 @@ impl ConnectionTimer {
         (self.in_flight(), two_lengths)
     }
 
-    /// Keeps the connection from being idle.
+    /// Marks the connection as not idle.
     pub(super) fn in_flight(self: &Arc<Self>) -> InFlight {
         let mut state = self.state();
         state.in_flight += 1;
@@ -184,13 +184,13 @@ impl ConnectionTimer {
         InFlight(Arc::clone(self))
     }
 
-    /// What is known of the head that came last: its method, and its fields that early answers depend on.
+    /// The method and CORS fields of the last head.
     pub(super) fn head(&self) -> (Method, HeaderMap) {
         let state = self.state();
         (state.head.method(), state.head.fields().clone())
     }
 
-    /// What hyper's error means, as far as the head's bytes tell more.
+    /// The precise error behind hyper's, using the parsed head.
     pub(super) fn early_error(&self, hypers: EarlyError) -> EarlyError {
         let state = self.state();
         match hypers {
@@ -200,31 +200,30 @@ impl ConnectionTimer {
         }
     }
 
-    /// Whether a request is with the router, or a part of its answer with hyper.
+    /// Whether the router is handling a request or hyper holds bytes of an answer.
     pub(super) fn is_answering(&self) -> bool {
         self.state().unflushed
     }
 
-    /// What is written from now on is an answer, whoever made it.
+    /// Everything written from now on belongs to an answer.
     pub(super) fn answering(&self) {
         self.state().unflushed = true;
     }
 
-    /// All that hyper had has left.
+    /// hyper has flushed all bytes.
     pub(super) fn flushed(&self) {
         let mut state = self.state();
         state.unflushed = state.in_flight > 0;
     }
 
-    /// This process stood still: whatever is waited for has all its time from now on, since what came meanwhile is not read
-    /// yet.
+    /// Restarts the current deadline after the process was suspended, because data that arrived meanwhile is not read yet.
     pub(super) fn begin_again(&self, now: Instant) {
         let mut state = self.state();
         state.since = now;
         state.unread_since = state.unread_since.map(|_| now);
     }
 
-    /// When the connection is to be given up if nothing happens. None while the server has the next move.
+    /// The deadline of the connection; `None` while it waits for the server.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.wait().map(|(deadline, _)| deadline)
     }
@@ -245,8 +244,8 @@ impl ConnectionTimer {
         }
     }
 
-    /// Takes the socket as hyper lets go of it. Kept only where closing it now could destroy the answer: if the peer is
-    /// still sending what nobody will read, the system resets the connection (RFC 9112, section 9.6).
+    /// Keeps the socket when hyper drops it, if closing it now could destroy the answer: while the peer is still sending, the
+    /// system would reset the connection (RFC 9112, section 9.6).
     pub(super) fn leave(&self, tcp: TcpStream) {
         let mut state = self.state();
         let in_head = matches!(state.waiting_for, WaitingFor::Head { started: true });

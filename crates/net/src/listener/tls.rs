@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3, from a certificate and a key in PEM files that can be read again while serving.
+//! TLS 1.2 and 1.3, with a certificate and key from PEM files that can be reloaded while serving.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stream::TimedStream;
 
-/// A certificate with its key, and where they came from. Clones share it, so that [`Tls::reload`] reaches a listener
-/// at work.
+/// A certificate with its key, and their files. Clones share them, so [`Tls::reload`] affects a running listener.
 #[derive(Debug, Clone)]
 pub struct Tls(Arc<Inner>);
 
@@ -26,15 +25,15 @@ struct Inner {
     config: RwLock<Arc<ServerConfig>>,
 }
 
-/// Why a certificate and key can't be used.
+/// Why a certificate and key are unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file is missing or may not be read.
+    /// The file is missing or unreadable.
     #[error("{} can't be read", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The I/O error.
         source: io::Error,
     },
     /// The file isn't PEM.
@@ -42,7 +41,7 @@ pub enum TlsError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// The parse error.
         source: pem::Error,
     },
     /// No `CERTIFICATE` section.
@@ -57,7 +56,7 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// The key is that of another certificate; the server's own has to come first in its file.
+    /// The key belongs to another certificate; the server's own certificate must be first in its file.
     #[error("the key in {} does not belong to the first certificate in {}", key.display(), certificate.display())]
     KeyMismatch {
         /// The certificate's file.
@@ -65,18 +64,18 @@ pub enum TlsError {
         /// The key's file.
         key: PathBuf,
     },
-    /// Anything else: a kind of key that isn't known, a certificate that doesn't parse.
+    /// Any other error, such as an unsupported key type or an unparseable certificate.
     #[error("the certificate in {} can't be used", certificate.display())]
     Unusable {
         /// The certificate's file.
         certificate: PathBuf,
-        /// What the TLS library says.
+        /// The error of the TLS library.
         source: rustls::Error,
     },
 }
 
 impl Tls {
-    /// Reads a certificate chain, the server's own first, and its private key (RFC 7468).
+    /// Loads a certificate chain, the server's own certificate first, and its private key (RFC 7468).
     ///
     /// # Errors
     /// [`TlsError`].
@@ -85,20 +84,20 @@ impl Tls {
         Ok(Self(Arc::new(Inner { certificate: certificate.to_owned(), key: key.to_owned(), config })))
     }
 
-    /// Reads both files again. Connections made from now on use them; those that are open are left alone.
+    /// Reloads both files. New connections use them; open connections are unaffected.
     ///
     /// # Errors
-    /// [`TlsError`]; what was in use stays in use.
+    /// [`TlsError`]; the previous certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let config = config(&self.0.certificate, &self.0.key)?;
         *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
 
-    /// Reloads at every SIGHUP until `shutdown`, as `certbot`'s hooks and the like send it.
+    /// Reloads at every SIGHUP until `shutdown`, for hooks of `certbot` and similar tools.
     ///
     /// # Errors
-    /// If the signal can't be listened for.
+    /// If the signal handler cannot be installed.
     #[cfg(unix)]
     pub async fn reload_on_hangup(self, shutdown: CancellationToken) -> io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
@@ -148,9 +147,9 @@ fn config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError>
             }
             source => unusable(source),
         })?;
-    // Nothing else is spoken here; a client that wants HTTP/2 alone is told so in the handshake (RFC 7301).
+    // Only HTTP/1.1 is offered; a client that supports only HTTP/2 fails in the handshake (RFC 7301).
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // After a restart of the network thousands of sockets return at once; resumed handshakes cost a fraction.
+    // After a network failure thousands of clients reconnect at once; a resumed handshake costs a fraction of a full one.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
     Ok(Arc::new(config))
 }

@@ -1,8 +1,8 @@
-//! Reading on after an answer that came before the end of its request's body.
+//! Drains the remainder of a request's body after an early answer.
 //!
-//! Most clients send a whole body before they look at the answer. If the connection were closed meanwhile, the system
-//! would reset it, and the answer would be lost (RFC 9112, section 9.6). So what still comes is read and thrown away, within
-//! bounds of bytes, of time, and of connections that do so at once.
+//! Most clients send the whole body before they read the answer. If the connection were closed meanwhile, the system would
+//! reset it, and the answer would be lost (RFC 9112, section 9.6). The remainder is therefore read and discarded, within limits
+//! of bytes, time, and concurrent connections.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,20 +14,20 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::timer::InFlight;
 
-/// Connections that are read on with patience at once, on one listener. Each may hold a buffer of 64 KiB meanwhile.
+/// Maximum number of connections that a listener drains patiently at once. Each may hold a buffer of 64 KiB.
 pub(super) const PATIENT: usize = 128;
 
-/// The longest body that is always read to its end, so that its connection can be kept.
+/// Maximum length of a body that is always drained completely, so that its connection can be kept.
 pub(super) const SHORT_BODY: u64 = 64 * 1024;
 
-/// Bytes that buy their sender another second.
+/// Bytes that extend the deadline by one second.
 const BYTES_A_SECOND: u64 = 4 * 1024;
 
-/// How much of what still comes is read, and for how long.
+/// How much of a body is drained, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowance {
     began: Instant,
-    /// The time that nothing has to be sent for.
+    /// The time granted without any data.
     first: Duration,
     longest: Duration,
     most: u64,
@@ -35,12 +35,12 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// Enough for what usual clients upload: 64 MiB, in 30 s, and 5 s for whoever sends nothing.
+    /// Enough for common uploads: 64 MiB within 30 s, and 5 s for a client that sends nothing.
     pub(super) fn patient() -> Self {
         Self::new(Duration::from_secs(5), Duration::from_secs(30), 64 * 1024 * 1024)
     }
 
-    /// Enough for what is on its way already: 1 MiB, half a second.
+    /// Enough for data already in transit: 1 MiB within half a second.
     pub(super) fn hurried() -> Self {
         Self::new(Duration::from_millis(500), Duration::from_millis(500), 1024 * 1024)
     }
@@ -49,38 +49,38 @@ impl Allowance {
         Self { began: Instant::now(), first, longest, most, received: 0 }
     }
 
-    /// When it ends, as far as is known now.
+    /// The deadline, given the data received so far.
     pub(super) fn due(&self) -> Instant {
         let earned = Duration::from_secs(self.received / BYTES_A_SECOND);
         self.began + self.longest.min(self.first + earned)
     }
 
-    /// Counts bytes that were read. Whether more may come.
+    /// Counts received bytes. Returns whether the allowance permits more.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
         self.received += bytes as u64;
         self.received <= self.most
     }
 }
 
-/// The rest of a request's body, while it is read.
+/// The remainder of a request's body, while it is drained.
 pub(super) struct Unread {
     incoming: Incoming,
     allowance: Allowance,
     alarm: Pin<Box<Sleep>>,
     _permit: Option<OwnedSemaphorePermit>,
-    /// Until it ends the connection is not idle.
+    /// The connection is not idle until this is dropped.
     _in_flight: InFlight,
 }
 
-/// How far reading came.
+/// The result of draining a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Waiting,
-    /// Something was read: the connection has something to do.
+    /// Data was read.
     Read,
-    /// The body has ended, or the client is gone.
+    /// The body ended, or the client disconnected.
     Ended,
-    /// The allowance is used up.
+    /// The allowance is exhausted.
     GivenUp,
 }
 
@@ -95,7 +95,7 @@ impl Unread {
         Self { incoming, allowance, alarm, _permit: permit, _in_flight: in_flight }
     }
 
-    /// Leaves it no more time than what is on its way needs.
+    /// Reduces the allowance to data already in transit.
     pub(super) fn hurry(&mut self) {
         let hurried = Allowance::hurried();
         if hurried.due() < self.allowance.due() {

@@ -1,6 +1,6 @@
-//! Frames as the server sends them: whole and unmasked (RFC 6455 sections 5.1 and 5.2).
+//! Encodes frames as the server sends them: unfragmented and unmasked (RFC 6455 sections 5.1 and 5.2).
 //!
-//! Each function answers a complete frame, header included, so that one allocation serves every recipient.
+//! Each function returns a complete frame with its header, so that all recipients share one allocation.
 
 use std::io;
 
@@ -17,24 +17,24 @@ pub fn text_frame(text: &str) -> Bytes {
     frame(Opcode::Text, &[text.as_bytes()])
 }
 
-/// A ping (section 5.5.2). What exceeds 125 bytes is cut off, as a longer one would break the connection.
+/// A ping (section 5.5.2). The payload is truncated to 125 bytes, because a longer one is a protocol error.
 pub fn ping(payload: &[u8]) -> Bytes {
     frame(Opcode::Ping, &[control(payload)])
 }
 
-/// A pong, which repeats the payload of the ping that it answers (section 5.5.3). What exceeds 125 bytes is cut off.
+/// A pong with the payload of its ping (section 5.5.3), truncated to 125 bytes.
 pub fn pong(payload: &[u8]) -> Bytes {
     frame(Opcode::Pong, &[control(payload)])
 }
 
-/// A close frame (section 5.5.1). The reason is cut at the end of a character so that it fits in.
+/// A close frame (section 5.5.1). The reason is truncated at a character boundary to fit.
 pub fn close(code: CloseCode, reason: &str) -> Bytes {
     let code = code.get().to_be_bytes();
     let end = reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - code.len());
     frame(Opcode::Close, &[&code, &reason.as_bytes()[..end]])
 }
 
-/// The answer to a client's close frame, with its code if it gave one (section 5.5.1).
+/// The answer to a client's close frame, with its code if present (section 5.5.1).
 pub fn close_echo(code: Option<CloseCode>) -> Bytes {
     match code {
         Some(code) => close(code, ""),
@@ -42,10 +42,10 @@ pub fn close_echo(code: Option<CloseCode>) -> Bytes {
     }
 }
 
-/// A text frame whose payload is written in place, behind room kept for the header (section 5.2).
+/// A text frame whose payload is serialised in place, after space reserved for the header (section 5.2).
 ///
-/// The length of the header depends on that of the payload, which a serialiser can't tell beforehand: room for the
-/// longest is kept, and [`FrameBuilder::finish`] leaves the unused part out of the frame without moving the payload.
+/// The header's length depends on that of the payload, which is unknown beforehand. Space for the longest header is reserved,
+/// and [`FrameBuilder::finish`] skips the unused part without moving the payload.
 ///
 /// ```
 /// use std::io::Write;
@@ -61,21 +61,20 @@ pub struct FrameBuilder {
 }
 
 impl FrameBuilder {
-    /// An empty frame with memory for `payload` bytes; it grows if there are more.
-    ///
-    /// A good guess is worth something: the frame keeps the memory that the guess was too large by.
+    /// An empty frame with capacity for `payload` bytes, which grows as needed. The finished frame keeps unused capacity
+    /// allocated.
     pub fn with_capacity(payload: usize) -> Self {
         let mut buffer = Vec::with_capacity(MAX_HEADER.saturating_add(payload));
         buffer.resize(MAX_HEADER, 0);
         Self { buffer }
     }
 
-    /// What has been written so far.
+    /// The payload written so far.
     pub fn payload(&self) -> &[u8] {
         &self.buffer[MAX_HEADER..]
     }
 
-    /// The frame. The payload must be UTF-8 (section 5.6), which serialised JSON is.
+    /// Completes the frame. The payload must be UTF-8 (section 5.6), as serialised JSON is.
     pub fn finish(mut self) -> Bytes {
         debug_assert!(std::str::from_utf8(self.payload()).is_ok(), "a text frame must be UTF-8");
         let (header, size) = header(Opcode::Text, self.buffer.len() - MAX_HEADER);
@@ -86,7 +85,7 @@ impl FrameBuilder {
 }
 
 impl Default for FrameBuilder {
-    /// With memory for an ordinary chat message.
+    /// Capacity for a typical chat message.
     fn default() -> Self {
         Self::with_capacity(512 - MAX_HEADER)
     }
@@ -99,7 +98,7 @@ impl io::Write for FrameBuilder {
         Ok(bytes.len())
     }
 
-    // Serialisers of other crates call it for each piece of a text.
+    // Serialisers in other crates call this for each piece of text.
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.buffer.extend_from_slice(bytes);
@@ -118,7 +117,7 @@ fn control(payload: &[u8]) -> &[u8] {
 fn frame(opcode: Opcode, parts: &[&[u8]]) -> Bytes {
     let length = parts.iter().map(|part| part.len()).sum();
     let (header, size) = header(opcode, length);
-    // Exactly as much as is needed, so that the conversion into `Bytes` neither moves nor adds anything.
+    // The exact capacity, so that the conversion into `Bytes` does not reallocate.
     let mut frame = Vec::with_capacity(size + length);
     frame.extend_from_slice(&header[..size]);
     for part in parts {
@@ -127,7 +126,7 @@ fn frame(opcode: Opcode, parts: &[&[u8]]) -> Bytes {
     Bytes::from(frame)
 }
 
-/// The header of a whole, unmasked frame and how many of its bytes count (section 5.2).
+/// The header of an unfragmented, unmasked frame, and its length (section 5.2).
 fn header(opcode: Opcode, length: usize) -> ([u8; MAX_HEADER], usize) {
     let mut header = [0; MAX_HEADER];
     header[0] = 0x80 | opcode.bits();
@@ -198,7 +197,7 @@ mod tests {
     fn a_long_reason_is_cut_between_characters() {
         assert_eq!(close(CloseCode::NORMAL, "bye").as_ref(), b"\x88\x05\x03\xe8bye");
         assert_eq!(close(CloseCode::FLOOD, &"a".repeat(200)).len(), 2 + 125);
-        // 40 times three bytes make 120; the next character would end at 124, one more than there is room for.
+        // 40 characters of three bytes make 120; the next one would end at 124, one more than fits.
         let cut = close(CloseCode::SLOW_CONSUMER, &format!("{}é語", "語".repeat(40)));
         assert_eq!(cut[1], 2 + 122);
         let cut = close(CloseCode::SLOW_CONSUMER, &format!("{}🦀", "語".repeat(40)));

@@ -1,14 +1,14 @@
-//! What a client can do wrong (RFC 6455 section 7.1.7: fail the connection).
+//! Protocol errors of a client (RFC 6455 section 7.1.7: fail the connection).
 
 use super::CloseCode;
 
-/// A breach of RFC 6455, after which the connection must be failed with [`ProtocolError::close_code`] (section 7.1.7).
+/// A violation of RFC 6455, after which the connection must be failed with [`ProtocolError::close_code`] (section 7.1.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ProtocolError {
     /// RSV1, RSV2 or RSV3 is set though no extension was negotiated (section 5.2).
     #[error("a reserved bit is set")]
     ReservedBits,
-    /// Opcodes 3 to 7 and 11 to 15 have no meaning (section 5.2).
+    /// Opcodes 3 to 7 and 11 to 15 are reserved (section 5.2).
     #[error("the opcode is reserved")]
     ReservedOpcode,
     /// Everything that a client sends is masked (section 5.1).
@@ -32,16 +32,16 @@ pub enum ProtocolError {
     /// A text message or the reason of a close frame is not UTF-8 (section 8.1).
     #[error("the text is not UTF-8")]
     InvalidUtf8,
-    /// The body of a close frame has a single byte, so no whole code (section 5.5.1).
+    /// The body of a close frame is a single byte, which is not a complete code (section 5.5.1).
     #[error("the close frame holds half a code")]
     TruncatedCloseCode,
     /// The close frame has a code that must not be sent (section 7.4).
     #[error("the close code may not be sent")]
     InvalidCloseCode,
-    /// A continuation frame came with no message under way (section 5.4).
+    /// A continuation frame arrived without a message in progress (section 5.4).
     #[error("there is nothing to continue")]
     UnexpectedContinuation,
-    /// A message began before the one under way had ended (section 5.4).
+    /// A message began before the previous one ended (section 5.4).
     #[error("a message began inside another")]
     InterleavedMessage,
 }

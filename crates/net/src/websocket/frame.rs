@@ -1,8 +1,8 @@
-//! One frame as it comes from a client: its header and its mask (RFC 6455 sections 5.2 and 5.3).
+//! Decodes a client's frame: header and mask (RFC 6455 sections 5.2 and 5.3).
 
 use super::ProtocolError;
 
-/// What a frame is (section 5.2).
+/// The type of a frame (section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
     Continuation,
@@ -42,23 +42,22 @@ impl Opcode {
     }
 }
 
-/// A client's frame header, in itself sound (section 5.2).
+/// A valid frame header of a client (section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) fin: bool,
     pub(super) opcode: Opcode,
     pub(super) mask: [u8; 4],
-    /// The payload's length as announced; nothing has been compared with a limit yet.
+    /// The announced payload length, not yet compared with a limit.
     pub(super) payload: u64,
-    /// How many bytes the header takes.
+    /// The length of the header in bytes.
     pub(super) size: usize,
 }
 
 impl Header {
-    /// Reads the header at the beginning of `bytes`; `None` while it is incomplete.
+    /// Parses the header at the start of `bytes`; `None` if it is incomplete.
     ///
-    /// Nothing is remembered between calls: reading at most 14 bytes again is cheaper than a place in every idle
-    /// connection to keep them.
+    /// Parsing up to 14 bytes again is cheaper than keeping parser state in every idle connection.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, ProtocolError> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
         if first & 0x70 != 0 {
@@ -106,16 +105,16 @@ impl Header {
     }
 }
 
-/// Takes the mask off a whole payload, in place (section 5.3).
+/// Unmasks a complete payload in place (section 5.3).
 pub(super) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
-    // Words in native order on both sides, so that the order does not matter.
+    // Native byte order on both sides, so the order does not matter.
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let (words, rest) = payload.as_chunks_mut::<8>();
     for word in words {
         *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
     }
-    // Eight is a multiple of four: what is left begins with the mask's first byte again.
+    // Eight is a multiple of four, so the remainder begins with the first byte of the mask.
     for (byte, mask) in rest.iter_mut().zip([a, b, c, d, a, b, c]) {
         *byte ^= mask;
     }

@@ -1,4 +1,4 @@
-//! The opening handshake as the server sees it (RFC 6455 section 4.2).
+//! The server side of the opening handshake (RFC 6455 section 4.2).
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-/// The only version of the protocol there is (section 4.1).
+/// The only protocol version (section 4.1).
 pub const VERSION: &str = "13";
 
 /// The subprotocol of version 1 of the chat API.
 pub const SUBPROTOCOL: &str = "chatsphere.v1";
 
-/// What a browser, which can set no other header, puts before its token in the list of subprotocols.
+/// The prefix of a token in the list of subprotocols, which is the only header that a browser can set.
 const BEARER: &str = "bearer.";
 
 /// Appended to the key before hashing (section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A key is 16 random bytes, and 128 is no multiple of 6: some clients make one up from random characters, which
-/// leaves bits that a strict reader refuses. They carry nothing, so they are overlooked.
+/// The decoder of keys. A key is 16 random bytes, and 128 is not a multiple of 6: some clients choose random characters and
+/// leave trailing bits set. Those bits carry no data and are ignored.
 const KEY: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
@@ -29,15 +29,15 @@ pub fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// What of a request decides whether it may become a WebSocket (section 4.2.1).
+/// The parts of a request that an upgrade depends on (section 4.2.1).
 ///
-/// The lines of a header that was sent more than once are joined with commas, which is what makes a second
-/// `Sec-WebSocket-Key` or `Sec-WebSocket-Version` a mistake, as it must be.
+/// Repeated headers are joined with commas. A second `Sec-WebSocket-Key` or `Sec-WebSocket-Version` is therefore invalid, as
+/// required.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UpgradeRequest<'a> {
     /// The request's method.
     pub method: &'a str,
-    /// Whether it came by HTTP/1.0, which knows no upgrades (RFC 9110, section 7.8).
+    /// Whether the request used HTTP/1.0, which has no upgrades (RFC 9110, section 7.8).
     pub http_1_0: bool,
     /// `Connection`
     pub connection: Option<&'a str>,
@@ -53,7 +53,7 @@ impl UpgradeRequest<'_> {
     /// The value of `Sec-WebSocket-Accept` to answer with (section 4.2.2).
     ///
     /// # Errors
-    /// The request can't become a WebSocket; the error knows the HTTP status and headers that say so.
+    /// If the request cannot become a WebSocket; the error provides the HTTP status and headers.
     pub fn accept(&self) -> Result<String, HandshakeError> {
         if self.method != "GET" {
             return Err(HandshakeError::Method);
@@ -79,25 +79,25 @@ impl UpgradeRequest<'_> {
     }
 }
 
-/// Why a request can't become a WebSocket (section 4.2.1).
+/// Why a request cannot become a WebSocket (section 4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum HandshakeError {
-    /// Only GET opens a WebSocket.
+    /// The method is not GET.
     #[error("a WebSocket is opened by GET")]
     Method,
-    /// HTTP/1.0, which is what some proxies speak unless they are told otherwise.
+    /// The request used HTTP/1.0, the default of some proxies.
     #[error(
         "a WebSocket needs HTTP/1.1 and this request came by HTTP/1.0, probably from a proxy: nginx needs \
          `proxy_http_version 1.1;`, `proxy_set_header Upgrade $http_upgrade;` and `proxy_set_header Connection \"upgrade\";`"
     )]
     Http10,
-    /// `Upgrade` is missing or names no WebSocket; often a proxy that was not told to pass it on.
+    /// `Upgrade` is missing or does not name WebSocket, often because a proxy does not forward it.
     #[error(
         "this is a WebSocket endpoint: `Upgrade: websocket` is missing; a proxy in between must pass it on, nginx by \
          `proxy_set_header Upgrade $http_upgrade;` and `proxy_set_header Connection \"upgrade\";`"
     )]
     NotAnUpgrade,
-    /// `Connection` does not name `Upgrade`; often a proxy that was not told to pass it on.
+    /// `Connection` does not name `Upgrade`, often because a proxy does not forward it.
     #[error(
         "`Connection: Upgrade` is missing; a proxy in between must pass it on, nginx by \
          `proxy_set_header Connection \"upgrade\";`"
@@ -109,8 +109,8 @@ pub enum HandshakeError {
     /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
     #[error("`Sec-WebSocket-Key` must be 16 bytes in base64")]
     Key,
-    /// `bearer.<token>` is offered without `chatsphere.v1`. No answer is possible that a browser takes: it fails a connection
-    /// that answers none of its offers (section 4.1), and the token is never sent back.
+    /// `bearer.<token>` is offered without `chatsphere.v1`. A browser fails a connection unless one of its offers is selected
+    /// (section 4.1), and the server never sends the token back.
     #[error(
         "offer the subprotocol `chatsphere.v1` beside `bearer.<token>`: a browser needs one of its offers answered, and the \
          token is not sent back"
@@ -119,7 +119,7 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// The HTTP status to refuse with (sections 4.2.1 and 4.4, RFC 9110 sections 15.5.6 and 15.5.22).
+    /// The HTTP status of the rejection (sections 4.2.1 and 4.4, RFC 9110 sections 15.5.6 and 15.5.22).
     pub const fn status(self) -> u16 {
         match self {
             Self::Method => 405,
@@ -128,7 +128,7 @@ impl HandshakeError {
         }
     }
 
-    /// The headers that a refusal with this status must have, names in lower case.
+    /// The headers that this status requires, in lower case.
     pub const fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Method => &[("allow", "GET")],
@@ -140,7 +140,7 @@ impl HandshakeError {
     }
 }
 
-/// What a client offers in `Sec-WebSocket-Protocol` (section 4.1, item 10 of the request's list).
+/// The subprotocols that a client offers in `Sec-WebSocket-Protocol` (section 4.1, item 10 of the client's requirements).
 ///
 /// Its `Debug` does not show the token.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub struct Subprotocols<'a> {
 }
 
 impl<'a> Subprotocols<'a> {
-    /// Reads the values of all `Sec-WebSocket-Protocol` headers; their names are case-sensitive (section 11.5).
+    /// Parses the values of all `Sec-WebSocket-Protocol` headers; the names are case-sensitive (section 11.5).
     pub fn parse(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut offered = Self::default();
         for name in values.into_iter().flat_map(|value| value.split(',')).map(trim) {
@@ -165,12 +165,12 @@ impl<'a> Subprotocols<'a> {
         offered
     }
 
-    /// Whether a token is offered and nothing that could be named in the answer.
+    /// Whether a token is offered without a subprotocol that the server could select.
     pub const fn bears_unanswerably(&self) -> bool {
         self.bearer.is_some() && !self.chatsphere_v1
     }
 
-    /// The subprotocol to name in the answer: never the one that bears the token (section 4.2.2).
+    /// The selected subprotocol, never the one that contains the token (section 4.2.2).
     pub const fn selected(&self) -> Option<&'static str> {
         if self.chatsphere_v1 { Some(SUBPROTOCOL) } else { None }
     }
@@ -185,7 +185,7 @@ impl fmt::Debug for Subprotocols<'_> {
     }
 }
 
-/// Without the blanks that HTTP allows around the members of a list (RFC 9110 section 5.6.3).
+/// Trims the optional white space around list members (RFC 9110 section 5.6.3).
 fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }
@@ -224,7 +224,7 @@ mod tests {
         ] {
             assert_eq!(request.accept().as_deref(), Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{request:?}");
         }
-        // Made of random characters: the last one has bits beyond the sixteenth byte.
+        // A key of random characters: the last one has bits beyond the sixteenth byte.
         assert!(UpgradeRequest { key: Some("AAAAAAAAAAAAAAAAAAAAAB=="), ..GOOD }.accept().is_ok());
     }
 

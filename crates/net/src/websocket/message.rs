@@ -1,4 +1,4 @@
-//! Frames put together into messages (RFC 6455 section 5.4).
+//! Assembles frames into messages (RFC 6455 section 5.4).
 
 use std::fmt;
 
@@ -7,30 +7,30 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::frame::{self, Header, Opcode};
 use super::{CloseCode, ProtocolError};
 
-/// How large a message may be unless told otherwise.
+/// The default maximum size of a message, in bytes.
 pub const DEFAULT_MAX_FRAME: usize = 64 * 1024;
 
-/// Something that a client sent, whole and unmasked (RFC 6455 section 5.6 for data, 5.5 for the rest).
+/// A complete, unmasked message or control frame of a client (RFC 6455 sections 5.6 and 5.5).
 ///
-/// An unfragmented message shares the memory of the buffer that it was decoded from, so holding on to one holds on to
-/// that buffer. Payloads of pings and pongs, which tend to wait in an outbound queue, are copies.
+/// An unfragmented message shares the memory of the buffer that it was decoded from, and keeps that buffer alive. Payloads of
+/// pings and pongs are copied, because they may wait in a write queue.
 ///
-/// Its `Debug` shows lengths only, since messages may bear tokens.
+/// `Debug` shows only lengths, because messages may contain tokens.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Incoming {
-    /// A text message, known to be UTF-8.
+    /// A text message, valid UTF-8.
     Text(Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// A ping, to be answered by a pong with the same payload (section 5.5.2).
+    /// A ping, to be answered with a pong with the same payload (section 5.5.2).
     Ping(Bytes),
-    /// A pong, asked for or not (section 5.5.3).
+    /// A pong, solicited or not (section 5.5.3).
     Pong(Bytes),
-    /// A close frame: the last thing to come (section 5.5.1).
+    /// A close frame, after which nothing follows (section 5.5.1).
     Close {
         /// The code, if the frame has a body.
         code: Option<CloseCode>,
-        /// The reason, mostly empty.
+        /// The reason, usually empty.
         reason: String,
     },
 }
@@ -47,10 +47,10 @@ impl fmt::Debug for Incoming {
     }
 }
 
-/// Turns the bytes of one client into messages (RFC 6455 sections 5 and 6.2).
+/// Decodes the bytes of one client into messages (RFC 6455 sections 5 and 6.2).
 ///
-/// It keeps nothing between messages: a frame that has not arrived in full stays in the caller's buffer, and memory is
-/// taken only while a fragmented message is under way.
+/// It stores nothing between messages: an incomplete frame stays in the caller's buffer, and memory is allocated only for a
+/// fragmented message in progress.
 #[derive(Debug)]
 pub struct Decoder {
     max: usize,
@@ -59,19 +59,19 @@ pub struct Decoder {
     state: State,
 }
 
-/// Frames taken off, of which several may make one message.
+/// Number of decoded frames; several may form one message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Frames {
-    /// All of them.
+    /// All frames.
     pub all: u32,
-    /// Those that bring a message neither bytes nor its end.
+    /// Frames that add neither payload nor the end of a message.
     pub empty: u32,
 }
 
 #[derive(Debug)]
 enum State {
     Open,
-    /// A close frame was read; what follows it is discarded (section 5.5.1).
+    /// A close frame was decoded; what follows is discarded (section 5.5.1).
     Closed,
     /// The connection has failed; nothing more may be processed (section 7.1.7).
     Failed(ProtocolError),
@@ -84,20 +84,20 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder that refuses frames, and messages made of several, of more than `max_frame` bytes.
+    /// A decoder that rejects frames and fragmented messages of more than `max_frame` bytes.
     pub const fn new(max_frame: usize) -> Self {
         Self { max: max_frame, frames: Frames { all: 0, empty: 0 }, under_way: None, state: State::Open }
     }
 
-    /// Takes the next message off the front of `buf`; `None` if more bytes are needed.
+    /// Removes the next message from the front of `buf`; `None` if more bytes are needed.
     ///
-    /// Call it until it answers `None`, then read on unless the decoder [is finished](Self::is_finished). An incomplete
-    /// frame is left in `buf`, so `buf` never has to hold more than the limit (or the 125 bytes of a control frame), a
-    /// header of 14 bytes and what one read adds. A frame over the limit is refused at its header. After a close frame
-    /// or an error everything is discarded: the former answers `None` ever after, the latter the same error.
+    /// Call it until it returns `None`, then read more unless the decoder [is finished](Self::is_finished). An incomplete frame
+    /// stays in `buf`, so `buf` holds at most the limit (or the 125 bytes of a control frame), a header of 14 bytes, and one
+    /// read. A frame over the limit is rejected at its header. After a close frame or an error all bytes are discarded, and
+    /// every call returns `None` or the same error.
     ///
     /// # Errors
-    /// The client broke RFC 6455, and the connection is to be closed with [`ProtocolError::close_code`].
+    /// If the client violated RFC 6455; close the connection with [`ProtocolError::close_code`].
     pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Incoming>, ProtocolError> {
         let decoded = match self.state {
             State::Open => self.next(buf),
@@ -116,30 +116,30 @@ impl Decoder {
         decoded
     }
 
-    /// Whether a close frame or an error has ended what this decoder can do.
+    /// Whether a close frame or an error has ended decoding.
     pub const fn is_finished(&self) -> bool {
         !matches!(self.state, State::Open)
     }
 
-    /// How many frames were taken off since this was asked last: each costs something, also one that completes no message.
+    /// Returns and resets the number of decoded frames. Each frame costs time, even if it completes no message.
     pub const fn take_frames(&mut self) -> Frames {
         let frames = self.frames;
         self.frames = Frames { all: 0, empty: 0 };
         frames
     }
 
-    /// Whether a fragmented message has begun and not ended.
+    /// Whether a fragmented message is in progress.
     pub const fn is_assembling(&self) -> bool {
         self.under_way.is_some()
     }
 
-    /// How many bytes of memory the fragmented message under way takes; zero if there is none.
+    /// Memory of the fragmented message in progress, in bytes; zero if there is none.
     pub fn held_bytes(&self) -> usize {
         self.under_way.as_ref().map_or(0, |message| message.data.capacity())
     }
 
     fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Incoming>, ProtocolError> {
-        // Goes round once for each frame that completes no message; each takes at least its header off the buffer.
+        // One iteration per frame that completes no message; each removes at least a header from the buffer.
         while let Some(header) = Header::parse(buf)? {
             let length = self.admit(&header)?;
             let Some(payload) = buf.get_mut(header.size..header.size.saturating_add(length)) else {
@@ -164,10 +164,10 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Whether the frame fits in where it stands and within the limit; its length if so.
+    /// Checks that the frame is allowed here and within the limit; returns its length.
     fn admit(&self, header: &Header) -> Result<usize, ProtocolError> {
         let room = match (header.opcode, &self.under_way) {
-            // The header of a control frame has been held to 125 bytes already, and it is no part of any message.
+            // A control frame was already limited to 125 bytes, and belongs to no message.
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => usize::MAX,
             (Opcode::Text | Opcode::Binary, None) => self.max,
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::InterleavedMessage),
@@ -189,7 +189,7 @@ impl Decoder {
     }
 }
 
-/// A fragmented message of which the end has not come (section 5.4).
+/// An incomplete fragmented message (section 5.4).
 #[derive(Debug)]
 struct Assembly {
     text: bool,
@@ -197,7 +197,7 @@ struct Assembly {
 }
 
 impl Assembly {
-    /// Grows by doubling as a vector would, but never past the limit.
+    /// Doubles the capacity like a vector, but never exceeds the limit.
     fn extend(&mut self, payload: &[u8], max: usize) {
         let needed = self.data.len() + payload.len();
         if needed > self.data.capacity() {
@@ -218,7 +218,7 @@ fn whole(text: bool, data: Bytes) -> Result<Incoming, ProtocolError> {
     }
 }
 
-/// Reads the body of a close frame (section 5.5.1).
+/// Parses the body of a close frame (section 5.5.1).
 fn close(payload: &[u8]) -> Result<Incoming, ProtocolError> {
     match payload {
         [] => Ok(Incoming::Close { code: None, reason: String::new() }),
@@ -276,7 +276,7 @@ mod tests {
             assert_eq!(decoder.decode(&mut buf), Ok(None));
             assert!(decoder.held_bytes() <= 1000, "{} bytes", decoder.held_bytes());
         }
-        // Full to the brim, it still takes an empty end.
+        // At the limit, an empty final frame is still accepted.
         buf.extend_from_slice(&masked(0x80, b""));
         assert_eq!(decoder.decode(&mut buf), Ok(Some(Incoming::Binary(Bytes::from(vec![7; 1000])))));
     }

@@ -23,7 +23,7 @@ async fn a_full_listener_says_so_and_recovers() {
     assert_eq!(early_error(&text, 503), "Full");
     assert!(metrics.render().contains("chatsphere_connections_refused_total{reason=\"full\"}"));
 
-    // A client of another kind, which is surprised by an answer before its request.
+    // Another client, which does not expect an answer before its request.
     let refused = reqwest::get(format!("http://{}/", server.addr)).await.unwrap();
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.text().await.unwrap(), "Full");
@@ -52,7 +52,7 @@ async fn a_silent_client_that_is_refused_is_told_too() {
     let mut held = server.connect().await;
     held.write_all(GET).await.unwrap();
     read_until(&mut held, "hello").await;
-    // More than are refused with patience at once.
+    // More than may linger at once.
     let mut refused = Vec::new();
     for _ in 0..100 {
         refused.push(server.connect().await);

@@ -1,4 +1,4 @@
-//! Usual clients see a refusal of what they upload: Python's `requests` and `http.client`, Node's `fetch`.
+//! Common clients receive an early answer to an upload: Python's `requests` and `http.client`, Node's `fetch`.
 
 use std::env;
 

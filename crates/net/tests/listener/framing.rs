@@ -1,4 +1,4 @@
-//! How long a body is must be beyond doubt: what a proxy takes for one request must not be two to this server.
+//! The length of a body must be unambiguous, against request smuggling through a proxy.
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -52,7 +52,7 @@ async fn http_1_0_has_no_transfer_codings() {
     assert!(text.contains("Malformed") || text.contains("UnknownCoding"), "{text}");
 }
 
-/// The second request on a connection, in pieces, is judged as the first is.
+/// The second request on a connection, in pieces, is checked like the first.
 #[tokio::test]
 async fn later_requests_are_judged_alike() {
     let server = start(app(), patient()).await;
@@ -65,7 +65,7 @@ async fn later_requests_are_judged_alike() {
     }
     tcp.write_all(b"3\r\nabc\r\n0\r\n\r\n").await.unwrap();
     assert_eq!(early_error(&read_to_end(&mut tcp).await, 400), "TwoLengths");
-    // And the length of the one before counts for nothing.
+    // The length of the previous body has no influence.
     let mut tcp = server.connect().await;
     tcp.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc").await.unwrap();
     read_until(&mut tcp, "abc").await;

@@ -1,4 +1,4 @@
-//! The accept loop as clients meet it: real sockets on loopback, short time-outs, generous upper bounds.
+//! The listener from a client's point of view: real sockets on loopback, short timeouts, generous upper bounds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 

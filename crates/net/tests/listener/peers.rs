@@ -18,7 +18,7 @@ const XFF: &str = "x-forwarded-for";
 #[test]
 fn the_client_is_the_rightmost_address_that_is_no_proxy() {
     let proxies = TrustedProxies::parse("10.0.0.0/8, ::1 fd00::/8,::ffff:192.168.0.0/112").unwrap();
-    // (the TCP peer, the fields, the client)
+    // (TCP peer, fields, client)
     let cases: &[(&str, &[&str], &str)] = &[
         ("10.0.0.1:9", &[], "10.0.0.1:9"),
         ("10.0.0.1:9", &["203.0.113.7"], "203.0.113.7:0"),
@@ -34,12 +34,12 @@ fn the_client_is_the_rightmost_address_that_is_no_proxy() {
         ("[::1]:9", &["::ffff:203.0.113.7"], "203.0.113.7:0"),
         ("[::ffff:10.0.0.1]:9", &["203.0.113.7"], "203.0.113.7:0"),
         ("192.168.0.77:9", &["203.0.113.7"], "203.0.113.7:0"),
-        // Not one of ours: its word counts for nothing.
+        // An untrusted proxy: its entries do not count.
         ("203.0.113.1:9", &["10.0.0.1"], "203.0.113.1:9"),
         ("127.0.0.1:9", &["203.0.113.7"], "127.0.0.1:9"),
         ("[::ffff:203.0.113.1]:9", &[], "203.0.113.1:9"),
         ("192.169.0.77:9", &["203.0.113.7"], "192.169.0.77:9"),
-        // Malformed where it matters, and where it doesn't.
+        // Malformed entries that matter, and ones that do not.
         ("10.0.0.1:9", &["203.0.113.7, nonsense"], "10.0.0.1:9"),
         ("10.0.0.1:9", &["203.0.113.7, unknown, 10.1.1.1"], "10.0.0.1:9"),
         ("10.0.0.1:9", &[""], "10.0.0.1:9"),

@@ -1,4 +1,4 @@
-//! Whoever looks first takes no time from HTTP, and gives a client none.
+//! The examination before HTTP shares HTTP's timeouts and does not extend them.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ async fn a_handshake_that_begins_late_has_no_more_time_than_one_that_does_not() 
     tcp.write_all(&UPGRADE[..UPGRADE.len() - 2]).await.unwrap();
     time_to_close(&mut tcp).await;
     let took = began.elapsed();
-    // From its first byte on, it would take 5.25 s.
+    // If the timeout restarted at the first byte, it would take 5.25 s.
     assert!(took >= header_timeout && took < header_timeout * 5 / 3, "{took:?}");
 }
 

@@ -76,7 +76,7 @@ async fn garbage_behind_a_request_is_answered_after_it() {
 
 #[tokio::test]
 async fn an_address_too_long_is_answered_with_414() {
-    // The usual limit lets no address come that is too long for hyper.
+    // With the default limit, no target is too long for hyper.
     let server = start(app(), ListenerOptions { header_bytes: 256 * 1024, ..patient() }).await;
     let text = server.exchange(format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(64 * 1024)).as_bytes()).await;
     assert_eq!(early_error(&text, 414), "TargetTooLong");
@@ -86,7 +86,7 @@ async fn an_address_too_long_is_answered_with_414() {
 async fn a_head_too_large_is_answered_with_431() {
     let server = start(app(), patient()).await;
     let limit = patient().header_bytes;
-    // Far more than the server reads, so that much lies unread when it closes: the answer must arrive all the same.
+    // Much more than the server reads, so that data is unread when it closes; the answer must arrive nevertheless.
     for size in [limit, 4 * limit] {
         let text = server.exchange(format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(size)).as_bytes()).await;
         assert_eq!(early_error(&text, 431), "HeadTooLarge");

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Far above what any step takes, so that a busy machine fails no test.
+/// Far longer than any step takes, so that a busy machine fails no test.
 pub(crate) const AMPLE: Duration = Duration::from_secs(20);
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub(crate) struct Server {
     pub(crate) shutdown: CancellationToken,
 }
 
-/// Somebody looks first, as in every server, but leaves all to HTTP. An early error is answered with its name.
+/// Options with a pre-upgrade handler that takes nothing over. An early error is answered with its name.
 pub(crate) fn options() -> ListenerOptions {
     let early_answers = EarlyAnswers::new(|error, _, _| {
         let mut answer = Response::new(format!("{error:?}").into_bytes());
@@ -49,7 +49,7 @@ impl PreUpgrade for LooksAway {
     }
 }
 
-/// Options whose time-outs no test reaches.
+/// Options with timeouts that no test reaches.
 pub(crate) fn patient() -> ListenerOptions {
     ListenerOptions { header_timeout: LONG, idle_timeout: LONG, write_timeout: LONG, body_timeout: LONG, ..options() }
 }
@@ -96,7 +96,7 @@ impl Server {
         TcpStream::connect(self.addr).await.unwrap()
     }
 
-    /// Sends `bytes` on a connection of their own and reads to its end.
+    /// Sends `bytes` on a new connection and reads to its end.
     pub(crate) async fn exchange(&self, bytes: &[u8]) -> String {
         let mut tcp = self.connect().await;
         tcp.write_all(bytes).await.unwrap();
@@ -104,14 +104,14 @@ impl Server {
     }
 }
 
-/// Everything up to the connection's end. A reset would fail the test.
+/// Reads to the end of the connection. A reset fails the test.
 pub(crate) async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut text = Vec::new();
     timeout(AMPLE, stream.read_to_end(&mut text)).await.expect("the connection stays open").unwrap();
     String::from_utf8(text).unwrap()
 }
 
-/// Reads until what came ends in `end`.
+/// Reads until the data ends in `end`.
 pub(crate) async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut text = Vec::new();
     timeout(AMPLE, async {
@@ -127,7 +127,7 @@ pub(crate) async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str)
     String::from_utf8(text).unwrap()
 }
 
-/// How long until the connection ends, whichever way.
+/// The time until the connection ends, in any way.
 pub(crate) async fn time_to_close(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
     let start = Instant::now();
     let mut buffer = vec![0; 64 * 1024];
@@ -137,7 +137,7 @@ pub(crate) async fn time_to_close(stream: &mut (impl AsyncRead + Unpin)) -> Dura
     start.elapsed()
 }
 
-/// Asserts that an answer is one to an early error, and tells which.
+/// Asserts that an answer is an early error, and returns its name.
 #[track_caller]
 pub(crate) fn early_error(text: &str, status: u16) -> String {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));

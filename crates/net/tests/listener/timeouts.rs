@@ -41,7 +41,7 @@ async fn a_later_head_has_as_little_time_as_the_first() {
     let mut tcp = server.connect().await;
     tcp.write_all(GET).await.unwrap();
     read_until(&mut tcp, "hello").await;
-    // Idle for longer than a head may take, which is fine.
+    // Idle for longer than the timeout of a head.
     tokio::time::sleep(SHORT * 2).await;
     tcp.write_all(GET).await.unwrap();
     read_until(&mut tcp, "hello").await;
@@ -75,7 +75,7 @@ async fn a_client_that_reads_nothing_is_cut_off() {
     let server = start(app(), ListenerOptions { write_timeout: SHORT, ..patient() }).await;
     let mut tcp = server.connect().await;
     tcp.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    // Nothing is read until the server has given up; the drain sees the task gone.
+    // Nothing is read until the server has timed out; the drain sees the task end.
     tokio::time::sleep(SHORT).await;
     assert!(server.handle.drained(AMPLE).await);
     assert!(time_to_close(&mut tcp).await < AMPLE);

@@ -115,14 +115,14 @@ async fn a_handshake_that_never_ends_is_cut_and_holds_up_nobody() {
     let server = start(app(), options).await;
     let mut silent = server.connect().await;
     let mut stuck = server.connect().await;
-    // The beginning of a client's hello.
+    // The beginning of a ClientHello.
     stuck.write_all(b"\x16\x03\x01\x02\x00\x01").await.unwrap();
     let mut tls = connect(&server, &connector(&identity.der, &[&rustls::version::TLS13], &[])).await.unwrap();
     tls.write_all(GET).await.unwrap();
     read_until(&mut tls, "hello").await;
     assert!(time_to_close(&mut silent).await < AMPLE);
     assert!(time_to_close(&mut stuck).await < AMPLE);
-    // Neither does one that speaks something else.
+    // Nor does a client with another protocol.
     let mut plain = server.connect().await;
     plain.write_all(GET).await.unwrap();
     assert!(time_to_close(&mut plain).await < AMPLE);
@@ -174,10 +174,10 @@ async fn a_hangup_reloads_the_certificate() {
     let identity = Identity::new();
     let tls = identity.tls();
     let server = start(app(), ListenerOptions { tls: Some(tls.clone()), ..patient() }).await;
-    // A hangup that comes before anyone listens for it would end the process.
+    // A SIGHUP without a handler would end the process.
     let _listening = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).unwrap();
     let reloading = tokio::spawn(tls.reload_on_hangup(server.shutdown.clone()));
-    // Twice: neither a reload that fails nor one that succeeds is the last.
+    // Twice: reloading continues after a failure and after a success.
     for _ in 0..2 {
         std::fs::write(identity.path("key.pem"), "nothing").unwrap();
         kill_process(getpid(), Signal::HUP).unwrap();

@@ -1,4 +1,4 @@
-//! An answer that comes before the end of its request's body arrives all the same.
+//! An answer that is sent before the end of its request's body arrives nevertheless.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use crate::support::{AMPLE, SHORT, app, patient, read_to_end, read_until, start, time_to_close};
 use crate::tls::{Identity, connect, connector};
 
-/// As most clients do: the whole body, and only then a look at the answer.
+/// Like most clients: sends the whole body, then reads the answer.
 async fn upload(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), size: usize, pause: Duration) -> String {
     let head = format!("POST /unread HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_chunked_upload_gets_its_answer() {
     assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
 }
 
-/// The body is read on while the client has the answer already.
+/// The body is drained after the client has the answer.
 #[tokio::test]
 async fn the_answer_does_not_wait_for_the_body() {
     let server = start(app(), patient()).await;
@@ -80,7 +80,7 @@ async fn a_short_body_that_nobody_wants_does_not_cost_the_connection() {
     read_until(&mut tcp, "hello").await;
 }
 
-/// RFC 9110, section 10.1.1: whoever asked first and was refused does not send the body.
+/// RFC 9110, section 10.1.1: a client that expected `100 Continue` and got a final answer does not send the body.
 #[tokio::test]
 async fn whoever_asks_first_is_refused_without_sending() {
     let server = start(app(), patient()).await;
@@ -89,7 +89,7 @@ async fn whoever_asks_first_is_refused_without_sending() {
     tcp.write_all(head).await.unwrap();
     let text = read_to_end(&mut tcp).await;
     assert!(text.starts_with("HTTP/1.1 413 ") && text.contains("connection: close"), "{text}");
-    // Whose body is wanted is told so.
+    // A client whose body is wanted gets `100 Continue`.
     let mut tcp = server.connect().await;
     tcp.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n").await.unwrap();
     assert_eq!(read_until(&mut tcp, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
@@ -128,7 +128,7 @@ async fn a_shutdown_does_not_wait_for_bodies_that_nobody_reads() {
     let _ = timeout(AMPLE, tcp.read_to_end(&mut rest)).await.expect("the connection stays open");
 }
 
-/// More than have patience at once are still answered.
+/// Beyond the limit of patient draining, clients are still answered.
 #[tokio::test]
 async fn many_at_once_are_answered() {
     let server = start(app(), patient()).await;

@@ -14,7 +14,7 @@ use crate::support::{AMPLE, GET, SHORT, patient, read_until, start};
 
 pub(crate) const UPGRADE: &[u8] = b"GET /up HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
 
-/// A router that upgrades whatever asks for it, and what it got.
+/// A router that upgrades every request, and the upgraded connections.
 pub(crate) fn upgrading() -> (Router, mpsc::UnboundedReceiver<Upgraded>) {
     let (taken, upgraded) = mpsc::unbounded_channel();
     let upgrade = move |mut request: Request| async move {
@@ -84,7 +84,7 @@ async fn a_place_comes_free_when_the_upgraded_connection_ends() {
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         let taken = upgraded.recv().await.unwrap();
         let slot = taken.slot.unwrap();
-        // The connection's task lets go of its own hold a moment after the upgrade.
+        // The connection's task drops its own reference shortly after the upgrade.
         tokio::time::timeout(AMPLE, async {
             while Arc::strong_count(&slot) > 1 {
                 tokio::task::yield_now().await;

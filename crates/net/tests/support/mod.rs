@@ -1,4 +1,4 @@
-//! What a client does, written down a second time and naively.
+//! A naive, independent encoder of client frames.
 
 use bytes::BytesMut;
 use chatsphere_net::websocket::{Decoder, Incoming, MAX_CONTROL_PAYLOAD, ProtocolError};
@@ -22,10 +22,10 @@ pub(crate) fn client_frame(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> 
     frame
 }
 
-/// What came out, and the error that ended it if one did.
+/// The decoded messages, and the error that ended decoding, if any.
 pub(crate) type Decoded = (Vec<Incoming>, Option<ProtocolError>);
 
-/// Decodes `bytes` as if they had come in pieces of these sizes, over and over.
+/// Decodes `bytes` in chunks of these sizes, repeated.
 pub(crate) fn decode_in_chunks(bytes: &[u8], max: usize, sizes: &[usize]) -> Decoded {
     let mut decoder = Decoder::new(max);
     let mut buf = BytesMut::new();

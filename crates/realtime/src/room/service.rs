@@ -1,4 +1,5 @@
 //! The delivery of a room's frames to one subscription after another, within a part of a pass.
+
 use bytes::Bytes;
 use chatsphere_core::{Access, RoomId, Seq};
 use chatsphere_net::websocket::CloseCode;
