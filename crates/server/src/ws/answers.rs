@@ -1,4 +1,4 @@
-//! What the answers to a connection's frames repeat, and how frames are answered that can't be read.
+//! Correlates answers with a connection's frames, and answers unreadable frames.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use chatsphere_protocol::frames::{ClientFrame, ErrorFrame, FrameError, ServerFra
 use chatsphere_realtime::answer::count;
 pub(super) use chatsphere_realtime::answer::{Correlation, error, refusal};
 
-/// The longest `clientMessageId` that an answer repeats. More than is allowed: a client that hears nothing of a message sends
-/// it for ever.
+/// Maximum length of a `clientMessageId` that an answer repeats, in bytes. More than the limit of valid ids: a client without
+/// an answer would retry for ever.
 const LONGEST_REPEATED: usize = 256;
 
-/// What an answer to this frame repeats of it, but for its `ref`. What is longer than it may be is not repeated.
+/// The fields of this frame that its answer repeats, except `ref`. Values over their limits are omitted.
 pub(super) fn about(frame: &ClientFrame<'_>, limits: &Limits) -> Correlation {
     let short = |text: &str| (text.len() <= limits.client_message_id_bytes).then(|| text.to_owned());
     let client_message_id = frame.client_message_id().and_then(repeated);
     Correlation { reference: None, room_id: frame.room_id().and_then(short), client_message_id }
 }
 
-/// A frame that could not be read. What it named is repeated only as far as the limits let it be named.
+/// The error frame of an unreadable frame. It repeats the frame's ids only within the limits.
 pub(super) fn unreadable(error: FrameError, longest: usize) -> ServerFrame<'static> {
     count(error.kind.code());
     let short = |text: Option<String>| text.filter(|text| text.len() <= longest).map(Cow::Owned);

@@ -1,4 +1,4 @@
-//! Who a connection stands for: how the client shows it at first, and how it shows another token later.
+//! Authentication of a connection: by the handshake or the first `auth` frame, and later by a newer token.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Connection {
             Credentials::Refused(error) => self.refuse(&Correlation::default(), &error),
             Credentials::Origin => {
                 let client = self.client.map(tracing::field::display);
-                tracing::info!(client, code = "origin_not_allowed", "a WebSocket was refused");
+                tracing::info!(client, code = "origin_not_allowed", "a WebSocket was rejected");
                 let message = "pages of this origin may not connect: see CHATSPHERE_ALLOWED_ORIGINS";
                 self.send(&answers::refusal(&Correlation::default(), "origin_not_allowed", message));
                 self.close(CloseCode::ORIGIN_REFUSED, "origin_not_allowed")
@@ -77,7 +77,7 @@ impl Connection {
             let asked = Instant::now();
             let left = deadline.saturating_duration_since(asked);
             if left.is_zero() && std::mem::replace(&mut is_last, true) {
-                // What had arrived at the deadline was looked at. More may come for ever.
+                // Everything received by the deadline was processed. Waiting for more would have no end.
                 return self.close_unauthenticated();
             }
             let read = tokio::select! {
@@ -86,9 +86,9 @@ impl Connection {
             };
             match read {
                 Ok(Ok(1..)) => {
-                    // The read alone is measured: a pause that this server makes is no standstill.
+                    // Only the read is measured: a pause made by this server is no suspension of the process.
                     if asked.elapsed() > left + LATE {
-                        // This process stood still.
+                        // The process was suspended.
                         deadline = Instant::now() + most;
                         is_last = false;
                     }
@@ -109,7 +109,7 @@ impl Connection {
         self.close(CloseCode::NOT_AUTHENTICATED, "not_authenticated")
     }
 
-    /// Carries out a frame of a connection that is not authenticated yet. Only `auth` is accepted.
+    /// Handles a frame of an unauthenticated connection. Only `auth` is accepted.
     pub(super) fn first_request(&mut self, frame: ClientFrame<'_>, about: Correlation) -> Result<Option<Deferred>, Ended> {
         let ClientFrame::Auth { token } = frame else {
             let message = "authenticate first: send {\"type\":\"auth\",\"token\":…}";
@@ -132,7 +132,7 @@ impl Connection {
         })))
     }
 
-    /// Takes an authenticated caller in and says hello.
+    /// Registers an authenticated connection and sends `hello`.
     async fn welcome(&mut self, caller: Arc<Caller>) -> Result<(), Ended> {
         let limits = &self.state.chat.limits;
         let id = ConnectionId::new(self.state.chat.clock.now());
@@ -155,7 +155,7 @@ impl Connection {
         let (user, token, client) = (caller.user.id, caller.token_id, self.client.map(tracing::field::display));
         tracing::debug!(connection = %id, %user, %token, client, "a WebSocket was opened");
         self.is_limited = !caller.may_name_others();
-        // Between the look at the token and the entry above a revocation may have passed this connection by.
+        // A revocation between the check of the token and the registration would have missed this connection.
         if let Err(error) = self.state.sessions.judge(&session).await {
             return self.refuse(&Correlation::default(), &error);
         }
@@ -166,9 +166,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Tells why a token is refused, and closes.
+    /// Sends the reason for rejecting a token, and closes.
     fn refuse(&self, about: &Correlation, error: &Error) -> Result<(), Ended> {
-        tracing::info!(client = self.client.map(tracing::field::display), code = error.code(), "a WebSocket was refused");
+        tracing::info!(client = self.client.map(tracing::field::display), code = error.code(), "a WebSocket was rejected");
         self.send(&answers::error(about, error));
         match error {
             Error::Token(refusal) => self.close(close_code(*refusal), refusal.code()),
@@ -176,7 +176,7 @@ impl Connection {
         }
     }
 
-    /// Goes on as the caller of another token of the same user.
+    /// Replaces the connection's token by another one of the same user.
     pub(super) async fn authenticate_again(
         &mut self,
         session: &Arc<Session>,
@@ -202,7 +202,7 @@ impl Connection {
         self.send(&ServerFrame::AuthOk { user_id, expires_at, reference: about.reference() });
     }
 
-    /// The connection's caller, if its frames are still carried out. A connection whose token has expired is closed.
+    /// The connection's caller, if its token is still valid. A connection whose token has expired is closed.
     pub(super) fn judged(&self, session: &Session, about: &Correlation) -> Option<Arc<Caller>> {
         let caller = session.subscriber.caller();
         match self.check_expiry(&caller) {

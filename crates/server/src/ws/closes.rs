@@ -5,7 +5,7 @@ use crate::observability::Counts;
 
 static CLOSES: Counts = Counts::new("chatsphere_closes_total", None, "code");
 
-/// Counts how a connection ended. Returns the label of its close code: `none` if there was no close frame.
+/// Counts a closed connection by close code. Returns the label of the code: `none` without a close frame.
 pub(super) fn count(code: Option<CloseCode>) -> &'static str {
     let label = code.map_or("none", |code| close::label(code.get()));
     CLOSES.count(label);

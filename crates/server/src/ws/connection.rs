@@ -1,4 +1,4 @@
-//! One connection: its task, from the upgrade to its end.
+//! The task of one connection, from the upgrade to its end.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use super::upgrade::Credentials;
 use super::writer::Writer;
 use super::{Mode, WsState};
 
-/// Where a new connection begins.
+/// The state with which a new connection starts.
 pub(super) struct Opening {
     pub(super) taken: Upgraded,
     pub(super) mode: Mode,
     pub(super) credentials: Credentials,
-    /// The answer to the handshake, written before anything else; empty if it has been written already.
+    /// The answer to the handshake, to be written first; empty if it was already written.
     pub(super) answer: Bytes,
-    /// The client's address, as far as proxies are trusted.
+    /// The client's address, as reported by trusted proxies.
     pub(super) client: Option<IpAddr>,
 }
 
-/// Reads, answers and writes until the connection ends.
+/// Reads frames, handles them and writes the answers until the connection ends.
 ///
-/// The future holds what an idle connection needs and no more, since most connections are idle. What is rare is a boxed future,
-/// which lives as long as its work takes.
+/// The future holds only what an idle connection needs, because most connections are idle. Rare work is boxed, and its future
+/// lives only as long as the work.
 pub(super) fn run(state: Arc<WsState>, opening: Opening) -> impl Future<Output = ()> + Send {
     let beginning = Box::pin(begin(state, opening));
     async move {
@@ -55,15 +55,15 @@ pub(super) fn run(state: Arc<WsState>, opening: Opening) -> impl Future<Output =
     }
 }
 
-/// A connection that was taken over. It is boxed as a whole, because a future that moves it would hold it twice.
+/// A running connection. Boxed as a whole, because a future that moves it would hold it twice.
 struct Live {
     connection: Connection,
     writer: Writer,
-    /// The connection counts against the subscriber's capacity until this is dropped.
+    /// The connection counts against the listener's limit until this is dropped.
     _slot: Option<Arc<Slot>>,
 }
 
-/// Takes the socket over and authenticates the client. There is no session afterwards if the connection must end.
+/// Takes over the socket and authenticates the client. Without a session afterwards, the connection must end.
 async fn begin(state: Arc<WsState>, opening: Opening) -> Box<Live> {
     let Opening { taken: Upgraded { stream, read_ahead, slot }, mode, credentials, answer, client } = opening;
     let (reader, mut writer, socket) = split(stream);
@@ -82,7 +82,7 @@ async fn begin(state: Arc<WsState>, opening: Opening) -> Box<Live> {
     Box::new(Live { connection, writer, _slot: slot })
 }
 
-/// Writes the last frames, and gives the client a moment to close its half.
+/// Writes the remaining frames and gives the client a moment to close its side.
 async fn end(mut live: Box<Live>) {
     let Live { connection, writer, .. } = &mut *live;
     let patience = connection.state.sessions.times.close;
@@ -91,8 +91,8 @@ async fn end(mut live: Box<Live>) {
     write_queue.close(CloseCode::NORMAL, "");
     let _ = timeout(patience, writer.run(&write_queue, patience)).await;
     connection.leave_sessions();
-    // The server closes first (RFC 6455, section 7.1.1), but its own half alone: closing while bytes are still on their way in
-    // would reset the connection, and the close frame could be lost with it.
+    // The server shuts down its write side first (RFC 6455, section 7.1.1). Closing both while data is arriving would reset the
+    // connection, and the close frame could be lost.
     let _ = timeout(patience, writer.shutdown()).await;
     let _ = timeout(patience, discard(&mut connection.reader)).await;
 }
@@ -124,21 +124,21 @@ pub(super) struct Connection {
     pub(super) mode: Mode,
     /// `None` until the connection is authenticated.
     pub(super) session: Option<Arc<Session>>,
-    /// Messages that were submitted and are not answered yet.
+    /// The window of unacknowledged messages.
     pub(super) unanswered: Option<Box<SendWindow>>,
     pub(super) client: Option<IpAddr>,
-    /// Whether the client's frames are counted. Those of an application's backend are not.
+    /// Whether the client's frames are rate limited. Frames of an application's backend are not.
     pub(super) is_limited: bool,
     pub(super) reader: Reader,
-    /// Bytes that were read and are no whole frame yet.
+    /// Received bytes of an incomplete frame.
     pub(super) buffer: BytesMut,
-    /// When the first byte of an incomplete message came, in milliseconds since the node started; 0 if there is none.
+    /// When the first byte of an incomplete message arrived, in milliseconds since the node started; 0 if there is none.
     pub(super) began_at: u64,
     pub(super) rate: FrameRateLimit,
     pub(super) decoder: Decoder,
 }
 
-/// The connection has ended, or is to end.
+/// The connection has ended or must end.
 pub(super) struct Ended;
 
 impl Connection {
@@ -160,13 +160,13 @@ impl Connection {
         }
     }
 
-    /// Reads frames and answers them, until either side ends.
+    /// Reads and handles frames until either side ends the connection.
     async fn converse(&mut self) {
         let stopping = self.state.stopping.clone();
         let stopping = stopping.cancelled();
         tokio::pin!(stopping);
         loop {
-            // Boxed, so that an idle connection's future has no room for any of it.
+            // Boxed, so that the future of an idle connection does not include it.
             let waited = match self.take_frames() {
                 Ok(Next::Read) if self.began_at == 0 => None,
                 Ok(Next::Read) => Some(Box::pin(self.read_on()).await),
@@ -189,7 +189,7 @@ impl Connection {
         }
     }
 
-    /// Does what comes before the next frame.
+    /// Completes the work that must precede the next frame.
     pub(super) async fn wait_for(&mut self, next: Next) -> Result<(), Ended> {
         let now = self.state.sessions.elapsed();
         match next {
@@ -206,13 +206,13 @@ impl Connection {
             Next::Pause(pause) => self.pause(pause).await?,
         }
         if self.began_at > 0 {
-            // Nothing was read meanwhile: that is not the client's delay.
+            // The server did not read meanwhile, so this delay is not the client's.
             self.began_at += self.state.sessions.elapsed().saturating_sub(now);
         }
         Ok(())
     }
 
-    /// Reads more of an incomplete message, whose last byte must come within [`Timeouts::message`](super::Timeouts::message) of
+    /// Reads more of an incomplete message. Its last byte must arrive within [`Timeouts::message`](super::Timeouts::message) of
     /// its first.
     async fn read_on(&mut self) -> Result<(), Ended> {
         let most = self.state.sessions.times.message;
@@ -232,7 +232,7 @@ impl Connection {
                 session.iter().for_each(|session| self.state.sessions.heard(session));
                 let now = self.state.sessions.elapsed();
                 if Duration::from_millis(now.saturating_sub(asked)) > left + LATE {
-                    // This process stood still.
+                    // The process was suspended.
                     self.began_at = now;
                 }
                 Ok(())
@@ -249,7 +249,7 @@ impl Connection {
         }
     }
 
-    /// Reads nothing for a while. A stop of the server ends the pause and the connection.
+    /// Stops reading for a while. A shutdown of the server ends the pause and the connection.
     async fn pause(&mut self, pause: Duration) -> Result<(), Ended> {
         if pause.is_zero() {
             return Ok(());
@@ -264,7 +264,7 @@ impl Connection {
             () = sleep(pause) => {}
         }
         if let Some(session) = &self.session {
-            // More bytes of it wait to be read, so it is not silent.
+            // The socket has more unread bytes, so the client is not silent.
             self.state.sessions.heard(session);
         }
         Ok(())
@@ -285,7 +285,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Most connections are idle: what they hold is paid for each of them.
+    /// Every idle connection pays for the size of this future.
     #[test]
     fn an_idle_connections_future_stays_small() {
         let (future, live) = (size_of_future(run), size_of::<Live>());

@@ -24,19 +24,19 @@ static SOCKETS: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_sockets"))
 static ROOMS: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_rooms_with_listeners"));
 static QUEUED: LazyLock<Gauge> = LazyLock::new(|| gauge!("chatsphere_outbound_queue_bytes"));
 
-/// Sweeps for one count of the bytes that wait for all connections. The count reads the memory of each connection.
+/// Number of sweeps between two sums over the queued bytes of all connections, because the sum reads every connection's memory.
 const SWEEPS_A_COUNT: u64 = 30;
-/// Pings in one batch, and the time between batches. Hundreds of pings at once, and soon as many answers, would delay messages
-/// by milliseconds. Small batches cost a fifth more processor time, since each wakes threads.
+/// Pings per batch, and the time between batches. Hundreds of pings at once, and as many answers, would delay messages by
+/// milliseconds. Small batches cost a fifth more CPU time, because each wakes threads.
 const PINGS: usize = 128;
 const BETWEEN_PINGS: Duration = Duration::from_millis(16);
-/// A sweep that comes so many milliseconds late was held up with the whole process.
+/// A sweep that starts this many milliseconds late was delayed by a suspension of the process.
 const LATE: u64 = 1_000;
-/// Connections judged anew at the same time. The store may be asked for each.
+/// Sessions checked concurrently. Each check may query the store.
 const JUDGED_AT_ONCE: usize = 8;
-/// Sessions share so many locks to be judged under.
+/// Number of locks for checks, which sessions share.
 const JUDGING: usize = 256;
-/// Batches of pings in one sweep, whatever the number of pings, so that the next sweep is not late.
+/// Maximum number of ping batches per sweep, so that the next sweep is on time.
 const MAX_BATCHES: usize = 16;
 
 /// The authenticated connections of this node.
@@ -46,23 +46,23 @@ pub struct ConnectionRegistry {
     pub(super) times: Timeouts,
     started: Instant,
     open: Mutex<Open>,
-    /// Held while a session's rights are looked up and set: of two judgements the later one must win. Sessions share a few, so
-    /// that an idle one has none of its own.
+    /// Held while a session's rights are looked up and set, so that the later of two checks wins. Shared, so that an idle
+    /// session needs no lock of its own.
     judging: [tokio::sync::Mutex<()>; JUDGING],
 }
 
 #[derive(Default)]
 struct Open {
     sessions: OpenSessions,
-    /// When the last sweep began, in milliseconds since the node started, as are all times here.
+    /// When the last sweep began. All times here are in milliseconds since the node started.
     swept_at: u64,
-    /// Silence is counted from then at the earliest: bytes that came before may not have been read.
+    /// The earliest start of a client's silence: bytes that arrived before may be unread.
     listening_since: u64,
 }
 
 impl Open {
-    /// A sweep begins. Returns since when silence counts. If the sweep before is longer ago than `longest`, this process stood
-    /// still, as when it was suspended, and bytes that arrived meanwhile are still to be read.
+    /// Begins a sweep and returns the earliest start of silence. If the previous sweep began more than `longest` ago, the
+    /// process was suspended, and bytes that arrived meanwhile are still unread.
     fn begin_sweep(&mut self, now: u64, longest: u64) -> u64 {
         if now.saturating_sub(self.swept_at) > longest {
             self.listening_since = now;
@@ -76,7 +76,7 @@ impl Open {
 pub(super) struct Session {
     pub(super) subscriber: Arc<Subscriber>,
     pub(super) place: Place,
-    /// When bytes came from it last, in milliseconds since the node started.
+    /// When the last bytes arrived, in milliseconds since the node started.
     heard_at: AtomicU64,
 }
 
@@ -100,7 +100,7 @@ impl ConnectionRegistry {
         Self::with_times(chat, hub, Timeouts::default())
     }
 
-    /// A registry without connections, with other time-outs than the default.
+    /// A registry without connections, with these timeouts.
     pub fn with_times(chat: Arc<AppContext>, hub: Arc<Hub>, times: Timeouts) -> Self {
         Self {
             chat,
@@ -112,12 +112,12 @@ impl ConnectionRegistry {
         }
     }
 
-    /// How many connections are open and authenticated.
+    /// The number of authenticated connections.
     pub fn count(&self) -> usize {
         self.open().sessions.len()
     }
 
-    /// Registers a connection, unless its user holds too many already.
+    /// Registers a connection, unless its user has too many.
     pub(super) fn enter(&self, subscriber: Arc<Subscriber>) -> Option<Arc<Session>> {
         let (caller, now, interval) = (subscriber.caller(), self.elapsed(), self.first_interval());
         let mut open = self.open();
@@ -141,12 +141,12 @@ impl ConnectionRegistry {
         SOCKETS.set(open.sessions.len() as f64);
     }
 
-    /// Notes that bytes came from this connection.
+    /// Records that bytes arrived from this connection.
     pub(super) fn heard(&self, session: &Session) {
         session.heard(self.elapsed());
     }
 
-    /// Sweeps for ever: pings connections, drops silent ones, and closes those whose token has expired.
+    /// Sweeps periodically: pings connections, closes silent ones, and closes those with expired tokens. Runs for ever.
     pub async fn run(&self) {
         let mut ticks = interval(self.times.look);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,7 +159,7 @@ impl ConnectionRegistry {
         }
     }
 
-    /// Closes the connections that are to be closed. Returns those that are to be pinged.
+    /// Closes connections that are due to close. Returns those that are due for a ping.
     fn sweep(&self, now: u64) -> Vec<Arc<Session>> {
         let wall = self.chat.clock.now();
         let silence = millis(self.chat.limits.heartbeat + self.times.silence);
@@ -193,14 +193,14 @@ impl ConnectionRegistry {
         self.open().sessions.states().map(|state| state.session.clone()).collect()
     }
 
-    /// The time until the first ping: half of the heartbeat's interval to all of it, so that connections that were opened
-    /// together are not pinged together.
+    /// The time until the first ping: between half and all of the heartbeat interval, so that connections opened together are
+    /// not pinged together.
     fn first_interval(&self) -> u64 {
         let interval = millis(self.chat.limits.heartbeat);
         rand::rng().random_range(interval / 2..=interval)
     }
 
-    /// The heartbeat's interval, spread by a tenth so that pings which met by chance part again.
+    /// The heartbeat interval, varied by a tenth so that pings that coincide by chance separate again.
     fn jittered(&self) -> u64 {
         let interval = millis(self.chat.limits.heartbeat);
         rand::rng().random_range(interval * 9 / 10..=interval)
@@ -216,7 +216,7 @@ impl ConnectionRegistry {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Closes the sessions of tokens that were revoked, without a query to the store.
+    /// Closes the sessions of revoked tokens, without a query to the store.
     fn close_revoked(&self, affected: &[Affected]) {
         for one in affected {
             let Affected::Token(token) = one else { continue };
@@ -225,18 +225,18 @@ impl ConnectionRegistry {
         }
     }
 
-    /// Closes the sessions of users that were disabled. Returns those whose user has another role now, which have to be judged
-    /// anew. A change of the name alone changes nothing for a session.
+    /// Closes the sessions of disabled users. Returns the sessions of users whose role changed, which must be checked again. A
+    /// new name changes nothing for a session.
     async fn close_disabled(&self, affected: &[Affected]) -> Vec<Arc<Session>> {
         let mut to_judge = Vec::new();
         for one in affected {
             let Affected::User(user) = one else { continue };
             let sessions = self.open().sessions.of_user(*user);
             for session in sessions {
-                // A judgement under way may have read the token before the change, and would set the old role after this.
+                // A concurrent check may have read the token before the change, and would set the old role after this.
                 let is_judged = self.judging(&session).try_lock().is_err();
                 let before = session.subscriber.caller();
-                // The first reads the user's row; the others find it in the authority's cache.
+                // The first call reads the user's row; the others find it in the authority's cache.
                 match self.chat.authority.caller(&*self.chat.store, before.token_id).await {
                     Ok(caller) if caller.role == before.role && !is_judged => {}
                     Ok(_) => to_judge.push(session),
@@ -248,7 +248,7 @@ impl ConnectionRegistry {
         to_judge
     }
 
-    /// Looks a connection's token up anew, and closes it or lets it go on with what it may now do.
+    /// Checks a connection's token again; closes the connection, or updates its rights.
     pub(super) async fn judge(&self, session: &Session) -> Result<(), Error> {
         let _turn = self.judging(session).lock().await;
         let subscriber = &session.subscriber;
@@ -262,11 +262,11 @@ impl ConnectionRegistry {
         }
     }
 
-    /// The connection showed another token of the same user, and goes on with that one.
+    /// Replaces the connection's token by another one of the same user.
     pub(super) async fn adopt(&self, session: &Session, caller: Arc<Caller>) -> Result<(), Error> {
         let adopted = self.go_on_and_judge(session, caller).await;
         if let Err(error) = &adopted {
-            // Some rooms may have been left to the rights of the token before.
+            // Some rooms may still have the rights of the previous token.
             close_unjudged(&session.subscriber, error);
         }
         adopted
@@ -277,11 +277,11 @@ impl ConnectionRegistry {
             let _turn = self.judging(session).lock().await;
             self.go_on_as(session, caller).await?;
         }
-        // Only now does a revocation of this token find this connection: one that came before shows when it is looked up again.
+        // A revocation finds this connection by the new token only from now on; this check finds an earlier one.
         self.judge(session).await
     }
 
-    /// Judges a room that was joined with `access`, since the caller's rights may have changed during the join.
+    /// Checks the rights to a room that was joined with `access`, because they may have changed during the join.
     pub(super) async fn keep_rights(&self, session: &Session, room: RoomId, access: Access) {
         let _turn = self.judging(session).lock().await;
         let has = authorize_join(&session.subscriber.caller(), room);
@@ -293,14 +293,14 @@ impl ConnectionRegistry {
         }
     }
 
-    /// The connection goes on as this caller. It leaves the rooms that this caller may not listen to.
+    /// Sets the connection's caller, and leaves the rooms that this caller may not join.
     async fn go_on_as(&self, session: &Session, caller: Arc<Caller>) -> Result<(), Error> {
         let subscriber = &session.subscriber;
         let before = subscriber.caller();
         self.open().sessions.set_caller(session, caller.clone());
         for room in subscriber.rooms() {
             let has = authorize_join(&caller, room);
-            // With the same access as before there is nothing to do: the end of a membership ends its subscription by itself.
+            // With unchanged access nothing needs to be done: a membership that ends also ends its subscription.
             if has.is_err() || has != authorize_join(&before, room) {
                 self.keep_or_leave(subscriber, room, has).await?;
             }
@@ -311,8 +311,8 @@ impl ConnectionRegistry {
     async fn keep_or_leave(&self, subscriber: &Subscriber, room: RoomId, has: Result<Access, Error>) -> Result<(), Error> {
         let stays = match has {
             Ok(access) => {
-                // Set before the store is asked: a removal before that shows in the answer, a later one finds a member's
-                // subscription.
+                // Set before the query: an earlier removal is visible to the query, and a later one finds the subscription of a
+                // member.
                 self.hub.set_access(subscriber, room, access);
                 self.is_there(room, access).await?
             }
@@ -334,7 +334,7 @@ impl ConnectionRegistry {
         })
     }
 
-    /// What is held while the session's rights are looked up and set.
+    /// The lock that is held while the session's rights are looked up and set.
     fn judging(&self, session: &Session) -> &tokio::sync::Mutex<()> {
         &self.judging[session.place as usize % JUDGING]
     }
@@ -353,7 +353,7 @@ impl Connections for ConnectionRegistry {
 
 #[async_trait]
 impl AuthorityListener for ConnectionRegistry {
-    /// Closes connections before it judges others anew: a revocation must not wait for judgements, of which there may be many.
+    /// Closes connections before it checks others: a revocation must not wait for many checks.
     async fn authority_changed(&self, affected: Option<&[Affected]>) {
         let to_judge = match affected {
             None => self.all(),
@@ -380,10 +380,10 @@ async fn ping(sessions: &[Arc<Session>]) {
     }
 }
 
-/// Closes a connection whose rights can't be looked up. A guess could leave a revoked token its socket. The client connects
-/// again when the store is back.
+/// Closes a connection whose rights cannot be looked up, because a revoked token might otherwise keep its connection. The
+/// client reconnects when the store is available.
 fn close_unjudged(subscriber: &Subscriber, error: &Error) {
-    tracing::warn!(%error, "a connection could not be judged anew and is closed");
+    tracing::warn!(%error, "the rights of a connection could not be checked; it is closed");
     subscriber.write_queue.close(CloseCode::TRY_AGAIN_LATER, "try again");
 }
 
@@ -392,7 +392,7 @@ fn expire(subscriber: &Subscriber) {
     close_refused(subscriber, TokenRefusal::Expired);
 }
 
-/// Tells a connection why its token is refused, and closes it.
+/// Sends a connection the reason for rejecting its token, and closes it.
 pub(super) fn close_refused(subscriber: &Subscriber, refusal: TokenRefusal) {
     let error = Error::Token(refusal);
     let about = super::answers::Correlation::default();
@@ -400,7 +400,7 @@ pub(super) fn close_refused(subscriber: &Subscriber, refusal: TokenRefusal) {
     subscriber.write_queue.close(close_code(refusal), refusal.code());
 }
 
-/// A new token of the same kind helps against expiry, and against nothing else.
+/// A new token of the same kind helps only after expiry.
 pub(super) fn close_code(refusal: TokenRefusal) -> CloseCode {
     match refusal {
         TokenRefusal::Expired => CloseCode::TOKEN_EXPIRED,

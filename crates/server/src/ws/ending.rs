@@ -1,4 +1,4 @@
-//! How a connection ends.
+//! The end of a connection: shutdown, close codes, and the record in log and metrics.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::closes;
 use super::connection::{Connection, Ended};
 
 impl Connection {
-    /// Waits until every accepted message is answered, then closes because the server stops.
+    /// Waits until every accepted message is acknowledged, then closes because the server stops.
     pub(super) async fn finish(&mut self) {
         if let Some(unanswered) = &self.unanswered {
             unanswered.none().await;
@@ -17,7 +17,7 @@ impl Connection {
         let _ = self.close_for_restart();
     }
 
-    /// Closes with a random delay after which to connect again, so that clients do not come back all at once.
+    /// Closes with a random delay for reconnecting, so that clients do not return all at once.
     pub(super) fn close_for_restart(&self) -> Result<(), Ended> {
         let delay = Duration::from_millis(rand::rng().random_range(200..=2_000));
         let reason = format!("the server is restarting: reconnect in {} ms", delay.as_millis());
@@ -34,7 +34,7 @@ impl Connection {
         Ended
     }
 
-    /// Counts and logs how the connection ends. The log's level is `info` if the server closed it for a fault, else `debug`.
+    /// Counts and logs the end of the connection, at level `info` if the server closed it for an error, else `debug`.
     pub(super) fn record_end(&self, code: Option<CloseCode>) {
         let word = closes::count(code);
         let connection = self.session.as_ref().map(|session| tracing::field::display(session.subscriber.id));
@@ -48,7 +48,7 @@ impl Connection {
         }
     }
 
-    /// Removes the connection from those of the node.
+    /// Removes the connection from the registry.
     pub(super) fn leave_sessions(&mut self) {
         if let Some(session) = self.session.take() {
             self.state.sessions.leave(&session);

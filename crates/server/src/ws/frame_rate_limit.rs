@@ -2,16 +2,16 @@ use std::time::Duration;
 
 use chatsphere_core::{FrameRate, Limits};
 
-/// The longest pause at once, in microseconds. Between pauses the connection counts as heard.
+/// Maximum length of a pause, in microseconds. A connection is not considered silent during pauses.
 const MAX_PAUSE: u64 = 1_000_000;
 
-/// Bounds the frames of one connection. Frames that come too fast are read later; far too many frames that ask for nothing
-/// close the connection. Every connection has one of these, so it holds only what differs between them.
+/// Limits the frame rate of one connection. Frames above the rate are read later; too many frames without a request, such as
+/// empty fragments, close the connection. Every connection has one, so it holds only per-connection state.
 #[derive(Debug, Default)]
 pub(super) struct FrameRateLimit {
-    /// When the allowance for frames of any kind is whole again, in microseconds since the node started.
+    /// When the allowance for all frames is full again, in microseconds since the node started.
     frames: u64,
-    /// The same for frames that ask for nothing.
+    /// The same for frames without a request.
     idle: u64,
 }
 
@@ -21,18 +21,19 @@ impl FrameRateLimit {
         let rate = limits.frame_rate();
         let Some(over) = take(&mut self.frames, rate, frames, now) else { return Duration::ZERO };
         let pause = over.min(MAX_PAUSE);
-        // One read may bring more frames than that: the remainder is forgiven.
+        // One read may bring more frames than the longest pause covers: the remainder is forgiven.
         self.frames -= over - pause;
         Duration::from_micros(pause)
     }
 
-    /// Counts frames that ask for nothing. Whether they are too many.
+    /// Counts frames without a request. Returns whether they are too many.
     pub(super) fn is_flooded(&mut self, limits: &Limits, idle: u32, now: u64) -> bool {
         take(&mut self.idle, limits.idle_frame_rate(), idle, now).is_some()
     }
 }
 
-/// Takes from an allowance (the generic cell rate algorithm). Returns by how many microseconds it is overdrawn, if it is.
+/// Takes frames from an allowance (the generic cell rate algorithm). Returns by how many microseconds it is overdrawn, if it
+/// is.
 fn take(full_at: &mut u64, rate: FrameRate, frames: u32, now: u64) -> Option<u64> {
     if rate.per_second == 0 || frames == 0 {
         return None;
@@ -69,7 +70,7 @@ mod tests {
         assert_eq!(flood.count(&limits, burst, 0), Duration::ZERO);
         assert_eq!(flood.count(&limits, 1, 0), Duration::from_millis(5));
         assert_eq!(flood.count(&limits, 1, 5_000), Duration::from_millis(5));
-        // However many frames one read has brought, the pause is short, and nothing is owed after it.
+        // However many frames one read brings, the pause is bounded, and nothing is owed after it.
         assert_eq!(flood.count(&limits, 100_000, 10_000), Duration::from_secs(1));
         assert_eq!(flood.count(&limits, 1, 1_010_000), Duration::from_millis(5));
         let off = Limits { messages_per_second: 0, ..Limits::default() };

@@ -1,4 +1,4 @@
-//! From the bytes of a socket to frames that are carried out.
+//! Decodes the bytes of a socket into frames and handles them in order.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use futures_util::future::BoxFuture;
 use super::answers::{self, Correlation};
 use super::connection::{Connection, Ended};
 
-/// What the connection does before it takes the next frame.
+/// What the connection does before the next frame.
 pub(super) enum Next {
-    /// Reads more bytes: no whole frame is left.
+    /// Reads more bytes: no complete frame is left.
     Read,
-    /// Completes the frame that was taken last, then pauses.
+    /// Completes the last frame's deferred work, then pauses.
     Complete(Deferred, Duration),
-    /// Waits until a message that was sent is answered.
+    /// Waits until an unacknowledged message is acknowledged.
     AwaitAnswer,
-    /// Reads nothing for a while: frames came too fast.
+    /// Stops reading for a while: the frame rate is too high.
     Pause(Duration),
 }
 
-/// The part of a frame's work that waits, for the store above all. Until it is done the connection takes no other frame.
+/// The part of a frame's work that waits, mostly for the store. The connection handles no other frame until it is done.
 pub(super) type Deferred = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<(), Ended>> + Send>;
 
-/// Defers work that borrows the connection.
+/// Boxes deferred work that borrows the connection.
 pub(super) fn deferred<F>(work: F) -> Deferred
 where
     F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<(), Ended>> + Send + 'static,
@@ -35,7 +35,7 @@ where
 }
 
 impl Connection {
-    /// Carries out every whole frame that has arrived, up to one whose work has to be awaited.
+    /// Handles all complete frames that have arrived, up to one with deferred work.
     pub(super) fn take_frames(&mut self) -> Result<Next, Ended> {
         loop {
             if self.write_queue.is_ended() {
@@ -55,7 +55,7 @@ impl Connection {
                 Err(error) => return Err(self.closed(error.close_code(), &error.to_string())),
             };
             if !self.decoder.is_assembling() {
-                // The message that had begun is complete.
+                // The incomplete message is complete.
                 self.began_at = 0;
             }
             match incoming {
@@ -86,20 +86,20 @@ impl Connection {
         Ok(Next::Read)
     }
 
-    /// Whether the next frame is a text or a part of one. Control frames, whose opcodes have the bit `CONTROL` (RFC 6455,
-    /// section 5.5), are no more work: a client that has sent as many messages as may be unanswered can still answer pings.
+    /// Whether the next frame is a text frame or a continuation. Control frames, whose opcodes have the bit `CONTROL` (RFC
+    /// 6455, section 5.5), are always handled: a client whose window is full can still answer pings.
     fn has_more_to_carry_out(&self) -> bool {
         const CONTROL: u8 = 0x08;
         self.buffer.first().is_some_and(|first| first & CONTROL == 0)
     }
 
-    /// Whether as many messages are unanswered as may be.
+    /// Whether the send window is full.
     fn is_full(&self) -> bool {
         let most = self.state.chat.limits.unanswered_sends;
         self.unanswered.as_ref().is_some_and(|unanswered| unanswered.is_full(most))
     }
 
-    /// Carries out a text frame. Returns the part of its work that has to be awaited, if there is one.
+    /// Handles a text frame. Returns its deferred work, if any.
     fn take_text(&mut self, bytes: &[u8]) -> Result<Option<Deferred>, Ended> {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Err(self.closed(CloseCode::INVALID_PAYLOAD, "not UTF-8"));
@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// Parses a frame, and notes what its answers repeat of it. `None` if it is refused already.
+    /// Parses a frame and its correlation. `None` if it was already answered with an error.
     fn read_frame<'t>(&self, text: &'t str) -> Option<(ClientFrame<'t>, Correlation)> {
         let limits = &self.state.chat.limits;
         let incoming = match frames::Incoming::parse(text) {
@@ -135,7 +135,8 @@ impl Connection {
         Some((incoming.frame, about))
     }
 
-    /// Counts frames that came, of which `idle` ask for nothing. Returns how long to pause; closes a connection that floods.
+    /// Counts received frames, of which `idle` contain no request. Returns the pause before the next read; closes a connection
+    /// that floods.
     pub(super) fn count(&mut self, frames: u32, idle: u32) -> Result<Duration, Ended> {
         let limits = &self.state.chat.limits;
         if !self.is_limited || limits.messages_per_second == 0 || (frames == 0 && idle == 0) {

@@ -4,19 +4,19 @@ use chatsphere_core::Timestamp;
 
 use super::connection_registry::Session;
 
-/// What the sweep reads of a session. The states of all sessions lie side by side: of a session for which nothing is due the
-/// sweep reads nothing else, since following a pointer into each of 20,000 sessions takes as long as all the rest of the sweep.
+/// The part of a session that the sweep reads. The states of all sessions are contiguous: following a pointer into each of
+/// 20,000 sessions would take as long as the rest of the sweep.
 pub(super) struct HeartbeatState {
     pub(super) session: Arc<Session>,
     /// When its token expires.
     pub(super) expires_at: Timestamp,
-    /// When the session is pinged next. This and the other times are in milliseconds since the node started.
+    /// When the session is pinged next, in milliseconds since the node started, like the other times.
     ping_at: u64,
-    /// Until then only the token's end can be due.
+    /// Until then only the token's expiry can be due.
     quiet_until: u64,
 }
 
-/// What is due for a session.
+/// The action that is due for a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Expired,
@@ -31,8 +31,8 @@ impl HeartbeatState {
         Self { session, expires_at, ping_at, quiet_until: 0 }
     }
 
-    /// What is due at this moment, on both clocks. A session is dropped after a silence longer than `silence`, which is counted
-    /// from `since` at the earliest. It is pinged every `interval()`.
+    /// The action that is due now, by both clocks. A session is closed after a silence longer than `silence`, counted from
+    /// `since` at the earliest. It is pinged every `interval()`.
     pub(super) fn due(
         &mut self,
         now: u64,
@@ -47,7 +47,7 @@ impl HeartbeatState {
         if now < self.quiet_until {
             return None;
         }
-        // Whatever is heard later puts the end off, so that this is never too late.
+        // Bytes that arrive later only postpone the end, so this is never too late.
         let silent_after = self.session.heard_at().max(since) + silence;
         let due = if now > silent_after {
             Some(Due::Silent)
@@ -85,7 +85,7 @@ mod tests {
         session.heard(30_000);
         assert_eq!([36_500, 45_000, 65_000].map(&mut due), [None, Some(Due::Ping), None]);
         assert_eq!(due(65_001), Some(Due::Silent));
-        // The process stood still until then: silence counts from there, and whoever is silent then is given up later.
+        // The process was suspended until then: silence counts from there, and silent clients are closed later.
         assert_eq!(state.due(80_000, START, 80_000, 35_000, || 25_000), Some(Due::Ping));
         assert_eq!(state.due(115_000, START, 80_000, 35_000, || 25_000), Some(Due::Ping));
         assert_eq!(state.due(115_001, START, 80_000, 35_000, || 25_000), Some(Due::Silent));

@@ -6,7 +6,7 @@ use chatsphere_core::turns::Turn;
 use chatsphere_core::{Access, AppContext, Caller, Epoch, Error, RoomId, Seq, Shared};
 use chatsphere_realtime::RoomLog;
 
-/// The store as one caller's joins read it: in turn with the reads of other callers.
+/// The store as read by one caller's joins, which take turns with the reads of other callers.
 pub(super) struct InTurn<'a> {
     pub(super) chat: &'a AppContext,
     pub(super) caller: &'a Caller,

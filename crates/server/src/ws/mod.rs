@@ -1,4 +1,4 @@
-//! The WebSocket front door: at `/ws` a connection joins many rooms, at `/`, as in the first version, one at a time.
+//! The WebSocket front door: at `/ws` a connection joins many rooms; at `/`, as in the first version, one at a time.
 //!
 //! A connection is one task. It reads frames, runs one op for each and sends the answers through the connection's
 //! [`WriteQueue`](chatsphere_realtime::WriteQueue), to which the hub's fan-out writes as well.
@@ -40,23 +40,23 @@ use upgrade::Mode;
 
 /// The state of the WebSocket front door.
 pub struct WsState {
-    /// What ops need.
+    /// The context of ops.
     pub chat: Arc<AppContext>,
     /// Verifies tokens.
     pub keys: Arc<Keys>,
-    /// Which connections listen to which rooms.
+    /// The subscriptions of connections to rooms.
     pub hub: Arc<Hub>,
     /// The connections of this node.
     pub sessions: Arc<ConnectionRegistry>,
     /// The origins whose pages may connect.
     pub origins: AllowedOrigins,
-    /// Cancelled when the server stops: connections finish what they accepted and are closed with 1001.
+    /// Cancelled when the server stops: connections finish accepted frames and close with 1001.
     pub stopping: CancellationToken,
     /// The tasks of all connections.
     pub tasks: TaskTracker,
 }
 
-/// Puts the WebSocket door before a router. A request for a WebSocket never reaches the router.
+/// Puts the WebSocket front door before a router. WebSocket requests never reach the router.
 pub fn before<S: Clone + Send + Sync + 'static>(state: Arc<WsState>, router: Router<S>) -> Router<S> {
     router.layer(from_fn_with_state(state, upgrade::intercept))
 }

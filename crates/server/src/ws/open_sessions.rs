@@ -1,4 +1,4 @@
-//! The sessions of this node, found by their token and by their user without a walk over all of them.
+//! The sessions of this node, indexed by token and by user.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use slab::Slab;
 use super::connection_registry::Session;
 use super::heartbeat::HeartbeatState;
 
-/// Where a session stands among those of the node. The place is given anew once it has left.
+/// The index of a session in the slab. It is reused after the session has left.
 pub(super) type Place = u32;
 
-/// The sessions of this node. What a session costs here is paid by every idle connection.
+/// The sessions of this node. Every idle connection pays for its entries here.
 #[derive(Default)]
 pub(super) struct OpenSessions {
     sessions: Slab<HeartbeatState>,
@@ -26,7 +26,7 @@ impl OpenSessions {
         self.sessions.len()
     }
 
-    /// Adds the session that `make` makes for a place. `None` if there are as many as there are places.
+    /// Adds the session that `make` creates for a place. `None` if no place is left.
     pub(super) fn enter(&mut self, caller: &Caller, make: impl FnOnce(Place) -> HeartbeatState) -> Option<Arc<Session>> {
         let place = self.sessions.vacant_key().try_into().ok()?;
         let state = make(place);
@@ -37,7 +37,7 @@ impl OpenSessions {
         Some(session)
     }
 
-    /// Removes a session. Whether it was there.
+    /// Removes a session. Returns whether it was present.
     pub(super) fn leave(&mut self, session: &Session) -> bool {
         if !self.has(session) {
             return false;
@@ -49,7 +49,7 @@ impl OpenSessions {
         true
     }
 
-    /// Sets another caller of the same user for a session, if that is still there.
+    /// Sets another caller of the same user for a session, if it is still present.
     pub(super) fn set_caller(&mut self, session: &Session, caller: Arc<Caller>) {
         let before = session.subscriber.caller();
         let (token, expires_at) = (caller.token_id, caller.expires_at);
@@ -76,9 +76,9 @@ impl OpenSessions {
         self.at(self.by_user.find(&user), |caller| caller.user.id == user)
     }
 
-    /// How many sessions a user has.
+    /// The number of a user's sessions.
     pub(super) fn count_of_user(&self, user: UserId) -> usize {
-        // A hash that two users share is too rare to matter for a bound.
+        // Two users with the same hash are too rare to matter for a limit.
         self.by_user.find(&user).count()
     }
 
@@ -100,8 +100,8 @@ impl OpenSessions {
     }
 }
 
-/// Places by the hash of a key that several sessions may share. The keys themselves stand in the sessions, so that an entry
-/// takes 9 bytes.
+/// Maps the hash of a key, which several sessions may share, to places. The keys are in the sessions, so an entry takes 9
+/// bytes.
 #[derive(Default)]
 struct Index {
     places: HashTable<Entry>,
@@ -139,7 +139,7 @@ impl Index {
     }
 }
 
-/// The table takes its groups from the low bits and its tags from the high ones.
+/// The table takes its groups from the low bits and its tags from the high bits.
 fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
@@ -182,7 +182,7 @@ mod tests {
         #[test]
         fn what_is_found_is_what_entered(steps in proptest::collection::vec(step(), 0..300)) {
             let (callers, mut open) = (callers(), OpenSessions::default());
-            // Those that have left stay, so that they leave and change once more.
+            // Sessions that have left stay in the list, so that leaving and changing are repeated for them.
             let (mut all, mut model) = (Vec::<Arc<Session>>::new(), BTreeMap::<usize, usize>::new());
             for step in steps {
                 match step {

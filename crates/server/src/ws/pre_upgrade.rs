@@ -1,5 +1,5 @@
-//! The short way in: a handshake on a plain connection, answered without HTTP's machinery, which would cost more than all that
-//! an idle connection does for hours.
+//! The fast path for handshakes on plain connections, without the HTTP stack, which would cost more than an idle connection
+//! does in hours.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use super::connection::{self, Opening};
 use super::upgrade::{Accepted, Asked, Mode, decide};
 use crate::request::RequestId;
 
-/// Takes what is for this door from a subscriber.
+/// Takes over WebSocket handshakes from the listener.
 pub struct FastUpgrade {
     state: Arc<WsState>,
-    /// At `/ws`, and at `/`.
+    /// The counters of `/ws` and of `/`.
     opened: [Opened; 2],
 }
 
@@ -29,7 +29,7 @@ struct Opened {
 }
 
 impl FastUpgrade {
-    /// Install the metrics' recorder first: handles are taken here.
+    /// Install the metrics recorder first: the handles are created here.
     pub fn new(state: Arc<WsState>) -> Self {
         let opened = |route| Opened {
             route,
@@ -46,7 +46,7 @@ impl PreUpgrade for FastUpgrade {
         let began = Instant::now();
         let mode = Mode::asked(&request.uri, &request.headers)?;
         let asked = Asked { method: &request.method, uri: &request.uri, version: request.version, headers: &request.headers };
-        // Whatever is to be refused goes the long way, where it is refused again and told as every other error is.
+        // A handshake to be rejected takes the HTTP path, which rejects it again and reports it like other errors.
         let Ok(Ok(accepted)) = decide(&self.state, asked).await else { return None };
         let id = RequestId::take(&request.headers);
         let [many, one] = &self.opened;
@@ -66,7 +66,7 @@ impl PreUpgrade for FastUpgrade {
     }
 }
 
-/// The answer that makes a connection a WebSocket (RFC 6455, section 4.2.2).
+/// The response that switches protocols (RFC 6455, section 4.2.2).
 fn switching(accepted: &Accepted, id: &RequestId) -> Bytes {
     let subprotocol = accepted.subprotocol.map(|name| format!("sec-websocket-protocol: {name}\r\n")).unwrap_or_default();
     Bytes::from(format!(

@@ -1,4 +1,4 @@
-//! What each frame of an authenticated connection does: it calls one op, and answers.
+//! Handles each frame of an authenticated connection by calling one op and answering.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,12 +18,11 @@ use super::connection_registry::Session;
 use super::frames::{Deferred, deferred};
 use super::in_turn::InTurn;
 
-/// How often a connection whose replay is under way counts as heard.
+/// How often a connection whose replay is in progress is marked as not silent.
 const STILL_THERE: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Carries out a frame. Returns the part of its work that has to be awaited, if there is one. This is the only place that
-    /// tells frames apart by what they do.
+    /// Handles a frame. Returns its deferred work, if any. This is the only place that dispatches on the type of a frame.
     pub(super) fn request(
         &mut self,
         session: &Arc<Session>,
@@ -81,7 +80,7 @@ impl Connection {
         Ok(None)
     }
 
-    /// Answers a frame that is refused.
+    /// Answers a rejected frame.
     fn answer_refused(&self, about: &Correlation, done: Result<(), Refused>) {
         match done {
             Ok(()) => {}
@@ -125,7 +124,7 @@ impl Connection {
         let access = ops::authorize_join(caller, room)?;
         let subscriber = &session.subscriber;
         if self.mode == Mode::OneRoom {
-            // A caller that may not join the room stays in the room before.
+            // A caller who may not join the room stays in the previous one.
             self.state.chat.store.room(room, access).await?;
             for other in subscriber.rooms().into_iter().filter(|other| *other != room) {
                 self.state.hub.leave(subscriber, other);
@@ -143,7 +142,7 @@ impl Connection {
             }
         };
         if let Some(access) = self.replay(session, Join { room, rights: &rights, since, epoch, reference }).await? {
-            // A change of rights during the join did not see this room among the connection's.
+            // A change of rights during the join did not include this room.
             self.state.sessions.keep_rights(session, room, access).await;
         }
         Ok(())
@@ -161,16 +160,16 @@ impl Connection {
             tokio::select! {
                 biased;
                 joined = &mut joining => return joined,
-                // The client resumes after the restart: a long replay must not delay a stop.
+                // The client resumes after the restart: a long replay must not delay the shutdown.
                 () = state.stopping.cancelled() => return Ok(None),
-                // Nothing is read meanwhile; the replay itself gives up on a client that takes nothing.
+                // The connection is not read meanwhile; the replay itself closes a client that does not read.
                 () = sleep(STILL_THERE) => state.sessions.heard(session),
             }
         }
     }
 }
 
-/// What a `typing` frame names.
+/// The parameters of a `typing` frame.
 fn typing(
     caller: &Caller,
     room_id: &str,
@@ -191,10 +190,10 @@ struct Post<'a> {
     user_id: Option<Cow<'a, str>>,
 }
 
-/// Why a frame is refused.
+/// Why a frame is rejected.
 pub(super) enum Refused {
     Error(Error),
-    /// For a reason that only the WebSocket door knows: its code, and what to do.
+    /// A reason specific to the WebSocket front door: its code, and what to do.
     Here(&'static str, &'static str),
 }
 

@@ -1,19 +1,19 @@
 use std::time::Duration;
 
-/// The time-outs of the WebSocket door.
+/// The timeouts of the WebSocket front door.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// How long a connection may take to authenticate.
+    /// Time to authenticate.
     pub authenticate: Duration,
-    /// How long a close frame may take to go out, and the other side to answer it.
+    /// Time to send a close frame, and for the client to answer it.
     pub close: Duration,
-    /// How often the sweep checks every connection's heartbeat and the end of its token.
+    /// Interval of the sweep over heartbeats and token expiry.
     pub look: Duration,
-    /// How much longer than the heartbeat's interval a connection may be silent.
+    /// How much longer than the heartbeat interval a client may be silent.
     pub silence: Duration,
     /// How long a client may read nothing of its replay.
     pub no_progress: Duration,
-    /// How long a message may take to arrive, from its first byte to its last.
+    /// Time for a message to arrive, from its first byte to its last.
     pub message: Duration,
 }
 

@@ -15,28 +15,28 @@ use crate::auth::authenticate;
 use crate::http::Failure;
 use crate::request::bearer;
 
-/// How many rooms a connection may listen to.
+/// How many rooms a connection may join at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// At `/ws`: many.
     ManyRooms,
-    /// At `/`: a join leaves the room before.
+    /// At `/`: a join leaves the previous room.
     OneRoom,
 }
 
 impl Mode {
-    /// The mode that a request asks for; `None` if it asks for no WebSocket.
+    /// The mode that a request asks for; `None` if it is not a WebSocket request.
     pub(super) fn asked(uri: &Uri, headers: &HeaderMap) -> Option<Self> {
         match uri.path() {
             "/ws" | "/ws/" => Some(Self::ManyRooms),
-            // A proxy that does not forward `Upgrade` forwards the key all the same. The refusal then says what is missing.
+            // A proxy that does not forward `Upgrade` still forwards the key. The error then says what is missing.
             "/" if asks_for_websocket(headers) || headers.contains_key(header::SEC_WEBSOCKET_KEY) => Some(Self::OneRoom),
             _ => None,
         }
     }
 }
 
-/// Answers the requests for a WebSocket, and passes all others on.
+/// Answers WebSocket requests, and passes all others on.
 pub(super) async fn intercept(State(state): State<Arc<WsState>>, request: Request, next: Next) -> Response {
     let Some(mode) = Mode::asked(request.uri(), request.headers()) else { return next.run(request).await };
     match accept(state, request, mode).await {
@@ -45,17 +45,17 @@ pub(super) async fn intercept(State(state): State<Arc<WsState>>, request: Reques
     }
 }
 
-/// What a handshake shows of who connects.
+/// The credentials in a handshake.
 pub(super) enum Credentials {
     /// An authenticated caller.
     Caller(Arc<Caller>),
-    /// A refused token that a browser may have sent. The connection opens, so that a page can read why.
+    /// An invalid token that a browser may have sent. The connection opens, so that a page can read the error.
     Refused(Error),
-    /// A CLIENT token in the query. The connection opens likewise.
+    /// A CLIENT token in the query. The connection opens, so that a page can read the error.
     ClientInQuery,
-    /// The page's origin is not allowed. The connection opens likewise.
+    /// A forbidden origin. The connection opens, so that a page can read the error.
     Origin,
-    /// None: the first frame must bring a token.
+    /// None: the first frame must contain a token.
     Awaited,
 }
 
@@ -98,14 +98,14 @@ pub(super) struct Asked<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-/// An accepted handshake: its answer, and who connects.
+/// An accepted handshake: its answer and its credentials.
 pub(super) struct Accepted {
     pub(super) accept_key: String,
     pub(super) subprotocol: Option<&'static str>,
     pub(super) credentials: Credentials,
 }
 
-/// Accepts or refuses a handshake, whichever way it came.
+/// Accepts or rejects a handshake, from either path.
 pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<Accepted, HandshakeError>, Failure> {
     if state.stopping.is_cancelled() {
         return Err(Error::from(Unavailable::Stopping).into());
@@ -135,7 +135,7 @@ pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<A
     Ok(Ok(Accepted { accept_key, subprotocol, credentials }))
 }
 
-/// The caller behind a token that a page or a frame brought. An empty token is invalid rather than missing.
+/// The caller of a token from a page or a frame. An empty token is invalid rather than missing.
 pub(super) async fn authenticate_brought(state: &WsState, token: &str) -> Result<Arc<Caller>, Error> {
     authenticate(&state.chat, &state.keys, token).await.map_err(|error| match error {
         Error::Token(TokenRefusal::Missing) => TokenRefusal::Invalid.into(),
@@ -143,7 +143,7 @@ pub(super) async fn authenticate_brought(state: &WsState, token: &str) -> Result
     })
 }
 
-/// Where a request carries its token, if it does.
+/// Where a request carries its token, if at all.
 enum Shown {
     Origin,
     Header(String),
@@ -173,21 +173,21 @@ async fn credentials(state: &WsState, shown: Shown) -> Result<Credentials, Failu
     let (token, in_query) = match shown {
         Shown::Origin => return Ok(Credentials::Origin),
         Shown::Nothing => return Ok(Credentials::Awaited),
-        // Browsers can't send this header with a handshake, and programs can read a 401.
+        // Browsers cannot set this header in a handshake, and other clients can read a 401.
         Shown::Header(token) => return Ok(Credentials::Caller(authenticate(&state.chat, &state.keys, &token).await?)),
         Shown::Malformed(refusal) => return Err(Error::from(refusal).into()),
         Shown::Query(token) => (token, true),
         Shown::Subprotocol(token) => (token, false),
     };
     Ok(match authenticate_brought(state, &token).await {
-        // A CLIENT token in a URL would end up in histories and proxies' logs.
+        // A CLIENT token in a URL would leak into histories and proxy logs.
         Ok(caller) if in_query && caller.token_type != TokenType::User => Credentials::ClientInQuery,
         Ok(caller) => Credentials::Caller(caller),
         Err(error) => Credentials::Refused(error),
     })
 }
 
-/// Whether `Upgrade` offers a WebSocket, among others perhaps (RFC 9110, section 7.8). A server may ignore such an offer.
+/// Whether `Upgrade` offers a WebSocket, possibly among others (RFC 9110, section 7.8). A server may ignore such an offer.
 fn asks_for_websocket(headers: &HeaderMap) -> bool {
     let offered = joined(headers, header::UPGRADE).unwrap_or_default();
     offered.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))

@@ -13,31 +13,31 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// The write side of a connection: writes what [`WriteQueue`] leaves to the connection's task.
+/// The write side of a connection: writes the frames that [`WriteQueue`] leaves to the connection's task.
 pub(super) enum Writer {
-    /// A plain TCP socket. Senders write to it directly while it does not block.
+    /// A plain TCP socket, to which senders write directly while it does not block.
     Direct(Arc<TcpStream>),
     /// Any other stream, such as TLS.
     Stream(Box<StreamWriter>),
 }
 
-/// Boxed, so that an idle plain connection has no room for it.
+/// Boxed, so that an idle plain connection does not include it.
 pub(super) struct StreamWriter {
     stream: Box<dyn AsyncWrite + Send + Unpin>,
-    /// Taken from the [`WriteQueue`] and not written yet; the first may be begun.
+    /// Frames taken from the [`WriteQueue`]; the first may be written in part.
     taken: VecDeque<Bytes>,
 }
 
 impl Writer {
-    /// The writer of a stream that is no plain TCP socket.
+    /// A writer for a stream other than a plain TCP socket.
     pub(super) fn of_stream(stream: impl AsyncWrite + Send + Unpin + 'static) -> Self {
         Self::Stream(Box::new(StreamWriter { stream: Box::new(stream), taken: VecDeque::new() }))
     }
 
-    /// Shuts the write side down, which the peer learns at once.
+    /// Shuts down the write side, which the peer notices at once.
     pub(super) async fn shutdown(&mut self) {
         let ended = match self {
-            // Senders hold the socket too, so it is shut down through a descriptor of its own.
+            // Senders share the socket, so it is shut down through a duplicate descriptor.
             Self::Direct(socket) => socket
                 .as_fd()
                 .try_clone_to_owned()
@@ -49,16 +49,16 @@ impl Writer {
         }
     }
 
-    /// Writes queued frames until the close frame has gone out or the socket broke. May be dropped and called again. A client
-    /// that reads nothing for `patience` does not get the close frame.
+    /// Writes queued frames until the close frame was sent or the socket broke. May be dropped and called again. A client that
+    /// reads nothing for `patience` does not get the close frame.
     pub(super) async fn run(&mut self, write_queue: &WriteQueue, patience: Duration) {
         loop {
-            // Written before the wait too: nobody else writes what was left when this was dropped.
+            // Written before waiting: frames left by a dropped call have no other writer.
             let ended = match self {
                 Self::Direct(socket) => match write_queue.flush() {
                     Flushed::All => false,
                     Flushed::End => true,
-                    // Boxed, since it is rare: an idle connection's future has no room for it.
+                    // Boxed because it is rare, so that an idle connection's future does not include it.
                     Flushed::Blocked => Box::pin(flush(write_queue, socket, patience)).await,
                 },
                 Self::Stream(writer) => {
@@ -74,8 +74,8 @@ impl Writer {
     }
 }
 
-/// How long a client may read nothing of its queue before it is closed with 4008. The queue takes memory, and a client that
-/// reads nothing may still answer pings.
+/// How long a client may read nothing of its queue before it is closed with 4008. The queue takes memory, and such a client may
+/// still answer pings.
 const UNREAD: Duration = Duration::from_secs(30);
 
 /// Since when a client has read nothing of its queue.
@@ -98,7 +98,7 @@ impl Unread {
         let deadline = self.since + UNREAD;
         sleep_until(deadline).await;
         if deadline.elapsed() >= LATE {
-            // This process stood still, so the client was not offered anything meanwhile.
+            // The process was suspended, so the client could not read meanwhile.
             self.since = Instant::now();
             return;
         }
@@ -115,7 +115,7 @@ async fn flush(write_queue: &WriteQueue, socket: &TcpStream, patience: Duration)
             Flushed::All => return false,
             Flushed::End => return true,
             Flushed::Blocked if write_queue.closing().is_some() => {
-                // A client that reads no more does not read the close frame either.
+                // A client that stopped reading does not read the close frame either.
                 if timeout(patience, socket.writable()).await.is_err() {
                     return true;
                 }
@@ -124,7 +124,7 @@ async fn flush(write_queue: &WriteQueue, socket: &TcpStream, patience: Duration)
                 tokio::select! {
                     biased;
                     _ = socket.writable() => {}
-                    // The end may come while the socket is blocked.
+                    // The connection may end while the socket is blocked.
                     () = write_queue.work() => {}
                     () = unread.too_long(write_queue) => {}
                 }
@@ -133,8 +133,8 @@ async fn flush(write_queue: &WriteQueue, socket: &TcpStream, patience: Duration)
     }
 }
 
-/// Writes the frames in `taken`, then those that are queued. May be dropped at any point: what is not written stays in `taken`,
-/// and is written first by the next call.
+/// Writes the frames in `taken`, then queued ones. May be dropped at any point: unwritten frames stay in `taken`, and the next
+/// call writes them first.
 async fn write_taken(
     write_queue: &WriteQueue,
     stream: &mut (dyn AsyncWrite + Send + Unpin),
@@ -148,7 +148,7 @@ async fn write_taken(
         tokio::pin!(write);
         let written = loop {
             if write_queue.is_broken() {
-                // The connection was abandoned while the write was blocked: the peer may be dead, and TCP would wait long.
+                // The connection was abandoned while a write was blocked: the peer may be dead, and TCP would wait for long.
                 break false;
             }
             if write_queue.closing().is_some() {

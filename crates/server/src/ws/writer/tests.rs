@@ -7,10 +7,10 @@ use tokio::task::yield_now;
 
 use super::*;
 
-/// Far above what any step takes, so that a busy machine fails no test.
+/// Far longer than any step takes, so that a busy machine fails no test.
 const AMPLE: Duration = Duration::from_secs(20);
 
-/// A connection ends each of its phases when it must, whatever write is under way.
+/// Each phase of a connection ends on time, whatever write is in progress.
 async fn end_a_phase_while_blocked(writer: &mut Writer, write_queue: &WriteQueue) {
     assert!(writer.run(write_queue, AMPLE).now_or_never().is_none(), "it has all been written");
     yield_now().await;
@@ -50,7 +50,7 @@ async fn a_blocked_socket_is_written_to_in_the_next_phase_too() {
     let (mut client, socket) = (client.unwrap(), Arc::new(accepted.unwrap().0));
     let mut writer = Writer::Direct(socket.clone());
     let write_queue = WriteQueue::new(Socket::Direct(socket), 64 << 20);
-    // More than the system holds.
+    // More bytes than the system buffers.
     write_queue.send(vec![b'x'; 32 << 20].into());
     end_a_phase_while_blocked(&mut writer, &write_queue).await;
     let mut received = vec![0; 32 << 20];
@@ -68,7 +68,7 @@ async fn one_who_reads_nothing_of_what_waits_is_closed() {
     write_queue.send(vec![0; 1_000].into());
     let ends = writer.run(&write_queue, AMPLE);
     tokio::pin!(ends);
-    // Whoever reads a little, however slowly, goes on.
+    // A client that reads slowly stays connected.
     for _ in 0..5 {
         assert!(timeout(UNREAD * 9 / 10, &mut ends).await.is_err() && write_queue.closing().is_none());
         client.read_exact(&mut [0; 64]).await.unwrap();
