@@ -11,10 +11,10 @@ use super::under_way::UnderWay;
 use crate::auth;
 use crate::request::bearer;
 
-/// Who calls, by `Authorization: Bearer <token>`.
+/// The caller, authenticated by `Authorization: Bearer <token>`.
 pub(crate) struct Authenticated(pub(crate) Arc<Caller>);
 
-/// A call without a body that changes something: who calls, and what its path names.
+/// A writing call without a body: its caller and its path parameters.
 pub(crate) struct Call<P = ()> {
     pub(crate) caller: Arc<Caller>,
     pub(crate) path: P,
@@ -30,7 +30,7 @@ impl<P: PathIds> FromRequestParts<Arc<HttpState>> for Call<P> {
     }
 }
 
-/// The call's span knows who calls.
+/// Marks a request whose span already records the caller.
 #[derive(Clone)]
 struct Named;
 
@@ -40,7 +40,7 @@ impl FromRequestParts<Arc<HttpState>> for Authenticated {
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let token = bearer(&parts.headers).map_err(Error::from)?;
         let caller = auth::authenticate(&http.chat, &http.keys, token).await?;
-        // Some calls ask twice; the log is told once.
+        // Some calls authenticate twice; the span records the caller once.
         if parts.extensions.insert(Named).is_none() {
             let span = tracing::Span::current();
             span.record("user", tracing::field::display(caller.user.id));

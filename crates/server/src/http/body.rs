@@ -1,5 +1,4 @@
-//! JSON bodies. What is wrong with one is told by field, in words of our own: what was sent is never repeated, since it may
-//! be a secret or a message.
+//! JSON bodies. Errors name the field and describe the rule; they never repeat the input, which may be a secret or a message.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,25 +23,25 @@ use super::idempotency::IdempotencyKey;
 use super::path_ids::{self, PathIds};
 use super::state::HttpState;
 
-/// How long a whole body may take to arrive.
+/// Timeout for a complete body.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the next part of a body may take.
+/// Timeout for the next part of a body.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait for a body: in all, and for each part.
+/// The timeouts of a body: in all, and for each part.
 #[derive(Clone, Copy)]
 struct Patience {
     whole: Duration,
     chunk: Duration,
 }
 
-/// The first allocation for a body: how long it is to be is only what the client says.
+/// Maximum size of the first allocation for a body, because `Content-Length` is only a claim.
 const FIRST_ALLOCATION: usize = 16 * 1_024;
 
-/// A call with a body: who sent it, and what its path names.
+/// A call with a body: its caller and its path parameters.
 ///
-/// The caller is authenticated before the body is read, so that a client without a token can't make the server read one. It is
-/// authenticated again when the body is complete, since a slow client may lose its rights meanwhile; `caller` is the second
+/// The caller is authenticated before the body is read, so that a client without a token cannot make the server read one, and
+/// again when the body is complete, because a slow client may have lost its rights; `caller` is the second result.
 /// outcome.
 pub(crate) struct JsonBody<T, P = ()> {
     pub(crate) caller: Arc<Caller>,
@@ -51,7 +50,7 @@ pub(crate) struct JsonBody<T, P = ()> {
     pub(crate) idempotency: Option<Idempotency>,
 }
 
-/// A body of a call that needs no token.
+/// The body of a call that needs no token.
 pub(crate) struct OpenBody<T> {
     pub(crate) value: T,
 }
@@ -92,15 +91,14 @@ async fn read_json(body: Body, headers: &HeaderMap, http: &HttpState) -> Result<
     read(body, headers, http.chat.limits.body_bytes, patience).await
 }
 
-/// `application/json`, or another type with JSON's suffix (RFC 6839, section 3.1), whatever parameters follow.
+/// Whether the content type is `application/json` or has the suffix `+json` (RFC 6839, section 3.1), with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// A content coding other than none at all (RFC 9110, section 8.4). Those that are known are called by their name, since what
-/// was sent is not repeated.
+/// The content coding, if there is one (RFC 9110, section 8.4). Only known names are returned, because input is never repeated.
 fn coding(headers: &HeaderMap) -> Option<&'static str> {
     const KNOWN: [&str; 8] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "aes128gcm"];
     let lines = headers.get_all(CONTENT_ENCODING).iter().map(|line| line.to_str().unwrap_or("unreadable"));
@@ -121,7 +119,7 @@ async fn read(mut body: Body, headers: &HeaderMap, limit: usize, patience: Patie
         let left = deadline.saturating_duration_since(Instant::now());
         let Ok(frame) = in_time(patience.chunk.min(left), body.frame()).await else { return Err(Failure::slow_body()) };
         if deadline.elapsed() >= LATE {
-            // This process stood still.
+            // The process was suspended.
             deadline = Instant::now() + patience.whole;
         }
         let Some(frame) = frame else { return Ok(bytes) };
@@ -135,7 +133,7 @@ async fn read(mut body: Body, headers: &HeaderMap, limit: usize, patience: Patie
     }
 }
 
-/// The listener watches over slow clients as well, by its own measure.
+/// The error for a body that could not be read. The listener has a body timeout of its own.
 fn broken(error: &axum::Error) -> Failure {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
@@ -147,20 +145,20 @@ fn broken(error: &axum::Error) -> Failure {
     Failure::malformed("the body broke off")
 }
 
-/// Reads a JSON object.
+/// Parses a JSON object.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
-    // Of what is skipped the JSON reader would not check the encoding.
+    // The JSON reader does not check the encoding of skipped values.
     let text = std::str::from_utf8(bytes).map_err(|_| Failure::malformed("the body is not UTF-8"))?;
-    // Some editors and libraries write a byte order mark, which means nothing in UTF-8 (RFC 8259, section 8.1).
+    // Some editors and libraries write a byte order mark, which is ignored in UTF-8 (RFC 8259, section 8.1).
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match text.trim_ascii_start().chars().next() {
         None => return Err(Failure::malformed("the body is empty: send a JSON object")),
         Some('{') => {}
-        // A struct may otherwise be read from an array of its fields.
+        // serde would accept an array of the fields in place of the object.
         Some(_) => return Err(Failure::malformed("the body is not a JSON object")),
     }
     read_object(text).or_else(|failure| match mend_names(text) {
-        // A name that is no text is none of ours, so its member is ignored as others are.
+        // A name that is not valid Unicode is no known field, so its member is ignored like other unknown ones.
         Cow::Owned(mended) if is_grammatical(text) => read_object(&mended),
         _ => Err(failure),
     })
@@ -173,7 +171,7 @@ fn read_object<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
     Ok(value)
 }
 
-/// Whether this is JSON by its grammar (RFC 8259), which allows halves of surrogate pairs and numbers of any size.
+/// Whether this is grammatical JSON (RFC 8259), which allows lone surrogates and numbers of any size.
 fn is_grammatical(json: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(json).is_ok()
 }
@@ -181,8 +179,8 @@ fn is_grammatical(json: &str) -> bool {
 fn explain(json: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Failure {
     let inner = error.inner();
     if !inner.is_data() && is_grammatical(json) {
-        // What the reader calls a fault of the syntax is one of a value: a number where one of several words should stand, or
-        // one that is too large, or half of a surrogate pair.
+        // serde reports some invalid values as syntax errors: a number in place of an enumerated word, a number out of range,
+        // or a lone surrogate.
         let text = inner.to_string();
         let message = if text.contains("hex escape") {
             HALF_A_PAIR
@@ -202,12 +200,12 @@ fn explain(json: &str, error: &serde_path_to_error::Error<serde_json::Error>) ->
     let path = error.path().to_string();
     for (prefix, message) in [("missing field `", "is required"), ("duplicate field `", "must be there once")] {
         if let Some(name) = text.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('`')) {
-            // These speak of a field of ours, and the path is that of what it is missing in.
+            // These messages name a field of ours; the path is that of its parent.
             let field = if path == "." || path == name { name.to_owned() } else { format!("{path}.{name}") };
             return Failure::invalid(field, message);
         }
     }
-    // The reader's text repeats the value before this word, and says what a type of ours wants after it.
+    // serde's message quotes the value before this word, and describes the expected type after it.
     let message = match text.rsplit_once(", expected ") {
         Some((_, expected)) => Cow::Owned(format!("must be {}", plain(expected))),
         None => Cow::Borrowed("has the wrong form"),
@@ -215,13 +213,13 @@ fn explain(json: &str, error: &serde_path_to_error::Error<serde_json::Error>) ->
     Failure::invalid(path, message)
 }
 
-/// What serde calls Rust's types, in words of JSON.
+/// Translates serde's names of Rust types into JSON terms.
 fn plain(expected: &str) -> Cow<'_, str> {
     Cow::Borrowed(match expected {
         "a boolean" => "true or false",
         "a sequence" => "an array",
         "a borrowed string" | "a string" | "str" => "a string",
-        // A struct of ours.
+        // One of our structs.
         expected if expected.starts_with("struct ") => "an object",
         expected => return Cow::Owned(expected.replace('`', "")),
     })
@@ -259,7 +257,7 @@ mod tests {
         assert_eq!(mint(r#"{"rooms":["x"]}"#)[0].0, "permissions.rooms[0]");
     }
 
-    /// What `slice` leaves of an emoji in JavaScript is JSON, and no text.
+    /// A half emoji, as left by `slice` in JavaScript, is JSON but not valid Unicode.
     #[test]
     fn half_of_a_character_names_its_field() {
         let half = |name: &str| field(name, HALF_A_PAIR);
@@ -336,7 +334,7 @@ mod tests {
             let _ = decode::<PostMessage>(&bytes);
         }
 
-        /// Whatever stands where it does not belong, none of it comes back.
+        /// No misplaced input is repeated in the error.
         #[test]
         fn nothing_is_repeated(secret in "[a-z, ]{0,20}zq[a-z`, ]{0,20}", key in "(username|role|x|permissions|userId)") {
             for value in [serde_json::json!(secret), serde_json::json!({ &secret: secret }), serde_json::json!([secret])] {

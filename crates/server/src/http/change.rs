@@ -1,4 +1,4 @@
-//! Bodies of calls that change something, whose fields are all optional.
+//! Bodies of calls that change a resource; all their fields are optional.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use super::failure::Failure;
 use super::path_ids::PathIds;
 use super::state::HttpState;
 
-/// A body that says what to change. What is absent stays as it is.
+/// A body that lists changes. Absent fields keep their values.
 pub(crate) trait Change: DeserializeOwned {
-    /// The fields that the call takes.
+    /// The fields that the call accepts.
     const FIELDS: &'static [&'static str];
 
-    /// Whether none of them is there.
+    /// Whether all fields are absent.
     fn is_empty(&self) -> bool;
 }
 
@@ -29,8 +29,8 @@ impl Change for ChangeUser {
     }
 }
 
-/// A [`JsonBody`] that changes something. One that has none of its fields is refused: unknown fields are ignored, so a field's
-/// wrong name would otherwise look like success.
+/// A [`JsonBody`] with changes. A body without any known field is rejected: unknown fields are ignored, so a misspelt name
+/// would otherwise appear to succeed.
 pub(crate) struct ChangeBody<T, P = ()>(pub(crate) JsonBody<T, P>);
 
 impl<T: Change, P: PathIds> FromRequest<Arc<HttpState>> for ChangeBody<T, P> {

@@ -1,4 +1,4 @@
-//! Pages of other origins: which may call, and what they may read (Fetch Standard, section 3.3).
+//! CORS: which origins may call, and which headers their pages may read (Fetch Standard, section 3.3).
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -16,18 +16,18 @@ use super::envelope::{RATELIMIT, RATELIMIT_POLICY};
 use super::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 use crate::request::{AllowedOrigins, X_REQUEST_ID};
 
-/// Browsers keep a preflight's answer no longer than two hours.
+/// Browsers cache a preflight for at most two hours.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Sent by `XMLHttpRequest` wrappers such as jQuery and Axios, and by clients of the first version.
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
-/// Lets pages of the allowed origins call and read what the answers' headers say. The origin is reflected and credentials are
-/// allowed, because pages of the first version call with them; nothing hangs on it, since no cookie is ever read.
+/// Lets pages of the allowed origins call and read the headers of answers. The origin is reflected and credentials are allowed,
+/// because pages of the first version send them; no cookie is ever read.
 fn layer(origins: &AllowedOrigins) -> CorsLayer {
     let allowed = match origins {
         AllowedOrigins::Any => AllowOrigin::mirror_request(),
-        // `*` is no origin, and the layer would panic at it.
+        // `*` is not an origin, and the layer would panic on it.
         AllowedOrigins::List(list) => AllowOrigin::list(list.iter().filter(|origin| *origin != "*").cloned()),
     };
     let allowed_headers: [HeaderName; 5] = [AUTHORIZATION, CONTENT_TYPE, IDEMPOTENCY_KEY, X_REQUEST_ID, X_REQUESTED_WITH];
@@ -41,10 +41,10 @@ fn layer(origins: &AllowedOrigins) -> CorsLayer {
         .max_age(PREFLIGHT_KEPT)
 }
 
-/// What the answers' headers tell pages.
+/// The CORS headers of answers.
 pub(crate) struct Cors {
     layer: CorsLayer,
-    /// Those of an answer to a call that no page makes.
+    /// The headers for a request without an origin.
     plain: HeaderMap,
 }
 
@@ -54,7 +54,7 @@ impl Cors {
         Self { plain: ask(&layer, &Method::GET, &HeaderMap::new()), layer }
     }
 
-    /// The headers for the answer to a request, apart from those of a call that no page makes.
+    /// The headers for the answer to a request; `None` if they are those of a request without an origin.
     pub(crate) fn asked(&self, method: &Method, request: &HeaderMap) -> Option<HeaderMap> {
         if *method == Method::OPTIONS && !is_preflight(method, request) {
             return Some(HeaderMap::new());
@@ -62,7 +62,7 @@ impl Cors {
         request.contains_key(ORIGIN).then(|| ask(&self.layer, method, request))
     }
 
-    /// Adds to an answer what [`Self::asked`] gave.
+    /// Adds the result of [`Self::asked`] to an answer.
     pub(crate) fn add(&self, asked: Option<&HeaderMap>, answer: &mut HeaderMap) {
         for (name, value) in asked.unwrap_or(&self.plain) {
             answer.append(name, value.clone());
@@ -70,12 +70,12 @@ impl Cors {
     }
 }
 
-/// A browser's question whether a page may make a call. The library takes every OPTIONS for one, but others are calls.
+/// Whether the request is a preflight. The library treats every OPTIONS request as one.
 pub(crate) fn is_preflight(method: &Method, request: &HeaderMap) -> bool {
     *method == Method::OPTIONS && request.contains_key(ORIGIN) && request.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Lets the library answer in place of a call, and takes the headers.
+/// Lets the library answer in place of a call, and returns the headers.
 fn ask(layer: &CorsLayer, method: &Method, fields: &HeaderMap) -> HeaderMap {
     let mut request = Request::new(());
     *request.method_mut() = method.clone();

@@ -1,4 +1,4 @@
-//! The API's description, and a page to try it at, which loads nothing from another host.
+//! Serves the OpenAPI description and Swagger UI, which loads nothing from another host.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -26,7 +26,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(openapi_json);
 
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("/api/openapi.json");
-    // Its default sends the description's address to a validator elsewhere.
+    // The default sends the description's address to an external validator.
     Arc::new(config.validator_url("none").deep_linking(true).display_request_duration(true).doc_expansion("list"))
 });
 
@@ -37,10 +37,10 @@ struct Asset {
     bytes: Bytes,
 }
 
-/// The page's files that were asked for, in memory once for all who read them. Only names of files come in here.
+/// The requested files of the page, shared by all readers. Only names of existing files are inserted.
 static ASSETS: LazyLock<RwLock<HashMap<String, Asset>>> = LazyLock::new(RwLock::default);
 
-/// More than the page has files.
+/// More than the number of the page's files.
 const MAX_ASSETS: usize = 64;
 
 pub(crate) fn routes() -> Router<Arc<HttpState>> {

@@ -1,4 +1,4 @@
-//! The answers to requests that never become a call: the problem (RFC 9457) and the headers that calls get.
+//! Answers to early errors, as problems (RFC 9457) with the headers of ordinary answers.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -11,14 +11,14 @@ use crate::request::{AllowedOrigins, RequestId, X_REQUEST_ID};
 
 static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "listener")), "code");
 
-/// Makes them, so that pages of the allowed origins can read them.
+/// Builds these answers, readable for pages of the allowed origins.
 pub fn early_answers(origins: &AllowedOrigins) -> EarlyAnswers {
     let cors = Cors::new(origins);
     EarlyAnswers::new(move |error, method, request| {
         let mut fields = HeaderMap::new();
         cors.add(cors.asked(method, request).as_ref(), &mut fields);
         let id = RequestId::random();
-        // To a preflight the error would be of no use: the page could not read it. The call that follows gets one that it can.
+        // A page could not read the error of a preflight. The call that follows gets one that it can read.
         let passes = error == EarlyError::Full && is_preflight(method, request) && !fields.is_empty();
         let mut answer = if passes { no_content() } else { problem(error, &id) };
         answer.headers_mut().extend(fields);

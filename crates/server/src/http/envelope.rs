@@ -1,4 +1,4 @@
-//! What surrounds every call: its id, its time limit, a net under panics, one form of error, a line in the log, metrics.
+//! The middleware around every call: request id, time limit, panic handler, problem bodies, access log, metrics.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -29,19 +29,19 @@ use super::state::HttpState;
 use super::under_way::UnderWay;
 use crate::request::{RequestId, X_REQUEST_ID};
 
-/// How long a call may take once its body is there.
+/// Timeout of a call after its body has arrived.
 pub(crate) const HANDLING_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// The label of calls that match no route: the path that was asked for would make one time series a scan.
+/// The label of calls without a route: a label with the requested path would create a time series per scanned path.
 const UNMATCHED: &str = "unmatched";
-/// What the log has of a path that nothing is at, in bytes, and of each of its segments, in characters.
+/// Maximum length of a logged path without a route, in bytes, and of each of its segments, in characters.
 const LONGEST_PATH: usize = 128;
 const LONGEST_SEGMENT: usize = 32;
 
-/// What the envelope needs.
+/// The state of the envelope.
 #[derive(Clone)]
 pub(crate) struct Enveloping {
     pub(crate) http: Arc<HttpState>,
@@ -59,7 +59,7 @@ pub(crate) async fn envelope(
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = match &route {
         Some(route) => route.as_str(),
-        // The WebSocket front door takes it before the router is asked.
+        // The WebSocket front door handles it before the router.
         None if request.uri().path() == "/ws" => "/ws",
         None => UNMATCHED,
     };
@@ -74,7 +74,7 @@ pub(crate) async fn envelope(
 
     let client = request.extensions().get::<Peer>().map(|peer| peer.addr.ip());
     let path = (route == UNMATCHED).then(|| for_the_log(request.uri().path()));
-    // Who calls is told by `Authenticated`, once it is known.
+    // `Authenticated` fills these in when the caller is known.
     let (user, token) = (tracing::field::Empty, tracing::field::Empty);
     let client = client.as_ref().map(tracing::field::display);
     let span = tracing::info_span!("request", id = id.as_str(), method, route, client, user, token);
@@ -87,7 +87,7 @@ pub(crate) async fn envelope(
         let response = guard(next.run(request), limit, late).await;
         let response = if is_options { options::answer(&http, route, response).await } else { response };
         let (response, error) = finish(response, &id, &http.chat.limits);
-        // What a call has changed is told in any case; what it has read can be asked for again.
+        // The result of a write is always sent; a read can be repeated.
         match under_way.count(&http.chat, response, is_safe) {
             Some(response) => (response, error),
             None => finish(Failure::from(Error::from(Unavailable::Overloaded)).into_response(), &id, &http.chat.limits),
@@ -103,7 +103,7 @@ pub(crate) async fn envelope(
     meters::answered(method, route, status, elapsed);
     let ms = (elapsed.as_secs_f64() * 1e5).round() / 1e2;
     span.in_scope(|| {
-        // A line for each call that went well would hide the others, and take more time than many a call.
+        // A line per successful call would hide the others, and take more time than many calls.
         let status_code = status.as_u16();
         if status.is_server_error() {
             tracing::warn!(status = status_code, code = error, path, ms, "answered");
@@ -116,12 +116,12 @@ pub(crate) async fn envelope(
     response
 }
 
-/// Awaits the call; a panic or a lapse of time becomes an answer, the latter `late`.
+/// Awaits the call. A panic becomes an answer, and so does a timeout (`late`).
 async fn guard(call: impl Future<Output = Response>, limit: Duration, late: Failure) -> Response {
     let call = AssertUnwindSafe(call).catch_unwind();
     match in_time(limit, call).await {
         Ok(Ok(response)) => response,
-        // What was panicked with may quote a body, so it is not logged here; the panic hook says where it happened.
+        // The panic's payload may quote a body, so it is not logged; the panic hook logs the location.
         Ok(Err(_)) => {
             tracing::error!("a call panicked");
             Failure::from(Error::Internal).into_response()
@@ -130,8 +130,7 @@ async fn guard(call: impl Future<Output = Response>, limit: Duration, late: Fail
     }
 }
 
-/// Gives an unsuccessful answer its body, and every answer the headers that all have.
-/// With the error's code, if it is one.
+/// Gives an error its body, and every answer the common headers. Returns the error's code, if any.
 fn finish(mut response: Response, id: &RequestId, limits: &Limits) -> (Response, Option<&'static str>) {
     let status = response.status();
     let failure = response.extensions_mut().remove::<Failure>();
@@ -152,8 +151,8 @@ fn finish(mut response: Response, id: &RequestId, limits: &Limits) -> (Response,
     (response, error)
 }
 
-/// A path that nothing is at, as far as a log can do with it. Whoever pastes a token into an address finds a part of its head
-/// there, which all tokens have in common.
+/// A path without a route, shortened for the log. Of a token pasted into a URL only a part of the header remains, which all
+/// tokens share.
 fn for_the_log(path: &str) -> String {
     let mut text = String::new();
     for segment in path.split('/').skip(1) {
@@ -169,7 +168,7 @@ fn for_the_log(path: &str) -> String {
     text
 }
 
-/// The answer's status and headers stay, such as `Allow`; its body becomes a problem (RFC 9457).
+/// Keeps the status and headers of an answer, such as `Allow`, and replaces its body by a problem (RFC 9457).
 fn problem(failure: &Failure, response: Response, id: &RequestId, limits: &Limits) -> Response {
     let parts = failure.parts();
     let body = serde_json::to_vec(&parts.body(id.as_str())).unwrap_or_default();
@@ -220,12 +219,12 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Whole seconds, rounded up, at least one: `Retry-After: 0` would invite a busy loop.
+/// Whole seconds, rounded up, at least one: `Retry-After: 0` would cause a busy loop.
 fn seconds(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
 }
 
-/// Methods that a client made up must not make up time series.
+/// The label of a method. Unknown methods share one, so that clients cannot create time series.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -245,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_hangs_or_panics_is_answered() {
-        // What reads is made again; of what writes it is not known whether it took effect.
+        // A read can be repeated; for a write it is unknown whether it took effect.
         for (method, code) in [(Method::GET, "timeout"), (Method::POST, "outcome_unknown"), (Method::PATCH, "outcome_unknown")]
         {
             let hangs = guard(std::future::pending(), Duration::from_millis(10), Failure::timeout(&method)).await;

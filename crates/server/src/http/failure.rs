@@ -1,4 +1,4 @@
-//! What a call answers when it does not succeed. The one place where errors become statuses.
+//! Error answers of calls: the only place that maps errors to HTTP statuses.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use chatsphere_core::{Error, InvalidField, RateLimited, TokenRefusal, Unavailable};
 use chatsphere_protocol::rest::{FieldError, Problem};
 
-/// An answer other than success. It travels in the response's extensions to [`super::envelope`], which knows the request's id
-/// and writes the body.
+/// An error answer. It travels in the response's extensions to [`super::envelope`], which knows the request id and writes the
+/// body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure(Box<Parts>);
 
@@ -22,7 +22,7 @@ pub(crate) struct Parts {
     pub(crate) hint: Hint,
 }
 
-/// What the headers add.
+/// Additional headers of an error answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hint {
     None,
@@ -30,11 +30,11 @@ pub(crate) enum Hint {
     RetryAfter(Duration),
     /// `Retry-After`, `RateLimit` and `RateLimit-Policy`.
     RateLimited(RateLimited, Duration),
-    /// The same of those who let guests into the demo.
+    /// The same headers for the demo's rate limit.
     DemoLimited(Duration),
     /// `Accept-Encoding: identity` (RFC 9110, section 12.5.3).
     AcceptEncoding,
-    /// `WWW-Authenticate` (RFC 6750, section 3); with an error code if a token was sent.
+    /// `WWW-Authenticate` (RFC 6750, section 3), with an error code if a token was sent.
     Challenge(TokenRefusal),
 }
 
@@ -59,7 +59,7 @@ impl Failure {
         Self(Box::new(Parts { status, code, detail: detail.into(), fields: Vec::new(), hint: Hint::None }))
     }
 
-    /// A field, a parameter or a header breaks a rule.
+    /// A field, parameter or header is invalid.
     pub(crate) fn invalid(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
         let (field, message) = (field.into(), message.into());
         let mut failure = Self::new(StatusCode::BAD_REQUEST, "invalid", format!("{field}: {message}"));
@@ -67,14 +67,14 @@ impl Failure {
         failure
     }
 
-    /// Several fields break a rule, or none of them is there.
+    /// Several fields are invalid, or all of them are absent.
     pub(crate) fn invalid_fields(detail: impl Into<Cow<'static, str>>, fields: Vec<FieldError<'static>>) -> Self {
         let mut failure = Self::new(StatusCode::BAD_REQUEST, "invalid", detail);
         failure.0.fields = fields;
         failure
     }
 
-    /// The body is not the JSON that this call takes.
+    /// The body is not the JSON that this call accepts.
     pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
@@ -89,7 +89,7 @@ impl Failure {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
     }
 
-    /// The body is compressed, or encoded otherwise.
+    /// The body has a content coding.
     pub(crate) fn encoded(coding: &'static str) -> Self {
         let detail = format!("send the body as it is: `Content-Encoding: {coding}` is not taken");
         let mut failure = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail);
@@ -97,12 +97,12 @@ impl Failure {
         failure
     }
 
-    /// The body came too slowly.
+    /// The body arrived too slowly.
     pub(crate) fn slow_body() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not arrive in time")
     }
 
-    /// The answer took too long. A call that writes may have taken effect; one that reads is simply made again.
+    /// The call took too long. A write may have taken effect; a read can be repeated.
     pub(crate) fn timeout(method: &Method) -> Self {
         if !method.is_safe() {
             return Error::Unavailable(Unavailable::OutcomeUnknown).into();
@@ -113,7 +113,7 @@ impl Failure {
         failure
     }
 
-    /// Somebody lets guests into the demo too often.
+    /// The address exceeded the demo's rate limit.
     pub(crate) fn demo_limited(wait: Duration) -> Self {
         let detail = format!("too many calls of this address: wait {} ms", wait.as_millis());
         let mut failure = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
@@ -125,7 +125,7 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, code, detail)
     }
 
-    /// What a status alone says, where it came from the router or an extractor.
+    /// The error of a status that came from the router or an extractor.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => {

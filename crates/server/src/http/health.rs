@@ -15,47 +15,48 @@ use utoipa_axum::routes;
 use super::failure::Failure;
 use super::state::HttpState;
 
-/// How long the store may take to answer a probe: below the time-out of the usual probes, a second.
+/// Timeout of the store for a probe, below the usual probe timeout of one second.
 const PING_TIMEOUT: Duration = Duration::from_millis(800);
-/// Many probes ask the store once in this time.
+/// How long the result of a probe is cached.
 const PING_KEPT: Duration = Duration::from_secs(1);
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
     OpenApiRouter::new().routes(routes!(health)).routes(routes!(livez)).routes(routes!(readyz))
 }
 
-/// Is the server there?
+/// Check that the server answers
 ///
-/// Says that the process answers, not that its database does: for that ask `/readyz`.
+/// Reports the process only, not its database: use `/readyz` for that.
 ///
 /// Who: anyone.
 #[utoipa::path(get, path = "/api/health", operation_id = "getHealth", tag = "health",
-    responses((status = 200, description = "It is", body = Health)))]
+    responses((status = 200, description = "The process answers", body = Health)))]
 async fn health(State(http): State<Arc<HttpState>>) -> Json<Health<'static>> {
     Json(Health { status: "ok".into(), version: http.version.into() })
 }
 
-/// Does the process live?
+/// Check liveness
 ///
-/// For a supervisor that restarts what does not answer. Knows nothing of the database: a restart would not bring it back.
+/// For a supervisor that restarts a process that does not answer. Ignores the database, because a restart would not bring it
+/// back.
 ///
 /// Who: anyone.
 #[utoipa::path(get, path = "/livez", operation_id = "getLiveness", tag = "health",
-    responses((status = 200, description = "It does", body = Health)))]
+    responses((status = 200, description = "The process is alive", body = Health)))]
 async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
     health(state).await
 }
 
-/// Does this node want work?
+/// Check readiness
 ///
-/// For a load balancer. The database is asked at most once a second. A node whose bus is away is ready all the same, since it
-/// finds what other nodes write in the database, within 2 s; `bus` tells of it. Signals, such as typing, are in no database:
-/// without the bus they reach the connections of this node alone, and `signals` tells of that.
+/// For a load balancer. The database is queried at most once a second. A node without its bus is still ready, because it finds
+/// what other nodes write in the database within 2 s; `bus` reports the state. Signals, such as typing, are not in the
+/// database: without the bus they reach only the connections of the same node, and `signals` reports that.
 ///
 /// Who: anyone.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses(
-        (status = 200, description = "It does", body = Ready),
+        (status = 200, description = "The node is ready", body = Ready),
         (status = 503, description = "`store_away`: the database does not answer, or takes no writes. `stopping`: the server \
          is on its way down"),
     ))]
@@ -66,7 +67,7 @@ async fn readyz(state: State<Arc<HttpState>>) -> Response {
     }
 }
 
-/// Why this node wants no work.
+/// Why this node is not ready.
 pub(super) async fn outage(http: &HttpState) -> Option<Unavailable> {
     if http.readiness.is_draining() {
         Some(Unavailable::Stopping)
@@ -87,13 +88,13 @@ fn ready(http: &HttpState) -> Ready<'static> {
     Ready { status: "ok".into(), version: http.version.into(), bus: http.bus.as_ref().map(bus), signals: signals.into() }
 }
 
-/// Whether the store answered when it was asked last.
+/// The cached result of the store's last probe.
 #[derive(Default)]
 pub struct StoreProbe(Mutex<Option<(Instant, bool)>>);
 
 impl StoreProbe {
     async fn answers(&self, http: &HttpState) -> bool {
-        // The lock is held while asking, so that probes at the same moment share one answer.
+        // The lock is held during the probe, so that concurrent callers share one result.
         let mut last = self.0.lock().await;
         if let Some((at, answered)) = *last
             && at.elapsed() < PING_KEPT

@@ -14,7 +14,7 @@ use super::state::HttpState;
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// The header `Idempotency-Key` of a POST, if it has one.
+/// The header `Idempotency-Key` of a POST, if present.
 pub(crate) struct IdempotencyKey(Option<Keyed>);
 
 struct Keyed {
@@ -44,14 +44,14 @@ impl FromRequestParts<Arc<HttpState>> for IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// What the store recognises the call by: the key within the caller's scope, and the body.
+    /// The key within the caller's scope, and the hash of the body.
     pub(crate) fn bind(self, caller: &Caller, body: [u8; 32]) -> Option<Idempotency> {
         let Keyed { key, method, path } = self.0?;
         let mut hash = Sha256::new();
         let user = caller.user.id.to_string();
         for part in [caller.token_type.as_str().as_bytes(), user.as_bytes(), method.as_bytes(), path.as_bytes(), key.as_bytes()]
         {
-            // With each part's length before it no two lists of parts read the same.
+            // The length prefixes make the hashed list unambiguous.
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
@@ -59,7 +59,7 @@ impl IdempotencyKey {
     }
 }
 
-/// Says in the answer that it is an earlier call's.
+/// A header that marks the answer as that of an earlier call.
 pub(crate) struct Replayed(pub(crate) bool);
 
 impl IntoResponseParts for Replayed {

@@ -1,4 +1,4 @@
-//! Lists as answers.
+//! Lists as JSON arrays.
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-/// What an item is expected to take, in bytes: a message of some lines. Memory for a page is taken once, not doubled and
-/// copied until it fits.
+/// Expected size of an encoded item in bytes: a message of a few lines. The buffer is allocated once, instead of growing and
+/// copying.
 const EXPECTED: usize = 640;
-/// What is encoded within some hundred microseconds at most, in bytes of texts.
+/// Texts up to this many bytes are encoded within a few hundred microseconds.
 const SHORT: usize = 32 * 1024;
 
 /// A page of a list, as a JSON array.
@@ -22,7 +22,7 @@ impl<T: Serialize> IntoResponse for JsonList<T> {
     }
 }
 
-/// A list as JSON. Empty only if its type can't be written as such, which would be a fault of ours.
+/// Encodes a list. Empty only if the type cannot be serialised, which would be a bug.
 pub(super) fn encode<T: Serialize>(items: impl ExactSizeIterator<Item = T>) -> Bytes {
     let mut body = Vec::with_capacity(2 + items.len() * EXPECTED);
     match serde_json::Serializer::new(&mut body).collect_seq(items) {
@@ -34,8 +34,8 @@ pub(super) fn encode<T: Serialize>(items: impl ExactSizeIterator<Item = T>) -> B
     }
 }
 
-/// Encodes a page whose texts take so many bytes. A large one is not encoded on a thread that others' calls and sockets wait
-/// for.
+/// Encodes a page with this many bytes of text. A large page is encoded on a blocking thread, because other calls and sockets
+/// wait for this one.
 pub(super) async fn encode_page<P: Send + 'static>(
     page: P,
     texts: usize,
@@ -44,11 +44,11 @@ pub(super) async fn encode_page<P: Send + 'static>(
     if texts <= SHORT {
         return encode(&page);
     }
-    // Nothing is answered for a page that panicked.
+    // A page whose encoding panicked has no answer.
     tokio::task::spawn_blocking(move || encode(&page)).await.unwrap_or_default()
 }
 
-/// An encoded list as an answer.
+/// The answer of an encoded list.
 pub(super) fn answer(body: Bytes) -> Response {
     if body.is_empty() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -56,7 +56,7 @@ pub(super) fn answer(body: Bytes) -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::from(body)).into_response()
 }
 
-/// Messages across rooms as an answer.
+/// The answer of a list of messages across rooms.
 pub(super) async fn answer_in_rooms(items: Vec<chatsphere_core::MessageInRoom>) -> Response {
     let texts = items.iter().map(|item| item.message.content.as_str().len()).sum();
     let encode_all = |items: &Vec<chatsphere_core::MessageInRoom>| encode(items.iter().map(crate::wire::message_in_room));

@@ -9,12 +9,12 @@ use super::failure::Failure;
 use super::query::Query;
 use crate::auth::Cursors;
 
-/// The header `Link` (RFC 8288): where the pages beside this one are, as far as there are any.
+/// The header `Link` (RFC 8288) with the adjacent pages, if any.
 #[derive(Default)]
 pub(crate) struct Links(Vec<String>);
 
 impl Links {
-    /// The page after this one, in the list's own order.
+    /// A link to the next page in the list's order.
     pub(crate) fn next(query: &Query, cursors: &Cursors<'_>, next: Option<Cursor>) -> Result<Self, Failure> {
         let mut links = Self::default();
         if let Some(next) = next {

@@ -1,4 +1,4 @@
-//! What the REST door counts.
+//! The metrics of the REST front door.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, PoisonError, RwLock};
@@ -15,7 +15,7 @@ static REFUSED: Counts = Counts::new("chatsphere_authentications_refused_total",
 
 static CALLS: LazyLock<Calls> = LazyLock::new(Calls::default);
 
-/// Calls, by route. Handles are taken once: routes, methods and statuses are few.
+/// Counters of calls by route. Handles are looked up once: routes, methods and statuses are few.
 #[derive(Default)]
 struct Calls(RwLock<HashMap<String, Route>>);
 
@@ -24,12 +24,12 @@ struct Route {
     answered: Vec<(&'static str, StatusCode, Counter)>,
 }
 
-/// A call was answered.
+/// Records an answered call.
 pub(super) fn answered(method: &'static str, route: &str, status: StatusCode, elapsed: Duration) {
     CALLS.answered(method, route, status, elapsed);
 }
 
-/// A call did not succeed.
+/// Records a failed call.
 pub(super) fn failed(code: &'static str, refusal: Option<TokenRefusal>) {
     ERRORS.count(code);
     if let Some(refusal) = refusal {

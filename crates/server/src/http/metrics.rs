@@ -14,12 +14,12 @@ use super::state::HttpState;
 use crate::auth::Secret;
 use crate::request::bearer;
 
-/// Who may read the metrics besides the privileged.
+/// Additional access to the metrics, besides privileged callers.
 #[derive(Debug, Clone, Default)]
 pub struct MetricsAccess {
-    /// Everyone.
+    /// Everyone may read them.
     pub public: bool,
-    /// Who shows this as a bearer token: for a program that reads metrics and nothing else.
+    /// Callers with this bearer token may read them, such as a scraper without other rights.
     pub token: Option<Secret>,
 }
 

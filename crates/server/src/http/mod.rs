@@ -1,7 +1,7 @@
-//! The REST front door. Each handler decodes a call, runs one op and encodes its answer; the rules stand in
+//! The REST front door. Each handler decodes a call, runs one op and encodes its answer; the rules are in
 //! [`chatsphere_core::ops`].
 //!
-//! `GET /ws` and upgrades of `GET /` are not here: the WebSocket front door is put before these routes and takes them.
+//! `GET /ws` and upgrades of `GET /` are handled by the WebSocket front door, which precedes these routes.
 
 mod authenticated;
 mod body;
@@ -50,8 +50,8 @@ pub use metrics::MetricsAccess;
 pub use openapi::{openapi, openapi_json};
 pub use state::{HttpState, Readiness};
 
-/// The whole REST front door, with `before` put in front of its routes: it gets each request first, within what every answer
-/// goes through (request id, log, problem bodies).
+/// The complete REST front door. `before` wraps its routes: it gets each request first, inside the common middleware (request
+/// id, log, problem bodies).
 pub fn router(state: Arc<HttpState>, before: impl FnOnce(Router<Arc<HttpState>>) -> Router<Arc<HttpState>>) -> Router {
     let (router, _) = api().split_for_parts();
     let router = router.merge(root::routes()).merge(docs::routes()).merge(if state.demo.is_some() {
@@ -64,7 +64,7 @@ pub fn router(state: Arc<HttpState>, before: impl FnOnce(Router<Arc<HttpState>>)
     paths::forgiving(routes)
 }
 
-/// The calls that the API's description lists.
+/// The calls in the API's description.
 fn api() -> OpenApiRouter<Arc<HttpState>> {
     OpenApiRouter::with_openapi(openapi::head())
         .merge(health::routes())

@@ -1,7 +1,7 @@
-//! The API's description (OpenAPI 3.1), made from the handlers.
+//! The API's description (OpenAPI 3.1), generated from the handlers.
 //!
-//! A handler states what is its own: who may call it, its success, the codes of its refusals. What holds for all calls is
-//! added here, and each code gets an example from the very error that the server answers with.
+//! A handler documents what is specific to it: who may call it, its success, and its error codes. Everything common to all
+//! calls is added here, and each code gets an example made from the server's own error.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ const DESCRIPTION: &str = "A self-hosted chat server.\n\n\
 
 const ID: &str = "0198c0de-7c1a-7000-8000-0123456789ab";
 
-/// What stands above the calls.
+/// The metadata of the description.
 pub(super) fn head() -> OpenApi {
     let mut info = Info::new("ChatSphere", env!("CARGO_PKG_VERSION"));
     info.description = Some(DESCRIPTION.to_owned());
@@ -106,7 +106,7 @@ pub fn openapi() -> OpenApi {
     document
 }
 
-/// The same as indented JSON; the same program gives the same text.
+/// The description as indented JSON; the output is deterministic.
 pub fn openapi_json() -> String {
     openapi().to_pretty_json().unwrap_or_default() + "\n"
 }
@@ -121,7 +121,7 @@ fn idempotency_key() -> Parameter {
     parameter
 }
 
-/// What many calls may answer alike: a name, the status, what it means.
+/// Errors common to many calls: a name, the status, the codes.
 const COMMON: [(&str, &str, &str); 10] = [
     ("Internal", "500", "`internal`"),
     (
@@ -140,7 +140,7 @@ const COMMON: [(&str, &str, &str); 10] = [
     ("NotJson", "415", "`unsupported_media_type`"),
 ];
 
-/// What a call may answer because it takes a token, a body, parameters, or at all.
+/// Adds the errors that follow from a token, a body, or parameters, and those of every call.
 fn add_common_refusals(operation: &mut Operation) {
     if operation.tags.iter().flatten().any(|tag| tag == "health") && operation.security.is_none() {
         return;
@@ -162,7 +162,7 @@ fn add_common_refusals(operation: &mut Operation) {
     } else if has_path {
         names.push("InvalidPath");
     }
-    // Reads and changes are both counted.
+    // Reads and writes both have rate limits.
     if operation.security.is_some() {
         names.push("TooManyReads");
     }
@@ -172,7 +172,7 @@ fn add_common_refusals(operation: &mut Operation) {
     }
 }
 
-/// Adds the headers and the examples that follow from the status and from the codes named in the description.
+/// Adds the headers and examples that follow from the status and the codes in the description.
 fn describe(status: &str, response: &mut Response) {
     response.headers.insert("X-Request-Id".to_owned(), header("Names this request in the server's log."));
     let success = status.starts_with('2');
@@ -212,12 +212,12 @@ fn header(description: &str) -> RefOr<Header> {
     RefOr::T(header)
 }
 
-/// The codes that a description names: they stand between backticks.
+/// The codes in a description, which are enclosed in backticks.
 fn codes(description: &str) -> impl Iterator<Item = &str> {
     description.split('`').skip(1).step_by(2).filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
 }
 
-/// Every error that a call can answer with.
+/// Every error of REST calls.
 fn catalogue() -> Vec<Failure> {
     let tokens = [
         TokenRefusal::Missing,
@@ -281,7 +281,7 @@ fn example(schema: &RefOr<Schema>) -> Option<Value> {
     match schema {
         RefOr::Ref(reference) => component(reference.ref_location.rsplit('/').next()?),
         RefOr::T(Schema::Array(_)) => {
-            // The items' type is private to its crate's builder, but not to its JSON.
+            // The type of the items is private to its crate's builder, but not to its JSON.
             let json = serde_json::to_value(schema).ok()?;
             let item = json.pointer("/items/$ref")?.as_str()?.rsplit('/').next()?;
             Some(json!([component(item)?]))
@@ -376,7 +376,7 @@ mod tests {
         }
     }
 
-    /// A code that no error has, or one under the wrong status, would be a promise that is not kept.
+    /// A code without an error, or under the wrong status, would be a false promise.
     #[test]
     fn every_code_named_is_an_error_of_that_status() {
         let catalogue = catalogue();
@@ -404,7 +404,7 @@ mod tests {
         }
     }
 
-    /// An example that the types would not read is no example.
+    /// Examples must be readable as their types.
     #[test]
     fn examples_are_what_the_types_say() {
         use chatsphere_protocol::frames::EventFrame;

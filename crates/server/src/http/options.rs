@@ -1,4 +1,4 @@
-//! OPTIONS, where it is no page's preflight (RFC 9110, section 9.3.7).
+//! Answers OPTIONS requests that are no preflight (RFC 9110, section 9.3.7).
 
 use axum::http::StatusCode;
 use axum::http::header::ALLOW;
@@ -9,11 +9,11 @@ use super::failure::Failure;
 use super::health;
 use super::state::HttpState;
 
-/// The routes that load balancers ask whether this node wants work. HAProxy asks `OPTIONS /` if it is not told otherwise.
+/// Routes that load balancers probe for readiness. HAProxy sends `OPTIONS /` by default.
 const PROBED: [&str; 2] = ["/readyz", "/"];
 
-/// Makes a success of a route's refusal, which names the methods that the route takes, and that is what OPTIONS asks for. A
-/// route that is asked for readiness answers by that.
+/// Turns a route's 405, which lists the allowed methods, into the success that OPTIONS asks for. A probed route answers with
+/// its readiness.
 pub(super) async fn answer(http: &HttpState, route: &str, refusal: Response) -> Response {
     if refusal.status() != StatusCode::METHOD_NOT_ALLOWED {
         return refusal;
@@ -24,7 +24,7 @@ pub(super) async fn answer(http: &HttpState, route: &str, refusal: Response) -> 
         return Failure::from(Error::Unavailable(outage)).into_response();
     }
     let mut answer = StatusCode::NO_CONTENT.into_response();
-    // That of most routes is added by the router, on the way out.
+    // The router adds `Allow` for most routes later.
     if let Some(methods) = refusal.headers().get(ALLOW) {
         answer.headers_mut().insert(ALLOW, methods.clone());
     }

@@ -3,7 +3,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, R
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
-/// A file of a page that this server carries, with the headers that keep the page to itself.
+/// A file of an embedded page, with security headers.
 pub(crate) fn secured(policy: HeaderValue, content_type: &str, body: impl Into<Body>) -> Response {
     let content_type = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
     let headers: [(HeaderName, HeaderValue); 6] = [
@@ -12,7 +12,7 @@ pub(crate) fn secured(policy: HeaderValue, content_type: &str, body: impl Into<B
         (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin-allow-popups")),
-        // The next version of the program has other files under the same names.
+        // The next version of the server may have other files under the same names.
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     (headers, body.into()).into_response()

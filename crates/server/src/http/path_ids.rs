@@ -1,4 +1,4 @@
-//! The ids in a call's path.
+//! The parameters of a call's path.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 
 use super::failure::Failure;
 
-/// What a path names, read for a caller: what an id that is no UUID means depends on who asks.
+/// Path parameters, parsed for a caller: the error for an id that is not a UUID depends on the caller.
 pub(crate) trait PathIds: Sized {
     /// The path's variable segments, decoded.
     type Texts: DeserializeOwned + Send;
@@ -16,12 +16,12 @@ pub(crate) trait PathIds: Sized {
     fn read(texts: Self::Texts, caller: &Caller) -> Result<Self, Error>;
 }
 
-/// Reads what a call's path names.
+/// Parses a call's path parameters.
 pub(super) async fn read<P: PathIds>(parts: &mut Parts, caller: &Caller) -> Result<P, Failure> {
     Ok(P::read(texts::<P>(parts).await?, caller)?)
 }
 
-/// The variable segments of a call's path, decoded. A path that is not UTF-8 is refused.
+/// The variable segments of a call's path, decoded. A path that is not UTF-8 is rejected.
 pub(super) async fn texts<P: PathIds>(parts: &mut Parts) -> Result<P::Texts, Failure> {
     let texts = Path::from_request_parts(parts, &()).await;
     let Path(texts) = texts.map_err(|unreadable| Failure::of_status(unreadable.status()))?;
@@ -36,7 +36,7 @@ impl PathIds for () {
     }
 }
 
-/// An id of the application's own.
+/// An id assigned by the application.
 impl PathIds for String {
     type Texts = Self;
 
@@ -77,7 +77,7 @@ impl<A: PathIds<Texts = String>, B: PathIds<Texts = String>> PathIds for (A, B) 
     }
 }
 
-/// `{roomId}`, as the API's description shows it.
+/// `{roomId}`, as documented in the API's description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "only described; read as a `RoomId`")]

@@ -1,4 +1,4 @@
-//! Paths that mean a route without being its own.
+//! Tolerated spellings of paths.
 
 use axum::Router;
 use axum::extract::Request;
@@ -6,10 +6,10 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{Method, Uri};
 use tower::{Service, service_fn};
 
-/// Takes one slash too many at the end of a path, and `OPTIONS *`, which is asked of the server as a whole and answered like
-/// `OPTIONS /readyz` (RFC 9110, section 9.3.7).
+/// Accepts a trailing slash, and `OPTIONS *`, which concerns the server as a whole and is answered like `OPTIONS /readyz` (RFC
+/// 9110, section 9.3.7).
 ///
-/// Only what matches no route is looked at, so that all others lose no time.
+/// Only requests without a route are examined, so that others lose no time.
 pub(super) fn forgiving(routes: Router) -> Router {
     let again = routes.clone();
     routes.fallback_service(service_fn(move |mut request: Request| {
@@ -22,12 +22,12 @@ pub(super) fn forgiving(routes: Router) -> Router {
     }))
 }
 
-/// The path without the slash at its end. Two of them are no slip of the pen.
+/// The path without its trailing slash. Two slashes are not tolerated.
 fn without_slash(path: &str) -> Option<&str> {
     path.strip_suffix('/').filter(|rest| !rest.is_empty() && !rest.ends_with('/'))
 }
 
-/// The same address with another path.
+/// The same URI with another path.
 fn at(uri: &Uri, path: &str) -> Option<Uri> {
     let path_and_query = match uri.query() {
         Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),

@@ -1,4 +1,4 @@
-//! What endpoints use.
+//! Common imports of endpoints.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ pub(super) use super::state::HttpState;
 pub(super) use crate::auth::List;
 pub(super) use crate::wire;
 
-/// The state of the REST door, as a handler is given it.
+/// The state of the REST front door, as extracted by handlers.
 pub(super) type Http = State<Arc<HttpState>>;
 
-/// Calls with their description.
+/// Routes with their description.
 pub(super) type Routes = OpenApiRouter<Arc<HttpState>>;

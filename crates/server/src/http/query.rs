@@ -1,4 +1,4 @@
-//! The parameters of lists.
+//! Query parameters of lists.
 
 use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::state::HttpState;
 use crate::auth::Cursors;
 
-/// `limit` and `cursor`, as the API's description shows them.
+/// `limit` and `cursor`, as documented in the API's description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "only described; read by `Query::page`")]
@@ -55,8 +55,7 @@ pub(crate) struct EventsParams {
     after: Option<u64>,
 }
 
-/// The lists of the first version. Its clients may send parameters that nobody reads, so only the others' unknown ones are
-/// refused.
+/// Lists of the first version. Their clients may send unknown parameters, which only newer lists reject.
 const FIRST_VERSION: [&str; 7] = [
     "/api/users",
     "/api/users/{userId}/messages",
@@ -67,16 +66,16 @@ const FIRST_VERSION: [&str; 7] = [
     "/api/tokens",
 ];
 
-/// Unknown parameters that one answer names at most.
+/// Maximum number of unknown parameters named in one answer.
 const MAX_NAMED: usize = 8;
 
-/// A call's path and query, to be read and to be written again with another place in the list.
+/// A call's path and query, which also builds links to other pages.
 pub(crate) struct Query {
     path: String,
     pairs: Vec<(String, String)>,
     page_default: usize,
     page_max: usize,
-    /// Whether parameters that the call does not take are ignored.
+    /// Whether unknown parameters are ignored.
     lenient: bool,
 }
 
@@ -100,14 +99,14 @@ impl Query {
         Self { path: path.to_owned(), pairs, page_default, page_max, lenient: false }
     }
 
-    /// A page of a list with a cursor.
+    /// The requested page of a list with a cursor.
     pub(crate) fn page(&self, cursors: &Cursors<'_>) -> Result<PageRequest, Failure> {
         self.takes(&["limit", "cursor"])?;
         let cursor = self.one("cursor")?.map(|text| cursors.open(text)).transpose()?;
         Ok(PageRequest { cursor, limit: self.limit()? })
     }
 
-    /// A page of a room's messages.
+    /// The requested page of a room's messages.
     pub(crate) fn history(&self) -> Result<(HistoryRange, usize), Failure> {
         self.takes(&["limit", "before", "after"])?;
         let range = match (self.seq("before")?, self.seq("after")?) {
@@ -119,19 +118,19 @@ impl Query {
         Ok((range, self.limit()?))
     }
 
-    /// A page of a room's events.
+    /// The requested page of a room's events.
     pub(crate) fn events(&self) -> Result<(Seq, usize), Failure> {
         self.takes(&["limit", "after"])?;
         Ok((self.seq("after")?.unwrap_or(Seq::ZERO), self.limit()?))
     }
 
-    /// The user as whom a CLIENT token acts, for a call that takes nothing else.
+    /// The user for whom a CLIENT token acts, for a call with no other parameters.
     pub(crate) fn acting_as(&self) -> Result<Option<UserId>, Failure> {
         self.takes(&["as"])?;
         Ok(self.one("as")?.map(ops::user_id).transpose()?)
     }
 
-    /// Refuses parameters other than these: one that is misspelt would silently give another page than was meant.
+    /// Rejects other parameters: a misspelt one would silently return a different page.
     fn takes(&self, known: &[&str]) -> Result<(), Failure> {
         if self.lenient {
             return Ok(());
@@ -154,7 +153,7 @@ impl Query {
         Err(Failure::invalid_fields(detail, unknown))
     }
 
-    /// A parameter that may be there once.
+    /// A parameter that may occur once.
     pub(crate) fn one(&self, name: &'static str) -> Result<Option<&str>, InvalidField> {
         let mut values = self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
@@ -163,10 +162,10 @@ impl Query {
         }
     }
 
-    /// The same call with another place in the list, as an absolute-path reference (RFC 3986, section 4.2).
+    /// The same call at another position of the list, as an absolute-path reference (RFC 3986, section 4.2).
     pub(crate) fn link(&self, name: &str, value: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        // A token that strayed into the query is not handed on.
+        // A token in the query is not copied.
         let ours = |key: &str| matches!(key, "before" | "after" | "cursor" | "token" | "access_token");
         query.extend_pairs(self.pairs.iter().filter(|(key, _)| !ours(key)));
         query.append_pair(name, value);
@@ -190,13 +189,13 @@ impl Query {
     }
 }
 
-/// A parameter's name as it is told again, unless it could be something else that strayed there, such as a token.
+/// A parameter's name for the answer, hidden if it might be misplaced data such as a token.
 fn shown(name: &str) -> String {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"_-[]$".contains(&byte);
     if (1..=32).contains(&name.len()) && name.bytes().all(harmless) { name.to_owned() } else { "(unnamed)".to_owned() }
 }
 
-/// Digits alone: `u64::from_str` also takes a leading plus sign, which in a query is a space.
+/// Digits only: `u64::from_str` also accepts a leading plus sign, which in a query is a space.
 fn number(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }

@@ -10,14 +10,14 @@ use super::path_ids::{self, PathIds};
 use super::state::HttpState;
 use super::under_way::UnderWay;
 
-/// A call that reads: who calls, within their rate, and what its path names.
+/// A read: its caller, after the rate limit, and its path parameters.
 pub(crate) struct Read<P = ()> {
     pub(crate) caller: Arc<Caller>,
     pub(crate) path: P,
     pub(crate) under_way: UnderWay,
 }
 
-/// The same in its turn, which lasts until the page is encoded.
+/// A read with a turn, which lasts until the page is encoded.
 pub(crate) struct ReadInTurn<P = ()> {
     pub(crate) caller: Arc<Caller>,
     pub(crate) path: P,
@@ -29,7 +29,7 @@ impl<P: PathIds> FromRequestParts<Arc<HttpState>> for Read<P> {
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, http).await?;
         http.chat.count_read(&caller)?;
-        // The envelope has put it there.
+        // The envelope has inserted it.
         let under_way = parts.extensions.get::<UnderWay>().cloned().unwrap_or_default();
         let path = path_ids::read(parts, &caller).await?;
         Ok(Self { caller, path, under_way })

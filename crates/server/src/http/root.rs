@@ -8,7 +8,7 @@ use axum::routing::get;
 
 use super::state::HttpState;
 
-/// What a person finds who opens the server's address in a browser, or asks it with curl.
+/// The text shown at the server's address in a browser or by curl.
 const WELCOME: &str = "This is a ChatSphere server.\n\n\
     REST calls       /api, described at /docs and /api/openapi.json\n\
     WebSocket        /ws (or /, as in the first version)\n\
@@ -17,7 +17,7 @@ const WELCOME: &str = "This is a ChatSphere server.\n\n\
 pub(crate) fn routes() -> Router<Arc<HttpState>> {
     Router::new().route("/", get(welcome)).route("/api", get(|| async { Redirect::temporary("/docs/") })).route(
         "/favicon.ico",
-        // Browsers ask for it unasked; a line with 404 in the log for each page would only worry people.
+        // Browsers request it automatically; a 404 in the log would only worry operators.
         get(|| async { StatusCode::NO_CONTENT }),
     )
 }

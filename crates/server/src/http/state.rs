@@ -9,32 +9,32 @@ use super::metrics::MetricsAccess;
 use crate::auth::Keys;
 use crate::request::AllowedOrigins;
 
-/// What the REST front door needs.
+/// The state of the REST front door.
 pub struct HttpState {
-    /// What ops need.
+    /// The context of ops.
     pub chat: Arc<AppContext>,
     /// Signs and verifies tokens.
     pub keys: Arc<Keys>,
-    /// Whose pages may call.
+    /// The origins whose pages may call.
     pub origins: AllowedOrigins,
-    /// Whether this node still wants new work.
+    /// Whether this node accepts new work.
     pub readiness: Arc<dyn Readiness>,
-    /// Whether the store answered when it was asked last.
+    /// The cached result of the store's last probe.
     pub probe: StoreProbe,
     /// Renders all metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Who may read them besides the privileged.
+    /// Who may read them, besides privileged callers.
     pub metrics_access: MetricsAccess,
-    /// The demo page, where it is served.
+    /// The demo page, if enabled.
     pub demo: Option<Arc<Demo>>,
     /// The bus of a cluster.
     pub bus: Option<Arc<BusStatus>>,
-    /// The program's version, told by `GET /api/health`.
+    /// The program's version, reported by `GET /api/health`.
     pub version: &'static str,
 }
 
 impl HttpState {
-    /// With any origin allowed, always ready while the store answers, no metrics and no demo.
+    /// A state with any origin allowed, ready while the store answers, without metrics and demo.
     pub fn new(chat: Arc<AppContext>, keys: Arc<Keys>) -> Self {
         Self {
             chat,
@@ -51,9 +51,9 @@ impl HttpState {
     }
 }
 
-/// Whether this node still wants new work.
+/// Whether this node accepts new work.
 pub trait Readiness: Send + Sync + 'static {
-    /// The server is on its way down: load balancers are to send new work elsewhere.
+    /// The server is shutting down: load balancers must send new work elsewhere.
     fn is_draining(&self) -> bool;
 }
 

@@ -1,4 +1,4 @@
-//! What is under way for a user: calls, and answers that are not sent yet.
+//! Accounting of a user's calls and unsent answers.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,7 +11,7 @@ use chatsphere_core::turns::Turn;
 use chatsphere_core::{AppContext, Caller, Error, Unavailable};
 use hyper::body::{Frame, SizeHint};
 
-/// The call that a request has become, once it is known whose it is. Among the extensions of every request.
+/// The accounting of a request, filled in when its caller is known. Stored in every request's extensions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UnderWay(Arc<OnceLock<Whose>>);
 
@@ -23,10 +23,10 @@ struct Whose {
 }
 
 impl UnderWay {
-    /// Counts the call, once however often its caller is looked at.
+    /// Counts the call, once however often its caller is authenticated.
     ///
     /// # Errors
-    /// [`Unavailable::Overloaded`] if as many calls of this user are under way as may be.
+    /// [`Unavailable::Overloaded`] if this user has the maximum number of calls in progress.
     pub(crate) fn begin(&self, chat: &AppContext, caller: &Caller) -> Result<(), Error> {
         if self.0.get().is_some() {
             return Ok(());
@@ -37,18 +37,18 @@ impl UnderWay {
         Ok(())
     }
 
-    /// Keeps a turn to read, if there is one, until the answer is encoded.
+    /// Keeps a read turn, if any, until the answer is encoded.
     pub(crate) fn hold(&self, turn: impl Into<Option<Turn>>) {
         if let (Some(whose), Some(turn)) = (self.0.get(), turn.into()) {
             *whose.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
         }
     }
 
-    /// Counts an encoded answer until it was sent, and the call with it; its turn to read ends. `None` if there is no room for
-    /// the answer and it may be refused.
+    /// Counts an encoded answer, and the call, until the answer is sent, and ends the read turn. `None` if the memory budget is
+    /// exhausted and the answer may be refused.
     ///
-    /// An answer to nobody in particular, such as a health check's or a refusal, is neither counted nor refused: it is small or
-    /// shared, and whoever has no token could use up the bound with it.
+    /// Answers without a caller, such as health checks and errors, are neither counted nor refused: they are small or shared,
+    /// and clients without a token could exhaust the budget with them.
     pub(crate) fn count(&self, chat: &AppContext, response: Response, may_be_refused: bool) -> Option<Response> {
         let Some(whose) = self.0.get() else { return Some(response) };
         let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
@@ -72,7 +72,7 @@ struct Kept {
     _call: Arc<Call>,
 }
 
-/// A body whose bytes are counted until the last of them has left for the network.
+/// A body whose bytes are counted until the last of them was sent.
 struct CountedBody {
     body: Body,
     kept: Arc<Kept>,

@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 
 use crate::http::page;
 
-/// The page loads its own files, talks to its own server, and nothing else. `'self'` alone would do for browsers of today; some
-/// that are still in use do not take WebSockets to be of the page's own origin, so that these are named too.
+/// The content security policy: the page may only load its own files and call its own server. `'self'` includes WebSockets in
+/// current browsers only, so they are listed too.
 fn policy(host: Option<&str>) -> HeaderValue {
     let sockets = host.filter(|host| is_plain(host)).map(|host| format!(" ws://{host} wss://{host}"));
     let policy = format!(
@@ -14,16 +14,16 @@ fn policy(host: Option<&str>) -> HeaderValue {
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         sockets.unwrap_or_default()
     );
-    // It is of plain letters.
+    // The policy is plain ASCII.
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
-/// Whether a host can be named in a policy, of which a space, a semicolon or a comma would make another one.
+/// Whether a host may be inserted into a policy, which a space, a semicolon or a comma would change.
 fn is_plain(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
 }
 
-/// Every file of the page, by its name.
+/// All files of the page, by name.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/demo_files.rs"));
 
 pub(super) async fn page(headers: HeaderMap) -> Response {
@@ -74,7 +74,7 @@ mod tests {
         }
     }
 
-    /// A file that is missing would show only in a browser.
+    /// A missing file would otherwise be noticed only in a browser.
     #[test]
     fn the_page_has_all_that_it_loads() {
         let mut loaded = vec!["index.html".to_owned()];

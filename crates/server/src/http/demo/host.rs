@@ -5,13 +5,13 @@ use chatsphere_core::{AppContext, Caller, Conflict, Error, UserId, ops};
 use crate::data_dir::DataDir;
 use crate::own_file;
 
-/// The name of the user that owns the demo's rooms, unless somebody else has it.
+/// The name of the user that owns the demo's rooms, unless it is taken.
 const NAME: &str = "demo-host";
 
-/// The user that owns the demo's rooms, and nothing else.
+/// The user that owns the demo's rooms.
 ///
-/// It is known by its id alone, which is kept in memory or in a private file: whoever else has its name has rooms that are not
-/// for guests.
+/// It is identified only by its id, which is kept in memory or in a private file: rooms of another user with the same name are
+/// not for guests.
 #[derive(Default)]
 pub(super) struct Host {
     id: Option<UserId>,
@@ -19,16 +19,16 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// As an earlier run of the server left it in this directory.
+    /// The host of an earlier run on this data directory.
     pub(super) fn remembered(directory: DataDir) -> Self {
         let text = own_file::read(&file(&directory)).ok();
         Self { id: text.and_then(|text| text.trim().parse().ok()), directory: Some(directory) }
     }
 
-    /// The user, made now if there is none.
+    /// The host user, created if it does not exist.
     pub(super) async fn get(&mut self, chat: &AppContext, operator: &Caller) -> Result<UserId, Error> {
         if let Some(id) = self.id
-            // The directory may have outlived its database.
+            // The data directory may have outlived its database.
             && chat.store.user(id).await?.is_some()
         {
             return Ok(id);
@@ -56,7 +56,7 @@ async fn make(chat: &AppContext, operator: &Caller) -> Result<UserId, Error> {
         }
         made => made?,
     };
-    // Nobody is to act in its name.
+    // Nobody may act as this user.
     ops::revoke_token(chat, operator, made.value.token.id).await?;
     Ok(made.value.user.id)
 }

@@ -16,7 +16,7 @@ struct Invitation {
     invite: String,
 }
 
-/// An invitation for another window, from somebody who came by one.
+/// Creates an invitation for another window, for a guest who came by one.
 pub(super) async fn make(
     State(http): State<Arc<HttpState>>,
     Local(peer): Local,

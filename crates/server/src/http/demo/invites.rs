@@ -6,12 +6,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatsphere_core::{Clock, Monotonic};
 use sha2::{Digest, Sha256};
 
-/// How long an invitation is good for.
+/// How long an invitation is valid.
 const LIFE: Duration = Duration::from_secs(10 * 60);
-/// Most invitations that are out at once; beyond it the oldest is withdrawn.
+/// Maximum number of valid invitations; beyond it the oldest is withdrawn.
 const MAX: usize = 100;
 
-/// Invitations to the demo: each lets one browser in, once, within ten minutes. Kept in memory, and only as hashes.
+/// Invitations to the demo. Each admits one browser once, within ten minutes. Kept in memory, as hashes.
 pub struct DemoInvites {
     clock: Arc<dyn Clock>,
     out: Mutex<Vec<Invite>>,
@@ -23,20 +23,20 @@ struct Invite {
     expires_at: Monotonic,
 }
 
-/// An invitation taken out for use. Dropped without [`Taken::used`] it goes back, so that a name that is taken does not use it
-/// up.
+/// An invitation in use. Dropped without [`Taken::used`] it becomes valid again, so that a call that fails, as for a taken
+/// name, does not consume it.
 pub(super) struct Taken<'a> {
     invites: &'a DemoInvites,
     invite: Option<Invite>,
 }
 
 impl DemoInvites {
-    /// None is out yet.
+    /// A set without invitations.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, out: Mutex::default() }
     }
 
-    /// A new invitation.
+    /// Creates an invitation.
     pub fn issue(&self) -> String {
         let text = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>());
         let mut out = self.out();
@@ -47,11 +47,11 @@ impl DemoInvites {
         text
     }
 
-    /// Takes an invitation out, so that no other call can use it at the same time.
+    /// Reserves an invitation, so that no concurrent call can use it.
     pub(super) fn take(&self, text: &str) -> Option<Taken<'_>> {
         let wanted = hash(text);
         let mut out = self.out();
-        // Every one is compared, over its whole length, so that the time it takes tells nothing.
+        // Every invitation is compared in full, so that timing reveals nothing.
         let found = out.iter().enumerate().fold(
             None,
             |found, (index, invite)| {
@@ -61,7 +61,7 @@ impl DemoInvites {
         Some(Taken { invites: self, invite: Some(out.remove(found)) })
     }
 
-    /// The invitations that are good still.
+    /// The valid invitations.
     fn out(&self) -> MutexGuard<'_, Vec<Invite>> {
         let now = self.clock.monotonic();
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ impl DemoInvites {
 }
 
 impl Taken<'_> {
-    /// It is used up.
+    /// Consumes the invitation.
     pub(super) fn used(mut self) {
         self.invite = None;
     }

@@ -9,10 +9,10 @@ use chatsphere_net::listener::Peer;
 use crate::http::failure::Failure;
 use crate::http::state::HttpState;
 
-/// A call from a browser on this machine, at a page of this machine.
+/// A call from a browser on this machine, to an address of this machine.
 ///
-/// The address alone does not tell: a page from anywhere may have its own name resolved to 127.0.0.1 and then call as if it
-/// were served from here (DNS rebinding). Its `Host` still tells its own name.
+/// The peer's address alone does not prove that: by DNS rebinding, a page from anywhere can resolve its own name to 127.0.0.1
+/// and call as if it were served from here. Its `Host` still contains its own name.
 pub(super) struct Local(pub(super) Peer);
 
 impl FromRequestParts<Arc<HttpState>> for Local {
@@ -28,7 +28,7 @@ impl FromRequestParts<Arc<HttpState>> for Local {
     }
 }
 
-/// Whether the call comes from this machine, and names it.
+/// Whether the call comes from this machine, and its `Host` names this machine.
 fn is_local(parts: &Parts) -> bool {
     let here = parts.extensions.get::<Peer>().is_some_and(|peer| peer.direct_loopback);
     let mut hosts = parts.headers.get_all(HOST).iter();

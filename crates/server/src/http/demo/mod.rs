@@ -1,4 +1,4 @@
-//! The page at `/demo`, with which a new server can be tried from a browser on the same machine.
+//! The page at `/demo`, for trying a new server from a browser on the same machine.
 
 mod assets;
 mod host;
@@ -24,27 +24,27 @@ use super::failure::Failure;
 use super::state::HttpState;
 use crate::data_dir::DataDir;
 
-/// Calls a second by which one address lets guests in or asks for invitations, sustained.
+/// Sustained rate at which one address may admit guests or request invitations, per second.
 pub(crate) const DEMO_PER_SECOND: u32 = 1;
-/// Such calls at once after a rest.
+/// Such calls in a burst.
 pub(crate) const DEMO_BURST: u32 = 30;
 
-/// What the demo page needs.
+/// The state of the demo page.
 pub struct Demo {
-    /// The invitations that are out.
+    /// The valid invitations.
     pub invites: DemoInvites,
-    /// By whose rights users and rooms are made.
+    /// The user whose rights create users and rooms.
     pub operator: UserRef,
-    /// How often an address may let guests in, or ask for invitations.
+    /// The rate limit per address.
     rate: Rate<IpAddr>,
-    /// Whom invitations have let in since the server started.
+    /// Guests admitted since the server started.
     guests: std::sync::Mutex<HashSet<UserId>>,
-    /// Held while a guest is let in, so that two that come first do not make two lobbies.
+    /// Held while a guest is admitted, so that two concurrent first guests do not create two lobbies.
     door: tokio::sync::Mutex<Host>,
 }
 
 impl Demo {
-    /// Without any invitation yet; its rooms end with this run of the server.
+    /// A demo whose rooms are used for this run of the server only.
     pub fn new(chat: &AppContext, operator: UserRef) -> Self {
         Self {
             invites: DemoInvites::new(chat.clock.clone()),
@@ -55,9 +55,9 @@ impl Demo {
         }
     }
 
-    /// Counts a call against the address that it comes from.
+    /// Counts a call against the rate of its address.
     fn count(&self, peer: Peer, now: Monotonic) -> Result<(), Failure> {
-        // Whoever has an IPv6 address mostly has 2^64 of them.
+        // A client with IPv6 usually has 2^64 addresses.
         let address = match peer.addr.ip() {
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
@@ -68,7 +68,7 @@ impl Demo {
         self.rate.take(address, now).map_err(Failure::demo_limited)
     }
 
-    /// The same, but its rooms are found again by the next run on this directory.
+    /// Keeps the host in `directory`, so that the next run finds the same rooms.
     #[must_use]
     pub fn remembering(self, directory: DataDir) -> Self {
         Self { door: tokio::sync::Mutex::new(Host::remembered(directory)), ..self }

@@ -14,7 +14,7 @@ use crate::http::body::OpenBody;
 use crate::http::failure::Failure;
 use crate::http::state::HttpState;
 
-/// The room that guests meet in when they name none.
+/// The room of guests who name none.
 const LOBBY: &str = "lobby";
 
 #[derive(Deserialize)]
@@ -36,7 +36,7 @@ struct Session {
     room: RoomRef<'static>,
 }
 
-/// Lets the holder of an invitation in: makes a user, and a member of the room.
+/// Admits the holder of an invitation: creates a user, and adds it to the room.
 pub(super) async fn open(
     State(http): State<Arc<HttpState>>,
     Local(peer): Local,
@@ -75,8 +75,7 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, Json(session)).into_response())
 }
 
-/// The demo's oldest room of this name, or a new one. All other rooms of the same name stay closed to guests, the operator's
-/// own too.
+/// The demo's oldest room of this name, or a new one. Other rooms of the same name, even the operator's, stay closed to guests.
 async fn room(chat: &AppContext, operator: &Caller, owner: UserId, name: String) -> Result<Room, Error> {
     let mut cursor = None;
     loop {

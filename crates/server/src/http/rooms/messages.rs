@@ -26,7 +26,7 @@ pub(super) async fn list(
     let (range, limit) = query.history()?;
     let (history, turn) = ops::read_history(&http.chat, &caller, room, range, limit).await?;
     under_way.hold(turn);
-    // Most who open a room ask for the same page: it is encoded once for all of them.
+    // Most callers who open a room request the same page, which is encoded once.
     let body = match history.already_made() {
         Some(body) => body,
         None => {
@@ -42,7 +42,7 @@ fn encode(history: &History) -> Bytes {
 }
 
 fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
-    // An empty page lies at the place that was asked for.
+    // An empty page is at the requested position.
     let asked = match range {
         HistoryRange::Newest => None,
         HistoryRange::Before(before) => Some((before, before.previous())),

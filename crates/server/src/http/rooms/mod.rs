@@ -1,4 +1,4 @@
-//! Rooms, their members, their messages and their events.
+//! The endpoints of rooms, their members, messages and events.
 
 mod collection;
 mod events;

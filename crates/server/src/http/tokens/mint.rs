@@ -59,7 +59,7 @@ fn life(text: Option<&str>) -> Result<Option<Duration>, InvalidField> {
     life.map_err(|error| InvalidField::new("expiresIn", error.to_string()))
 }
 
-/// A replayed call's token is signed again, since it is kept nowhere.
+/// A replayed call signs the token again, because tokens are not stored.
 fn answer(http: &HttpState, done: Done<TokenWithUser>) -> Result<Response, Failure> {
     let TokenWithUser { token, user } = done.value;
     let signed = http.keys.sign(&token, &user)?;

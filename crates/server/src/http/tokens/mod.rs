@@ -1,4 +1,4 @@
-//! Tokens.
+//! The endpoints of tokens.
 
 mod list;
 mod mint;

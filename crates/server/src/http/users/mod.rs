@@ -1,4 +1,4 @@
-//! Users.
+//! The endpoints of users.
 
 mod change;
 mod create;

@@ -16,7 +16,8 @@ pub(super) async fn read(
     State(http): Http,
     ReadInTurn { caller, path: user }: ReadInTurn<String>,
 ) -> Result<Json<User<'static>>, Failure> {
-    // A text that is no UUID is nobody's id. Only a caller that may see every user is told so; `find_user` refuses every other.
+    // An id that is not a UUID belongs to nobody. Only callers who may see every user learn that; `find_user` rejects the
+    // others.
     let user = match ops::user_id(&user) {
         Ok(user) => ops::read_user(&http.chat, &caller, user).await?,
         Err(absent) => {
