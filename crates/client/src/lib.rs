@@ -42,7 +42,7 @@ mod rest;
 
 pub use chatsphere_protocol::frames::{Ack, ErrorFrame, EventKind, NotRecovered};
 pub use chatsphere_protocol::rest as bodies;
-pub use chatsphere_types::{ConnectionId, Epoch, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId};
+pub use chatsphere_types::{ConnectionId, Epoch, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId, Version};
 
 pub use builder::ClientBuilder;
 pub use client::Client;

@@ -1,7 +1,7 @@
 //! How many bytes things take as JSON, whichever of its forms they are sent in: what pages, frames and messages of the bus are
 //! cut by. A bound, never less than the truth, and at most some hundred bytes more.
 
-use crate::model::{Message, MessageInRoom, Room, User, UserRef};
+use crate::model::{Message, MessageInRoom, MessageVersion, Room, User, UserRef};
 use crate::token::TokenWithUser;
 
 /// The names, ids, numbers and times of the largest form of an item: a message within its event's frame.
@@ -10,6 +10,10 @@ pub(crate) const FIXED: usize = 512;
 pub(crate) const FIXED_USER: usize = 96;
 /// The same of a room within a message.
 const FIXED_ROOM: usize = 192;
+/// What an event about a message takes besides that message.
+pub(crate) const FIXED_ABOUT: usize = 192;
+/// The same of what has become of a message.
+pub(crate) const FIXED_CHANGE: usize = 192;
 /// A room's id within a list of them.
 const ID: usize = 39;
 
@@ -46,7 +50,15 @@ const ESCAPED: [u8; 256] = {
 impl EncodedLen for Message {
     fn encoded_len(&self) -> usize {
         let id = self.client_message_id.as_ref().map_or(0, |id| escaped_len(id.as_str()));
-        FIXED + escaped_len(self.content.as_str()) + id + escaped_len(self.author.username.as_str())
+        let change = self.change.as_ref().map_or(0, |_| FIXED_CHANGE);
+        FIXED + change + escaped_len(self.content.as_str()) + id + escaped_len(self.author.username.as_str())
+    }
+}
+
+impl EncodedLen for MessageVersion {
+    fn encoded_len(&self) -> usize {
+        let content = self.content.as_ref().map_or(0, |content| escaped_len(content.as_str()));
+        FIXED_CHANGE + content + self.by.encoded_len()
     }
 }
 

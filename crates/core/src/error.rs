@@ -80,6 +80,9 @@ pub enum Forbidden {
     /// Only the room's owner, a MODERATOR among its members, or a CLIENT token may do this.
     #[error("only the room's owner, a moderator who is a member, or a CLIENT token may do this")]
     NotAModerator,
+    /// Only a message's author, or a CLIENT token, changes what it says.
+    #[error("only the message's author or a CLIENT token may do this")]
+    NotTheAuthor,
     /// The owner leaves by their own will or by a CLIENT or ADMIN token alone.
     #[error("the room's owner cannot be removed by a moderator")]
     OwnerStays,
@@ -103,6 +106,7 @@ impl Forbidden {
             Self::NeedsDelete => "needs_delete",
             Self::NeedsUnrestricted => "needs_unrestricted_token",
             Self::NotAModerator => "not_a_moderator",
+            Self::NotTheAuthor => "not_the_author",
             Self::OwnerStays => "owner_stays",
             Self::BehindClientToken => "behind_client_token",
             Self::MoreRights => "more_rights_than_own",
@@ -119,6 +123,8 @@ pub enum NotFound {
     Room,
     /// No such token.
     Token,
+    /// No such message in the room.
+    Message,
     /// No such message in the room, to answer to in a thread.
     Parent,
 }
@@ -138,6 +144,11 @@ pub enum Conflict {
     /// The same `clientMessageId` came with another content.
     #[error("this clientMessageId was used with another content: use a new id for a new message")]
     ClientMessageIdReused,
+    /// A message is of a later version than the change was made for.
+    #[error(
+        "this message was changed meanwhile: look at it again, and send the change with its present version as `ifVersion`"
+    )]
+    VersionConflict,
 }
 
 impl Conflict {
@@ -148,6 +159,7 @@ impl Conflict {
             Self::UsernameLookalike => "username_lookalike",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::ClientMessageIdReused => "client_message_id_reused",
+            Self::VersionConflict => "version_conflict",
         }
     }
 }
@@ -246,7 +258,7 @@ pub enum Error {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     /// Something named is absent.
-    #[error("there is no such {}", match .0 { NotFound::User => "user", NotFound::Room => "room", NotFound::Token => "token", NotFound::Parent => "message in this room" })]
+    #[error("there is no such {}", match .0 { NotFound::User => "user", NotFound::Room => "room", NotFound::Token => "token", NotFound::Message | NotFound::Parent => "message in this room" })]
     NotFound(NotFound),
     /// The call collides with what is there.
     #[error(transparent)]
@@ -275,6 +287,7 @@ impl Error {
             Self::NotFound(NotFound::User) => "user_not_found",
             Self::NotFound(NotFound::Room) => "room_not_found",
             Self::NotFound(NotFound::Token) => "token_not_found",
+            Self::NotFound(NotFound::Message) => "message_not_found",
             Self::NotFound(NotFound::Parent) => "parent_not_found",
             Self::Conflict(conflict) => conflict.code(),
             Self::Unavailable(outage) => outage.code(),

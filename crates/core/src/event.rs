@@ -6,7 +6,7 @@
 use chatsphere_types::{MessageId, RoomId, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::encoded::{EncodedLen, FIXED, FIXED_USER};
+use crate::encoded::{EncodedLen, FIXED, FIXED_ABOUT, FIXED_CHANGE, FIXED_USER};
 use crate::limits::Limits;
 use crate::model::{Message, UserRef};
 
@@ -42,6 +42,13 @@ pub enum EventKind {
         /// Who did it; the same as `user` if on their own.
         by: UserRef,
     },
+    /// The content of a message was changed by `by`.
+    MessageEdited {
+        /// Which message.
+        message: EventMessage,
+        /// Who did it.
+        by: UserRef,
+    },
     /// A kind that a newer release has stored. It keeps its number and is shown as far as its row can be understood. Nodes
     /// never tell each other of one: a node reads it from the store.
     #[serde(skip)]
@@ -61,14 +68,23 @@ pub struct EventRow {
     pub user: UserRef,
     /// Who did it.
     pub by: UserRef,
-    /// The message that it is about.
-    pub message: Option<MessageKey>,
+    /// The message that it is about, in its present state.
+    pub message: Option<Box<Message>>,
     /// The rest, as a JSON object with the names and the shape that the event's frame has.
     pub body: Option<String>,
 }
 
+/// The message that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventMessage {
+    /// In its present state.
+    Shown(Box<Message>),
+    /// The page that the event stands in shows a later state of it.
+    Superseded(MessageKey),
+}
+
 /// Names a message, by its id and by its number in the room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageKey {
     /// Its id.
     pub id: MessageId,
@@ -83,17 +99,49 @@ impl EventKind {
             Self::Message(_) => "new_message",
             Self::MemberJoined { .. } => "member_joined",
             Self::MemberLeft { .. } => "member_left",
+            Self::MessageEdited { .. } => "message_edited",
             Self::Unknown { kind, .. } => kind,
         }
     }
 
     /// Reads a row, the same for every database. New messages have rows of another table.
     pub fn from_row(kind: &str, row: EventRow) -> Self {
-        match kind {
-            "member_joined" => Self::MemberJoined { user: row.user, by: row.by },
-            "member_left" => Self::MemberLeft { user: row.user, by: row.by },
-            _ => Self::Unknown { kind: kind.into(), row: Box::new(row) },
+        match (kind, row) {
+            ("member_joined", row) => Self::MemberJoined { user: row.user, by: row.by },
+            ("member_left", row) => Self::MemberLeft { user: row.user, by: row.by },
+            ("message_edited", EventRow { message: Some(message), by, .. }) => {
+                Self::MessageEdited { message: EventMessage::Shown(message), by }
+            }
+            (_, row) => Self::Unknown { kind: kind.into(), row: Box::new(row) },
         }
+    }
+
+    /// The message that it is about, where it says more of it than that it was posted.
+    pub fn message_mut(&mut self) -> Option<&mut EventMessage> {
+        match self {
+            Self::MessageEdited { message, .. } => Some(message),
+            Self::Message(_) | Self::MemberJoined { .. } | Self::MemberLeft { .. } | Self::Unknown { .. } => None,
+        }
+    }
+}
+
+impl EventMessage {
+    /// Which message it is.
+    pub fn key(&self) -> MessageKey {
+        match self {
+            Self::Shown(message) => message.key(),
+            Self::Superseded(key) => *key,
+        }
+    }
+
+    fn text_len(&self) -> usize {
+        if let Self::Shown(message) = self { message.held_len() } else { 0 }
+    }
+}
+
+impl EncodedLen for EventMessage {
+    fn encoded_len(&self) -> usize {
+        if let Self::Shown(message) = self { FIXED_ABOUT + message.encoded_len() } else { FIXED }
     }
 }
 
@@ -113,6 +161,7 @@ impl Event {
         match &self.kind {
             EventKind::Message(message) => message.text_len(),
             EventKind::MemberJoined { user, by } | EventKind::MemberLeft { user, by } => user.text_len() + by.text_len(),
+            EventKind::MessageEdited { message, by } => message.text_len() + by.text_len(),
             EventKind::Unknown { kind, row } => kind.len() + row.text_len(),
         }
     }
@@ -125,7 +174,8 @@ impl Event {
 
 impl EventRow {
     fn text_len(&self) -> usize {
-        size_of::<Self>() + self.user.text_len() + self.by.text_len() + self.body.as_ref().map_or(0, String::len)
+        let message = self.message.as_ref().map_or(0, |message| message.held_len());
+        size_of::<Self>() + self.user.text_len() + self.by.text_len() + message + self.body.as_ref().map_or(0, String::len)
     }
 }
 
@@ -136,6 +186,7 @@ impl EncodedLen for Event {
             EventKind::MemberJoined { user, by } | EventKind::MemberLeft { user, by } => {
                 FIXED + user.encoded_len() + by.encoded_len()
             }
+            EventKind::MessageEdited { message, by } => message.encoded_len() + by.encoded_len(),
             // `body` is JSON already.
             EventKind::Unknown { kind, row } => {
                 let body = row.body.as_ref().map_or(0, String::len);
@@ -145,11 +196,10 @@ impl EncodedLen for Event {
     }
 }
 
-/// The largest [`EncodedLen`] of an event under these limits: that of a message of control characters alone, whose author has
-/// the longest name, or that of a membership, which names two users. Names hold no control characters, and a character takes at
-/// most four bytes.
+/// The largest [`EncodedLen`] of an event under these limits: that of an edit of a message of control characters alone, which
+/// names its author and its editor. Names hold no control characters, and a character takes at most four bytes.
 pub fn largest_event(limits: &Limits) -> usize {
     let name = 4 * limits.username_chars;
     let message = FIXED + 6 * limits.message_bytes + 2 * limits.client_message_id_bytes + name;
-    message.max(FIXED + 2 * (FIXED_USER + name))
+    message + FIXED_CHANGE + FIXED_ABOUT + FIXED_USER + name
 }

@@ -29,7 +29,7 @@ pub mod token;
 pub mod turns;
 
 pub use chatsphere_types::{
-    ConnectionId, Epoch, Id, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId, ids, seq,
+    ConnectionId, Epoch, Id, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId, Version, ids, seq,
 };
 
 pub use app_context::{AppContext, TokenLifetimes};
@@ -40,9 +40,9 @@ pub use control::{ControlChange, ControlEntry, ControlPosition};
 pub use duration::{InvalidDuration, parse_duration};
 pub use encoded::EncodedLen;
 pub use error::{Conflict, Error, Forbidden, InvalidField, NotFound, RateLimited, TokenRefusal, Unavailable};
-pub use event::{Event, EventKind, EventRow, MessageKey};
+pub use event::{Event, EventKind, EventMessage, EventRow, MessageKey};
 pub use limits::{FrameRate, Limits};
-pub use model::{Message, MessageInRoom, Room, User, UserRef};
+pub use model::{Message, MessageChange, MessageInRoom, MessageVersion, Room, User, UserRef};
 pub use name_key::NameKeys;
 pub use page_cache::PageCache;
 pub use shared::Shared;

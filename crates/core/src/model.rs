@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::MessageKey;
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::seq::Seq;
 use crate::text::{ClientMessageId, Content, ExternalId, RoomName, Username};
 use crate::time::Timestamp;
 
-pub use chatsphere_types::Role;
+pub use chatsphere_types::{Role, Version};
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +91,52 @@ pub struct Message {
     pub created_at: Timestamp,
     /// When it changed last.
     pub updated_at: Timestamp,
+    /// What has become of it since it was posted.
+    pub change: Option<Box<MessageChange>>,
+}
+
+/// What has become of a message since it was posted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageChange {
+    /// The number of the event that changed its content last.
+    pub seq: Seq,
+    /// 2 after the first change, and one more at each.
+    pub version: Version,
+    /// When its content changed last.
+    pub edited_at: Timestamp,
+    /// Who changed it last, if not its author.
+    pub edited_by: Option<UserId>,
+}
+
+/// A message as it was in one of its versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageVersion {
+    /// Which.
+    pub version: Version,
+    /// What it said. `None` once that was forgotten.
+    pub content: Option<Content>,
+    /// When that was written.
+    pub at: Timestamp,
+    /// Who wrote it.
+    pub by: UserRef,
 }
 
 impl Message {
+    /// Its id and number.
+    pub fn key(&self) -> MessageKey {
+        MessageKey { id: self.id, seq: self.seq }
+    }
+
+    /// Which version it is.
+    pub fn version(&self) -> Version {
+        self.change.as_ref().map_or(Version::FIRST, |change| change.version)
+    }
+
+    /// The number of the event that last changed anything of it.
+    pub fn change_seq(&self) -> Seq {
+        self.change.as_ref().map_or(self.seq, |change| change.seq)
+    }
+
     /// Bytes of its texts, its author's name included.
     pub fn text_len(&self) -> usize {
         let id = self.client_message_id.as_ref().map_or(0, |id| id.as_str().len());
@@ -101,7 +145,7 @@ impl Message {
 
     /// Bytes of memory that it holds.
     pub fn held_len(&self) -> usize {
-        size_of::<Self>() + self.text_len()
+        size_of::<Self>() + self.change.as_ref().map_or(0, |_| size_of::<MessageChange>()) + self.text_len()
     }
 }
 

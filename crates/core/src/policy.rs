@@ -82,6 +82,29 @@ pub fn may_append(caller: &Caller, author: UserId, room: RoomId) -> Result<Acces
     room_access(caller, room)
 }
 
+/// The caller may change messages in the room, if they are its own: with which eyes it finds them.
+pub fn may_edit(caller: &Caller, room: RoomId) -> Result<Access, Forbidden> {
+    may_write(caller)?;
+    room_access(caller, room)
+}
+
+/// The caller may change this author's message: its own, or anybody's by a CLIENT token.
+pub fn may_edit_of(caller: &Caller, author: UserId) -> Result<(), Forbidden> {
+    if caller.is(author) || caller.may_name_others() { Ok(()) } else { Err(Forbidden::NotTheAuthor) }
+}
+
+/// The caller may see the earlier versions of this author's message: it itself, and who decides who is in the room.
+pub fn may_see_versions(caller: &Caller, author: UserId, relation: Option<RoomRelation>) -> Result<(), Error> {
+    may_read(caller)?;
+    if caller.is(author) { Ok(()) } else { stewards(caller, relation) }
+}
+
+/// The caller may forget what earlier versions of this author's message said.
+pub fn may_forget_versions(caller: &Caller, author: UserId) -> Result<(), Forbidden> {
+    may_delete(caller)?;
+    may_edit_of(caller, author)
+}
+
 /// With which eyes a message is appended: those with which it was accepted, less what its actor has lost since. `state` is
 /// that of the actor's token, if there is such a token.
 pub fn append_access(message: &NewMessage, state: Option<&TokenState>) -> Result<Access, Error> {

@@ -25,12 +25,13 @@ use async_trait::async_trait;
 
 pub use commit::{Ack, AckTo, CommitSink, Committed, Receipt};
 pub use reads::{
-    Cursor, EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomFilter, RoomReads,
-    RoomRelation, RoomVersion, UrgentReads, UserReads, Versioned,
+    Cursor, EventsPage, History, HistoryRange, Members, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomFilter,
+    RoomReads, RoomRelation, RoomVersion, UrgentReads, UserReads, Versioned, Versions,
 };
 pub use writes::{
-    Actor, AnyWrite, Done, ExternalUser, ExternalUserDone, Idempotency, MemberRemoval, MembershipChange, MembershipChanged,
-    NewMember, NewMessage, NewRoom, NewToken, NewUser, Pending, Reply, Revocation, Submission, UserChange, Write,
+    Actor, AnyWrite, Changed, Done, ExternalUser, ExternalUserDone, Idempotency, MemberRemoval, MembershipChange,
+    MembershipChanged, MessageEdit, NewMember, NewMessage, NewRoom, NewToken, NewUser, Pending, Reply, Revocation, Submission,
+    UserChange, VersionsForgotten, Write,
 };
 
 use crate::error::Error;

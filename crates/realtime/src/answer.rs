@@ -41,6 +41,8 @@ pub(crate) fn ack<'a>(correlation: &'a Correlation, receipt: &Receipt) -> Server
         client_message_id: correlation.client_message_id.as_deref().map(Cow::Borrowed),
         id: receipt.message_id,
         seq: receipt.seq,
+        version: receipt.change.map(|(version, _)| version),
+        change_seq: receipt.change.map(|(_, seq)| seq),
         created_at: receipt.at,
         reference: correlation.reference(),
     })
@@ -95,8 +97,10 @@ const fn wrong_field(error: &Error) -> Option<&'static str> {
         Error::Invalid(invalid) => Some(invalid.field),
         Error::Forbidden(Forbidden::NotAMember) | Error::NotFound(NotFound::Room) => Some("roomId"),
         Error::Forbidden(Forbidden::NotYourself) | Error::NotFound(NotFound::User) => Some("userId"),
+        Error::NotFound(NotFound::Message) => Some("messageId"),
         Error::NotFound(NotFound::Parent) => Some("parentId"),
         Error::Conflict(Conflict::ClientMessageIdReused) => Some("clientMessageId"),
+        Error::Conflict(Conflict::VersionConflict) => Some("ifVersion"),
         _ => None,
     }
 }

@@ -86,6 +86,7 @@ impl Truth {
                 client_message_id: None,
                 created_at: START,
                 updated_at: START,
+                change: None,
             }),
             Command::Add(_) if !member => {
                 state.members.push(user.id);

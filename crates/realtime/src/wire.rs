@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use chatsphere_core::signal::TYPING_EXPIRES;
-use chatsphere_core::{self as core, Event, EventKind, EventRow, Signal, SignalKind};
-use chatsphere_protocol::frames::{self, EventFrame, ServerFrame};
+use chatsphere_core::{self as core, Event, EventKind, EventMessage, EventRow, MessageKey, Signal, SignalKind};
+use chatsphere_protocol::frames::{self, AboutMessage, EventFrame, ServerFrame};
 use chatsphere_protocol::rest::{Message, UserRef};
 use serde_json::{Map, Value, json};
 
@@ -14,9 +14,18 @@ pub fn event(event: &Event) -> EventFrame<'_> {
         EventKind::Message(posted) => return message(posted).into(),
         EventKind::MemberJoined { user, by } => frames::EventKind::MemberJoined { user: user_ref(user), by: user_ref(by) },
         EventKind::MemberLeft { user, by } => frames::EventKind::MemberLeft { user: user_ref(user), by: user_ref(by) },
+        EventKind::MessageEdited { message, by } => {
+            frames::EventKind::MessageEdited { about: about(message), by: user_ref(by) }
+        }
         EventKind::Unknown { kind, row } => frames::EventKind::Unknown { kind: Cow::Borrowed(kind), body: body(row) },
     };
     EventFrame { room_id: event.room_id, seq: event.seq, created_at: Some(event.at), kind }
+}
+
+fn about(affected: &EventMessage) -> AboutMessage<'_> {
+    let MessageKey { id, seq } = affected.key();
+    let shown = if let EventMessage::Shown(shown) = affected { Some(message(shown)) } else { None };
+    AboutMessage { message_id: id, message_seq: seq, superseded: shown.is_none(), message: shown }
 }
 
 /// The fields of an event of an unknown kind: its stored body, its users, and its message.
@@ -29,7 +38,7 @@ fn body(row: &EventRow) -> Map<String, Value> {
     let user = |user: &core::UserRef| json!({ "id": user.id, "username": user.username });
     body.insert("user".to_owned(), user(&row.user));
     body.insert("by".to_owned(), user(&row.by));
-    if let Some(message) = row.message {
+    if let Some(message) = &row.message {
         body.insert("messageId".to_owned(), json!(message.id));
         body.insert("messageSeq".to_owned(), json!(message.seq));
     }
@@ -51,6 +60,7 @@ pub fn signal(signal: &Signal) -> Option<ServerFrame<'_>> {
 
 /// A message.
 pub fn message(message: &core::Message) -> Message<'_> {
+    let change = message.change.as_deref();
     Message {
         id: message.id,
         room_id: message.room_id,
@@ -60,6 +70,10 @@ pub fn message(message: &core::Message) -> Message<'_> {
         created_at: message.created_at,
         updated_at: message.updated_at,
         client_message_id: message.client_message_id.as_ref().map(|id| Cow::Borrowed(id.as_str())),
+        version: change.map(|change| change.version),
+        change_seq: change.map(|change| change.seq),
+        edited_at: change.map(|change| change.edited_at),
+        edited_by: change.and_then(|change| change.edited_by),
         user: user_ref(&message.author),
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use chatsphere_core as core;
-use chatsphere_core::{ClientMessageId, Content, Event, EventRow, MessageKey, Seq, Timestamp, UserRef, Username};
+use chatsphere_core::{ClientMessageId, Content, Event, EventMessage, EventRow, Seq, Timestamp, UserRef, Username, Version};
 use chatsphere_protocol::frames::{EventFrame, EventKind, PreviousMessages, ServerFrame};
 use chatsphere_realtime::wire;
 use serde_json::{Value, json};
@@ -30,11 +30,18 @@ fn message() -> core::Message {
         client_message_id: Some(ClientMessageId::from_stored("m-1".to_owned())),
         created_at: AT,
         updated_at: AT,
+        change: None,
     }
 }
 
+/// The same after its second change, by somebody else.
+fn edited() -> Box<core::Message> {
+    let change = core::MessageChange { seq: Seq::new(9), version: Version::new(3), edited_at: AT, edited_by: Some(ada().id) };
+    Box::new(core::Message { change: Some(Box::new(change)), ..message() })
+}
+
 fn unknown(body: Option<&str>) -> core::EventKind {
-    let message = body.map(|_| MessageKey { id: ID.parse().unwrap(), seq: Seq::new(3) });
+    let message = body.map(|_| Box::new(core::Message { seq: Seq::new(3), ..message() }));
     core::EventKind::from_row("message_pinned", EventRow { user: ada(), by: ada(), message, body: body.map(str::to_owned) })
 }
 
@@ -60,6 +67,21 @@ fn the_bytes_of_each_kind_are_fixed() {
         assert_eq!(text(&event), expected);
         assert_eq!(serde_json::to_string(&ServerFrame::Event(wire::event(&event))).unwrap(), expected);
     }
+    let about = format!(r#"{},"messageId":"{ID}","messageSeq":7"#, head("message_edited"));
+    let end = format!(r#","by":{user},"createdAt":"{at}"}}"#);
+    let change = format!(r#""version":3,"changeSeq":9,"editedAt":"{at}","editedBy":"{ID}""#);
+    let shown = format!(
+        r#","message":{{"id":"{ID}","roomId":"{ROOM}","userId":"{ID}","seq":7,"content":"hello\n","createdAt":"{at}","updatedAt":"{at}","clientMessageId":"m-1",{change},"user":{user}}}"#
+    );
+    let superseded = r#","superseded":true"#;
+    for (message, told) in [(EventMessage::Shown(edited()), &*shown), (EventMessage::Superseded(message_key()), superseded)] {
+        let edited = event(core::EventKind::MessageEdited { message, by: ada() });
+        assert_eq!(text(&edited), format!("{about}{told}{end}"));
+    }
+}
+
+fn message_key() -> core::MessageKey {
+    message().key()
 }
 
 #[test]
@@ -68,6 +90,8 @@ fn a_frame_is_read_as_it_was_written() {
         core::EventKind::Message(message()),
         core::EventKind::MemberJoined { user: ada(), by: ada() },
         core::EventKind::MemberLeft { user: ada(), by: ada() },
+        core::EventKind::MessageEdited { message: EventMessage::Shown(edited()), by: ada() },
+        core::EventKind::MessageEdited { message: EventMessage::Superseded(message_key()), by: ada() },
         unknown(None),
         unknown(Some(r#"{"emoji":"👍","count":3}"#)),
     ];

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chatsphere_core::{self as core, Limits};
 use chatsphere_protocol::frames::HelloLimits;
-use chatsphere_protocol::rest::{Count, MessageInRoom, Permissions, Profile, Room, RoomRef, Token, User};
+use chatsphere_protocol::rest::{Count, MessageInRoom, MessageVersion, Permissions, Profile, Room, RoomRef, Token, User};
 use chatsphere_realtime::largest_frame;
 
 pub(crate) use chatsphere_realtime::wire::{event, message, user_ref};
@@ -19,6 +19,16 @@ pub(crate) fn message_in_room(item: &core::MessageInRoom) -> MessageInRoom<'_> {
             created_at: item.room_created_at,
             updated_at: item.room_updated_at,
         },
+    }
+}
+
+/// A version of a message.
+pub(crate) fn message_version(version: &core::MessageVersion) -> MessageVersion<'_> {
+    MessageVersion {
+        version: version.version,
+        content: version.content.as_ref().map(|content| Cow::Borrowed(content.as_str())),
+        created_at: version.at,
+        by: user_ref(&version.by),
     }
 }
 

@@ -17,19 +17,28 @@ const UNKNOWN: &str = "0198c0de-7c1a-7000-8000-0123456789ab";
 struct Case {
     server: TestServer,
     world: World,
+    /// Of the member, in the room.
+    message: String,
 }
 
 impl Case {
     async fn new() -> Self {
         let server = start().await;
         let world = World::new(&server).await;
-        Self { server, world }
+        let message = server.say(world.room, &world.member, "hello").await["id"].as_str().unwrap().to_owned();
+        Self { server, world, message }
     }
 
     /// A target whose user is the member, so that nothing is used up: none of these calls is to succeed.
     fn target(&self) -> Target {
         let member = self.world.member.clone();
-        Target { number: 0, room: self.world.room.to_string(), token_id: member.token_id.clone(), user: member }
+        Target {
+            number: 0,
+            room: self.world.room.to_string(),
+            token_id: member.token_id.clone(),
+            message: self.message.clone(),
+            user: member,
+        }
     }
 
     fn call(&self, route: &Route) -> Call<'_> {
@@ -299,7 +308,7 @@ async fn ids_that_name_nothing() {
         let name = route.name();
         for id in [UNKNOWN, "x", "%00", "%F0%9F%92%A9", "0198c0de7c1a700080000123456789ab", "-1", "null", "..%2F..", &long] {
             let good = case.target();
-            for parameter in ["{roomId}", "{userId}", "{tokenId}"] {
+            for parameter in ["{roomId}", "{userId}", "{tokenId}", "{messageId}"] {
                 if !route.path.contains(parameter) {
                     continue;
                 }
@@ -307,6 +316,7 @@ async fn ids_that_name_nothing() {
                 let noop = name == "DELETE /api/rooms/{roomId}/users/{userId}" && parameter == "{userId}" && id == UNKNOWN;
                 let path = route.path.replace(parameter, id);
                 let path = path.replace("{roomId}", &good.room).replace("{userId}", &good.user.id.to_string());
+                let path = path.replace("{messageId}", &good.message);
                 let call = || {
                     let call = case.server.call(route.method, &path);
                     if let Some(body) = route.body { call.json(&body(&good)) } else { call }
@@ -314,6 +324,7 @@ async fn ids_that_name_nothing() {
                 let (status, code) = match parameter {
                     "{roomId}" => (404, "room_not_found"),
                     "{userId}" => (404, "user_not_found"),
+                    "{messageId}" => (404, "message_not_found"),
                     _ => (404, "token_not_found"),
                 };
                 let by_client = call().client().send().await;
@@ -332,7 +343,12 @@ async fn ids_that_name_nothing() {
             }
         }
         // Bytes that are no UTF-8 name nothing either.
-        let path = route.path.replace("{roomId}", "%ff").replace("{userId}", "%ff").replace("{tokenId}", "%ff");
+        let path = route
+            .path
+            .replace("{roomId}", "%ff")
+            .replace("{userId}", "%ff")
+            .replace("{tokenId}", "%ff")
+            .replace("{messageId}", "%ff");
         let path = path.replace("{externalId}", "%ff");
         let answer = case.server.call(route.method, &path).client().send().await;
         assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (400, "malformed"), "{name}");
@@ -462,7 +478,7 @@ async fn numbers_out_of_range() {
             case.server.get(&format!("{path}?limit=200&&=")).client().send().await.ok(200);
         }
     }
-    assert_eq!(lists, 7 * 2 + 3 + 2);
+    assert_eq!(lists, 8 * 2 + 3 + 2);
     let history = format!("/api/rooms/{}/messages", case.world.room);
     case.server.get(&format!("{history}?before=3&after=1")).client().send().await.invalid("before");
     case.server.get("/api/messages/user?userId=x").client().send().await.refused(404, "user_not_found");

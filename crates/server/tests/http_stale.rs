@@ -18,6 +18,7 @@ async fn call_all(server: &TestServer, world: &World) -> Vec<(String, u16, Strin
             user: world.member.clone(),
             room: world.room.to_string(),
             token_id: world.stranger.token_id.clone(),
+            message: world.room.to_string(),
         };
         // Metrics are open to this machine itself; a call that came through a proxy is not from here.
         let mut call = server.call(route.method, &route.path_for(&target)).header("x-forwarded-for", "203.0.113.9").client();

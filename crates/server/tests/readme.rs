@@ -173,7 +173,8 @@ fn the_client_names_the_codes_of_each_call() {
             let Some(path) = code.split('"').find(|text| text.starts_with("/api/")) else { continue };
             let verb = code.split_once("Method::").map_or("GET", |(_, rest)| rest.split(',').next().unwrap());
             let path = path.split('?').next().unwrap().replace("{room}", "{roomId}");
-            let mut path = path.replace("{user}", "{userId}").replace("{token}", "{tokenId}");
+            let mut path =
+                path.replace("{user}", "{userId}").replace("{token}", "{tokenId}").replace("{message}", "{messageId}");
             if path.ends_with("/external") {
                 path += "/{externalId}";
             }

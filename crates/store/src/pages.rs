@@ -1,11 +1,15 @@
 //! Cuts what a database read into pages, the same for every database. Each page is read with one row more than it holds,
 //! which tells whether there is more.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
-use chatsphere_core::{EncodedLen, Event, EventKind, Message, MessageInRoom, Seq};
+use chatsphere_core::{EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq};
+
+/// Where the first text of a message stands among its versions, as a [`Cursor`]: it is not among the later texts.
+pub(crate) const FIRST_TEXT: i64 = 0;
 
 /// How many rows to read for a page of `limit`.
 pub(crate) fn rows_for(limit: usize) -> i64 {
@@ -92,45 +96,76 @@ pub(crate) fn history(nearest: Cut<Message>, range: HistoryRange, beyond: bool, 
     Versioned { version, page: History { messages, has_older, has_newer, head: version.head } }
 }
 
+/// The same of events other than messages.
+pub(crate) fn cut_events<E>(rows: impl IntoIterator<Item = Result<Event, E>>, limit: usize) -> Result<Cut<Event>, E> {
+    cut(rows, limit, |event| event)
+}
+
 /// The two kinds of events, each ascending, as one page.
-pub(crate) fn events(messages: Cut<Message>, others: Vec<Event>, head: Seq, limit: usize) -> EventsPage {
+pub(crate) fn events(messages: Cut<Message>, others: Cut<Event>, head: Seq, limit: usize) -> EventsPage {
     // Nothing may come after a gap.
-    let end = messages.omitted.map_or(Seq::MAX, |omitted| omitted.seq);
-    let others = others.into_iter().filter(|event| event.seq < end);
-    let mut events: Vec<Event> = messages.kept.into_iter().map(message_event).chain(others).collect();
+    let end = [messages.omitted.map(|omitted| omitted.seq), others.omitted.map(|omitted| omitted.seq)];
+    let end = end.into_iter().flatten().min().unwrap_or(Seq::MAX);
+    let messages = messages.kept.into_iter().map(message_event);
+    let mut events: Vec<Event> = messages.chain(others.kept).filter(|event| event.seq < end).collect();
     events.sort_unstable_by_key(|event| event.seq);
     events.truncate(limit);
     let mut space = Space::of_a_page();
     let end = events.iter().enumerate().find(|(before, event)| !space.takes(*event, *before)).map(|(before, _)| before);
     events.truncate(end.unwrap_or(limit));
+    let posted: Vec<MessageId> = events.iter().filter_map(|event| event.message()).map(|message| message.id).collect();
+    supersede(posted.into_iter(), events.iter_mut().rev());
     EventsPage { events: events.into_iter().map(Arc::new).collect(), head }
+}
+
+/// Leaves the message out of events whose message the page shows in a later state, so that a message that was changed often is
+/// in it once. `posted` are the messages that the page shows by themselves; `events` are the others, newest first.
+fn supersede<'a>(posted: impl Iterator<Item = MessageId>, events: impl Iterator<Item = &'a mut Event>) {
+    let mut events = events.filter_map(|event| Some((event.seq, event.kind.message_mut()?))).peekable();
+    if events.peek().is_none() {
+        return;
+    }
+    let (posted, mut shown): (HashSet<MessageId>, _) = (posted.collect(), HashSet::new());
+    for (seq, affected) in events {
+        let (key, EventMessage::Shown(message)) = (affected.key(), &*affected) else { continue };
+        let is_later_posted = posted.contains(&key.id) && message.change_seq() > seq;
+        if is_later_posted || !shown.insert(key.id) {
+            *affected = EventMessage::Superseded(key);
+        }
+    }
+}
+
+/// A page of a message's versions: those from the second on, newest first, each with the key of its text, and last the first,
+/// unless there are more of the others than the page has room for.
+pub(crate) fn versions(
+    mut later: Vec<(i64, MessageVersion)>,
+    first: (i64, MessageVersion),
+    limit: usize,
+) -> Page<MessageVersion> {
+    if later.len() <= limit {
+        later.push(first);
+    }
+    page(later, limit)
 }
 
 fn message_event(message: Message) -> Event {
     Event { room_id: message.room_id, seq: message.seq, at: message.created_at, kind: EventKind::Message(message) }
 }
 
-/// The newest part of a room, from both kinds of events, newest first; the others were read with [`rows_for`] their limit.
-pub(crate) fn newest(
-    messages: Cut<Message>,
-    mut others: Vec<Event>,
-    other_limit: usize,
-    version: RoomVersion,
-) -> Versioned<Newest> {
-    let mut space = Space::of_a_page();
-    let fitting = others.iter().enumerate().take_while(|(before, event)| space.takes(*event, *before)).count();
-    let other_limit = other_limit.min(fitting);
+/// The newest part of a room, from both kinds of events, newest first.
+pub(crate) fn newest(messages: Cut<Message>, others: Cut<Event>, version: RoomVersion) -> Versioned<Newest> {
     let (mut messages, omitted) = (messages.kept, messages.omitted.map(|message| message.seq));
     // With all messages here, everything from the beginning is; else everything from the oldest of them on.
     let mut from = match omitted {
         None => Seq::ZERO.next(),
         Some(omitted) => messages.last().map_or(omitted.next(), |oldest| oldest.seq),
     };
-    if let Some(omitted) = others.get(other_limit).filter(|omitted| omitted.seq >= from) {
+    if let Some(omitted) = others.omitted.filter(|omitted| omitted.seq >= from) {
         from = omitted.seq.next();
     }
-    others.truncate(other_limit);
+    let mut others = others.kept;
     others.retain(|event| event.seq >= from);
+    supersede(messages.iter().map(|message| message.id), others.iter_mut());
     messages.reverse();
     others.reverse();
     let others = others.into_iter().map(Arc::new).collect();

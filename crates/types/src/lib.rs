@@ -8,6 +8,6 @@ mod token_type;
 
 pub use ids::{ConnectionId, Id, InvalidId, MessageId, RoomId, TokenId, UserId};
 pub use role::Role;
-pub use seq::{Epoch, Seq};
+pub use seq::{Epoch, Seq, Version};
 pub use timestamp::Timestamp;
 pub use token_type::TokenType;

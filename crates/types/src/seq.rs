@@ -1,4 +1,4 @@
-//! Where a durable event stands in its room, and in which life of the database.
+//! Where a durable event stands in its room, and in which life of the database; which version of a message it is.
 
 use std::fmt;
 
@@ -41,6 +41,31 @@ impl Seq {
 impl fmt::Display for Seq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Which version of a message's content: 1, 2, 3 …
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(u32);
+
+impl Version {
+    /// As it was posted.
+    pub const FIRST: Self = Self(1);
+
+    /// The version of this number.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number as a plain integer.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The next version. The last number that there is stays the same.
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -1,5 +1,5 @@
-use chatsphere_protocol::rest::{Message, MessageInRoom, PostMessage};
-use chatsphere_types::{RoomId, Seq, UserId};
+use chatsphere_protocol::rest::{EditMessage, Message, MessageInRoom, MessageVersion, PostMessage};
+use chatsphere_types::{MessageId, RoomId, Seq, UserId};
 use reqwest::Method;
 
 use super::Page;
@@ -43,6 +43,37 @@ impl Client {
     /// `rate_limited`, `quota_exceeded`, and those of any call.
     pub async fn post_message(&self, room: RoomId, message: &PostMessage) -> Result<Message<'static>, Error> {
         self.call(Method::POST, &format!("/api/rooms/{room}/messages"), Some(message)).await
+    }
+
+    /// Changes what a message says. With `if_version` in `edit` it is refused if somebody changed it since.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_the_author`, `needs_write`, `room_not_found`, `message_not_found`, `version_conflict`,
+    /// `rate_limited`, `quota_exceeded`, and those of any call.
+    pub async fn edit_message(&self, room: RoomId, message: MessageId, edit: &EditMessage) -> Result<Message<'static>, Error> {
+        self.call(Method::PATCH, &format!("/api/rooms/{room}/messages/{message}"), Some(edit)).await
+    }
+
+    /// The versions of a message, newest first. For its author, and those who moderate the room.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_a_moderator`, `needs_read`, `room_not_found`, `message_not_found`, and those of any call.
+    pub async fn message_versions(
+        &self,
+        room: RoomId,
+        message: MessageId,
+        limit: Option<u32>,
+    ) -> Result<Page<MessageVersion<'static>>, Error> {
+        self.page(&format!("/api/rooms/{room}/messages/{message}/versions"), limit).await
+    }
+
+    /// Forgets what the earlier versions of a message said.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_the_author`, `needs_delete`, `room_not_found`, `message_not_found`, `rate_limited`, and those of
+    /// any call.
+    pub async fn forget_message_versions(&self, room: RoomId, message: MessageId) -> Result<Message<'static>, Error> {
+        self.call(Method::DELETE, &format!("/api/rooms/{room}/messages/{message}/versions"), None::<&()>).await
     }
 
     /// Messages of all rooms, newest first. For CLIENT tokens.

@@ -10,10 +10,12 @@ mod change_profile;
 mod change_user;
 mod create_room;
 mod create_user;
+mod edit_message;
 mod list_messages;
 mod list_rooms;
 mod list_tokens;
 mod list_users;
+mod message_versions;
 mod mint_token;
 mod post_message;
 mod put_external_user;
@@ -35,10 +37,12 @@ pub use change_profile::change_profile;
 pub use change_user::ChangeUser;
 pub use create_room::CreateRoom;
 pub use create_user::CreateUser;
+pub use edit_message::{EditMessage, edit_message, edit_message_for};
 pub use list_messages::{all_messages, messages_of_user};
 pub use list_rooms::list_rooms;
 pub use list_tokens::list_tokens;
 pub use list_users::list_users;
+pub use message_versions::{forget_versions, message_versions};
 pub use mint_token::{MintClientToken, MintUserToken};
 pub use post_message::{PostMessage, post_message, post_message_for};
 pub use put_external_user::{PutExternalUser, WantedToken};
@@ -50,7 +54,7 @@ pub use typing::{Typing, parent_id, typing};
 
 use crate::caller::Caller;
 use crate::error::{Error, NotFound};
-use crate::ids::{RoomId, TokenId, UserId};
+use crate::ids::{MessageId, RoomId, TokenId, UserId};
 use crate::policy;
 
 /// Reads a room's id as the caller gave it.
@@ -59,6 +63,14 @@ use crate::policy;
 /// What is no UUID names no room: [`NotFound::Room`] to those who see every room, `not_a_member` to everyone else.
 pub fn room_id(caller: &Caller, text: &str) -> Result<RoomId, Error> {
     text.parse().map_err(|_| policy::no_such_room(caller))
+}
+
+/// Reads a message's id as the caller gave it.
+///
+/// # Errors
+/// What is no UUID names no message: [`NotFound::Message`].
+pub fn message_id(text: &str) -> Result<MessageId, Error> {
+    text.parse().map_err(|_| Error::NotFound(NotFound::Message))
 }
 
 /// Reads a user's id as the caller gave it.

@@ -4,6 +4,7 @@ use crate::caller::Caller;
 use crate::error::{Error, NotFound};
 use crate::ids::{MessageId, RoomId, UserId};
 use crate::policy;
+use crate::seq::Seq;
 use crate::signal::{Signal, SignalKind, Topic};
 
 /// What a client says of its typing.
@@ -21,11 +22,11 @@ pub struct Typing {
 
 /// Shows the others in a room that a user types, or has stopped. Needs `write`, and membership unless privileged.
 ///
-/// The rights are judged each time, in the store. What is said again within 3 s, whatever the thread, is not sent again.
+/// The rights are judged each time, in the store: answers the room's newest event then. What is said again within 3 s, whatever the thread, is not sent again.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::RateLimited`], [`Error::Unavailable`].
-pub async fn typing(chat: &AppContext, caller: &Caller, typing: Typing) -> Result<(), Error> {
+pub async fn typing(chat: &AppContext, caller: &Caller, typing: Typing) -> Result<Seq, Error> {
     let Typing { room_id, parent_id, on, user } = typing;
     let caller = act_as(chat, caller, user).await?;
     let access = policy::may_append(&caller, caller.user.id, room_id)?;
@@ -39,7 +40,7 @@ pub async fn typing(chat: &AppContext, caller: &Caller, typing: Typing) -> Resul
         let kind = SignalKind::Typing { room_id, parent_id, on };
         chat.signals.signal(Signal { topic, user: caller.user.clone(), after: head, kind });
     }
-    Ok(())
+    Ok(head)
 }
 
 /// Reads the id of a parent as the caller gave it.

@@ -3,12 +3,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::writes::Done;
+use super::writes::{Changed, Done};
 use crate::error::Error;
 use crate::event::Event;
 use crate::ids::{MessageId, RoomId};
 use crate::model::Message;
-use crate::seq::Seq;
+use crate::seq::{Seq, Version};
 use crate::time::Timestamp;
 
 /// What one group commit added to rooms, in commit order, and what became of the writes that asked for an acknowledgement.
@@ -39,14 +39,24 @@ pub struct Receipt {
     pub message_id: MessageId,
     /// The number of the event.
     pub seq: Seq,
-    /// When it was accepted.
+    /// When that event was accepted.
     pub at: Timestamp,
+    /// Of a change: which version the message is now, and the event that last changed anything of it.
+    pub change: Option<(Version, Seq)>,
 }
 
 impl From<&Done<Message>> for Receipt {
     fn from(done: &Done<Message>) -> Self {
         let message = &done.value;
-        Self { room_id: message.room_id, message_id: message.id, seq: message.seq, at: message.created_at }
+        Self { room_id: message.room_id, message_id: message.id, seq: message.seq, at: message.created_at, change: None }
+    }
+}
+
+impl From<&Changed> for Receipt {
+    fn from(changed: &Changed) -> Self {
+        let Changed { message, seq, at } = changed;
+        let change = Some((message.version(), message.change_seq()));
+        Self { room_id: message.room_id, message_id: message.id, seq: *seq, at: *at, change }
     }
 }
 

@@ -9,8 +9,8 @@ use super::Access;
 use crate::control::{ControlEntry, ControlPosition};
 use crate::error::Error;
 use crate::event::Event;
-use crate::ids::{RoomId, TokenId, UserId};
-use crate::model::{Message, MessageInRoom, Room, User, UserRef};
+use crate::ids::{MessageId, RoomId, TokenId, UserId};
+use crate::model::{Message, MessageInRoom, MessageVersion, Room, User, UserRef};
 use crate::seq::Seq;
 use crate::token::TokenWithUser;
 
@@ -53,7 +53,7 @@ pub trait RoomReads: Send + Sync {
     /// Rooms, in the order they were made.
     async fn rooms(&self, filter: RoomFilter, page: PageRequest) -> Result<Page<Room>, Error>;
     /// A room's members, in the order they joined.
-    async fn members(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Page<UserRef>, Error>;
+    async fn members(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Members, Error>;
 }
 
 /// Reads of messages and other events.
@@ -73,6 +73,15 @@ pub trait MessageReads: Send + Sync {
     /// The newest part of a room: `messages` messages and [`PAGE_BYTES`](super::PAGE_BYTES) at most, and the other events that
     /// lie among and after them, at most `others`.
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Versioned<Newest>, Error>;
+    /// The versions of a message, newest first, at most the page's limit and [`PAGE_BYTES`](super::PAGE_BYTES). Without the
+    /// message, [`NotFound::Message`](crate::NotFound::Message).
+    async fn message_versions(
+        &self,
+        room: RoomId,
+        access: Access,
+        message: MessageId,
+        page: PageRequest,
+    ) -> Result<Versions, Error>;
     /// The present version of a room, for a page that was read before. Not older than anything that was acknowledged, by
     /// whatever node, before this call.
     async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error>;
@@ -146,6 +155,26 @@ pub struct Newest {
     pub others: Vec<Arc<Event>>,
     /// Every event from here to `head` is in this answer. 1 in an empty room.
     pub from: Seq,
+    /// The room's newest event in the same snapshot.
+    pub head: Seq,
+}
+
+/// A page of a room's members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// The members, in the order they joined.
+    pub page: Page<UserRef>,
+    /// The room's newest event in the same snapshot.
+    pub head: Seq,
+}
+
+/// A page of a message's versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versions {
+    /// Whose message it is.
+    pub author: UserId,
+    /// The versions, newest first.
+    pub page: Page<MessageVersion>,
     /// The room's newest event in the same snapshot.
     pub head: Seq,
 }

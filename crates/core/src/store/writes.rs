@@ -10,7 +10,7 @@ use super::commit::{Ack, AckTo, Receipt};
 use crate::error::{Error, InvalidField, Unavailable};
 use crate::ids::{MessageId, RoomId, TokenId, UserId};
 use crate::model::{Message, Role, Room, User};
-use crate::seq::Seq;
+use crate::seq::{Seq, Version};
 use crate::text::{ClientMessageId, Content, ExternalId, RoomName, Username};
 use crate::time::Timestamp;
 use crate::token::{Token, TokenWithUser};
@@ -52,6 +52,8 @@ macro_rules! kinds_of_writes {
 
 kinds_of_writes! {
     NewMessage => Done<Message>,
+    MessageEdit => Changed,
+    VersionsForgotten => Changed,
     NewUser => Done<TokenWithUser>,
     UserChange => User,
     ExternalUser => ExternalUserDone,
@@ -136,6 +138,49 @@ pub struct NewMessage {
     pub at: Timestamp,
 }
 
+/// A change of what a message says.
+#[derive(Debug, Clone)]
+pub struct MessageEdit {
+    /// Where.
+    pub room_id: RoomId,
+    /// Which. Must be in that room ([`NotFound::Message`](crate::NotFound::Message)).
+    pub message_id: MessageId,
+    /// What it says from now on. If it says so already, nothing changes.
+    pub content: Content,
+    /// The version that the change was made for. [`VersionConflict`](crate::Conflict::VersionConflict) if there is a later one.
+    pub if_version: Option<Version>,
+    /// Who does it.
+    pub by: UserId,
+    /// By whose token.
+    pub actor: Actor,
+    /// When it was accepted.
+    pub at: Timestamp,
+}
+
+/// The texts of a message's earlier versions are to be forgotten. Nothing is told of it.
+#[derive(Debug, Clone)]
+pub struct VersionsForgotten {
+    /// Where.
+    pub room_id: RoomId,
+    /// Which. Must be in that room ([`NotFound::Message`](crate::NotFound::Message)).
+    pub message_id: MessageId,
+    /// By whose token.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a change of a message has led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The message as it is now.
+    pub message: Message,
+    /// The event of the change, or the room's newest where there was nothing to change.
+    pub seq: Seq,
+    /// When that event was accepted.
+    pub at: Timestamp,
+}
+
 /// A user to make, with its first token.
 #[derive(Debug, Clone)]
 pub struct NewUser {
@@ -204,8 +249,17 @@ pub struct MemberRemoval(pub MembershipChange);
 pub enum MembershipChanged {
     /// It is event `seq` of the room.
     At(Seq),
-    /// It was so already.
-    NotNeeded,
+    /// It was so already at this event of the room; 0 if that is no longer known.
+    NotNeeded(Seq),
+}
+
+impl MembershipChanged {
+    /// The room's event that it is as new as.
+    pub fn seq(self) -> Seq {
+        match self {
+            Self::At(seq) | Self::NotNeeded(seq) => seq,
+        }
+    }
 }
 
 /// A token to revoke, with all that it minted: each gets an entry in the control log, one that is revoked stays as it was. Once

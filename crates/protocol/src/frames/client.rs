@@ -98,6 +98,18 @@ client_frames! {
             #[serde(skip_serializing_if = "Option::is_none")]
             user_id: Option<Cow<'a, str>>,
         },
+        /// Changes what a message says.
+        "edit" => Edit {
+            /// Where.
+            room_id: Cow<'a, str>,
+            /// Which message.
+            message_id: Cow<'a, str>,
+            /// What it says from now on.
+            content: Cow<'a, str>,
+            /// The version that the change was made for: refused if there is a later one.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            if_version: Option<u64>,
+        },
         /// Shows the others in a room that a user types, or has stopped.
         "typing" => Typing {
             /// Where.
@@ -312,7 +324,7 @@ mod tests {
         }
         assert_eq!(
             Incoming::parse(r#"{"type":"fly"}"#).unwrap_err().message,
-            "`type` must be one of auth, join, leave, message, typing, ping"
+            "`type` must be one of auth, join, leave, message, edit, typing, ping"
         );
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::iter;
 
-use chatsphere_types::{RoomId, Seq, Timestamp};
+use chatsphere_types::{MessageId, RoomId, Seq, Timestamp};
 use serde::de::Error as _;
 use serde::de::value::MapDeserializer;
 use serde::ser::SerializeMap;
@@ -58,6 +58,15 @@ pub enum EventKind<'a> {
         /// Who did it.
         by: UserRef<'a>,
     },
+    /// What a message says was changed.
+    #[serde(rename_all = "camelCase")]
+    MessageEdited {
+        /// The message.
+        #[serde(flatten)]
+        about: AboutMessage<'a>,
+        /// Who did it.
+        by: UserRef<'a>,
+    },
     /// A kind that this version does not know, or a known one of a shape that it can't read. It has its number all the same.
     #[serde(skip)]
     Unknown {
@@ -68,6 +77,24 @@ pub enum EventKind<'a> {
     },
 }
 
+/// The message that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AboutMessage<'a> {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    pub message_id: MessageId,
+    /// Its number among the room's events.
+    #[schema(value_type = u64)]
+    pub message_seq: Seq,
+    /// The message in its present state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Message<'a>>,
+    /// In place of `message`: the page that this stands in shows a later state of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub superseded: bool,
+}
+
 impl EventKind<'_> {
     /// The frame's `type`.
     pub fn name(&self) -> &str {
@@ -75,6 +102,7 @@ impl EventKind<'_> {
             Self::NewMessage { .. } => "new_message",
             Self::MemberJoined { .. } => "member_joined",
             Self::MemberLeft { .. } => "member_left",
+            Self::MessageEdited { .. } => "message_edited",
             Self::Unknown { kind, .. } => kind,
         }
     }
@@ -85,11 +113,34 @@ impl<'a> EventFrame<'a> {
     pub fn message(&self) -> Option<&Message<'a>> {
         if let EventKind::NewMessage { message } = &self.kind { Some(message) } else { None }
     }
+
+    /// A state of a message that the event brings, and the number of that state: of two states the higher one is newer.
+    pub fn state(&self) -> Option<(Seq, &Message<'a>)> {
+        match &self.kind {
+            EventKind::NewMessage { message } => Some((message.change_seq.unwrap_or(message.seq), message)),
+            EventKind::MessageEdited { about, .. } => about.message.as_ref().map(|message| (self.seq, message)),
+            EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } | EventKind::Unknown { .. } => None,
+        }
+    }
 }
 
 impl<'a> From<Message<'a>> for EventFrame<'a> {
     fn from(message: Message<'a>) -> Self {
         Self { room_id: message.room_id, seq: message.seq, created_at: None, kind: EventKind::NewMessage { message } }
+    }
+}
+
+impl AboutMessage<'_> {
+    fn serialize_into<M: SerializeMap>(&self, frame: &mut M) -> Result<(), M::Error> {
+        frame.serialize_entry("messageId", &self.message_id)?;
+        frame.serialize_entry("messageSeq", &self.message_seq)?;
+        if let Some(message) = &self.message {
+            frame.serialize_entry("message", message)?;
+        }
+        if self.superseded {
+            frame.serialize_entry("superseded", &true)?;
+        }
+        Ok(())
     }
 }
 
@@ -104,6 +155,10 @@ impl Serialize for EventFrame<'_> {
             EventKind::NewMessage { message } => frame.serialize_entry("message", message)?,
             EventKind::MemberJoined { user, by } | EventKind::MemberLeft { user, by } => {
                 frame.serialize_entry("user", user)?;
+                frame.serialize_entry("by", by)?;
+            }
+            EventKind::MessageEdited { about, by } => {
+                about.serialize_into(&mut frame)?;
                 frame.serialize_entry("by", by)?;
             }
             EventKind::Unknown { body, .. } => {

@@ -59,10 +59,12 @@ fields! {
         client_message_id = "clientMessageId",
         user_id = "userId",
         parent_id = "parentId",
+        message_id = "messageId",
         kind = "type",
     }
     numbers {
         since = "since",
+        if_version = "ifVersion",
     }
     switches {
         on = "on",

@@ -7,5 +7,5 @@ mod lenient;
 mod server;
 
 pub use client::{ClientFrame, FrameError, FrameErrorKind, Incoming, encode_client_frame};
-pub use event::{EventFrame, EventKind};
+pub use event::{AboutMessage, EventFrame, EventKind};
 pub use server::{Ack, ErrorFrame, Hello, HelloLimits, NotRecovered, PreviousMessages, ServerFrame};

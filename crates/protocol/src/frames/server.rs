@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use chatsphere_types::{ConnectionId, MessageId, RoomId, Seq, Timestamp, UserId};
+use chatsphere_types::{ConnectionId, MessageId, RoomId, Seq, Timestamp, UserId, Version};
 use serde::{Deserialize, Serialize};
 
 use super::EventFrame;
@@ -193,7 +193,7 @@ pub struct PreviousMessages<'a> {
     pub reference: Option<Cow<'a, str>>,
 }
 
-/// A message was stored.
+/// A message was stored, or a change of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ack<'a> {
@@ -202,11 +202,17 @@ pub struct Ack<'a> {
     /// The sender's own id for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<Cow<'a, str>>,
-    /// Its id.
+    /// The message's id.
     pub id: MessageId,
-    /// Its number.
+    /// The number of the event; where there was nothing to change, of the room's newest event.
     pub seq: Seq,
-    /// When it was accepted.
+    /// Of a change: which version the message is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Of a change: the number of the event that last changed anything of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_seq: Option<Seq>,
+    /// When that event was accepted.
     pub created_at: Timestamp,
     /// The asking frame's.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use chatsphere_types::{MessageId, RoomId, Seq, Timestamp, UserId};
+use chatsphere_types::{MessageId, RoomId, Seq, Timestamp, UserId, Version};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -35,8 +35,56 @@ pub struct Message<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub client_message_id: Option<Cow<'a, str>>,
+    /// Which version of its content this is. Absent means 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub version: Option<Version>,
+    /// The number of the event that last changed anything of it. Absent means `seq`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub change_seq: Option<Seq>,
+    /// When its content changed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub edited_at: Option<Timestamp>,
+    /// Who changed it last, where that is not its author.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub edited_by: Option<UserId>,
     /// Its author, under the present name.
     pub user: UserRef<'a>,
+}
+
+/// A message as it was in one of its versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageVersion<'a> {
+    /// Which: 1 as it was posted.
+    #[schema(value_type = u32)]
+    pub version: Version,
+    /// What it said. Absent once that was forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub content: Option<Cow<'a, str>>,
+    /// When that was written.
+    #[schema(value_type = String, format = "date-time")]
+    pub created_at: Timestamp,
+    /// Who wrote it.
+    pub by: UserRef<'a>,
+}
+
+/// `PATCH /api/rooms/{roomId}/messages/{messageId}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EditMessage {
+    /// What it says from now on: 1 byte to 32 KiB of UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "hello, world")]
+    pub content: Option<String>,
+    /// The version that the change was made for: if there is a later one, the call is refused with `version_conflict`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub if_version: Option<Version>,
 }
 
 /// The room of a message, in lists across rooms.

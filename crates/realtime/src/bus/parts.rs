@@ -100,6 +100,7 @@ mod tests {
             client_message_id: None,
             created_at: AT,
             updated_at: AT,
+            change: None,
         };
         Arc::new(Event { room_id, seq, at: AT, kind: EventKind::Message(message) })
     }

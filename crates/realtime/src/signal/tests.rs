@@ -65,6 +65,7 @@ impl World {
             client_message_id: None,
             created_at: START,
             updated_at: START,
+            change: None,
         };
         self.happens(seq, EventKind::Message(message));
     }

@@ -6,7 +6,7 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatsphere_core::store::Cursor;
-use chatsphere_core::{Caller, Error, InvalidField, RoomId, UserId};
+use chatsphere_core::{Caller, Error, InvalidField, MessageId, RoomId, UserId};
 
 /// Of the format below. Version 1 was not sealed.
 const VERSION: u8 = 2;
@@ -26,6 +26,7 @@ pub(crate) enum List {
     Messages,
     MessagesOf(UserId),
     Tokens,
+    Versions(MessageId),
 }
 
 impl List {
@@ -37,6 +38,7 @@ impl List {
             Self::Messages => (4, [0; 16]),
             Self::MessagesOf(user) => (6, *user.as_bytes()),
             Self::Tokens => (5, [0; 16]),
+            Self::Versions(message) => (7, *message.as_bytes()),
         };
         let mut bytes = [number; 17];
         bytes[1..].copy_from_slice(&subject);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
-use chatsphere_protocol::rest::{ChangeUser, FieldError};
+use chatsphere_protocol::rest::{ChangeUser, EditMessage, FieldError};
 use serde::de::DeserializeOwned;
 
 use super::body::JsonBody;
@@ -26,6 +26,14 @@ impl Change for ChangeUser {
     fn is_empty(&self) -> bool {
         let Self { username, role, disabled } = self;
         username.is_none() && role.is_none() && disabled.is_none()
+    }
+}
+
+impl Change for EditMessage {
+    const FIELDS: &'static [&'static str] = &["content"];
+
+    fn is_empty(&self) -> bool {
+        self.content.is_none()
     }
 }
 

@@ -14,6 +14,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::envelope::{RATELIMIT, RATELIMIT_POLICY};
 use super::idempotency::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
+use super::room_seq::ROOM_SEQ;
 use crate::request::{AllowedOrigins, X_REQUEST_ID};
 
 /// Browsers cache a preflight for at most two hours.
@@ -31,7 +32,8 @@ fn layer(origins: &AllowedOrigins) -> CorsLayer {
         AllowedOrigins::List(list) => AllowOrigin::list(list.iter().filter(|origin| *origin != "*").cloned()),
     };
     let allowed_headers: [HeaderName; 5] = [AUTHORIZATION, CONTENT_TYPE, IDEMPOTENCY_KEY, X_REQUEST_ID, X_REQUESTED_WITH];
-    let exposed: [HeaderName; 6] = [LINK, RETRY_AFTER, RATELIMIT, RATELIMIT_POLICY, IDEMPOTENCY_REPLAYED, X_REQUEST_ID];
+    let exposed: [HeaderName; 7] =
+        [LINK, RETRY_AFTER, RATELIMIT, RATELIMIT_POLICY, IDEMPOTENCY_REPLAYED, ROOM_SEQ, X_REQUEST_ID];
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_credentials(true)

@@ -28,6 +28,7 @@ mod prelude;
 mod profile;
 mod query;
 mod reading;
+mod room_seq;
 mod rooms;
 mod root;
 mod state;

@@ -71,7 +71,8 @@ pub(super) fn head() -> OpenApi {
 /// The API's description.
 pub fn openapi() -> OpenApi {
     let mut document = super::api().into_openapi();
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
+        let is_about_a_room = path.starts_with("/api/rooms/{roomId}");
         if let Some(post) = &mut item.post {
             post.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             for (_, response) in post.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
@@ -86,6 +87,10 @@ pub fn openapi() -> OpenApi {
             for (status, response) in &mut operation.responses.responses {
                 if let RefOr::T(response) = response {
                     describe(status, response);
+                    if is_about_a_room && status.starts_with('2') {
+                        let about = "What is shown of the room is at least as new as this event of it.";
+                        response.headers.insert("Room-Seq".to_owned(), header(about));
+                    }
                 }
             }
             add_common_refusals(operation);
@@ -235,13 +240,19 @@ fn catalogue() -> Vec<Failure> {
         Forbidden::NeedsDelete,
         Forbidden::NeedsUnrestricted,
         Forbidden::NotAModerator,
+        Forbidden::NotTheAuthor,
         Forbidden::OwnerStays,
         Forbidden::BehindClientToken,
         Forbidden::MoreRights,
     ];
-    let absent = [NotFound::User, NotFound::Room, NotFound::Token, NotFound::Parent];
-    let conflicts =
-        [Conflict::UsernameTaken, Conflict::UsernameLookalike, Conflict::IdempotencyKeyReused, Conflict::ClientMessageIdReused];
+    let absent = [NotFound::User, NotFound::Room, NotFound::Token, NotFound::Message, NotFound::Parent];
+    let conflicts = [
+        Conflict::UsernameTaken,
+        Conflict::UsernameLookalike,
+        Conflict::IdempotencyKeyReused,
+        Conflict::ClientMessageIdReused,
+        Conflict::VersionConflict,
+    ];
     let outages = [
         Unavailable::StoreAway,
         Unavailable::QueueFull,
@@ -325,6 +336,7 @@ fn component(name: &str) -> Option<Value> {
         "Room" => room,
         "RoomWithUsers" => with(room, json!({ "users": [user_ref] })),
         "Message" => message,
+        "MessageVersion" => json!({ "version": 1, "content": "hello", "createdAt": at, "by": user_ref }),
         "MessageInRoom" => with(message, json!({ "room": { "id": ID, "name": "lobby", "createdAt": at, "updatedAt": at } })),
         "EventFrame" => json!({ "type": "new_message", "roomId": ID, "seq": 42, "message": message }),
         "Done" => json!({ "message": "User added to room successfully" }),
@@ -424,6 +436,7 @@ mod tests {
         reads::<rest::Room>("Room");
         reads::<rest::RoomWithUsers>("RoomWithUsers");
         reads::<rest::Message<'static>>("Message");
+        reads::<rest::MessageVersion<'static>>("MessageVersion");
         reads::<rest::MessageInRoom<'static>>("MessageInRoom");
         reads::<EventFrame<'static>>("EventFrame");
         reads::<rest::Done<'static>>("Done");

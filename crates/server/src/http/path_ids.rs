@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use chatsphere_core::{Caller, Error, RoomId, TokenId, UserId, ops};
+use chatsphere_core::{Caller, Error, MessageId, RoomId, TokenId, UserId, ops};
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
@@ -50,6 +50,14 @@ impl PathIds for RoomId {
 
     fn read(text: String, caller: &Caller) -> Result<Self, Error> {
         ops::room_id(caller, &text)
+    }
+}
+
+impl PathIds for MessageId {
+    type Texts = String;
+
+    fn read(text: String, _: &Caller) -> Result<Self, Error> {
+        ops::message_id(&text)
     }
 }
 

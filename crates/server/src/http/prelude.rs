@@ -6,7 +6,7 @@ pub(super) use axum::Json;
 pub(super) use axum::extract::State;
 pub(super) use axum::http::StatusCode;
 pub(super) use axum::response::{IntoResponse, Response};
-pub(super) use chatsphere_core::{Caller, RoomId, TokenId, UserId, ops};
+pub(super) use chatsphere_core::{Caller, MessageId, RoomId, TokenId, UserId, ops};
 pub(super) use utoipa_axum::router::OpenApiRouter;
 pub(super) use utoipa_axum::routes;
 
@@ -20,6 +20,7 @@ pub(super) use super::link::Links;
 pub(super) use super::path_ids::InRoom;
 pub(super) use super::query::{EventsParams, HistoryParams, PageParams, Query};
 pub(super) use super::reading::{Read, ReadInTurn};
+pub(super) use super::room_seq::RoomSeq;
 pub(super) use super::state::HttpState;
 pub(super) use crate::auth::List;
 pub(super) use crate::wire;

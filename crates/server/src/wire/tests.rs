@@ -2,12 +2,12 @@
 
 use chatsphere_core::event::largest_event;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, EncodedLen, EventKind, EventRow, ExternalId, Limits, MessageId, MessageKey, Permissions,
-    Role, RoomId, RoomName, Seq, Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
+    ClientMessageId, Content, Email, EncodedLen, EventKind, EventRow, ExternalId, Limits, MessageId, Permissions, Role, RoomId,
+    RoomName, Seq, Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
 };
 use serde::Serialize;
 
-use super::{core, message_in_room, user_ref};
+use super::{core, message_in_room, message_version, user_ref};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
@@ -33,7 +33,19 @@ fn message(name: &str, content: &str) -> core::Message {
         client_message_id: Some(ClientMessageId::from_stored("\"".repeat(64))),
         created_at: NOW,
         updated_at: NOW,
+        change: None,
     }
+}
+
+/// The same message with the longest change there is.
+fn changed(message: &core::Message) -> core::Message {
+    let change = core::MessageChange {
+        seq: Seq::MAX,
+        version: core::Version::new(u32::MAX),
+        edited_at: NOW,
+        edited_by: Some(message.author.id),
+    };
+    core::Message { change: Some(Box::new(change)), ..message.clone() }
 }
 
 fn json(item: &impl Serialize) -> usize {
@@ -63,10 +75,24 @@ fn every_form_of_an_item_has_its_measure() {
         for event in [joined, left] {
             check(event.encoded_len(), &[json(&super::event(&event)), json(&event)]);
         }
+        let changed = changed(&message);
+        check(changed.encoded_len(), &[json(&super::message(&changed))]);
+        let superseded = core::EventMessage::Superseded(changed.key());
+        for about in [core::EventMessage::Shown(Box::new(changed)), superseded] {
+            let edited = event(EventKind::MessageEdited { message: about, by: user.clone() });
+            check(edited.encoded_len(), &[json(&super::event(&edited)), json(&edited)]);
+        }
+        let version = core::MessageVersion {
+            version: core::Version::new(u32::MAX),
+            content: Some(message.content.clone()),
+            at: NOW,
+            by: user.clone(),
+        };
+        check(version.encoded_len(), &[json(&message_version(&version))]);
         let row = EventRow {
             user: user.clone(),
-            by,
-            message: Some(MessageKey { id: message.id, seq: Seq::MAX }),
+            by: by.clone(),
+            message: Some(Box::new(message.clone())),
             body: Some(serde_json::json!({ "text": content }).to_string()),
         };
         let unknown = event(EventKind::from_row("of_a_newer_release", row));

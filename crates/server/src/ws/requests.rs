@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::ops::{self, PostMessage, Typing};
+use chatsphere_core::ops::{self, EditMessage, PostMessage, Typing};
 use chatsphere_core::store::AckTo;
-use chatsphere_core::{Access, Caller, Error};
+use chatsphere_core::{Access, Caller, Error, Version};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
 use chatsphere_realtime::{Join, PendingAck, join};
 use tokio::time::sleep;
@@ -39,6 +39,10 @@ impl Connection {
             ClientFrame::Message { room_id, content, client_message_id, user_id } => {
                 self.post(&caller, Post { room_id, content, client_message_id, user_id }, &about)
             }
+            ClientFrame::Edit { room_id, message_id, content, if_version } => {
+                let version = if_version.map(|version| Version::new(version.try_into().unwrap_or(u32::MAX)));
+                self.edit(&caller, (&room_id, &message_id), content.into_owned(), version, &about)
+            }
             ClientFrame::Leave { room_id } => self.leave(session, &caller, &room_id, &about),
             ClientFrame::Auth { token } => {
                 let (session, token) = (session.clone(), token.into_owned());
@@ -67,7 +71,7 @@ impl Connection {
                         return Ok(Some(deferred(move |connection| {
                             Box::pin(async move {
                                 let done = ops::typing(&connection.state.chat, &caller, typing).await;
-                                connection.answer_refused(&about, done.map_err(Refused::from));
+                                connection.answer_refused(&about, done.map(drop).map_err(Refused::from));
                                 Ok(())
                             })
                         })));
@@ -109,6 +113,21 @@ impl Connection {
         let window = self.unanswered.get_or_insert_default();
         let to = || AckTo::new(PendingAck::new(about.clone(), self.write_queue.clone(), window));
         ops::post_message_for(&self.state.chat, caller, message, to)
+    }
+
+    fn edit(
+        &mut self,
+        caller: &Caller,
+        (room_id, message_id): (&str, &str),
+        content: String,
+        if_version: Option<Version>,
+        about: &Correlation,
+    ) -> Result<(), Error> {
+        let (room_id, message_id) = (ops::room_id(caller, room_id)?, ops::message_id(message_id)?);
+        let edit = EditMessage { room_id, message_id, content, if_version };
+        let window = self.unanswered.get_or_insert_default();
+        let to = || AckTo::new(PendingAck::new(about.clone(), self.write_queue.clone(), window));
+        ops::edit_message_for(&self.state.chat, caller, edit, to)
     }
 
     async fn join(

@@ -60,6 +60,8 @@ pub(crate) struct Target {
     pub(crate) room: String,
     /// A second token of `user`.
     pub(crate) token_id: String,
+    /// A message of the world's member in `room`.
+    pub(crate) message: String,
 }
 
 impl Route {
@@ -77,13 +79,14 @@ impl Route {
             .replace("{roomId}", &target.room)
             .replace("{userId}", &target.user.id.to_string())
             .replace("{tokenId}", &target.token_id)
+            .replace("{messageId}", &target.message)
             .replace("{externalId}", &target.number.to_string())
     }
 
     /// Makes what the call is about. What concerns a user concerns the world's member, except where that user would be gone
     /// afterwards.
     pub(crate) async fn target(&self, server: &TestServer, world: &World, number: usize) -> Target {
-        let spent = self.path == "/api/rooms/{roomId}/users/{userId}" || self.method == "PATCH";
+        let spent = self.path == "/api/rooms/{roomId}/users/{userId}" || self.name() == "PATCH /api/users/{userId}";
         let user = if spent || self.path == "/api/rooms/{roomId}/users" {
             server.user(&format!("target {number}")).await
         } else {
@@ -96,7 +99,11 @@ impl Route {
             true => server.token(user.id, json!({})).await.token_id,
             false => String::new(),
         };
-        Target { number, user, room: world.room.to_string(), token_id }
+        let message = match self.path.contains("{messageId}") {
+            true => server.say(world.room, &world.member, "hello").await["id"].as_str().unwrap().to_owned(),
+            false => String::new(),
+        };
+        Target { number, user, room: world.room.to_string(), token_id, message }
     }
 }
 
@@ -144,6 +151,9 @@ pub(crate) const ROUTES: &[Route] = &[
     route!("DELETE" "/api/rooms/{roomId}/users/{userId}", STEWARDS),
     route!("GET" "/api/rooms/{roomId}/messages", INSIDERS),
     route!("POST" "/api/rooms/{roomId}/messages", [401, 403, 201, 201, 201, 201, 201, 403, 201, 401, 201], |_| json!({ "content": "hello" })),
+    route!("PATCH" "/api/rooms/{roomId}/messages/{messageId}", [401, 403, 200, 403, 403, 403, 200, 403, 200, 401, 403], |_| json!({ "content": "hello, world" })),
+    route!("GET" "/api/rooms/{roomId}/messages/{messageId}/versions", [401, 403, 200, 200, 200, 200, 200, 200, 200, 401, 200]),
+    route!("DELETE" "/api/rooms/{roomId}/messages/{messageId}/versions", [401, 403, 200, 403, 403, 403, 200, 403, 200, 401, 403]),
     route!("GET" "/api/rooms/{roomId}/events", INSIDERS),
     route!("POST" "/api/rooms/{roomId}/typing", [401, 403, 200, 200, 200, 200, 200, 403, 200, 401, 200], |_| json!({ "on": true })),
     route!("GET" "/api/tokens", UNRESTRICTED),

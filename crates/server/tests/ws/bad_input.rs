@@ -323,10 +323,12 @@ async fn extra_fields_are_ignored(database: Arc<Database>) {
 async fn no_frame_is_swallowed(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;
+    let posted = server.say(room, &ada, "before").await;
     let mut client = server.connect(&ada.token).await;
     // Nothing but an error answers `typing`; `typing.rs` has what others see of it.
     for kind in ClientFrame::TYPES.iter().filter(|kind| **kind != "typing") {
-        let frame = json!({ "type": kind, "roomId": room, "token": ada.token, "content": "hello" });
+        let message = &posted["id"];
+        let frame = json!({ "type": kind, "roomId": room, "token": ada.token, "content": "hello", "messageId": message });
         let answer = client.ask(frame).await;
         assert_ne!(answer["type"], "error", "{kind}: {answer}");
     }

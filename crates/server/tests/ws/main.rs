@@ -19,6 +19,7 @@ mod codec;
 mod crash;
 mod database;
 mod drain;
+mod edit;
 mod handshake;
 mod heartbeat;
 mod join;

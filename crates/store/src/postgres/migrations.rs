@@ -14,6 +14,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "names", sql: include_str!("../../migrations/postgres/0003_names.sql") },
     Migration { name: "stored bytes", sql: include_str!("../../migrations/postgres/0004_stored_bytes.sql") },
     Migration { name: "bodies of events", sql: include_str!("../../migrations/postgres/0005_bodies_of_events.sql") },
+    Migration { name: "changes of messages", sql: include_str!("../../migrations/postgres/0006_changes_of_messages.sql") },
 ];
 /// The oldest server whose behaviour this adapter was tested with, as `server_version_num` tells it.
 const OLDEST_SERVER: i32 = 150_000;

@@ -2,8 +2,8 @@
 
 use chatsphere_core::ids::Id;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, Event, EventKind, EventRow, ExternalId, Message, MessageKey, Role, Room, RoomId, RoomName,
-    Seq, Timestamp, Token, TokenType, TokenWithUser, User, UserRef, Username,
+    ClientMessageId, Content, Email, Event, EventKind, EventRow, ExternalId, Message, MessageChange, Role, Room, RoomId,
+    RoomName, Seq, Timestamp, Token, TokenType, TokenWithUser, User, UserRef, Username, Version,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -33,10 +33,33 @@ macro_rules! room_columns {
         "r.id, r.name, o.id, r.created_at, r.updated_at, r.seq, r.message_count, r.member_count"
     };
 }
-/// Columns of [`message`], given `messages` as `m` and its author as `u`.
+/// Columns of [`message`], given [`present_messages`] as `m` and its author as `u`.
 macro_rules! message_columns {
     () => {
-        "m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at"
+        "m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at, m.content_seq, \
+         m.version, m.edited_at, m.edited_by"
+    };
+}
+/// Messages in their present state: the rows of `messages`, as `m`, that `$rest` leads to. A change is looked for only where
+/// there is one; the LIMIT binds the planner to look it up row by row.
+macro_rules! present_messages {
+    ($rest:expr) => {
+        crate::postgres::rows::present_messages!("messages m", $rest)
+    };
+    ($from:expr, $rest:expr) => {
+        concat!(
+            "SELECT m.pk, m.id, m.room_pk, m.seq, m.user_pk, coalesce(c.content, m.content) AS content, m.client_message_id,
+                    m.created_at, m.updated_at, c.content_seq, c.version, c.edited_at, c.edited_by
+             FROM ",
+            $from,
+            " LEFT JOIN LATERAL (
+                 SELECT texts.content, changes.content_seq, changes.version, changes.edited_at,
+                        (SELECT id FROM users WHERE pk = changes.edited_by_pk) AS edited_by
+                 FROM changes JOIN texts ON texts.pk = changes.head
+                 WHERE changes.message_pk = m.pk AND m.updated_at <> m.created_at LIMIT 1
+             ) AS c ON true ",
+            $rest
+        )
     };
 }
 /// Those messages of a page that its bytes have room for, and the first beyond them, so that the server doesn't send the rest
@@ -45,9 +68,9 @@ macro_rules! message_columns {
 macro_rules! within_page_bytes {
     ($messages:expr, $order:expr) => {
         concat!(
-            "(SELECT * FROM (SELECT *, sum(least(octet_length(content), 1048576)) OVER (ORDER BY ",
+            "(SELECT * FROM (SELECT *, sum(least(coalesce(octet_length(content), 0), 1048576)) OVER (ORDER BY ",
             $order,
-            " ROWS UNBOUNDED PRECEDING) - least(octet_length(content), 1048576) AS bytes_before FROM (",
+            " ROWS UNBOUNDED PRECEDING) - least(coalesce(octet_length(content), 0), 1048576) AS bytes_before FROM (",
             $messages,
             ") AS nearest) AS summed WHERE bytes_before <= 1048576)"
         )
@@ -66,7 +89,9 @@ macro_rules! join_owner {
         " CROSS JOIN LATERAL (SELECT id FROM users WHERE pk = r.owner_pk LIMIT 1) AS o "
     };
 }
-pub(super) use {join_author, join_owner, message_columns, room_columns, token_columns, user_columns, within_page_bytes};
+pub(super) use {
+    join_author, join_owner, message_columns, present_messages, room_columns, token_columns, user_columns, within_page_bytes,
+};
 
 pub(super) fn id<Kind>(row: &Row, column: usize) -> Result<Id<Kind>> {
     Ok(Id::from_uuid(row.try_get::<_, Uuid>(column)?))
@@ -145,18 +170,36 @@ pub(super) fn message(row: &Row, first: usize, room_id: RoomId) -> Result<Messag
         client_message_id: row.try_get::<_, Option<String>>(first + 5)?.map(ClientMessageId::from_stored),
         created_at: time(row, first + 6)?,
         updated_at: time(row, first + 7)?,
+        change: change(row, first + 8)?.map(Box::new),
     })
 }
 
-/// An event other than a new message, from `first` on: `seq, kind, at`, of both users the id and the name, of the message that
-/// it names the id and the number, and `body`.
+/// How many columns [`message`] reads.
+pub(super) const MESSAGE_COLUMNS: usize = 12;
+
+fn change(row: &Row, first: usize) -> Result<Option<MessageChange>> {
+    if row.try_get::<_, Option<i64>>(first)?.is_none() {
+        return Ok(None);
+    }
+    let version = u32::try_from(row.try_get::<_, i64>(first + 1)?).map_err(|_| Cause::Foreign("no version"))?;
+    Ok(Some(MessageChange {
+        seq: seq(row, first)?,
+        version: Version::new(version),
+        edited_at: time(row, first + 2)?,
+        edited_by: row.try_get::<_, Option<Uuid>>(first + 3)?.map(Id::from_uuid),
+    }))
+}
+
+/// An event other than a new message, from `first` on: the columns of the message that it is about, then `seq, kind, at`, of
+/// both users the id and the name, and `body`.
 pub(super) fn event(row: &Row, first: usize, room_id: RoomId) -> Result<Event> {
-    let message = match row.try_get::<_, Option<Uuid>>(first + 7)? {
-        Some(id) => Some(MessageKey { id: Id::from_uuid(id), seq: seq(row, first + 8)? }),
+    let message = match row.try_get::<_, Option<Uuid>>(first)? {
+        Some(_) => Some(Box::new(message(row, first, room_id)?)),
         None => None,
     };
+    let first = first + MESSAGE_COLUMNS;
     let (user, by) = (user_ref(row, first + 3)?, user_ref(row, first + 5)?);
-    let fields = EventRow { user, by, message, body: row.try_get(first + 9)? };
+    let fields = EventRow { user, by, message, body: row.try_get(first + 7)? };
     let kind = EventKind::from_row(row.try_get(first + 1)?, fields);
     Ok(Event { room_id, seq: seq(row, first)?, at: time(row, first + 2)?, kind })
 }

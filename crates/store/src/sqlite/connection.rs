@@ -55,6 +55,8 @@ fn set_up(connection: Connection) -> Result<Connection> {
     // In WAL mode, FULL is what makes a commit survive a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -16_000)?;
+    // Texts that are emptied are overwritten. From the start: what was freed before would keep its bytes.
+    connection.pragma_update(None, "secure_delete", true)?;
     // A log that a long read let grow gives its space back, down to 64 MiB.
     connection.pragma_update_and_check(None, "journal_size_limit", 64 * 1024 * 1024, |_| Ok(()))?;
     Ok(connection)

@@ -16,6 +16,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "names", sql: include_str!("../../migrations/sqlite/0003_names.sql") },
     Migration { name: "stored bytes", sql: include_str!("../../migrations/sqlite/0004_stored_bytes.sql") },
     Migration { name: "bodies of events", sql: include_str!("../../migrations/sqlite/0005_bodies_of_events.sql") },
+    Migration { name: "changes of messages", sql: include_str!("../../migrations/sqlite/0006_changes_of_messages.sql") },
 ];
 /// The version that the lists of messages lead to.
 const LISTS: u32 = 2;

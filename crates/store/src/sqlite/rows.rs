@@ -2,11 +2,11 @@
 
 use chatsphere_core::ids::Id;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, Event, EventKind, EventRow, ExternalId, Message, MessageKey, Role, Room, RoomId, RoomName,
-    Seq, Timestamp, Token, TokenType, TokenWithUser, User, UserRef, Username,
+    ClientMessageId, Content, Email, Event, EventKind, EventRow, ExternalId, Message, MessageChange, Role, Room, RoomId,
+    RoomName, Seq, Timestamp, Token, TokenType, TokenWithUser, User, UserRef, Username, Version,
 };
 use rusqlite::types::Type;
-use rusqlite::{Error, Result, Row};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row};
 
 /// Columns of [`user`], given `users` as `u`.
 macro_rules! user_columns {
@@ -32,7 +32,7 @@ macro_rules! room_columns {
 /// Columns of [`message`], given `messages` as `m` and its author as `u`.
 macro_rules! message_columns {
     () => {
-        "m.id, u.id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at"
+        "m.id, u.id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at, m.pk"
     };
 }
 pub(super) use {message_columns, room_columns, token_columns, user_columns};
@@ -110,27 +110,66 @@ pub(super) fn room(row: &Row<'_>) -> Result<Room> {
     })
 }
 
-pub(super) fn message(row: &Row<'_>, room_id: RoomId) -> Result<Message> {
+/// A message in its present state. Its change is looked up only where there is one.
+pub(super) fn message(connection: &Connection, row: &Row<'_>, room_id: RoomId) -> Result<Message> {
+    let (created_at, updated_at) = (time(row, 6)?, time(row, 7)?);
+    let changed = if created_at == updated_at { None } else { change(connection, row.get(8)?)? };
+    let (content, change) = match changed {
+        Some((content, change)) => (content, Some(Box::new(change))),
+        None => (row.get(4)?, None),
+    };
     Ok(Message {
         id: id(row, 0)?,
         room_id,
         author: user_ref(row, 1)?,
         seq: seq(row, 3)?,
-        content: Content::from_stored(row.get(4)?),
+        content: Content::from_stored(content),
         client_message_id: row.get::<_, Option<String>>(5)?.map(ClientMessageId::from_stored),
-        created_at: time(row, 6)?,
-        updated_at: time(row, 7)?,
+        created_at,
+        updated_at,
+        change,
     })
 }
 
-/// An event other than a new message: `seq, kind, at`, of both users the id and the name, of the message that it names the id
-/// and the number, and `body`.
-pub(super) fn event(row: &Row<'_>, room_id: RoomId) -> Result<Event> {
-    let message = match row.get::<_, Option<[u8; 16]>>(7)? {
-        Some(id) => Some(MessageKey { id: Id::from_bytes(id), seq: seq(row, 8)? }),
+/// What a message says now, and how that came.
+fn change(connection: &Connection, message_pk: i64) -> Result<Option<(String, MessageChange)>> {
+    connection
+        .prepare_cached(
+            "SELECT t.content, c.content_seq, c.version, c.edited_at, e.id FROM changes c JOIN texts t ON t.pk = c.head
+             LEFT JOIN users e ON e.pk = c.edited_by_pk WHERE c.message_pk = ?1",
+        )?
+        .query_row([message_pk], |row| {
+            let change = MessageChange {
+                seq: seq(row, 1)?,
+                version: Version::new(row.get(2)?),
+                edited_at: time(row, 3)?,
+                edited_by: row.get::<_, Option<[u8; 16]>>(4)?.map(Id::from_bytes),
+            };
+            Ok((row.get(0)?, change))
+        })
+        .optional()
+}
+
+/// The message of a key, in its present state.
+fn message_of(connection: &Connection, pk: i64, room_id: RoomId) -> Result<Option<Message>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.pk = ?1"
+        ))?
+        .query_row([pk], |row| message(connection, row, room_id))
+        .optional()
+}
+
+/// An event other than a new message: `seq, kind, at`, of both users the id and the name, the key of the message that it is
+/// about, and `body`.
+pub(super) fn event(connection: &Connection, row: &Row<'_>, room_id: RoomId) -> Result<Event> {
+    let message = match row.get::<_, Option<i64>>(7)? {
+        Some(pk) => message_of(connection, pk, room_id)?.map(Box::new),
         None => None,
     };
-    let fields = EventRow { user: user_ref(row, 3)?, by: user_ref(row, 5)?, message, body: row.get(9)? };
+    let fields = EventRow { user: user_ref(row, 3)?, by: user_ref(row, 5)?, message, body: row.get(8)? };
     let kind = EventKind::from_row(row.get_ref(1)?.as_str()?, fields);
     Ok(Event { room_id, seq: seq(row, 0)?, at: time(row, 2)?, kind })
 }

@@ -30,6 +30,8 @@ impl<D: WriteDatabase> Command<D> {
     pub(crate) fn new(write: AnyWrite) -> Self {
         let work = match write {
             AnyWrite::NewMessage(it) => Work::Message(Queued::from(it)),
+            AnyWrite::MessageEdit(it) => Work::of(it),
+            AnyWrite::VersionsForgotten(it) => Work::of(it),
             AnyWrite::NewUser(it) => Work::of(it),
             AnyWrite::UserChange(it) => Work::of(it),
             AnyWrite::ExternalUser(it) => Work::of(it),

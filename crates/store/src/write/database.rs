@@ -8,8 +8,8 @@ use std::future::Future;
 
 use chatsphere_core::store::{NewMessage, RoomRelation};
 use chatsphere_core::{
-    ClientMessageId, ControlChange, EventKind, ExternalId, Message, NameKeys, Room, RoomId, Seq, Timestamp, Token, TokenId,
-    TokenState, User, UserId, UserRef,
+    ClientMessageId, ControlChange, EventKind, ExternalId, Message, MessageChange, MessageId, NameKeys, Room, RoomId, Seq,
+    Timestamp, Token, TokenId, TokenState, User, UserId, UserRef,
 };
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -61,11 +61,20 @@ pub(crate) struct AppendFacts {
     /// Who of those asked about is a member where.
     pub(crate) members: IdSet<(RoomId, UserId)>,
     /// Messages that already have one of the client's ids.
-    pub(crate) sent: HashMap<(RoomId, UserId, ClientMessageId), Message>,
+    pub(crate) sent: HashMap<(RoomId, UserId, ClientMessageId), Sent>,
     /// Idempotency keys that are known, expired or not.
     pub(crate) remembered: HashMap<[u8; 32], Remembered>,
     /// The messages that those name.
     pub(crate) answered: HashMap<(RoomId, Seq), Message>,
+}
+
+/// A message that was sent before.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    /// As it is now.
+    pub(crate) message: Message,
+    /// What it said first; empty if that was forgotten.
+    pub(crate) first: String,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,9 +107,28 @@ pub(crate) struct RoomAdvance {
     pub(crate) messages: i64,
 }
 
+/// A new text of a message.
+#[derive(Debug)]
+pub(crate) struct NewText<'a> {
+    pub(crate) message_pk: i64,
+    /// The message with this text and its change.
+    pub(crate) message: &'a Message,
+    pub(crate) change: &'a MessageChange,
+    /// Who wrote it.
+    pub(crate) by_pk: i64,
+}
+
 pub(crate) trait Messages {
     fn append_facts(&mut self, messages: &[&NewMessage]) -> impl Step<AppendFacts>;
     fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> impl Step<()>;
+    /// A message of a room, in its present state.
+    fn find_message(&mut self, room: RoomId, id: MessageId) -> impl Step<Option<Keyed<Message>>>;
+    /// Appends a text to those of a message, which it has from now on.
+    fn append_text(&mut self, text: &NewText<'_>) -> impl Step<()>;
+    /// Empties all texts of a message but the present one.
+    fn forget_texts(&mut self, message_pk: i64) -> impl Step<()>;
+    /// When a room's event was accepted.
+    fn event_time(&mut self, room_pk: i64, seq: Seq) -> impl Step<Option<Timestamp>>;
 }
 
 /// A value with the key of its row.

@@ -32,7 +32,7 @@ async fn an_acknowledgement_comes_once_and_with_its_commit(fixture: Arc<Fixture>
     new.client_message_id = Some(client_id("mine"));
     store.submit_for(new.clone(), to());
     let first = acks.recv().await.unwrap().unwrap();
-    assert_eq!(first, Receipt { room_id: room, message_id: new.id, seq: Seq::new(2), at: new.at });
+    assert_eq!(first, Receipt { room_id: room, message_id: new.id, seq: Seq::new(2), at: new.at, change: None });
     assert!(world.node.sink.events().iter().any(|event| event.seq == first.seq), "the sink is told of it before, or with it");
     // Refusals and replays are acknowledged too, in the order of the calls.
     store.submit_for(new, to());

@@ -170,12 +170,12 @@ async fn users_rooms_members_and_tokens_are_answered_again(fixture: Arc<Fixture>
     world.remove(room.id, world.bob.id).await;
     let again = store.submit(NewMember(change.clone())).await.unwrap();
     assert_eq!((again.value, again.replayed), (first.value, true));
-    assert_eq!(store.members(room.id, Access::Any, self::first(9)).await.unwrap().items.len(), 1);
+    assert_eq!(store.members(room.id, Access::Any, self::first(9)).await.unwrap().page.items.len(), 1);
     change.idempotency = Some(idempotency(4, 1));
-    assert_eq!(store.submit(MemberRemoval(change.clone())).await.unwrap().value, MembershipChanged::NotNeeded);
+    assert!(matches!(store.submit(MemberRemoval(change.clone())).await.unwrap().value, MembershipChanged::NotNeeded(_)));
     world.add(room.id, world.bob.id).await;
     let again = store.submit(MemberRemoval(change)).await.unwrap();
-    assert_eq!((again.value, again.replayed), (MembershipChanged::NotNeeded, true));
+    assert!(matches!((again.value, again.replayed), (MembershipChanged::NotNeeded(_), true)));
 
     let mut token = new_token(world.ada.id, None);
     token.idempotency = Some(idempotency(5, 1));

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::fixture::{Fixture, Node, administer, keys, postgres_server, with_database};
 use crate::on_every_database;
-use crate::world::{World, all_events, all_pages, membership, new_message, new_user, text_of};
+use crate::world::{World, all_events, all_pages, membership, new_message, new_user, page_of, text_of};
 
 on_every_database!(
     everything_is_taken_over_as_it_was,
@@ -142,7 +142,7 @@ fn user(text: &str) -> UserId {
 async fn contents(node: &Node, id: RoomId) -> (Vec<String>, Vec<String>) {
     let events = all_events(node, id).await;
     let row = node.store.room(id, Access::Any).await.unwrap();
-    let members = all_pages(100, |page| node.store.members(id, Access::Any, page)).await;
+    let members = all_pages(100, |page| page_of(node.store.members(id, Access::Any, page))).await;
     let texts: Vec<String> = events.iter().filter_map(text_of).map(str::to_owned).collect();
     assert_eq!((row.seq.get(), row.message_count), (events.len() as u64, texts.len() as u64));
     assert_eq!(row.member_count, members.len() as u64);

@@ -7,7 +7,7 @@ use chatsphere_core::{Access, Error, EventKind, Forbidden, NotFound, RoomId, Seq
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
-use crate::world::{World, all_events, all_pages, first, membership, new_user, unique};
+use crate::world::{World, all_events, all_pages, first, membership, new_user, page_of, unique};
 
 on_every_database!(
     joining_and_leaving_are_events,
@@ -36,9 +36,9 @@ async fn joining_and_leaving_are_events(fixture: Arc<Fixture>) {
 async fn what_is_so_already_is_not_done_again(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
-    assert_eq!(world.add(room.id, world.ada.id).await, MembershipChanged::NotNeeded);
-    assert_eq!(world.remove(room.id, world.bob.id).await, MembershipChanged::NotNeeded);
-    assert_eq!(world.remove(room.id, UserId::new(Timestamp::from_millis(1))).await, MembershipChanged::NotNeeded);
+    assert!(matches!(world.add(room.id, world.ada.id).await, MembershipChanged::NotNeeded(_)));
+    assert!(matches!(world.remove(room.id, world.bob.id).await, MembershipChanged::NotNeeded(_)));
+    assert!(matches!(world.remove(room.id, UserId::new(Timestamp::from_millis(1))).await, MembershipChanged::NotNeeded(_)));
     assert_eq!(all_events(&world.node, room.id).await.len(), 1);
 }
 
@@ -73,7 +73,7 @@ async fn members_are_listed_in_the_order_they_joined(fixture: Arc<Fixture>) {
     joined.push(again);
     for limit in [1, 2, 3, 6, 7, 8] {
         for access in [Access::Any, Access::Member(again)] {
-            let listed = all_pages(limit, |page| store.members(room.id, access, page)).await;
+            let listed = all_pages(limit, |page| page_of(store.members(room.id, access, page))).await;
             assert_eq!(listed.iter().map(|user| user.id).collect::<Vec<_>>(), joined);
         }
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::{
-    HistoryRange, IDEMPOTENCY_KEPT, MemberRemoval, MembershipChange, MembershipChanged, NewMember, NewMessage, NewRoom,
-    NewToken, NewUser, RoomFilter, UserChange,
+    Changed, HistoryRange, IDEMPOTENCY_KEPT, MemberRemoval, MembershipChange, MembershipChanged, MessageEdit, NewMember,
+    NewMessage, NewRoom, NewToken, NewUser, RoomFilter, UserChange,
 };
 use chatsphere_core::{
-    Access, Actor, Conflict, ControlChange, ControlPosition, Done, Error, Event, EventKind, Forbidden, Idempotency, Message,
-    MessageId, NotFound, Permissions, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenRefusal, TokenType,
-    TokenWithUser, User, UserId, UserRef,
+    Access, Actor, Conflict, ControlChange, ControlPosition, Done, Error, Event, EventKind, EventMessage, Forbidden,
+    Idempotency, Message, MessageChange, MessageId, NotFound, Permissions, Role, Room, RoomId, RoomName, Seq, Timestamp, Token,
+    TokenId, TokenRefusal, TokenType, TokenWithUser, User, UserId, UserRef, Version,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -19,7 +19,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::fixture::{Fixture, Node};
 use crate::on_every_database;
-use crate::world::{all_events, all_pages, client_id, content, idempotency, name, revocation};
+use crate::world::{all_events, all_pages, client_id, content, idempotency, name, page_of, revocation};
 
 on_every_database!(random_writes_do_what_the_model_does);
 
@@ -39,6 +39,8 @@ struct Model {
     rooms: Vec<Room>,
     members: BTreeMap<RoomId, Vec<UserId>>,
     events: BTreeMap<RoomId, Vec<Event>>,
+    /// Messages that were edited, as they are now.
+    edited: HashMap<MessageId, Message>,
     keys: HashMap<[u8; 32], ([u8; 32], Outcome, Timestamp)>,
     control: Vec<ControlChange>,
 }
@@ -52,13 +54,22 @@ impl Model {
         self.users.iter().find(|user| user.id == id)
     }
 
-    /// With present names.
+    /// A message as it is now, with the present name of its author.
+    fn present_message(&self, message: &Message) -> Message {
+        let author = UserRef::from(self.user(message.author.id).unwrap());
+        Message { author, ..self.edited.get(&message.id).unwrap_or(message).clone() }
+    }
+
+    /// With present names and messages. Of what an edit shows the key alone: how much a page shows depends on the page.
     fn present(&self, event: &Event) -> Event {
         let named = |user: &UserRef| UserRef::from(self.user(user.id).unwrap());
         let kind = match &event.kind {
-            EventKind::Message(message) => EventKind::Message(Message { author: named(&message.author), ..message.clone() }),
+            EventKind::Message(message) => EventKind::Message(self.present_message(message)),
             EventKind::MemberJoined { user, by } => EventKind::MemberJoined { user: named(user), by: named(by) },
             EventKind::MemberLeft { user, by } => EventKind::MemberLeft { user: named(user), by: named(by) },
+            EventKind::MessageEdited { message, by } => {
+                EventKind::MessageEdited { message: EventMessage::Superseded(message.key()), by: named(by) }
+            }
             EventKind::Unknown { .. } => event.kind.clone(),
         };
         Event { kind, ..event.clone() }
@@ -94,7 +105,7 @@ impl Model {
             EventKind::Message(_) => row.message_count += 1,
             EventKind::MemberJoined { .. } => row.member_count += 1,
             EventKind::MemberLeft { .. } => row.member_count -= 1,
-            EventKind::Unknown { .. } => {}
+            EventKind::MessageEdited { .. } | EventKind::Unknown { .. } => {}
         }
         let seq = row.seq;
         self.events.entry(room).or_default().push(event);
@@ -141,6 +152,7 @@ impl Model {
                         client_message_id: new.client_message_id,
                         created_at: new.at,
                         updated_at: new.at,
+                        change: None,
                     })
                 };
                 (self.add_event(new.room_id, new.at, kind), false)
@@ -148,6 +160,30 @@ impl Model {
         };
         self.keep(new.idempotency, Outcome::Message(new.room_id, seq), new.at);
         done(self.message(new.room_id, seq), replayed)
+    }
+
+    fn edit(&mut self, edit: &MessageEdit) -> Result<Changed, Error> {
+        let room = self.rooms.iter().find(|room| room.id == edit.room_id).ok_or(Error::NotFound(NotFound::Room))?;
+        let (head, events) = (room.seq, &self.events[&edit.room_id]);
+        let newest = events.last().map(|event| event.at);
+        let found = events.iter().filter_map(Event::message).find(|message| message.id == edit.message_id);
+        let mut message = self.present_message(found.ok_or(Error::NotFound(NotFound::Message))?);
+        if message.content == edit.content {
+            return Ok(Changed { message, seq: head, at: newest.unwrap() });
+        }
+        if edit.if_version.is_some_and(|version| version < message.version()) {
+            return Err(Conflict::VersionConflict.into());
+        }
+        let by = UserRef::from(self.user(edit.by).ok_or(Error::NotFound(NotFound::User))?);
+        let version = message.version().next();
+        let edited_by = (edit.by != message.author.id).then_some(edit.by);
+        message.change = Some(Box::new(MessageChange { seq: head.next(), version, edited_at: edit.at, edited_by }));
+        message.content = edit.content.clone();
+        message.updated_at = edit.at;
+        self.edited.insert(message.id, message.clone());
+        let shown = EventMessage::Shown(Box::new(message.clone()));
+        let seq = self.add_event(edit.room_id, edit.at, |_| EventKind::MessageEdited { message: shown, by });
+        Ok(Changed { message, seq, at: edit.at })
     }
 
     fn create_user(&mut self, new: &NewUser) -> Result<Done<TokenWithUser>, Error> {
@@ -229,7 +265,7 @@ impl Model {
             return Err(Error::NotFound(NotFound::User));
         }
         let changed = if members.contains(&change.user_id) == joins {
-            MembershipChanged::NotNeeded
+            MembershipChanged::NotNeeded(self.rooms.iter().find(|room| room.id == change.room_id).unwrap().seq)
         } else {
             let by = UserRef::from(self.user(change.by).ok_or(Error::NotFound(NotFound::User))?);
             let user = UserRef::from(self.user(change.user_id).unwrap());
@@ -243,7 +279,9 @@ impl Model {
                 false => EventKind::MemberLeft { user, by },
             }))
         };
-        self.keep(change.idempotency, Outcome::Membership(changed), change.at);
+        // Which event it was so at is not remembered.
+        let kept = if let MembershipChanged::At(_) = changed { changed } else { MembershipChanged::NotNeeded(Seq::ZERO) };
+        self.keep(change.idempotency, Outcome::Membership(kept), change.at);
         done(changed, false)
     }
 
@@ -291,11 +329,13 @@ impl Model {
         assert_eq!(all_pages(7, |page| store.tokens(page)).await.into_iter().map(|row| row.token).collect::<Vec<_>>(), tokens);
         assert_eq!(all_pages(3, |page| store.rooms(RoomFilter::default(), page)).await, self.rooms);
         for room in &self.rooms {
-            let members = all_pages(2, |page| store.members(room.id, Access::Any, page)).await;
+            let members = all_pages(2, |page| page_of(store.members(room.id, Access::Any, page))).await;
             assert_eq!(members.iter().map(|user| user.id).collect::<Vec<_>>(), self.members[&room.id]);
             let events: Vec<_> = self.events[&room.id].iter().map(|event| self.present(event)).collect();
-            assert_eq!(all_events(node, room.id).await, events);
+            let shown: Vec<_> = all_events(node, room.id).await.iter().map(|event| self.present(event)).collect();
+            assert_eq!(shown, events);
             let history = store.history(room.id, Access::Any, HistoryRange::Newest, usize::MAX >> 1).await.unwrap();
+            assert_eq!(history.messages, events.iter().filter_map(|event| event.message().cloned()).collect::<Vec<_>>());
             assert_eq!(history.messages.len() as u64, room.message_count);
         }
         let control = store.control_after(ControlPosition(0), 100_000).await.unwrap();
@@ -374,9 +414,27 @@ impl Random {
     }
 }
 
+impl Random {
+    /// Of few messages, so that several edits meet one.
+    fn edit(&mut self, model: &Model) -> MessageEdit {
+        let room_id = self.room(model);
+        let messages = model.events.get(&room_id).into_iter().flatten().filter_map(Event::message).take(5);
+        let known = messages.map(|message| message.id).collect::<Vec<_>>().choose(&mut self.rng).copied();
+        MessageEdit {
+            room_id,
+            message_id: known.unwrap_or(MessageId::from_bytes([9; 16])),
+            content: content(["hello", "world", "edited"].choose(&mut self.rng).unwrap()),
+            if_version: self.rng.random_ratio(1, 4).then(|| Version::new(self.rng.random_range(1..5))),
+            by: self.user(model),
+            actor: Actor::Operator,
+            at: self.at(),
+        }
+    }
+}
+
 async fn step(random: &mut Random, model: &mut Model, node: &Node) {
     let store = &node.store;
-    match random.rng.random_range(0..20) {
+    match random.rng.random_range(0..22) {
         0 | 1 => {
             let id = UserId::from_bytes(random.rng.random());
             let token = random.new_token(id, None);
@@ -435,6 +493,14 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
             let user = random.user(model);
             let new = NewToken { token: random.new_token(user, parent), actor: Actor::Operator, idempotency: random.key() };
             assert_eq!(store.submit(new.clone()).await, model.create_token(&new));
+        }
+        13 | 14 => {
+            // Several of them share a batch.
+            let edits: Vec<_> = (0..random.rng.random_range(1..10)).map(|_| random.edit(model)).collect();
+            let pending: Vec<_> = edits.iter().map(|edit| store.submit(edit.clone())).collect();
+            for (edit, pending) in edits.iter().zip(pending) {
+                assert_eq!(pending.await, model.edit(edit), "{edit:?}");
+            }
         }
         12 => {
             let (token, at) = (random.token(model), random.at());

@@ -48,7 +48,7 @@ async fn two_nodes_append_to_the_same_rooms(fixture: Arc<Fixture>) {
         let events = all_events(&one.node, *room).await;
         stored += events.len();
         let row = two.store.room(*room, Access::Any).await.unwrap();
-        let members = two.store.members(*room, Access::Any, crate::world::first(9)).await.unwrap().items.len();
+        let members = two.store.members(*room, Access::Any, crate::world::first(9)).await.unwrap().page.items.len();
         assert_eq!(row.member_count, members as u64);
         assert_eq!(row.seq.get(), events.len() as u64);
     }

@@ -356,7 +356,7 @@ async fn names_in_messages_are_the_present_ones(fixture: Arc<Fixture>) {
     let joined = &all_events(&world.node, room.id).await[0];
     assert!(matches!(&joined.kind, EventKind::MemberJoined { user, .. } if user.username.as_str() == "Countess"));
     let members = world.node.store.members(room.id, Access::Any, crate::world::first(9)).await.unwrap();
-    assert_eq!(members.items[0].username.as_str(), "Countess");
+    assert_eq!(members.page.items[0].username.as_str(), "Countess");
     let token = world.node.store.submit(new_token(world.ada.id, None)).await.unwrap().value;
     assert_eq!(token.user.username.as_str(), "Countess");
 }

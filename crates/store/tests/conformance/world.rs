@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chatsphere_core::store::{
-    MemberRemoval, MembershipChange, MembershipChanged, NewMember, NewMessage, NewRoom, NewToken, NewUser, Page, PageRequest,
-    Revocation,
+    MemberRemoval, Members, MembershipChange, MembershipChanged, NewMember, NewMessage, NewRoom, NewToken, NewUser, Page,
+    PageRequest, Revocation,
 };
 use chatsphere_core::{
     Access, Actor, ClientMessageId, Content, Error, Event, EventKind, Idempotency, Limits, Message, MessageId, Permissions,
-    Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenType, User, UserId, Username,
+    Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenId, TokenType, User, UserId, UserRef, Username,
 };
 
 use crate::fixture::{Fixture, Node};
@@ -97,6 +97,11 @@ pub(crate) fn revocation(token: TokenId, at: Timestamp) -> Revocation {
 
 pub(crate) fn first(limit: usize) -> PageRequest {
     PageRequest { cursor: None, limit }
+}
+
+/// A page of members without what it is as new as.
+pub(crate) async fn page_of(members: impl Future<Output = Result<Members, Error>>) -> Result<Page<UserRef>, Error> {
+    Ok(members.await?.page)
 }
 
 /// Reads a list to its end, page by page; every page but the last is full.

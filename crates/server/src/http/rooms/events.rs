@@ -27,8 +27,9 @@ pub(super) async fn list(
     if let Some(last) = page.events.last().filter(|last| last.seq < page.head) {
         links.add(&query, "next", "after", &last.seq.to_string());
     }
+    let head = page.head;
     let texts = page.events.iter().map(|event| event.text_len()).sum();
     let body =
         json_list::encode_page(page, texts, |page| json_list::encode(page.events.iter().map(|event| wire::event(event))));
-    Ok((links, json_list::answer(body.await)).into_response())
+    Ok((RoomSeq(head), links, json_list::answer(body.await)).into_response())
 }

@@ -1,3 +1,4 @@
+use chatsphere_core::store::Members;
 use chatsphere_protocol::rest::{AddUser, Done, UserRef};
 
 use crate::http::prelude::*;
@@ -21,9 +22,9 @@ pub(super) async fn list(
     query: Query,
 ) -> Result<Response, Failure> {
     let cursors = http.keys.cursors(&caller, List::Members(room));
-    let page = ops::list_members(&http.chat, &caller, room, query.page(&cursors)?).await?;
+    let Members { page, head } = ops::list_members(&http.chat, &caller, room, query.page(&cursors)?).await?;
     let links = Links::next(&query, &cursors, page.next)?;
-    Ok((links, JsonList(page.items.iter().map(wire::user_ref).collect::<Vec<_>>())).into_response())
+    Ok((RoomSeq(head), links, JsonList(page.items.iter().map(wire::user_ref).collect::<Vec<_>>())).into_response())
 }
 
 /// Add a member
@@ -48,7 +49,7 @@ pub(super) async fn add(
     let user_id = ops::user_id(&value.user_id)?;
     let done = ops::add_member(&http.chat, &caller, ops::AddMember { room_id, user_id, idempotency }).await?;
     let answer = Done { message: "User added to room successfully".into() };
-    Ok((Replayed(done.replayed), Json(answer)).into_response())
+    Ok((RoomSeq(done.value.seq()), Replayed(done.replayed), Json(answer)).into_response())
 }
 
 /// Remove a member, or leave
@@ -73,6 +74,6 @@ pub(super) async fn remove(
     State(http): Http,
     Call { caller, path: (room_id, user_id) }: Call<(RoomId, UserId)>,
 ) -> Result<Response, Failure> {
-    ops::remove_member(&http.chat, &caller, ops::RemoveMember { room_id, user_id }).await?;
-    Ok(Json(Done { message: "User removed from room successfully".into() }).into_response())
+    let changed = ops::remove_member(&http.chat, &caller, ops::RemoveMember { room_id, user_id }).await?;
+    Ok((RoomSeq(changed.seq()), Json(Done { message: "User removed from room successfully".into() })).into_response())
 }

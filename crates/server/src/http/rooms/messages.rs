@@ -34,7 +34,7 @@ pub(super) async fn list(
             json_list::encode_page(history.clone(), texts, |page| page.made(encode)).await
         }
     };
-    Ok((links(&query, range, &history), json_list::answer(body)).into_response())
+    Ok((RoomSeq(history.head), links(&query, range, &history), json_list::answer(body)).into_response())
 }
 
 fn encode(history: &History) -> Bytes {
@@ -86,5 +86,6 @@ pub(super) async fn post(
     let author = user_id.as_deref().map(ops::user_id).transpose()?;
     let post = ops::PostMessage { room_id, content, client_message_id, author, idempotency };
     let done = ops::post_message(&http.chat, &caller, post)?.await?;
-    Ok((StatusCode::CREATED, Replayed(done.replayed), Json(wire::message(&done.value))).into_response())
+    let head = RoomSeq(done.value.change_seq());
+    Ok((StatusCode::CREATED, head, Replayed(done.replayed), Json(wire::message(&done.value))).into_response())
 }

@@ -3,6 +3,7 @@
 mod collection;
 mod events;
 mod members;
+mod message;
 mod messages;
 mod room;
 mod typing;
@@ -16,6 +17,8 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::remove))
         .routes(routes!(messages::list, messages::post))
+        .routes(routes!(message::edit))
+        .routes(routes!(message::versions, message::forget_versions))
         .routes(routes!(events::list))
         .routes(routes!(typing::post))
 }

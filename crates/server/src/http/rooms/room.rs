@@ -17,8 +17,8 @@ use crate::http::prelude::*;
 pub(super) async fn read(
     State(http): Http,
     ReadInTurn { caller, path: room }: ReadInTurn<RoomId>,
-) -> Result<Json<RoomWithUsers>, Failure> {
-    let (room, users) = ops::read_room(&http.chat, &caller, room).await?;
-    let users = users.iter().map(|user| wire::user_ref(user).into_owned()).collect();
-    Ok(Json(RoomWithUsers { room: wire::room(room), users }))
+) -> Result<impl IntoResponse, Failure> {
+    let (room, members) = ops::read_room(&http.chat, &caller, room).await?;
+    let users = members.page.items.iter().map(|user| wire::user_ref(user).into_owned()).collect();
+    Ok((RoomSeq(members.head), Json(RoomWithUsers { room: wire::room(room), users })))
 }

@@ -27,9 +27,9 @@ pub(super) async fn post(
     State(http): Http,
     query: Query,
     JsonBody { caller, path: room_id, value, .. }: JsonBody<Typing, RoomId>,
-) -> Result<Json<Done<'static>>, Failure> {
+) -> Result<impl IntoResponse, Failure> {
     let parent_id = value.parent_id.as_deref().map(ops::parent_id).transpose()?;
     let typing = ops::Typing { room_id, parent_id, on: value.on.unwrap_or(true), user: query.acting_as()? };
-    ops::typing(&http.chat, &caller, typing).await?;
-    Ok(Json(Done { message: "Typing accepted".into() }))
+    let head = ops::typing(&http.chat, &caller, typing).await?;
+    Ok((RoomSeq(head), Json(Done { message: "Typing accepted".into() })))
 }

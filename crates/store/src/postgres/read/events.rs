@@ -8,47 +8,61 @@ use super::{enter_version, page_rows, reader, room_cte};
 use crate::pages::{self, Cut, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, join_author, number, within_page_bytes};
+use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, number, present_messages, within_page_bytes};
 
-/// Both kinds in one form: of a message `kind` is null, of all else the content is. The columns of a message, then those of
-/// the others.
+/// Both kinds in one form: the columns of a message, which of an event other than a new message is the one that it is about,
+/// then those of [`rows::event`], whose `kind` is null of a new message.
 macro_rules! both_kinds {
     ($messages:literal, $others:literal, $order:literal) => {
         concat!(
-            "(SELECT m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at,
-                     m.seq AS other_seq, NULL::text AS kind, m.created_at AS at, NULL::uuid AS other_id, NULL::text AS other_name,
-                     NULL::uuid AS by_id, NULL::text AS by_name, NULL::uuid AS about_id, NULL::bigint AS about_seq,
-                     NULL::text AS body
+            "(SELECT ",
+            message_columns!(),
+            ", m.seq AS other_seq, NULL::text AS kind, m.created_at AS at, NULL::uuid AS other_id, NULL::text AS other_name,
+                     NULL::uuid AS by_id, NULL::text AS by_name, NULL::text AS body
               FROM ",
             within_page_bytes!(
-                concat!("SELECT * FROM messages WHERE room.open AND room_pk = room.pk ", $messages),
+                present_messages!(concat!("WHERE room.open AND m.room_pk = room.pk AND m.lane = 0 ", $messages)),
                 $order
             ),
             " AS m",
             join_author!(),
             ") UNION ALL
-             (SELECT NULL, NULL, NULL, e.seq, NULL, NULL, NULL, NULL, e.seq, e.kind, e.at, u.id, u.username, b.id, b.username,
-                     about.id, about.seq, e.body
-              FROM (SELECT * FROM room_events WHERE room.open AND room_pk = room.pk ",
-            $others,
-            ") AS e
-              CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = e.user_pk LIMIT 1) AS u
-              CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = e.by_pk LIMIT 1) AS b
-              LEFT JOIN LATERAL (SELECT id, seq FROM messages WHERE pk = e.message_pk LIMIT 1) AS about ON true)"
+             (SELECT m.id, m.author_id, m.author_name, m.message_seq, m.content, m.client_message_id, m.created_at, m.updated_at,
+                     m.content_seq, m.version, m.edited_at, m.edited_by,
+                     m.seq, m.kind, m.at, u.id, u.username, b.id, b.username, m.body
+              FROM ",
+            within_page_bytes!(
+                concat!(
+                    "SELECT e.seq, e.kind, e.at, e.user_pk AS other_pk, e.by_pk, e.body, about.*
+                     FROM (SELECT * FROM room_events WHERE room.open AND room_pk = room.pk ",
+                    $others,
+                    ") AS e LEFT JOIN LATERAL (
+                         SELECT m.id, a.id AS author_id, a.username AS author_name, m.seq AS message_seq, m.content,
+                                m.client_message_id, m.created_at, m.updated_at, m.content_seq, m.version, m.edited_at, m.edited_by
+                         FROM (",
+                    present_messages!("WHERE m.pk = e.message_pk LIMIT 1"),
+                    ") AS m CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = m.user_pk LIMIT 1) AS a
+                     ) AS about ON true"
+                ),
+                $order
+            ),
+            " AS m
+              CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = m.other_pk LIMIT 1) AS u
+              CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = m.by_pk LIMIT 1) AS b)"
         )
     };
 }
 const AFTER: &str = concat!(
     room_cte!(),
     "SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, page.* FROM room LEFT JOIN LATERAL (",
-    both_kinds!("AND seq > $4 ORDER BY seq LIMIT $5", "AND seq > $4 ORDER BY seq LIMIT $5", "seq"),
-    ") AS page ON true ORDER BY page.seq LIMIT greatest($5, 1)"
+    both_kinds!("AND m.seq > $4 ORDER BY m.seq LIMIT $5", "AND seq > $4 ORDER BY seq LIMIT $5", "seq"),
+    ") AS page ON true ORDER BY page.other_seq LIMIT greatest($5, 1)"
 );
 const NEWEST: &str = concat!(
     room_cte!(),
     "SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, page.* FROM room LEFT JOIN LATERAL (",
-    both_kinds!("ORDER BY seq DESC LIMIT $4", "ORDER BY seq DESC LIMIT $5", "seq DESC"),
-    ") AS page ON true ORDER BY page.seq DESC"
+    both_kinds!("ORDER BY m.seq DESC LIMIT $4", "ORDER BY seq DESC LIMIT $5", "seq DESC"),
+    ") AS page ON true ORDER BY page.other_seq DESC"
 );
 
 pub(super) async fn after(reads: &Reads, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
@@ -57,7 +71,7 @@ pub(super) async fn after(reads: &Reads, room: RoomId, access: Access, after: Se
         .read(AFTER, &[room.as_uuid(), &user, &any, &number(after), &pages::rows(limit)], |found| {
             Ok(match enter_version(&found, access)? {
                 Ok(version) => {
-                    let (messages, others) = split(&found, room, limit)?;
+                    let (messages, others) = split(&found, room, limit, limit)?;
                     Ok(pages::events(messages, others, version.head, limit))
                 }
                 Err(error) => Err(error),
@@ -78,8 +92,8 @@ pub(super) async fn newest(
         .read(NEWEST, &[room.as_uuid(), &user, &any, &rows_for(message_limit), &rows_for(other_limit)], |found| {
             Ok(match enter_version(&found, access)? {
                 Ok(version) => {
-                    let (messages, others) = split(&found, room, message_limit)?;
-                    Ok(pages::newest(messages, others, other_limit, version))
+                    let (messages, others) = split(&found, room, message_limit, other_limit)?;
+                    Ok(pages::newest(messages, others, version))
                 }
                 Err(error) => Err(error),
             })
@@ -87,16 +101,17 @@ pub(super) async fn newest(
         .await
 }
 
-/// Parts the two kinds, each in the order it came, with the messages cut to their page.
-fn split(found: &[Row], room: RoomId, message_limit: usize) -> Result<(Cut<Message>, Vec<Event>), Cause> {
+/// Where the columns of an event other than a message's begin.
+const OTHER: usize = 3 + MESSAGE_COLUMNS;
+
+/// Parts the two kinds, each in the order it came and cut to its page.
+fn split(found: &[Row], room: RoomId, message_limit: usize, other_limit: usize) -> Result<(Cut<Message>, Cut<Event>), Cause> {
     let (mut messages, mut others) = (Vec::new(), Vec::new());
-    for row in page_rows(found, 6) {
-        if row.try_get::<_, Option<&str>>(12)?.is_none() {
-            messages.push(row);
-        } else {
-            others.push(rows::event(row, 11, room)?);
-        }
+    for row in page_rows(found, OTHER) {
+        let is_message = row.try_get::<_, Option<&str>>(OTHER + 1)?.is_none();
+        if is_message { messages.push(row) } else { others.push(row) }
     }
     let messages = pages::cut_messages(messages.into_iter().map(|row| rows::message(row, 3, room)), message_limit)?;
+    let others = pages::cut_events(others.into_iter().map(|row| rows::event(row, 3, room)), other_limit)?;
     Ok((messages, others))
 }

@@ -6,7 +6,7 @@ use chatsphere_core::{Access, Error, RoomId};
 use super::{enter_version, page_rows, reader, room_cte};
 use crate::pages::{self, rows_for};
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, join_author, message_columns, number, within_page_bytes};
+use crate::postgres::rows::{self, join_author, message_columns, number, present_messages, within_page_bytes};
 
 /// Towards the older ones, or towards the newer ones; nearest first, with a look at what lies beyond the beginning.
 macro_rules! history_sql {
@@ -14,7 +14,7 @@ macro_rules! history_sql {
         concat!(
             room_cte!(),
             ", beyond AS MATERIALIZED (
-                 SELECT room.open AND EXISTS (SELECT FROM messages b WHERE b.room_pk = room.pk AND b.seq ",
+                 SELECT room.open AND EXISTS (SELECT FROM messages b WHERE b.room_pk = room.pk AND b.lane = 0 AND b.seq ",
             $beyond,
             " $4) AS beyond FROM room
              ) SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, beyond.beyond, page.*
@@ -22,13 +22,13 @@ macro_rules! history_sql {
             message_columns!(),
             " FROM ",
             within_page_bytes!(
-                concat!(
-                    "SELECT * FROM messages WHERE room.open AND room_pk = room.pk AND seq ",
+                present_messages!(concat!(
+                    "WHERE room.open AND m.room_pk = room.pk AND m.lane = 0 AND m.seq ",
                     $within,
-                    " $4 ORDER BY seq ",
+                    " $4 ORDER BY m.seq ",
                     $order,
                     " LIMIT $5"
-                ),
+                )),
                 concat!("seq ", $order)
             ),
             " AS m",

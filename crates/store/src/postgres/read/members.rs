@@ -1,7 +1,7 @@
 //! Reading memberships.
 
-use chatsphere_core::store::{Page, PageRequest};
-use chatsphere_core::{Access, Error, RoomId, UserRef};
+use chatsphere_core::store::{Members, PageRequest};
+use chatsphere_core::{Access, Error, RoomId};
 
 use super::{enter, page_rows, reader, room_cte};
 use crate::pages::{page, rows_for};
@@ -19,16 +19,17 @@ const MEMBERS: &str = concat!(
     ") AS page ON true ORDER BY page.joined_seq"
 );
 
-pub(super) async fn members(reads: &Reads, room: RoomId, access: Access, request: PageRequest) -> Result<Page<UserRef>, Error> {
+pub(super) async fn members(reads: &Reads, room: RoomId, access: Access, request: PageRequest) -> Result<Members, Error> {
     let (user, any) = reader(access);
     let after = request.cursor.map_or(0, |cursor| cursor.0);
     reads
         .read(MEMBERS, &[room.as_uuid(), &user, &any, &after, &rows_for(request.limit)], |found| {
-            if let Err(error) = enter(&found, access)? {
-                return Ok(Err(error));
-            }
+            let head = match enter(&found, access)? {
+                Ok(head) => head,
+                Err(error) => return Ok(Err(error)),
+            };
             let members = page_rows(&found, 2).map(|row| Ok((row.try_get(2)?, rows::user_ref(row, 3)?)));
-            Ok(Ok(page(members.collect::<Result<_, Cause>>()?, request.limit)))
+            Ok(Ok(Members { page: page(members.collect::<Result<_, Cause>>()?, request.limit), head }))
         })
         .await
 }

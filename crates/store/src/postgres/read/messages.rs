@@ -2,21 +2,21 @@
 
 use async_trait::async_trait;
 use chatsphere_core::store::{
-    EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned,
+    EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned, Versions,
 };
-use chatsphere_core::{Access, Error, MessageInRoom, RoomId, RoomName, Seq};
+use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, RoomName, Seq};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{events, history};
+use super::{events, history, message_versions};
 use crate::pages::{cut, messages_page, rows_for};
 use crate::postgres::database::PostgresStore;
 use crate::postgres::failure::Cause;
-use crate::postgres::rows::{self, join_author, message_columns, within_page_bytes};
+use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, present_messages, within_page_bytes};
 
 macro_rules! messages_from {
-    ($messages:literal, $limit:literal) => {
+    ($messages:expr, $limit:literal) => {
         concat!(
             within_page_bytes!(
                 concat!(
@@ -36,32 +36,48 @@ macro_rules! messages_from {
     };
 }
 const OF_AUTHOR: &str = messages_from!(
-    "(SELECT messages.*, r.id AS room_id, r.name, r.created_at AS made, r.updated_at AS changed FROM messages
-      CROSS JOIN LATERAL (SELECT id, name, created_at, updated_at FROM rooms WHERE pk = messages.room_pk LIMIT 1) AS r
-      LEFT JOIN LATERAL (
-          SELECT true AS yes FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3) AND room_pk = messages.room_pk LIMIT 1
-      ) AS seen ON $3::uuid IS NOT NULL
-      WHERE user_pk = (SELECT pk FROM users WHERE id = $1) AND pk < $2
-        AND ($3::uuid IS NULL OR seen.yes) AND ($4::uuid[] IS NULL OR r.id = ANY ($4))
-      ORDER BY pk DESC LIMIT $5) AS m CROSS JOIN LATERAL (SELECT m.room_id AS id, m.name, m.made AS created_at, m.changed AS updated_at) AS r",
+    concat!(
+        "(",
+        present_messages!(
+            "messages m
+             CROSS JOIN LATERAL (SELECT id, name, created_at, updated_at FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r
+             LEFT JOIN LATERAL (
+                 SELECT true AS yes FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3) AND room_pk = m.room_pk LIMIT 1
+             ) AS seen ON $3::uuid IS NOT NULL",
+            "WHERE m.user_pk = (SELECT pk FROM users WHERE id = $1) AND m.pk < $2
+               AND ($3::uuid IS NULL OR seen.yes) AND ($4::uuid[] IS NULL OR r.id = ANY ($4))
+             ORDER BY m.pk DESC LIMIT $5"
+        ),
+        ") AS m CROSS JOIN LATERAL (SELECT id, name, created_at, updated_at FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r"
+    ),
     "LIMIT $5"
 );
 const ALL: &str = messages_from!(
-    "(SELECT * FROM messages WHERE pk < $1 ORDER BY pk DESC LIMIT $2) AS m
-     CROSS JOIN LATERAL (SELECT id, name, created_at, updated_at FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r",
+    concat!(
+        "(",
+        present_messages!("WHERE m.pk < $1 ORDER BY m.pk DESC LIMIT $2"),
+        ") AS m CROSS JOIN LATERAL (SELECT id, name, created_at, updated_at FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r"
+    ),
     "LIMIT $2"
 );
 /// Each room is walked by itself: a walk over all messages might pass millions of other rooms'. `seq` and `pk` rise together
 /// within a room, since both are given while its row is locked.
 const SEEN_BY: &str = messages_from!(
-    "(SELECT room_pk FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3)) AS x
-     CROSS JOIN LATERAL (SELECT * FROM rooms WHERE pk = x.room_pk AND ($4::uuid[] IS NULL OR id = ANY ($4)) LIMIT 1) AS r
-     CROSS JOIN LATERAL (SELECT * FROM messages WHERE room_pk = r.pk AND pk < $1 ORDER BY seq DESC LIMIT $2) AS m",
+    concat!(
+        "(SELECT room_pk FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3)) AS x
+         CROSS JOIN LATERAL (SELECT * FROM rooms WHERE pk = x.room_pk AND ($4::uuid[] IS NULL OR id = ANY ($4)) LIMIT 1) AS r
+         CROSS JOIN LATERAL (",
+        present_messages!("WHERE m.room_pk = r.pk AND m.lane = 0 AND m.pk < $1 ORDER BY m.seq DESC LIMIT $2"),
+        ") AS m"
+    ),
     "LIMIT $2"
 );
 const AMONG: &str = messages_from!(
-    "(SELECT pk, id, name, created_at, updated_at FROM rooms WHERE id = ANY ($3)) AS r
-     CROSS JOIN LATERAL (SELECT * FROM messages WHERE room_pk = r.pk AND pk < $1 ORDER BY seq DESC LIMIT $2) AS m",
+    concat!(
+        "(SELECT pk, id, name, created_at, updated_at FROM rooms WHERE id = ANY ($3)) AS r CROSS JOIN LATERAL (",
+        present_messages!("WHERE m.room_pk = r.pk AND m.lane = 0 AND m.pk < $1 ORDER BY m.seq DESC LIMIT $2"),
+        ") AS m"
+    ),
     "LIMIT $2"
 );
 
@@ -89,6 +105,16 @@ impl MessageReads for PostgresStore {
         self.database.versions.ask(room, access).await
     }
 
+    async fn message_versions(
+        &self,
+        room: RoomId,
+        access: Access,
+        message: MessageId,
+        page: PageRequest,
+    ) -> Result<Versions, Error> {
+        message_versions::versions(&self.database.reads, room, access, message, page).await
+    }
+
     async fn messages(&self, filter: MessageFilter, request: PageRequest) -> Result<Page<MessageInRoom>, Error> {
         let author = filter.author.map(|user| *user.as_uuid());
         let seen_by = filter.seen_by.map(|user| *user.as_uuid());
@@ -109,12 +135,14 @@ impl MessageReads for PostgresStore {
 }
 
 fn message_in_room(row: &Row) -> Result<(i64, MessageInRoom), Cause> {
-    let message = rows::message(row, 0, rows::id(row, 8)?)?;
+    // The columns after the message's.
+    const ROOM: usize = MESSAGE_COLUMNS;
+    let message = rows::message(row, 0, rows::id(row, ROOM)?)?;
     let item = MessageInRoom {
         message,
-        room_name: RoomName::from_stored(row.try_get(9)?),
-        room_created_at: rows::time(row, 11)?,
-        room_updated_at: rows::time(row, 12)?,
+        room_name: RoomName::from_stored(row.try_get(ROOM + 1)?),
+        room_created_at: rows::time(row, ROOM + 3)?,
+        room_updated_at: rows::time(row, ROOM + 4)?,
     };
-    Ok((row.try_get(10)?, item))
+    Ok((row.try_get(ROOM + 2)?, item))
 }

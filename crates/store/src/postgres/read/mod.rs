@@ -4,6 +4,7 @@
 mod events;
 mod history;
 mod members;
+mod message_versions;
 mod messages;
 pub(super) mod rooms;
 pub(super) mod tokens;

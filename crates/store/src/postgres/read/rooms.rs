@@ -1,8 +1,8 @@
 //! Reading rooms.
 
 use async_trait::async_trait;
-use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomReads, RoomRelation};
-use chatsphere_core::{Access, Error, Room, RoomId, UserRef, policy};
+use chatsphere_core::store::{Members, Page, PageRequest, RoomFilter, RoomReads, RoomRelation};
+use chatsphere_core::{Access, Error, Room, RoomId, policy};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -45,7 +45,7 @@ impl RoomReads for PostgresStore {
         self.database.reads.read(sql, params, answer).await
     }
 
-    async fn members(&self, room: RoomId, access: Access, request: PageRequest) -> Result<Page<UserRef>, Error> {
+    async fn members(&self, room: RoomId, access: Access, request: PageRequest) -> Result<Members, Error> {
         members::members(&self.database.reads, room, access, request).await
     }
 }

@@ -1,8 +1,9 @@
 //! Messages, as the writer needs them: a few statements for the whole run, whatever its length.
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, Actor, Message, RoomId, Seq, TokenId, UserId, UserRef, Username, policy};
+use chatsphere_core::{Access, Actor, Message, MessageId, RoomId, Seq, Timestamp, TokenId, UserId, UserRef, Username, policy};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::PostgresWriter;
@@ -10,8 +11,8 @@ use super::idempotency::{RECALL, remembered};
 use super::keys::Keys;
 use super::session::Session;
 use crate::postgres::failure::Cause;
-use crate::postgres::rows::{self, join_author, message_columns, number};
-use crate::write::database::{AppendFacts, Author, MessageRow, Messages, RoomAdvance, RoomHead};
+use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, number, present_messages};
+use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, Messages, NewText, RoomAdvance, RoomHead, Sent};
 use crate::write::failure::Failure;
 use crate::write::{Outcome, state_of};
 
@@ -23,11 +24,13 @@ const MEMBERS: &str =
 const SENT: &str = concat!(
     "SELECT asked.room, ",
     message_columns!(),
-    " FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::uuid[]) AS asked (room_pk, user_pk, client_id, room)
-     CROSS JOIN LATERAL (
-         SELECT * FROM messages WHERE user_pk = asked.user_pk AND room_pk = asked.room_pk
-             AND client_message_id = asked.client_id AND client_message_id IS NOT NULL LIMIT 1
-     ) AS m",
+    ", (SELECT content FROM messages WHERE pk = m.pk) AS first FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::uuid[]) AS asked (room_pk, user_pk, client_id, room)
+     CROSS JOIN LATERAL (",
+    present_messages!(
+        "WHERE m.user_pk = asked.user_pk AND m.room_pk = asked.room_pk
+             AND m.client_message_id = asked.client_id AND m.client_message_id IS NOT NULL LIMIT 1"
+    ),
+    ") AS m",
     join_author!()
 );
 const ANSWERED: &str = concat!(
@@ -35,9 +38,36 @@ const ANSWERED: &str = concat!(
     message_columns!(),
     " FROM UNNEST($1::uuid[], $2::bigint[]) AS asked (room, seq)
      CROSS JOIN LATERAL (SELECT pk, id FROM rooms WHERE id = asked.room LIMIT 1) AS r
-     CROSS JOIN LATERAL (SELECT * FROM messages WHERE room_pk = r.pk AND seq = asked.seq LIMIT 1) AS m",
+     CROSS JOIN LATERAL (",
+    present_messages!("WHERE m.room_pk = r.pk AND m.lane = 0 AND m.seq = asked.seq LIMIT 1"),
+    ") AS m",
     join_author!()
 );
+const FOUND: &str = concat!(
+    "SELECT m.pk, ",
+    message_columns!(),
+    " FROM (",
+    present_messages!("WHERE m.id = $1 AND m.room_pk = (SELECT pk FROM rooms WHERE id = $2) LIMIT 1"),
+    ") AS m",
+    join_author!()
+);
+const APPEND_TEXT: &str = "WITH text AS (
+        INSERT INTO texts (message_pk, prev, version, by_pk, at, content)
+        VALUES ($1, (SELECT head FROM changes WHERE message_pk = $1), $2, $3, $4, $5) RETURNING pk
+    ), change AS (
+        INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk)
+        SELECT $1, $6, pk, $2, $4, $7 FROM text
+        ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, head = excluded.head,
+            version = excluded.version, edited_at = excluded.edited_at, edited_by_pk = excluded.edited_by_pk
+    ) UPDATE messages SET updated_at = $8 WHERE pk = $1";
+const FORGET_TEXTS: &str = "WITH RECURSIVE older (text_pk) AS (
+        SELECT t.prev FROM changes c JOIN texts t ON t.pk = c.head WHERE c.message_pk = $1
+        UNION ALL SELECT t.prev FROM older JOIN texts t ON t.pk = older.text_pk
+    ), emptied AS (
+        UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM older)
+    ) UPDATE messages SET content = '' WHERE pk = $1";
+const EVENT_TIME: &str = "SELECT at FROM room_events WHERE room_pk = $1 AND seq = $2
+    UNION ALL SELECT created_at FROM messages WHERE room_pk = $1 AND lane = 0 AND seq = $2";
 const INSERT: &str = "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
     SELECT id, room_pk, seq, user_pk, content, client_message_id, at, at
     FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[])
@@ -79,6 +109,34 @@ impl Messages for PostgresWriter {
             .map(drop)
         })
         .await
+    }
+
+    async fn find_message(&mut self, room: RoomId, id: MessageId) -> Result<Option<Keyed<Message>>, Failure> {
+        let found = self.query(FOUND, &[id.as_uuid(), room.as_uuid()]).await?;
+        let keyed = |row: &Row| Ok(Keyed { pk: row.try_get(0)?, value: rows::message(row, 1, room)? });
+        self.read(found.first().map(keyed).transpose())
+    }
+
+    async fn append_text(&mut self, text: &NewText<'_>) -> Result<(), Failure> {
+        let NewText { message_pk, message, change, by_pk } = text;
+        let (version, at, seq) = (i64::from(change.version.get()), change.edited_at.as_millis(), number(change.seq));
+        let (content, updated_at) = (message.content.as_str(), message.updated_at.as_millis());
+        let edited_by_pk = change.edited_by.map(|_| *by_pk);
+        self.run(|session| async move {
+            let params: &[&(dyn ToSql + Sync)] =
+                &[message_pk, &version, by_pk, &at, &content, &seq, &edited_by_pk, &updated_at];
+            session.change(APPEND_TEXT, params).await.map(drop)
+        })
+        .await
+    }
+
+    async fn forget_texts(&mut self, message_pk: i64) -> Result<(), Failure> {
+        self.run(|session| async move { session.change(FORGET_TEXTS, &[&message_pk]).await.map(drop) }).await
+    }
+
+    async fn event_time(&mut self, room_pk: i64, seq: Seq) -> Result<Option<Timestamp>, Failure> {
+        let found = self.query(EVENT_TIME, &[&room_pk, &number(seq)]).await?;
+        self.read(found.first().map(|row| rows::time(row, 0)).transpose())
     }
 }
 
@@ -226,12 +284,13 @@ fn author(row: &Row) -> Result<(UserId, Author), Cause> {
     Ok((id, Author { pk: row.try_get(1)?, user: UserRef { id, username: Username::from_stored(row.try_get(2)?) } }))
 }
 
-type SentBefore = ((RoomId, UserId, chatsphere_core::ClientMessageId), Message);
+type SentBefore = ((RoomId, UserId, chatsphere_core::ClientMessageId), Sent);
 
 fn sent_before(row: &Row) -> Result<Option<SentBefore>, Cause> {
     let message = rows::message(row, 1, rows::id(row, 0)?)?;
     let key = message.client_message_id.clone().map(|client_id| (message.room_id, message.author.id, client_id));
-    Ok(key.map(|key| (key, message)))
+    let first = row.try_get(1 + MESSAGE_COLUMNS)?;
+    Ok(key.map(|key| (key, Sent { message, first })))
 }
 
 fn answered_message(row: &Row) -> Result<((RoomId, Seq), Message), Cause> {

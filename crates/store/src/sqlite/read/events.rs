@@ -14,9 +14,8 @@ use crate::sqlite::rows::{self, number};
 macro_rules! other_events {
     ($rest:literal) => {
         concat!(
-            "SELECT e.seq, e.kind, e.at, u.id, u.username, b.id, b.username, m.id, m.seq, e.body FROM room_events e
-             JOIN users u ON u.pk = e.user_pk JOIN users b ON b.pk = e.by_pk LEFT JOIN messages m ON m.pk = e.message_pk
-             WHERE e.room_pk = ?1 ",
+            "SELECT e.seq, e.kind, e.at, u.id, u.username, b.id, b.username, e.message_pk, e.body FROM room_events e
+             JOIN users u ON u.pk = e.user_pk JOIN users b ON b.pk = e.by_pk WHERE e.room_pk = ?1 ",
             $rest
         )
     };
@@ -31,10 +30,9 @@ pub(super) fn after(
 ) -> Result<EventsPage, Stop> {
     let room = enter(connection, room, access)?;
     let messages = oldest_above(connection, &room, after, limit)?;
-    let others = connection
-        .prepare_cached(other_events!("AND e.seq > ?2 ORDER BY e.seq LIMIT ?3"))?
-        .query_map((room.pk, number(after), pages::rows(limit)), |row| rows::event(row, room.id))?
-        .collect::<Result<_, _>>()?;
+    let mut others = connection.prepare_cached(other_events!("AND e.seq > ?2 ORDER BY e.seq LIMIT ?3"))?;
+    let others = others.query_map((room.pk, number(after), pages::rows(limit)), |row| rows::event(connection, row, room.id))?;
+    let others = pages::cut_events(others, limit)?;
     Ok(pages::events(messages, others, room.version.head, limit))
 }
 
@@ -47,9 +45,7 @@ pub(super) fn newest(
 ) -> Result<Versioned<Newest>, Stop> {
     let room = enter(connection, room, access)?;
     let messages = newest_below(connection, &room, i64::MAX, message_limit)?;
-    let others = connection
-        .prepare_cached(other_events!("ORDER BY e.seq DESC LIMIT ?2"))?
-        .query_map((room.pk, rows_for(other_limit)), |row| rows::event(row, room.id))?
-        .collect::<Result<_, _>>()?;
-    Ok(pages::newest(messages, others, other_limit, room.version))
+    let mut others = connection.prepare_cached(other_events!("ORDER BY e.seq DESC LIMIT ?2"))?;
+    let others = others.query_map((room.pk, rows_for(other_limit)), |row| rows::event(connection, row, room.id))?;
+    Ok(pages::newest(messages, pages::cut_events(others, other_limit)?, room.version))
 }

@@ -20,11 +20,13 @@ pub(super) fn history(
     let (nearest, beyond) = match range {
         HistoryRange::Newest => (newest_below(connection, &room, i64::MAX, limit)?, false),
         HistoryRange::Before(seq) => {
-            let beyond = exists(connection, "SELECT 1 FROM messages WHERE room_pk = ?1 AND seq >= ?2", &room, seq)?;
+            let beyond =
+                exists(connection, "SELECT 1 FROM messages WHERE room_pk = ?1 AND lane = 0 AND seq >= ?2", &room, seq)?;
             (newest_below(connection, &room, number(seq), limit)?, beyond)
         }
         HistoryRange::After(seq) => {
-            let beyond = exists(connection, "SELECT 1 FROM messages WHERE room_pk = ?1 AND seq <= ?2", &room, seq)?;
+            let beyond =
+                exists(connection, "SELECT 1 FROM messages WHERE room_pk = ?1 AND lane = 0 AND seq <= ?2", &room, seq)?;
             (oldest_above(connection, &room, seq, limit)?, beyond)
         }
     };
@@ -41,9 +43,12 @@ pub(super) fn newest_below(connection: &Connection, room: &OpenRoom, seq: i64, l
         "SELECT ",
         message_columns!(),
         " FROM messages m JOIN users u ON u.pk = m.user_pk
-             WHERE m.room_pk = ?1 AND m.seq < ?2 ORDER BY m.seq DESC LIMIT ?3"
+             WHERE m.room_pk = ?1 AND m.lane = 0 AND m.seq < ?2 ORDER BY m.seq DESC LIMIT ?3"
     ))?;
-    pages::cut_messages(statement.query_map((room.pk, seq, rows_for(limit)), |row| rows::message(row, room.id))?, limit)
+    pages::cut_messages(
+        statement.query_map((room.pk, seq, rows_for(limit)), |row| rows::message(connection, row, room.id))?,
+        limit,
+    )
 }
 
 /// A page of the messages above `seq`, oldest first.
@@ -51,7 +56,10 @@ pub(super) fn oldest_above(connection: &Connection, room: &OpenRoom, seq: Seq, l
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         message_columns!(),
-        " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.room_pk = ?1 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3"
+        " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.room_pk = ?1 AND m.lane = 0 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3"
     ))?;
-    pages::cut_messages(statement.query_map((room.pk, number(seq), rows_for(limit)), |row| rows::message(row, room.id))?, limit)
+    pages::cut_messages(
+        statement.query_map((room.pk, number(seq), rows_for(limit)), |row| rows::message(connection, row, room.id))?,
+        limit,
+    )
 }

@@ -1,7 +1,7 @@
 //! Reading memberships.
 
-use chatsphere_core::store::{Page, PageRequest};
-use chatsphere_core::{Access, RoomId, UserRef};
+use chatsphere_core::store::{Members, PageRequest};
+use chatsphere_core::{Access, RoomId};
 use rusqlite::Connection;
 
 use super::enter;
@@ -9,12 +9,7 @@ use crate::pages::{page, rows_for};
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows;
 
-pub(super) fn members(
-    connection: &Connection,
-    room: RoomId,
-    access: Access,
-    request: PageRequest,
-) -> Result<Page<UserRef>, Stop> {
+pub(super) fn members(connection: &Connection, room: RoomId, access: Access, request: PageRequest) -> Result<Members, Stop> {
     let room = enter(connection, room, access)?;
     let after = request.cursor.map_or(0, |cursor| cursor.0);
     let found = connection
@@ -24,5 +19,5 @@ pub(super) fn members(
         )?
         .query_map((room.pk, after, rows_for(request.limit)), |row| Ok((row.get(0)?, rows::user_ref(row, 1)?)))?
         .collect::<Result<_, _>>()?;
-    Ok(page(found, request.limit))
+    Ok(Members { page: page(found, request.limit), head: room.version.head })
 }

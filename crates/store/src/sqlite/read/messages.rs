@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use chatsphere_core::store::{
-    EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned,
+    EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned, Versions,
 };
-use chatsphere_core::{Access, Error, MessageInRoom, RoomId, RoomName, Seq};
+use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, RoomName, Seq};
 use rusqlite::{Connection, Params, Row};
 
-use super::{enter, events, history, room_pks, user_pk};
+use super::{enter, events, history, room_pks, user_pk, versions};
 use crate::pages::{Cut, cut, messages_page, rows_for};
 use crate::sqlite::database::SqliteStore;
 use crate::sqlite::readers::Stop;
@@ -21,7 +21,7 @@ macro_rules! messages_in_rooms {
         concat!(
             "SELECT ",
             message_columns!(),
-            ", r.id, r.name, m.pk, r.created_at, r.updated_at FROM ",
+            ", r.id, r.name, r.created_at, r.updated_at FROM ",
             $from,
             " JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk WHERE ",
             $rest
@@ -51,6 +51,16 @@ impl MessageReads for SqliteStore {
 
     async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error> {
         self.database.readers.read(move |connection| Ok(enter(connection, room, access)?.version)).await
+    }
+
+    async fn message_versions(
+        &self,
+        room: RoomId,
+        access: Access,
+        message: MessageId,
+        page: PageRequest,
+    ) -> Result<Versions, Error> {
+        self.database.readers.read(move |connection| versions::versions(connection, room, access, message, page)).await
     }
 
     async fn messages(&self, filter: MessageFilter, request: PageRequest) -> Result<Page<MessageInRoom>, Error> {
@@ -94,7 +104,8 @@ fn of_author(
          AND (?4 IS NULL OR +m.room_pk IN (SELECT value FROM json_each(?4)))
          ORDER BY m.pk DESC LIMIT ?5"
     ))?;
-    let newest = newest.query_map((author, before, seen_by, &only, rows_for(limit), listed), message_in_room)?;
+    let newest =
+        newest.query_map((author, before, seen_by, &only, rows_for(limit), listed), |row| message_in_room(connection, row))?;
     let mut older = connection.prepare_cached(messages_in_rooms!(
         "messages_by_author a CROSS JOIN messages m ON m.pk = a.message_pk",
         "a.user_pk = ?1 AND a.message_pk < ?2 AND a.message_pk <= ?6
@@ -102,7 +113,8 @@ fn of_author(
          AND (?4 IS NULL OR m.room_pk IN (SELECT value FROM json_each(?4)))
          ORDER BY a.message_pk DESC LIMIT ?5"
     ))?;
-    let older = older.query_map((author, before, seen_by, &only, rows_for(limit), listed), message_in_room)?;
+    let older =
+        older.query_map((author, before, seen_by, &only, rows_for(limit), listed), |row| message_in_room(connection, row))?;
     cut(newest.chain(older), limit, |(_, item)| &item.message)
 }
 
@@ -124,8 +136,9 @@ fn of_rooms(
         .query_map((seen_by, only), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     // `seq` and `pk` rise together within a room. The `+` keeps SQLite from walking by `pk`.
-    let mut newest = connection
-        .prepare_cached("SELECT m.pk FROM messages m WHERE m.room_pk = ?1 AND +m.pk < ?2 ORDER BY m.seq DESC LIMIT ?3")?;
+    let mut newest = connection.prepare_cached(
+        "SELECT m.pk FROM messages m WHERE m.room_pk = ?1 AND m.lane = 0 AND +m.pk < ?2 ORDER BY m.seq DESC LIMIT ?3",
+    )?;
     let mut found: Vec<i64> = Vec::new();
     for room in rooms {
         for pk in newest.query_map((room, before, rows_for(limit)), |row| row.get(0))? {
@@ -134,7 +147,9 @@ fn of_rooms(
     }
     found.sort_unstable_by_key(|pk| std::cmp::Reverse(*pk));
     let mut one = connection.prepare_cached(messages_in_rooms!("m.pk = ?1"))?;
-    cut(found.into_iter().map(|pk| one.query_row([pk], message_in_room)), limit, |(_, item)| &item.message)
+    cut(found.into_iter().map(|pk| one.query_row([pk], |row| message_in_room(connection, row))), limit, |(_, item)| {
+        &item.message
+    })
 }
 
 fn select(
@@ -143,16 +158,18 @@ fn select(
     params: impl Params,
     limit: usize,
 ) -> rusqlite::Result<Cut<(i64, MessageInRoom)>> {
-    cut(connection.prepare_cached(sql)?.query_map(params, message_in_room)?, limit, |(_, item)| &item.message)
+    cut(connection.prepare_cached(sql)?.query_map(params, |row| message_in_room(connection, row))?, limit, |(_, item)| {
+        &item.message
+    })
 }
 
-fn message_in_room(row: &Row<'_>) -> rusqlite::Result<(i64, MessageInRoom)> {
-    let message = rows::message(row, rows::id(row, 8)?)?;
+fn message_in_room(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(i64, MessageInRoom)> {
+    let message = rows::message(connection, row, rows::id(row, 9)?)?;
     let item = MessageInRoom {
         message,
-        room_name: RoomName::from_stored(row.get(9)?),
+        room_name: RoomName::from_stored(row.get(10)?),
         room_created_at: rows::time(row, 11)?,
         room_updated_at: rows::time(row, 12)?,
     };
-    Ok((row.get(10)?, item))
+    Ok((row.get(8)?, item))
 }

@@ -8,6 +8,7 @@ pub(super) mod rooms;
 pub(super) mod tokens;
 mod urgent;
 mod users;
+mod versions;
 
 use chatsphere_core::store::RoomVersion;
 use chatsphere_core::{Access, ControlPosition, RoomId, policy};

@@ -1,8 +1,8 @@
 //! Reading rooms.
 
 use async_trait::async_trait;
-use chatsphere_core::store::{Page, PageRequest, RoomFilter, RoomReads, RoomRelation};
-use chatsphere_core::{Access, Error, Room, RoomId, UserId, UserRef};
+use chatsphere_core::store::{Members, Page, PageRequest, RoomFilter, RoomReads, RoomRelation};
+use chatsphere_core::{Access, Error, Room, RoomId, UserId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{enter, members, room_pks, user_pk};
@@ -26,7 +26,7 @@ impl RoomReads for SqliteStore {
         self.database.readers.read(move |connection| rooms(connection, &filter, request)).await
     }
 
-    async fn members(&self, room: RoomId, access: Access, request: PageRequest) -> Result<Page<UserRef>, Error> {
+    async fn members(&self, room: RoomId, access: Access, request: PageRequest) -> Result<Members, Error> {
         self.database.readers.read(move |connection| members::members(connection, room, access, request)).await
     }
 }

@@ -1,7 +1,7 @@
 //! Messages, as the writer needs them.
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, Actor, Message, RoomId, Seq, UserId, UserRef, Username, policy};
+use chatsphere_core::{Access, Actor, Message, MessageId, RoomId, Seq, Timestamp, UserId, UserRef, Username, policy};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::SqliteWriter;
@@ -10,7 +10,7 @@ use super::idempotency::recall;
 use super::writer_cache::WriterCache;
 use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
-use crate::write::database::{AppendFacts, Author, MessageRow, Messages, RoomAdvance, RoomHead};
+use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, Messages, NewText, RoomAdvance, RoomHead, Sent};
 use crate::write::failure::Failure;
 use crate::write::{Outcome, state_of};
 
@@ -35,6 +35,74 @@ impl Messages for SqliteWriter {
         }
         Ok(())
     }
+
+    async fn find_message(&mut self, room: RoomId, id: MessageId) -> Result<Option<Keyed<Message>>, Failure> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(concat!(
+                    "SELECT ",
+                    message_columns!(),
+                    " FROM messages m JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk WHERE m.id = ?1 AND r.id = ?2"
+                ))?
+                .query_row((id.as_bytes(), room.as_bytes()), |row| {
+                    Ok(Keyed { pk: row.get(8)?, value: rows::message(connection, row, room)? })
+                })
+                .optional()
+        })
+    }
+
+    async fn append_text(&mut self, text: &NewText<'_>) -> Result<(), Failure> {
+        self.run(|connection| append_text(connection, text))
+    }
+
+    async fn forget_texts(&mut self, message_pk: i64) -> Result<(), Failure> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(
+                    "WITH RECURSIVE older (pk) AS (
+                         SELECT t.prev FROM changes c JOIN texts t ON t.pk = c.head WHERE c.message_pk = ?1
+                         UNION ALL SELECT t.prev FROM older JOIN texts t ON t.pk = older.pk
+                     ) UPDATE texts SET content = '' WHERE pk IN (SELECT pk FROM older)",
+                )?
+                .execute([message_pk])?;
+            connection.prepare_cached("UPDATE messages SET content = '' WHERE pk = ?1")?.execute([message_pk]).map(drop)
+        })
+    }
+
+    async fn event_time(&mut self, room_pk: i64, seq: Seq) -> Result<Option<Timestamp>, Failure> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT at FROM room_events WHERE room_pk = ?1 AND seq = ?2
+                     UNION ALL SELECT created_at FROM messages WHERE room_pk = ?1 AND lane = 0 AND seq = ?2",
+                )?
+                .query_row((room_pk, rows::number(seq)), |row| rows::time(row, 0))
+                .optional()
+        })
+    }
+}
+
+fn append_text(connection: &Connection, text: &NewText<'_>) -> Result<()> {
+    let NewText { message_pk, message, change, by_pk } = text;
+    let (version, at) = (change.version.get(), change.edited_at.as_millis());
+    let head = connection
+        .prepare_cached(
+            "INSERT INTO texts (message_pk, prev, version, by_pk, at, content)
+             VALUES (?1, (SELECT head FROM changes WHERE message_pk = ?1), ?2, ?3, ?4, ?5)",
+        )?
+        .insert((message_pk, version, by_pk, at, message.content.as_str()))?;
+    let edited_by_pk = change.edited_by.map(|_| by_pk);
+    connection
+        .prepare_cached(
+            "INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, head = excluded.head,
+                 version = excluded.version, edited_at = excluded.edited_at, edited_by_pk = excluded.edited_by_pk",
+        )?
+        .execute((message_pk, rows::number(change.seq), head, version, at, edited_by_pk))?;
+    connection
+        .prepare_cached("UPDATE messages SET updated_at = ?2 WHERE pk = ?1")?
+        .execute((message_pk, message.updated_at.as_millis()))
+        .map(drop)
 }
 
 fn insert(connection: &Connection, lists: &mut DeferredIndex, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<()> {
@@ -91,9 +159,9 @@ fn gather(
     }
     if let (Some(client_id), Some(author_pk)) = (&new.client_message_id, author_pk)
         && let Some(pk) = lists.find(connection, author_pk, room_pk, client_id.as_str())?
-        && let Some(message) = sent(connection, new.room_id, pk, (author_pk, room_pk, client_id.as_str()))?
+        && let Some(sent) = sent(connection, new.room_id, pk, (author_pk, room_pk, client_id.as_str()))?
     {
-        facts.sent.insert((new.room_id, new.author, client_id.clone()), message);
+        facts.sent.insert((new.room_id, new.author, client_id.clone()), sent);
     }
     if let Some(idempotency) = &new.idempotency
         && let Some(remembered) = recall(connection, &idempotency.key)?
@@ -180,7 +248,7 @@ pub(super) fn is_member(connection: &Connection, room_pk: i64, user_pk: i64) -> 
 }
 
 /// The message with this key, if it is surely the one that was asked for.
-fn sent(connection: &Connection, room: RoomId, pk: i64, key: (i64, i64, &str)) -> Result<Option<Message>> {
+fn sent(connection: &Connection, room: RoomId, pk: i64, key: (i64, i64, &str)) -> Result<Option<Sent>> {
     let (author_pk, room_pk, client_id) = key;
     connection
         .prepare_cached(concat!(
@@ -189,7 +257,9 @@ fn sent(connection: &Connection, room: RoomId, pk: i64, key: (i64, i64, &str)) -
             " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.pk = ?1 AND m.user_pk = ?2 AND m.room_pk = ?3 AND \
              m.client_message_id = ?4"
         ))?
-        .query_row((pk, author_pk, room_pk, client_id), |row| rows::message(row, room))
+        .query_row((pk, author_pk, room_pk, client_id), |row| {
+            Ok(Sent { message: rows::message(connection, row, room)?, first: row.get(4)? })
+        })
         .optional()
 }
 
@@ -198,8 +268,8 @@ fn message_at(connection: &Connection, room: RoomId, seq: Seq) -> Result<Option<
         .prepare_cached(concat!(
             "SELECT ",
             message_columns!(),
-            " FROM rooms r JOIN messages m ON m.room_pk = r.pk JOIN users u ON u.pk = m.user_pk WHERE r.id = ?1 AND m.seq = ?2"
+            " FROM rooms r JOIN messages m ON m.room_pk = r.pk JOIN users u ON u.pk = m.user_pk WHERE r.id = ?1 AND m.lane = 0 AND m.seq = ?2"
         ))?
-        .query_row((room.as_bytes(), rows::number(seq)), |row| rows::message(row, room))
+        .query_row((room.as_bytes(), rows::number(seq)), |row| rows::message(connection, row, room))
         .optional()
 }

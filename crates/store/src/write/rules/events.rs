@@ -17,6 +17,8 @@ pub(super) struct Occasion<'a> {
     /// Whom it is about; the same as `by` where it is about nobody.
     pub(super) user: &'a Keyed<User>,
     pub(super) by: &'a Keyed<User>,
+    /// The message that it is about.
+    pub(super) message_pk: Option<i64>,
     pub(super) at: Timestamp,
 }
 
@@ -28,11 +30,11 @@ impl Occasion<'_> {
         kind: impl FnOnce(UserRef, UserRef) -> EventKind,
         effects: &mut Effects,
     ) -> Result<Seq, Failure> {
-        let Self { room_id, head, user, by, at } = self;
+        let Self { room_id, head, user, by, message_pk, at } = self;
         let kind = kind(UserRef::from(&user.value), UserRef::from(&by.value));
         let seq = head.seq.next();
         let (room_pk, user_pk, by_pk) = (head.pk, user.pk, by.pk);
-        let new = NewEvent { room_pk, seq, at, kind: &kind, user_pk, by_pk, message_pk: None, body: None };
+        let new = NewEvent { room_pk, seq, at, kind: &kind, user_pk, by_pk, message_pk, body: None };
         database.insert_event(&new).await?;
         effects.events.push(Arc::new(Event { room_id, seq, at, kind }));
         Ok(seq)

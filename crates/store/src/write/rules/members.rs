@@ -46,7 +46,7 @@ impl Rule for NewMember {
             return refuse(Error::NotFound(NotFound::User));
         };
         let changed = if database.is_member(head.pk, user.pk).await? {
-            MembershipChanged::NotNeeded
+            MembershipChanged::NotNeeded(head.seq)
         } else {
             record(database, change, head, &user, joined, effects).await?
         };
@@ -54,7 +54,7 @@ impl Rule for NewMember {
     }
 
     fn stored(answer: &Done<MembershipChanged>) -> bool {
-        is_new(answer) && answer.value != MembershipChanged::NotNeeded
+        is_new(answer) && matches!(answer.value, MembershipChanged::At(_))
     }
 }
 
@@ -95,13 +95,13 @@ impl Rule for MemberRemoval {
             Some(user) if database.is_member(head.pk, user.pk).await? => {
                 record(database, change, head, &user, left, effects).await?
             }
-            _ => MembershipChanged::NotNeeded,
+            _ => MembershipChanged::NotNeeded(head.seq),
         };
         Ok(keep(database, change.idempotency.as_ref(), changed, change.at).await?)
     }
 
     fn stored(answer: &Done<MembershipChanged>) -> bool {
-        is_new(answer) && answer.value != MembershipChanged::NotNeeded
+        is_new(answer) && matches!(answer.value, MembershipChanged::At(_))
     }
 }
 
@@ -124,7 +124,7 @@ async fn record<D: WriteDatabase>(
     let Some(by) = database.find_user(change.by).await? else {
         return refuse(Error::NotFound(NotFound::User));
     };
-    let occasion = Occasion { room_id: change.room_id, head, user, by: &by, at: change.at };
+    let occasion = Occasion { room_id: change.room_id, head, user, by: &by, message_pk: None, at: change.at };
     Ok(MembershipChanged::At(occasion.add(database, kind, effects).await?))
 }
 

@@ -6,6 +6,7 @@
 mod actor;
 mod append;
 pub(crate) mod decide;
+mod edit;
 mod events;
 mod members;
 mod names;

@@ -55,7 +55,7 @@ impl Rule for NewRoom {
         };
         let pk = database.insert_room(&room, owner.pk).await?;
         let head = RoomHead { pk, seq: room.seq };
-        let occasion = Occasion { room_id: self.id, head, user: &owner, by: &by, at: self.at };
+        let occasion = Occasion { room_id: self.id, head, user: &owner, by: &by, message_pk: None, at: self.at };
         room.seq = occasion.add(database, joined, effects).await?;
         room.member_count = 1;
         Ok(keep(database, self.idempotency.as_ref(), room, self.at).await?)

@@ -80,7 +80,7 @@ impl From<&Outcome> for Stored {
             Outcome::Token(minted) => Self::Token(Box::new(MintedV1::from(&**minted))),
             Outcome::Room(room) => Self::Room(Box::new(RoomV1::from(&**room))),
             Outcome::Membership(MembershipChanged::At(seq)) => Self::Membership(MembershipV1::At(*seq)),
-            Outcome::Membership(MembershipChanged::NotNeeded) => Self::Membership(MembershipV1::NotNeeded),
+            Outcome::Membership(MembershipChanged::NotNeeded(_)) => Self::Membership(MembershipV1::NotNeeded),
         }
     }
 }
@@ -92,7 +92,7 @@ impl From<Stored> for Outcome {
             Stored::Token(minted) => Self::Token(Box::new((*minted).into())),
             Stored::Room(room) => Self::Room(Box::new((*room).into())),
             Stored::Membership(MembershipV1::At(seq)) => Self::Membership(MembershipChanged::At(seq)),
-            Stored::Membership(MembershipV1::NotNeeded) => Self::Membership(MembershipChanged::NotNeeded),
+            Stored::Membership(MembershipV1::NotNeeded) => Self::Membership(MembershipChanged::NotNeeded(Seq::ZERO)),
         }
     }
 }

@@ -1,0 +1,90 @@
+use chatsphere_core::store::Versions;
+use chatsphere_protocol::rest::{EditMessage, Message, MessageVersion};
+
+use crate::http::prelude::*;
+
+/// Edit a message
+///
+/// A change to what the message says already changes nothing. Members get an event `message_edited`.
+///
+/// Who: its author as a member, or a CLIENT token. Permission: `write`.
+#[utoipa::path(patch, path = "/api/rooms/{roomId}/messages/{messageId}", operation_id = "editMessage", tag = "messages",
+    security(("bearer" = [])),
+    params(
+        InRoom,
+        ("messageId" = String, Path, format = "uuid", description = "The message"),
+    ),
+    request_body = EditMessage,
+    responses(
+        (status = 200, description = "The message as it is now", body = Message),
+        (status = 403, description = "`not_a_member`, `not_the_author`, `needs_write`"),
+        (status = 404, description = "`message_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 409, description = "`version_conflict`"),
+        (status = 429, description = "`rate_limited`, `quota_exceeded`"),
+    ))]
+pub(super) async fn edit(
+    State(http): Http,
+    ChangeBody(JsonBody { caller, path: (room_id, message_id), value, .. }): ChangeBody<EditMessage, (RoomId, MessageId)>,
+) -> Result<Response, Failure> {
+    let edit =
+        ops::EditMessage { room_id, message_id, content: value.content.unwrap_or_default(), if_version: value.if_version };
+    let changed = ops::edit_message(&http.chat, &caller, edit)?.await?;
+    Ok((RoomSeq(changed.seq), Json(wire::message(&changed.message))).into_response())
+}
+
+/// List a message's versions
+///
+/// Newest first: the present one, and those before it. `content` is absent where it was forgotten.
+///
+/// Who: its author, the room's owner, a MODERATOR among its members, a CLIENT token, or an ADMIN's. Permission: `read`.
+#[utoipa::path(get, path = "/api/rooms/{roomId}/messages/{messageId}/versions", operation_id = "listMessageVersions",
+    tag = "messages",
+    security(("bearer" = [])),
+    params(
+        InRoom,
+        ("messageId" = String, Path, format = "uuid", description = "The message"),
+        PageParams,
+    ),
+    responses(
+        (status = 200, description = "A page of versions", body = Vec<MessageVersion<'static>>),
+        (status = 403, description = "`not_a_member`, `not_a_moderator`, `needs_read`"),
+        (status = 404, description = "`message_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+    ))]
+pub(super) async fn versions(
+    State(http): Http,
+    ReadInTurn { caller, path: (room, message) }: ReadInTurn<(RoomId, MessageId)>,
+    query: Query,
+) -> Result<Response, Failure> {
+    let cursors = http.keys.cursors(&caller, List::Versions(message));
+    let Versions { page, head, .. } = ops::message_versions(&http.chat, &caller, room, message, query.page(&cursors)?).await?;
+    let links = Links::next(&query, &cursors, page.next)?;
+    let versions: Vec<_> = page.items.iter().map(wire::message_version).collect();
+    Ok((RoomSeq(head), links, JsonList(versions)).into_response())
+}
+
+/// Forget what a message's earlier versions said
+///
+/// Their number stays, and who wrote them when. From then on the message's `clientMessageId` answers with the message as it
+/// is, whatever content it comes with.
+///
+/// Who: its author as a member, or a CLIENT token. Permission: `delete`.
+#[utoipa::path(delete, path = "/api/rooms/{roomId}/messages/{messageId}/versions", operation_id = "forgetMessageVersions",
+    tag = "messages",
+    security(("bearer" = [])),
+    params(
+        InRoom,
+        ("messageId" = String, Path, format = "uuid", description = "The message"),
+    ),
+    responses(
+        (status = 200, description = "The message as it is now", body = Message),
+        (status = 403, description = "`not_a_member`, `not_the_author`, `needs_delete`"),
+        (status = 404, description = "`message_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 429, description = "`rate_limited`"),
+    ))]
+pub(super) async fn forget_versions(
+    State(http): Http,
+    Call { caller, path: (room, message) }: Call<(RoomId, MessageId)>,
+) -> Result<Response, Failure> {
+    let changed = ops::forget_versions(&http.chat, &caller, room, message).await?;
+    Ok((RoomSeq(changed.seq), Json(wire::message(&changed.message))).into_response())
+}

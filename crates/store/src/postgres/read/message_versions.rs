@@ -1,0 +1,67 @@
+//! Reading the versions of a message.
+
+use chatsphere_core::store::{PageRequest, Versions};
+use chatsphere_core::{Access, Content, Error, MessageId, MessageVersion, NotFound, RoomId, Version};
+use tokio_postgres::Row;
+
+use super::{enter, reader, room_cte};
+use crate::pages::{self, FIRST_TEXT, rows_for};
+use crate::postgres::failure::Cause;
+use crate::postgres::pool::Reads;
+use crate::postgres::rows;
+
+/// The first text, and those from the second on, each of which leads to the one before it.
+const VERSIONS: &str = concat!(
+    room_cte!(),
+    ", message AS MATERIALIZED (
+         SELECT m.pk, m.content, m.created_at, m.user_pk, (SELECT head FROM changes WHERE message_pk = m.pk) AS head
+         FROM room JOIN messages m ON room.open AND m.id = $4 AND m.room_pk = room.pk
+     ), later AS (
+         WITH RECURSIVE chain (text_pk) AS (
+             SELECT CASE WHEN $5::bigint IS NULL THEN message.head
+                         ELSE (SELECT prev FROM texts WHERE pk = $5 AND message_pk = message.pk) END
+             FROM message
+             UNION ALL SELECT t.prev FROM chain JOIN texts t ON t.pk = chain.text_pk
+         ) SELECT t.* FROM (SELECT text_pk FROM chain LIMIT $6) AS chain JOIN texts t ON t.pk = chain.text_pk
+     ), texts_of AS (
+         SELECT 0::bigint AS pk, 1::bigint AS version, content, created_at AS at, user_pk AS by_pk FROM message
+         UNION ALL SELECT pk, version, content, at, by_pk FROM later
+     )
+     SELECT room.seq, room.member, texts_of.pk, texts_of.version, texts_of.content, texts_of.at, u.id, u.username
+     FROM room LEFT JOIN (texts_of JOIN users u ON u.pk = texts_of.by_pk) ON true ORDER BY texts_of.version DESC"
+);
+
+pub(super) async fn versions(
+    reads: &Reads,
+    room: RoomId,
+    access: Access,
+    message: MessageId,
+    page: PageRequest,
+) -> Result<Versions, Error> {
+    let (user, any) = reader(access);
+    let after = page.cursor.map(|cursor| cursor.0);
+    reads
+        .read(VERSIONS, &[room.as_uuid(), &user, &any, message.as_uuid(), &after, &rows_for(page.limit)], |found| {
+            let head = match enter(&found, access)? {
+                Ok(head) => head,
+                Err(error) => return Ok(Err(error)),
+            };
+            let mut all = found
+                .iter()
+                .filter(|row| !matches!(row.try_get::<_, Option<i64>>(2), Ok(None)))
+                .map(version)
+                .collect::<Result<Vec<_>, _>>()?;
+            let Some(first) = all.pop() else { return Ok(Err(Error::NotFound(NotFound::Message))) };
+            let author = first.1.by.id;
+            Ok(Ok(Versions { author, page: pages::versions(all, (FIRST_TEXT, first.1), page.limit), head }))
+        })
+        .await
+}
+
+fn version(row: &Row) -> Result<(i64, MessageVersion), Cause> {
+    let content = Some(row.try_get::<_, String>(4)?).filter(|content| !content.is_empty()).map(Content::from_stored);
+    let number = u32::try_from(row.try_get::<_, i64>(3)?).map_err(|_| Cause::Foreign("no version"))?;
+    let version =
+        MessageVersion { version: Version::new(number), content, at: rows::time(row, 5)?, by: rows::user_ref(row, 6)? };
+    Ok((row.try_get(2)?, version))
+}

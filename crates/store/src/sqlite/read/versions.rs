@@ -1,0 +1,51 @@
+//! Reading the versions of a message.
+
+use chatsphere_core::store::{PageRequest, Versions};
+use chatsphere_core::{Access, Content, Error, MessageId, MessageVersion, NotFound, RoomId, Version};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::enter;
+use crate::pages::{self, FIRST_TEXT, rows_for};
+use crate::sqlite::readers::Stop;
+use crate::sqlite::rows;
+
+pub(super) fn versions(
+    connection: &Connection,
+    room: RoomId,
+    access: Access,
+    message: MessageId,
+    page: PageRequest,
+) -> Result<Versions, Stop> {
+    let room = enter(connection, room, access)?;
+    let first = connection
+        .prepare_cached(
+            "SELECT m.pk, 1, m.content, m.created_at, u.id, u.username, (SELECT head FROM changes WHERE message_pk = m.pk)
+             FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.id = ?1 AND m.room_pk = ?2",
+        )?
+        .query_row((message.as_bytes(), room.pk), |row| {
+            Ok((row.get::<_, i64>(0)?, version(row)?, row.get::<_, Option<i64>>(6)?))
+        })
+        .optional()?;
+    let Some((pk, (_, first), head)) = first else { return Err(Error::NotFound(NotFound::Message).into()) };
+    let author = first.by.id;
+    // The texts from the second on lead from each to the one before it.
+    let later = connection
+        .prepare_cached(
+            "WITH RECURSIVE chain (pk) AS (
+                 SELECT CASE WHEN ?2 IS NULL THEN ?3 ELSE (SELECT prev FROM texts WHERE pk = ?2 AND message_pk = ?1) END
+                 UNION ALL SELECT t.prev FROM chain JOIN texts t ON t.pk = chain.pk LIMIT ?4
+             )
+             SELECT t.pk, t.version, t.content, t.at, u.id, u.username FROM chain JOIN texts t ON t.pk = chain.pk
+             JOIN users u ON u.pk = t.by_pk WHERE t.message_pk = ?1 ORDER BY t.version DESC",
+        )?
+        .query_map((pk, page.cursor.map(|cursor| cursor.0), head, rows_for(page.limit)), version)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(Versions { author, page: pages::versions(later, (FIRST_TEXT, first), page.limit), head: room.version.head })
+}
+
+fn version(row: &Row<'_>) -> rusqlite::Result<(i64, MessageVersion)> {
+    let content = Some(row.get::<_, String>(2)?).filter(|content| !content.is_empty()).map(Content::from_stored);
+    let version =
+        MessageVersion { version: Version::new(row.get(1)?), content, at: rows::time(row, 3)?, by: rows::user_ref(row, 4)? };
+    Ok((row.get(0)?, version))
+}
