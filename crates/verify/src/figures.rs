@@ -12,6 +12,7 @@ pub(super) fn add(report: &mut Report, record: &Record) {
     report.figure("clients", record.devices.len()).figure("rooms", record.rooms.len()).figure("eventsStored", stored);
     report.figure("messagesSent", count(&|what| matches!(what, What::Sent { .. })));
     report.figure("acknowledgements", count(&|what| matches!(what, What::Acked { .. })));
+    report.figure("edits", count(&|what| matches!(what, What::Edited { .. })));
     report.figure("messagesRefused", count(&|what| matches!(what, What::Refused { .. })));
     report.figure("memberChanges", record.changes.len());
     report.figure("connections", count(&|what| matches!(what, What::Connected { .. })));

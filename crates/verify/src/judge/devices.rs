@@ -88,6 +88,7 @@ impl Watch<'_> {
             }
             What::Strange { text } => self.complain(Rule::Strange, seen, None, text.clone()),
             What::Sent { .. } | What::Acked { .. } | What::Refused { .. } => {}
+            What::EditSent { .. } | What::Edited { .. } | What::EditRefused { .. } => {}
         }
     }
 
@@ -212,7 +213,7 @@ impl Watch<'_> {
         let events = self.record.rooms.get(room).map_or(&[][..], |told| told.events.as_slice());
         let stored = events.binary_search_by_key(&event.seq, |event| event.seq).ok().and_then(|place| events.get(place));
         match stored {
-            Some(stored) if stored == event => {}
+            Some(stored) if stored.is_same(event) => {}
             Some(stored) => self.complain(Rule::Content, seen, Some(room), format!("{how} {event}, and stored is {stored}")),
             None => self.complain(Rule::Content, seen, Some(room), format!("{how} {event}, which is not in the history")),
         }

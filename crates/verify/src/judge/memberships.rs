@@ -48,7 +48,7 @@ impl Memberships {
                         }
                         continue;
                     }
-                    Kind::Other => continue,
+                    Kind::Edited { .. } | Kind::Other => continue,
                 };
                 let changed = if adds { members.insert(*user) } else { members.remove(user) };
                 if !changed {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chatsphere_client::{MessageId, UserId};
 
 use super::memberships::{Memberships, place};
-use super::record::{Kind, Over, Record, Text, Tick, What};
+use super::record::{Kind, Over, Record, State, Text, Tick, What};
 use super::violation::{Rule, Violations};
 
 /// Why a message may be refused, for good.
@@ -91,17 +91,17 @@ fn fates(record: &Record) -> HashMap<Name<'_>, Fate> {
 }
 
 /// What the history holds under each name.
-type Stored<'a> = HashMap<Name<'a>, Vec<(u64, MessageId, Text)>>;
+type Stored<'a> = HashMap<Name<'a>, Vec<(u64, MessageId, State)>>;
 
 fn stored<'a>(record: &'a Record, fates: &HashMap<Name<'_>, Fate>, violations: &mut Violations) -> Stored<'a> {
     let users: HashMap<UserId, usize> = record.users.iter().enumerate().map(|(number, id)| (*id, number)).collect();
     let mut stored: Stored<'a> = HashMap::new();
     for (room, told) in record.rooms.iter().enumerate() {
         for event in &told.events {
-            let Kind::Message { id, author, key, text, .. } = &event.kind else { continue };
+            let Kind::Message { id, author, key, state, .. } = &event.kind else { continue };
             match users.get(author).zip(key.as_deref()) {
                 Some((user, key)) if fates.contains_key(&(room, *user, key)) => {
-                    stored.entry((room, *user, key)).or_default().push((event.seq, *id, *text));
+                    stored.entry((room, *user, key)).or_default().push((event.seq, *id, *state));
                 }
                 _ => violations.add(Rule::NeverSent, format!("{}: stored {event}, which nobody sent", place(record, room))),
             }
@@ -131,7 +131,7 @@ fn judge_answers(what: &str, fate: &Fate, violations: &mut Violations) {
     }
 }
 
-fn judge_storage(what: &str, fate: &Fate, found: &[(u64, MessageId, Text)], violations: &mut Violations) {
+fn judge_storage(what: &str, fate: &Fate, found: &[(u64, MessageId, State)], violations: &mut Violations) {
     let sent = fate.sent.first().map(|(_, text)| *text);
     if let [first, second, ..] = found {
         violations.add(Rule::StoredTwice, format!("{what}: stored at {} and at {}", first.0, second.0));
@@ -150,7 +150,8 @@ fn judge_storage(what: &str, fate: &Fate, found: &[(u64, MessageId, Text)], viol
             Some(_) => {}
         }
     }
-    for (at, _, text) in found {
+    // What was edited is judged with the edits.
+    for (at, _, State { text, .. }) in found.iter().filter(|(at, _, state)| state.seq == *at) {
         if let Some(sent) = sent.filter(|sent| sent != text) {
             violations.add(Rule::Content, format!("{what}: sent as {sent}, stored at {at} as {text}"));
         }

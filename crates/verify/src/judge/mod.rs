@@ -1,6 +1,7 @@
 //! Finds what is wrong with a run, from its record alone.
 
 mod devices;
+mod edits;
 mod messages;
 mod rooms;
 #[cfg(test)]
@@ -22,5 +23,6 @@ pub(super) fn judge(record: &Record) -> Violations {
     rooms::judge(record, &mut violations);
     messages::judge(record, &memberships, &mut violations);
     devices::judge(record, &memberships, &mut violations);
+    edits::judge(record, &mut violations);
     violations
 }

@@ -117,6 +117,21 @@ pub(crate) enum What {
         key: String,
         code: String,
     },
+    EditSent {
+        room: usize,
+        id: MessageId,
+        text: Text,
+    },
+    /// An edit was answered: the message is in this state now, or in a later one.
+    Edited {
+        room: usize,
+        id: MessageId,
+        state: State,
+    },
+    EditRefused {
+        room: usize,
+        code: String,
+    },
     /// A frame that has no place here.
     Strange {
         text: String,
@@ -162,14 +177,68 @@ pub(crate) struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Message { id: MessageId, author: UserId, key: Option<String>, text: Text, at: String },
-    Joined { user: UserId },
-    Left { user: UserId },
+    Message {
+        id: MessageId,
+        author: UserId,
+        key: Option<String>,
+        state: State,
+        at: String,
+    },
+    /// Without the state where the page shows a later one.
+    Edited {
+        id: MessageId,
+        state: Option<State>,
+    },
+    Joined {
+        user: UserId,
+    },
+    Left {
+        user: UserId,
+    },
     Other,
 }
 
-/// Stands for a message's content.
+/// What a message said after its last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State {
+    /// The event that changed it last.
+    pub(crate) seq: u64,
+    pub(crate) text: Text,
+}
+
+impl State {
+    pub(crate) fn of(message: &bodies::Message<'_>) -> Self {
+        Self { seq: message.change_seq.unwrap_or(message.seq).get(), text: Text::of(&message.content) }
+    }
+}
+
+impl Event {
+    /// The message that it shows, and in which state.
+    pub(crate) fn shown(&self) -> Option<(MessageId, State)> {
+        match &self.kind {
+            Kind::Message { id, state, .. } => Some((*id, *state)),
+            Kind::Edited { id, state } => state.map(|state| (*id, state)),
+            Kind::Joined { .. } | Kind::Left { .. } | Kind::Other => None,
+        }
+    }
+
+    /// Whether it is the same event, whatever the state in which it shows a message.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let without_state = |event: &Self| {
+            let mut event = event.clone();
+            match &mut event.kind {
+                Kind::Message { state, .. } => *state = State { seq: 0, text: Text::of("") },
+                Kind::Edited { state, .. } => *state = None,
+                Kind::Joined { .. } | Kind::Left { .. } | Kind::Other => {}
+            }
+            event
+        };
+        without_state(self) == without_state(other)
+    }
+}
+
+/// Stands for a message's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Text {
     hash: u64,
     bytes: usize,
@@ -197,7 +266,7 @@ impl From<&bodies::Message<'_>> for Event {
                 id: message.id,
                 author: message.user_id,
                 key: message.client_message_id.as_deref().map(str::to_owned),
-                text: Text::of(&message.content),
+                state: State::of(message),
                 at: message.created_at.to_string(),
             },
         }
@@ -210,6 +279,9 @@ impl From<&chatsphere_client::Event> for Event {
             EventKind::NewMessage { message } => return Self { seq: event.seq.get(), ..Self::from(message) },
             EventKind::MemberJoined { user, .. } => Kind::Joined { user: user.id },
             EventKind::MemberLeft { user, .. } => Kind::Left { user: user.id },
+            EventKind::MessageEdited { about, .. } => {
+                Kind::Edited { id: about.message_id, state: about.message.as_ref().map(State::of) }
+            }
             _ => Kind::Other,
         };
         Self { seq: event.seq.get(), kind }
@@ -219,10 +291,14 @@ impl From<&chatsphere_client::Event> for Event {
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.kind {
-            Kind::Message { id, author, key, text, at } => {
+            Kind::Message { id, author, key, state, at } => {
                 let key = key.as_deref().unwrap_or("-");
-                write!(f, "{}: message {key} ({id}) by {author}, {text}, at {at}", self.seq)
+                write!(f, "{}: message {key} ({id}) by {author}, {} as of {}, at {at}", self.seq, state.text, state.seq)
             }
+            Kind::Edited { id, state: Some(state) } => {
+                write!(f, "{}: an edit of {id}: {} as of {}", self.seq, state.text, state.seq)
+            }
+            Kind::Edited { id, state: None } => write!(f, "{}: an edit of {id}", self.seq),
             Kind::Joined { user } => write!(f, "{}: {user} joined", self.seq),
             Kind::Left { user } => write!(f, "{}: {user} left", self.seq),
             Kind::Other => write!(f, "{}: an unknown event", self.seq),

@@ -5,13 +5,24 @@ mod story;
 use chatsphere_client::{MessageId, NotRecovered};
 
 use super::judge;
-use super::record::{Event, Joined, Kind, Over, Page, Record, Text, What};
+use super::record::{Event, Joined, Kind, Over, Page, Record, State, Text, What};
 use super::violation::Rule;
-use story::{at, event, honest, message, message_id};
+use story::{at, edited, event, honest, message, message_id};
 
 #[test]
 fn an_honest_run_breaks_no_rule() {
     assert_eq!(judge(&honest()).told(), Vec::<String>::new());
+}
+
+#[test]
+fn an_honest_edit_breaks_no_rule() {
+    let mut record = honest();
+    edited(&mut record);
+    assert_eq!(judge(&record).told(), Vec::<String>::new());
+}
+
+fn is_edit(what: &What) -> bool {
+    matches!(what, What::Event { event, .. } if matches!(event.kind, Kind::Edited { .. }))
 }
 
 /// What one client saw of an event live.
@@ -180,12 +191,12 @@ const PLANTED: &[Planted] = &[
     }),
     ("a retry is stored twice", Rule::StoredTwice, |record| {
         let again: MessageId = message_id(77);
-        let Kind::Message { id, key, author, text, .. } = &mut stored(record, 6).kind else { panic!() };
-        (*id, *key, *author, *text) = (again, Some("m1".to_owned()), story::user(0), Text::of("m1"));
+        let Kind::Message { id, key, author, state, .. } = &mut stored(record, 6).kind else { panic!() };
+        (*id, *key, *author, state.text) = (again, Some("m1".to_owned()), story::user(0), Text::of("m1"));
     }),
     ("a message's content is changed", Rule::Content, |record| {
-        let Kind::Message { text, .. } = &mut stored(record, 6).kind else { panic!() };
-        *text = Text::of("another");
+        let Kind::Message { state, .. } = &mut stored(record, 6).kind else { panic!() };
+        state.text = Text::of("another");
     }),
     ("a message comes from nowhere", Rule::NeverSent, |record| {
         let Kind::Message { key, .. } = &mut stored(record, 6).kind else { panic!() };
@@ -230,6 +241,31 @@ const PLANTED: &[Planted] = &[
     ("a page follows the removal", Rule::Replay, |record| {
         let second = second_join_before_removal(record);
         after(record, 1, is_left, What::Page(second));
+    }),
+    ("an edit that was answered is not stored", Rule::Lost, |record| {
+        edited(record);
+        stored(record, 9).kind = Kind::Other;
+    }),
+    ("nobody made an edit", Rule::NeverSent, |record| {
+        edited(record);
+        record.devices[1].seen.retain(|seen| !matches!(seen.what, What::EditSent { .. }));
+    }),
+    ("a message shows an edit that is not among the events", Rule::History, |record| {
+        edited(record);
+        stored(record, 9).kind = Kind::Edited { id: message_id(1), state: None };
+    }),
+    ("a state of a message is another for somebody", Rule::Content, |record| {
+        edited(record);
+        let state = State { seq: 9, text: Text::of("another") };
+        *last_of(record, 0, is_edit) = at(9, Kind::Edited { id: message_id(4), state: Some(state) });
+    }),
+    ("a client is not shown an edit", Rule::Incomplete, |record| {
+        edited(record);
+        *last_of(record, 0, is_edit) = at(9, Kind::Edited { id: message_id(4), state: None });
+    }),
+    ("an edit is refused for no reason", Rule::Refused, |record| {
+        edited(record);
+        after(record, 1, is_edit, What::EditRefused { room: 0, code: "not_the_author".to_owned() });
     }),
     ("a frame can't be read", Rule::Strange, |record| {
         after(record, 0, is_ack, What::Strange { text: "x".to_owned() });

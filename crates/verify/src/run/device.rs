@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_client::{Client, RoomId};
+use chatsphere_client::{Client, MessageId, RoomId};
 use chatsphere_protocol::frames::{ClientFrame, Incoming, encode_client_frame};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -54,7 +54,7 @@ pub(crate) struct Device {
     /// The server has said hello on this one.
     pub(super) ready: bool,
     /// The last message of each room that was acknowledged.
-    pub(super) last_acked: Vec<Option<Outgoing>>,
+    pub(super) last_acked: Vec<Option<(Outgoing, MessageId)>>,
     /// It does nothing more but stay in these rooms.
     pub(super) stays: Vec<usize>,
     finishing: bool,
@@ -157,10 +157,16 @@ impl Device {
                 }
             }
             Op::SendAgain { room } => {
-                if let Some(message) = self.last_acked.get(room).cloned().flatten() {
+                if let Some((message, _)) = self.last_acked.get(room).cloned().flatten() {
                     self.outbox.add(message.clone());
                     self.send(&message, wire);
                 }
+            }
+            Op::Edit { room, text } => {
+                let Some((_, message)) = self.last_acked.get(room).cloned().flatten() else { return };
+                let Some(id) = self.with.rooms.get(room) else { return };
+                let (rest, recorder) = (self.with.rest.clone(), self.with.recorder.clone());
+                self.with.posting.edit(rest, recorder, self.with.number, (room, *id), message, text);
             }
             Op::Join { room } => self.join(room, wire),
             Op::Leave { room } => {

@@ -83,7 +83,7 @@ impl Device {
                 let (room, key) = (self.room(ack.room_id)?, ack.client_message_id?.into_owned());
                 self.saw(What::Acked { room, key: key.clone(), id: ack.id, seq: ack.seq.get() });
                 if let Some(message) = self.outbox.take(room, &key) {
-                    *self.last_acked.get_mut(room)? = Some(message);
+                    *self.last_acked.get_mut(room)? = Some((message, ack.id));
                 }
             }
             ServerFrame::Pong { reference } => {

@@ -121,7 +121,12 @@ impl Plan {
             }
             68..71 => self.same_from_two(device),
             71..75 => one(Op::SendAgain { room: self.room_for(device) }),
-            75..83 => one(Op::Join { room: self.room_for(device) }),
+            75..79 => {
+                let room = self.room_for(device);
+                let text = self.message(room).text;
+                one(Op::Edit { room, text })
+            }
+            79..83 => one(Op::Join { room: self.room_for(device) }),
             83..86 => one(Op::Leave { room: self.room_for(device) }),
             86..92 if self.size.drops => one(self.drop_connection(device)),
             _ => self.change(),

@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chatsphere_client::bodies::PostMessage;
-use chatsphere_client::{Client, RoomId};
+use chatsphere_client::bodies::{EditMessage, PostMessage};
+use chatsphere_client::{Client, MessageId, RoomId};
 use tokio::time::sleep;
 
 use super::recorder::Recorder;
 use super::steps::Outgoing;
-use crate::judge::record::{Over, Text, What};
+use crate::judge::record::{Over, State, Text, What};
 
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -29,6 +29,51 @@ impl Posting {
             post(&client, &recorder, device, room, message).await;
             counting.fetch_sub(1, Ordering::SeqCst);
         });
+    }
+
+    /// Edits a message over REST, again and again until it is known what became of it.
+    pub(crate) fn edit(
+        &self,
+        client: Client,
+        recorder: Arc<Recorder>,
+        device: usize,
+        room: (usize, RoomId),
+        message: MessageId,
+        text: String,
+    ) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let counting = self.0.clone();
+        tokio::spawn(async move {
+            edit(&client, &recorder, device, room, message, text).await;
+            counting.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+async fn edit(
+    client: &Client,
+    recorder: &Recorder,
+    device: usize,
+    (room, id): (usize, RoomId),
+    message: MessageId,
+    text: String,
+) {
+    recorder.saw(device, 0, What::EditSent { room, id: message, text: Text::of(&text) });
+    let edit = EditMessage { content: Some(text), if_version: None };
+    loop {
+        match client.edit_message(id, message, &edit).await {
+            Ok(edited) => {
+                recorder.saw(device, 0, What::Edited { room, id: message, state: State::of(&edited) });
+                return;
+            }
+            Err(error) => match error.refusal() {
+                Some(refusal) if !matches!(refusal.status, 408 | 429 | 500..) => {
+                    recorder.saw(device, 0, What::EditRefused { room, code: refusal.code.clone() });
+                    return;
+                }
+                refusal => sleep(refusal.and_then(|refusal| refusal.retry_after).unwrap_or(PAUSE).min(PAUSE * 10)).await,
+            },
+        }
     }
 }
 

@@ -17,6 +17,11 @@ pub(crate) enum Op {
     SendAgain {
         room: usize,
     },
+    /// Edits the last message that was acknowledged in this room.
+    Edit {
+        room: usize,
+        text: String,
+    },
     Join {
         room: usize,
     },

@@ -2,7 +2,9 @@
 
 use chatsphere_client::{MessageId, UserId};
 
-use crate::judge::record::{Change, DeviceRecord, Event, Joined, Kind, Over, Page, Record, RoomRecord, Seen, Text, Tick, What};
+use crate::judge::record::{
+    Change, DeviceRecord, Event, Joined, Kind, Over, Page, Record, RoomRecord, Seen, State, Text, Tick, What,
+};
 
 pub(super) fn user(number: u8) -> UserId {
     format!("0198c0de-7c1a-7000-8000-0000000001{number:02x}").parse().unwrap()
@@ -14,7 +16,41 @@ pub(super) fn message_id(number: u8) -> MessageId {
 
 pub(super) fn message(id: u8, author: u8, key: &str, text: &str) -> Kind {
     let at = "2026-11-22T09:56:10.473Z".to_owned();
-    Kind::Message { id: message_id(id), author: user(author), key: Some(key.to_owned()), text: Text::of(text), at }
+    let state = State { seq: placed(id), text: Text::of(text) };
+    Kind::Message { id: message_id(id), author: user(author), key: Some(key.to_owned()), state, at }
+}
+
+/// The number of each message in the story.
+fn placed(id: u8) -> u64 {
+    match id {
+        1 | 2 => u64::from(id) + 2,
+        3 => 6,
+        4 => 8,
+        _ => 9,
+    }
+}
+
+/// The same run, in which the second user edits its last message at the end.
+pub(super) fn edited(record: &mut Record) {
+    let (id, state) = (message_id(4), State { seq: 9, text: Text::of("edited") });
+    let room = &mut record.rooms[0];
+    for event in room.events.iter_mut().chain(&mut room.messages).filter(|event| event.seq == 8) {
+        let Kind::Message { state: shown, .. } = &mut event.kind else { panic!("the last event is a message") };
+        *shown = state;
+    }
+    room.events.push(event(9, Kind::Edited { id, state: Some(state) }));
+    room.told_seq = 9;
+    for device in &mut record.devices {
+        let Seen { at: last, connection, .. } = *device.seen.last().unwrap();
+        let seen = |what| Seen { at: last + 1, connection, what };
+        if device.user == 1 {
+            device.seen.push(seen(What::EditSent { room: 0, id, text: state.text }));
+        }
+        device.seen.push(seen(at(9, Kind::Edited { id, state: Some(state) })));
+        if device.user == 1 {
+            device.seen.push(seen(What::Edited { room: 0, id, state }));
+        }
+    }
 }
 
 pub(super) fn event(seq: u64, kind: Kind) -> Event {
