@@ -1,5 +1,5 @@
-//! Whoever can run the command line on the server's own database: what its commands work with. They run beside a server, so
-//! nothing here takes the data directory's lock.
+//! The operator's access to the server's own database, used by the command line. Commands run beside a server, so nothing here
+//! takes the lock of the data directory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::data_dir::DataDir;
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 
-/// How long the last reads may take.
+/// Timeout for pending reads when the database is closed.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// An operator's access to the database.
 pub struct Operator {
-    /// What ops need.
+    /// The context of ops.
     pub chat: Arc<AppContext>,
     /// Signs tokens.
     pub keys: Keys,
@@ -28,7 +28,7 @@ pub struct Operator {
     is_cluster: bool,
 }
 
-/// Servers on the database follow its control log; nobody listens here.
+/// A sink that ignores commits: servers on the database follow its control log.
 struct NobodyListens;
 
 impl CommitSink for NobodyListens {
@@ -40,7 +40,7 @@ impl SignalSink for NobodyListens {
 }
 
 impl Operator {
-    /// Opens the database. The directory is where a first token is kept.
+    /// Opens the database. A first token is written to `directory`.
     ///
     /// # Errors
     /// [`StartError`].
@@ -50,8 +50,8 @@ impl Operator {
         Ok(Self { chat, keys: secrets.keys(), directory, is_cluster: settings.is_cluster() })
     }
 
-    /// Who calls: the user `admin`, or another ADMIN, or, should there be none left, whoever there is, so that an ADMIN can be
-    /// made again. None in an empty database.
+    /// The user on whose behalf the command acts: `admin`, another ADMIN, or, if none is left, any user, so that an ADMIN can
+    /// be created again. `None` in an empty database.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -63,7 +63,7 @@ impl Operator {
         Ok(user.map(|user| Caller::operator(UserRef::from(&user), self.chat.clock.now())))
     }
 
-    /// The same for a command that makes something: in an empty database it first does what a server's first start does.
+    /// The same for a command that creates something: an empty database is first initialised as on a server's first start.
     ///
     /// # Errors
     /// [`StartError`].
@@ -73,7 +73,7 @@ impl Operator {
         }
         let first = match &self.directory {
             Some(directory) if !self.is_cluster => make_first_token(&self.chat, &self.keys, directory).await?,
-            // The nodes of a cluster make none by themselves, so this one is nobody's: it is never signed.
+            // Nodes of a cluster create no first token, so this one is not signed.
             _ => {
                 ops::bootstrap(&self.chat).await?;
                 None
@@ -83,10 +83,10 @@ impl Operator {
         Ok((caller, first))
     }
 
-    /// Lets go of the database once all is written.
+    /// Closes the database after all writes.
     pub async fn close(self) {
         self.chat.store.close().await;
-        // SQLite ends its log with the last connection, if no server has others.
+        // SQLite checkpoints its log with the last connection, unless a server has others.
         let _ = timeout(CLOSING, self.chat.store.closed()).await;
     }
 }

@@ -1,36 +1,36 @@
-//! What a server says when it is ready.
+//! The text that a server prints when it is ready.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-/// What there is to say.
+/// The contents of the banner.
 #[derive(Debug)]
 pub struct Banner<'a> {
-    /// Where it listens.
+    /// The address on which the server listens.
     pub addr: SocketAddr,
-    /// Whether it speaks TLS.
+    /// Whether it uses TLS.
     pub tls: bool,
-    /// Where its files are.
+    /// The data directory.
     pub data_dir: &'a Path,
-    /// Which database.
+    /// The database.
     pub database: String,
-    /// The file with the CLIENT token, on the first start alone.
+    /// The file with the CLIENT token, only on the first start.
     pub first_token_file: Option<&'a Path>,
-    /// That token; only where nobody but the person before the terminal reads it.
+    /// That token; only if standard output is a terminal.
     pub first_token: Option<&'a str>,
-    /// An invitation to the demo; likewise.
+    /// An invitation to the demo; only if standard output is a terminal.
     pub demo_invite: Option<String>,
 }
 
 impl Banner<'_> {
-    /// Where this machine reaches the server.
+    /// The URL of the server on this machine.
     pub fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}", reachable(self.addr))
     }
 
-    /// For a person before a terminal.
+    /// The text for a terminal.
     pub fn human(&self) -> String {
         let url = self.url();
         let mut text = format!("\n  ChatSphere {} is running\n\n", env!("CARGO_PKG_VERSION"));
@@ -64,7 +64,7 @@ impl Banner<'_> {
         text
     }
 
-    /// For a log: short, and without anything that lets somebody in.
+    /// The text for a log: short, and without credentials.
     pub fn plain(&self) -> String {
         let mut text = format!("ChatSphere {}\nlistening on {}\n", env!("CARGO_PKG_VERSION"), self.url());
         let _ = writeln!(text, "data in {}, database {}", self.data_dir.display(), self.database);
@@ -89,7 +89,7 @@ impl Banner<'_> {
     }
 }
 
-/// Where this machine reaches a server that listens on all its addresses.
+/// A local address of a server that listens on all addresses.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -99,7 +99,7 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, addr.port())
 }
 
-/// Commands for a shell that make a user and a room and post a message, to be run one after the other.
+/// Shell commands that create a user and a room and post a message, to be run in this order.
 pub fn first_commands(url: &str, token_file: &Path) -> [String; 3] {
     let post = |path: &str, body: &str| {
         format!(
@@ -109,7 +109,7 @@ pub fn first_commands(url: &str, token_file: &Path) -> [String; 3] {
         )
     };
     [
-        // Not a name that the documents use: who has pasted this can still follow them.
+        // A name that the documentation does not use, so that its examples still work.
         post("users", r#"{"username":"first"}"#),
         format!(
             "ROOM=$({} | grep -o '\"id\":\"[^\"]*\"' | head -n 1 | cut -d '\"' -f 4); echo \"$ROOM\"",
@@ -119,7 +119,7 @@ pub fn first_commands(url: &str, token_file: &Path) -> [String; 3] {
     ]
 }
 
-/// As a shell takes it for one word.
+/// Quotes the text as one word of a shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }

@@ -1,4 +1,4 @@
-//! What the server and the commands of the operator have in common: the chat on its opened store.
+//! Set-up common to the server and the operator's commands: the context of ops on an opened store.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::start_error::StartError;
 
 const PAGE: usize = 200;
 
-/// Refuses what can't work, before anything is touched.
+/// Rejects unsupported settings before anything is changed.
 ///
 /// # Errors
 /// [`StartError::ClusterNeedsPostgres`].
@@ -23,7 +23,7 @@ pub(crate) fn check_supported(settings: &Settings) -> Result<(), StartError> {
     if settings.is_cluster() && !shareable { Err(StartError::ClusterNeedsPostgres) } else { Ok(()) }
 }
 
-/// Opens the database and puts the chat on it.
+/// Opens the database and creates the context on it.
 ///
 /// # Errors
 /// [`StartError::Database`], [`StartError::Store`].
@@ -49,7 +49,7 @@ pub(crate) async fn open_chat(
     Ok(Arc::new(chat.with_signals(sink)))
 }
 
-/// In whose name the server and its operator act: the user `admin`, or another ADMIN.
+/// The user on whose behalf the server and its operator act: `admin`, or another ADMIN.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -85,7 +85,7 @@ impl std::fmt::Debug for FirstToken {
     }
 }
 
-/// On an empty database makes the first ADMIN and a CLIENT token, and keeps the token in the data directory.
+/// In an empty database, creates the first ADMIN and a CLIENT token, and writes the token to the data directory.
 ///
 /// # Errors
 /// [`StartError::Store`], [`StartError::DataDir`].
@@ -96,7 +96,7 @@ pub(crate) async fn make_first_token(
 ) -> Result<Option<FirstToken>, StartError> {
     let token = match ops::bootstrap(chat).await {
         Ok(Some(token)) => token,
-        // Another node on this database was first by a hair.
+        // Another node on this database was faster.
         Ok(None) | Err(Error::Conflict(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };

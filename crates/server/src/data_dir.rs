@@ -1,4 +1,4 @@
-//! The directory where a node keeps its files, for its owner's eyes alone.
+//! The directory of a node's files, accessible only to its owner.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -8,42 +8,42 @@ use std::path::{Path, PathBuf};
 use crate::own_file;
 use crate::ownership::{self, Role, Unsafe};
 
-/// A data directory that is there.
+/// An existing data directory.
 #[derive(Debug, Clone)]
 pub struct DataDir {
     path: PathBuf,
 }
 
-/// Why the data directory can't be used.
+/// Why the data directory is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// It isn't there and can't be made.
+    /// It does not exist and cannot be created.
     #[error(
         "the data directory {path} can't be made: {source}\nmake it, or name another with --data-dir or CHATSPHERE_DATA_DIR"
     )]
     NotMade {
-        /// Which.
+        /// The directory.
         path: String,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
-    /// It is another user's, or others can write to it.
+    /// It belongs to another user, or others can write to it.
     #[error(transparent)]
     Unsafe(#[from] Unsafe),
-    /// A file in it can't be used.
+    /// A file in it is unusable.
     #[error("{path} can't be {verb}: {source}\ncheck who owns the data directory and that its disk has space")]
     File {
-        /// Which.
+        /// The file.
         path: String,
-        /// Read, written.
+        /// The failed operation: read or written.
         verb: &'static str,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
 }
 
 impl DataDir {
-    /// The directory, made if it is absent, with the directories above it.
+    /// The directory, created with its parents if it does not exist.
     ///
     /// # Errors
     /// [`DataDirError::NotMade`].
@@ -67,7 +67,7 @@ impl DataDir {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// The directory, made if it is absent, and refused if it is another's or others can write to it.
+    /// The directory, created if it does not exist. Fails if it belongs to another user, or others can write to it.
     ///
     /// # Errors
     /// [`DataDirError`].
@@ -76,32 +76,32 @@ impl DataDir {
         Self::make(path)
     }
 
-    /// The directory, if it is there.
+    /// The directory, if it exists.
     pub fn at(path: &Path) -> Option<Self> {
         path.is_dir().then(|| Self { path: path.to_owned() })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the secrets are kept that were made here.
+    /// The file with secrets that were generated here.
     pub fn secrets_file(&self) -> PathBuf {
         self.path.join("secrets.toml")
     }
 
-    /// Where the first CLIENT token is kept.
+    /// The file with the first CLIENT token.
     pub fn client_token_file(&self) -> PathBuf {
         self.path.join("client-token")
     }
 
-    /// What the server that runs on it holds locked.
+    /// The file that a running server locks.
     pub(crate) fn lock_file(&self) -> PathBuf {
         self.path.join("lock")
     }
 
-    /// Puts a file for the owner's eyes alone in place, whole or not at all, over one that is there.
+    /// Atomically writes or replaces a file that only its owner can access.
     ///
     /// # Errors
     /// [`DataDirError::File`].
@@ -113,13 +113,13 @@ impl DataDir {
         })
     }
 
-    /// The same, but leaves one that is there, and answers whether it put its own.
+    /// Atomically writes such a file unless it exists; returns whether it was written.
     ///
     /// # Errors
     /// [`DataDirError::File`].
     pub fn write_private_once(&self, path: &Path, text: &str) -> Result<bool, DataDirError> {
         let temporary = self.write_temporary(path, text)?;
-        // A link, unlike a rename, never replaces what another process put there meanwhile.
+        // Unlike a rename, a link never replaces a file that another process created meanwhile.
         let linked = std::fs::hard_link(&temporary, path);
         let _ = std::fs::remove_file(&temporary);
         match linked {
@@ -133,7 +133,7 @@ impl DataDir {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let temporary = self.path.join(name);
-        // One left by a process that had this number and died.
+        // A file left by a dead process with the same id.
         let _ = std::fs::remove_file(&temporary);
         own_file::open(&temporary, OpenOptions::new().write(true).create_new(true))
             .and_then(|mut file| {

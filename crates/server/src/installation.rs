@@ -1,4 +1,4 @@
-//! Whether there is an installation to work on, and whether its files may be used.
+//! Checks that an installation exists and that its files may be used.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::lock::{beside, database_file};
 use crate::ownership::{self, Role};
 use crate::start_error::StartError;
 
-/// Refuses what belongs to others, or what a restore has left half done. What is absent is in order.
+/// Rejects files of other users, and an incomplete restore. Absent files are in order.
 ///
 /// # Errors
 /// [`StartError::Unsafe`], [`StartError::HalfRestored`].
@@ -25,7 +25,7 @@ pub(crate) fn check_files(settings: &Settings, role: Role) -> Result<(), StartEr
     }
 }
 
-/// The same for a command that works on what is there: where there is nothing, it says so.
+/// The same for a command that needs an installation: fails if there is none.
 ///
 /// # Errors
 /// [`CliError::NoDatabase`], [`CliError::Start`].
@@ -47,7 +47,7 @@ fn require_database(settings: &Settings) -> Result<(), CliError> {
     }
 }
 
-/// Stands beside a database while a restore puts another in its place.
+/// The file that marks an incomplete restore of a database.
 pub(crate) fn restore_mark(database: &Path) -> PathBuf {
     beside(database, ".restore-under-way")
 }

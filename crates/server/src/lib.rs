@@ -1,5 +1,4 @@
-//! The composition root of ChatSphere: configuration, the command line, the HTTP and WebSocket front doors, and the
-//! lifecycle that holds them together.
+//! The composition root of ChatSphere: configuration, command line, HTTP and WebSocket front doors, and lifecycle.
 
 pub mod admin;
 pub mod auth;

@@ -1,4 +1,4 @@
-//! How a server ends: what is under way is finished, in order, within the time there is.
+//! The shutdown of a server: work in progress is completed in order, within the available time.
 
 use std::io;
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use tokio_util::task::TaskTracker;
 use crate::http::Readiness;
 use crate::lock::InstallationLock;
 
-/// Kept for the store: what was accepted must still reach the disk.
+/// Time reserved for the store, because accepted writes must still reach the disk.
 const FOR_THE_STORE: Duration = Duration::from_secs(2);
-/// Kept for the database's own file, once everything is on disk.
+/// Time reserved for closing the database file, after all writes.
 const FOR_THE_FILE: Duration = Duration::from_secs(1);
-/// How much nicer than others a thread is that comes after them: beside one of them on a processor it still gets a quarter.
+/// The niceness of low-priority threads: beside a normal thread on the same CPU they still get a quarter.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
-/// What the listener takes beyond its time to cut off those that did not end.
+/// Extra time of the listener for aborting the remaining connections.
 const CUT_OFF: Duration = Duration::from_secs(1);
 
-/// Everything that has to end, in this order.
+/// The parts of a server that must be shut down, in this order.
 pub(crate) struct Parts {
-    /// Cancelled first: not ready any more, nothing more is accepted, sockets are told to go.
-    /// A server that is dropped without being stopped gets as far as this.
+    /// Dropped first: the node becomes unready, accepts nothing more, and closes its sockets. Dropping a server without a
+    /// shutdown does only this.
     pub(crate) stopping: DropGuard,
     pub(crate) listener: ListenerHandle,
-    /// Every socket's task.
+    /// The tasks of all sockets.
     pub(crate) sockets: TaskTracker,
-    /// What runs beside them, for ever.
+    /// Tasks that run until the end.
     pub(crate) background: Background,
     pub(crate) chat: Arc<AppContext>,
     pub(crate) database: DatabaseUrl,
@@ -40,7 +40,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Ends all of it. Whether every write that was accepted is on disk.
+    /// Shuts everything down. Returns whether every accepted write is on disk.
     pub(crate) async fn end(self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let patience = within.saturating_sub(FOR_THE_STORE.min(within / 2) + CUT_OFF);
@@ -64,7 +64,7 @@ impl Parts {
     }
 }
 
-/// Closes the database's connections, so that its file alone holds everything. Where that takes too long nothing is lost.
+/// Closes the database's connections, so that its file is complete without a log. A timeout loses nothing.
 async fn settle(chat: &AppContext, database: &DatabaseUrl, deadline: Instant) {
     let settled = timeout_at(deadline.max(Instant::now() + FOR_THE_FILE), async {
         chat.store.closed().await;
@@ -81,8 +81,8 @@ async fn settle(chat: &AppContext, database: &DatabaseUrl, deadline: Instant) {
     );
 }
 
-/// Tasks that run until the server ends, and have nothing to finish. The server is of no use without any of them: one that
-/// panics is told by [`Background::broken`].
+/// Tasks that run until the server ends and have nothing to complete. The server needs all of them: a panic is reported by
+/// [`Background::broken`].
 pub(crate) struct Background {
     tasks: TaskTracker,
     end: CancellationToken,
@@ -102,15 +102,15 @@ impl Background {
         });
     }
 
-    /// A task on a thread of its own, for one that writes for milliseconds on end. Among the runtime's workers it would be
-    /// passed from one to the other, and all that it touches with it. Has to end by itself when [`Background::ended`] says so.
+    /// Runs a task on a thread of its own, for work that takes milliseconds at a time. The runtime's workers would pass such a
+    /// task, and its cache contents, between CPUs. The task must end when [`Background::ended`] is cancelled.
     pub(crate) fn thread<T>(&self, name: &str, urgency: Urgency, task: impl FnOnce() -> T + Send + 'static) -> io::Result<()>
     where
         T: Future<Output = ()>,
     {
         let (tell, started) = std::sync::mpsc::channel();
         let watch = Watch(self.broken.clone());
-        // The runtime is made, and dropped, on its own thread: within another runtime it must not be.
+        // The runtime is created and dropped on its own thread, which is forbidden inside another runtime.
         let run = move || match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => {
                 drop(tell);
@@ -126,7 +126,7 @@ impl Background {
         started.recv().map_or(Ok(()), Err)
     }
 
-    /// Cancelled once one of them has panicked.
+    /// Cancelled once a task has panicked.
     pub(crate) fn broken(&self) -> CancellationToken {
         self.broken.clone()
     }
@@ -141,27 +141,27 @@ impl Background {
 }
 
 impl Drop for Background {
-    /// A server that is dropped without being stopped leaves nothing running.
+    /// Dropping a server without a shutdown stops its background tasks.
     fn drop(&mut self) {
         self.end.cancel();
     }
 }
 
-/// How a thread stands to the others where there are fewer processors than work.
+/// The priority of a thread when CPUs are scarce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
     AsOthers,
-    /// It has much to do, and whoever has little should not wait for it.
+    /// A thread with much work, which must not delay those with little.
     After,
 }
 
-/// Elsewhere than on Linux this would be of the whole process.
+/// On other systems the niceness would apply to the whole process.
 fn come_after_others() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(NICE);
 }
 
-/// Tells if it is dropped by a panic.
+/// Reports when a panic drops it.
 struct Watch(CancellationToken);
 
 impl Drop for Watch {
@@ -172,7 +172,7 @@ impl Drop for Watch {
     }
 }
 
-/// Not ready from the moment the server begins to stop.
+/// Readiness that ends when the server begins to stop.
 pub(crate) struct UntilStopping(pub(crate) CancellationToken);
 
 impl Readiness for UntilStopping {

@@ -1,4 +1,4 @@
-//! Locks that keep a second server from a data directory, and from a database file.
+//! Locks that prevent a second server on a data directory or a database file.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,13 +14,13 @@ use crate::data_dir::DataDir;
 use crate::own_file;
 use crate::ownership;
 
-/// How long a server that was killed may hold its locks: the kernel takes a large process apart for seconds.
+/// How long a killed server may hold its locks: the kernel can take seconds to free a large process.
 const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(50);
-/// Symbolic links that are followed on the way to a database; as many as the kernel follows (path_resolution(7)).
+/// Maximum number of symbolic links followed to a database, as in the kernel (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// The locks of a server, on its data directory and beside its SQLite file. They go with the process, however it ends.
+/// The locks of a server, on its data directory and beside its SQLite file. They end with the process.
 #[derive(Debug)]
 pub struct InstallationLock {
     _data_dir: Option<FileLock>,
@@ -33,40 +33,40 @@ struct FileLock {
     _file: File,
 }
 
-/// Why the locks can't be taken.
+/// Why the locks cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another server has one of them.
+    /// Another server holds one of them.
     #[error("{what} is in use by another chatsphere server{}\nstop that one, or give this one another {}", by(*.process), .what.other())]
     InUse {
-        /// What is locked.
+        /// The locked object.
         what: Locked,
-        /// By which process, if that is known.
+        /// The process that holds it, if known.
         process: Option<u32>,
     },
-    /// The file has two names, each of which would get a log and a lock of its own.
+    /// The file has hard links, each of which would have a log and a lock of its own.
     #[error(
         "the database {path} has {names} names (hard links), and SQLite keeps a log for each of them, which spoils the \
          database\n\
          leave it one: find the others with `find DIRECTORY -samefile {path}`, and remove or copy them"
     )]
     HardLinks {
-        /// Which.
+        /// The file.
         path: String,
-        /// How many.
+        /// The number of its names.
         names: u64,
     },
-    /// The lock's file can't be used.
+    /// The lock file is unusable.
     #[error("{path} can't be locked: {reason}")]
     File {
-        /// Which.
+        /// The file.
         path: String,
-        /// Why, and what to do.
+        /// The reason and the remedy.
         reason: String,
     },
 }
 
-/// What a lock is on.
+/// The object of a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Locked {
     /// A data directory.
@@ -98,7 +98,7 @@ fn by(process: Option<u32>) -> String {
 }
 
 impl InstallationLock {
-    /// Takes both locks. Where another process has one, says so at once, and waits up to 10 s for its end.
+    /// Takes both locks. If another process holds one, logs that at once, and waits up to 10 s.
     ///
     /// # Errors
     /// [`LockError`].
@@ -144,7 +144,7 @@ impl FileLock {
         }
     }
 
-    /// The kernel lets go of it when the process ends.
+    /// The kernel releases the lock when the process ends.
     fn try_take(path: &Path, what: &Locked) -> Result<Self, LockError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -158,7 +158,7 @@ impl FileLock {
             Err(TryLockError::Error(source)) => return Err(failed(path, &source)),
         }
         own_file::check_only_name(&file).map_err(|source| failed(path, &source))?;
-        // For the message to whoever comes second; the lock itself does not depend on it.
+        // For the error message of a second server; the lock does not depend on it.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
@@ -168,7 +168,7 @@ fn failed(path: &Path, source: &io::Error) -> LockError {
     LockError::File { path: path.display().to_string(), reason: source.to_string() }
 }
 
-/// Which server runs on a directory, if one does. Takes nothing and makes nothing.
+/// The server that runs on a directory, if any, with its process id if known. Changes nothing.
 pub fn server_on(directory: &Path) -> Option<Option<u32>> {
     let mut file = own_file::open(&directory.join("lock"), OpenOptions::new().read(true)).ok()?;
     match file.try_lock_shared() {
@@ -183,10 +183,10 @@ fn read_process(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// The one name that a database file has, whichever way it was written: without symbolic links and relative parts.
+/// The canonical path of a database file, without symbolic links and relative parts.
 ///
 /// # Errors
-/// If the directory is not there, or may not be entered.
+/// If the directory does not exist or is not accessible.
 pub(crate) fn database_file(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -197,7 +197,7 @@ pub(crate) fn database_file(path: &Path) -> io::Result<PathBuf> {
         let name = path.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
         let here = directory.join(name);
         match here.read_link() {
-            // Relative ones are meant from where the link is.
+            // A relative target starts at the link's directory.
             Ok(target) => path = directory.join(target),
             Err(_) => return Ok(here),
         }
@@ -205,7 +205,7 @@ pub(crate) fn database_file(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// The file of the same name with something after it.
+/// The path with a suffix appended to its name.
 pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(file);
     name.push(ending);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     async fn at_once(directory: &DataDir, database: &DatabaseUrl) -> Result<InstallationLock, LockError> {
-        // The wait is tokio's, and so is the time of these tests.
+        // Tokio's paused clock covers the wait in these tests.
         InstallationLock::take(Some(directory), database).await
     }
 

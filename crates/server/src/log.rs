@@ -1,4 +1,4 @@
-//! Where log lines go, and how they look. Tokens and contents are in none.
+//! Logging to standard error. Log lines contain no tokens and no message contents.
 
 mod queue;
 
@@ -17,23 +17,23 @@ use tracing_subscriber::EnvFilter;
 use self::queue::LineQueue;
 use crate::config::{LogFormat, Settings};
 
-/// How long a reader that takes nothing holds up the end of the process.
+/// Maximum time that a reader that does not read can delay the end of the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 static LINES: LineQueue = LineQueue::new();
 
-/// Sends log lines to standard error from now on, and panics as log lines. A second call changes nothing.
+/// Starts logging to standard error, panics included. Further calls have no effect.
 pub fn start(settings: &Settings) {
-    // Checked when it was read; an empty filter says nothing rather than failing here.
+    // The filter was validated with the settings; an empty one logs nothing.
     let mut filter = EnvFilter::try_new(&settings.log).unwrap_or_default();
-    // The bus tells of itself in our words; the library's, several a second while NATS is away, only where asked for.
+    // The bus reports its state itself; the library's lines, several a second while NATS is away, appear only on request.
     if !settings.log.contains("async_nats")
         && let Ok(quiet) = "async_nats=off".parse()
     {
         filter = filter.add_directive(quiet);
     }
     start_thread();
-    // What it would tell of itself it writes to standard error by `eprintln!`, which panics where that fails.
+    // The subscriber would report its own errors by `eprintln!`, which panics if that fails.
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lines).log_internal_errors(false);
     let _ = match settings.log_format {
         LogFormat::Auto => subscriber.with_ansi(colours_wanted()).try_init(),
@@ -43,23 +43,23 @@ pub fn start(settings: &Settings) {
     std::panic::set_hook(Box::new(tell_panic));
 }
 
-/// A line for standard error that is no event of the log. Like one it waits for nobody.
+/// Writes a line to standard error that is not a log event, also without waiting.
 pub(crate) fn note(text: impl fmt::Display) {
     start_thread();
     LINES.push(format!("{text}\n").as_bytes());
 }
 
-/// A line in the audit log about a command that was carried out by whoever may run commands here.
+/// Writes an audit line about a command that was carried out locally.
 pub(crate) fn audit(action: &'static str) {
     tracing::info!(target: "audit", action, outcome = "ok", "audit");
 }
 
-/// How many lines were dropped since the process began, for want of a reader or of space.
+/// Number of lines dropped since the process started, because nobody reads or the disk is full.
 pub(crate) fn lines_dropped() -> u64 {
     LINES.dropped()
 }
 
-/// Returns when all lines are written, or nobody has taken any for a second. For the end of the process.
+/// Returns when all lines are written, or none was accepted for a second. For the end of the process.
 pub fn flush() {
     LINES.flush(LAST_LINES);
 }
@@ -68,12 +68,12 @@ fn start_thread() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         let tell = |dropped| tracing::warn!(dropped, "log lines were lost: standard error was full, or took none for a while");
-        // Without its thread the queue fills up, and then only counts: that is no reason for a server not to run.
+        // Without its thread the queue fills up and then only counts; the server can still run.
         let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || LINES.run(standard_error(), tell));
     });
 }
 
-/// Without std's lock, which this thread would keep from others for as long as nobody reads.
+/// Without the standard library's lock, which this thread would hold while a reader does not read.
 fn standard_error() -> Box<dyn Write> {
     match io::stderr().as_fd().try_clone_to_owned() {
         Ok(descriptor) => Box::new(File::from(descriptor)),
@@ -81,7 +81,7 @@ fn standard_error() -> Box<dyn Write> {
     }
 }
 
-/// Takes each event's line whole.
+/// Receives the complete line of each event.
 struct Lines;
 
 impl Write for Lines {
@@ -95,7 +95,7 @@ impl Write for Lines {
     }
 }
 
-/// The standard hook writes to standard error itself, and would wait there.
+/// The default hook would block on standard error.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
@@ -113,12 +113,12 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// A panic quotes what it was given, which may be the content of a message.
+/// A panic message may quote its input, which may be the content of a message.
 fn without_quotations(reason: &str) -> &str {
     reason.split(['`', '"', '\'']).next().unwrap_or_default()
 }
 
-/// On a terminal, unless the person before it asked for none (no-color.org).
+/// On a terminal, unless NO_COLOR is set (no-color.org).
 fn colours_wanted() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

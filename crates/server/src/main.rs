@@ -9,13 +9,13 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     keep_out_of_dumps();
-    // The database and the secrets are for nobody else to read, whatever the directory that they are put in allows.
+    // The database and the secrets are private, whatever the permissions of their directory.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
             let outcome = runtime.block_on(cli::run(cli));
-            // What still runs has nothing to finish, or was told to end at once.
+            // The remaining tasks have nothing to complete, or were aborted.
             runtime.shutdown_background();
             outcome
         }
@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     code
 }
 
-/// A core dump holds the secrets. The limit alone does not keep a handler such as systemd-coredump from making one (core(5)).
+/// Prevents core dumps, which would contain the secrets. The limit alone does not stop handlers such as systemd-coredump
+/// (core(5)).
 fn keep_out_of_dumps() {
     use rustix::process::{Resource, Rlimit, setrlimit};
 

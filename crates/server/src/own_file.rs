@@ -1,5 +1,5 @@
-//! Opening files of the data directory: never through a link but for reading its text, never anything but a file, and made for
-//! the owner's eyes alone.
+//! Opens files of the data directory safely: only regular files, without following symbolic links (except for reading text),
+//! created with mode 600.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -11,19 +11,19 @@ use rustix::io::Errno;
 
 use crate::ownership;
 
-/// More than any file holds that is read whole.
+/// Larger than any file that is read as a whole.
 const MAX_TEXT: u64 = 1024 * 1024;
 
-/// Opens a file as `options` say. A symbolic link, a pipe or a device in its place is refused.
+/// Opens a file with `options`. Symbolic links, pipes and devices are rejected.
 ///
 /// # Errors
-/// Whatever the system says, in words where it is no file.
+/// The system's error, or a description if it is not a regular file.
 pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     open_with(path, options, OFlags::NOFOLLOW)
 }
 
 fn open_with(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Result<File> {
-    // Without NONBLOCK a pipe in its place would hold the process up for ever.
+    // Without NONBLOCK, opening a pipe would block for ever.
     let flags = flags | OFlags::NONBLOCK;
     options.mode(0o600).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
     let file = options.open(path).map_err(|error| match Errno::from_io_error(&error) {
@@ -45,10 +45,10 @@ fn open_with(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::Resul
     Ok(file)
 }
 
-/// Refuses a file that has other names, of which one may be another program's.
+/// Rejects a file with hard links, one of which may belong to another program.
 ///
 /// # Errors
-/// If it has.
+/// If there are other names.
 pub(crate) fn check_only_name(file: &File) -> io::Result<()> {
     match file.metadata()?.nlink() {
         0 | 1 => Ok(()),
@@ -56,14 +56,14 @@ pub(crate) fn check_only_name(file: &File) -> io::Result<()> {
     }
 }
 
-/// The text of a file. A symbolic link is followed, since Kubernetes and Nix lay secrets down that way; what it leads to is
-/// held to the same rules.
+/// Reads a text file. Symbolic links are followed, because Kubernetes and Nix provide secrets that way; their target must
+/// satisfy the same rules.
 ///
 /// # Errors
-/// As [`open`]; if a link leads to nothing; and if it is no UTF-8, or longer than a MiB.
+/// Like [`open`]; also for a dangling link, and for a file that is not UTF-8 or is longer than a MiB.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
     let file = open_with(path, OpenOptions::new().read(true), OFlags::empty()).map_err(|error| {
-        // Not as if nothing were there: whoever finds nothing makes something.
+        // Not `NotFound`, because callers would then create the file.
         match error.kind() == ErrorKind::NotFound && path.is_symlink() {
             true => io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link that leads to nothing"),
             false => error,

@@ -1,4 +1,4 @@
-//! Who owns the installation's files, who may change them, and what to do where that is wrong.
+//! Checks the owner and permissions of the installation's files, and suggests remedies.
 
 use std::fs::Metadata;
 use std::io::ErrorKind;
@@ -10,29 +10,29 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgroups};
 
-/// Write permission of the group and of others. Access control lists show as the group's.
+/// Write permission of the group and of others. Access control lists appear as group permissions.
 const OTHERS_WRITE: u32 = 0o022;
-/// In a directory with this bit only owners remove and rename their files, as in `/tmp`.
+/// In a directory with this bit only owners may remove and rename files, as in `/tmp`.
 const STICKY: u32 = 0o1000;
 
-/// Write permission of the group alone.
+/// Write permission of the group.
 const GROUP_WRITE: u32 = 0o020;
 
-/// Whether this process's own groups may write to the installation, as the setting `trust_group` says.
+/// Whether this process's groups may write to the installation (setting `trust_group`).
 static GROUP_TRUSTED: AtomicBool = AtomicBool::new(false);
 
-/// Lets this process's own groups write to the installation, or not. A volume that is given to a group, as by Kubernetes'
-/// `fsGroup`, lets it write to each file.
+/// Allows or forbids this process's groups to write to the installation. A volume that belongs to a group, as with Kubernetes'
+/// `fsGroup`, is writable for that group.
 pub(crate) fn trust_group(trusted: bool) {
     GROUP_TRUSTED.store(trusted, Ordering::Relaxed);
 }
 
-/// Why a file must not be believed, if others than its owner can write to it.
+/// Why a file is unsafe, if users other than its owner can write to it.
 fn writable_by_others(found: &Metadata) -> Option<&'static str> {
     refused_write(found.mode(), is_own_group(found.gid()), GROUP_TRUSTED.load(Ordering::Relaxed))
 }
 
-/// The same by its mode: a way out where there is one, otherwise nothing more to say.
+/// The same for a mode: the remedy, or an empty text.
 fn refused_write(mode: u32, own_group: bool, trusted: bool) -> Option<&'static str> {
     match mode & OTHERS_WRITE {
         0 => None,
@@ -48,31 +48,31 @@ fn is_own_group(gid: u32) -> bool {
     getegid().as_raw() == gid || getgroups().is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
 }
 
-/// Who works on the installation.
+/// The role of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The server, which believes what the files say: they must be its own user's.
+    /// The server, which trusts the files: they must belong to its own user.
     Server,
     /// A command of the operator. Root may run one on another user's installation, and leaves the files to that user.
     Operator,
 }
 
-/// A file that belongs to the wrong user, or that others can change. Says how to mend it.
+/// A file belongs to the wrong user, or others can change it. Contains the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unsafe(String);
 
-/// The user that this process runs as.
+/// The user of this process.
 pub(crate) fn this_user() -> u32 {
     geteuid().as_raw()
 }
 
-/// A user as an operator knows it: `chatsphere (uid 999)`.
+/// A user for messages: `chatsphere (uid 999)`.
 pub(crate) fn user(uid: u32) -> String {
     name(uid).map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
-/// The user as commands take it.
+/// The user as an argument of commands.
 fn user_word(uid: u32) -> String {
     name(uid).unwrap_or_else(|| uid.to_string())
 }
@@ -86,14 +86,15 @@ fn name(uid: u32) -> Option<String> {
     })
 }
 
-/// Refuses a data directory of another user, or one that others can write: a database and secrets of theirs would be believed.
+/// Rejects a data directory that belongs to another user or is writable for others, who could plant a database and secrets.
 ///
 /// # Errors
 /// [`Unsafe`].
 pub(crate) fn check_data_dir(path: &Path, role: Role) -> Result<(), Unsafe> {
     let Ok(found) = path.metadata() else { return Ok(()) };
     let shown = path.display();
-    // Whatever root may do, it can do without owning the directory: a volume's root directory often is root's.
+    // Root's directories are acceptable, because root can do anything anyway, and the root directory of a volume often belongs
+    // to root.
     if found.uid() != 0 {
         check_owner(path, &found, role, &format!("or name another directory with --data-dir, such as {shown}/data"))?;
     }
@@ -108,7 +109,7 @@ pub(crate) fn check_data_dir(path: &Path, role: Role) -> Result<(), Unsafe> {
     Ok(())
 }
 
-/// The same for a database file and the directory that it is in. What is absent is in order.
+/// The same for a database file and its directory. Absent files are in order.
 ///
 /// # Errors
 /// [`Unsafe`].
@@ -132,7 +133,7 @@ pub(crate) fn check_database(file: &Path, role: Role) -> Result<(), Unsafe> {
     }
     for file in files_of(file) {
         let Ok(found) = file.metadata() else { continue };
-        // What nobody may read is told where it fails, with the cure for all of it.
+        // An inaccessible file is reported where it fails, with a remedy for all files.
         if found.uid() != this_user() && access(&file, Access::READ_OK | Access::WRITE_OK).is_err() {
             continue;
         }
@@ -148,7 +149,7 @@ pub(crate) fn check_database(file: &Path, role: Role) -> Result<(), Unsafe> {
     Ok(())
 }
 
-/// The same for another file of the installation: it may also be root's, or its directory's owner's.
+/// The same for another file of the installation, which may also belong to root or to the owner of its directory.
 ///
 /// # Errors
 /// [`Unsafe`].
@@ -172,7 +173,7 @@ pub(crate) fn check_file(path: &Path, found: &Metadata) -> Result<(), Unsafe> {
     Ok(())
 }
 
-/// A database and what SQLite keeps beside it.
+/// A database and the files that SQLite keeps beside it.
 pub(crate) fn files_of(database: &Path) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|ending| crate::lock::beside(database, ending))
 }
@@ -193,8 +194,8 @@ fn check_owner(path: &Path, found: &Metadata, role: Role, otherwise: &str) -> Re
     )))
 }
 
-/// The first of these that this process may not read and write, and why: whose it is, and the command that mends it. A file
-/// that is not there may have to be made, so then it is about its directory.
+/// The first of these paths that this process cannot read and write, with its owner and a command that fixes it. For a missing
+/// file, which may have to be created, the directory is checked.
 pub(crate) fn trouble(paths: &[PathBuf]) -> Option<String> {
     paths.iter().find_map(|path| trouble_at(path))
 }
@@ -234,7 +235,7 @@ fn denied(path: &Path, what: &str, permission: &str) -> String {
     } else if permission == "x" {
         format!("chown -R {0}: {shown} if it is the server's alone, otherwise: chmod o+x {shown}", user_word(me))
     } else {
-        // All that lies beside it usually came the same way.
+        // All files beside it usually have the same origin.
         let all = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
         format!("chown -R {}: {}", user_word(me), all.display())
     };
@@ -245,7 +246,7 @@ fn denied(path: &Path, what: &str, permission: &str) -> String {
     )
 }
 
-/// Gives what root has made in another user's directory to that user.
+/// Gives a file that root created in another user's directory to that user.
 pub(crate) fn leave_to_owner_of_directory(file: &std::fs::File, path: &Path) -> std::io::Result<()> {
     if this_user() != 0 {
         return Ok(());
@@ -258,8 +259,8 @@ pub(crate) fn leave_to_owner_of_directory(file: &std::fs::File, path: &Path) -> 
     Ok(())
 }
 
-/// Makes an empty database where there is none and root works in another user's directory, so that it is that user's from the
-/// start. What SQLite keeps beside a database it leaves to the database's owner.
+/// Creates a missing database as the owner of its directory if root runs in another user's directory. SQLite gives its own
+/// files the database's owner.
 pub(crate) fn make_database(path: &Path) -> std::io::Result<()> {
     if this_user() != 0 || path.symlink_metadata().is_ok() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A file that is put in place when it is whole, and never before.
+//! A file that is moved into place only when it is complete.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Error, ErrorKind};
@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use crate::lock::beside;
 use crate::own_file;
 
-/// A file under way, for its owner's eyes alone from the first byte on. Dropped before it is put in place, it is removed; what
-/// a killed process leaves is taken over by the next.
+/// An incomplete file, private from its first byte. It is removed if it is dropped before it is put in place; the next process
+/// takes over what a killed one left.
 #[derive(Debug)]
 pub(crate) struct Partial {
     file: File,
@@ -22,10 +22,10 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// Begins a file that is to be `target`, beside it.
+    /// Creates a file beside `target`, to replace it later.
     ///
     /// # Errors
-    /// If it can't be made, or another process is at it.
+    /// If it cannot be created, or another process is writing it.
     pub(crate) fn begin(target: &Path) -> io::Result<Self> {
         let path = beside(target, ".partial");
         let file = own_file::open(&path, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
@@ -41,7 +41,7 @@ impl Partial {
         Ok(Self { file, path, target: target.to_owned(), placed: false })
     }
 
-    /// Where it is for now.
+    /// Its temporary path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -50,10 +50,10 @@ impl Partial {
         &self.file
     }
 
-    /// Flushes it and puts it in the place of `other`, over what is there.
+    /// Flushes the file and moves it to `other`, replacing what is there.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// The system's error.
     pub(crate) fn place_as(mut self, other: &Path) -> io::Result<()> {
         other.clone_into(&mut self.target);
         self.place(true)

@@ -1,4 +1,4 @@
-//! The secrets of this node: given, or made on the first start and kept in the data directory.
+//! The secrets of this node: given by settings, or generated on the first start and stored in the data directory.
 
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -20,48 +20,48 @@ pub struct Secrets {
     user_previous: Option<Secret>,
     client: Secret,
     client_previous: Option<Secret>,
-    /// The file that holds those which were not given.
+    /// The file with the secrets that were not given.
     pub kept_in: Option<PathBuf>,
 }
 
-/// Why there are no secrets.
+/// Why the secrets are missing or unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
-    /// Nodes of a cluster can't each make their own.
+    /// The nodes of a cluster cannot each generate their own.
     #[error(
         "{missing} is not set, and the nodes of a cluster must all have the same one\n\
          make it once with `openssl rand -hex 32` and set {missing} to it on every node"
     )]
     ClusterNeedsSecrets {
-        /// Which.
+        /// The missing setting.
         missing: &'static str,
     },
-    /// The file in the data directory is no good.
+    /// The file in the data directory is invalid.
     #[error("{path} can't be used: {reason}\nput it back from a backup; without it the tokens that were given out are lost")]
     File {
-        /// Which.
+        /// The file.
         path: String,
-        /// Why. Never holds what is in the file.
+        /// The reason. Never quotes the file.
         reason: String,
     },
-    /// The file in the data directory can't be opened.
+    /// The file in the data directory is inaccessible.
     #[error("{path} can't be used: {reason}")]
     Unreadable {
-        /// Which.
+        /// The file.
         path: String,
-        /// Why, and what to do.
+        /// The reason and the remedy.
         reason: String,
     },
-    /// The machine gives no random numbers.
+    /// The system provides no random numbers.
     #[error("this machine gives no random numbers to make secrets of: {0}")]
     Random(getrandom::Error),
-    /// The data directory can't be used.
+    /// The data directory is unusable.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
 }
 
 impl Secrets {
-    /// Those that were given, and for the others those of the data directory, made if they are not there yet.
+    /// The given secrets, completed by those in the data directory, which are created if they do not exist.
     ///
     /// # Errors
     /// [`SecretsError`].
@@ -72,7 +72,7 @@ impl Secrets {
         }
     }
 
-    /// The same, but makes none.
+    /// The same, without creating any.
     ///
     /// # Errors
     /// [`SecretsError`].
@@ -83,7 +83,7 @@ impl Secrets {
         Ok(Kept::read(directory)?.map(|kept| Self::join(settings, directory, kept)))
     }
 
-    /// Those that were given, if that is all of them.
+    /// The given secrets, if all of them are given.
     ///
     /// # Errors
     /// [`SecretsError::ClusterNeedsSecrets`].
@@ -105,7 +105,7 @@ impl Secrets {
         }))
     }
 
-    /// What was given goes before what was kept, each secret for itself.
+    /// A given secret overrides the stored one, each by itself.
     fn join(settings: &Settings, directory: &DataDir, kept: Kept) -> Self {
         Self {
             user: settings.jwt_secret.clone().unwrap_or(kept.user),
@@ -116,7 +116,7 @@ impl Secrets {
         }
     }
 
-    /// Those of a file such as `secrets.toml`; what is given goes before them here too.
+    /// The secrets of a file such as `secrets.toml`; given ones override them here too.
     ///
     /// # Errors
     /// [`SecretsError`].
@@ -125,7 +125,7 @@ impl Secrets {
         Ok(Self::given(settings)?.unwrap_or_else(|| Self::join(settings, directory, kept)))
     }
 
-    /// As `secrets.toml` holds them.
+    /// The secrets in the format of `secrets.toml`.
     pub(crate) fn to_toml(&self) -> String {
         let mut text =
             "# These sign the tokens: keep them secret, and keep them with the backup that they belong to.\n".to_owned();
@@ -136,7 +136,7 @@ impl Secrets {
             ("jwt_api_secret_previous", self.client_previous.as_ref()),
         ] {
             if let Some(secret) = secret {
-                // What JSON escapes, TOML's basic strings escape the same way, and they escape DEL too.
+                // TOML's basic strings have JSON's escapes, and DEL must be escaped too.
                 let value = serde_json::Value::from(secret.reveal()).to_string().replace('\u{7f}', "\\u007f");
                 let _ = writeln!(text, "{name} = {value}");
             }
@@ -144,12 +144,12 @@ impl Secrets {
         text
     }
 
-    /// To sign and verify tokens with.
+    /// The keys that sign and verify tokens.
     pub fn keys(&self) -> Keys {
         Keys::new(&self.user, self.user_previous.as_ref(), &self.client, self.client_previous.as_ref())
     }
 
-    /// For the nodes of a cluster to recognise each other by, also while the secrets rotate.
+    /// The keys by which the nodes of a cluster authenticate each other, also during a rotation.
     pub fn bus_keys(&self) -> BusKeys {
         fn both<'a>(secret: &'a Secret, previous: Option<&'a Secret>) -> Vec<&'a [u8]> {
             std::iter::once(secret).chain(previous).map(Secret::as_bytes).collect()
@@ -157,7 +157,7 @@ impl Secrets {
         BusKeys::derive(&both(&self.user, self.user_previous.as_ref()), &both(&self.client, self.client_previous.as_ref()))
     }
 
-    /// For the database to recognise them by.
+    /// The fingerprints by which the database recognises the secrets.
     pub fn fingerprints(&self) -> KeyFingerprints {
         let fingerprint = |secret: &Secret| Fingerprint::new(secret.fingerprint());
         KeyFingerprints {
@@ -169,7 +169,7 @@ impl Secrets {
     }
 }
 
-/// What `secrets.toml` holds.
+/// The content of `secrets.toml`.
 struct Kept {
     user: Secret,
     user_previous: Option<Secret>,
@@ -203,7 +203,7 @@ impl Kept {
 
     fn parse(path: &Path, text: &str) -> Result<Self, SecretsError> {
         let refuse = |reason: String| SecretsError::File { path: path.display().to_string(), reason };
-        // The parser's message alone: its longer form quotes the line.
+        // Only the parser's short message: the long form quotes the line.
         let kept: KeptText = toml::from_str(text).map_err(|error| refuse(error.message().to_owned()))?;
         let parse = |name: &str, value: &str| Secret::parse(name, value).map_err(|error: WeakSecret| refuse(error.to_string()));
         let maybe = |name: &str, value: Option<String>| value.map(|value| parse(name, &value)).transpose();
@@ -215,7 +215,7 @@ impl Kept {
         })
     }
 
-    /// On disk before it is used: a database that knew secrets which are nowhere kept would be locked for good.
+    /// Creates and stores secrets before they are used: a database that expects lost secrets would be unusable.
     fn make(directory: &DataDir) -> Result<Self, SecretsError> {
         let text = format!(
             "# Made on the first start. These sign the tokens: keep them secret, and keep them with the database's backups.\n\
@@ -225,7 +225,7 @@ impl Kept {
         );
         let path = directory.secrets_file();
         directory.write_private_once(&path, &text)?;
-        // A command that was started at the same moment may have been first: then its secrets count.
+        // A command started at the same time may have been faster: its secrets count.
         Self::read(directory)?.ok_or_else(|| SecretsError::File {
             path: path.display().to_string(),
             reason: "it vanished as soon as it was made".to_owned(),
@@ -233,7 +233,7 @@ impl Kept {
     }
 }
 
-/// What `openssl rand -hex 32` prints.
+/// The output of `openssl rand -hex 32`.
 fn random_hex() -> Result<String, SecretsError> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(SecretsError::Random)?;

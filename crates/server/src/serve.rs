@@ -1,4 +1,4 @@
-//! A whole server: everything is put together here. [`crate::lifecycle`] takes it apart again.
+//! Assembles and starts a complete server. [`crate::lifecycle`] shuts it down.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,13 +34,13 @@ use crate::secrets::Secrets;
 use crate::start_error::StartError;
 use crate::ws::{self, ConnectionRegistry, FastUpgrade, WsState};
 
-/// Connections that the kernel holds until they are accepted.
+/// Maximum number of connections that the kernel queues for acceptance.
 const BACKLOG: u32 = 4_096;
 
-/// How often the size of the database is looked at.
+/// Interval at which the size of the database is measured.
 const LOOK_AT_SIZE: Duration = Duration::from_secs(60);
 
-/// A server at work. Dropping it without [`Running::shutdown`] ends it uncleanly.
+/// A running server. Dropping it without [`Running::shutdown`] ends it uncleanly.
 pub struct Running {
     addr: SocketAddr,
     tls: bool,
@@ -51,7 +51,7 @@ pub struct Running {
     shutdown_timeout: Duration,
 }
 
-/// Starts a server that tells the time by `clock`. Must be called within a tokio runtime with several threads.
+/// Starts a server with `clock` as its time source. Must be called within a multi-threaded tokio runtime.
 ///
 /// # Errors
 /// [`StartError`].
@@ -59,7 +59,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Running,
     start_unless(CancellationToken::new(), settings, clock).await
 }
 
-/// The same, but gives up with [`StartError::Stopped`] where it still waits, once `stop` is cancelled.
+/// The same, but fails with [`StartError::Stopped`] if `stop` is cancelled while the start is waiting.
 ///
 /// # Errors
 /// [`StartError`].
@@ -73,13 +73,13 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
     let lock = locks.ok_or(StartError::Stopped)??;
     let secrets = Secrets::resolve(&settings, &directory)?;
     let tls = load_tls(&settings)?;
-    // Before the database: who finds the port taken is not to have migrated anything.
+    // Before the database: a server whose port is taken must not migrate anything.
     let socket = bind(SocketAddr::new(settings.host, settings.port))?;
 
     let (hub, hub_tasks) = Hub::new(available_parallelism().map_or(1, usize::from));
     let hub = Arc::new(hub);
     let (sink, link) = open_bus(&settings, &secrets, &hub, &clock)?;
-    // A step of the tables that is cut off is undone when the file is opened next.
+    // An interrupted migration step is rolled back when the file is next opened.
     let chat = stop.run_until_cancelled(open_chat(&settings, &secrets, sink, clock)).await.ok_or(StartError::Stopped)??;
     let keys = Arc::new(secrets.keys());
     let first_token = if settings.is_cluster() { None } else { make_first_token(&chat, &keys, &directory).await? };
@@ -138,7 +138,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
     Ok(Running { addr, tls: tls.is_some(), capacity, first_token, demo, parts, shutdown_timeout })
 }
 
-/// The listener's share of the limits.
+/// The options of the listener from the limits.
 pub fn listener_options(limits: &Limits) -> ListenerOptions {
     ListenerOptions {
         header_timeout: limits.header_timeout,
@@ -149,37 +149,37 @@ pub fn listener_options(limits: &Limits) -> ListenerOptions {
 }
 
 impl Running {
-    /// Where it listens, with the port that the system chose if none was asked for.
+    /// The listening address, with the port that the system chose if none was given.
     pub fn http_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Whether it speaks TLS.
+    /// Whether it uses TLS.
     pub fn is_tls(&self) -> bool {
         self.tls
     }
 
-    /// How many connections it takes.
+    /// Maximum number of connections.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// The CLIENT token, if this is the first start.
+    /// The CLIENT token, on the first start.
     pub fn first_token(&self) -> Option<&FirstToken> {
         self.first_token.as_ref()
     }
 
-    /// A new invitation to the demo, where it is served.
+    /// A new invitation to the demo, if it is enabled.
     pub fn demo_invite(&self) -> Option<String> {
         self.demo.as_ref().map(|demo| demo.invites.issue())
     }
 
-    /// What its ops work with.
+    /// The context of its ops.
     pub fn chat(&self) -> &Arc<AppContext> {
         &self.parts.chat
     }
 
-    /// Waits until a part of it has broken, without which it is of no use: it should be stopped, and started again.
+    /// Resolves when an essential task has failed: the server should be stopped and started again.
     pub async fn broken(&self) {
         let Parts { background, chat, listener, .. } = &self.parts;
         tokio::select! {
@@ -189,7 +189,7 @@ impl Running {
         }
     }
 
-    /// Finishes what is under way, within the settings' time, and ends. Whether every write that was accepted is on disk.
+    /// Completes work in progress within the configured time, and stops. Returns whether every accepted write is on disk.
     pub async fn shutdown(self) -> bool {
         self.parts.end(self.shutdown_timeout).await
     }
@@ -205,7 +205,7 @@ fn load_tls(settings: &Settings) -> Result<Option<Tls>, StartError> {
 fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
     let bind = || {
         let socket = if addr.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        // A restart must not wait until the kernel has forgotten the connections of the server before.
+        // A restart must not wait until the kernel has expired the previous server's connections.
         socket.set_reuseaddr(true)?;
         socket.bind(addr)?;
         socket.listen(BACKLOG)
@@ -213,10 +213,10 @@ fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
     bind().map_err(|source| StartError::Listen { addr, source })
 }
 
-/// The way to the other nodes of a cluster.
+/// The connection to the other nodes of a cluster.
 type ToOthers = (NatsLink, PublishQueue);
 
-/// Where commits and signals are announced: to this node's hub, and over NATS to the others of a cluster.
+/// Creates the sink of commits and signals: this node's hub, and in a cluster also NATS.
 fn open_bus(
     settings: &Settings,
     secrets: &Secrets,
@@ -238,7 +238,7 @@ fn run_bus(
     gate: DeliveryGate,
 ) -> Arc<BusStatus> {
     let (status, hub) = (link.status(), hub.clone());
-    // A hint like any other: what is not taken now is read from the store when the gate is open again.
+    // Events rejected by a closed gate are read from the store when it opens.
     let interest = hub.interest.clone();
     let take = move |message: BusMessage| {
         if gate.is_open() {
@@ -249,7 +249,7 @@ fn run_bus(
     status
 }
 
-/// Whoever listens may have lost the right to: while this node can't tell, what others wrote stays in the database.
+/// Closes the gate while this node cannot read the control log, because subscribers may have lost their rights.
 fn while_settled(chat: &AppContext) -> DeliveryGate {
     let authority = chat.authority.clone();
     DeliveryGate::new(move || authority.is_settled())
@@ -306,11 +306,11 @@ fn open_websocket(
     })
 }
 
-/// Readings of the control log that may be told at once. Beyond it they wait their turn, and the log is read on.
+/// Maximum number of control log readings that are processed concurrently.
 const MAX_TELLING: usize = 16;
 
-/// Takes in what other nodes and the command line changed in who may do what. Judging a thousand sockets may take long: the log
-/// is read on meanwhile, so that it holds up neither the next revocation nor any call.
+/// Follows changes of rights by other nodes and the command line. Checking a thousand sockets may take long; the log is read
+/// meanwhile, so that the next revocation and other calls are not delayed.
 async fn follow_control_log(chat: Arc<AppContext>) {
     let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -322,7 +322,7 @@ async fn follow_control_log(chat: Arc<AppContext>) {
             if let Err(error) = told
                 && error.is_panic()
             {
-                // What runs beside the server must not break unseen.
+                // A panic of a background task must not go unnoticed.
                 std::panic::resume_unwind(error.into_panic());
             }
         }
@@ -338,7 +338,7 @@ async fn follow_control_log(chat: Arc<AppContext>) {
                 }
             }
             Err(error) => {
-                // Once an outage, not four times a second.
+                // Logged once per outage, not four times a second.
                 if !failing {
                     tracing::warn!(%error, "the control log can't be read; after 10 s tokens are refused rather than guessed \
                      at, and sockets get nothing of other nodes");
@@ -349,21 +349,21 @@ async fn follow_control_log(chat: Arc<AppContext>) {
     }
 }
 
-/// Tells how large the database is.
+/// Measures the size of the database periodically.
 async fn follow_size(chat: Arc<AppContext>) {
     let size = metrics::gauge!("chatsphere_database_bytes");
     let mut ticks = interval(LOOK_AT_SIZE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // Of a database that is away the log tells already.
+        // The log already reports an unavailable database.
         if let Ok(bytes) = chat.store.size().await {
             size.set(bytes as f64);
         }
     }
 }
 
-/// The demo acts in an ADMIN's name, so it needs one to be there.
+/// The demo acts on behalf of an ADMIN, so one must exist.
 async fn open_demo(settings: &Settings, chat: &AppContext, directory: &DataDir) -> Result<Option<Arc<Demo>>, StartError> {
     if !settings.demo {
         return Ok(None);
@@ -375,7 +375,7 @@ async fn open_demo(settings: &Settings, chat: &AppContext, directory: &DataDir) 
 fn origins(settings: &Settings) -> AllowedOrigins {
     match &settings.allowed_origins {
         None => AllowedOrigins::Any,
-        // Checked when they were read, so none is lost here.
+        // Validated with the settings, so none is lost here.
         Some(list) => AllowedOrigins::List(list.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect()),
     }
 }
@@ -425,7 +425,7 @@ mod tests {
         let running = start(settings(&directory), clock.clone()).await.unwrap();
         let token = running.first_token().unwrap().token.clone();
         clock.advance(settings(&directory).lifetimes.client);
-        // Before anything is judged by the new time, the control log must have been read at it.
+        // The control log must be read at the new time before anything is checked.
         let chat = running.chat();
         chat.authority.poll(&*chat.store).await.unwrap();
         assert_eq!(status(&running, "/api/users", &token).await, 401);

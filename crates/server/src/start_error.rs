@@ -1,4 +1,4 @@
-//! Why the server, or a command that works on its database, can't start. Each message says what, where, and what to do.
+//! Why the server, or a command on its database, cannot start. Each message names the problem, the place and the remedy.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -12,85 +12,85 @@ use crate::lock::{LockError, database_file};
 use crate::ownership::{self, Unsafe};
 use crate::secrets::{Secrets, SecretsError};
 
-/// Why it can't start.
+/// Why the start failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// `NATS_URL` is set, and the database is a file of this machine.
+    /// `NATS_URL` is set, but the database is a local file.
     #[error(
         "NATS_URL makes this node one of a cluster, but its database is SQLite, which nodes can't share\n\
          set DATABASE_URL to the PostgreSQL database of the cluster, or unset NATS_URL"
     )]
     ClusterNeedsPostgres,
-    /// NATS can't be used at all; its being away is no error.
+    /// The NATS configuration is unusable; an unavailable server is no error.
     #[error("NATS can't be used: {0}\ncheck nats_credentials, nats_tls_ca, nats_tls_cert and nats_tls_key")]
     Nats(#[from] chatsphere_realtime::InvalidNats),
-    /// The data directory can't be used.
+    /// The data directory is unusable.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// Another server runs here.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// Files belong to others, or can be changed by them.
+    /// Files belong to other users, or can be changed by them.
     #[error(transparent)]
     Unsafe(#[from] Unsafe),
-    /// This process may not use the database's files.
+    /// This process may not access the database's files.
     #[error("{url} can't be used: {reason}")]
     NotAllowed {
-        /// Which.
+        /// The database.
         url: String,
-        /// Why, and what to do.
+        /// The reason and the remedy.
         reason: String,
     },
-    /// A restore was cut off between putting the old files aside and the new one in place.
+    /// A restore was interrupted between moving the old files aside and the new one into place.
     #[error(
         "a restore was cut off here: {mark} is left of it\n\
          run `chatsphere restore FILE` again; what was there before is kept under names with .before-restore- in them"
     )]
     HalfRestored {
-        /// The file that says so.
+        /// The mark file.
         mark: String,
     },
-    /// It was told to stop before it had started.
+    /// The start was interrupted by a signal.
     #[error("told to stop before the start was done")]
     Stopped,
-    /// There are no secrets.
+    /// The secrets are missing or unusable.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    /// The database can't be opened.
+    /// The database cannot be opened.
     #[error("{error}{hint}")]
     Database {
-        /// Why.
+        /// The error.
         error: OpenError,
-        /// What else helps here.
+        /// A further remedy.
         hint: String,
     },
-    /// The database was opened, and failed then.
+    /// The database was opened, and failed afterwards.
     #[error("the database failed at the start: {0}")]
     Store(#[from] chatsphere_core::Error),
-    /// The certificate can't be used.
+    /// The certificate is unusable.
     #[error("{error}{}\ncheck tls_cert and tls_key", because(.error))]
     Tls {
-        /// Why.
+        /// The error.
         error: TlsError,
     },
-    /// The address can't be listened on.
+    /// The address is not available.
     #[error("can't listen on {addr}: {source}\n{}", help(.addr, .source))]
     Listen {
-        /// Which.
+        /// The address.
         addr: SocketAddr,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
-    /// The machine refuses something that every process needs.
+    /// The system refuses something that every process needs.
     #[error("this machine does not let the server run: {0}")]
     Machine(io::Error),
 }
 
 impl StartError {
-    /// Adds what the store can't know: where this node's secrets come from.
+    /// Adds what the store does not know: the source of this node's secrets.
     pub(crate) fn database(error: OpenError, secrets: Option<&Secrets>, settings: &Settings) -> Self {
         if matches!(error, OpenError::FileReadOnly { .. } | OpenError::Away { .. } | OpenError::Failed { .. })
             && let Some(reason) = denied(settings)
@@ -108,7 +108,7 @@ impl StartError {
         Self::Database { error, hint }
     }
 
-    /// What the process answers to its caller: 2 if the way it was called or configured is wrong, 1 otherwise.
+    /// The exit code of the process: 2 for wrong arguments or configuration, otherwise 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::ClusterNeedsPostgres | Self::Secrets(SecretsError::ClusterNeedsSecrets { .. }) => 2,
@@ -117,7 +117,7 @@ impl StartError {
     }
 }
 
-/// Which of the database's files this process may not use.
+/// The files of the database that this process may not access, if any.
 fn denied(settings: &Settings) -> Option<String> {
     let database = database_file(settings.database().sqlite_path()?).ok()?;
     ownership::trouble(&ownership::files_of(&database))

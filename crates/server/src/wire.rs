@@ -1,4 +1,4 @@
-//! The wire's forms of what `core` keeps: what REST calls and the command line answer with.
+//! Converts values of `core` to the wire types of `protocol`, for REST and the command line.
 
 use std::borrow::Cow;
 
@@ -57,12 +57,12 @@ pub(crate) fn user(user: core::User) -> User<'static> {
     }
 }
 
-/// A user as it sees itself.
+/// A user's own profile.
 pub(crate) fn profile(user: &core::User) -> Profile<'static> {
     Profile { id: user.id, username: Cow::Owned(user.username.as_str().to_owned()), role: user.role }
 }
 
-/// What is known of a token.
+/// A token's metadata.
 pub(crate) fn token(core::TokenWithUser { token, user }: core::TokenWithUser) -> Token {
     let core::Permissions { read, write, delete, rooms } = token.permissions;
     Token {
@@ -79,12 +79,12 @@ pub(crate) fn token(core::TokenWithUser { token, user }: core::TokenWithUser) ->
     }
 }
 
-/// What a token is to allow.
+/// The permissions of a new token.
 pub(crate) fn permissions(Permissions { read, write, delete, rooms }: Permissions) -> core::Permissions {
     core::Permissions { read, write, delete, rooms }
 }
 
-/// The limits that a WebSocket client meets.
+/// The limits announced to a WebSocket client.
 pub(crate) fn hello_limits(limits: &Limits) -> HelloLimits {
     let frames = limits.frame_rate();
     HelloLimits {

@@ -1,5 +1,5 @@
-//! Cursors as clients see them: sealed, so that a place in a list tells nothing, such as how many messages there are; and good
-//! only for who got them, in the list where they were got.
+//! Encrypted cursors of lists. A cursor reveals nothing, such as the number of messages, and is valid only for the caller and
+//! the list that it was issued for.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
@@ -8,16 +8,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatsphere_core::store::Cursor;
 use chatsphere_core::{Caller, Error, InvalidField, MessageId, RoomId, UserId};
 
-/// Of the format below. Version 1 was not sealed.
+/// The version of the format below. Version 1 was not encrypted.
 const VERSION: u8 = 2;
-/// What the key is derived for.
+/// The purpose for which the key is derived.
 const PURPOSE: &[u8] = b"chatsphere cursors v2";
 const PLACE: usize = 8;
 const TAG: usize = 16;
-/// A version, a nonce, the sealed place and its tag: 50 characters.
+/// The version, a nonce, the encrypted position and its tag: 50 characters.
 const LENGTH: usize = 1 + NONCE_LEN + PLACE + TAG;
 
-/// The list that a cursor stands in.
+/// The list that a cursor belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum List {
     Users,
@@ -46,9 +46,9 @@ impl List {
     }
 }
 
-/// Seals and opens cursors of all lists.
+/// Encrypts and decrypts cursors of all lists.
 pub(super) struct CursorKeys {
-    /// The present secret's, then that of the one before, if any. Nodes have the same secrets, and so the same keys.
+    /// The keys derived from the current and the previous secret, if any. Nodes with the same secrets have the same keys.
     keys: Vec<LessSafeKey>,
 }
 
@@ -65,7 +65,7 @@ impl CursorKeys {
 /// The cursors of one list for one caller.
 pub(crate) struct Cursors<'a> {
     keys: &'a CursorKeys,
-    /// What a cursor is bound to: its version, the list, whose it is.
+    /// The associated data: version, list and caller.
     bound: [u8; 34],
 }
 
@@ -77,10 +77,10 @@ impl<'a> Cursors<'a> {
         Self { keys, bound }
     }
 
-    /// The cursor's text.
+    /// The encoded cursor.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the machine gives no random numbers.
+    /// [`Error::Internal`] if the system provides no random numbers.
     pub(crate) fn seal(&self, cursor: Cursor) -> Result<String, Error> {
         self.sealed(cursor).ok_or_else(|| {
             tracing::error!("a cursor could not be sealed");
@@ -105,7 +105,7 @@ impl<'a> Cursors<'a> {
     /// The inverse of [`Cursors::seal`].
     ///
     /// # Errors
-    /// [`InvalidField`] for a text that was not sealed for this list and caller.
+    /// [`InvalidField`] for a text that was not issued for this list and caller.
     pub(crate) fn open(&self, text: &str) -> Result<Cursor, InvalidField> {
         self.opened(text).ok_or_else(|| {
             InvalidField::new(
@@ -181,7 +181,7 @@ mod tests {
         let texts = [0, 1, 1, i64::MAX, -1].map(|place| cursors.seal(Cursor(place)).unwrap());
         assert!(texts.iter().all(|text| text.len() == 50), "{texts:?}");
         assert_ne!(texts[1], texts[2]);
-        // One from before they were sealed.
+        // A cursor of version 1.
         assert!(cursors.open("AQAAAAAAAAAqNcTm").is_err());
     }
 

@@ -1,4 +1,4 @@
-//! The secrets that sign tokens, and JWTs signed with them: HS256 alone (RFC 7519; RFC 8725, section 3.1).
+//! The secrets that sign tokens, and the JWTs signed with them: HS256 only (RFC 7519; RFC 8725, section 3.1).
 
 use std::fmt;
 
@@ -11,18 +11,18 @@ use super::Verified;
 use super::cursor::{CursorKeys, Cursors, List};
 use super::recent::Recent;
 
-/// A JWT longer than this is not looked at: the longest that this server makes, with 1,000 rooms named, is shorter.
+/// Longer JWTs are rejected unread: the longest that this server issues, with 1,000 rooms, is shorter.
 const LONGEST_TOKEN: usize = 64 * 1024;
 /// RFC 7518, section 3.2: a key for HS256 has at least 256 bits.
 const SHORTEST_SECRET: usize = 32;
-/// What tutorials and `.env` templates put where a secret should stand.
+/// Placeholders of tutorials and `.env` templates.
 const PLACEHOLDERS: [&str; 7] = ["your-", "your_", "changeme", "change-me", "change_me", "replace-", "placeholder"];
 
 /// A secret that signs tokens. Never shown, not even by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
-/// A secret that anyone could guess.
+/// A secret that could be guessed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is {reason}; make a good one with `openssl rand -hex 32`")]
 pub struct WeakSecret {
@@ -31,7 +31,7 @@ pub struct WeakSecret {
 }
 
 impl Secret {
-    /// Takes the value of the setting `name`.
+    /// Parses the value of the setting `name`.
     ///
     /// # Errors
     /// If it is a placeholder, has fewer than 32 bytes, or repeats one character.
@@ -50,24 +50,24 @@ impl Secret {
         Ok(Self(value.as_bytes().to_vec()))
     }
 
-    /// Whether this is the secret. Takes the same time however much of it is right.
+    /// Whether this is the secret, compared in constant time.
     pub fn is(&self, given: &str) -> bool {
         let hash = |bytes: &[u8]| Sha256::digest(bytes);
         hash(&self.0).iter().zip(hash(given.as_bytes())).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
     }
 
-    /// For keys that are derived from it.
+    /// For deriving keys.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The secret itself, for a file that only its owner reads.
+    /// The secret in plain text, for a file that only its owner can read.
     pub(crate) fn reveal(&self) -> &str {
-        // Made from text, so it is text.
+        // Created from text, so it is UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// What the database keeps to recognise the secret: a hash that does not help to find it.
+    /// A hash by which the database recognises the secret, and from which the secret cannot be recovered.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::new().chain_update(b"chatsphere key fingerprint v1\0").chain_update(&self.0).finalize();
         digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
@@ -89,7 +89,7 @@ pub struct Keys {
     cursors: CursorKeys,
 }
 
-/// The secret in use, and the one before it, whose tokens are still good.
+/// The current secret, and the previous one, whose tokens are still valid.
 struct Pair {
     sign: EncodingKey,
     verify: Vec<DecodingKey>,
@@ -102,7 +102,7 @@ impl Pair {
     }
 }
 
-/// What this server writes into a token. On the way back only `jti` and `type` are read.
+/// The claims of a token. Only `jti` and `type` are read back.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Claims<'a> {
@@ -114,7 +114,7 @@ struct Claims<'a> {
     username: &'a str,
     role: Role,
     permissions: &'a Permissions,
-    /// Of a CLIENT token, as the first version wrote it.
+    /// Of a CLIENT token, as in the first version.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
     iat: i64,
@@ -129,10 +129,10 @@ struct Located {
 }
 
 impl Keys {
-    /// With the secrets in use and, while they rotate, the ones before.
+    /// Creates the keys from the current secrets and, during a rotation, the previous ones.
     pub fn new(user: &Secret, user_previous: Option<&Secret>, client: &Secret, client_previous: Option<&Secret>) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
-        // The store's row says when a token ends, judged by the injected clock.
+        // The store's row determines the expiry, by the injected clock.
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
@@ -150,10 +150,10 @@ impl Keys {
         Cursors::new(&self.cursors, caller, list)
     }
 
-    /// The JWT for a token's row. The same row gives the same text while the user's name and role stay.
+    /// The JWT of a token's row. The result is the same while the user's name and role stay the same.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the claims cannot be written.
+    /// [`Error::Internal`] if the claims cannot be serialised.
     pub fn sign(&self, token: &Token, user: &User) -> Result<String, Error> {
         let pair = match token.token_type {
             TokenType::User => &self.user,
@@ -177,10 +177,10 @@ impl Keys {
         })
     }
 
-    /// Checks a token's signature. Nothing else that it says is believed.
+    /// Verifies a token's signature. No other claim is trusted.
     ///
     /// # Errors
-    /// [`TokenRefusal::Missing`] for an empty text, [`TokenRefusal::Invalid`] for whatever this server did not sign.
+    /// [`TokenRefusal::Missing`] for an empty text, [`TokenRefusal::Invalid`] for a token that this server did not sign.
     pub fn verify(&self, token: &str) -> Result<Verified, TokenRefusal> {
         if token.is_empty() {
             return Err(TokenRefusal::Missing);
@@ -200,7 +200,7 @@ impl Keys {
         for (token_type, pair) in [(TokenType::User, &self.user), (TokenType::Client, &self.client)] {
             for key in &pair.verify {
                 if let Ok(data) = jsonwebtoken::decode::<Located>(token, key, &self.validation) {
-                    // The same secret may have been given for both types: the claim then tells them apart.
+                    // If both types share a secret, the claim distinguishes them.
                     if data.claims.token_type == token_type {
                         return Ok(Verified { token_id: data.claims.jti, token_type });
                     }

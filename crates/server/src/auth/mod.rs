@@ -1,4 +1,4 @@
-//! From the text of a token to the caller behind it.
+//! Authenticates callers by their tokens.
 
 mod cursor;
 mod keys;
@@ -11,7 +11,7 @@ use chatsphere_core::{AppContext, Caller, Error, TokenRefusal, TokenType};
 pub(crate) use cursor::{Cursors, List};
 pub use keys::{Keys, Secret, WeakSecret};
 
-/// Verifies a token's signature, then asks the authority who it stands for at this moment.
+/// Verifies a token's signature, then asks the authority for its current caller.
 ///
 /// # Errors
 /// [`Error::Token`], [`Error::Unavailable`].
@@ -24,11 +24,11 @@ pub async fn authenticate(chat: &AppContext, keys: &Keys, token: &str) -> Result
     Ok(caller)
 }
 
-/// What a token's signature proves: that this server made it, for holders of this type.
+/// The facts that a token's signature proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
     /// The `jti` claim.
     pub token_id: chatsphere_core::TokenId,
-    /// By which secret it was signed.
+    /// The type whose secret signed it.
     pub token_type: TokenType,
 }

@@ -1,4 +1,4 @@
-//! Tokens whose signatures were verified lately.
+//! A cache of recently verified tokens.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,13 +6,13 @@ use chatsphere_core::BoundedMap;
 
 use super::Verified;
 
-/// How many are kept: some megabytes at most, since a token has a few hundred bytes.
+/// Maximum number of cached tokens: a few megabytes, because a token has a few hundred bytes.
 const MAX_TOKENS: usize = 4_096;
-/// Longer tokens are verified each time.
+/// Longer tokens are not cached.
 const LONGEST: usize = 1_024;
 
-/// Spares verifying the same token with each request. A signature proves the same as long as the keys stay, and they do until
-/// the program ends; whether the token is still good is asked of the authority each time.
+/// Avoids verifying the same signature with each request. A signature stays valid as long as the keys, which do not change
+/// while the program runs; whether the token is still valid is checked by the authority each time.
 pub(super) struct Recent(Mutex<BoundedMap<Box<str>, Verified>>);
 
 impl Default for Recent {
@@ -26,7 +26,7 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(token).copied()
     }
 
-    /// To be called with what was verified alone: nobody else can fill the memory.
+    /// Caches a token. Pass only verified tokens, so that nobody else can fill the memory.
     pub(super) fn keep(&self, token: &str, verified: Verified) {
         if token.len() <= LONGEST {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.into(), verified, 1);

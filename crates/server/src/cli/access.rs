@@ -1,4 +1,4 @@
-//! What the commands on tokens and users have in common.
+//! Database access common to the commands on tokens and users.
 
 use std::future::Future;
 
@@ -16,14 +16,14 @@ use crate::start_error::StartError;
 
 const PAGE: usize = 200;
 
-/// The database as it is: a mistyped directory is not to become an installation.
+/// Opens an existing database: a mistyped directory must not become an installation.
 pub(crate) async fn open(flags: DatabaseFlags) -> Result<Operator, CliError> {
     let settings: Settings = flags.load()?.settings;
     log::start(&settings);
     installation::require(&settings)?;
     let url = settings.database();
     let found = chatsphere_store::inspect(&url, None).await.map_err(|error| StartError::database(error, None, &settings))?;
-    // The nodes of a cluster make no first token, so a command may come before all of them.
+    // Nodes of a cluster create no first token, so a command may run before all of them.
     if !found.knows_keys && !settings.is_cluster() {
         return Err(CliError::NoDatabase(url.to_string()));
     }
@@ -37,7 +37,7 @@ pub(crate) async fn open(flags: DatabaseFlags) -> Result<Operator, CliError> {
     Ok(Operator::open(&settings, directory, &secrets).await?)
 }
 
-/// The user of this name, or of this id.
+/// The user with this name or id.
 pub(crate) async fn user_named(operator: &Operator, name: &str) -> Result<User, CliError> {
     if let Some(user) = operator.chat.store.user_by_name(name).await? {
         return Ok(user);
@@ -50,7 +50,7 @@ pub(crate) async fn user_named(operator: &Operator, name: &str) -> Result<User, 
     Err(CliError::NoSuchUser(name.to_owned()))
 }
 
-/// All pages of a list, one after the other.
+/// Reads all pages of a list.
 pub(crate) async fn every_page<T, F>(read: impl Fn(PageRequest) -> F) -> Result<Vec<T>, Error>
 where
     F: Future<Output = Result<Page<T>, Error>>,

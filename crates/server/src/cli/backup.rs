@@ -18,13 +18,13 @@ use crate::partial::{Partial, directory_of, free_space};
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 
-/// With what every SQLite file begins.
+/// The header of every SQLite file.
 pub(super) const SQLITE: &[u8] = b"SQLite format 3\0";
 const MIB: u64 = 1024 * 1024;
-/// How often it tells how far it is.
+/// How often progress is reported.
 const TELL: Duration = Duration::from_secs(1);
 
-/// Copy the database into a file, as it is at this moment, while the server runs.
+/// Copy the current database into a file while the server runs.
 #[derive(Debug, Args)]
 #[command(after_help = "The file holds every message: it is made with mode 600. `chatsphere restore FILE` puts it back.\n\
     The secrets must be kept with it, or nothing can be restored: --with-secrets writes them to FILE.secrets.toml.")]
@@ -83,7 +83,7 @@ impl Backup {
         format!("{which}: without the secrets it can't be restored (--with-secrets puts them beside it)")
     }
 
-    /// Before anything is copied.
+    /// Checks the target before anything is copied.
     fn check_target(&self, database: &Path) -> Result<(), CliError> {
         let shown = self.file.display();
         let refuse = |reason: String| Err(CliError::BackupFile(reason));
@@ -125,7 +125,7 @@ impl Backup {
     }
 }
 
-/// Where the secrets of a backup are.
+/// The file with the secrets of a backup.
 pub(super) fn secrets_file(backup: &Path) -> PathBuf {
     beside(backup, ".secrets.toml")
 }
@@ -139,7 +139,7 @@ pub(super) fn mib(bytes: u64) -> String {
     format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB)
 }
 
-/// Tells on standard error how far it is, once a second at most.
+/// Reports progress on standard error, at most once a second.
 pub(super) fn tell_progress(done: &'static str) -> Progress {
     let last = Mutex::new(Instant::now());
     Box::new(move |at, of| {
@@ -181,7 +181,7 @@ fn write_secrets(file: &Path, secrets: &Secrets, replace: bool) -> Result<(), Cl
     }
 }
 
-/// The command that does it on PostgreSQL. No password is in it.
+/// The equivalent command for PostgreSQL, without a password.
 fn pg_dump(url: &DatabaseUrl, file: &Path) -> String {
     let url = url.to_string().replacen(":***@", "@", 1);
     format!("pg_dump --format=custom --file='{}' --dbname='{url}'", file.display())

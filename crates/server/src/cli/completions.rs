@@ -5,7 +5,7 @@ use super::Cli;
 use super::error::CliError;
 use super::output::{NAME, answer_bytes};
 
-/// Print a script that completes the program's commands and flags in a shell
+/// Print a shell script that completes the program's commands and flags
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// The shell that reads the script

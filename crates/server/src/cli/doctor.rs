@@ -5,7 +5,7 @@ use super::output::{answer, json};
 use crate::config::ServerFlags;
 use crate::doctor::{Finding, examine};
 
-/// Look this node over: what is wrong, and what to do about it.
+/// Check this node: report problems, and how to fix them.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// As JSON

@@ -9,10 +9,10 @@ use crate::lock::InstallationLock;
 use crate::log;
 use crate::start_error::StartError;
 
-/// Name the life of the data that clients' cursors belong to.
+/// Manage the epoch of the data, to which clients' cursors belong.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// After a restore from a backup, with the server stopped: clients then read their rooms anew
+    /// Renew the epoch after a restore from a backup, with the server stopped: clients then reload their rooms
     Renew(Renew),
 }
 
@@ -30,8 +30,8 @@ impl Command {
 }
 
 impl Renew {
-    /// Takes the server's locks, since a running server would go on telling the old epoch. Servers elsewhere on the
-    /// same PostgreSQL database it can't see.
+    /// Takes the server's locks, because a running server would keep sending the old epoch. Servers on other machines with the
+    /// same PostgreSQL database are not detected.
     async fn run(self) -> Result<(), CliError> {
         let settings = self.settings.load()?.settings;
         log::start(&settings);
@@ -40,7 +40,7 @@ impl Renew {
         let url = settings.database();
         let _lock = InstallationLock::take(directory.as_ref(), &url).await.map_err(StartError::from)?;
         let failed = |error| StartError::database(error, None, &settings);
-        // Renewing makes the tables where there are none.
+        // Renewing would create missing tables.
         if !chatsphere_store::inspect(&url, None).await.map_err(failed)?.knows_keys {
             return Err(CliError::NoDatabase(url.to_string()));
         }

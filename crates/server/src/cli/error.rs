@@ -1,4 +1,4 @@
-//! Why a command failed.
+//! Errors of commands.
 
 use crate::config::ConfigError;
 use crate::start_error::StartError;
@@ -6,13 +6,13 @@ use crate::start_error::StartError;
 /// Why a command failed. The message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// It couldn't begin.
+    /// The command could not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The chat refused it.
+    /// An op rejected it.
     #[error(transparent)]
     Refused(#[from] chatsphere_core::Error),
-    /// There is nothing to work on.
+    /// There is no database.
     #[error(
         "there is no database at {0}: this is not where a server has run\n\
          run this in the server's working directory and with its environment, or name its --data-dir (or DATABASE_URL); `chatsphere serve` \
@@ -25,18 +25,18 @@ pub enum CliError {
          run this in the server's working directory and with its environment, or name its --data-dir"
     )]
     NoSecrets(String),
-    /// A backup can't be made there, or is none.
+    /// The backup cannot be written there, or the file is not a backup.
     #[error("{0}")]
     BackupFile(String),
-    /// A file failed.
+    /// A file operation failed.
     #[error("{path} failed: {error}")]
     File {
-        /// Which.
+        /// The file.
         path: String,
-        /// Why.
+        /// The error.
         error: std::io::Error,
     },
-    /// No backup was made.
+    /// The database could not be copied.
     #[error(transparent)]
     Copy(#[from] chatsphere_store::CopyError),
     /// The backup's tokens were signed with other secrets.
@@ -46,28 +46,28 @@ pub enum CliError {
          --forget-secrets goes on without, and every token given out is refused then"
     )]
     SecretsDontFit {
-        /// Which backup.
+        /// The backup.
         backup: String,
-        /// Which secrets were compared.
+        /// The secrets that were compared.
         whose: &'static str,
-        /// Where they are looked for.
+        /// Where the backup's secrets are expected.
         beside: String,
     },
-    /// It failed after the first file was moved.
+    /// The restore failed after the first file was moved.
     #[error("the restore of {path} was cut off: {error}\nrun the same command again; until then no server starts on it")]
     RestoreCutOff {
         /// The database.
         path: String,
-        /// Why.
+        /// The error.
         error: std::io::Error,
     },
-    /// PostgreSQL is backed up by its own tools.
+    /// PostgreSQL is backed up with its own tools.
     #[error(
         "no backup was made: the database is PostgreSQL, which has its own tool. Run:\n  {0}\n\
          with the password in PGPASSWORD or ~/.pgpass, and keep JWT_SECRET and JWT_API_SECRET (or secrets.toml) with the file"
     )]
     UsePgDump(String),
-    /// And put back by them.
+    /// PostgreSQL is restored with its own tools.
     #[error(
         "nothing was restored: the database is PostgreSQL, which has its own tool. Stop every server on it, then run:\n  \
          pg_restore --clean --if-exists --no-owner --dbname='{0}' FILE\n  chatsphere epoch renew\n\
@@ -77,50 +77,50 @@ pub enum CliError {
     /// No user has this name.
     #[error("there is no user {0:?}; `chatsphere user list` shows all")]
     NoSuchUser(String),
-    /// The first user is made by other commands.
+    /// The first user is created by other commands.
     #[error("there are no users yet\nstart the server once with `chatsphere serve`")]
     NoUsers,
-    /// It was carried out, and what it looked at is not in order; that has been told.
+    /// The command ran and found problems, which it has reported.
     #[error("{0}")]
     NotInOrder(String),
-    /// The server stopped without knowing that all is on disk.
+    /// The server stopped before all writes were confirmed.
     #[error("the server stopped before the database had taken all that was waiting; what was not acknowledged may be lost")]
     NotStopped,
-    /// A part of the server panicked.
+    /// A task of the server panicked.
     #[error("a part of the server has broken, and it was stopped; start it again, and report the panic in its log")]
     Broken,
-    /// A second signal came while the server stopped.
+    /// A second signal arrived during the shutdown.
     #[error("stopped at once, at the second signal; what was not acknowledged may be lost")]
     Interrupted,
-    /// Standard output took only a part of what it printed.
+    /// Standard output did not accept everything.
     #[error("it was carried out, but the answer could not be written: {0}")]
     NotAnswered(String),
-    /// The old data can't be taken over.
+    /// The old data cannot be imported.
     #[error(transparent)]
     Import(#[from] chatsphere_store::ImportError),
-    /// A URL on the command line can't be read.
+    /// A URL on the command line is invalid.
     #[error(transparent)]
     Url(chatsphere_store::InvalidUrl),
-    /// What it prints couldn't be made.
+    /// The output could not be serialised.
     #[error("this can't be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// Files couldn't be written.
+    /// Files could not be written.
     #[error("{path} can't be written: {source}\nname a directory that you may write to")]
     NotWritten {
-        /// Where.
+        /// The directory.
         path: String,
-        /// Why.
+        /// The error.
         source: std::io::Error,
     },
-    /// The server on this machine is not well.
+    /// The server on this machine is unhealthy.
     #[error("the server at {addr} {reason}")]
     NotHealthy {
-        /// Where it was asked.
+        /// The address of the server.
         addr: std::net::SocketAddr,
-        /// What it said, or why it said nothing.
+        /// Its answer, or why there is none.
         reason: String,
     },
-    /// The machine refused something.
+    /// The system reported an error.
     #[error("{0}")]
     Machine(#[from] std::io::Error),
 }
@@ -132,7 +132,7 @@ impl From<ConfigError> for CliError {
 }
 
 impl CliError {
-    /// What the process answers to its caller.
+    /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Start(error) => error.exit_code(),

@@ -25,34 +25,34 @@ use crate::ownership::{self, Role};
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 
-/// How many of a kind are listed one by one.
+/// Maximum number of items of a kind that are listed individually.
 const LISTED: usize = 1_000;
 
-/// Take over another chat's data.
+/// Import another chat's data.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Take over users, rooms, members and messages of ChatSphere's Node.js version
+    /// Import users, rooms, members and messages of ChatSphere's Node.js version
     Nodejs(Box<Nodejs>),
 }
 
-/// Take over users, rooms, members and messages of ChatSphere's Node.js version, with their ids, authors and times. The old
-/// database is only read. The same command again goes on where it stopped, and adds what has come since. Tokens are not taken
-/// over.
+/// Import users, rooms, members and messages of ChatSphere's Node.js version, with their ids, authors and times. The old
+/// database is only read. Running the command again continues an interrupted import, and adds newer data. Tokens are not
+/// imported.
 #[derive(Debug, Args)]
 pub(crate) struct Nodejs {
-    /// The old database: its DATABASE_URL. - reads it from standard input, so that no other user of the machine sees its
+    /// The old database: its DATABASE_URL. - reads it from standard input, so that other users of the machine do not see its
     /// password
     source: String,
-    /// The user, by name or id, that is to own all rooms [default: each room's first author]
+    /// The user, by name or id, that will own all rooms [default: each room's first author]
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
-    /// Keep the roles ADMIN and MODERATOR, which meant nothing in the Node.js version. Otherwise everybody becomes a MEMBER
+    /// Keep the roles ADMIN and MODERATOR, which had no effect in the Node.js version. By default every user becomes a MEMBER
     #[arg(long)]
     keep_roles: bool,
-    /// Give a user whose name is taken another: NAME-2. Otherwise it is left out, with its messages
+    /// Rename a user whose name is taken to NAME-2. By default the user is skipped, with its messages
     #[arg(long)]
     rename: bool,
-    /// Write all ids that were no UUIDs to this file, each with the one that stands for it
+    /// Write all ids that were not UUIDs to this file, each with its replacement
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
     #[command(flatten)]
@@ -71,11 +71,11 @@ impl Nodejs {
         let settings = self.settings.clone().load()?.settings;
         log::start(&settings);
         let source = self.source()?;
-        // Before anything is made: a mistyped URL is not to become an empty database.
+        // Before anything is created: a mistyped URL must not become an empty database.
         check_nodejs(&source).await?;
         let directory = DataDir::make_for(&settings.data_dir, Role::Operator).map_err(StartError::from)?;
         installation::check_files(&settings, Role::Operator)?;
-        // A server on SQLite keeps in memory what it has read. On PostgreSQL it expects others to write.
+        // A server on SQLite caches what it has read. On PostgreSQL it expects other writers.
         let target = settings.database();
         let _lock = match target.is_sqlite() {
             true => Some(InstallationLock::take(Some(&directory), &target).await.map_err(StartError::from)?),
@@ -89,7 +89,7 @@ impl Nodejs {
         let mut teller = Teller::new(self.ids.as_deref().map(ids_file).transpose()?);
         let imported = import_nodejs(&options, &mut teller).await;
         teller.progress.end();
-        // What was met before a failure is worth knowing, too.
+        // Notes from before a failure are worth reporting too.
         let told = teller.finish();
         let report = imported?;
         log::audit("installation.import");
@@ -107,7 +107,7 @@ impl Nodejs {
         text.trim().parse().map_err(CliError::Url)
     }
 
-    /// Does what a first start does, so that there is an ADMIN, and looks up what the import needs.
+    /// Initialises an empty database as a first start does, so that there is an ADMIN, and resolves the import's options.
     async fn options(&self, settings: &Settings, directory: &DataDir, source: DatabaseUrl) -> Result<ImportOptions, CliError> {
         let secrets = Secrets::resolve(settings, directory).map_err(StartError::from)?;
         let operator = Operator::open(settings, Some(directory.clone()), &secrets).await?;
@@ -134,7 +134,7 @@ fn ids_file(path: &std::path::Path) -> Result<BufWriter<File>, std::io::Error> {
     file.map(BufWriter::new).map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// Tells how far the import is, and keeps what is to be told at its end.
+/// Reports the import's progress, and collects notes for its end.
 struct Teller {
     progress: Progress,
     derived: [Vec<String>; 3],
@@ -194,7 +194,7 @@ impl ImportObserver for Teller {
             Derived::Room => (1, "room"),
             Derived::Message => (2, "message"),
         };
-        // Quoted, since the old id may hold any character.
+        // Quoted, because the old id may contain any character.
         let line = format!("{word} {old:?} is now {new}");
         if let Some(file) = &mut self.file
             && let Err(error) = writeln!(file, "{line}")

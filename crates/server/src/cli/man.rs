@@ -7,10 +7,10 @@ use super::Cli;
 use super::error::CliError;
 use super::output::{NAME, answer_bytes, note};
 
-/// Print the manual page of the program, or write the pages of all its commands into a directory
+/// Print the program's manual page, or write the pages of all commands into a directory
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// Write chatsphere.1 and a page for each command here instead, for example /usr/local/share/man/man1
+    /// Write chatsphere.1 and a page for each command into this directory, for example /usr/local/share/man/man1
     #[arg(long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
 }

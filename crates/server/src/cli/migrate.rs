@@ -7,7 +7,7 @@ use crate::installation;
 use crate::log;
 use crate::start_error::StartError;
 
-/// Bring the database's tables up to date and do nothing else.
+/// Migrate the database's tables and exit.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     #[command(flatten)]
@@ -15,11 +15,11 @@ pub(crate) struct Migrate {
 }
 
 impl Migrate {
-    /// `serve` does the same by itself; this is for those who want to do it before, or with other rights.
+    /// `serve` migrates by itself; this command is for migrating earlier, or with other credentials.
     pub(crate) async fn run(self) -> Result<(), CliError> {
         let settings = self.settings.load()?.settings;
         log::start(&settings);
-        // An empty PostgreSQL database gets its tables here too, for those who make them as another role.
+        // Also creates the tables of an empty PostgreSQL database, for operators who do that with another role.
         installation::require(&settings)?;
         let url = settings.database();
         let report = chatsphere_store::migrate(&url).await.map_err(|error| StartError::database(error, None, &settings))?;

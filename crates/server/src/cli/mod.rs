@@ -1,4 +1,4 @@
-//! The command line, one command a file. What a command answers goes to standard output, all else to standard error.
+//! The command line, one command per file. Answers go to standard output, everything else to standard error.
 
 mod access;
 mod backup;
@@ -37,46 +37,46 @@ pub struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::Serve),
-    /// Make, list and revoke tokens
+    /// Create, list and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
-    /// Make, list and change users
+    /// Create, list and change users
     #[command(subcommand)]
     User(user::Command),
-    /// Bring the database's tables up to date and do nothing else
+    /// Migrate the database's tables and exit
     Migrate(migrate::Migrate),
-    /// Take over another chat's data: that of ChatSphere's Node.js version
+    /// Import another chat's data: that of ChatSphere's Node.js version
     #[command(subcommand)]
     Import(import::Command),
     /// Copy the database into a file while the server runs
     Backup(backup::Backup),
-    /// Put a backup in the place of the database, with the server stopped
+    /// Replace the database by a backup, with the server stopped
     Restore(restore::Restore),
-    /// Tell clients that their cursors are worth nothing any more, after a restore
+    /// Invalidate clients' cursors after a restore
     #[command(subcommand)]
     Epoch(epoch::Command),
-    /// Look at the configuration
+    /// Show the configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Look this node over: what is wrong, and what to do about it
+    /// Check this node: report problems, and how to fix them
     Doctor(doctor::Doctor),
-    /// Ask the server on this machine whether it is alive, for supervisors of containers
+    /// Check whether the server on this machine is alive, for container supervisors
     Healthcheck(healthcheck::Healthcheck),
     /// Print the API's description, OpenAPI 3.1
     Openapi,
-    /// Print a script that completes commands and flags in a shell
+    /// Print a shell script that completes commands and flags
     Completions(completions::Completions),
     /// Print the manual page, or write the pages of all commands
     Man(man::Man),
 }
 
-/// Runs the command that was asked for.
+/// Runs the given command.
 ///
 /// # Errors
 /// [`CliError`].
 pub async fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
-        // Its answers are of use to whoever reads them, and to it no reason to fail.
+        // Serve's output is informative only; a failure to write it is no error.
         Command::Serve(command) => command.run().await,
         command => {
             answer(command).await?;
@@ -107,7 +107,7 @@ async fn answer(command: Command) -> Result<(), CliError> {
     }
 }
 
-/// Tells on standard error why a command failed.
+/// Reports on standard error why a command failed.
 pub fn tell(error: &CliError) {
     output::note(format_args!("error: {error}"));
 }

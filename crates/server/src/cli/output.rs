@@ -1,4 +1,4 @@
-//! How commands speak. A reader that went away is no error of theirs; a disk that takes no more of the answer is.
+//! Output of commands. A closed pipe is no error; a full disk is.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -9,23 +9,23 @@ use serde::Serialize;
 use super::error::CliError;
 pub(crate) use crate::log::note;
 
-/// Why a part of the answer was not written.
+/// The error of the first failed write to standard output.
 static FAILED: OnceLock<String> = OnceLock::new();
 
-/// The program's name, as it is typed.
+/// The program's name, as typed.
 pub(crate) const NAME: &str = "chatsphere";
 
-/// A line of the answer, to standard output.
+/// Prints a line of the answer to standard output.
 pub(crate) fn answer(text: impl fmt::Display) {
     keep(writeln!(io::stdout().lock(), "{text}"));
 }
 
-/// A whole answer that brings its own line ends, to standard output.
+/// Prints a complete answer, with its own line ends, to standard output.
 pub(crate) fn answer_bytes(bytes: &[u8]) {
     keep(io::stdout().lock().write_all(bytes));
 }
 
-/// A line to standard output that nothing depends on. Waits for no reader.
+/// Prints an informative line to standard output, without waiting for the reader.
 pub(crate) fn announce(text: String) {
     let write = move || {
         let _ = writeln!(io::stdout().lock(), "{text}");
@@ -33,7 +33,7 @@ pub(crate) fn announce(text: String) {
     let _ = std::thread::Builder::new().name("announce".to_owned()).spawn(write);
 }
 
-/// Whether the whole answer was written.
+/// Fails if a part of the answer was not written.
 pub(crate) fn finish() -> Result<(), CliError> {
     keep(io::stdout().lock().flush());
     FAILED.get().map_or(Ok(()), |reason| Err(CliError::NotAnswered(reason.clone())))
@@ -47,13 +47,13 @@ fn keep(outcome: io::Result<()>) {
     }
 }
 
-/// The answer as JSON.
+/// Prints the answer as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), serde_json::Error> {
     answer(serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
-/// The answer as a table, its columns as wide as what is in them.
+/// Prints the answer as a table with fitted columns.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|text| (*text).to_owned()).collect();
     let all = || std::iter::once(&head).chain(rows);

@@ -1,21 +1,21 @@
-//! How far a long command is: a bar on a terminal, a line now and then elsewhere.
+//! Progress of a long command: a bar on a terminal, otherwise an occasional line.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// A terminal is told no more often.
+/// Minimum interval of updates on a terminal.
 const BAR_EVERY: Duration = Duration::from_millis(100);
-/// A log is told no more often.
+/// Minimum interval of lines in a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const WIDTH: u64 = 30;
 
-/// Tells on standard error how far something is.
+/// Reports progress on standard error.
 pub(crate) struct Progress {
     on_terminal: bool,
     what: &'static str,
     begun: Instant,
     told: Option<Instant>,
-    /// Whether all were told to be done.
+    /// Whether everything was reported as done.
     is_done: bool,
 }
 
@@ -24,7 +24,7 @@ impl Progress {
         Self { on_terminal, what: "", begun: Instant::now(), told: None, is_done: false }
     }
 
-    /// So many of all of these are done. Each `what` is a bar of its own.
+    /// Reports that `done` of `total` items are done. Each `what` has a bar of its own.
     pub(crate) fn tell(&mut self, what: &'static str, done: u64, total: u64) {
         let now = Instant::now();
         if self.what != what {
@@ -44,7 +44,7 @@ impl Progress {
         let _ = if self.on_terminal { write!(io::stderr(), "\r\x1b[K{line}{end}") } else { writeln!(io::stderr(), "{line}") };
     }
 
-    /// Leaves no bar behind, however the command ends.
+    /// Removes the bar, however the command ends.
     pub(crate) fn end(&mut self) {
         if self.on_terminal {
             let _ = write!(io::stderr(), "\r\x1b[K");
@@ -53,7 +53,7 @@ impl Progress {
 }
 
 fn line(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
-    // Nothing at all is all of it.
+    // An empty total counts as complete.
     let full = (WIDTH * done.min(total)).checked_div(total).unwrap_or(WIDTH);
     let bar: String = (0..WIDTH).map(|place| if place < full { '#' } else { '-' }).collect();
     let percent = (100 * done.min(total)).checked_div(total).unwrap_or(100);

@@ -20,10 +20,10 @@ use crate::partial::{Partial, flush_directory, free_space};
 use crate::secrets::Secrets;
 use crate::start_error::StartError;
 
-/// Bytes of one step of the copy.
+/// Bytes copied per step.
 const STEP: usize = 4 * 1024 * 1024;
 
-/// Put a backup in the place of the database, with the server stopped.
+/// Replace the database by a backup, with the server stopped.
 #[derive(Debug, Args)]
 #[command(
     after_help = "What was there is kept under another name. Clients read their rooms anew, since the data gets another \
@@ -31,19 +31,19 @@ const STEP: usize = 4 * 1024 * 1024;
     FILE.secrets.toml is put back too, if it is there."
 )]
 pub(crate) struct Restore {
-    /// The backup, as `chatsphere backup` has made it
+    /// The backup, as written by `chatsphere backup`
     file: PathBuf,
-    /// Its secrets [default: FILE.secrets.toml, if it is there]
+    /// The backup's secrets [default: FILE.secrets.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// Its secrets are lost: go on with those that are here or will be made; every token given out is refused then
+    /// The backup's secrets are lost: use the present ones, or create new ones; all issued tokens become invalid
     #[arg(long, conflicts_with = "secrets")]
     forget_secrets: bool,
     #[command(flatten)]
     settings: DatabaseFlags,
 }
 
-/// The secrets that come with a backup.
+/// The secrets that accompany a backup.
 struct Brought {
     text: String,
     secrets: Secrets,
@@ -125,10 +125,10 @@ impl Restore {
         CliError::BackupFile(format!("{} was not restored, and nothing was changed: {reason}", self.file.display()))
     }
 
-    /// The backup itself is only read: nothing is made beside it.
+    /// The backup is only read: SQLite creates no files beside it.
     fn copy_in(&self, copy: &Partial) -> Result<(), CliError> {
         let failed = |error| CliError::File { path: copy.path().display().to_string(), error };
-        // Of a database that was copied by hand.
+        // The log of a database that was copied by hand.
         let log = beside(&self.file, "-wal");
         let size = |path: &Path| path.metadata().map_or(0, |found| found.len());
         let (needed, free) = (size(&self.file) + size(&log), free_space(copy.path()).unwrap_or(u64::MAX));
@@ -151,7 +151,7 @@ impl Restore {
         Ok(())
     }
 
-    /// Before anything is changed: whether a server can start on it.
+    /// Checks before any change whether a server can start on the backup.
     fn check_secrets(
         &self,
         settings: &Settings,
@@ -205,11 +205,11 @@ fn copy_bytes(from: &Path, mut to: &File, of: u64) -> io::Result<()> {
     }
 }
 
-/// What the names begin with under which something is put aside.
+/// The prefix of the suffix under which replaced files are kept.
 const ASIDE: &str = ".before-restore-";
 
-/// Under which names what is there is put aside: those of a restore that was cut off, so that a database and its log stay
-/// together; others where that one has put these files aside already, and what is there is its own.
+/// The suffix under which the present files are kept: that of an interrupted restore, so that a database and its log stay
+/// together; a new one if that restore has already moved these files, because the present ones are then its own.
 fn suffix(mark: &Path, files: [&Path; 2]) -> io::Result<String> {
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     let is_free = |suffix: &String| !files.iter().any(|file| is_there(file) && is_there(&beside(file, suffix)));
@@ -227,8 +227,8 @@ fn suffix(mark: &Path, files: [&Path; 2]) -> io::Result<String> {
     free.ok_or_else(|| io::Error::other("every name is taken under which what is there could be kept"))
 }
 
-/// Puts what was there aside, and the copy in its place. A mark stands there meanwhile, so that no server starts on one half.
-/// Answers where what was there is now.
+/// Moves the present files aside and the copy into place. A mark file exists meanwhile, so that no server starts on a partial
+/// restore. Returns the new paths of the old files.
 fn put_in_place(copy: Partial, database: &Path, directory: &DataDir, brought: Option<&Brought>) -> io::Result<Vec<PathBuf>> {
     let mark = restore_mark(database);
     let suffix = suffix(&mark, [database, &directory.secrets_file()])?;
@@ -244,7 +244,7 @@ fn put_in_place(copy: Partial, database: &Path, directory: &DataDir, brought: Op
         }
         Ok(())
     };
-    // The log keeps the name that SQLite looks for beside the database.
+    // SQLite expects the log under this name beside the database.
     let aside = beside(database, &suffix);
     for ending in ["", "-wal", "-shm"] {
         keep(&beside(database, ending), beside(&aside, ending))?;

@@ -28,7 +28,7 @@ impl Serve {
         let settings = self.settings.load()?.settings;
         log::start(&settings);
         raise_descriptor_limit();
-        // Before the start, so that a signal during it is not the death of a half-made database.
+        // Before the start, so that a signal during it does not abort the creation of a database.
         let mut signals = Signals::listen(settings.tls_cert.is_some())?;
         let Some(running) = started(&settings, &mut signals).await? else { return Ok(()) };
         show(&running, &settings);
@@ -52,7 +52,7 @@ impl Serve {
     }
 }
 
-/// The server, or nothing if it was told to stop before it had started.
+/// The server; `None` if it was stopped during its start.
 async fn started(settings: &Settings, signals: &mut Signals) -> Result<Option<Running>, CliError> {
     let stop = CancellationToken::new();
     let mut starting = std::pin::pin!(start_unless(stop.clone(), settings.clone(), Arc::new(SystemClock)));
@@ -85,7 +85,7 @@ async fn started(settings: &Settings, signals: &mut Signals) -> Result<Option<Ru
 fn show(running: &Running, settings: &Settings) {
     let on_terminal = io::stdout().is_terminal();
     let first = running.first_token();
-    // Whole paths: the other terminal, or the reader of the log, is elsewhere.
+    // Absolute paths: the reader may be in another directory.
     let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let data_dir = whole(&settings.data_dir);
     let first_token_file = first.map(|first| whole(&first.file));

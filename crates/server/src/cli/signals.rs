@@ -1,12 +1,12 @@
-//! What the server does at signals.
+//! Signal handling of the server.
 
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::start_error::StartError;
 
-/// Signals that would end a process that does not listen for them, and mean nothing here. SIGXFSZ comes with a write beyond the
-/// limit of a file's size, which the write's own error tells too.
+/// Signals without a meaning for this server, which would otherwise end it. SIGXFSZ accompanies a write beyond the file size
+/// limit, which the write's own error reports too.
 const MEANINGLESS: [(Number, &str); 5] = [
     (Number::USR1, "SIGUSR1 means nothing to this server"),
     (Number::USR2, "SIGUSR2 means nothing to this server"),
@@ -15,14 +15,14 @@ const MEANINGLESS: [(Number, &str); 5] = [
     (Number::XFSZ, "a file has grown to the limit of its size (ulimit -f); SIGXFSZ was ignored"),
 ];
 
-/// SIGINT and SIGTERM. While it lives, other signals don't end the process.
+/// SIGINT and SIGTERM. While it exists, other signals do not end the process.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    /// Listens from now on. With TLS, SIGHUP is for the certificates.
+    /// Installs the handlers. With TLS, SIGHUP reloads the certificates.
     pub(super) fn listen(tls: bool) -> Result<Self, StartError> {
         let listen = |kind| signal(kind).map_err(StartError::Machine);
         let hangup = listen(SignalKind::hangup())?;

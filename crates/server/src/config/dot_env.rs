@@ -1,26 +1,24 @@
-//! `.env`: lines of `NAME=value`, read as they stand. Nothing in a value is replaced, since a `$` in a password is a `$`.
+//! Parses `.env`: lines of `NAME=value`, without substitution, because a `$` in a password is literal.
 //!
 //! - Empty lines, and lines that begin with `#`, are skipped; so is what follows a blank and `#` behind a value.
 //! - `export ` before a name is allowed, and blanks around the name, the `=` and the value.
-//! - A value in `'…'` is taken as it stands. In `"…"` a backslash takes the meaning from `"`, `\`, `$` and `` ` `` behind it,
-//!   as
-//!   in a shell, and is an ordinary character before all others. Without quotes a value holds no blanks, and a backslash is an
-//!   ordinary character.
+//! - A value in `'…'` is literal. In `"…"` a backslash escapes `"`, `\`, `$` and `` ` ``, as in a shell, and is literal before
+//!   all other characters. A value without quotes contains no blanks, and a backslash in it is literal.
 //! - Lines end in LF or CRLF. A byte order mark at the beginning is skipped.
 
-/// What one line says.
+/// The content of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// From 1.
+    /// The line number, from 1.
     pub(super) number: usize,
-    /// The name and the value, or what is wrong. The latter never quotes the line, which may hold a secret.
+    /// The name and the value, or the error, which never quotes the line because it may contain a secret.
     pub(super) found: Result<(String, String), &'static str>,
 }
 
 const NOT_A_VARIABLE: &str = "this is no NAME=value; a value with spaces or # needs quotes";
 const UNCLOSED: &str = "the quotes around this value do not end on its line";
 
-/// Reads all lines that say something.
+/// Parses all lines that are not blank or comments.
 pub(super) fn parse(text: &str) -> impl Iterator<Item = Line> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.lines().enumerate().filter_map(|(index, line)| {
@@ -48,7 +46,7 @@ fn variable(line: &str) -> Result<(String, String), &'static str> {
         Some('"') => double_quoted(value)?,
         _ => bare(value),
     };
-    // Behind a value there is nothing, or a comment with a blank before it.
+    // After a value only a comment may follow, with a blank before it.
     if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
         return Err(NOT_A_VARIABLE);
     }

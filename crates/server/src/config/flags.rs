@@ -1,4 +1,4 @@
-//! The settings as flags of the command line, made from the list.
+//! Command-line flags, generated from the table of settings.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,9 @@ use super::settings::Settings;
 use super::table::{Group, SETTINGS, Setting};
 use crate::ownership;
 
-/// The flags of a command that serves or looks at the whole configuration.
+/// The flags of a command that uses the whole configuration.
 pub type ServerFlags = Flags<true>;
-/// The flags of a command that works on the database alone.
+/// The flags of a command that uses only the database.
 pub type DatabaseFlags = Flags<false>;
 
 /// The settings that were given as flags.
@@ -23,11 +23,10 @@ pub struct Flags<const ALL: bool> {
 }
 
 impl<const ALL: bool> Flags<ALL> {
-    /// Joins them with the environment and the files of the working directory. From then on, the process's own groups are
-    /// trusted as they say.
+    /// Merges the flags with the environment and the files of the working directory, and applies `trust_group` to this process.
     ///
     /// # Errors
-    /// All mistakes that were found.
+    /// All errors found.
     pub fn load(self) -> Result<Loaded, ConfigError> {
         let environment = std::env::vars_os().collect();
         let loaded = load(Sources { flags: self.given, config: self.config, environment, directory: PathBuf::new() })?;
@@ -65,7 +64,7 @@ fn argument(setting: &'static Setting, defaults: &Settings) -> Arg {
         .value_name(setting.value)
         .help(help)
         .help_heading(setting.group.title())
-        // `-h` shows what most people need, `--help` all.
+        // `-h` shows the common flags, `--help` all.
         .hide_short_help(setting.group == Group::Limits);
     if setting.value == "on|off" { argument.num_args(0..=1).default_missing_value("on") } else { argument }
 }

@@ -1,4 +1,4 @@
-//! From all places to one configuration: flag over environment over `.env` over `chatsphere.toml` over default.
+//! Merges all sources into one configuration: flag over environment over `.env` over `chatsphere.toml` over default.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,33 +10,33 @@ use super::settings::Settings;
 use super::sources::{self, Layer};
 use super::table::{SETTINGS, Setting};
 
-/// The file that is read when none is named.
+/// The file that is read by default.
 const DEFAULT_FILE: &str = "chatsphere.toml";
 
-/// Where to look.
+/// The sources of the configuration.
 #[derive(Debug)]
 pub struct Sources {
-    /// Given on the command line.
+    /// From the command line.
     pub flags: Vec<(&'static Setting, String)>,
-    /// The configuration file, given on the command line.
+    /// The configuration file named on the command line.
     pub config: Option<PathBuf>,
     /// The environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// Where `.env` and `chatsphere.toml` are looked for; empty is the working directory.
+    /// The directory of `.env` and `chatsphere.toml`; empty means the working directory.
     pub directory: PathBuf,
 }
 
-/// What was found.
+/// The merged configuration.
 #[derive(Debug)]
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// Where each comes from, in the order of [`SETTINGS`].
+    /// The source of each setting, in the order of [`SETTINGS`].
     places: Vec<Place>,
 }
 
 impl Loaded {
-    /// Each setting and where its value comes from.
+    /// Each setting and the source of its value.
     pub fn origins(&self) -> impl Iterator<Item = (&'static Setting, &Place)> {
         SETTINGS.iter().zip(&self.places)
     }
@@ -46,10 +46,10 @@ impl Loaded {
     }
 }
 
-/// Reads and checks everything.
+/// Reads and checks all sources.
 ///
 /// # Errors
-/// All mistakes that were found.
+/// All errors found.
 pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     let flags = sources::flags(sources.flags);
     let environment = sources::environment(sources.environment);
@@ -71,7 +71,7 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     if mistakes.is_empty() { Ok(loaded) } else { Err(ConfigError(mistakes)) }
 }
 
-/// A value that a stronger place overrides must be right too: it may be the one that counts tomorrow.
+/// Overridden values must be valid too: they may take effect later.
 fn apply(layer: Layer, loaded: &mut Loaded) -> Vec<Mistake> {
     let mut mistakes = layer.mistakes;
     for written in layer.written {
@@ -89,7 +89,7 @@ fn apply(layer: Layer, loaded: &mut Loaded) -> Vec<Mistake> {
     mistakes
 }
 
-/// What each setting for itself can't know.
+/// Checks constraints between settings.
 fn check_together(loaded: &Loaded) -> Vec<Mistake> {
     let settings = &loaded.settings;
     let limits = &settings.limits;
@@ -120,7 +120,7 @@ fn check_together(loaded: &Loaded) -> Vec<Mistake> {
         ("frame_bytes", limits.frame_bytes, limits.outbound_queue_bytes, "outbound_queue_bytes"),
     ] {
         if value > most {
-            // Named where somebody set something, which may be the other one.
+            // Report the setting that was changed from its default, which may be the other one.
             let place = if loaded.place(name) == Place::Default { of } else { name };
             refuse(place, format!("{name} is {value}, which is more than {of}: {most}"));
         }
@@ -166,7 +166,7 @@ mod tests {
             load(Sources { flags: self.flags, config: None, environment: self.environment, directory })
         }
 
-        /// The mistakes, without the temporary directory's name.
+        /// The errors, without the temporary directory's name.
         fn mistakes(self) -> Vec<String> {
             let directory = format!("{}/", self.directory.path().display());
             let ConfigError(mistakes) = self.load().unwrap_err();
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(settings.lifetimes.user, std::time::Duration::from_secs(3_600));
         let warnings = settings.warnings().concat();
         assert!(warnings.contains("milliseconds") && warnings.contains("3600s"), "{warnings}");
-        // The stronger place has a unit.
+        // The overriding value has a unit.
         let case = Case::new().file("chatsphere.toml", "jwt_expires_in = 3600\n").variable("JWT_EXPIRES_IN", "2 days");
         assert_eq!(case.load().unwrap().settings.warnings(), Vec::<String>::new());
     }

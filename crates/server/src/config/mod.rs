@@ -1,4 +1,4 @@
-//! Settings: one list of them, five places they may come from.
+//! The configuration: one table of settings, five sources of values.
 
 mod docs;
 mod dot_env;

@@ -1,27 +1,27 @@
-//! Where a setting was found, and what is wrong there.
+//! The source of a setting's value, and errors in it.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a setting's value comes from.
+/// The source of a setting's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Nobody set it.
+    /// The default.
     Default,
-    /// `chatsphere.toml`, or the file that `--config` names.
+    /// `chatsphere.toml`, or the file named by `--config`.
     File {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Where in it, from 1.
+        /// The line, from 1.
         line: usize,
-        /// The key, unless the file as a whole can't be read.
+        /// The key, unless the file as a whole is unreadable.
         key: Option<String>,
     },
     /// `.env` in the working directory.
     DotEnv {
-        /// Where in it, from 1.
+        /// The line, from 1.
         line: usize,
-        /// The variable, unless the line can't be read.
+        /// The variable, unless the line is unreadable.
         name: Option<String>,
     },
     /// The environment.
@@ -31,7 +31,7 @@ pub enum Place {
     },
     /// The command line.
     Flag {
-        /// Without the two hyphens.
+        /// The flag without its hyphens.
         name: String,
     },
 }
@@ -50,13 +50,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something wrong in the configuration, and where.
+/// An error in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct Mistake {
-    /// Where.
+    /// Where it is.
     pub place: Place,
-    /// What, and what would be right.
+    /// What is wrong, and what would be right.
     pub message: String,
 }
 
@@ -66,7 +66,7 @@ impl Mistake {
     }
 }
 
-/// All that is wrong in the configuration: told at once, so that mending it takes one round.
+/// All errors in the configuration, reported together so that they can be fixed in one go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<Mistake>);
 

@@ -1,4 +1,4 @@
-//! What this node was told to be.
+//! The values of all settings.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use ipnet::IpNet;
 
 use crate::auth::Secret;
 
-/// Every setting with its value. [`Default`] gives the documented defaults: the documentation is made from it.
+/// The values of all settings. [`Default`] provides the documented defaults: the documentation is generated from it.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the node keeps its files.
+    /// The directory of the node's files.
     pub data_dir: PathBuf,
-    /// Whether the members of this process's own groups may write to those files.
+    /// Whether members of this process's groups may write to those files.
     pub trust_group: bool,
     /// The address to listen on.
     pub host: IpAddr,
@@ -26,66 +26,66 @@ pub struct Settings {
     pub tls_cert: Option<PathBuf>,
     /// The PEM file with the certificate's key.
     pub tls_key: Option<PathBuf>,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// From which origins browsers may come; `None` is any.
+    /// The origins that browsers may use; `None` means any.
     pub allowed_origins: Option<Vec<String>>,
-    /// Which database; `None` is SQLite in the data directory.
+    /// The database; `None` means SQLite in the data directory.
     pub database_url: Option<DatabaseUrl>,
-    /// Reads that run at the same time; `None` is what suits the database.
+    /// Number of concurrent reads; `None` selects the default of the database.
     pub database_readers: Option<usize>,
-    /// How much may wait to be written.
+    /// The bounds of the write queue.
     pub queue: QueueBounds,
-    /// How many bytes of the disk stay free on SQLite; 64 MiB or an eighth of the disk if it is not set.
+    /// Bytes of free disk space that SQLite must leave; by default 64 MiB or an eighth of the disk.
     pub min_free_disk: Option<usize>,
-    /// How many bytes a user may store a day; 0 is no limit.
+    /// Bytes that a user may store per day; 0 means no limit.
     pub user_bytes_per_day: usize,
-    /// Signs USER tokens.
+    /// The secret for USER tokens.
     pub jwt_secret: Option<Secret>,
-    /// Signed USER tokens before.
+    /// The previous secret for USER tokens.
     pub jwt_secret_previous: Option<Secret>,
-    /// Signs CLIENT tokens.
+    /// The secret for CLIENT tokens.
     pub jwt_api_secret: Option<Secret>,
-    /// Signed CLIENT tokens before.
+    /// The previous secret for CLIENT tokens.
     pub jwt_api_secret_previous: Option<Secret>,
-    /// How long tokens live.
+    /// Lifetimes of tokens.
     pub lifetimes: TokenLifetimes,
-    /// Whether `jwt_expires_in` was given as a bare number. It counts as seconds, and the first version took milliseconds.
+    /// Whether `jwt_expires_in` has no unit. It then counts as seconds, and the first version took milliseconds.
     pub jwt_expires_in_has_no_unit: bool,
     /// The bus of a cluster.
     pub nats_url: Option<NatsUrl>,
-    /// Shows the bus who this node is, by a key.
+    /// The nkey seed for authentication to NATS.
     pub nats_nkey_seed: Option<NkeySeed>,
-    /// Shows the bus who this node is, by a file with a JWT and its key.
+    /// The credentials file for authentication to NATS.
     pub nats_credentials: Option<PathBuf>,
-    /// Whom to trust on the way to the bus, and who this node is there.
+    /// The TLS files for NATS.
     pub nats_tls: NatsTls,
-    /// Whether the demo is served.
+    /// Whether the demo is enabled.
     pub demo: bool,
     /// Whether anyone may read the metrics.
     pub metrics_public: bool,
-    /// Lets its holder read the metrics, and nothing else.
+    /// A token that allows only reading the metrics.
     pub metrics_token: Option<Secret>,
-    /// Which log lines are written, in the syntax of `tracing`.
+    /// The log filter, in the syntax of `tracing`.
     pub log: String,
-    /// How they are written.
+    /// The log format.
     pub log_format: LogFormat,
-    /// How long a stop may take.
+    /// Maximum duration of a shutdown.
     pub shutdown_timeout: Duration,
-    /// Whether rates are limited at all.
+    /// Whether rate limits apply.
     pub rate_limit: bool,
-    /// What clients may send and hold, before `rate_limit` is looked at: see [`Settings::limits_in_force`].
+    /// The limits of clients, before `rate_limit` is applied: see [`Settings::limits_in_force`].
     pub limits: Limits,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// In colours on a terminal, plain elsewhere.
+    /// Coloured on a terminal, otherwise plain.
     Auto,
     /// Plain text.
     Human,
-    /// A JSON object a line.
+    /// A JSON object per line.
     Json,
 }
 
@@ -128,12 +128,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether this node is one of several that a bus connects. Such a node is given its secrets and makes no first token.
+    /// Whether this node belongs to a cluster connected by a bus. Such a node needs given secrets, and creates no first token.
     pub fn is_cluster(&self) -> bool {
         self.nats_url.is_some()
     }
 
-    /// How this node comes to the bus, if it is one of a cluster.
+    /// The options for connecting to NATS, in a cluster.
     pub fn nats(&self) -> Option<NatsOptions> {
         let credentials = match (&self.nats_nkey_seed, &self.nats_credentials) {
             (Some(seed), _) => Credentials::Nkey(seed.clone()),
@@ -143,7 +143,7 @@ impl Settings {
         Some(NatsOptions { url: self.nats_url.clone()?, credentials, tls: self.nats_tls.clone() })
     }
 
-    /// The limits that hold, the rate limit being off included.
+    /// The effective limits: without rate limits if those are off.
     pub fn limits_in_force(&self) -> Limits {
         let mut limits = self.limits.clone();
         if !self.rate_limit {
@@ -153,7 +153,7 @@ impl Settings {
         limits
     }
 
-    /// What is taken, but perhaps not as it was meant.
+    /// Warnings about values that are valid but may be mistakes.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.jwt_expires_in_has_no_unit {
@@ -166,14 +166,14 @@ impl Settings {
         warnings
     }
 
-    /// The database to use.
+    /// The effective database.
     pub fn database(&self) -> DatabaseUrl {
         self.database_url.clone().unwrap_or_else(|| DatabaseUrl::sqlite(self.data_dir.join("chatsphere.db")))
     }
 }
 
 impl LogFormat {
-    /// The word for it in the settings.
+    /// Its name in the settings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",

@@ -1,4 +1,4 @@
-//! The places that settings come from, each read into the same form. Nothing is judged here but names.
+//! Reads each source of settings into the same form. Only names are checked here.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -11,16 +11,16 @@ use super::dot_env::{Line, parse};
 use super::place::{Mistake, Place};
 use super::table::{SETTINGS, Setting};
 
-/// Variables that begin like ours without being settings: the file's name, and those of this project's tests.
+/// Variables with our prefix that are not settings: the name of the configuration file, and those of the tests.
 const CONFIG_VARIABLE: &str = "CHATSPHERE_CONFIG";
 const PREFIX: &str = "CHATSPHERE_";
 const TESTS_PREFIX: &str = "CHATSPHERE_TEST_";
-/// Kubernetes sets these, and a `CHATSPHERE_PORT` that is a URL, in every container beside a Service named chatsphere.
+/// Kubernetes sets these, and a `CHATSPHERE_PORT` that is a URL, for a Service named chatsphere.
 const SERVICE_LINKS: [&str; 3] = ["CHATSPHERE_SERVICE_HOST", "CHATSPHERE_SERVICE_PORT", "CHATSPHERE_PORT_"];
-/// Below this likeness a suggestion would rather confuse.
+/// Minimum similarity for a suggestion.
 const ALIKE: f64 = 0.6;
 
-/// A setting's value as it was written.
+/// A setting's value as text.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) setting: &'static Setting,
@@ -34,16 +34,16 @@ impl std::fmt::Debug for Setting {
     }
 }
 
-/// What one place holds.
+/// The content of one source.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
     pub(super) written: Vec<Written>,
-    /// Another configuration file, named by a variable.
+    /// A configuration file named by a variable.
     pub(super) config: Option<PathBuf>,
     pub(super) mistakes: Vec<Mistake>,
 }
 
-/// Flags, as clap found them.
+/// The flags parsed by clap.
 pub(super) fn flags(given: Vec<(&'static Setting, String)>) -> Layer {
     let written = given.into_iter().map(|(setting, text)| {
         let name = setting.flag().unwrap_or_default();
@@ -73,7 +73,7 @@ pub(super) fn environment(variables: Vec<(OsString, OsString)>) -> Layer {
     Layer { mistakes, ..layer }
 }
 
-/// `.env` in the working directory alone: one further up belongs to something else.
+/// Reads `.env` in the working directory only: one in a parent directory belongs to another project.
 pub(super) fn dot_env(directory: &Path) -> Layer {
     let text = match std::fs::read_to_string(directory.join(".env")) {
         Ok(text) => text,
@@ -105,10 +105,10 @@ fn is_ours(name: &str) -> bool {
     name.starts_with(PREFIX) || SETTINGS.iter().any(|setting| setting.also.contains(&name))
 }
 
-/// Within one place the `CHATSPHERE_` name is stronger than the others, so those come first and are overwritten.
+/// Within one source, `CHATSPHERE_` names override the others, so those are applied first.
 fn variables_layer(variables: Vec<(String, String, Place)>) -> Layer {
     let mut layer = Layer::default();
-    // What is empty counts as not set: compose files pass variables on that nobody gave.
+    // Empty variables count as unset: compose files pass on unset variables as empty.
     for (name, text, place) in variables.iter().filter(|(_, text, _)| !text.is_empty()) {
         if name == CONFIG_VARIABLE {
             layer.config = Some(PathBuf::from(text));
@@ -131,7 +131,7 @@ fn variables_layer(variables: Vec<(String, String, Place)>) -> Layer {
     layer
 }
 
-/// `chatsphere.toml`. It may be absent only if nobody asked for it.
+/// Reads `chatsphere.toml`. Its absence is an error only if it was named explicitly.
 pub(super) fn file(path: &Path, asked_for: bool) -> Layer {
     let at = |line, key| Place::File { path: path.to_owned(), line, key };
     let mut layer = Layer::default();
@@ -171,7 +171,7 @@ pub(super) fn file(path: &Path, asked_for: bool) -> Layer {
     layer
 }
 
-/// The value as it would stand in a variable.
+/// The value as the text of a variable.
 fn plain_text(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
@@ -189,7 +189,7 @@ fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// What was probably meant. The prefix that all names share says nothing about their likeness.
+/// The most similar name. The common prefix is ignored.
 fn nearest(name: &str, prefix: &str, names: impl Iterator<Item = Cow<'static, str>>) -> String {
     let bare = |name: &str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
     names

@@ -1,5 +1,5 @@
-//! The one list of settings. Parsing, `--help`, `config check` and `docs/configuration.md` are made from it, and the defaults
-//! that it tells are those of [`Settings::default`].
+//! The table of settings: the only source for parsing, `--help`, `config check` and `docs/configuration.md`. The displayed
+//! defaults come from [`Settings::default`].
 
 use std::time::Duration;
 
@@ -8,46 +8,46 @@ use super::values::{self, GIB, KIB, MIB, show_duration, show_list, show_path, sh
 
 /// One setting.
 pub struct Setting {
-    /// Its key in `chatsphere.toml`. The flag and the variable are made from it.
+    /// The key in `chatsphere.toml`, from which the flag and the variable derive.
     pub name: &'static str,
-    /// Other variables that set it: the names of the first version, and what other programs agree on.
+    /// Further variables: the names of the first version, and conventional ones.
     pub also: &'static [&'static str],
-    /// Under which heading it is explained.
+    /// The heading under which it is documented.
     pub group: Group,
-    /// What to give, in capitals.
+    /// The placeholder of the value, in capitals.
     pub value: &'static str,
-    /// What it does.
+    /// The description.
     pub help: &'static str,
-    /// What holds when it is not set, if that is no value of its own.
+    /// The description of an unset value, if the default is not a value.
     unset: &'static str,
-    /// Never shown, and no flag: every user of the machine sees the flags of its programs.
+    /// Hidden, and without a flag, because all users of a machine see the flags of its processes.
     pub secret: bool,
-    /// Also of use to the commands that work on the database alone.
+    /// Also applies to commands that use only the database.
     pub administrative: bool,
     set: fn(&mut Settings, &str) -> Result<(), String>,
     show: fn(&Settings) -> Option<String>,
 }
 
-/// The headings.
+/// The headings of the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// Where it listens.
+    /// Listening and origins.
     Network,
-    /// What it keeps where.
+    /// Files and database.
     Data,
-    /// Who is let in.
+    /// Tokens and secrets.
     Tokens,
-    /// How it runs.
+    /// Operation.
     Running,
-    /// What clients may send and hold.
+    /// Limits of clients.
     Limits,
 }
 
 impl Group {
-    /// All, in the order of the documentation.
+    /// All groups, in the order of the documentation.
     pub const ALL: [Self; 5] = [Self::Network, Self::Data, Self::Tokens, Self::Running, Self::Limits];
 
-    /// As it stands above the settings.
+    /// The heading's text.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Network => "Network",
@@ -60,23 +60,23 @@ impl Group {
 }
 
 impl Setting {
-    /// Its flag, if it has one.
+    /// The flag, if there is one.
     pub fn flag(&self) -> Option<String> {
         (!self.secret).then(|| self.name.replace('_', "-"))
     }
 
-    /// Its variables, the strongest first.
+    /// The variables, in order of precedence.
     pub fn variables(&self) -> impl Iterator<Item = String> {
         let own = format!("CHATSPHERE_{}", self.name.to_ascii_uppercase());
         std::iter::once(own).chain(self.also.iter().map(|name| (*name).to_owned()))
     }
 
-    /// Takes a value as it was written.
+    /// Parses and sets a value.
     pub(super) fn set(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
         (self.set)(settings, text)
     }
 
-    /// What it is set to, as it would be written; secrets only as `set`.
+    /// The current value as text; `set` in place of a secret.
     pub fn show(&self, settings: &Settings) -> String {
         match (self.show)(settings) {
             Some(_) if self.secret => "set".to_owned(),
@@ -106,12 +106,12 @@ impl Setting {
     }
 }
 
-/// The setting of this key.
+/// The setting with this key.
 pub fn setting(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
-/// A setting, by how it is set and how it is shown. What it is shown as is `None` where nothing is set.
+/// Defines a setting by functions that set and show it. The shown value is `None` if unset.
 macro_rules! setting {
     ($group:ident, $name:literal, $value:literal, $set:expr, $show:expr, $help:literal) => {
         Setting {
@@ -129,7 +129,7 @@ macro_rules! setting {
     };
 }
 
-/// A setting whose field takes what is parsed as it is.
+/// Defines a setting whose field holds the parsed value.
 macro_rules! field {
     ($group:ident, $name:literal, $value:literal, $($field:ident).+, $parse:expr, $show:expr, $help:literal) => {
         setting!($group, $name, $value, |settings, text| {
@@ -139,14 +139,14 @@ macro_rules! field {
     };
 }
 
-/// A setting whose field always has a value.
+/// Defines a setting whose field always has a value.
 macro_rules! value {
     ($group:ident, $name:literal, $value:literal, $($field:ident).+, $parse:expr, $show:expr, $help:literal) => {
         field!($group, $name, $value, $($field).+, $parse, |settings| Some($show(&settings.$($field).+)), $help)
     };
 }
 
-/// A setting whose field is an `Option`.
+/// Defines a setting whose field is an `Option`.
 macro_rules! option {
     ($group:ident, $name:literal, $value:literal, $($field:ident).+, $parse:expr, $show:expr, $help:literal) => {
         setting!(
@@ -163,21 +163,21 @@ macro_rules! option {
     };
 }
 
-/// A number.
+/// Defines a number.
 macro_rules! number {
     ($group:ident, $name:literal, $($field:ident).+, $range:expr, $help:literal) => {
         value!($group, $name, "NUMBER", $($field).+, |text| values::count(text, $range), ToString::to_string, $help)
     };
 }
 
-/// A number of bytes.
+/// Defines a size in bytes.
 macro_rules! bytes {
     ($group:ident, $name:literal, $($field:ident).+, $range:expr, $help:literal) => {
         value!($group, $name, "SIZE", $($field).+, |text| values::size(text, $range), |size: &usize| show_size(*size), $help)
     };
 }
 
-/// A length of time, in seconds.
+/// Defines a duration in seconds.
 macro_rules! time {
     ($group:ident, $name:literal, $($field:ident).+, $range:expr, $help:literal) => {
         value!(
@@ -195,7 +195,7 @@ macro_rules! time {
     };
 }
 
-/// On or off.
+/// Defines a switch.
 macro_rules! switch {
     ($group:ident, $name:literal, $field:ident, $help:literal) => {
         value!($group, $name, "on|off", $field, values::switch, |on: &bool| show_switch(*on), $help)
@@ -210,45 +210,45 @@ const HUNDRED_YEARS: u64 = 36_525 * DAY;
 /// All settings, in the order of the documentation.
 pub static SETTINGS: &[Setting] = &[
     value!(Network, "host", "ADDRESS", host, values::host, ToString::to_string,
-        "The address to listen on. 127.0.0.1 lets in this machine alone; 0.0.0.0 (or :: with IPv6) lets in others, which \
-         belongs behind TLS"),
+        "The address to listen on. 127.0.0.1 accepts only this machine; 0.0.0.0 (or :: with IPv6) accepts others, which \
+         needs TLS"),
     value!(Network, "port", "PORT", port, values::port, ToString::to_string,
-        "The port to listen on; 0 picks a free one, which the banner and the log tell")
+        "The port to listen on; 0 picks a free one, shown in the banner and the log")
         .also(&["PORT"]),
     option!(Network, "tls_cert", "FILE", tls_cert, values::path, |path| show_path(path),
-        "The PEM file with the certificate chain. Goes with tls_key; both are read anew at SIGHUP")
-        .unset("none: plain, for this machine or a proxy in front"),
+        "The PEM file with the certificate chain. Needs tls_key; both are reloaded at SIGHUP")
+        .unset("none: plain HTTP, for this machine or a proxy in front"),
     option!(Network, "tls_key", "FILE", tls_key, values::path, |path| show_path(path),
         "The PEM file with the certificate's private key")
         .unset("none"),
     field!(Network, "trusted_proxies", "NETWORKS", trusted_proxies, values::networks, |settings| show_list(&settings.trusted_proxies),
-        "The proxies whose X-Forwarded-For is believed, as addresses or networks (10.0.0.0/8) with commas between")
-        .unset("none: X-Forwarded-For is not believed"),
+        "The proxies whose X-Forwarded-For is trusted, as comma-separated addresses or networks (10.0.0.0/8)")
+        .unset("none: X-Forwarded-For is ignored"),
     field!(Network, "allowed_origins", "ORIGINS", allowed_origins, values::origins,
         |settings| settings.allowed_origins.as_deref().and_then(show_list),
-        "The origins from which browsers may call (CORS and WebSocket), such as https://chat.example.com, with commas \
-         between; * is any")
+        "The origins from which browsers may call (CORS and WebSocket), such as https://chat.example.com, \
+         comma-separated; * is any")
         .unset("any: no cookie is ever read"),
     value!(Data, "data_dir", "DIRECTORY", data_dir, values::path, |path: &std::path::PathBuf| show_path(path),
-        "Where the node keeps its database, its secrets and the first token. One server at a time")
+        "The directory of the node's database, secrets and first token. One server at a time")
         .administrative(),
     switch!(Data, "trust_group", trust_group,
         "Whether a group that this process is in may write to the data directory and the database, as on a volume that \
          Kubernetes gives to an fsGroup. Its members are trusted with everything then; what all users can write is refused all the same")
         .administrative(),
     option!(Data, "database_url", "URL", database_url, values::database, ToString::to_string,
-        "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database. With a password in it \
-         belongs into the variable or a file: every user of the machine sees the flags of its programs")
+        "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database. A URL with a \
+         password belongs in the variable or a file: all users of a machine see the flags of its processes")
         .also(&["DATABASE_URL"])
         .unset("SQLite, in chatsphere.db in the data directory")
         .administrative(),
     option!(Data, "database_readers", "NUMBER", database_readers, |text| values::count(text, 1..=256), ToString::to_string,
-        "Reads that run at the same time, each on a connection of its own")
+        "Concurrent reads, each on a connection of its own")
         .unset("4 on SQLite, 16 on PostgreSQL"),
     number!(Data, "queue_writes", queue.writes, 1..=10_000_000,
-        "Writes that may wait for the database before 503 is answered"),
+        "Maximum number of writes queued for the database; beyond it the answer is 503"),
     bytes!(Data, "queue_bytes", queue.bytes, MIB..=64 * GIB,
-        "Memory of the writes that may wait for the database before 503 is answered"),
+        "Maximum memory of the writes queued for the database; beyond it the answer is 503"),
     option!(Data, "min_free_disk", "SIZE", min_free_disk, |text| values::size(text, 0..=64 * 1024 * GIB), |size| show_size(*size),
         "On SQLite, the space of the disk below which 503 disk_full answers all that lets the database grow, so that tokens \
          can be revoked, users disabled and members removed even then; 0 switches it off")
@@ -257,25 +257,25 @@ pub static SETTINGS: &[Setting] = &[
         "What a user may store a day (UTC), over all nodes, before 429 quota_exceeded is answered; 0 is no limit. Messages \
          count for their author, and not at all where a CLIENT token posts in its own name"),
     option!(Tokens, "jwt_secret", "SECRET", jwt_secret, values::secret, |_| String::new(),
-        "Signs USER tokens. At least 32 bytes: openssl rand -hex 32. Every node on one database has the same")
+        "Signs USER tokens. At least 32 bytes: openssl rand -hex 32. All nodes on one database need the same")
         .also(&["JWT_SECRET"])
-        .unset("made on the first start, kept in the data directory")
+        .unset("generated on the first start, stored in the data directory")
         .secret()
         .administrative(),
     option!(Tokens, "jwt_api_secret", "SECRET", jwt_api_secret, values::secret, |_| String::new(),
         "Signs CLIENT tokens; see jwt_secret")
         .also(&["JWT_API_SECRET"])
-        .unset("made on the first start, kept in the data directory")
+        .unset("generated on the first start, stored in the data directory")
         .secret()
         .administrative(),
     option!(Tokens, "jwt_secret_previous", "SECRET", jwt_secret_previous, values::secret, |_| String::new(),
-        "The jwt_secret before, whose tokens stay good until they expire")
+        "The previous jwt_secret, whose tokens stay valid until they expire")
         .also(&["JWT_SECRET_PREVIOUS"])
         .unset("none")
         .secret()
         .administrative(),
     option!(Tokens, "jwt_api_secret_previous", "SECRET", jwt_api_secret_previous, values::secret, |_| String::new(),
-        "The jwt_api_secret before, whose tokens stay good until they expire")
+        "The previous jwt_api_secret, whose tokens stay valid until they expire")
         .also(&["JWT_API_SECRET_PREVIOUS"])
         .unset("none")
         .secret()
@@ -287,40 +287,40 @@ pub static SETTINGS: &[Setting] = &[
             Ok(())
         },
         |settings| Some(show_duration(settings.lifetimes.user)),
-        "How long a USER token lives when the call that mints it does not say. Also takes what the Node.js version took: 2 \
-         days, 1.5h, 1y; a bare number is seconds")
+        "Default lifetime of USER tokens. Also accepts the forms of the Node.js version: 2 days, 1.5h, 1y; a bare number \
+         is seconds")
         .also(&["JWT_EXPIRES_IN"])
         .administrative(),
     time!(Tokens, "client_expires_in", lifetimes.client, 1..=TEN_YEARS,
-        "How long a CLIENT token lives when the call that mints it does not say")
+        "Default lifetime of CLIENT tokens")
         .administrative(),
     option!(Running, "nats_url", "URL", nats_url, values::nats, |_| String::new(),
-        "Makes this node one of a cluster whose nodes tell each other of events over NATS; needs PostgreSQL and given \
-         secrets. Separate several servers by commas. nats://user:password@host:4222, nats://token@host, tls://host; special characters percent-encoded")
+        "Makes this node part of a cluster whose nodes exchange events over NATS; needs PostgreSQL and given \
+         secrets. Several servers are comma-separated. nats://user:password@host:4222, nats://token@host, tls://host; special characters percent-encoded")
         .also(&["NATS_URL"])
         .unset("none")
         .secret()
         .administrative(),
     option!(Running, "nats_nkey_seed", "SEED", nats_nkey_seed, values::nkey, |_| String::new(),
-        "Shows NATS who this node is, instead of a user in nats_url: the seed of an nkey, as `nk -gen user` makes it")
+        "Authenticates this node to NATS, instead of a user in nats_url: the seed of an nkey, as `nk -gen user` writes it")
         .unset("none")
         .secret(),
     option!(Running, "nats_credentials", "FILE", nats_credentials, values::path, |path| show_path(path),
-        "Shows NATS who this node is, instead of a user in nats_url: a file with a JWT and its seed, as nsc makes it")
+        "Authenticates this node to NATS, instead of a user in nats_url: a file with a JWT and its seed, as nsc writes it")
         .unset("none"),
     option!(Running, "nats_tls_ca", "FILE", nats_tls.authorities, values::path, |path| show_path(path),
-        "The PEM file with the authorities that are trusted on the way to NATS. Means TLS, whatever nats_url says")
+        "The PEM file with the authorities trusted for NATS. Requires TLS, whatever the scheme of nats_url")
         .unset("those of the system"),
     option!(Running, "nats_tls_cert", "FILE", nats_tls.certificate, values::path, |path| show_path(path),
-        "The PEM file with this node's own certificate for NATS. Goes with nats_tls_key, and means TLS")
+        "The PEM file with this node's certificate for NATS. Needs nats_tls_key, and requires TLS")
         .unset("none"),
     option!(Running, "nats_tls_key", "FILE", nats_tls.key, values::path, |path| show_path(path),
         "The PEM file with the private key of nats_tls_cert")
         .unset("none"),
-    switch!(Running, "demo", demo, "Whether the demo, a small chat in the browser, is served"),
+    switch!(Running, "demo", demo, "Whether the demo, a small chat in the browser, is enabled"),
     option!(Running, "metrics_token", "SECRET", metrics_token, values::secret, |_| String::new(),
-        "Lets its holder read /metrics, as a bearer token, and nothing else. At least 32 bytes: openssl rand -hex 32")
-        .unset("none: /metrics is read with a CLIENT token, or an ADMIN's")
+        "A bearer token that allows reading /metrics and nothing else. At least 32 bytes: openssl rand -hex 32")
+        .unset("none: /metrics needs a CLIENT token, or an ADMIN's")
         .secret(),
     switch!(Running, "metrics_public", metrics_public,
         "Whether anyone who reaches this server may read /metrics, without a token"),
@@ -330,10 +330,10 @@ pub static SETTINGS: &[Setting] = &[
         .administrative(),
     value!(Running, "log_format", "FORMAT", log_format, values::log_format,
         |format: &super::settings::LogFormat| format.as_str().to_owned(),
-        "auto: coloured on a terminal, plain text elsewhere; human: plain text; json: a JSON object a line. Always to standard error")
+        "auto: coloured on a terminal, plain text elsewhere; human: plain text; json: a JSON object per line. Always to standard error")
         .administrative(),
     time!(Running, "shutdown_timeout", shutdown_timeout, 1..=HOUR,
-        "How long a stop waits for requests under way and for the last writes"),
+        "How long a shutdown waits for requests in progress and for the last writes"),
     bytes!(Limits, "message_bytes", limits.message_bytes, 1..=16 * MIB, "Longest message content, in bytes of UTF-8"),
     number!(Limits, "username_chars", limits.username_chars, 1..=1_000, "Longest username, in characters"),
     number!(Limits, "room_name_chars", limits.room_name_chars, 1..=1_000, "Longest room name, in characters"),
@@ -346,29 +346,29 @@ pub static SETTINGS: &[Setting] = &[
     number!(Limits, "connections_per_user", limits.connections_per_user, 1..=10_000_000,
         "Connections that one user may hold on one node"),
     bytes!(Limits, "outbound_queue_bytes", limits.outbound_queue_bytes, 64 * KIB..=GIB,
-        "Bytes that may wait for one slow connection before it is closed with 4008"),
+        "Maximum bytes queued for one slow connection; beyond it the connection is closed with 4008"),
     number!(Limits, "messages_per_second", limits.messages_per_second, 0..=1_000_000,
-        "Messages a user may send, sustained, a second; 0 is no limit"),
-    number!(Limits, "message_burst", limits.message_burst, 1..=1_000_000, "Messages a user may send at once after a rest"),
+        "Sustained rate of a user's messages, per second; 0 is no limit"),
+    number!(Limits, "message_burst", limits.message_burst, 1..=1_000_000, "Messages a user may send in a burst"),
     number!(Limits, "reads_per_second", limits.reads_per_second, 0..=1_000_000,
-        "Reads that a user may make over REST, sustained, a second; 0 is no limit. A CLIENT token is not bounded"),
-    number!(Limits, "read_burst", limits.read_burst, 1..=1_000_000, "Reads a user may make at once after a rest"),
-    switch!(Limits, "rate_limit", rate_limit, "off lifts messages_per_second and reads_per_second, for measurements"),
+        "Sustained rate of a user's reads over REST, per second; 0 is no limit. CLIENT tokens are exempt"),
+    number!(Limits, "read_burst", limits.read_burst, 1..=1_000_000, "Reads a user may make in a burst"),
+    switch!(Limits, "rate_limit", rate_limit, "off disables messages_per_second and reads_per_second, for measurements"),
     number!(Limits, "calls_per_user", limits.calls_per_user, 1..=1_000_000,
-        "REST calls of one user that may be under way on one node, until their answers were read. A CLIENT token is not \
-         bounded"),
+        "Maximum number of one user's concurrent REST calls on one node, until their answers were read. CLIENT tokens \
+         are exempt"),
     bytes!(Limits, "answer_bytes", limits.answer_bytes, MIB..=64 * GIB,
-        "Memory of the answers and replays that are built and not yet sent, before 503 is answered"),
+        "Maximum memory of answers and replays that are encoded but not sent; beyond it the answer is 503"),
     bytes!(Limits, "answer_bytes_per_user", limits.answer_bytes_per_user, 64 * KIB..=64 * GIB,
-        "The same of one user. A CLIENT token is not bounded"),
+        "The same for one user. CLIENT tokens are exempt"),
     bytes!(Limits, "outbound_bytes_per_user", limits.outbound_bytes_per_user, 64 * KIB..=64 * GIB,
-        "Bytes that may wait for all connections of one user on one node, before the one that adds to them is closed with \
-         4008"),
+        "Maximum bytes queued for all connections of one user on one node; beyond it the connection that adds to them is \
+         closed with 4008"),
     number!(Limits, "unanswered_sends", limits.unanswered_sends, 1..=100_000,
-        "Unanswered sends at which a connection is no longer read; who sends more all the same is held to half for a second"),
-    number!(Limits, "replay_events", limits.replay_events, 1..=10_000_000, "Most events that a join with since replays"),
+        "Unacknowledged sends at which a connection is no longer read; one that sends more is throttled to half for a second"),
+    number!(Limits, "replay_events", limits.replay_events, 1..=10_000_000, "Maximum number of events that a join with since replays"),
     number!(Limits, "page_default", limits.page_default, 1..=10_000,
-        "Messages that a join without since shows, and the page of a list that names no limit"),
+        "Messages sent for a join without since, and the default page of a list"),
     number!(Limits, "page_max", limits.page_max, 1..=10_000, "Largest page of a list"),
     time!(Limits, "header_timeout", limits.header_timeout, 1..=HOUR, "Longest time for the head of an HTTP request to arrive"),
     time!(Limits, "idle_timeout", limits.idle_timeout, 1..=DAY, "Longest time that an HTTP connection may be idle"),
@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(settings.count(), fields);
     }
 
-    /// Reading back what is told as the default changes nothing: documented defaults are the defaults.
+    /// Every shown default parses to itself, so the documented defaults are the defaults.
     #[test]
     fn defaults_are_read_as_they_are_shown() {
         let defaults = Settings::default();

@@ -1,5 +1,4 @@
-//! How the texts of settings are read and shown again. What is wrong is told without the setting's name, which the place
-//! before it holds.
+//! Parses and shows the values of settings. Errors do not name the setting; the caller adds its source.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,7 +38,7 @@ pub(crate) fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a port number (1 to 65535; 0 picks a free one)"))
 }
 
-/// Bytes, or a whole number of KiB, MiB or GiB.
+/// A number of bytes, or a whole number of KiB, MiB or GiB.
 pub(crate) fn size(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
     let unit = SIZE_UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?.trim_end(), *bytes)));
     let (number, unit) = unit.unwrap_or((text, 1));
@@ -64,12 +63,12 @@ pub(crate) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
     Err(format!("{text} is out of bounds: from {} to {}", show_duration(*range.start()), show_duration(*range.end())))
 }
 
-/// A length of time as the first version's library `ms` takes it (its version 2, which jsonwebtoken 9 uses for `expiresIn`):
-/// `7d`, `2 days`, `1.5h`, `1y`. Whether it was a bare number, which counts as seconds; the library took it for milliseconds.
+/// A duration in the syntax of the library `ms` version 2, which the first version used through jsonwebtoken 9: `7d`, `2 days`,
+/// `1.5h`, `1y`. Also returns whether it is a bare number, which counts as seconds; the library took milliseconds.
 pub(crate) fn lifetime(text: &str, range: RangeInclusive<Duration>) -> Result<(Duration, bool), String> {
     let wrong =
         || format!("\"{text}\" is not a length of time: it must be a number and a unit, such as 90s, 12h, 7d, 2 days or 1y");
-    // As the library: longer texts are not looked at.
+    // Like the library, rejects longer texts.
     let text = if text.len() > 100 { return Err(wrong()) } else { text.trim() };
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text[digits.len()..].trim_start_matches(' ').to_ascii_lowercase();
@@ -86,7 +85,7 @@ pub(crate) fn lifetime(text: &str, range: RangeInclusive<Duration>) -> Result<(D
         "y" | "yr" | "yrs" | "year" | "years" => 31_557_600.0,
         _ => return Err(wrong()),
     };
-    // Tokens end at whole seconds.
+    // Tokens expire at whole seconds.
     let duration = Duration::try_from_secs_f64((number * seconds_each + 1e-6).floor()).map_err(|_| wrong())?;
     if range.contains(&duration) {
         return Ok((duration, unit.is_empty()));
@@ -100,7 +99,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     unit.map_or_else(|| format!("{seconds}s"), |(unit, each)| format!("{}{unit}", seconds / each))
 }
 
-/// `on` or `off`, and what TOML and other programs write for them.
+/// `on` or `off`, and the equivalents of TOML and other programs.
 pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "yes" | "1" => Ok(true),
@@ -130,22 +129,22 @@ pub(crate) fn show_path(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Never tells what was given: a mistyped URL may hold a password.
+/// Never quotes the value: a mistyped URL may contain a password.
 pub(crate) fn database(text: &str) -> Result<DatabaseUrl, String> {
     text.parse().map_err(|error: chatsphere_store::InvalidUrl| error.to_string())
 }
 
-/// Never tells what was given.
+/// Never quotes the value.
 pub(crate) fn secret(text: &str) -> Result<Secret, String> {
     Secret::parse("it", text).map_err(|error| error.to_string())
 }
 
-/// Never tells what was given: it may hold a password.
+/// Never quotes the value: it may contain a password.
 pub(crate) fn nats(text: &str) -> Result<NatsUrl, String> {
     text.parse().map_err(|error: chatsphere_realtime::InvalidNats| error.to_string())
 }
 
-/// Never tells what was given.
+/// Never quotes the value.
 pub(crate) fn nkey(text: &str) -> Result<NkeySeed, String> {
     text.parse().map_err(|error: chatsphere_realtime::InvalidNats| error.to_string())
 }
@@ -161,7 +160,7 @@ pub(crate) fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// `*`, or origins with commas between; each becomes what browsers send (RFC 6454, section 6.2).
+/// `*`, or comma-separated origins, each in the form that browsers send (RFC 6454, section 6.2).
 pub(crate) fn origins(text: &str) -> Result<Option<Vec<String>>, String> {
     if text.trim() == "*" {
         return Ok(None);
@@ -170,7 +169,7 @@ pub(crate) fn origins(text: &str) -> Result<Option<Vec<String>>, String> {
 }
 
 fn origin(text: &str) -> Result<String, String> {
-    // That of pages without an origin of their own, such as files and sandboxed frames.
+    // The origin of pages without one, such as files and sandboxed frames.
     if text == "null" {
         return Ok(text.to_owned());
     }
@@ -182,17 +181,17 @@ fn origin(text: &str) -> Result<String, String> {
         return Err(wrong());
     }
     match scheme.as_str() {
-        // Lower case, punycode, and without the scheme's own port.
+        // In lower case and punycode, without the scheme's default port.
         "http" | "https" => Ok(Url::parse(text).map_err(|_| wrong())?.origin().ascii_serialization()),
         "ws" | "wss" => Err(format!("\"{text}\" is no page's origin, which begins with http:// or https://")),
         "file" => Err(format!("\"{text}\" is no origin: pages from files have the origin null")),
-        // Those of apps and extensions, such as capacitor://localhost: browsers send them as they are.
+        // Origins of apps and extensions, such as capacitor://localhost, which browsers send unchanged.
         _ if host.is_ascii() => Ok(format!("{scheme}://{}", host.to_ascii_lowercase())),
         _ => Err(wrong()),
     }
 }
 
-/// Networks or single addresses with commas between.
+/// Comma-separated networks or addresses.
 pub(crate) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     list(text, |item| {
         item.parse::<IpNet>()

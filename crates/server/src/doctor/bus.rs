@@ -1,4 +1,4 @@
-//! Does NATS take this node, and carry what it says?
+//! Checks that NATS accepts this node and delivers its messages.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::start_error::StartError;
 const CHECK: &str = "bus";
 
 pub(super) async fn check(settings: &Settings) -> Option<Finding> {
-    // A message to itself alone: any keys will do.
+    // Only this process reads the probe message, so any keys will do.
     let link = match NatsLink::new(settings.nats()?, BusKeys::derive(&[b"doctor"], &[b"doctor"]), Arc::new(SystemClock)) {
         Ok(link) => link,
         Err(error) => return Some(Finding::from_error(CHECK, &StartError::from(error).to_string())),

@@ -1,4 +1,4 @@
-//! Can the certificate be used?
+//! Checks that the certificate is usable.
 
 use chatsphere_net::listener::Tls;
 

@@ -1,4 +1,4 @@
-//! Can the node keep its files?
+//! Checks that the node can write its files.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub(super) fn check(settings: &Settings) -> Finding {
         let trouble = trouble.unwrap_or_else(|| format!("{shown} can't be written\nmount its disk for writing"));
         return Finding::from_error(CHECK, &trouble);
     }
-    // Root may look at any; a server would refuse it.
+    // Root may examine any directory, even if a server would reject it.
     let role = if ownership::this_user() == 0 { Role::Operator } else { Role::Server };
     if let Err(error) = installation::check_files(settings, role) {
         return Finding::from_error(CHECK, &error.to_string());
@@ -46,7 +46,7 @@ pub(super) fn check(settings: &Settings) -> Finding {
     }
 }
 
-/// The directory itself, or the nearest above it that is there.
+/// The path itself, or its nearest existing parent.
 pub(super) fn existing_above(path: &Path) -> &Path {
     path.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("."))
 }

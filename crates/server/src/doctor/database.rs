@@ -1,4 +1,4 @@
-//! Is the database there, is it ours, and of this version?
+//! Checks that the database exists, belongs to this installation, and has this version.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::start_error::StartError;
 
 const CHECK: &str = "database";
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What is left to the way there and back, and to clocks that are kept by NTP.
+/// Tolerance for the round trip, and for clocks synchronised by NTP.
 const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 pub(super) async fn check(settings: &Settings) -> Finding {

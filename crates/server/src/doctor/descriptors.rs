@@ -1,4 +1,4 @@
-//! Does the limit of open files leave room for the connections that come?
+//! Checks that the limit of open files suffices for the connections.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -6,13 +6,13 @@ use super::finding::Finding;
 use crate::config::Settings;
 
 const CHECK: &str = "open files";
-/// For the database, the log and the like.
+/// Descriptors for the database, the log and similar purposes.
 const RESERVE: u64 = 1_024;
-/// Below this a server of any use runs short. Above it, what is too few only its people know.
+/// A limit below this is too low for most servers; above it, only the operator can judge.
 const FEW: u64 = 4_096;
 
 pub(super) fn check(settings: &Settings) -> Finding {
-    // The server raises the soft limit to the hard one by itself.
+    // The server raises the soft limit to the hard limit itself.
     judge(getrlimit(Resource::Nofile).maximum, settings.limits.connections)
 }
 

@@ -1,4 +1,4 @@
-//! Is there space?
+//! Checks the free disk space.
 
 use rustix::fs::statvfs;
 
@@ -8,9 +8,9 @@ use crate::config::Settings;
 
 const CHECK: &str = "disk";
 const MIB: u64 = 1024 * 1024;
-/// Below this it is a matter of hours.
+/// Below this, the disk will be full within hours.
 const LITTLE: u64 = 256 * MIB;
-/// Below this, and with less than a twentieth free, a matter of days.
+/// Below this, and below a twentieth of the disk, it will be full within days.
 const NOT_MUCH: u64 = 2_048 * MIB;
 
 pub(super) fn check(settings: &Settings) -> Finding {

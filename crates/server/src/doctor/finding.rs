@@ -1,18 +1,18 @@
-//! What a check found.
+//! The result of a check.
 
 use serde::Serialize;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// What was looked at.
+    /// The name of the check.
     pub check: &'static str,
-    /// Whether it is in order.
+    /// Whether it passed.
     pub ok: bool,
-    /// What was found.
+    /// The result in words.
     pub found: String,
-    /// What to do about it, if it is not in order.
+    /// How to fix it, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_do: Option<String>,
 }
@@ -26,7 +26,7 @@ impl Finding {
         Self { check, ok: false, found: found.into(), to_do: Some(to_do.into()) }
     }
 
-    /// From an error whose first line says what is wrong, and the others what to do.
+    /// From an error whose first line describes the problem, and the others the remedy.
     pub(super) fn from_error(check: &'static str, message: &str) -> Self {
         let (found, to_do) = message.split_once('\n').unwrap_or((message, "see what the log of the server says"));
         Self::wrong(check, found, to_do)

@@ -1,4 +1,4 @@
-//! Is this the place that was meant?
+//! Checks that there is an installation.
 
 use super::finding::Finding;
 use crate::cli::CliError;
@@ -7,11 +7,11 @@ use crate::installation;
 
 const CHECK: &str = "installation";
 
-/// Nothing to tell where there is one: the other checks tell of it.
+/// No finding if there is one: the other checks report on it.
 pub(super) fn check(settings: &Settings) -> Option<Finding> {
     match installation::require(settings) {
         Err(error @ CliError::NoDatabase(_)) => Some(Finding::from_error(CHECK, &error.to_string())),
-        // What else is wrong with its files, the checks of these tell.
+        // Other problems with its files are reported by other checks.
         _ => None,
     }
 }

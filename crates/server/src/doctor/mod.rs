@@ -1,4 +1,4 @@
-//! Looks a node over without changing anything: what is in order, what is not, and what to do about it.
+//! Checks a node without changing anything, and reports problems with their remedies.
 
 mod bus;
 mod certificate;
@@ -16,7 +16,7 @@ pub use finding::Finding;
 use crate::bootstrap::check_supported;
 use crate::config::{ConfigError, Loaded};
 
-/// Looks at everything, in the order in which a start would need it.
+/// Runs all checks, in the order in which a start would need them.
 pub async fn examine(configuration: Result<Loaded, ConfigError>) -> Vec<Finding> {
     let loaded = match configuration {
         Ok(loaded) => loaded,

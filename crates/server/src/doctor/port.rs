@@ -1,4 +1,4 @@
-//! Is the port free, and if not, whose is it?
+//! Checks that the port is free, and otherwise finds its user.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -12,7 +12,7 @@ use crate::start_error::StartError;
 const CHECK: &str = "port";
 const ELSEWHERE: &str = "run doctor in its working directory and with its environment, or with its --data-dir; if not, choose \
  another port with --port";
-/// Of `/proc/net/tcp`: a socket that listens.
+/// The state of a listening socket in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
 
 struct Holder {
@@ -35,7 +35,7 @@ fn taken(addr: SocketAddr, own_server: Option<Option<u32>>) -> Finding {
         (Some(holder), Some(Some(own))) if holder.process == own => {
             Finding::ok(CHECK, format!("{addr} is served by the server of this data directory, process {own}"))
         }
-        // Another user's sockets can't be looked at; a server that runs here is the likely holder.
+        // Another user's sockets are not visible; a server on this data directory is the likely user.
         (None, Some(_)) => Finding::ok(CHECK, format!("{addr} is taken, and a server runs on this data directory")),
         _ => {
             let port = addr.port();
@@ -47,7 +47,7 @@ fn taken(addr: SocketAddr, own_server: Option<Option<u32>>) -> Finding {
                     format!("`sudo ss -ltnp sport = :{port}` tells which; if it is the server that you mean, {ELSEWHERE}"),
                 );
             };
-            // A server is not to be stopped because somebody looked for it in the wrong place.
+            // Do not suggest stopping a server that may be running as intended.
             let to_do = if name.starts_with("chatsphere") {
                 format!("if it is the server that you mean, {ELSEWHERE}")
             } else {
@@ -60,7 +60,7 @@ fn taken(addr: SocketAddr, own_server: Option<Option<u32>>) -> Finding {
     }
 }
 
-/// Which process listens on a port, where `/proc` tells.
+/// The process that listens on a port, if `/proc` shows it.
 fn holder(port: u16) -> Option<Holder> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
     let sockets: Vec<String> =
@@ -80,7 +80,7 @@ fn holds(process: u32, sockets: &[String]) -> bool {
     targets.any(|target| target.to_str().is_some_and(|target| sockets.iter().any(|socket| socket == target)))
 }
 
-/// The inodes of the sockets that listen on a port, from a table as proc(5) describes it.
+/// The inodes of sockets that listen on a port, from a table in the format of proc(5).
 fn listening<'t>(table: &'t str, port: u16) -> Vec<&'t str> {
     let port = format!(":{port:04X}");
     let inode = |line: &'t str| {

@@ -1,4 +1,4 @@
-//! Are the secrets good, and for nobody else to read?
+//! Checks that the secrets are strong and private.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,9 +10,9 @@ use crate::secrets::{Secrets, SecretsError};
 
 const SECRETS: &str = "secrets";
 const PERMISSIONS: &str = "permissions";
-/// Group and others.
+/// Permissions of the group and others.
 const NOT_THE_OWNER: u32 = 0o077;
-/// Others. A configuration file may be meant for a group.
+/// Permissions of others. A configuration file may be shared with a group.
 const OTHERS: u32 = 0o007;
 
 pub(super) fn check(loaded: &Loaded) -> Vec<Finding> {
@@ -29,7 +29,7 @@ fn good(loaded: &Loaded) -> Finding {
     }
 }
 
-/// Those that a start would use, if it did not have to make them.
+/// The secrets that a start would use, unless it had to create them.
 pub(super) fn present(settings: &Settings) -> Result<Option<Secrets>, SecretsError> {
     match DataDir::at(&settings.data_dir) {
         Some(directory) => Secrets::find(settings, &directory),

@@ -1,21 +1,20 @@
-//! Lines on their way to standard error: a bounded queue before a thread of its own, so that whoever logs never waits for
-//! whoever reads.
+//! A bounded queue of log lines with a thread that writes them to standard error, so that logging never waits for the reader.
 
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes that wait at most, some 5,000 lines. As many again may be on their way out.
+/// Maximum number of queued bytes, about 5,000 lines. As many again may be in the current write.
 const MAX_WAITING: usize = 1024 * 1024;
-/// Bytes of one write. Up to this many a pipe takes whole, also beside other writers (pipe(7), PIPE_BUF).
+/// Maximum size of a write, which a pipe accepts atomically, even with other writers (pipe(7), PIPE_BUF).
 const PIECE: usize = 4_096;
-/// How long the thread rests before it tries a descriptor again that would block.
+/// Delay before retrying a descriptor that would block.
 const RETRY: Duration = Duration::from_millis(10);
-/// What an idle queue keeps of its memory.
+/// Memory that an idle queue keeps, in bytes.
 const KEPT: usize = 64 * 1024;
 
-/// Lines that wait to be written. A line that finds no room is dropped and counted.
+/// The queue of lines. A line that does not fit is dropped and counted.
 pub(super) struct LineQueue {
     state: Mutex<State>,
     filled: Condvar,
@@ -24,11 +23,11 @@ pub(super) struct LineQueue {
 }
 
 struct State {
-    /// Whole lines.
+    /// Complete lines.
     waiting: Vec<u8>,
-    /// Some were taken, and are not all written.
+    /// A batch is being written.
     writing: bool,
-    /// Rises with each write.
+    /// Incremented with each write.
     progress: u64,
 }
 
@@ -42,7 +41,7 @@ impl LineQueue {
         }
     }
 
-    /// Takes a line, which ends with a line feed, or drops it. Returns at once.
+    /// Queues a line, which ends with a line feed, or drops it. Returns at once.
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.waiting.len().saturating_add(line.len()) > MAX_WAITING {
@@ -55,13 +54,13 @@ impl LineQueue {
         self.filled.notify_one();
     }
 
-    /// How many lines were dropped so far: those without room, and those that could not be written.
+    /// Number of dropped lines: those that did not fit, and those that could not be written.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Writes what comes, for ever. An error costs the lines of that write and nothing else. `tell_dropped` is called with the
-    /// number of lines that were dropped, once lines come through again.
+    /// Writes queued lines for ever. An error loses only the lines of that write. `tell_dropped` is called with the number of
+    /// dropped lines once writing succeeds again.
     pub(super) fn run(&self, mut out: impl Write, tell_dropped: impl Fn(u64)) {
         let (mut lines, mut told, mut torn) = (Vec::new(), 0, false);
         loop {
@@ -83,7 +82,7 @@ impl LineQueue {
         }
     }
 
-    /// Waits until lines are there, and takes all of them.
+    /// Waits for lines and takes all of them.
     fn take(&self, lines: &mut Vec<u8>) {
         lines.clear();
         lines.shrink_to(KEPT);
@@ -97,7 +96,7 @@ impl LineQueue {
         state.writing = true;
     }
 
-    /// Returns when all is written, or when nothing was written for as long as `patience`.
+    /// Returns when all lines are written, or none was written for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let mut state = self.lock();
         while state.writing || !state.waiting.is_empty() {
@@ -111,12 +110,12 @@ impl LineQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under it.
+        // No code that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Splits lines into writes of as many whole lines as fit, or of one that is longer.
+/// Splits lines into writes of as many complete lines as fit, or of one longer line.
 fn pieces(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = lines;
     std::iter::from_fn(move || {
@@ -143,7 +142,8 @@ fn count_lines(piece: &[u8]) -> u64 {
     u64::try_from(piece.iter().filter(|byte| is_end(byte)).count()).unwrap_or(u64::MAX)
 }
 
-/// Whether all of it was written. `torn` says that the last write ended within a line, so that the next begins a new one.
+/// Returns whether the piece was written completely. `torn` records that a write ended within a line, so that the next starts a
+/// new line.
 fn write_piece(out: &mut impl Write, piece: &[u8], torn: &mut bool) -> bool {
     if *torn && !write_all(out, b"\n", torn) {
         return false;
@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// Does with each write what it is told, and keeps what it took.
+    /// Follows the script for each write, and records the written bytes.
     struct Scripted {
         orders: Receiver<io::Result<usize>>,
         taken: Arc<Mutex<Vec<u8>>>,
@@ -184,7 +184,7 @@ mod tests {
 
     impl Write for Scripted {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Without orders it takes everything.
+            // Without a script it accepts everything.
             let count = self.orders.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
             self.taken.lock().unwrap().extend_from_slice(&bytes[..count]);
             Ok(count)
@@ -220,7 +220,7 @@ mod tests {
         for _ in 0..pushed {
             queue.push(&line);
         }
-        // At most what waits and what was taken before could be kept.
+        // At most the queued lines and one batch can be kept.
         assert!(queue.dropped() >= pushed / 3 - 1, "{}", queue.dropped());
         queue.flush(Duration::from_millis(20));
         let dropped = queue.dropped();
@@ -238,7 +238,7 @@ mod tests {
         queue.push(b"one\n");
         queue.flush(LONG);
         assert_eq!((queue.dropped(), text(&taken).as_str()), (1, ""));
-        // A disk that fills up within a line.
+        // The disk fills up within a line.
         orders.send(Ok(2)).unwrap();
         orders.send(Err(ErrorKind::StorageFull.into())).unwrap();
         queue.push(b"two\n");

@@ -1,22 +1,22 @@
-//! All metrics of the server. Their help texts are registered from here, and `docs/operations.md` is compared with it.
+//! The catalogue of the server's metrics. Help texts are registered from here, and `docs/operations.md` is compared with it.
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-/// What a metric is, in the words of docs/operations.md.
+/// The type of a metric, in the words of docs/operations.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Only rises.
+    /// Only increases.
     Counter,
-    /// Rises and falls.
+    /// Increases and decreases.
     Gauge,
-    /// Counts what fell into each of some ranges.
+    /// Counts observations in buckets.
     Histogram,
     /// Quantiles of the last minutes.
     Summary,
 }
 
 impl Kind {
-    /// The word for it.
+    /// The name of the type.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -32,11 +32,11 @@ impl Kind {
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// What it is.
+    /// The type.
     pub kind: Kind,
-    /// By what it is told apart. Each label has few values.
+    /// The labels. Each has few values.
     pub labels: &'static [&'static str],
-    /// What it tells, as `# HELP` has it.
+    /// The description for `# HELP`.
     pub help: &'static str,
 }
 
@@ -52,88 +52,81 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
     Metric { name, kind: Kind::Histogram, labels, help }
 }
 
-/// All of them, in the order of docs/operations.md. Those of the process (`process_…`) are Prometheus' own, and not among them.
+/// All metrics, in the order of docs/operations.md. Those of the process (`process_…`) follow Prometheus' conventions and are
+/// not listed.
 pub const METRICS: &[Metric] = &[
-    gauge("chatsphere_build_info", &["version"], "Always 1; the label tells which version runs"),
-    counter("chatsphere_http_requests_total", &["method", "route", "status"], "HTTP calls that were answered"),
+    gauge("chatsphere_build_info", &["version"], "Always 1; the label is the running version"),
+    counter("chatsphere_http_requests_total", &["method", "route", "status"], "Answered HTTP calls"),
     histogram(
         "chatsphere_http_request_seconds",
         &["route"],
-        "How long HTTP calls took, from the head's arrival to the answer's head",
+        "Duration of HTTP calls, from the request's head to the answer's head",
     ),
     counter(
         "chatsphere_errors_total",
         &["door", "code"],
-        "Errors that clients were told, by their stable code; the door is http, websocket, or listener for what never became \
-         a call",
+        "Errors sent to clients, by stable code; the door is http, websocket, or listener for requests that never \
+         became a call",
     ),
     counter(
         "chatsphere_authentications_refused_total",
         &["door", "reason"],
-        "Tokens that were refused, by the error's code, missing ones included",
+        "Rejected tokens, by error code, including missing ones",
     ),
     counter(
         "chatsphere_rate_limited_total",
         &["what"],
-        "Calls and frames that a user's rate limit refused: message, read, signal, or change for everything else",
+        "Calls and frames rejected by a user's rate limit: message, read, signal, or change for everything else",
     ),
-    gauge("chatsphere_connections", &["kind"], "Connections that are open now"),
-    counter(
-        "chatsphere_connections_refused_total",
-        &["reason"],
-        "Connections that were turned away: full, or out of descriptors",
-    ),
+    gauge("chatsphere_connections", &["kind"], "Open connections"),
+    counter("chatsphere_connections_refused_total", &["reason"], "Rejected connections: full, or out of descriptors"),
     counter(
         "chatsphere_connections_timed_out_total",
         &["waiting_for"],
-        "HTTP connections that were given up while waiting for head, idle or write",
+        "HTTP connections that timed out waiting for head, idle or write",
     ),
-    counter("chatsphere_tls_handshakes_failed_total", &["reason"], "TLS handshakes that failed, by error or timeout"),
+    counter("chatsphere_tls_handshakes_failed_total", &["reason"], "Failed TLS handshakes: error or timeout"),
     gauge("chatsphere_sockets", &[], "Authenticated WebSockets"),
     counter(
         "chatsphere_closes_total",
         &["code"],
-        "WebSockets that ended, by close code; none is a connection that broke, other a code of the client's own",
+        "Ended WebSockets, by close code; none is a broken connection, other a code chosen by the client",
     ),
-    histogram("chatsphere_ack_seconds", &[], "From the arrival of a message over a WebSocket to its ack"),
-    gauge("chatsphere_rooms_with_listeners", &[], "Rooms that somebody on this node listens to"),
-    gauge("chatsphere_outbound_queue_bytes", &[], "Bytes that wait for all WebSockets together"),
-    counter("chatsphere_slow_consumers_closed_total", &[], "WebSockets that were closed with 4008"),
-    counter("chatsphere_events_in_total", &[], "Events that this node committed"),
-    counter("chatsphere_events_out_total", &[], "Events sent to listeners, counted for each"),
+    histogram("chatsphere_ack_seconds", &[], "Time from the arrival of a WebSocket message to its ack"),
+    gauge("chatsphere_rooms_with_listeners", &[], "Rooms with subscriptions on this node"),
+    gauge("chatsphere_outbound_queue_bytes", &[], "Bytes in the write queues of all WebSockets"),
+    counter("chatsphere_slow_consumers_closed_total", &[], "WebSockets closed with 4008"),
+    counter("chatsphere_events_in_total", &[], "Events committed by this node"),
+    counter("chatsphere_events_out_total", &[], "Events sent to subscriptions, counted per subscription"),
     counter("chatsphere_signals_in_total", &[], "Signals, such as typing, for connections of this node"),
-    counter("chatsphere_signals_out_total", &[], "Signals sent to connections, counted for each"),
+    counter("chatsphere_signals_out_total", &[], "Signals sent to connections, counted per connection"),
     counter(
         "chatsphere_signals_dropped_total",
         &["reason"],
-        "Signals that were dropped: for a connection that reads too slowly (slow_consumer), or since too many waited \
-         (queue_full) or events before them did not come (behind)",
+        "Dropped signals: the connection reads too slowly (slow_consumer), the queue is full (queue_full), or \
+         earlier events are missing (behind)",
     ),
-    gauge("chatsphere_answer_bytes", &[], "Bytes of answers and replays that are built and not yet sent"),
-    gauge("chatsphere_write_queue", &[], "Writes that wait for the database"),
-    histogram("chatsphere_commit_seconds", &[], "From taking a batch of writes to its commit"),
-    Metric { name: "chatsphere_commit_batch_messages", kind: Kind::Summary, labels: &[], help: "Events in each commit" },
+    gauge("chatsphere_answer_bytes", &[], "Bytes of answers and replays that are encoded but not sent"),
+    gauge("chatsphere_write_queue", &[], "Writes queued for the database"),
+    histogram("chatsphere_commit_seconds", &[], "Time from dequeuing a batch of writes to its commit"),
+    Metric { name: "chatsphere_commit_batch_messages", kind: Kind::Summary, labels: &[], help: "Events per commit" },
     counter("chatsphere_store_errors_total", &[], "Errors of the database"),
-    counter(
-        "chatsphere_log_lines_dropped_total",
-        &[],
-        "Log lines that could not be written: nobody reads, or the disk is full",
-    ),
-    gauge("chatsphere_disk_free_bytes", &[], "Free space of the disk under a SQLite database"),
-    counter("chatsphere_disk_refused_total", &[], "Writes that were refused because the disk is full, or nearly"),
-    gauge("chatsphere_database_bytes", &[], "Size of the database, with SQLite without its -wal file; looked at once a minute"),
-    gauge("chatsphere_bus_connected", &[], "1 while NATS carries, 0 while it does not; absent without NATS_URL"),
-    counter("chatsphere_bus_sent_total", &[], "Messages told to other nodes"),
-    counter("chatsphere_bus_received_total", &[], "Messages heard of other nodes"),
+    counter("chatsphere_log_lines_dropped_total", &[], "Log lines dropped because nobody reads, or the disk is full"),
+    gauge("chatsphere_disk_free_bytes", &[], "Free disk space of a SQLite database"),
+    counter("chatsphere_disk_refused_total", &[], "Writes rejected because the disk is full or nearly full"),
+    gauge("chatsphere_database_bytes", &[], "Size of the database, on SQLite without its -wal file; measured once a minute"),
+    gauge("chatsphere_bus_connected", &[], "1 while connected to NATS, otherwise 0; absent without NATS_URL"),
+    counter("chatsphere_bus_sent_total", &[], "Messages published to other nodes"),
+    counter("chatsphere_bus_received_total", &[], "Messages received from other nodes"),
     counter(
         "chatsphere_bus_dropped_total",
         &["reason"],
-        "What did not go over the bus: commits (away, queue_full), events (too_large), signals (signals), messages (slow, \
+        "Dropped on the bus: commits (away, queue_full), events (too_large), signals (signals), messages (slow, \
          unreadable, epoch, unverified, replayed, clock)",
     ),
 ];
 
-/// Registers every help text.
+/// Registers the help texts.
 pub(super) fn describe() {
     for metric in METRICS {
         match metric.kind {
@@ -148,7 +141,7 @@ pub(super) fn describe() {
 mod tests {
     use super::*;
 
-    /// The rules of `promtool check metrics`, and those of CONTRIBUTING.md.
+    /// The rules of `promtool check metrics` and of CONTRIBUTING.md.
     #[test]
     fn names_are_as_prometheus_wants_them() {
         let mut seen = std::collections::HashSet::new();

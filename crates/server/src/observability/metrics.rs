@@ -8,17 +8,17 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::log;
 
-/// How often what histograms gather is put in order where nobody asks for it.
+/// Interval of the recorder's upkeep, for servers that are not scraped.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// From half a millisecond, below which no commit to a disk comes, to the longest time-out of a request.
+/// Buckets from half a millisecond, faster than any commit to a disk, to the longest timeout of a request.
 const SECONDS: [f64; 15] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
-/// Things handled together: rows of a commit, frames of a write.
+/// Buckets for batch sizes: rows per commit, frames per write.
 const BATCH: [f64; 13] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0];
-/// From a short frame to the longest write queue.
+/// Buckets from a short frame to the longest write queue.
 const BYTES: [f64; 7] = [256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
 
-/// Gives the metrics' present state.
+/// Renders the current state of all metrics.
 #[derive(Clone)]
 pub struct MetricsHandle(PrometheusHandle);
 
@@ -26,7 +26,7 @@ impl MetricsHandle {
     /// All metrics in the Prometheus text format, version 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
-        // Counted where the lines are dropped, since logging must not need the recorder.
+        // The queue counts dropped lines, because logging must not depend on the recorder.
         metrics::counter!("chatsphere_log_lines_dropped_total").absolute(log::lines_dropped());
         self.0.render() + &super::process::render()
     }
@@ -38,10 +38,10 @@ impl fmt::Debug for MetricsHandle {
     }
 }
 
-/// Installs the process's recorder and keeps it in order. The first call does so, each later one gives the same handle.
-/// Call it before anything takes metric handles: those taken earlier stay without effect.
+/// Installs the process-wide recorder and starts its upkeep. Further calls return the same handle. Call it before any metric
+/// handle is created: earlier handles have no effect.
 ///
-/// Histograms whose names end in `_seconds`, `_bytes`, or `_size` get buckets for such things; others are summaries.
+/// Histograms whose names end in `_seconds`, `_bytes`, or `_size` have buckets; others are summaries.
 pub fn install_metrics() -> MetricsHandle {
     static HANDLE: OnceLock<MetricsHandle> = OnceLock::new();
     HANDLE.get_or_init(install).clone()
@@ -56,7 +56,7 @@ fn install() -> MetricsHandle {
     super::catalogue::describe();
     metrics::gauge!("chatsphere_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let upkeep = handle.clone();
-    // A thread rather than a task, since the recorder outlives every runtime of the process.
+    // A thread rather than a task, because the recorder outlives every runtime.
     let spawned = std::thread::Builder::new().name("metrics-upkeep".to_owned()).spawn(move || {
         loop {
             std::thread::sleep(UPKEEP);
@@ -72,7 +72,7 @@ fn install() -> MetricsHandle {
 fn builder() -> PrometheusBuilder {
     let buckets: [(&str, &[f64]); 3] = [("_seconds", &SECONDS), ("_size", &BATCH), ("_bytes", &BYTES)];
     buckets.into_iter().fold(PrometheusBuilder::new(), |builder, (suffix, values)| {
-        // Only an empty list of buckets is refused.
+        // Only an empty list of buckets is rejected.
         builder.set_buckets_for_metric(Matcher::Suffix(suffix.to_owned()), values).unwrap_or_default()
     })
 }

@@ -1,4 +1,4 @@
-//! What the server tells about itself.
+//! Metrics of the server and the process.
 
 pub mod catalogue;
 pub mod metrics;

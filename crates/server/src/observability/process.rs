@@ -1,9 +1,9 @@
-//! What Prometheus' own clients tell of every process, under the same names.
+//! Process metrics under the names of Prometheus' client libraries.
 
 use std::fmt::Write;
 use std::fs;
 
-/// Metrics of this process, in the text format. Empty where there is no `/proc`.
+/// Metrics of this process, in the text format. Empty without `/proc`.
 pub(super) fn render() -> String {
     let mut text = String::new();
     let Some(stat) = Stat::read() else { return text };
@@ -20,9 +20,9 @@ pub(super) fn render() -> String {
     metric("process_resident_memory_bytes", "gauge", "Memory of the process that is in the machine's memory", stat.resident);
     metric("process_virtual_memory_bytes", "gauge", "Addresses that the process has taken", stat.virtual_size);
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        // Without the one that this look takes.
+        // Excludes the descriptor of this listing.
         let open = open.count().saturating_sub(1);
-        metric("process_open_fds", "gauge", "File descriptors that are open", open as f64);
+        metric("process_open_fds", "gauge", "Open file descriptors", open as f64);
     }
     if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
         metric("process_max_fds", "gauge", "File descriptors that may be open", most as f64);
@@ -38,14 +38,14 @@ struct Stat {
 }
 
 impl Stat {
-    /// See proc_pid_stat(5).
+    /// Reads the fields of proc_pid_stat(5).
     fn read() -> Option<Self> {
         let ticks = rustix::param::clock_ticks_per_second() as f64;
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name before it may hold anything.
+        // The preceding name may contain any character.
         let (_, fields) = stat.rsplit_once(')')?;
         let fields: Vec<f64> = fields.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0.0)).collect();
-        // The fourth field of the manual is the first here.
+        // The manual's fourth field is the first here.
         let field = |of_the_manual: usize| fields.get(of_the_manual - 4).copied();
         let uptime = fs::read_to_string("/proc/stat").ok()?;
         let booted: f64 = uptime.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;

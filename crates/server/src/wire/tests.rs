@@ -1,4 +1,4 @@
-//! How many bytes things take in JSON, measured against what pages are cut by.
+//! Compares the estimated JSON sizes, by which pages are split, with the real sizes.
 
 use chatsphere_core::event::largest_event;
 use chatsphere_core::{
@@ -52,7 +52,7 @@ fn json(item: &impl Serialize) -> usize {
     serde_json::to_vec(item).unwrap().len()
 }
 
-/// The measure is never less than any of the forms, and not much more than the longest.
+/// Checks that the estimate is at least the size of each form, and not much more than the longest.
 #[track_caller]
 fn check(measured: usize, forms: &[usize]) {
     let longest = *forms.iter().max().unwrap();
@@ -137,7 +137,7 @@ fn every_form_of_an_item_has_its_measure() {
 
 #[test]
 fn no_event_is_larger_than_the_largest() {
-    // As many bytes of names as settings allow can be more than a message.
+    // With long names, the names can take more bytes than the message.
     let long_names = Limits { username_chars: 1_000, message_bytes: 100, ..Limits::default() };
     for limits in [Limits::default(), long_names] {
         for (name, content) in [("😀", "\u{1}"), ("\"", "\""), ("ä", "\\")] {

@@ -5,7 +5,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{json, note, table};
 use crate::config::ServerFlags;
 
-/// Tell what holds, and where each value comes from.
+/// Show the settings in force, and the source of each value.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// As JSON

@@ -9,7 +9,7 @@ use super::error::CliError;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Tell what holds, and where each value comes from
+    /// Show the settings in force, and the source of each value
     Check(check::Check),
     /// Print docs/configuration.md
     Docs,

@@ -1,4 +1,4 @@
-//! Asking the server of this configuration how it is, where there is no curl.
+//! Checks the health of the server with this configuration, for systems without curl.
 
 mod own_certificate;
 
@@ -15,9 +15,9 @@ use super::error::CliError;
 use super::output::answer;
 use crate::config::{ServerFlags, Settings};
 
-/// How long the server may take to answer.
+/// Timeout for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of an answer that are read. Its first line is all that counts.
+/// Maximum number of bytes read of the answer. Only its first line matters.
 const MAX_ANSWER: u64 = 8 * 1024;
 
 /// Ask the server on this machine whether it is alive
@@ -50,7 +50,7 @@ impl Healthcheck {
     }
 }
 
-/// A server that listens on every address is asked on the loopback one.
+/// The loopback address of a server that listens on every address.
 fn reachable(host: IpAddr) -> IpAddr {
     match host {
         IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! TLS to the server on this machine: whatever name its certificate bears, it must be the configured one.
+//! TLS to the server on this machine: its certificate must be the configured one, whatever its name.
 
 use std::io;
 use std::path::Path;

@@ -12,7 +12,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{answer, json, note};
 use crate::config::DatabaseFlags;
 
-/// Make a token.
+/// Create a token.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("rights").multiple(true).args(["read", "write", "delete"]))]
 #[command(group = ArgGroup::new("holder").required(true).multiple(true).args(["client", "user"]))]
@@ -21,13 +21,13 @@ pub(crate) struct Create {
     /// A CLIENT token, for an application's own backend: it may do everything, on behalf of any user
     #[arg(long, requires = "email", conflicts_with_all = ["rights", "room"])]
     client: bool,
-    /// Whose CLIENT token it is, to tell it from others; nothing is sent there
+    /// The e-mail address that identifies a CLIENT token; no mail is sent
     #[arg(long, value_name = "ADDRESS", requires = "client")]
     email: Option<String>,
-    /// The user that it stands for; a CLIENT token acts in this name where it names no other [default for --client: admin]
+    /// The user of the token; a CLIENT token acts as this user unless it names another [default for --client: admin]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Allow reading [without --read, --write, --delete and --room: everything that the user may do]
+    /// Allow reading [without --read, --write, --delete and --room: all rights of the user]
     #[arg(long)]
     read: bool,
     /// Allow posting, creating, adding
@@ -36,13 +36,13 @@ pub(crate) struct Create {
     /// Allow removing members and revoking tokens
     #[arg(long)]
     delete: bool,
-    /// Allow this room only; can be given again
+    /// Allow only this room; repeatable
     #[arg(long, value_name = "ID", requires = "rights")]
     room: Vec<RoomId>,
-    /// How long it lives, such as 12h or 7d [default: jwt_expires_in or client_expires_in]
+    /// The token's lifetime, such as 12h or 7d [default: jwt_expires_in or client_expires_in]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_in: Option<Duration>,
-    /// The token with its id and end, as JSON
+    /// Print the token with its id and expiry, as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -9,10 +9,10 @@ use crate::cli::error::CliError;
 use crate::cli::output::{json, table};
 use crate::config::DatabaseFlags;
 
-/// Show what tokens there are.
+/// List tokens.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Those too that are revoked or have expired
+    /// Include revoked and expired tokens
     #[arg(long)]
     all: bool,
     /// As JSON

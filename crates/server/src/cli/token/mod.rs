@@ -10,11 +10,11 @@ use super::error::CliError;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a token, of a user or of an application's backend
+    /// Create a token, for a user or for an application's backend
     Create(create::Create),
-    /// Show what tokens there are; never the tokens themselves
+    /// List tokens, without the tokens themselves
     List(list::List),
-    /// End a token, and all that it minted
+    /// Revoke a token, and all that it minted
     Revoke(revoke::Revoke),
 }
 

@@ -7,10 +7,10 @@ use crate::cli::error::CliError;
 use crate::cli::output::answer;
 use crate::config::DatabaseFlags;
 
-/// End a token, and all that it minted. Servers on the database follow within a second.
+/// Revoke a token, and all that it minted. Servers on the database follow within a second.
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
-    /// The token's id; `chatsphere token list` shows it
+    /// The token's id, as shown by `chatsphere token list`
     id: TokenId,
     #[command(flatten)]
     settings: DatabaseFlags,

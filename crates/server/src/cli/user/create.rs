@@ -11,7 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{answer, json, note};
 use crate::config::DatabaseFlags;
 
-/// Make a user. The answer is its id.
+/// Create a user, and print its id.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// Its name, which must be free
@@ -19,7 +19,7 @@ pub(crate) struct Create {
     /// ADMIN, MODERATOR or MEMBER [default: MEMBER]
     #[arg(long, value_parser = parse_role)]
     role: Option<Role>,
-    /// Make a USER token too, and answer it after the id
+    /// Create a USER token too, and print it after the id
     #[arg(long)]
     token: bool,
     /// As JSON
@@ -58,7 +58,7 @@ impl Create {
         let create = CreateUser { username: self.name.clone(), role: self.role, idempotency: None };
         let made = ops::create_user(&operator.chat, &caller, create).await?.value;
         if !self.token {
-            // Every user comes with a token. One that nobody is given should not stay good.
+            // Every new user has a token. One that is not printed must not stay valid.
             ops::revoke_token(&operator.chat, &caller, made.token.id).await?;
         }
         Ok(made)

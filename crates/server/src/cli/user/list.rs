@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{json, table};
 use crate::config::DatabaseFlags;
 
-/// Show all users.
+/// List all users.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// As JSON

@@ -18,19 +18,19 @@ use crate::config::DatabaseFlags;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a user
+    /// Create a user
     Create(create::Create),
-    /// Show all users
+    /// List all users
     List(list::List),
     /// Show one user
     Show(show::Show),
-    /// Give a user another name
+    /// Rename a user
     Rename(rename::Rename),
-    /// Give a user another role
+    /// Change a user's role
     Role(role::ChangeRole),
-    /// Refuse all of a user's tokens, and close its connections
+    /// Reject all of a user's tokens, and close its connections
     Disable(standing::RoomRelation),
-    /// Let a disabled user in again
+    /// Enable a disabled user
     Enable(standing::RoomRelation),
 }
 
@@ -48,7 +48,7 @@ impl Command {
     }
 }
 
-/// Changes the user of this name.
+/// Changes the user with this name.
 async fn change(flags: DatabaseFlags, name: &str, role: Option<Role>, disabled: Option<bool>) -> Result<User, CliError> {
     let operator = access::open(flags).await?;
     let changed = change_on(&operator, name, role, disabled).await;
@@ -62,7 +62,7 @@ async fn change_on(operator: &Operator, name: &str, role: Option<Role>, disabled
     Ok(ops::change_user(&operator.chat, &caller, ChangeUser { user_id, role, disabled }).await?)
 }
 
-/// A role as people write it.
+/// A role in any case of letters.
 fn parse_role(text: &str) -> Result<Role, String> {
     Role::parse(&text.to_ascii_uppercase()).ok_or_else(|| "must be ADMIN, MODERATOR or MEMBER".to_owned())
 }

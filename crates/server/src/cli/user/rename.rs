@@ -7,7 +7,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::answer;
 use crate::config::DatabaseFlags;
 
-/// Give a user another name. Servers on the database follow within a second.
+/// Rename a user. Servers on the database follow within a second.
 #[derive(Debug, Args)]
 pub(crate) struct Rename {
     /// The user's name, or id

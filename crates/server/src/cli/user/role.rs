@@ -6,7 +6,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::answer;
 use crate::config::DatabaseFlags;
 
-/// Give a user another role. Servers on the database follow within a second.
+/// Change a user's role. Servers on the database follow within a second.
 #[derive(Debug, Args)]
 pub(crate) struct ChangeRole {
     /// The user's name, or id

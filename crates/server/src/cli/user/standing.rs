@@ -5,7 +5,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::answer;
 use crate::config::DatabaseFlags;
 
-/// Disable a user, or let it in again. Servers on the database follow within a second.
+/// Disable or enable a user. Servers on the database follow within a second.
 #[derive(Debug, Args)]
 pub(crate) struct RoomRelation {
     /// The user's name, or id
