@@ -10,10 +10,10 @@ use crate::connection::tls;
 use crate::error::Error;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longer than the server takes to give up on a call of its own.
+/// Longer than the server's own timeout of a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Makes a [`Client`] that differs from the usual one; begun by [`Client::builder`].
+/// Configures a [`Client`]; created by [`Client::builder`].
 ///
 /// ```no_run
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,25 +36,25 @@ impl ClientBuilder {
         Self { base_url: base_url.to_owned(), token, trusted: Vec::new() }
     }
 
-    /// Trusts what these certificates have signed, and they themselves, beside what the machine trusts: a text in PEM with one
-    /// certificate or several, such as that of an authority of one's own, or one that signed itself. For calls and connections.
+    /// Trusts these certificates, and certificates signed by them, in addition to the system's: PEM text with one or more
+    /// certificates, such as that of a private authority or a self-signed one. Applies to calls and connections.
     pub fn trust(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.trusted.push(pem.as_ref().to_vec());
         self
     }
 
-    /// The client. Nothing is called yet.
+    /// Creates the client. Sends no request.
     ///
     /// # Errors
-    /// [`Error::Address`], [`Error::Token`], [`Error::Certificate`], and [`Error::Tls`] for an `https` address where the
-    /// machine's certificates, or those to trust, can't be used.
+    /// [`Error::Address`], [`Error::Token`], [`Error::Certificate`], and [`Error::Tls`] for an `https` address if the system's
+    /// or the trusted certificates are unusable.
     pub fn build(self) -> Result<Client, Error> {
         let base = address(&self.base_url)?;
         let trusted = self.certificates()?;
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
-            // A redirect could carry a POST, and the token, elsewhere.
+            // A redirect could send a POST, and the token, to another server.
             .redirect(reqwest::redirect::Policy::none());
         let mut connector = None;
         if base.scheme() == "https" {
@@ -73,7 +73,7 @@ impl ClientBuilder {
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 all.push(certificate.map_err(|_| Error::Certificate)?);
             }
-            // Trusting nothing by mistake would show later, and elsewhere.
+            // PEM without a certificate is an error, because it would otherwise surface later as a failed connection.
             if all.len() == before {
                 return Err(Error::Certificate);
             }
@@ -110,7 +110,7 @@ mod tests {
             let built = Client::builder("https://h", "t").trust(pem).build();
             assert!(matches!(built, Err(Error::Certificate)), "{pem:?}");
         }
-        // PEM, but of something else.
+        // Valid PEM, but not a certificate.
         let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(matches!(Client::builder("https://h", "t").trust(pem).build(), Err(Error::Tls(_))));
     }

@@ -10,7 +10,7 @@ use crate::builder::ClientBuilder;
 use crate::connection::{ConnectOptions, Connection, Events};
 use crate::error::Error;
 
-/// Calls a ChatSphere server in the name of one token. Clones share the token and the pool of connections.
+/// Calls a ChatSphere server with one token. Clones share the token and the connection pool.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -23,7 +23,7 @@ struct Inner {
     tls: Option<TlsConnector>,
 }
 
-/// A token that is never shown.
+/// A token that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(Arc<str>);
 
@@ -49,16 +49,16 @@ impl Token {
 }
 
 impl Client {
-    /// A client for the server at `base_url`, such as `http://127.0.0.1:3001`. Nothing is called yet.
+    /// A client for the server at `base_url`, such as `http://127.0.0.1:3001`. Sends no request.
     ///
     /// # Errors
-    /// [`Error::Address`], [`Error::Token`], and [`Error::Tls`] for an `https` address where the machine's certificates can't
-    /// be read.
+    /// [`Error::Address`], [`Error::Token`], and [`Error::Tls`] for an `https` address if the system's certificates are
+    /// unusable.
     pub fn new(base_url: &str, token: impl Into<String>) -> Result<Self, Error> {
         Self::builder(base_url, token).build()
     }
 
-    /// Begins a client that differs from the usual one, such as by whom it trusts.
+    /// Begins the configuration of a client, such as of its trusted certificates.
     pub fn builder(base_url: &str, token: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(base_url, token.into())
     }
@@ -67,7 +67,7 @@ impl Client {
         Self { inner: Arc::new(Inner { http, base, token: watch::Sender::new(token), tls }) }
     }
 
-    /// Uses another token from now on: in calls, and in this client's open connections, which send it as `auth`.
+    /// Replaces the token in calls and in this client's open connections, which send it as `auth`.
     ///
     /// # Errors
     /// [`Error::Token`]
@@ -76,7 +76,7 @@ impl Client {
         Ok(())
     }
 
-    /// Opens a connection, which connects in the background and keeps itself. Needs a tokio runtime.
+    /// Opens a connection, which connects and reconnects in the background. Needs a tokio runtime.
     pub fn connect(&self, options: ConnectOptions) -> (Connection, Events) {
         Connection::open(self.clone(), options)
     }
@@ -101,7 +101,7 @@ impl Client {
         &self.inner.base
     }
 
-    /// The address of a path of the API, which may bring a query.
+    /// The URL of a path of the API, with an optional query.
     pub(crate) fn address(&self, path: &str) -> Result<Url, Error> {
         let base = self.base().as_str().trim_end_matches('/');
         Url::parse(&format!("{base}{path}")).map_err(|_| Error::Address(path.to_owned()))

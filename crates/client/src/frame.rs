@@ -1,4 +1,4 @@
-//! Reads what the server sends, as a newer server may send it: events of unknown kinds keep their place in the room's order.
+//! Parses the server's frames, including those of newer servers: events of unknown kinds keep their place in a room's order.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -32,10 +32,10 @@ pub(crate) enum Frame {
     },
     Pong,
     Error(ErrorFrame<'static>),
-    /// The connection is about to be closed: how long to wait before the next.
+    /// The server is about to close the connection and asks for this delay before the next.
     Closing(Duration),
     Event(Event),
-    /// A type that this version does not know and that is no event.
+    /// An unknown type that is not an event.
     Unknown,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct JoinConfirmation {
     pub(crate) reference: Option<String>,
 }
 
-/// `previous_messages`, its messages and other events in one order.
+/// `previous_messages`, with messages and other events merged in order.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) room_id: RoomId,
@@ -136,7 +136,7 @@ struct RawClosing {
 }
 
 impl Frame {
-    /// Reads a text frame.
+    /// Parses a text frame.
     pub(crate) fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let head: Head<'_> = serde_json::from_str(text)?;
         Ok(match &*head.kind {
@@ -163,7 +163,7 @@ impl Frame {
     }
 }
 
-/// Reads one durable event of a page.
+/// Parses a durable event of a page.
 fn parse_event(text: &str) -> Option<Event> {
     event(text, serde_json::from_str(text).ok()?)
 }
@@ -172,7 +172,7 @@ fn event(text: &str, head: Head<'_>) -> Option<Event> {
     if let Ok(event) = serde_json::from_str(text) {
         return Some(event);
     }
-    // Something of it can't be read, a number that is too large for instance. It keeps its place.
+    // A part of it is unreadable, such as a number out of range. The event keeps its place.
     let (room_id, seq) = (head.room_id?.parse().ok()?, head.seq?);
     let kind = EventKind::Unknown { kind: head.kind.into_owned().into(), body: Map::new() };
     Some(Event { room_id, seq, created_at: None, kind })

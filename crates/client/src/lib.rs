@@ -1,7 +1,7 @@
 //! The Rust SDK of ChatSphere.
 //!
-//! A [`Client`] calls the REST API. [`Client::connect`] opens a WebSocket that keeps itself: it reconnects, resumes every room
-//! where it was, sends again what was not acknowledged, and hands out each event of a room once and in order.
+//! A [`Client`] calls the REST API. [`Client::connect`] opens a WebSocket that maintains itself: it reconnects, resumes every
+//! room at its cursor, resends unacknowledged messages, and delivers each event of a room once and in order.
 //!
 //! ```no_run
 //! use chatsphere_client::{Client, ConnectOptions, Update};
@@ -27,10 +27,10 @@
 //! # }
 //! ```
 //!
-//! Over `https` the client trusts what its machine trusts; [`ClientBuilder::trust`] adds an authority of one's own.
+//! Over `https` the client trusts the system's authorities; [`ClientBuilder::trust`] adds others.
 //!
-//! Take what [`Events`] brings: it is bounded, and while it is full the socket is not read, so that acknowledgements wait too.
-//! An application that only sends drops it.
+//! Keep receiving from [`Events`]: it is bounded, and while it is full the socket is not read, so acknowledgements wait too. An
+//! application that only sends should drop it.
 
 mod builder;
 mod client;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// How long to wait before connecting again: a random part of a bound that doubles, so that clients that were cut off together
-/// don't come back together.
+/// The delay before reconnecting: a random part of a bound that doubles, so that clients that were disconnected together do not
+/// return together.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     base: Duration,
@@ -14,19 +14,19 @@ impl Backoff {
         Self { base, cap, attempt: 0 }
     }
 
-    /// The next wait; `random` is from 0 to 1.
+    /// The next delay; `random` is between 0 and 1.
     pub(crate) fn next(&mut self, random: f64) -> Duration {
         let bound = self.base.saturating_mul(2u32.saturating_pow(self.attempt)).min(self.cap);
         self.attempt = self.attempt.saturating_add(1);
         bound.mul_f64(random.clamp(0.0, 1.0))
     }
 
-    /// The server asked for patience: go on from the longest wait.
+    /// Continues with the longest delay, because the server asked for patience.
     pub(crate) fn be_patient(&mut self) {
         self.attempt = self.attempt.max(6);
     }
 
-    /// A connection lasted.
+    /// Resets the delay after a lasting connection.
     pub(crate) fn reset(&mut self) {
         self.attempt = 0;
     }

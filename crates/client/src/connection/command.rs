@@ -6,7 +6,7 @@ use super::outbox::OutgoingMessage;
 use super::room_cursor::Cursor;
 use crate::error::RequestError;
 
-/// What the application asks of its connection.
+/// A request of the application to its connection.
 pub(crate) enum Command {
     Join { room: RoomId, since: Option<Cursor>, reply: JoinReply },
     Leave { room: RoomId, reply: oneshot::Sender<()> },
@@ -16,17 +16,17 @@ pub(crate) enum Command {
 
 pub(crate) type JoinReply = oneshot::Sender<Result<Joined, RequestError>>;
 
-/// Who waits for an acknowledgement. The permit bounds how many may.
+/// The waiter for an acknowledgement. The permit limits their number.
 pub(crate) struct SendReply {
     pub(crate) reply: oneshot::Sender<Result<Ack<'static>, RequestError>>,
     pub(crate) _permit: OwnedSemaphorePermit,
 }
 
-/// A room was joined.
+/// The result of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Joined {
-    /// The room's newest event at that moment: what was before ends there.
+    /// The room's newest event at the time of the join, where the replay ends.
     pub seq: Seq,
-    /// Whether everything after the cursor follows. False without a cursor: the newest part follows.
+    /// Whether everything after the cursor follows. False without a cursor: then the newest messages follow.
     pub recovered: bool,
 }

@@ -1,4 +1,4 @@
-//! The task behind a connection: connects, moves [`State`], hands out updates, and connects again.
+//! The task behind a connection: connects, drives [`State`], delivers updates, and reconnects.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use super::update::Update;
 use crate::client::{Client, Token};
 use crate::frame::Frame;
 
-/// How long a connection may take until the server says hello.
+/// Timeout for connecting, including the server's `hello`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer to a ping may take.
+/// Timeout for the answer to a ping.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long saying goodbye may take.
+/// Timeout for closing.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The server may ask for a longer wait than this, but is not obeyed.
+/// Upper limit of the delay that the server may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// A connection that lasted this long was no mere attempt.
+/// A connection that lasted this long resets the backoff.
 const LASTED: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
@@ -36,14 +36,14 @@ pub(super) struct Driver {
     pub(super) updates: mpsc::Sender<Delivery>,
     pub(super) status: watch::Sender<ConnectionState>,
     pub(super) state: State,
-    /// How long the server asked to wait before the next connection, in the last frame of this one.
+    /// The delay before reconnecting that the server asked for in the last frame.
     pub(super) asked_to_wait: Duration,
 }
 
 /// The application dropped its handle.
 struct Dropped;
 
-/// Whether to go on.
+/// Whether to reconnect.
 enum Next {
     Reconnect { after: Duration, reason: String },
     Closed { code: u16, reason: String },
@@ -51,14 +51,14 @@ enum Next {
 
 impl Driver {
     pub(super) async fn run(mut self) {
-        // Whatever ends this, the application sees the end of its updates.
+        // Whatever ends the loop, the application sees the end of its updates.
         let _ = self.keep_connected().await;
     }
 
     async fn keep_connected(&mut self) -> Result<(), Dropped> {
         let mut backoff = Backoff::new(self.options.backoff.0, self.options.backoff.1);
         let mut tokens = self.client.watch_token();
-        // The token that the server refused, and how often in a row one was.
+        // The rejected token, and the number of consecutive rejections.
         let mut refused = 0;
         loop {
             self.asked_to_wait = Duration::ZERO;
@@ -97,7 +97,7 @@ impl Driver {
                     if code == close::FLOOD {
                         backoff.be_patient();
                     }
-                    // Longer by up to a quarter, in case many were told the same.
+                    // Up to a quarter longer, because many clients may have got the same delay.
                     let told = self.asked_to_wait.mul_f64(1.0 + rand::random::<f64>() / 4.0);
                     let hint = told.max(asked_for(&reason)).min(LONGEST_WAIT);
                     match reconnect(&mut backoff, format!("closed with {code}: {reason}")) {
@@ -119,7 +119,7 @@ impl Driver {
         }
     }
 
-    /// The server no longer accepts the token: is there another?
+    /// Gets a new token after the server has rejected the current one.
     async fn renew(
         &mut self,
         token: &Token,
@@ -133,7 +133,7 @@ impl Driver {
             return Ok(reconnect(backoff, reason));
         }
         let Some(provider) = self.options.tokens.clone() else { return Ok(Next::Closed { code, reason }) };
-        // A token fresh from the provider that is no better: asking again would go on for ever.
+        // If fresh tokens from the provider are rejected too, asking again would never end.
         if *refused > 2 {
             return Ok(Next::Closed { code, reason });
         }
@@ -149,7 +149,7 @@ impl Driver {
         })
     }
 
-    /// Moves everything while the socket is up.
+    /// Drives everything while the socket is open.
     async fn converse(
         &mut self,
         mut socket: Socket,
@@ -166,7 +166,7 @@ impl Driver {
             {
                 socket.queue(frame);
             }
-            // While the application takes nothing, nothing is read, and silence means nothing.
+            // While the application takes no updates, the socket is not read, and silence has no meaning.
             let reading = !self.state.has_deliveries();
             if !reading {
                 (silent_since, pinged) = (now, false);
@@ -219,10 +219,10 @@ impl Driver {
         }
     }
 
-    /// Tells everybody that it is over.
+    /// Reports the end of the connection to everyone.
     async fn closed(&mut self, code: u16, reason: String) -> Result<(), Dropped> {
         self.status.send_replace(ConnectionState::Closed { code, reason: reason.clone() });
-        // Whoever waits for an answer gets none: dropping them tells so.
+        // Dropping the state tells waiters that they get no answer.
         self.state = State::new(self.options.ordered);
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
@@ -230,7 +230,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Hands out all updates, and takes what the application asks meanwhile.
+    /// Delivers all updates, and handles commands meanwhile.
     async fn hand_out(&mut self) -> Result<(), Dropped> {
         while self.state.has_deliveries() {
             tokio::select! {
@@ -244,7 +244,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes what the application asks until `future` is done.
+    /// Handles commands until `future` completes.
     async fn meanwhile<F: Future>(&mut self, future: F) -> Result<F::Output, Dropped> {
         tokio::pin!(future);
         loop {
@@ -256,7 +256,7 @@ impl Driver {
     }
 }
 
-/// Connects and waits for the server's hello. Where that fails, with the wait that the server asked for.
+/// Connects and waits for the server's `hello`. On failure, also returns the delay that the server asked for.
 async fn open(client: &Client, token: &Token, largest_frame: usize) -> Result<(Socket, Hello), (Ended, Duration)> {
     let mut wait = Duration::ZERO;
     let opening = async {
@@ -281,7 +281,7 @@ fn reconnect(backoff: &mut Backoff, reason: String) -> Next {
     Next::Reconnect { after: backoff.next(rand::random()), reason }
 }
 
-/// The wait that the server named in the reason of its close: `… in 700 ms`.
+/// The delay in the reason of the server's close: `… in 700 ms`.
 fn asked_for(reason: &str) -> Duration {
     let millis = reason.rsplit_once(" in ").and_then(|(_, rest)| rest.strip_suffix(" ms")?.parse::<u64>().ok());
     Duration::from_millis(millis.unwrap_or(0)).min(LONGEST_WAIT)

@@ -11,11 +11,10 @@ use super::room_cursor::Cursor;
 use super::state::Delivery;
 use super::update::Update;
 
-/// What a connection brings, in order: a stream of [`Update`]s. It ends after [`Update::Closed`], or when the connection is
-/// dropped.
+/// The updates of a connection, in order. The stream ends after [`Update::Closed`], or when the connection is dropped.
 ///
-/// Bounded: while it is full the socket is not read, and a server that has to wait too long closes it; the connection then
-/// resumes where it was. Dropping it lets the connection go on without.
+/// The queue is bounded: while it is full the socket is not read. If that takes too long, the server closes the connection,
+/// which then resumes at its cursors. Dropping this leaves the connection running without updates.
 #[derive(Debug)]
 pub struct Events {
     updates: mpsc::Receiver<Delivery>,
@@ -27,7 +26,7 @@ impl Events {
         Self { updates, cursors }
     }
 
-    /// The next update; `None` is the end. May be dropped at any time.
+    /// The next update; `None` is the end. Cancel-safe.
     pub async fn recv(&mut self) -> Option<Update> {
         let delivery = self.updates.recv().await?;
         Some(self.take(delivery))
@@ -50,7 +49,7 @@ impl Stream for Events {
     }
 }
 
-/// How far the application has come in each room.
+/// The application's position in each room.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cursors(Arc<Mutex<HashMap<RoomId, Cursor>>>);
 

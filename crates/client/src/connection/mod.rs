@@ -1,4 +1,4 @@
-//! A WebSocket connection that keeps itself.
+//! A WebSocket connection that reconnects and resumes by itself.
 
 mod backoff;
 mod command;
@@ -37,28 +37,28 @@ use driver::Driver;
 use events::Cursors;
 use state::State;
 
-/// Commands that may wait for the task behind a connection.
+/// Maximum number of queued commands.
 const COMMANDS: usize = 64;
 
-/// How a connection is.
+/// The state of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// It connects for the first time.
+    /// Connecting for the first time.
     Connecting,
-    /// It is up.
+    /// Open.
     Connected,
-    /// It is down, and tried again.
+    /// Disconnected, and reconnecting.
     Reconnecting,
-    /// It is closed and does not come back.
+    /// Closed for good.
     Closed {
         /// The close code, see [`chatsphere_protocol::close`].
         code: u16,
-        /// What the server said.
+        /// The server's reason.
         reason: String,
     },
 }
 
-/// A connection, from [`Client::connect`]. Share it by an [`Arc`]. Dropping it closes the socket.
+/// A connection, from [`Client::connect`]. Share it in an [`Arc`]. Dropping it closes the socket.
 #[derive(Debug)]
 pub struct Connection {
     client: Client,
@@ -84,8 +84,8 @@ impl Connection {
         (connection, Events::new(handed_out, cursors))
     }
 
-    /// Listens to a room, beginning with its newest messages. The connection joins again by itself whenever it was down. A room
-    /// that is joined already stays as it is.
+    /// Subscribes to a room, beginning with its newest messages. The connection joins again by itself after each reconnect. A
+    /// room that is already joined stays joined.
     ///
     /// Waits while the connection is down.
     ///
@@ -95,7 +95,8 @@ impl Connection {
         self.ask(|reply| Command::Join { room, since: None, reply }).await?
     }
 
-    /// Listens to a room, beginning after `cursor`: nothing is missing between, or [`Update::NotRecovered`] says so.
+    /// Subscribes to a room, beginning after `cursor`. No event is missing in between, unless [`Update::NotRecovered`] reports
+    /// it.
     ///
     /// # Errors
     /// [`RequestError`]
@@ -103,7 +104,7 @@ impl Connection {
         self.ask(|reply| Command::Join { room, since: Some(cursor), reply }).await?
     }
 
-    /// Listens to a room no more. Events that wait already are still handed out.
+    /// Unsubscribes from a room. Events that are already queued are still delivered.
     ///
     /// # Errors
     /// [`RequestError::Closed`]
@@ -111,12 +112,12 @@ impl Connection {
         self.ask(|reply| Command::Leave { room, reply }).await
     }
 
-    /// Posts a message and waits until it is stored, however often the connection is down meanwhile; it is stored once. Needs
-    /// membership, not a join. What fails for a time, such as a rate limit, is sent again after the wait that the server names.
-    /// Messages of one room are stored in the order in which they were given, unless [`ConnectOptions::unordered`].
+    /// Posts a message and waits until it is stored, across any number of reconnects; it is stored once. Requires membership,
+    /// not a join. A temporary error, such as a rate limit, is retried after the delay that the server asks for. Messages of
+    /// one room are stored in the order of the calls, unless [`ConnectOptions::unordered`] is set.
     ///
-    /// To wait for a limited time, put it into [`tokio::time::timeout`]: a message that was not sent by then is not sent any
-    /// more; of one that was, it is not known whether it is stored, unless it is sent again with the same `clientMessageId`.
+    /// To wait for a limited time, use [`tokio::time::timeout`]. A message that was not sent by then is never sent. For one
+    /// that was sent, it is unknown whether it is stored, unless it is sent again with the same `clientMessageId`.
     ///
     /// # Errors
     /// [`RequestError`]
@@ -126,9 +127,9 @@ impl Connection {
         self.ask(|reply| Command::Send { room, message, reply: SendReply { reply, _permit: permit } }).await?
     }
 
-    /// Shows the others in a room that the user types, in the thread of `parent` if that is given, or has stopped. Call it
-    /// every 3 s while somebody types; it ends by itself 6 s after the last call, or with the user's next message. While the
-    /// connection is down it does nothing. What the server refuses comes as [`Update::Error`].
+    /// Shows others in a room that the user types, optionally in the thread of `parent`, or has stopped. Call it every 3 s
+    /// while the user types; the indicator expires 6 s after the last call, or with the user's next message. Does nothing while
+    /// the connection is down. The server's errors arrive as [`Update::Error`].
     ///
     /// # Errors
     /// [`RequestError::Closed`]
@@ -136,7 +137,7 @@ impl Connection {
         self.commands.send(Command::Typing { room, parent, on }).await.map_err(|_| RequestError::Closed)
     }
 
-    /// Uses another token of the same user from now on: the same as [`Client::set_token`].
+    /// Replaces the token by another one of the same user, like [`Client::set_token`].
     ///
     /// # Errors
     /// [`Error::Token`]
@@ -144,18 +145,18 @@ impl Connection {
         self.client.set_token(token)
     }
 
-    /// How far the application has taken a room's events from [`Events`]: keep it, and a later
-    /// [`join_since`](Connection::join_since) goes on from there.
+    /// The position up to which the application has taken a room's events from [`Events`]. Store it for a later
+    /// [`join_since`](Connection::join_since).
     pub fn cursor(&self, room: RoomId) -> Option<Cursor> {
         self.cursors.get(room)
     }
 
-    /// How the connection is now.
+    /// The current state.
     pub fn state(&self) -> ConnectionState {
         self.status.borrow().clone()
     }
 
-    /// Closes the socket and waits until it is closed. Messages that are not acknowledged are not waited for.
+    /// Closes the socket and waits until it is closed, without waiting for pending acknowledgements.
     pub async fn close(self) {
         drop(self.commands);
         let _ = self.task.await;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a connection behaves. [`ConnectOptions::default`] suits most applications.
+/// The options of a connection. [`ConnectOptions::default`] suits most applications.
 #[derive(Clone)]
 pub struct ConnectOptions {
     pub(crate) events: usize,
@@ -21,7 +21,7 @@ impl Default for ConnectOptions {
             events: 256,
             unacknowledged: 256,
             ordered: true,
-            // A page holds a hundred messages of 32 KiB, each byte of which JSON may write as six.
+            // A page has up to a hundred messages of 32 KiB, of which JSON may escape each byte as six.
             largest_frame: 32 * 1024 * 1024,
             backoff: (Duration::from_millis(250), Duration::from_secs(15)),
             tokens: None,
@@ -30,43 +30,43 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// How many updates may wait for the application before the socket is no longer read.
+    /// Maximum number of updates queued for the application; while it is reached, the socket is not read.
     #[must_use]
     pub fn events(mut self, most: usize) -> Self {
         self.events = most.max(1);
         self
     }
 
-    /// How many messages may wait for their acknowledgement before `send` waits too.
+    /// Maximum number of unacknowledged messages; while it is reached, `send` waits.
     #[must_use]
     pub fn unacknowledged(mut self, most: usize) -> Self {
         self.unacknowledged = most.max(1);
         self
     }
 
-    /// Sends messages of a room without waiting for the answer to the one before. That is faster where many go into one room,
-    /// but what the server refuses for a time is then stored behind what came after it.
+    /// Sends messages of a room without waiting for the previous acknowledgement. That is faster for many messages in one room,
+    /// but a message that is temporarily rejected is then stored after later ones.
     #[must_use]
     pub fn unordered(mut self) -> Self {
         self.ordered = false;
         self
     }
 
-    /// The largest frame that is accepted from the server, in bytes.
+    /// Maximum size of a frame from the server, in bytes.
     #[must_use]
     pub fn largest_frame(mut self, bytes: usize) -> Self {
         self.largest_frame = bytes;
         self
     }
 
-    /// How long to wait before connecting again: a random part of a bound that begins at `base` and doubles up to `cap`.
+    /// The delay before reconnecting: a random part of a bound that starts at `base` and doubles up to `cap`.
     #[must_use]
     pub fn backoff(mut self, base: Duration, cap: Duration) -> Self {
         self.backoff = (base, cap);
         self
     }
 
-    /// Asks `provider` for a new token when the server no longer accepts the present one.
+    /// Calls `provider` for a new token when the server rejects the current one.
     #[must_use]
     pub fn token_provider(mut self, provider: impl TokenProvider + 'static) -> Self {
         self.tokens = Some(Arc::new(provider));
@@ -85,13 +85,13 @@ impl fmt::Debug for ConnectOptions {
     }
 }
 
-/// Why no new token is to be had.
+/// Why no new token is available.
 pub type TokenError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A new token, soon.
+/// The future of a new token.
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send + 'a>>;
 
-/// Gives new tokens, such as by asking the application's own backend. Any function that returns a future of one will do.
+/// Provides new tokens, for example from the application's backend. Any function that returns such a future implements it.
 pub trait TokenProvider: Send + Sync {
     /// A new token.
     fn token(&self) -> TokenFuture<'_>;

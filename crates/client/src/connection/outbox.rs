@@ -1,4 +1,4 @@
-//! Messages that are not acknowledged yet. No I/O.
+//! Unacknowledged messages. No I/O.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -17,20 +17,20 @@ pub struct OutgoingMessage {
 }
 
 impl OutgoingMessage {
-    /// A message of the caller.
+    /// A message from the caller.
     pub fn new(content: impl Into<String>) -> Self {
         Self { content: content.into(), client_message_id: None, user: None }
     }
 
-    /// Gives it an id of one's own, unique for one author in one room, for ever. Without one it gets a random one: either way
-    /// it is stored once, however often it is sent.
+    /// Sets the message's own id, which must be unique per author and room, for ever. The default is a random id. In both cases
+    /// the message is stored once, however often it is sent.
     #[must_use]
     pub fn client_message_id(mut self, id: impl Into<String>) -> Self {
         self.client_message_id = Some(id.into());
         self
     }
 
-    /// Posts it in the name of another user; for CLIENT tokens.
+    /// Posts the message as another user; for CLIENT tokens.
     #[must_use]
     pub fn on_behalf_of(mut self, user: UserId) -> Self {
         self.user = Some(user);
@@ -50,17 +50,17 @@ impl From<String> for OutgoingMessage {
     }
 }
 
-/// Messages in the order in which they were given, each with a `T` that is told what became of it.
+/// Messages in the order of the calls, each with a waiter `T`.
 #[derive(Debug)]
 pub(crate) struct Outbox<T> {
-    /// Ascending by number.
+    /// In ascending order.
     entries: VecDeque<Entry<T>>,
     last_number: u64,
     in_flight: usize,
     most_in_flight: usize,
-    /// Whether each message of a room waits for the answer to the one before.
+    /// Whether each message of a room waits for the previous acknowledgement.
     ordered: bool,
-    /// Nothing is sent before this moment.
+    /// Nothing is sent before this time.
     paused_until: Option<Instant>,
 }
 
@@ -71,7 +71,7 @@ struct Entry<T> {
     message: OutgoingMessage,
     reply: T,
     in_flight: bool,
-    /// Whether it ever was.
+    /// Whether it was ever sent.
     sent: bool,
 }
 
@@ -80,7 +80,7 @@ impl<T> Outbox<T> {
         Self { entries: VecDeque::new(), last_number: 0, in_flight: 0, most_in_flight: 1, ordered, paused_until: None }
     }
 
-    /// How many may wait for their answer at once: beyond what the server answers at a time it would stop reading.
+    /// Sets the maximum number of unacknowledged messages: beyond it the server would stop reading.
     pub(crate) fn set_most_in_flight(&mut self, most: usize) {
         self.most_in_flight = most.max(1);
     }
@@ -91,8 +91,7 @@ impl<T> Outbox<T> {
         self.entries.push_back(Entry { number: self.last_number, room, message, reply, in_flight: false, sent: false });
     }
 
-    /// The next message to send, in the order given, and its number. One that was never sent and that nobody waits for any
-    /// more is dropped.
+    /// The next message to send, in order, and its number. A message that was never sent and whose waiter is gone is dropped.
     pub(crate) fn next(&mut self, now: Instant, is_abandoned: impl Fn(&T) -> bool) -> Option<(u64, String)> {
         if self.in_flight >= self.most_in_flight || self.paused_until.is_some_and(|until| now < until) {
             return None;
@@ -126,8 +125,8 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Where the next message to send is. The server judges each message by itself: with two of a room under way it may refuse
-    /// the first for a time and store the second.
+    /// The index of the next message to send. The server checks each message separately: of two messages in flight for a room
+    /// it might temporarily reject the first and store the second.
     fn next_index(&self) -> Option<usize> {
         let mut busy = HashSet::new();
         self.entries.iter().position(|entry| {
@@ -139,7 +138,7 @@ impl<T> Outbox<T> {
         })
     }
 
-    /// The message is answered: it leaves, and whoever waits is returned.
+    /// Removes an answered message and returns its waiter.
     pub(crate) fn answered(&mut self, number: u64) -> Option<T> {
         let index = self.position(number)?;
         let entry = self.entries.remove(index)?;
@@ -147,7 +146,7 @@ impl<T> Outbox<T> {
         Some(entry.reply)
     }
 
-    /// The message may succeed later: it waits, and all others with it, so that they keep their order.
+    /// Pauses after a temporary error. All messages wait, so that their order is kept.
     pub(crate) fn postponed(&mut self, number: u64, until: Instant) {
         let Some(entry) = self.position(number).and_then(|index| self.entries.get_mut(index)) else { return };
         if std::mem::take(&mut entry.in_flight) {
@@ -156,7 +155,7 @@ impl<T> Outbox<T> {
         self.paused_until = Some(self.paused_until.map_or(until, |paused| paused.max(until)));
     }
 
-    /// The connection is gone: whatever was under way is sent again.
+    /// Marks all messages in flight to be sent again after a disconnect.
     pub(crate) fn disconnected(&mut self) {
         for entry in &mut self.entries {
             entry.in_flight = false;
@@ -164,7 +163,7 @@ impl<T> Outbox<T> {
         self.in_flight = 0;
     }
 
-    /// When there is something to send again, if that is later.
+    /// When the pause ends, if it is in the future.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         self.paused_until.filter(|_| self.entries.len() > self.in_flight)
     }

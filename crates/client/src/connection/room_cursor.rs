@@ -1,4 +1,4 @@
-//! Where a client stands in a room, and what of that which arrives is to be handed out. No I/O.
+//! A client's position in a room, and which incoming events are new. No I/O.
 
 use chatsphere_protocol::frames::NotRecovered;
 use chatsphere_types::{Epoch, Seq};
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use crate::event::Event;
 use crate::frame::{JoinConfirmation, Page};
 
-/// A place in a room's events. Keep it to go on from there with [`join_since`](crate::Connection::join_since).
+/// A position in a room's events. Store it to resume with [`join_since`](crate::Connection::join_since).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// Everything up to here was handed out, or lies before what was asked for.
+    /// Everything up to here was delivered, or precedes what was requested.
     pub seq: Seq,
-    /// The life of the server's data in which `seq` was given; absent: whichever there is.
+    /// The epoch of `seq`; `None` means the current one.
     #[serde(default)]
     pub epoch: Option<Epoch>,
 }
 
 impl Cursor {
-    /// Before a room's first event.
+    /// The position before a room's first event.
     pub const BEGINNING: Self = Self { seq: Seq::ZERO, epoch: None };
 }
 
-/// A client's place in one room.
+/// A client's state in one room.
 #[derive(Debug)]
 pub(crate) struct RoomCursor {
     cursor: Option<Cursor>,
@@ -33,43 +33,43 @@ pub(crate) struct RoomCursor {
 enum Phase {
     /// Not joined.
     Away,
-    /// A join was sent. What arrives before its confirmation belongs to an earlier join, and is covered by this one.
+    /// A join was sent. Events that arrive before its confirmation belong to an earlier join, and are covered by this one.
     Joining { reference: String },
-    /// The newest part follows; it begins anywhere. Nothing up to `handed_out` is handed out again.
+    /// The newest messages follow, from any position. Nothing up to `handed_out` is delivered again.
     Newest { reference: String, epoch: Epoch, handed_out: Seq },
-    /// All after the cursor follows.
+    /// Everything after the cursor follows.
     Replaying { reference: String },
-    /// The cursor is at the present.
+    /// The cursor is up to date.
     Live,
 }
 
-/// What a confirmation means.
+/// The result of a confirmation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Confirmed {
     pub(crate) recovered: bool,
-    /// Set if the cursor that was sent could not be gone on from.
+    /// Set if the replay does not begin at the requested cursor.
     pub(crate) lost: Option<(Option<NotRecovered>, Cursor)>,
 }
 
-/// What of a page is to be handed out.
+/// The events of a page to deliver.
 #[derive(Debug, PartialEq)]
 pub(crate) enum PageVerdict {
-    /// It belongs to no join that is under way.
+    /// The page belongs to no join in progress.
     Ignore,
-    /// Something before it is missing.
+    /// An earlier event is missing.
     Gap,
-    /// These, in this order; and whether the present is reached.
+    /// These events, in this order, and whether the room is up to date.
     Deliver { events: Vec<Event>, caught_up: bool },
 }
 
 /// What to do with a live event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is the next.
+    /// It is the next event.
     Deliver,
-    /// It was handed out, or a join under way brings it.
+    /// It was delivered, or the join in progress will deliver it.
     Ignore,
-    /// One before it is missing.
+    /// An earlier event is missing.
     Gap,
 }
 
@@ -86,12 +86,12 @@ impl RoomCursor {
         matches!(self.phase, Phase::Away)
     }
 
-    /// Whether a join is under way.
+    /// Whether a join is in progress.
     pub(crate) fn is_joining(&self) -> bool {
         matches!(self.phase, Phase::Joining { .. } | Phase::Newest { .. } | Phase::Replaying { .. })
     }
 
-    /// Whether the join with this `ref` is the one under way.
+    /// Whether the join in progress has this `ref`.
     pub(crate) fn is_joining_by(&self, name: &str) -> bool {
         match &self.phase {
             Phase::Joining { reference } | Phase::Newest { reference, .. } | Phase::Replaying { reference } => {
@@ -101,17 +101,17 @@ impl RoomCursor {
         }
     }
 
-    /// A join with this `ref` and the present cursor is sent.
+    /// Records that a join was sent with this `ref` and the current cursor.
     pub(crate) fn joining(&mut self, reference: String) {
         self.phase = Phase::Joining { reference };
     }
 
-    /// The connection is gone, or the room was left.
+    /// Records that the connection was lost, or the room left.
     pub(crate) fn away(&mut self) {
         self.phase = Phase::Away;
     }
 
-    /// The join was accepted; `None` if it is another one than that under way.
+    /// Records the confirmation of a join; `None` if it is not the join in progress.
     pub(crate) fn confirmed(&mut self, confirmation: &JoinConfirmation) -> Option<Confirmed> {
         let Phase::Joining { reference } = &self.phase else { return None };
         if confirmation.reference.as_deref() != Some(reference) {
@@ -119,7 +119,7 @@ impl RoomCursor {
         }
         let reference = reference.clone();
         if confirmation.recovered {
-            // Without a `since` of ours nothing can have been recovered: such an answer begins at the beginning.
+            // Without our `since` nothing can be recovered: such an answer starts at the beginning.
             let seq = self.cursor.as_ref().map_or(Seq::ZERO, |cursor| cursor.seq);
             self.cursor = Some(Cursor { seq, epoch: Some(confirmation.epoch.clone()) });
             self.phase = Phase::Replaying { reference };
@@ -127,7 +127,7 @@ impl RoomCursor {
         }
         let lost = self.cursor.clone().map(|cursor| (confirmation.reason, cursor));
         let handed_out = match &lost {
-            // The same numbers still mean the same events.
+            // The epoch is the same, so equal numbers are equal events.
             Some((Some(NotRecovered::TooManyEvents), cursor)) => cursor.seq,
             _ => Seq::ZERO,
         };
@@ -135,7 +135,7 @@ impl RoomCursor {
         Some(Confirmed { recovered: false, lost })
     }
 
-    /// Takes a page of what was before.
+    /// Processes a page of earlier events.
     pub(crate) fn page(&mut self, page: Page) -> PageVerdict {
         let (epoch, handed_out) = match &self.phase {
             Phase::Newest { reference, epoch, handed_out } if page.reference.as_ref() == Some(reference) => {
@@ -157,7 +157,7 @@ impl RoomCursor {
             last = last.max(event.seq);
             is_new
         });
-        // Of a newest part, the first page alone may set the cursor back: numbers of another epoch may be lower.
+        // Only the first page of the newest messages may move the cursor back, because another epoch may have lower numbers.
         let seq = if matches!(self.phase, Phase::Replaying { .. }) { page.to.max(handed_out) } else { page.to };
         self.cursor = Some(Cursor { seq, epoch });
         if let Phase::Newest { handed_out, .. } = &mut self.phase {
@@ -169,13 +169,13 @@ impl RoomCursor {
         PageVerdict::Deliver { events, caught_up: !page.more }
     }
 
-    /// Takes a live event, and moves on if it is the next.
+    /// Processes a live event, and advances the cursor if it is the next one.
     pub(crate) fn live(&mut self, seq: Seq) -> Verdict {
         if matches!(self.phase, Phase::Away | Phase::Joining { .. }) {
             return Verdict::Ignore;
         }
         let (Phase::Live, Some(cursor)) = (&self.phase, &mut self.cursor) else {
-            // Before a replay's last page nothing is live.
+            // No event is live before the last page of a replay.
             return Verdict::Gap;
         };
         if seq <= cursor.seq {
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(cursor.live(Seq::new(9)), Verdict::Ignore);
         let confirmed = cursor.confirmed(&confirmation(room, "j1", 9, "e", Some(None))).unwrap();
         assert_eq!(confirmed, Confirmed { recovered: false, lost: None });
-        // Messages older than what is shown whole come with it.
+        // Messages older than the complete range are included.
         assert_eq!(seqs(cursor.page(page(room, "j1", &[2, 4, 7], 7, 7, true))), [2, 4, 7]);
         assert_eq!(seqs(cursor.page(page(room, "j1", &[8, 9], 8, 9, false))), [8, 9]);
         assert!(matches!(cursor.phase, Phase::Live));
@@ -286,14 +286,14 @@ mod tests {
             cursor.joining("j1".to_owned());
             let confirmed = cursor.confirmed(&confirmation(room, "j1", 2, "new", Some(Some(reason)))).unwrap();
             assert_eq!(confirmed.lost, Some((Some(reason), before.clone())));
-            // A connection lost here asks from the same place again.
+            // A connection that is lost here resumes from the same position.
             assert_eq!(cursor.cursor(), Some(&before));
             assert_eq!(seqs(cursor.page(page(room, "j1", &[1, 2], 1, 2, false))), expected);
             assert_eq!(cursor.cursor().unwrap(), &Cursor { seq: Seq::new(seq), epoch: Some(Epoch::from_stored("new")) });
         }
     }
 
-    /// What happens next between a server that loses, doubles and repeats frames and a client.
+    /// The next step of a server that loses, duplicates and repeats frames.
     #[derive(Debug, Clone)]
     enum Step {
         Append,
@@ -303,7 +303,7 @@ mod tests {
         Lose,
         /// An older live frame arrives again.
         Repeat(u8),
-        /// A page of at most so many events arrives.
+        /// A page of at most this many events arrives.
         Page(u8),
         /// The last page arrives again.
         RepeatPage,
@@ -326,15 +326,15 @@ mod tests {
         proptest::collection::vec(step, 0..200)
     }
 
-    /// A server's side of one room and one connection, and the client's.
+    /// The server's and the client's state of one room on one connection.
     struct World {
         room: RoomId,
         head: u64,
         client: RoomCursor,
         joins: u32,
-        /// The replay under way: from, to.
+        /// The replay in progress: from, to.
         replay: Option<(u64, u64)>,
-        /// The last number sent live or replayed on this connection.
+        /// The last event sent live or replayed on this connection.
         sent: u64,
         last_page: Option<(u64, u64, bool, String)>,
         out: Vec<u64>,
@@ -346,7 +346,7 @@ mod tests {
             let reference = format!("j{}", self.joins);
             let since = self.client.cursor().unwrap().seq.get();
             self.client.joining(reference.clone());
-            // Frames of the earlier join that were on their way.
+            // Frames of the earlier join that were in transit.
             for seq in [self.sent + 1, self.sent] {
                 assert_eq!(self.client.live(Seq::new(seq)), Verdict::Ignore);
             }
@@ -431,7 +431,7 @@ mod tests {
                 let expected: Vec<u64> = (1..=world.out.len() as u64).collect();
                 prop_assert_eq!(&world.out, &expected);
             }
-            // A last connection without faults brings everything.
+            // A final connection without faults delivers everything.
             world.take(Step::Reconnect);
             while world.replay.is_some() {
                 world.next_page(3);

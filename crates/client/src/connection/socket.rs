@@ -12,28 +12,28 @@ use tokio_websockets::{ClientBuilder, CloseCode, Limits, Message, WebSocketStrea
 
 use crate::client::{Client, Token};
 
-/// Any stream of bytes, plain or TLS.
+/// A byte stream, plain or TLS.
 trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
-/// Frames that may wait here; what else is to be sent waits where it can still be withdrawn.
+/// Maximum number of queued frames; everything else waits where it can still be withdrawn.
 const MAX_QUEUED: usize = 8;
 
-/// One WebSocket. Every future of it may be dropped at any time.
+/// One WebSocket. All its futures are cancel-safe.
 pub(super) struct Socket {
     stream: WebSocketStream<Box<dyn Bytes>>,
     queued: VecDeque<String>,
     unflushed: bool,
 }
 
-/// What a socket brings.
+/// The result of a turn.
 #[derive(Debug)]
 pub(super) enum Turn {
     Text(String),
-    /// All that was queued is on its way; there is room for more.
+    /// All queued frames were sent; there is space for more.
     Sent,
-    /// A sign of life without content.
+    /// Traffic without content, such as a pong.
     Alive,
     Ended(Ended),
 }
@@ -43,9 +43,9 @@ pub(super) enum Turn {
 pub(super) enum Ended {
     /// The server closed it.
     Closed { code: u16, reason: String },
-    /// The server refused to open it.
+    /// The server rejected the handshake.
     Refused(u16),
-    /// It broke.
+    /// It failed.
     Lost(String),
 }
 
@@ -66,7 +66,7 @@ impl From<io::Error> for Ended {
 }
 
 impl Socket {
-    /// Connects, and has the server switch to WebSocket.
+    /// Connects and performs the WebSocket handshake.
     pub(super) async fn open(client: &Client, token: &Token, largest_frame: usize) -> Result<Self, Ended> {
         let lost = |what: &str| Ended::Lost(what.to_owned());
         let address = client.address("/ws").map_err(|error| Ended::Lost(error.to_string()))?;
@@ -74,7 +74,7 @@ impl Socket {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = address.port_or_known_default().ok_or_else(|| lost("the address names no port"))?;
         let tcp = TcpStream::connect((host, port)).await?;
-        // Messages are small and wait for nothing.
+        // Messages are small and must not be delayed.
         tcp.set_nodelay(true)?;
         let stream: Box<dyn Bytes> = match client.tls() {
             None => Box::new(tcp),
@@ -93,17 +93,17 @@ impl Socket {
         Ok(Self { stream, queued: VecDeque::new(), unflushed: false })
     }
 
-    /// Whether it takes one more frame to send.
+    /// Whether another frame can be queued.
     pub(super) fn has_room(&self) -> bool {
         self.queued.len() < MAX_QUEUED
     }
 
-    /// Takes a frame to send; [`Socket::turn`] sends it.
+    /// Queues a frame; [`Socket::turn`] sends it.
     pub(super) fn queue(&mut self, text: String) {
         self.queued.push_back(text);
     }
 
-    /// Sends what is queued and, if `read`, waits for what arrives.
+    /// Sends queued frames and, if `read`, waits for incoming ones.
     pub(super) async fn turn(&mut self, read: bool) -> Turn {
         poll_fn(|context| self.poll_turn(context, read)).await
     }
@@ -124,7 +124,7 @@ impl Socket {
             Poll::Ready(None) => Poll::Ready(Turn::Ended(Ended::Lost("the connection ended without a reason".to_owned()))),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Turn::Ended(error.into())),
             Poll::Ready(Some(Ok(message))) => {
-                // A pong may have been queued.
+                // The library may have queued a pong.
                 self.unflushed = true;
                 Poll::Ready(turn(&message))
             }
@@ -151,7 +151,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Says goodbye.
+    /// Closes the connection cleanly.
     pub(super) async fn close(mut self) {
         let goodbye = Message::close(Some(CloseCode::NORMAL_CLOSURE), "");
         if self.stream.send(goodbye).await.is_ok() {

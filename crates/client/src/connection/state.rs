@@ -1,5 +1,5 @@
-//! What a connection knows and what follows from what arrives: rooms, unacknowledged messages, frames to send, updates to hand
-//! out. No I/O; the driver moves it.
+//! The state machine of a connection: rooms, unacknowledged messages, frames to send, updates to deliver. No I/O; the driver
+//! drives it.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -16,31 +16,32 @@ use crate::error::RequestError;
 use crate::event::Event;
 use crate::frame::{Frame, JoinConfirmation, Page, Typing};
 
-/// Joins under way at once: each may bring a long replay, and the server counts frames.
+/// Maximum number of joins in progress: each may cause a long replay, and the server limits frames.
 const MAX_JOINS: usize = 16;
-/// Where the server names no wait.
+/// The delay if the server does not name one.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// Gaps in a row, without an event between, that joining again may mend. After that the connection itself is at fault.
+/// Maximum number of consecutive gaps without an event in between that are handled by joining again. Beyond it the connection
+/// is replaced.
 const MAX_GAPS: u32 = 3;
 
-/// The text of a frame. A frame of strings and numbers can always be written.
+/// Encodes a frame. Frames of strings and numbers can always be encoded.
 pub(crate) fn encode(incoming: &Incoming<'_>) -> Option<String> {
     encode_client_frame(incoming).ok()
 }
 
-/// The connection has to be given up and made anew.
+/// The connection must be replaced.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Broken(pub(crate) &'static str);
 
-/// An update, and where it brings the application in a room.
+/// An update, and the position in a room that it advances the application to.
 pub(crate) type Delivery = (Update, Option<(RoomId, Cursor)>);
 
 pub(crate) struct State {
     connected: bool,
     rooms: HashMap<RoomId, Room>,
-    /// Rooms to join as soon as there is a place.
+    /// Rooms to join as soon as the limit permits.
     to_join: VecDeque<RoomId>,
-    /// Rooms to join after a wait.
+    /// Rooms to join after a delay.
     later: Vec<(Instant, RoomId)>,
     outbox: Outbox<SendReply>,
     control: VecDeque<String>,
@@ -50,7 +51,7 @@ pub(crate) struct State {
 
 struct Room {
     cursor: RoomCursor,
-    /// The answer to the last join, for whoever joins again.
+    /// The result of the last join, for callers that join again.
     joined: Option<Joined>,
     waiting: Vec<JoinReply>,
     gaps: u32,
@@ -70,7 +71,7 @@ impl State {
         }
     }
 
-    /// Takes what the application asks.
+    /// Handles a command.
     pub(crate) fn command(&mut self, command: Command) {
         match command {
             Command::Join { room, since, reply } => self.join(room, since, reply),
@@ -98,14 +99,14 @@ impl State {
         self.to_join.push_back(room);
     }
 
-    /// Sends a newer token.
+    /// Sends a new token.
     pub(crate) fn authenticate(&mut self, token: &str) {
         if self.connected {
             self.send(ClientFrame::Auth { token: token.into() }, "a");
         }
     }
 
-    /// Tells of typing, unless the connection is down: by the time that it is up again, it says nothing.
+    /// Sends a typing signal, unless the connection is down: after a reconnect it would be outdated.
     fn typing(&mut self, room: RoomId, parent: Option<MessageId>, on: bool) {
         if self.connected {
             let parent_id = parent.map(|parent| parent.to_string().into());
@@ -113,12 +114,12 @@ impl State {
         }
     }
 
-    /// Asks for a sign of life.
+    /// Sends a ping.
     pub(crate) fn ping(&mut self) {
         self.send(ClientFrame::Ping, "p");
     }
 
-    /// The server said hello.
+    /// Handles the server's `hello`.
     pub(crate) fn connected(&mut self, hello: &Hello) {
         self.connected = true;
         self.outbox.set_most_in_flight(hello.limits.unanswered_sends);
@@ -127,7 +128,7 @@ impl State {
         self.update(Update::Connected { user: hello.user_id, connection: hello.connection_id, expires_at: hello.expires_at });
     }
 
-    /// The connection is gone.
+    /// Handles a disconnect.
     pub(crate) fn disconnected(&mut self) {
         self.connected = false;
         self.control.clear();
@@ -137,7 +138,7 @@ impl State {
         }
     }
 
-    /// Takes a frame of the server.
+    /// Handles a frame of the server.
     pub(crate) fn frame(&mut self, frame: Frame, now: Instant) -> Result<(), Broken> {
         match frame {
             Frame::Hello(_) | Frame::LeaveConfirmation | Frame::Pong | Frame::Closing(_) | Frame::Unknown => {}
@@ -218,7 +219,7 @@ impl State {
         }
     }
 
-    /// Something is missing. Leaving first makes the server replay before anything live comes again.
+    /// Handles a gap. Leaving first makes the server replay before it sends live events again.
     fn gap(&mut self, id: RoomId) -> Result<(), Broken> {
         let Some(room) = self.rooms.get_mut(&id) else { return Ok(()) };
         room.gaps += 1;
@@ -266,7 +267,7 @@ impl State {
         }
     }
 
-    /// The next frame to send, if there is one and it may be sent now.
+    /// The next frame to send, if any may be sent now.
     pub(crate) fn next_frame(&mut self, now: Instant) -> Option<String> {
         if !self.connected {
             return None;
@@ -315,7 +316,7 @@ impl State {
         None
     }
 
-    /// When something has to be sent without anything else happening.
+    /// When the next timer expires.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         self.later.iter().map(|(at, _)| *at).chain(self.outbox.wakes_at()).min()
     }
@@ -328,7 +329,7 @@ impl State {
         self.deliveries.pop_front()
     }
 
-    /// Nobody listens.
+    /// Discards updates that nobody receives.
     pub(crate) fn discard_deliveries(&mut self) {
         self.deliveries.clear();
     }
@@ -403,7 +404,7 @@ mod tests {
         answer
     }
 
-    /// The frames that go out now, as (type, ref, since).
+    /// The frames to send now, as (type, ref, since).
     fn sent(state: &mut State) -> Vec<(String, String, Option<u64>)> {
         let frames = std::iter::from_fn(|| state.next_frame(Instant::now()));
         frames
@@ -458,7 +459,7 @@ mod tests {
         live(&mut state, room(1), 6).unwrap();
         assert_eq!(sent(&mut state), [("leave".into(), "l2".into(), None), ("join".into(), "j3".into(), Some(3))]);
         assert_eq!(handed_out(&mut state), [3]);
-        // Confirmations and pages of the join before are of no account.
+        // Confirmations and pages of the previous join are ignored.
         confirm(&mut state, room(1), "j1", 9);
         confirm(&mut state, room(1), "j3", 6);
         empty_page(&mut state, room(1), "j1", 3, 9);

@@ -1,5 +1,4 @@
-//! Against a server made of a script, for what a real one does seldom: lost connections at awkward moments, frames that come
-//! twice, refusals.
+//! Tests against a scripted server, for rare behaviour: connections lost at awkward times, duplicate frames, rejections.
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::{Client, RequestError};
 
 const USER: &str = "0198c0de-7c1a-7000-8000-0123456789ac";
 
-/// A server's usual limits.
+/// The default limits of a server.
 pub(super) fn limits() -> HelloLimits {
     HelloLimits {
         message_bytes: 32 * 1024,
@@ -45,7 +44,7 @@ struct Script {
     listener: TcpListener,
 }
 
-/// The server's end of one connection.
+/// The server side of one connection.
 struct Peer {
     stream: WebSocketStream<TcpStream>,
     authorization: String,
@@ -72,7 +71,7 @@ impl Script {
         Peer { stream, authorization }
     }
 
-    /// Accepts and says hello.
+    /// Accepts a connection and sends `hello`.
     async fn welcome(&self) -> Peer {
         let mut peer = self.accept().await;
         peer.hello().await;
@@ -95,7 +94,7 @@ impl Peer {
         self.send(event(seq)).await;
     }
 
-    /// The next frame, which is of this type.
+    /// The next frame, which must have this type.
     async fn expect(&mut self, kind: &str) -> Value {
         let message = soon(self.stream.next()).await.expect("the client hung up").unwrap();
         let frame: Value = serde_json::from_str(message.as_text().unwrap_or_else(|| panic!("{message:?}"))).unwrap();
@@ -103,7 +102,7 @@ impl Peer {
         frame
     }
 
-    /// Answers a join by a replay of everything after its `since`.
+    /// Answers a join with a replay of everything after its `since`.
     async fn replay(&mut self, head: u64) -> Value {
         let join = self.expect("join").await;
         let since = join["since"].as_u64().unwrap();
@@ -152,7 +151,7 @@ async fn soon<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(10), future).await.expect("it did not happen in time")
 }
 
-/// The next update that `pick` takes.
+/// The first update that `pick` accepts.
 async fn find<T>(events: &mut Events, mut pick: impl FnMut(Update) -> Option<T>) -> T {
     soon(async {
         loop {
@@ -185,7 +184,7 @@ async fn a_lost_connection_resumes_where_it_was() {
         let mut peer = script.welcome().await;
         peer.replay(2).await;
         peer.event(3).await;
-        // A frame twice, one out of its turn, and the end in the middle of nowhere.
+        // A duplicate frame, one out of order, and an abrupt end.
         peer.event(3).await;
         peer.event(2).await;
         peer
@@ -194,7 +193,7 @@ async fn a_lost_connection_resumes_where_it_was() {
     assert_eq!((joined.unwrap().seq.get(), seqs(&mut events, 3).await), (2, vec![1, 2, 3]));
     drop(peer);
 
-    // This time the connection breaks between two pages.
+    // This time the connection fails between two pages.
     let mut peer = script.welcome().await;
     let join = peer.expect("join").await;
     assert_eq!((&join["since"], &join["epoch"]), (&json!(3), &json!("e1")));
@@ -222,7 +221,7 @@ async fn a_gap_makes_it_join_again() {
         peer.replay(1).await;
         peer.event(3).await;
         peer.expect("leave").await;
-        // These were on their way.
+        // These were in transit.
         peer.event(4).await;
         assert_eq!(peer.replay(5).await["since"], 1);
         peer.event(6).await;
@@ -279,7 +278,7 @@ async fn what_is_refused_for_a_time_is_not_overtaken() {
                 "roomId": room(), "clientMessageId": message["clientMessageId"], "ref": message["ref"]}),
             )
             .await;
-            // A message that was under way already would come first.
+            // A message that was already in flight would come first.
             let again = peer.expect("message").await;
             assert_eq!(again["clientMessageId"], message["clientMessageId"]);
             peer.ack(&again, seq).await;
@@ -319,7 +318,7 @@ async fn an_expired_token_is_renewed_by_the_provider() {
     peer.close(close::TOKEN_EXPIRED, "token_expired").await;
     let mut peer = script.welcome().await;
     assert_eq!(peer.authorization, "Bearer second");
-    // A token given by hand goes over the open connection.
+    // A token that is set explicitly is sent over the open connection.
     connection.set_token("third").unwrap();
     let auth = peer.expect("auth").await;
     assert_eq!(auth["token"], "third");
@@ -373,7 +372,7 @@ async fn a_slow_application_holds_the_server_back() {
         sent += 1;
         assert!(sent < 10_000, "a hundred megabytes went somewhere");
     }
-    // The frame that timed out is half written: what came whole is handed out, and the rest after a resume.
+    // The timed-out frame is written in part: complete frames are delivered, the others after a resume.
     let whole = seqs(&mut events, usize::try_from(sent).unwrap()).await;
     assert_eq!(whole, (1..=sent).collect::<Vec<_>>());
 }
@@ -449,7 +448,7 @@ async fn a_silent_server_is_given_up() {
     tokio::time::pause();
     let update = events.recv().await;
     assert!(matches!(&update, Some(Update::Reconnecting { reason, .. }) if reason.contains("silent")), "{update:?}");
-    // It had been asked for a sign of life.
+    // It had been sent a ping.
     peer.expect("ping").await;
 }
 
@@ -476,7 +475,7 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
 async fn the_wait_that_the_server_asks_for_is_kept() {
     let script = Script::start().await;
     let (_connection, mut events) = script.connect();
-    // Once after hello, and once instead of it.
+    // Once after `hello`, and once in its place.
     for says_hello in [true, false] {
         let mut peer = if says_hello { script.welcome().await } else { script.accept().await };
         peer.send(json!({"type": "closing", "code": 1001, "retryAfterMs": 300})).await;
@@ -488,7 +487,7 @@ async fn the_wait_that_the_server_asks_for_is_kept() {
         };
         assert!((300..=375).contains(&after.as_millis()), "{after:?}");
     }
-    // A connection that ends without it is not bound by what was said before.
+    // A connection that ends without it is not affected by the earlier delay.
     drop(script.accept().await);
     while !matches!(soon(events.recv()).await, Some(Update::Reconnecting { after, .. }) if after.as_millis() <= 20) {}
 }

@@ -7,17 +7,17 @@ use chatsphere_types::{ConnectionId, MessageId, RoomId, Timestamp, UserId};
 use super::room_cursor::Cursor;
 use crate::event::Event;
 
-/// What a connection tells its application.
+/// An update of a connection for its application.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Update {
-    /// An event of a joined room: each once, in the room's order.
+    /// An event of a joined room: each once, in order.
     Event(Event),
-    /// The connection is up, for the first time or again. Rooms are being joined again.
+    /// The connection is open, for the first time or again. Rooms are being joined again.
     Connected {
-        /// Whom it stands for.
+        /// The user of the token.
         user: UserId,
-        /// Names it in the server's log.
+        /// The id of the connection in the server's log.
         connection: ConnectionId,
         /// When the token expires.
         expires_at: Timestamp,
@@ -27,63 +27,63 @@ pub enum Update {
         /// When it expires.
         expires_at: Timestamp,
     },
-    /// The connection is down and will be tried again.
+    /// The connection is down and will reconnect.
     Reconnecting {
-        /// After this wait.
+        /// The delay before the next attempt.
         after: Duration,
-        /// Why it is down.
+        /// The reason for the disconnect.
         reason: String,
     },
-    /// The connection is closed and does not come back. Nothing follows.
+    /// The connection is closed for good. No update follows.
     Closed {
         /// The close code, see [`chatsphere_protocol::close`].
         code: u16,
-        /// What the server said.
+        /// The server's reason.
         reason: String,
     },
-    /// All that was before was handed out; what follows is live.
+    /// All earlier events were delivered; the following ones are live.
     CaughtUp {
-        /// Which room.
+        /// The room.
         room: RoomId,
-        /// Where it stands.
+        /// The current position.
         cursor: Cursor,
     },
-    /// A room could not be gone on with: the newest part of it follows. What lies between is at
+    /// A room could not be resumed: its newest messages follow. The events in between are available from
     /// [`Client::events`](crate::Client::events), unless the epoch changed.
     NotRecovered {
-        /// Which room.
+        /// The room.
         room: RoomId,
-        /// Why; `None` for a reason that this version does not know.
+        /// The reason; `None` for a reason that this version does not know.
         reason: Option<NotRecovered>,
-        /// Where the client stood.
+        /// The previous position.
         before: Cursor,
     },
-    /// The connection no longer listens to a room.
+    /// The connection is no longer subscribed to a room.
     Left {
-        /// Which room.
+        /// The room.
         room: RoomId,
-        /// Why: `removed`, `rights_changed`, or the code of the error that a renewed join met.
+        /// The reason: `removed`, `rights_changed`, or the error code of a repeated join.
         reason: String,
     },
-    /// Somebody types in a joined room, or has stopped. Some of these may be missing.
+    /// A user types in a joined room, or has stopped. Some of these updates may be lost.
     Typing {
-        /// Which room.
+        /// The room.
         room: RoomId,
-        /// Who. Never the user of this connection.
+        /// The user. Never the user of this connection.
         user: UserRef<'static>,
-        /// In the thread of this message.
+        /// The parent message, if the user types in a thread.
         parent: Option<MessageId>,
-        /// For how long to show it, unless a message of that user comes before; zero ends it.
+        /// How long to show the indicator, unless the user's message arrives before; zero hides it.
         expires_in: Duration,
     },
-    /// How many type in a large joined room, instead of who. Comes each second; without another within some seconds, nobody
-    /// does.
+    /// The number of users typing in a large joined room, in place of their names. Sent every second; if none arrives for a few
+    /// seconds, nobody types.
     TypingCount {
-        /// Which room.
+        /// The room.
         room: RoomId,
-        /// How many.
+        /// The number of users.
         count: usize,
     },
-    /// The server reports an error that answers no call of this client.
+    /// The server reports an error that belongs to no call of this client.
     Error(ErrorFrame<'static>),
 }

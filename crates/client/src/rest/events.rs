@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::event::Event;
 
 impl Client {
-    /// A room's durable events above `after`, ascending; 0 is the beginning. What a join could not replay is here.
+    /// A room's durable events above `after`, ascending; 0 is the beginning. Use it for events that a join did not replay.
     ///
     /// # Errors
     /// `not_a_member`, `needs_read`, `room_not_found`, and those of any call.

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::error::Error;
 
 impl Client {
-    /// How the server is. Any caller may ask.
+    /// The server's health. Needs no rights.
     ///
     /// # Errors
     /// Those of any call.

@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::error::Error;
 
 impl Client {
-    /// A room's members, in the order in which they joined.
+    /// A room's members, in the order of joining.
     ///
     /// # Errors
     /// `not_a_member`, `needs_read`, `room_not_found`, and those of any call.
@@ -15,7 +15,7 @@ impl Client {
         self.page(&format!("/api/rooms/{room}/users"), limit).await
     }
 
-    /// Makes a user a member. If it is one already, nothing happens.
+    /// Adds a member. Has no effect if the user already is one.
     ///
     /// # Errors
     /// `not_a_member`, `not_a_moderator`, `needs_write`, `user_not_found`, `room_not_found`, and those of any call.
@@ -25,7 +25,7 @@ impl Client {
         self.call::<Done<'static>>(Method::POST, &path, Some(&body)).await.map(drop)
     }
 
-    /// Ends a membership.
+    /// Removes a member.
     ///
     /// # Errors
     /// `not_a_member`, `not_a_moderator`, `owner_stays`, `needs_delete`, `needs_write`, `user_not_found`, `room_not_found`, and

@@ -36,7 +36,7 @@ impl Client {
         self.page(&format!("/api/rooms/{room}/messages?before={before}"), limit).await
     }
 
-    /// Posts a message. With a `clientMessageId` the same call may be made again: it stores nothing new.
+    /// Posts a message. With a `clientMessageId` the call can be repeated: the message is stored once.
     ///
     /// # Errors
     /// `not_a_member`, `needs_write`, `not_yourself`, `user_not_found`, `room_not_found`, `client_message_id_reused`,

@@ -1,4 +1,4 @@
-//! REST calls, each in the file of what it is about.
+//! REST calls, one file per resource.
 
 mod events;
 mod health;
@@ -23,13 +23,13 @@ pub use page::{Page, PageLink};
 use crate::client::Client;
 use crate::error::{ApiError, Error};
 
-/// An answer's body and where the pages beside it are.
+/// An answer's body, and the links to adjacent pages.
 struct Answer {
     body: Vec<u8>,
     links: page::Links,
 }
 
-/// Shown where something in front of the server answers with a page of its own.
+/// Maximum length shown of a body that did not come from the server.
 const SHOWN_OF_FOREIGN_BODY: usize = 200;
 
 impl Client {
@@ -37,7 +37,7 @@ impl Client {
         self.call(Method::GET, path, None::<&()>).await
     }
 
-    /// Makes a call and reads its answer.
+    /// Makes a call and parses its answer.
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<T, Error> {
         self.call_at(method, self.address(path)?, body).await
     }

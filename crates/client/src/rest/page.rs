@@ -6,18 +6,18 @@ use serde::de::DeserializeOwned;
 use crate::client::Client;
 use crate::error::Error;
 
-/// A page of a list. Lists are never whole.
+/// A page of a list. Lists are always paged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items.
     pub items: Vec<T>,
-    /// The page after it, in the list's own order.
+    /// The next page, in the list's order.
     pub next: Option<PageLink<T>>,
-    /// The page before it, where the list tells it.
+    /// The previous page, if the list provides it.
     pub prev: Option<PageLink<T>>,
 }
 
-/// Leads to another page of the same list: [`Client::follow`].
+/// A link to another page of the same list, for [`Client::follow`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct PageLink<T> {
     target: String,
@@ -36,7 +36,7 @@ impl<T> PageLink<T> {
     }
 }
 
-/// The targets in an answer's `Link` header (RFC 8288).
+/// The targets in a `Link` header (RFC 8288).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
     next: Option<String>,
@@ -49,7 +49,7 @@ impl Links {
         for header in headers {
             let mut rest = header;
             while let Some((target, after)) = rest.split_once('<').and_then(|(_, inside)| inside.split_once('>')) {
-                // Parameters end where the next link begins; a comma inside a quoted one does not matter here.
+                // Parameters end where the next link begins; a comma in a quoted parameter does not matter here.
                 let parameters = after.split_once('<').map_or(after, |(parameters, _)| parameters);
                 match relation(parameters) {
                     Some("next") => links.next = Some(target.to_owned()),
@@ -69,7 +69,7 @@ fn relation(parameters: &str) -> Option<&str> {
 }
 
 impl Client {
-    /// The page that a link leads to.
+    /// Reads the page of a link.
     ///
     /// # Errors
     /// [`Error::ForeignLink`] if it leads to another server, and those of any call.

@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::error::Error;
 
 impl Client {
-    /// Whom the token stands for.
+    /// The token's user.
     ///
     /// # Errors
     /// Those of any call.
@@ -13,7 +13,7 @@ impl Client {
         Ok(self.get::<ProfileChanged<'static>>("/api/auth/profile").await?.user)
     }
 
-    /// Takes another name.
+    /// Renames the token's user.
     ///
     /// # Errors
     /// `needs_write`, `username_taken`, and those of any call.

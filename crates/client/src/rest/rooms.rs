@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::error::Error;
 
 impl Client {
-    /// The rooms that the token shows: all of them to a CLIENT token, one's own to a USER token.
+    /// The rooms visible to the token: all for a CLIENT token, the user's own for a USER token.
     ///
     /// # Errors
     /// `needs_read`, and those of any call.
@@ -15,7 +15,7 @@ impl Client {
         self.page("/api/rooms", limit).await
     }
 
-    /// Makes a room.
+    /// Creates a room.
     ///
     /// # Errors
     /// `needs_write`, `needs_unrestricted_token`, `not_yourself`, `user_not_found`, and those of any call.

@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::error::Error;
 
 impl Client {
-    /// Makes a USER token, for any user by a CLIENT token, for oneself by a USER token.
+    /// Mints a USER token: for any user with a CLIENT token, for the same user with a USER token.
     ///
     /// # Errors
     /// `not_yourself`, `more_rights_than_own`, `needs_write`, `user_not_found`, and those of any call.
@@ -15,7 +15,7 @@ impl Client {
         self.call(Method::POST, "/api/tokens/user", Some(request)).await
     }
 
-    /// Makes a CLIENT token. For CLIENT tokens.
+    /// Mints a CLIENT token. For CLIENT tokens.
     ///
     /// # Errors
     /// `client_token_required`, `user_not_found`, `username_lookalike`, and those of any call.
@@ -23,7 +23,7 @@ impl Client {
         self.call(Method::POST, "/api/tokens/client", Some(request)).await
     }
 
-    /// What tokens exist; never the tokens themselves. For CLIENT tokens.
+    /// Lists tokens, without the tokens themselves. For CLIENT tokens.
     ///
     /// # Errors
     /// `client_token_required`, `needs_read`, `needs_unrestricted_token`, and those of any call.
@@ -31,7 +31,7 @@ impl Client {
         self.page("/api/tokens", limit).await
     }
 
-    /// Ends a token and those minted by it, before this returns.
+    /// Revokes a token and those minted by it. Effective when this returns.
     ///
     /// # Errors
     /// `client_token_required`, `needs_delete`, `needs_unrestricted_token`, `token_not_found`, and those of any call.

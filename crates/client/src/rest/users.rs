@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::error::Error;
 
 impl Client {
-    /// Makes a user, and its first token. For CLIENT tokens.
+    /// Creates a user and its first token. For CLIENT tokens.
     ///
     /// # Errors
     /// `client_token_required`, `needs_write`, `needs_unrestricted_token`, `more_rights_than_own`, `username_taken`, and those
@@ -32,7 +32,7 @@ impl Client {
         self.get(&format!("/api/users/{user}")).await
     }
 
-    /// The user of exactly this name. For CLIENT tokens and ADMINs.
+    /// The user with exactly this name. For CLIENT tokens and ADMINs.
     ///
     /// # Errors
     /// `client_token_required`, `needs_read`, `needs_unrestricted_token`, and those of any call.
@@ -42,8 +42,8 @@ impl Client {
         Ok(self.get_at::<Vec<User<'static>>>(address).await?.pop())
     }
 
-    /// Makes a user, or finds and changes it, by the application's own id of 1 to 128 bytes. For CLIENT tokens and ADMINs; a
-    /// token for a user that is there already, for CLIENT tokens.
+    /// Creates a user, or finds and changes it, by the application's own id of 1 to 128 bytes. For CLIENT tokens and ADMINs;
+    /// only CLIENT tokens can get a token for an existing user.
     ///
     /// # Errors
     /// `client_token_required`, `needs_write`, `needs_unrestricted_token`, `username_taken`, `username_lookalike`, and those of

@@ -60,7 +60,7 @@ fn in_a_room_each_waits_for_the_answer_before() {
         std::iter::from_fn(|| outbox.next(now, |_| false)).map(|(number, _)| number).collect()
     };
     assert_eq!(due(&mut outbox, now), [1, 3]);
-    // Refused for a time: it goes before what came after it.
+    // Temporarily rejected: it is sent before later messages.
     let later = now + Duration::from_secs(1);
     outbox.postponed(1, later);
     outbox.answered(3);
@@ -68,7 +68,7 @@ fn in_a_room_each_waits_for_the_answer_before() {
     assert_eq!(due(&mut outbox, later), [1, 5]);
     outbox.answered(1);
     assert_eq!(due(&mut outbox, later), [2]);
-    // Refused for good, or lost with the connection.
+    // Permanently rejected, or lost with the connection.
     outbox.answered(2);
     assert_eq!(due(&mut outbox, later), [4]);
     outbox.disconnected();
@@ -92,7 +92,7 @@ fn what_was_given_up_before_it_was_sent_is_not_sent() {
     let (now, mut outbox) = (Instant::now(), outbox(8));
     (0..3).for_each(|reply| outbox.push(room(), "x".into(), reply));
     let (first, _) = outbox.next(now, |reply| *reply == 1).unwrap();
-    // Once sent, it may be stored: it goes on until it is answered.
+    // A message that was sent may be stored: it is kept until it is answered.
     outbox.disconnected();
     assert_eq!(outbox.next(now, |_| true).unwrap().0, first);
     assert!(outbox.next(now, |reply| *reply != 2).is_some_and(|(number, _)| number == 3));
