@@ -3,7 +3,7 @@ use chatsphere_protocol::close;
 use super::judge::record::{Record, Seen, What};
 use chatsphere_bench::report::Report;
 
-/// Tells how much a run has tried, so that nobody takes an idle run for a good one.
+/// Adds figures on the activity of a run, so that an idle run is not mistaken for a good one.
 pub(super) fn add(report: &mut Report, record: &Record) {
     let count = |is: &dyn Fn(&What) -> bool| {
         record.devices.iter().flat_map(|device| &device.seen).filter(|Seen { what, .. }| is(what)).count()
@@ -25,7 +25,7 @@ pub(super) fn add(report: &mut Report, record: &Record) {
         _ => 0,
     });
     report.figure("eventsReplayed", replayed.sum::<usize>());
-    // A client that sleeps for long may not get the close frame any more: the server waits two seconds with that.
+    // A client that sleeps for long may not get the close frame: the server waits only two seconds for it.
     report.figure("endedAsleep", count(&|what| matches!(what, What::Ended { overslept: true, .. })));
     report.figure("closedAsTooSlow", count(&|what| matches!(what, What::Ended { code: Some(close::SLOW_CONSUMER), .. })));
 }

@@ -1,11 +1,11 @@
-//! WebSocket frames as bytes (RFC 6455, section 5.2).
+//! Encodes and parses WebSocket frames (RFC 6455, section 5.2).
 
 pub(crate) const TEXT: u8 = 0x1;
 pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
 
-/// Writes a masked frame. The mask guards proxies against pages; a mask of zeros spares the work.
+/// Appends a masked frame. Masks protect proxies from web pages; a zero mask saves work.
 pub(crate) fn frame(bytes: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     bytes.push(0x80 | opcode);
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
@@ -23,7 +23,7 @@ pub(crate) fn frame(bytes: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     bytes.extend_from_slice(payload);
 }
 
-/// The opcode, the header's length and the payload's, once the header of a server's frame is there.
+/// The opcode and the lengths of header and payload, once the header of a server's frame is complete.
 pub(crate) fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let opcode = first & 0x0F;
@@ -44,7 +44,7 @@ mod tests {
             let mut bytes = Vec::new();
             frame(&mut bytes, TEXT, &vec![b'x'; length]);
             assert_eq!(bytes.len(), head + length);
-            // The mask's four bytes belong to no server's frame.
+            // A server's frame has no mask, which takes four bytes.
             assert_eq!(header(&bytes), Some((TEXT, head - 4, length)));
             assert_eq!(header(&bytes[..1]), None);
         }

@@ -1,6 +1,6 @@
-//! Random clients, a server that is killed, and at the end every promise compared with what was observed.
+//! Runs random clients against a server that is killed repeatedly, and checks every guarantee against the observations.
 //!
-//! [`run`] does and writes down, [`judge`] finds what is wrong, from what was written down alone.
+//! [`run`] acts and records; [`judge`] finds violations in the record alone.
 
 mod figures;
 mod frames;
@@ -26,64 +26,64 @@ use run::server::{Program, Server};
 use run::stage::Stage;
 use run::steps::Size;
 
-/// Checks every promise while clients come and go and the server is killed.
+/// Checks every guarantee while clients come and go and the server is killed.
 ///
-/// With --server it starts one, kills it and starts it again. With --url it uses a server that runs, and kills nothing.
+/// With --server it starts a server, kills it and restarts it. With --url it uses a running server and kills nothing.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// The server's program, chatsphere.
+    /// The server program, chatsphere.
     #[arg(long, value_name = "PATH", required_unless_present = "url", conflicts_with = "url")]
     server: Option<PathBuf>,
-    /// Where that server keeps its data. It stays there after the run.
+    /// The server's data directory. It is kept after the run.
     #[arg(long, value_name = "PATH", default_value = "chatsphere-verify-data")]
     data_dir: PathBuf,
-    /// That server's database, such as postgresql://…; without it SQLite in the data directory.
+    /// The server's database, such as postgresql://…; by default SQLite in the data directory.
     #[arg(long, value_name = "URL", requires = "server")]
     database_url: Option<String>,
-    /// The address of a server that runs, with rate limits off.
+    /// The address of a running server, with rate limits off.
     #[arg(long, value_name = "URL", requires = "token_file")]
     url: Option<String>,
     /// A file with a CLIENT token of that server.
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
-    /// Users to make.
+    /// Number of users.
     #[arg(long, default_value_t = 6)]
     users: usize,
-    /// Clients to run; some share a user.
+    /// Number of clients; some share a user.
     #[arg(long, default_value_t = 10)]
     clients: usize,
-    /// Rooms to make.
+    /// Number of rooms.
     #[arg(long, default_value_t = 4)]
     rooms: usize,
-    /// Things to do: send, join, leave, drop a connection, change members.
+    /// Number of operations: send, join, leave, drop a connection, change members.
     #[arg(long, default_value_t = 5_000)]
     operations: usize,
-    /// How often the server is killed meanwhile.
+    /// How often the server is killed.
     #[arg(long, default_value_t = 5)]
     kills: usize,
-    /// Clients that read nothing for a while, until the server closes them.
+    /// Number of clients that stop reading until the server closes them.
     #[arg(long, default_value_t = 0)]
     stalls: usize,
-    /// No client drops its connection.
+    /// Let no client drop its connection.
     #[arg(long)]
     no_drops: bool,
-    /// A shell command that takes the database away, such as one that stops its processes.
+    /// A shell command that stops the database.
     #[arg(long, value_name = "COMMAND", requires = "start_database")]
     stop_database: Option<String>,
-    /// A shell command that brings it back.
+    /// A shell command that starts it again.
     #[arg(long, value_name = "COMMAND", requires = "stop_database")]
     start_database: Option<String>,
-    /// How often the database is taken away.
+    /// How often the database is stopped.
     #[arg(long, default_value_t = 2)]
     database_stops: usize,
-    /// Seconds that the clients may take for what is left at the end.
+    /// Seconds for the clients to finish at the end.
     #[arg(long, default_value_t = 60)]
     patience: u64,
-    /// Writes everything that was observed to this file.
+    /// Write all observations to this file.
     #[arg(long, value_name = "PATH")]
     trace: Option<PathBuf>,
-    /// Makes the choices of an earlier run again.
+    /// Repeat the choices of an earlier run.
     #[arg(long)]
     seed: Option<u64>,
     /// Print the report as JSON.
@@ -109,7 +109,7 @@ async fn run(args: Args) -> Result<Report, RunError> {
     let failed = |source| RunError::Io { what: "listening for signals", source };
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
-    // Whoever ends it early must not leave a server behind, which goes when the run is dropped.
+    // An interrupted run must not leave a server behind; dropping the run stops it.
     tokio::select! {
         report = verify(args) => report,
         _ = interrupted.recv() => Err(RunError::Unexpected("interrupted".to_owned())),
@@ -122,7 +122,7 @@ async fn verify(args: Args) -> Result<Report, RunError> {
         return Err(RunError::Usage("there must be users, clients, rooms and operations".to_owned()));
     }
     let seed = args.seed.unwrap_or_else(rand::random);
-    // First of all, so that a run that ends early can be repeated too.
+    // Printed first, so that an interrupted run can be repeated too.
     report::note(&format!("seed {seed}"));
     let database = args.stop_database.clone().zip(args.start_database.clone());
     let size = Size {
@@ -160,7 +160,7 @@ async fn verify(args: Args) -> Result<Report, RunError> {
     Ok(report)
 }
 
-/// The server to check, started if it is to be killed.
+/// The server to check, started if the run kills it.
 async fn target(args: &Args) -> Result<(Option<Server>, String, PathBuf), RunError> {
     let usage = || RunError::Usage("name the server's program with --server, or its address with --url".to_owned());
     let Some(path) = args.server.clone() else {

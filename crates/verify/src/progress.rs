@@ -5,7 +5,7 @@ use super::run::recorder::Recorder;
 
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Shows on a terminal how far a run is.
+/// Shows a run's progress on a terminal.
 #[derive(Debug)]
 pub(super) struct Progress {
     of: usize,

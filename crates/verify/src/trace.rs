@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::judge::record::Record;
 
-/// Writes everything that was observed, in order, a line each: for whoever looks for a bug's cause.
+/// Writes all observations in order, one per line, for debugging.
 pub(super) fn write(record: &Record, path: &Path) -> io::Result<()> {
     let mut lines: Vec<(u64, String)> = Vec::new();
     for (number, device) in record.devices.iter().enumerate() {

@@ -1,6 +1,6 @@
-//! `verify` against the real server: nothing is found wrong over its kills, and what a proxy does wrong on the wire is found.
+//! `verify` against the real server: it finds nothing wrong after kills, and finds each fault that a proxy plants on the wire.
 //!
-//! The server's program is the one beside this package's own, which `cargo test --workspace` has built.
+//! The server's program is next to this package's, built by `cargo test --workspace`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, reason = "tells its figures, and what it leaves out")]
@@ -104,7 +104,7 @@ fn a_changed_replay_is_found() {
     through_proxy(Some(Fault::ChangeAReplay), &["content"]);
 }
 
-/// Runs `verify` through a proxy, without kills and drops, after which a resume would mend what the proxy did.
+/// Runs `verify` through a proxy, without kills and drops, because a resume would repair the proxy's faults.
 fn through_proxy(fault: Option<Fault>, rules: &[&str]) {
     let Some(program) = server_program() else { return };
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What each client saw: everything that it was entitled to, once, in order, and nothing else.
+//! Judges the view of each client: it must get every event that it is entitled to, once, in order, and nothing else.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ pub(super) fn judge(record: &Record, memberships: &Memberships, violations: &mut
     }
 }
 
-/// The newest number that was acknowledged in a room by a moment.
+/// The newest event acknowledged in a room at each time.
 struct AckedBy(HashMap<usize, Vec<(Tick, u64)>>);
 
 impl AckedBy {
@@ -49,7 +49,7 @@ impl AckedBy {
     }
 }
 
-/// One client's story, told once more.
+/// Replays one client's observations.
 struct Watch<'a> {
     record: &'a Record,
     memberships: &'a Memberships,
@@ -178,7 +178,7 @@ impl Watch<'_> {
         self.entitled(seen, room, event, joined, settled);
     }
 
-    /// Nothing above a removal, unless the user is back and this may be part of a join.
+    /// Checks that nothing above a removal arrives, unless the user is back and the event may belong to a join.
     fn entitled(&mut self, seen: &Seen, room: usize, event: &Event, joined: u64, settled: Option<Tick>) {
         let passed = |removal: &Removal| joined < removal.seq && removal.seq < event.seq;
         let Some(removal) = self.memberships.removals(room, self.device.user).find(passed) else { return };
@@ -191,10 +191,10 @@ impl Watch<'_> {
     }
 
     fn left(&mut self, seen: &Seen, room: usize, reason: &str) {
-        // It ends a join under way too: no page of it may follow.
+        // A removal also ends a join in progress: no page of it may follow.
         let session = self.views.get_mut(room).and_then(View::end);
         let removals: Vec<Removal> = self.memberships.removals(room, self.device.user).collect();
-        // A join that is under way may tell of it too.
+        // A join in progress may bring the removal too.
         let since = session.as_ref().map_or(0, |session| session.seated);
         let mut explaining = removals.iter().filter(|removal| removal.seq > since && removal.began < seen.at);
         let Some(first) = explaining.next().filter(|_| reason == "removed") else {
@@ -208,7 +208,7 @@ impl Watch<'_> {
         }
     }
 
-    /// What came must be what is stored.
+    /// Compares an event with the stored one.
     fn compare(&mut self, seen: &Seen, room: usize, event: &Event, how: &str) {
         let events = self.record.rooms.get(room).map_or(&[][..], |told| told.events.as_slice());
         let stored = events.binary_search_by_key(&event.seq, |event| event.seq).ok().and_then(|place| events.get(place));

@@ -1,4 +1,4 @@
-//! Who was a member when: by the numbers of the history, and by the time of the calls.
+//! Memberships over time: by the `seq` of the history, and by the times of the calls.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,14 +7,14 @@ use chatsphere_client::UserId;
 use super::record::{Change, Kind, Record, Tick};
 use super::violation::{Rule, Violations};
 
-/// A membership change with the number that it got.
+/// A membership change with its `seq`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Numbered {
     pub(crate) change: Change,
     pub(crate) seq: u64,
 }
 
-/// Every membership of the run.
+/// All memberships of the run.
 #[derive(Debug, Default)]
 pub(crate) struct Memberships(HashMap<(usize, usize), Vec<Numbered>>);
 
@@ -23,12 +23,12 @@ pub(crate) struct Memberships(HashMap<(usize, usize), Vec<Numbered>>);
 pub(crate) struct Removal {
     pub(crate) seq: u64,
     pub(crate) began: Tick,
-    /// When the next addition began, if there was one.
+    /// The start of the next addition, if any.
     pub(crate) undone: Option<Tick>,
 }
 
 impl Memberships {
-    /// Reads them, and compares the history with the changes that were made.
+    /// Reads the memberships, and compares the history with the changes made.
     pub(super) fn read(record: &Record, violations: &mut Violations) -> Self {
         let numbers: HashMap<UserId, usize> = record.users.iter().enumerate().map(|(number, id)| (*id, number)).collect();
         let mut all = Self::default();
@@ -87,19 +87,19 @@ impl Memberships {
         self.0.get(&(room, user)).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the user was no member for all the time between.
+    /// Whether the user was certainly not a member in this period.
     pub(super) fn certainly_out(&self, room: usize, user: usize, from: Tick, to: Tick) -> bool {
         let last = self.of(room, user).iter().rev().find(|numbered| numbered.change.began < to);
         last.is_none_or(|last| !last.change.adds && last.change.returned < from)
     }
 
-    /// Whether the user was a member for all the time between.
+    /// Whether the user was certainly a member in this period.
     pub(super) fn certainly_in(&self, room: usize, user: usize, from: Tick, to: Tick) -> bool {
         let last = self.of(room, user).iter().rev().find(|numbered| numbered.change.began < to);
         last.is_some_and(|last| last.change.adds && last.change.returned < from)
     }
 
-    /// The user's removals from the room, ascending.
+    /// The user's removals from the room, in ascending order.
     pub(super) fn removals(&self, room: usize, user: usize) -> impl Iterator<Item = Removal> {
         let changes = self.of(room, user);
         changes.iter().enumerate().filter(|(_, numbered)| !numbered.change.adds).map(|(place, numbered)| Removal {
@@ -110,7 +110,7 @@ impl Memberships {
     }
 }
 
-/// Names a room.
+/// A room's name in reports.
 pub(super) fn place(record: &Record, room: usize) -> String {
     record.rooms.get(room).map_or_else(|| format!("room {room}"), |told| format!("room {room} ({})", told.id))
 }

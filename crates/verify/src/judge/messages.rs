@@ -1,4 +1,4 @@
-//! Every message, from its sending to the history.
+//! Judges every message, from its sending to the history.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use super::memberships::{Memberships, place};
 use super::record::{Kind, Over, Record, State, Text, Tick, What};
 use super::violation::{Rule, Violations};
 
-/// Why a message may be refused, for good.
+/// The only permanent error that a message may get.
 const NOT_A_MEMBER: &str = "not_a_member";
 
-/// Names a message: by room, author and the author's own id for it.
+/// Identifies a message: room, author and `clientMessageId`.
 type Name<'a> = (usize, usize, &'a str);
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Debug, Default)]
 struct Fate {
     sent: Vec<(Tick, Text)>,
@@ -90,7 +90,7 @@ fn fates(record: &Record) -> HashMap<Name<'_>, Fate> {
     fates
 }
 
-/// What the history holds under each name.
+/// The stored messages by name.
 type Stored<'a> = HashMap<Name<'a>, Vec<(u64, MessageId, State)>>;
 
 fn stored<'a>(record: &'a Record, fates: &HashMap<Name<'_>, Fate>, violations: &mut Violations) -> Stored<'a> {
@@ -163,7 +163,7 @@ fn judge_storage(what: &str, fate: &Fate, found: &[(u64, MessageId, State)], vio
     }
 }
 
-/// What was sent once has its number in the order of the sending, on each connection and in each room.
+/// Messages that were sent once must be stored in the order of sending, per connection and room.
 fn judge_order(record: &Record, fates: &HashMap<Name<'_>, Fate>, violations: &mut Violations) {
     for (number, device) in record.devices.iter().enumerate() {
         let mut last: HashMap<(u32, usize), (u64, &str)> = HashMap::new();

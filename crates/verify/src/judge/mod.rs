@@ -1,4 +1,4 @@
-//! Finds what is wrong with a run, from its record alone.
+//! Finds violations in the record of a run.
 
 mod devices;
 mod edits;
@@ -16,7 +16,7 @@ use memberships::Memberships;
 use record::Record;
 use violation::Violations;
 
-/// Every broken promise in the record.
+/// All violations in the record.
 pub(super) fn judge(record: &Record) -> Violations {
     let mut violations = Violations::default();
     let memberships = Memberships::read(record, &mut violations);

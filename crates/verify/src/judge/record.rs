@@ -1,41 +1,41 @@
-//! What was observed in a run, as plain data: all that the judging looks at.
+//! The record of a run as plain data: the only input of the judge.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chatsphere_client::bodies;
 use chatsphere_client::{EventKind, MessageId, NotRecovered, RoomId, UserId};
 
-/// The order of observations over all clients: what has the smaller tick was observed earlier.
+/// The order of observations over all clients: a smaller tick was observed earlier.
 pub(crate) type Tick = u64;
 
-/// A whole run.
+/// The record of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
-    /// By their number.
+    /// By index.
     pub(crate) users: Vec<UserId>,
-    /// By their number.
+    /// By index.
     pub(crate) rooms: Vec<RoomRecord>,
-    /// By their number.
+    /// By index.
     pub(crate) devices: Vec<DeviceRecord>,
-    /// The changes of each room in the order in which they were made.
+    /// The changes of each room, in the order in which they were made.
     pub(crate) changes: Vec<Change>,
 }
 
-/// A room as REST tells it at the end.
+/// A room's final state over REST.
 #[derive(Debug, Clone)]
 pub(crate) struct RoomRecord {
     pub(crate) id: RoomId,
-    /// From its pages of events.
+    /// From the pages of events.
     pub(crate) events: Vec<Event>,
-    /// From its pages of messages.
+    /// From the pages of messages.
     pub(crate) messages: Vec<Event>,
-    /// The newest event, as the room itself says.
+    /// The newest `seq` reported by the room.
     pub(crate) told_seq: u64,
-    /// Its messages, as the room itself counts them.
+    /// The number of messages reported by the room.
     pub(crate) told_messages: Option<u64>,
 }
 
-/// A membership that was begun or ended, by a call that succeeded in the end.
+/// A membership that was added or removed by a call that finally succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) room: usize,
@@ -43,35 +43,35 @@ pub(crate) struct Change {
     pub(crate) adds: bool,
     /// Before the first call.
     pub(crate) began: Tick,
-    /// After the call that succeeded.
+    /// After the successful call.
     pub(crate) returned: Tick,
 }
 
-/// One client and what it did and saw, in order.
+/// One client and its observations, in order.
 #[derive(Debug, Clone)]
 pub(crate) struct DeviceRecord {
     pub(crate) user: usize,
     pub(crate) seen: Vec<Seen>,
-    /// The rooms that it must have seen to their end.
+    /// The rooms that it must have followed to the end.
     pub(crate) to_the_end: Vec<usize>,
 }
 
-/// Something that a client did or saw.
+/// An action or observation of a client.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) at: Tick,
-    /// Counts the client's connections.
+    /// The number of the client's connection.
     pub(crate) connection: u32,
     pub(crate) what: What,
 }
 
-/// What it was.
+/// The kind of an observation.
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     Connected {
         replay_events: u64,
     },
-    /// `overslept`: the client had read nothing for a while, and the server had not waited for it.
+    /// `overslept`: the client had not read for a while, and the server had closed the connection.
     Ended {
         code: Option<u16>,
         overslept: bool,
@@ -82,7 +82,7 @@ pub(crate) enum What {
         asked: Tick,
         code: String,
     },
-    /// The server has dealt with everything that this connection had sent up to `upto`.
+    /// The server has processed all frames that this connection sent up to `upto`.
     Settled {
         upto: Tick,
     },
@@ -95,7 +95,7 @@ pub(crate) enum What {
         room: usize,
         reason: String,
     },
-    /// `leave` was answered.
+    /// `leave` was confirmed.
     LeftByItself {
         room: usize,
     },
@@ -111,7 +111,7 @@ pub(crate) enum What {
         id: MessageId,
         seq: u64,
     },
-    /// Refused for good.
+    /// Permanently rejected.
     Refused {
         room: usize,
         key: String,
@@ -122,7 +122,7 @@ pub(crate) enum What {
         id: MessageId,
         text: Text,
     },
-    /// An edit was answered: the message is in this state now, or in a later one.
+    /// An edit was acknowledged: the message is in this state, or in a later one.
     Edited {
         room: usize,
         id: MessageId,
@@ -132,7 +132,7 @@ pub(crate) enum What {
         room: usize,
         code: String,
     },
-    /// A frame that has no place here.
+    /// An unexpected frame.
     Strange {
         text: String,
     },
@@ -145,7 +145,7 @@ pub(crate) enum Over {
     Rest,
 }
 
-/// An answer to `join`.
+/// The confirmation of a `join`.
 #[derive(Debug, Clone)]
 pub(crate) struct Joined {
     pub(crate) room: usize,
@@ -167,14 +167,14 @@ pub(crate) struct Page {
     pub(crate) others: Vec<Event>,
 }
 
-/// A durable event. Equal only if nothing that a client can see is different.
+/// A durable event. Equal only if all fields visible to a client are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) seq: u64,
     pub(crate) kind: Kind,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Message {
@@ -184,7 +184,7 @@ pub(crate) enum Kind {
         state: State,
         at: String,
     },
-    /// Without the state where the page shows a later one.
+    /// `state` is `None` if the page shows a later one.
     Edited {
         id: MessageId,
         state: Option<State>,
@@ -198,10 +198,10 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// What a message said after its last change.
+/// The content of a message after its last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
-    /// The event that changed it last.
+    /// The event of the last change.
     pub(crate) seq: u64,
     pub(crate) text: Text,
 }
@@ -213,7 +213,7 @@ impl State {
 }
 
 impl Event {
-    /// The message that it shows, and in which state.
+    /// The message of the event and its state.
     pub(crate) fn shown(&self) -> Option<(MessageId, State)> {
         match &self.kind {
             Kind::Message { id, state, .. } => Some((*id, *state)),
@@ -222,7 +222,7 @@ impl Event {
         }
     }
 
-    /// Whether it is the same event, whatever the state in which it shows a message.
+    /// Whether it is the same event, ignoring the state of its message.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let without_state = |event: &Self| {
             let mut event = event.clone();
@@ -237,7 +237,7 @@ impl Event {
     }
 }
 
-/// Stands for a message's content.
+/// A fingerprint of a message's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Text {
     hash: u64,

@@ -1,4 +1,4 @@
-//! Each room's numbers, and whether it tells the same in each of its lists.
+//! Judges each room's sequence, and the consistency of its lists.
 
 use super::memberships::place;
 use super::record::{Event, Kind, Record, RoomRecord};

@@ -1,4 +1,4 @@
-//! A run in which nothing is wrong, and the same run with one thing wrong at a time.
+//! Judges a correct run, and copies of it with one violation each.
 
 mod story;
 
@@ -43,7 +43,7 @@ fn first_of(record: &mut Record, device: usize, is: impl Fn(&What) -> bool) -> &
     &mut record.devices[device].seen.iter_mut().find(|seen| is(&seen.what)).unwrap().what
 }
 
-/// Puts something after the last thing that is like this one.
+/// Inserts an observation after the last one that satisfies `is`.
 fn after(record: &mut Record, device: usize, is: impl Fn(&What) -> bool, what: What) {
     let seen = &mut record.devices[device].seen;
     let place = seen.iter().rposition(|seen| is(&seen.what)).unwrap();
@@ -68,7 +68,7 @@ fn is_left(what: &What) -> bool {
     matches!(what, What::Left { .. })
 }
 
-/// A fault, and the rule that must be found broken.
+/// A planted violation, and the rule that must be found broken.
 type Planted = (&'static str, Rule, fn(&mut Record));
 
 const PLANTED: &[Planted] = &[
@@ -142,7 +142,7 @@ const PLANTED: &[Planted] = &[
         record.devices[1].seen.insert(place, early);
     }),
     ("a removal goes unnoticed", Rule::AfterRemoval, |record| {
-        // The seat was kept: all comes live, as if nothing had happened.
+        // The subscription was kept: everything arrives live, as if nothing had happened.
         let seen = &mut record.devices[1].seen;
         let left = seen.iter().position(|seen| is_left(&seen.what)).unwrap();
         seen.drain(left..left + 4);

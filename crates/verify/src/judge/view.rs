@@ -1,44 +1,44 @@
-//! What one client has seen of one room.
+//! One client's view of one room.
 
 use super::record::{Event, Joined, Page, Tick};
 
-/// A room as one client sees it.
+/// A room as seen by one client.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    /// Every event up to here was seen.
+    /// Every event up to here was received.
     pub(super) have: u64,
-    /// Since the last answer to `join` on this connection.
+    /// The subscription since the last confirmed `join` on this connection.
     pub(super) session: Option<Session>,
-    /// What the last join still brings.
+    /// The remainder of the last join's replay.
     pub(super) replay: Option<Replay>,
 }
 
-/// From the answer to a `join` to `left`, `leave` or the connection's end.
+/// A subscription: from the confirmation of a `join` to `left`, `leave` or the end of the connection.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) joined: u64,
-    /// What the first of these joins said: the connection may have taken its seat then.
+    /// The `seq` of the first of these joins: the connection may have been subscribed from there.
     pub(super) seated: u64,
     pub(super) asked: Tick,
-    /// When the server was seen to be done with the join.
+    /// When the server was known to have finished the join.
     pub(super) settled: Option<Tick>,
-    /// The last event that came live, or by the replay before.
+    /// The last event received live, or by the previous replay.
     pub(super) live: Option<u64>,
 }
 
-/// A replay under way.
+/// A replay in progress.
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) next: u64,
     pub(super) target: u64,
-    /// Only the newest come: the first page says where it begins.
+    /// Only the newest messages follow: the first page determines where it begins.
     pub(super) newest: bool,
 }
 
 impl View {
     pub(super) fn join(&mut self, joined: &Joined) {
         self.replay = Some(Replay { next: joined.since + 1, target: joined.seq, newest: !joined.recovered });
-        // Joining again answers again, and what is live goes on.
+        // A repeated join gets a new answer, and live delivery continues.
         let before = self.session.take();
         let seated = before.as_ref().map_or(joined.seq, |session| session.seated);
         let live = before.and_then(|session| session.live);
@@ -46,13 +46,13 @@ impl View {
         self.session = Some(Session { joined, seated, asked, settled: None, live });
     }
 
-    /// The connection no longer listens; what it was doing.
+    /// Ends the subscription and returns it.
     pub(super) fn end(&mut self) -> Option<Session> {
         self.replay = None;
         self.session.take()
     }
 
-    /// Takes a page in; what is wrong with it.
+    /// Processes a page; returns what is wrong with it, if anything.
     pub(super) fn page(&mut self, page: &Page) -> Option<String> {
         let Some(replay) = &mut self.replay else { return Some("a page that no join has asked for".to_owned()) };
         if replay.newest {
@@ -74,7 +74,7 @@ impl View {
         }
         let mut all: Vec<u64> = page.messages.iter().chain(&page.others).map(|event| event.seq).collect();
         all.sort_unstable();
-        // Without `since`, or where that could not be, older messages may come first.
+        // Without `since`, or if it could not be used, older messages may come first.
         all.retain(|seq| *seq >= page.from);
         let expected = page.from..=page.to;
         if all.iter().copied().ne(expected.clone()) {

@@ -1,54 +1,54 @@
-//! What a run can find wrong.
+//! The rules that a run can violate.
 
 use std::fmt;
 
-/// Violations told of one rule. More of them say nothing new.
+/// Maximum number of reported violations per rule.
 const MAX_TOLD: usize = 12;
 
-/// A promise that can be broken.
+/// A rule of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Rule {
-    /// A room's events are numbered 1, 2, 3 … without a gap.
+    /// A room's events have the `seq` 1, 2, 3 … without a gap.
     Numbers,
-    /// A room tells the same by its events, its messages and its counts.
+    /// A room's events, messages and counts agree.
     History,
-    /// What was acknowledged is stored, as it was acknowledged.
+    /// An acknowledged message is stored as acknowledged.
     Lost,
-    /// What is sent again is stored once.
+    /// A message that is sent again is stored once.
     StoredTwice,
-    /// What is sent again is answered as at first.
+    /// A message that is sent again gets the same answer.
     AnswersDiffer,
-    /// Nothing is stored that nobody sent.
+    /// Only messages that were sent are stored.
     NeverSent,
-    /// What was refused is not stored.
+    /// A rejected message is not stored.
     RefusedYetStored,
-    /// Every message is answered in the end.
+    /// Every message is answered eventually.
     Unanswered,
-    /// Nothing is refused without a reason.
+    /// No message is rejected without a reason.
     Refused,
-    /// The messages of one connection are stored in the order in which they were sent.
+    /// The messages of one connection are stored in the order of sending.
     Order,
-    /// Memberships are as they were changed, and only members write.
+    /// Memberships follow the changes made, and only members write.
     Membership,
-    /// Nobody listens who is not a member.
+    /// Only members can join.
     LetIn,
-    /// A join brings everything after `since`, and at least what was acknowledged before it.
+    /// A join brings everything after `since`, and at least everything acknowledged before.
     Replay,
-    /// No event is left out.
+    /// No event is skipped.
     Gap,
-    /// No event comes twice or out of order.
+    /// No event is repeated or out of order.
     Repeated,
-    /// Nothing comes of a room that the connection does not listen to.
+    /// No event arrives for a room that the connection has not joined.
     NotListening,
-    /// Nothing comes from above a removal.
+    /// No event above a removal arrives.
     AfterRemoval,
-    /// Everything up to a removal comes, and `left` only for a removal.
+    /// Every event up to a removal arrives, and `left` arrives only for a removal.
     Left,
-    /// What comes is what is stored.
+    /// Received events equal the stored ones.
     Content,
-    /// Everybody has everything in the end.
+    /// Every client has every event in the end.
     Incomplete,
-    /// Every frame has its place.
+    /// Every frame is expected.
     Strange,
 }
 
@@ -105,7 +105,7 @@ impl Rule {
     }
 }
 
-/// A broken promise: which, where, and what was expected.
+/// A violation: the rule, the place, and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) rule: Rule,
@@ -135,7 +135,7 @@ impl Violations {
         rules
     }
 
-    /// All of them as texts, shortened where one rule was broken very often.
+    /// All violations as text, abridged for rules that were violated very often.
     pub(crate) fn told(&self) -> Vec<String> {
         let mut told = Vec::new();
         let mut counts = std::collections::BTreeMap::<Rule, usize>::new();

@@ -1,4 +1,4 @@
-//! One client: its connections, one after another, and what it does on them.
+//! One client: its successive connections, and its operations on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::steps::{Op, Outgoing};
 use super::wire::{Address, Cut, Frame, Wire};
 use crate::judge::record::{Over, Text, Tick, What};
 
-/// Messages without an answer, beyond which it waits.
+/// Maximum number of unacknowledged messages.
 const WINDOW: usize = 12;
-/// Before it connects again.
+/// Delay before reconnecting.
 const PAUSE: Duration = Duration::from_millis(30);
 const LONG_PAUSE: Duration = Duration::from_millis(300);
 
-/// What a client is made of.
+/// The parts of a client.
 pub(crate) struct Equipment {
     pub(crate) number: usize,
     pub(crate) token: String,
@@ -35,7 +35,7 @@ pub(crate) struct Equipment {
     pub(crate) rooms: Vec<RoomId>,
 }
 
-/// What the others may know of a client.
+/// A client's status, as seen by the director.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Status {
     pub(crate) finishing: bool,
@@ -49,22 +49,22 @@ pub(crate) struct Device {
     pub(super) places: Vec<Place>,
     pub(super) outbox: Outbox,
     pub(super) joins: Joins,
-    /// Counts the connections.
+    /// The number of connections so far.
     pub(super) connection: u32,
-    /// The server has said hello on this one.
+    /// The server has sent `hello` on this connection.
     pub(super) ready: bool,
-    /// The last message of each room that was acknowledged.
+    /// The last acknowledged message of each room.
     pub(super) last_acked: Vec<Option<(Outgoing, MessageId)>>,
-    /// It does nothing more but stay in these rooms.
+    /// The client only stays in these rooms.
     pub(super) stays: Vec<usize>,
     finishing: bool,
     sleeping: bool,
-    /// It has slept on this connection, and not been heard since it woke.
+    /// The client has slept on this connection, and received nothing since it woke.
     pub(super) woke: Option<Tick>,
     told: watch::Sender<Status>,
 }
 
-/// Why a connection is over.
+/// Why a connection ended.
 enum End {
     Lost { code: Option<u16> },
     Done,
@@ -91,11 +91,11 @@ impl Device {
         (device, status)
     }
 
-    /// Lives until nobody has anything for it to do any more.
+    /// Runs until there are no more operations.
     pub(crate) async fn run(mut self, mut ops: mpsc::Receiver<Op>) {
         let mut pause = PAUSE;
         loop {
-            // Who waits for this client to end would wait for ever otherwise.
+            // Otherwise the director would wait for this client for ever.
             if ops.is_closed() && ops.is_empty() {
                 return;
             }
@@ -194,7 +194,7 @@ impl Device {
         }
     }
 
-    /// Joins all rooms again and sends again what has no answer.
+    /// Joins all rooms again and resends unanswered messages.
     pub(super) fn resume(&mut self, wire: &mut Wire) {
         self.ready = true;
         let wanted: Vec<usize> = (0..self.places.len()).filter(|room| self.wants(*room)).collect();
@@ -220,7 +220,7 @@ impl Device {
             epoch: place.epoch.as_deref().map(|epoch| epoch.to_owned().into()),
         };
         say(wire, join, Some(format!("j{number}")));
-        // Its answer comes when the join is over, since frames take effect in the order sent.
+        // The pong follows the join, because the server handles frames in order.
         say(wire, ClientFrame::Ping, Some(format!("t{}", self.with.recorder.tick())));
     }
 

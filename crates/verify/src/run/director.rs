@@ -1,4 +1,4 @@
-//! Has the plan carried out, step by step, and waits for its end.
+//! Executes the plan step by step, and waits for its completion.
 
 use std::time::Duration;
 
@@ -15,24 +15,24 @@ use crate::judge::record::{DeviceRecord, Record};
 use crate::progress::Progress;
 use chatsphere_bench::error::RunError;
 
-/// How often it looks.
+/// Polling interval.
 const LOOK: Duration = Duration::from_millis(50);
-/// When it looks whether the server is still there.
+/// Interval of checks whether the server still runs.
 const SLOW: Duration = Duration::from_secs(2);
-/// How long it may take to fill a queue.
+/// Timeout for filling a queue.
 const FILL: Duration = Duration::from_secs(20);
-/// How long one step may wait for its turn.
+/// Timeout for one step to be accepted.
 const STUCK: Duration = Duration::from_secs(120);
 
 pub(crate) struct Director {
     pub(crate) stage: Stage,
     pub(crate) faults: Faults,
-    /// How long the clients may take for what is left at the end.
+    /// Time for the clients to finish at the end.
     pub(crate) patience: Duration,
 }
 
 impl Director {
-    /// Carries out all of the plan; what was observed.
+    /// Executes the whole plan and returns the record.
     pub(crate) async fn run(&mut self, mut plan: Plan, progress: &mut Progress) -> Result<Record, RunError> {
         for device in 0..self.stage.devices.len() {
             for room in plan.rooms_of(device) {
@@ -73,7 +73,7 @@ impl Director {
                 for (device, op) in messages {
                     self.tell(device, op).await?;
                 }
-                // Not later than that: a server that can't get its close frame out gives up after two seconds.
+                // Not later, because a server that cannot send its close frame gives up after two seconds.
                 self.wait(FILL, |director| director.is_quiet(sleeper)).await;
                 self.tell(sleeper, Op::Wake).await?;
             }
@@ -128,20 +128,20 @@ impl Director {
         Ok(Record { users, rooms, devices, changes: self.stage.recorder.take_changes() })
     }
 
-    /// Whether all the others have nothing to do.
+    /// Whether all other clients are idle.
     fn is_quiet(&self, sleeper: usize) -> bool {
         let mut others = self.stage.devices.iter().enumerate().filter(|(number, _)| *number != sleeper);
         others.all(|(_, device)| device.ops.capacity() == device.ops.max_capacity() && device.status.borrow().unanswered == 0)
     }
 
-    /// Whether everything that was to be sent has been sent and answered.
+    /// Whether everything was sent and answered.
     fn is_answered(&self) -> bool {
-        // Finishing is the last that they are told: whoever does so has done everything before it.
+        // Finishing is the last operation, so a client that does it has completed everything before.
         let mut statuses = self.stage.devices.iter().map(|device| device.status.borrow());
         statuses.all(|status| status.finishing && status.unanswered == 0) && self.stage.posting.count() == 0
     }
 
-    /// Waits until it is so, or no longer than the limit: what is missing then, the judge finds.
+    /// Waits for a condition, up to a limit. The judge finds what is missing then.
     async fn wait(&self, limit: Duration, is_so: impl Fn(&Self) -> bool) {
         let until = Instant::now() + limit;
         while Instant::now() < until && !is_so(self) {
@@ -150,7 +150,7 @@ impl Director {
     }
 }
 
-/// Hands something over, and sees to the server where that takes long.
+/// Sends an operation, and handles faults while the receiver is slow.
 async fn hand<T>(to: &mpsc::Sender<T>, what: T, faults: &mut Faults, whom: impl Fn() -> String) -> Result<(), RunError> {
     let until = Instant::now() + STUCK;
     while Instant::now() < until {

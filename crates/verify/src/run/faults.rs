@@ -1,4 +1,4 @@
-//! Breaks the server and the database, and mends them, while everything else goes on.
+//! Stops and restarts the server and the database while everything else continues.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokio::time::sleep;
 use super::server::Server;
 use chatsphere_bench::error::RunError;
 
-/// Commands that take the database away and bring it back.
+/// Commands that stop and start the database.
 #[derive(Debug, Clone)]
 pub(crate) struct DatabaseCommands {
     pub(crate) stop: String,
     pub(crate) start: String,
 }
 
-/// One fault at a time: the next begins when the one before is mended.
+/// Injects one fault at a time: the next begins when the previous one is over.
 #[derive(Debug)]
 pub(crate) struct Faults {
     server: Option<Server>,
@@ -25,7 +25,7 @@ pub(crate) struct Faults {
     database: Option<DatabaseCommands>,
     pub(crate) kills: usize,
     pub(crate) database_stops: usize,
-    /// What the server did that no fault explains.
+    /// Actions of the server that no fault explains.
     pub(crate) wrong: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Waits until nothing is broken.
+    /// Waits until no fault is active.
     pub(crate) async fn mended(&mut self) -> Result<(), RunError> {
         if let Some(mending) = self.mending.take() {
             self.server = mending.await.map_err(|error| RunError::Unexpected(format!("a fault was not mended: {error}")))??;

@@ -1,4 +1,4 @@
-//! Reads the rooms as they are at the end.
+//! Reads the final state of the rooms.
 
 use chatsphere_client::{Client, RoomId, Seq};
 

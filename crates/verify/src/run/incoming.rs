@@ -1,4 +1,4 @@
-//! What a client makes of the server's frames: writes them down, and keeps its place in each room.
+//! Handles the server's frames: records them, and updates the client's position in each room.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::place::Standing;
 use super::wire::Wire;
 use crate::judge::record::{Event, Joined, Page, What};
 
-/// Before a join that could not be answered is tried again.
+/// Delay before a join that got a temporary error is repeated.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Device {
@@ -23,7 +23,7 @@ impl Device {
         }
     }
 
-    /// `None` if the frame can't be what the server meant to send.
+    /// `None` if the frame makes no sense.
     fn understand(&mut self, frame: ServerFrame<'static>, wire: &mut Wire) -> Option<()> {
         match frame {
             ServerFrame::Hello(hello) => {
@@ -57,7 +57,7 @@ impl Device {
                 let room = self.room(room_id)?;
                 self.saw(What::Left { room, reason: reason.into_owned() });
                 let place = self.places.get_mut(room)?;
-                // It ends a join that was confirmed. One that is still to be confirmed may yet succeed, if the user is back.
+                // It ends a confirmed join. A join that is not confirmed yet may still succeed, if the user is back.
                 if !matches!(place.standing, Standing::Asking(_)) {
                     place.standing = Standing::Away;
                     place.wanted = false;
@@ -70,10 +70,10 @@ impl Device {
                 let room = self.room(room_id)?;
                 self.saw(What::LeftByItself { room });
                 let place = self.places.get_mut(room)?;
-                // A join sent after it is answered after it.
+                // The server answers a later join after this frame.
                 if place.standing == Standing::Listening {
                     place.standing = Standing::Away;
-                    // It was still listening when it was told where to be in the end, and so did not join.
+                    // It was still subscribed when it got its final rooms, and so did not join.
                     if self.stays.contains(&room) {
                         self.join(room, wire);
                     }
@@ -93,16 +93,16 @@ impl Device {
                 self.settle(upto, wire);
             }
             ServerFrame::Error(error) => self.refused(error)?,
-            // The close itself follows.
+            // The close frame follows.
             ServerFrame::Closing { .. } => {}
-            // Of ephemeral frames nothing is promised.
+            // The contract guarantees nothing about ephemeral frames.
             ServerFrame::Typing { .. } | ServerFrame::TypingCount { .. } => {}
             ServerFrame::AuthOk { .. } => return None,
         }
         Some(())
     }
 
-    /// The joins sent before this tick are over. One that came to nothing was told by `left`.
+    /// The joins sent before this tick are complete. A failed one was ended by `left`.
     fn settle(&mut self, upto: u64, wire: &mut Wire) {
         for room in 0..self.places.len() {
             let Some(place) = self.places.get_mut(room) else { continue };
@@ -157,7 +157,7 @@ impl Device {
             }
             return Some(());
         }
-        // The server can't tell at the moment who may do what. But a join that was answered whole can't fail any more.
+        // The server cannot check rights at the moment. But a join that was answered completely cannot fail any more.
         let of_join = error.reference.is_some_and(|reference| reference.starts_with('j'));
         (error.retryable && !of_join).then_some(())
     }

@@ -1,4 +1,4 @@
-//! What happens in a run: clients, changes of members, faults.
+//! Executes a run: clients, membership changes, faults.
 
 pub(super) mod device;
 pub(super) mod director;

@@ -4,10 +4,10 @@ use tokio::time::Instant;
 
 use super::steps::Outgoing;
 
-/// What is sent again at once would come too soon where the server asks for a pause.
+/// The delay if the server asks for a pause without naming one.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Messages of one client that have no answer yet, in the order of their sending.
+/// The unanswered messages of one client, in the order of sending.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     waiting: Vec<Waiting>,
@@ -16,7 +16,7 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct Waiting {
     message: Outgoing,
-    /// When to send it again, if the server asked for that.
+    /// When to send it again, if the server asked for a pause.
     again: Option<Instant>,
 }
 
@@ -31,25 +31,25 @@ impl Outbox {
         }
     }
 
-    /// It was answered for good.
+    /// Removes a message that got a final answer.
     pub(crate) fn take(&mut self, room: usize, key: &str) -> Option<Outgoing> {
         let place = self.place(room, key)?;
         Some(self.waiting.remove(place).message)
     }
 
-    /// The server asks to send it again later.
+    /// Postpones a message because the server asked for a pause.
     pub(crate) fn put_off(&mut self, room: usize, key: &str, wait: Option<Duration>) {
         if let Some(waiting) = self.place(room, key).and_then(|place| self.waiting.get_mut(place)) {
             waiting.again = Some(Instant::now() + wait.unwrap_or(PAUSE).max(PAUSE));
         }
     }
 
-    /// When something is to be sent again.
+    /// When the next message must be sent again.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.waiting.iter().filter_map(|waiting| waiting.again).min()
     }
 
-    /// What is to be sent again now.
+    /// The messages to send again now.
     pub(crate) fn due(&mut self) -> Vec<Outgoing> {
         let now = Instant::now();
         let due = self.waiting.iter_mut().filter(|waiting| waiting.again.is_some_and(|again| again <= now));
@@ -60,7 +60,7 @@ impl Outbox {
         .collect()
     }
 
-    /// All of it: a new connection sends everything again.
+    /// All messages: a new connection sends everything again.
     pub(crate) fn all(&mut self) -> Vec<Outgoing> {
         self.waiting
             .iter_mut()

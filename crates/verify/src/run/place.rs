@@ -4,28 +4,28 @@ use tokio::time::Instant;
 
 use crate::judge::record::Tick;
 
-/// Where a client stands in one room.
+/// A client's position in one room.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
-    /// The last event that it has.
+    /// The last received event.
     pub(crate) cursor: u64,
     pub(crate) epoch: Option<String>,
-    /// It joins again after each reconnect.
+    /// Whether it joins again after each reconnect.
     pub(crate) wanted: bool,
     pub(crate) standing: Standing,
 }
 
-/// What the connection has to do with the room.
+/// The state of the subscription.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Standing {
     #[default]
     Away,
-    /// Asked, by the join with this number.
+    /// The join with this number was sent.
     Asking(u64),
-    /// That join was confirmed, and its pages come.
+    /// That join was confirmed, and its pages follow.
     Replaying(u64),
     Listening,
-    /// To be asked again then.
+    /// The join is repeated at this time.
     Later(Instant),
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Asked {
     pub(crate) at: Tick,
 }
 
-/// The joins of one connection that have no answer yet.
+/// The unanswered joins of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Joins {
     count: u64,
@@ -57,7 +57,7 @@ impl Joins {
         self.asked.get(&number).map(|asked| (number, *asked))
     }
 
-    /// Nothing more may come in answer to this join.
+    /// No more answers to this join may arrive.
     pub(crate) fn end(&mut self, number: u64) {
         self.asked.remove(&number);
     }

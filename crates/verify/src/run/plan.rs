@@ -1,4 +1,4 @@
-//! Who does what, and when something is broken: all of it from one seed, none of it from the clock.
+//! The plan of a run: all operations and faults, determined by a seed and not by the clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Plan {
         let mut faults: BTreeMap<usize, Vec<Fault>> = BTreeMap::new();
         for (count, fault) in [(size.kills, Fault::Kill), (size.database_stops, Fault::Database), (size.stalls, Fault::Stall)] {
             for _ in 0..count {
-                // Not before there is something to lose.
+                // Not before there is data to lose.
                 let when = random.random_range(size.operations / 20..size.operations.max(1));
                 faults.entry(when).or_default().push(fault);
             }
@@ -54,7 +54,7 @@ impl Plan {
         Self { random, size, members, owners, done: 0, messages: 0, faults }
     }
 
-    /// The members that a room has at this moment, its owner first.
+    /// The current members of a room, its owner first.
     pub(crate) fn members(&self, room: usize) -> Vec<usize> {
         let owner = self.owner(room);
         let members = self.members.get(room).map_or(&[][..], Vec::as_slice);
@@ -62,7 +62,7 @@ impl Plan {
         std::iter::once(owner).chain(others).collect()
     }
 
-    /// The rooms that a client's user is in at this moment.
+    /// The current rooms of a client's user.
     pub(crate) fn rooms_of(&self, device: usize) -> Vec<usize> {
         let user = self.user_of(device);
         (0..self.size.rooms).filter(|room| self.is_in(*room, user)).collect()
@@ -84,7 +84,7 @@ impl Plan {
         self.random.random_range(0..self.size.devices)
     }
 
-    /// A room of the client's user; now and then any.
+    /// A room of the client's user; sometimes any room.
     fn room_for(&mut self, device: usize) -> usize {
         let own = self.rooms_of(device);
         match own.choose(&mut self.random) {
@@ -101,7 +101,7 @@ impl Plan {
     fn message_of(&mut self, room: usize, length: usize) -> Outgoing {
         self.messages += 1;
         let key = format!("m{}", self.messages);
-        // What an encoder may stumble over.
+        // Characters that an encoder may handle incorrectly.
         let pattern = "a\"b\\c\u{1}é\u{2028}🦀 ";
         let text = format!("{key} {}", pattern.chars().cycle().take(length).collect::<String>());
         Outgoing { room, key, text }
@@ -133,7 +133,7 @@ impl Plan {
         }
     }
 
-    /// Two clients of one user send the same message at once.
+    /// Two clients of one user send the same message at the same time.
     fn same_from_two(&mut self, device: usize) -> Step {
         let room = self.room_for(device);
         let message = self.message(room);
@@ -185,7 +185,7 @@ impl Plan {
         let senders: Vec<usize> =
             (0..self.size.devices).filter(|device| *device != sleeper && self.is_in(room, self.user_of(*device))).collect();
         let mut messages = Vec::new();
-        // 9 MB as JSON: more than the queue and what the kernel keeps, which is some megabytes.
+        // 9 MB as JSON: more than the queue and the kernel's buffers, which hold a few megabytes.
         for _ in 0..400 {
             let Some(sender) = senders.choose(&mut self.random) else { break };
             let message = self.message_of(room, 10_000);

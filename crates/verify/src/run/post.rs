@@ -12,7 +12,7 @@ use crate::judge::record::{Over, State, Text, What};
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Counts the posts that are under way.
+/// Counts the posts in progress.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Posting(Arc<AtomicUsize>);
 
@@ -21,7 +21,7 @@ impl Posting {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Posts a message over REST, again and again until it is known what became of it.
+    /// Posts a message over REST, and repeats the call until its outcome is known.
     pub(crate) fn post(&self, client: Client, recorder: Arc<Recorder>, device: usize, room: RoomId, message: Outgoing) {
         self.0.fetch_add(1, Ordering::SeqCst);
         let counting = self.0.clone();

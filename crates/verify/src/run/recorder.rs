@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::judge::record::{Change, Seen, Tick, What};
 
-/// Takes down what everybody does and sees.
+/// Records the actions and observations of all clients.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     clock: AtomicU64,
@@ -22,7 +22,7 @@ impl Recorder {
         }
     }
 
-    /// A moment between what was seen before and what will be seen.
+    /// A tick between earlier and later observations.
     pub(crate) fn tick(&self) -> Tick {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
@@ -33,7 +33,7 @@ impl Recorder {
         }
         let Some(log) = self.devices.get(device) else { return 0 };
         let mut log = locked(log);
-        // Under the lock, so that a client's ticks rise.
+        // Under the lock, so that a client's ticks are in ascending order.
         let at = self.tick();
         log.push(Seen { at, connection, what });
         at
@@ -43,7 +43,7 @@ impl Recorder {
         locked(&self.changes).push(change);
     }
 
-    /// Acknowledgements so far.
+    /// The number of acknowledgements so far.
     pub(crate) fn acked(&self) -> u64 {
         self.acked.load(Ordering::Relaxed)
     }

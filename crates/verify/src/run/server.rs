@@ -1,4 +1,4 @@
-//! The server's process, which is killed and started again on the same port.
+//! The server's process, which is killed and restarted on the same port.
 
 use std::fs::File;
 use std::io;
@@ -12,23 +12,23 @@ use tokio::time::{Instant, sleep, timeout};
 
 use chatsphere_bench::error::RunError;
 
-/// How long a start may take, with all attempts.
+/// Timeout of a start, including retries.
 const START: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
-/// What the server says when it is ready.
+/// The server's output when it is ready.
 const READY: &str = "listening on ";
 
-/// How to start it.
+/// How to start the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
     pub(crate) path: PathBuf,
     pub(crate) data_dir: PathBuf,
     pub(crate) database_url: Option<String>,
-    /// A small bound of what may wait for a slow client.
+    /// Uses a small write queue bound.
     pub(crate) small_queue: bool,
 }
 
-/// A server of this run's own.
+/// A server that belongs to this run.
 #[derive(Debug)]
 pub(crate) struct Server {
     program: Program,
@@ -54,12 +54,12 @@ impl Server {
         &self.url
     }
 
-    /// How it ended, if it did so by itself.
+    /// The exit status, if it ended by itself.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Kills it as a power failure would, and starts it again; `again_after`: kills it once more while it starts.
+    /// Kills the server as a power failure would, and starts it again; after `again_after` kills it once more during the start.
     pub(crate) async fn kill_and_start(&mut self, again_after: Option<Duration>) -> Result<(), RunError> {
         self.kill().await?;
         if let Some(after) = again_after {
@@ -67,7 +67,7 @@ impl Server {
             sleep(after).await;
             self.kill().await?;
         }
-        // Another program may hold the port for a moment, and the database may be away.
+        // Another program may use the port briefly, and the database may be down.
         let until = Instant::now() + START;
         while Instant::now() < until {
             self.child = spawn(&self.program, self.port)?;
@@ -92,7 +92,7 @@ fn spawn(program: &Program, port: u16) -> Result<Child, RunError> {
     let errors = File::options().create(true).append(true).open(log(program)).map_err(failed)?;
     let mut command = Command::new(std::path::absolute(&program.path).map_err(failed)?);
     command.args(["serve", "--port", &port.to_string(), "--data-dir"]).arg(&data_dir);
-    // A `.env` or `chatsphere.toml` where the caller is must not change what is tested.
+    // A `.env` or `chatsphere.toml` in the caller's directory must not affect the test.
     command.current_dir(&data_dir).env("CHATSPHERE_RATE_LIMIT", "off");
     command.env_remove("DATABASE_URL").env_remove("PORT").env_remove("CHATSPHERE_HOST");
     if let Some(url) = &program.database_url {
@@ -105,7 +105,7 @@ fn spawn(program: &Program, port: u16) -> Result<Child, RunError> {
     command.spawn().map_err(failed)
 }
 
-/// Waits until it listens, and tells where. `None` if it ended instead.
+/// Waits until it is listening, and returns the address. `None` if it ended.
 async fn ready(child: &mut Child) -> Option<String> {
     let mut lines = BufReader::new(child.stdout.take()?).lines();
     let url = timeout(START, async {
@@ -117,7 +117,7 @@ async fn ready(child: &mut Child) -> Option<String> {
         None
     });
     let url = url.await.ok().flatten()?;
-    // Somebody has to read what else it says.
+    // Its remaining output must be drained.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Some(url)
 }

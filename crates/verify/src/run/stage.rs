@@ -17,17 +17,17 @@ use crate::judge::record::Change;
 use chatsphere_bench::error::RunError;
 use chatsphere_bench::setup::{self, RunUser};
 
-/// What may wait for one client, or for one room.
+/// Maximum number of queued operations per client or room.
 const WAITING: usize = 4;
 
-/// A client at work.
+/// A running client.
 pub(crate) struct AtWork {
     pub(crate) ops: mpsc::Sender<Op>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) task: JoinHandle<()>,
 }
 
-/// A room whose members can be changed.
+/// A room with changing members.
 pub(crate) struct Kept {
     pub(crate) id: RoomId,
     pub(crate) changes: mpsc::Sender<ToChange>,
@@ -46,7 +46,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Makes users and rooms, and has the clients connect.
+    /// Creates users and rooms, and starts the clients.
     pub(crate) async fn set(url: &str, token: &str, size: Size, plan: &Plan) -> Result<Self, RunError> {
         let client = client_of(url, token)?;
         let address = Address::parse(url)?;

@@ -1,11 +1,11 @@
-//! What there is to do in a run.
+//! The operations of a run.
 
 use std::time::Duration;
 
 use super::wire::Cut;
 use crate::judge::record::Over;
 
-/// What a client does.
+/// An operation of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Op {
     Send {
@@ -13,7 +13,7 @@ pub(crate) enum Op {
         over: Over,
         twice: bool,
     },
-    /// Sends the last message again that was acknowledged in this room.
+    /// Sends the last acknowledged message of this room again.
     SendAgain {
         room: usize,
     },
@@ -28,15 +28,15 @@ pub(crate) enum Op {
     Leave {
         room: usize,
     },
-    /// Ends the connection; with a message, after so many thousandths of its frame.
+    /// Ends the connection; with a message, after this many thousandths of its frame.
     Drop {
         how: Cut,
         half: Option<(Outgoing, usize)>,
     },
-    /// Reads nothing until it is woken.
+    /// Stops reading until woken.
     Sleep,
     Wake,
-    /// Joins these rooms if it has not, and stays.
+    /// Joins these rooms unless it has, and stays.
     Finish {
         rooms: Vec<usize>,
     },
@@ -50,7 +50,7 @@ pub(crate) struct Outgoing {
     pub(crate) text: String,
 }
 
-/// What happens next.
+/// A step of the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     Devices(Vec<(usize, Op)>),
@@ -60,15 +60,15 @@ pub(crate) enum Step {
         adds: bool,
         by_itself: bool,
     },
-    /// Kills the server, and again so long after its next start began.
+    /// Kills the server, and again this long after its next start began.
     Kill {
         again_after: Option<Duration>,
     },
-    /// Stops the database, and starts it so much later.
+    /// Stops the database, and starts it after this time.
     StopDatabase {
         away: Duration,
     },
-    /// One client sleeps while the others fill its queue.
+    /// One client stops reading while the others fill its queue.
     Stall {
         sleeper: usize,
         room: usize,
@@ -76,7 +76,7 @@ pub(crate) enum Step {
     },
 }
 
-/// How large a run is.
+/// The size of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) users: usize,

@@ -10,20 +10,20 @@ use crate::judge::record::Change;
 use chatsphere_bench::error::RunError;
 
 const PAUSE: Duration = Duration::from_millis(100);
-/// Calls made for one change, all of them refused.
+/// Maximum number of rejected calls per change.
 const MAX_REFUSALS: usize = 100;
 
-/// A membership to begin or end.
+/// A membership change.
 #[derive(Debug)]
 pub(crate) struct ToChange {
     pub(crate) user: usize,
     pub(crate) id: UserId,
     pub(crate) adds: bool,
-    /// Who leaves by itself, with its own token.
+    /// The token of the user, if the user leaves by itself.
     pub(crate) itself: Option<Client>,
 }
 
-/// Changes the members of one room, one after the other, each until it is done.
+/// Changes the members of one room, one after another, each until it succeeds.
 pub(crate) struct Steward {
     pub(crate) client: Client,
     pub(crate) recorder: Arc<Recorder>,
@@ -44,7 +44,7 @@ impl Steward {
         let began = self.recorder.tick();
         let mut refusals = 0;
         loop {
-            // Whoever has left may not leave again, so that only the first call is its own.
+            // A user who has left may not leave again, so only the first call uses its own token.
             let by = itself.take();
             let by = by.as_ref().unwrap_or(&self.client);
             let done = if adds { by.add_member(self.id, id).await } else { by.remove_member(self.id, id).await };

@@ -13,10 +13,10 @@ use chatsphere_bench::error::RunError;
 
 const READ: usize = 16 * 1024;
 const OPEN: Duration = Duration::from_secs(5);
-/// What the kernel keeps of what is not read. Small, so that a client that does not read is soon felt.
+/// The kernel's receive buffer. Small, so that a client that does not read causes backpressure soon.
 const SMALL: u32 = 16 * 1024;
 
-/// Where the server is, plain HTTP only.
+/// The server's address, plain HTTP only.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
     host: String,
@@ -37,7 +37,7 @@ impl Address {
     }
 }
 
-/// A WebSocket that can be ended in every bad way.
+/// A WebSocket that can be ended abruptly.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
@@ -45,7 +45,7 @@ pub(crate) struct Wire {
     out: BytesMut,
 }
 
-/// What came.
+/// An incoming frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     Text(Bytes),
@@ -55,14 +55,14 @@ pub(crate) enum Frame {
 /// How a connection is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// As when a process ends.
+    /// Like the end of a process.
     Finish,
-    /// As when a machine is gone.
+    /// Like the loss of a machine.
     Reset,
 }
 
 impl Wire {
-    /// Connects and switches to WebSocket.
+    /// Connects and performs the WebSocket handshake.
     pub(crate) async fn open(address: &Address, token: &str, reads_little: bool) -> io::Result<Self> {
         timeout(OPEN, Self::open_now(address, token, reads_little))
             .await
@@ -78,7 +78,7 @@ impl Wire {
         }
         let mut stream = socket.connect(target).await?;
         stream.set_nodelay(true)?;
-        // The key proves nothing here, so that it may be the one of RFC 6455, section 1.3.
+        // The key need not be random here; this is the one of RFC 6455, section 1.3.
         let request = format!(
             "GET {path}/ws HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -94,7 +94,7 @@ impl Wire {
         }
     }
 
-    /// Queues a text.
+    /// Queues a text frame.
     pub(crate) fn send(&mut self, text: &str) {
         self.queue(TEXT, text.as_bytes());
     }
@@ -105,7 +105,7 @@ impl Wire {
         self.out.extend_from_slice(&bytes);
     }
 
-    /// Waits until something was read or written. Nothing is lost if this is dropped.
+    /// Waits until data was read or written. Cancel-safe.
     pub(crate) async fn progress(&mut self, reads: bool) -> io::Result<()> {
         self.inbox.reserve(READ);
         let (mut reader, mut writer) = self.stream.split();
@@ -122,7 +122,7 @@ impl Wire {
         }
     }
 
-    /// The next whole frame that has arrived. Pings are answered.
+    /// The next complete frame that has arrived. Pings are answered.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         loop {
             let (opcode, head, length) = header(&self.inbox)?;
@@ -143,13 +143,13 @@ impl Wire {
         }
     }
 
-    /// Ends the connection, after a part of another frame if that is asked for.
+    /// Ends the connection, optionally after a part of a frame.
     pub(crate) fn cut(self, how: Cut, half_frame: Option<(&str, usize)>) {
         if let Some((text, per_mille)) = half_frame {
             let mut bytes = self.out.to_vec();
             let whole = bytes.len();
             frame(&mut bytes, TEXT, text.as_bytes());
-            // Never all of it.
+            // Never the whole frame.
             let part = ((bytes.len() - whole) * per_mille / 1_000).clamp(1, bytes.len() - whole - 1);
             let _ = self.stream.try_write(bytes.get(..whole + part).unwrap_or_default());
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::frames::Frame;
 
-/// What the proxy does wrong.
+/// A fault of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     DropOne,
@@ -18,7 +18,7 @@ pub(crate) enum Fault {
     ChangeAReplay,
 }
 
-/// Frames that could have been chosen and were let through, so that the fault falls into the middle of a run.
+/// Number of candidate frames to let through, so that the fault occurs in the middle of a run.
 const LET_THROUGH: usize = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +37,11 @@ struct State {
     candidates: usize,
     done: bool,
     clients: Vec<Arc<Mutex<TcpStream>>>,
-    /// By connection: the room, and the frame that is held back until the room's next.
+    /// By connection: the room, and the frame that is delayed until the room's next one.
     held: Option<(usize, String, Frame)>,
-    /// A message that never reaches the server, and the answer to it.
+    /// A message that is withheld from the server, and its forged acknowledgement.
     forged: Option<(Value, Frame)>,
-    /// By connection: the room that it was removed from.
+    /// By connection: the room from which the user was removed.
     removed: HashMap<usize, String>,
 }
 
@@ -54,14 +54,14 @@ impl Planter {
         self.state.lock().unwrap().done
     }
 
-    /// A connection's number.
+    /// The number of a connection.
     pub(super) fn connection(&self, client: Arc<Mutex<TcpStream>>) -> usize {
         let mut state = self.state.lock().unwrap();
         state.clients.push(client);
         state.clients.len() - 1
     }
 
-    /// What is sent on instead of a frame.
+    /// The frames that are sent in place of this one.
     pub(super) fn pass(&self, connection: usize, towards: Towards, frame: Frame) -> Vec<Frame> {
         let (Some(fault), Some(json)) = (self.fault, frame.json()) else { return vec![frame] };
         let mut state = self.state.lock().unwrap();
@@ -70,7 +70,7 @@ impl Planter {
         match (fault, towards, kind) {
             (Fault::ForgeAnAck, Towards::Server, "message") => forge(state, connection, json, frame),
             (Fault::DeliverAfterARemoval, Towards::Server, "join") => {
-                // Who joins again may be back.
+                // A user who joins again may be a member again.
                 state.removed.remove(&connection);
                 vec![frame]
             }
@@ -98,16 +98,16 @@ impl Planter {
 }
 
 impl State {
-    /// Whether the fault is to be planted here.
+    /// Whether to plant the fault here.
     fn is_turn(&mut self) -> bool {
         self.candidates += 1;
         !self.done && self.candidates > LET_THROUGH
     }
 }
 
-/// Drops a message, or sends it after the next: only once a next one of the room is there, without which nobody could tell.
+/// Drops a message, or sends it after the next one of its room; without a next one nobody could notice.
 fn hold(state: &mut State, fault: Fault, connection: usize, kind: &str, room: String, frame: Frame) -> Vec<Frame> {
-    // These come in no fixed order with events.
+    // These have no fixed order relative to events.
     if matches!(kind, "ack" | "error") {
         return vec![frame];
     }
@@ -134,7 +134,7 @@ fn forge(state: &mut State, connection: usize, json: Value, frame: Frame) -> Vec
         state.done = true;
     }
     match &state.forged {
-        // Sent again it is answered in the same way: the lie is a consistent one.
+        // A repeated message gets the same forged answer.
         Some((forged, ack)) if *forged == name => {
             let _ = state.clients[connection].lock().unwrap().write_all(&ack.bytes);
             Vec::new()

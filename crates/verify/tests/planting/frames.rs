@@ -1,7 +1,7 @@
 use std::io::Read;
 use std::net::TcpStream;
 
-/// A frame as it came, and what is in it.
+/// A frame as received, and its content.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) bytes: Vec<u8>,
@@ -9,7 +9,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A text as a server sends it.
+    /// A text frame of a server.
     pub(super) fn text(payload: Vec<u8>) -> Self {
         let mut bytes = vec![0x81];
         match payload.len() {
@@ -28,7 +28,7 @@ impl Frame {
     }
 }
 
-/// The next whole frame; none at the end.
+/// The next complete frame; `None` at the end.
 pub(super) fn read_frame(stream: &mut TcpStream) -> Option<Frame> {
     let mut bytes = vec![0; 2];
     stream.read_exact(&mut bytes).ok()?;

@@ -1,4 +1,4 @@
-//! A proxy in front of a real server that breaks one promise on the wire, once.
+//! A proxy in front of a real server that violates one rule on the wire, once.
 
 mod faults;
 mod frames;
@@ -12,14 +12,14 @@ pub(crate) use faults::Fault;
 use faults::{Planter, Towards};
 use frames::{Frame, read_frame};
 
-/// Where to connect instead of to the server.
+/// A running proxy.
 pub(crate) struct Proxy {
     pub(crate) url: String,
     planter: Arc<Planter>,
 }
 
 impl Proxy {
-    /// A proxy for the server at this address; without a fault it changes nothing.
+    /// Starts a proxy for the server at this address; without a fault it changes nothing.
     pub(crate) fn start(server: &str, fault: Option<Fault>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -40,7 +40,7 @@ impl Proxy {
     }
 }
 
-/// Passes one connection through, whatever it is.
+/// Forwards one connection.
 fn pass(mut near: TcpStream, server: &str, planter: &Arc<Planter>) {
     let Ok(mut far) = TcpStream::connect(server) else { return };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
@@ -52,7 +52,7 @@ fn pass(mut near: TcpStream, server: &str, planter: &Arc<Planter>) {
     }
     let Some(answer) = read_head(&mut far) else { return };
     let _ = near.write_all(&answer);
-    // Either side may be written to by the other's thread too.
+    // The other direction's thread writes to the same sockets.
     let client = Arc::new(Mutex::new(near.try_clone().unwrap()));
     let number = planter.connection(client.clone());
     let (mut from_client, mut from_server) = (near.try_clone().unwrap(), far.try_clone().unwrap());
@@ -92,7 +92,7 @@ fn pass_bytes(near: TcpStream, far: TcpStream) {
     let _ = up.join();
 }
 
-/// Reads up to the empty line, byte by byte: what follows belongs to somebody else.
+/// Reads up to the empty line byte by byte, because the following bytes are not part of the head.
 fn read_head(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! A run in one room: two users with one client each, a reconnect, a retry, a removal and a return.
+//! A correct run in one room: two users with one client each, a reconnect, a retry, a removal and a return.
 
 use chatsphere_client::{MessageId, UserId};
 
@@ -61,7 +61,7 @@ pub(super) fn at(seq: u64, kind: Kind) -> What {
     What::Event { room: 0, event: event(seq, kind) }
 }
 
-/// What the room stores.
+/// The room's stored events.
 fn events() -> Vec<Event> {
     vec![
         event(1, Kind::Joined { user: user(0) }),
@@ -79,7 +79,7 @@ fn is_message(event: &Event) -> bool {
     matches!(event.kind, Kind::Message { .. })
 }
 
-/// Tells it in the order in which it happened.
+/// Builds the record in chronological order.
 #[derive(Default)]
 struct Story {
     tick: Tick,
@@ -149,7 +149,7 @@ pub(super) fn honest() -> Record {
     story.live(1, 5);
     story.saw(1, What::Left { room: 0, reason: "removed".to_owned() });
     story.live(0, 5);
-    // Stored, and the connection ends before it is told so.
+    // Stored, but the connection ends before the acknowledgement.
     story.sends(0, "m3");
     story.saw(0, What::Ended { code: None, overslept: false });
     let asked = story.tick();
