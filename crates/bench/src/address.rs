@@ -5,17 +5,17 @@ use tokio::net::TcpStream;
 
 use crate::error::RunError;
 
-/// Where the server is, for sockets that speak to it themselves.
+/// The server's address, for raw sockets.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
     host: String,
     port: u16,
-    /// What stands before `/ws` and `/api`, without a slash at its end.
+    /// The path before `/ws` and `/api`, without a trailing slash.
     pub(crate) path: String,
 }
 
 impl Address {
-    /// Plain HTTP only.
+    /// Parses a URL; plain HTTP only.
     pub(crate) fn parse(url: &str) -> Result<Self, RunError> {
         let usage = || RunError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
         let address = Url::parse(url).map_err(|_| usage())?;
@@ -26,7 +26,7 @@ impl Address {
         Ok(Self { host: host.to_owned(), port, path: address.path().trim_end_matches('/').to_owned() })
     }
 
-    /// What belongs into the header `Host`.
+    /// The value of the header `Host`.
     pub(crate) fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }

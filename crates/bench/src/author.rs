@@ -5,11 +5,11 @@ use crate::fill;
 use crate::raw_socket::RawSocket;
 use crate::wire;
 
-/// Sends messages to one room of the server and lets the listening sockets see what becomes of them.
+/// Sends messages to one room; the listening sockets measure their delivery.
 #[derive(Debug)]
 pub(crate) struct Author {
     socket: RawSocket,
-    /// A message's frame as far as it is always the same.
+    /// The constant part of a message's frame.
     message: String,
     last: u64,
 }
@@ -24,11 +24,11 @@ impl Author {
 impl Source for Author {
     async fn send(&mut self) -> Result<(), RunError> {
         self.last += 1;
-        // As long as the UUID that a careful client sends, so that frames are as large as theirs.
+        // As long as a UUID, which most clients send, so that frames have a typical size.
         let text = format!(r#"{},"clientMessageId":"{:036}"}}"#, self.message, self.last);
         self.socket.send(&text).await.map_err(|source| RunError::Io { what: "sending a message", source })?;
         let mut refused = None;
-        // Acknowledgements are of no interest, but those that nobody reads would pile up.
+        // Acknowledgements are not used, but unread ones would pile up.
         self.socket.drain(|text| refused = refused.take().or_else(|| wire::error_code(text)))?;
         refused.map_or(Ok(()), |code| Err(fill::refusal(&code)))
     }

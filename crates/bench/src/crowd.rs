@@ -6,9 +6,9 @@ use crate::error::RunError;
 use crate::parallel::in_parallel;
 use crate::setup::{self, RunUser};
 
-/// Sockets of one user: below the server's default limit.
+/// Sockets per user: below the server's default limit.
 pub(crate) const SOCKETS_PER_USER: usize = 500;
-/// Calls that make users and rooms, at once.
+/// Concurrent calls that create users and rooms.
 const AT_ONCE: usize = 32;
 
 /// Users and rooms for many sockets: each socket has a user and a room, and its user is a member of its room.
@@ -20,7 +20,7 @@ pub(crate) struct Crowd {
     per_room: usize,
 }
 
-/// How sockets are spread over users and rooms: in blocks.
+/// The distribution of sockets over users and rooms: in blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) sockets: usize,

@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::error::RunError;
 
-/// A proxy in front of the server that cuts connections in the middle of whatever goes through them.
+/// A proxy in front of the server that cuts connections at arbitrary points.
 #[derive(Debug)]
 pub(crate) struct Cutter {
     url: String,
@@ -19,7 +19,7 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    /// A proxy for the server at `url`, which must be plain HTTP: a certificate would name another host.
+    /// A proxy for the server at `url`, which must be plain HTTP, because a certificate would name another host.
     pub(crate) async fn start(url: &str) -> Result<Self, RunError> {
         let usage = || RunError::Usage(format!("{url:?} must be an address such as http://127.0.0.1:3001, without TLS"));
         let address = Url::parse(url).map_err(|_| usage())?;
@@ -35,12 +35,12 @@ impl Cutter {
         Ok(Self { url: format!("http://{own}{}", address.path()), open, accepting })
     }
 
-    /// Where to connect instead of to the server.
+    /// The proxy's URL.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Cuts one connection, any; false if there is none.
+    /// Cuts a random connection; false if there is none.
     pub(crate) fn cut_one(&self, random: &mut StdRng) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|connection| !connection.is_finished());

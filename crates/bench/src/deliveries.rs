@@ -1,4 +1,4 @@
-//! Messages to many sockets, and the sockets that count them: the same for the server and for the floor it is compared with.
+//! Delivers messages to many sockets and measures them, for the server and for the floor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -15,52 +15,52 @@ use crate::progress::Progress;
 use crate::raw_socket::RawSocket;
 use crate::wire;
 
-/// One socket in so many takes the time of its deliveries; the others only count.
+/// One of this many sockets records the times of its deliveries; the others only count.
 const SAMPLED: usize = 8;
-/// How long the deliveries of a message may take.
+/// Timeout for the deliveries of a message.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many messages, and how many of them at once.
+/// The number of messages, and how many of them are in flight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) messages: usize,
     pub(crate) in_flight: usize,
 }
 
-/// What brings messages to the sockets.
+/// A source of messages to the sockets.
 pub(crate) trait Source {
-    /// Causes the next message. It need not wait for anything.
+    /// Triggers the next message without waiting for its delivery.
     async fn send(&mut self) -> Result<(), RunError>;
 }
 
-/// What one run brought.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) deliveries: u64,
     pub(crate) seconds: f64,
     pub(crate) cpu: Option<f64>,
     pub(crate) latencies: Latencies,
-    /// Bytes of a frame's text, as the last one had it.
+    /// The length of the last frame's text.
     pub(crate) frame_bytes: u64,
     pub(crate) violations: Vec<String>,
 }
 
-/// What the listening sockets report to.
+/// The state shared with the listening sockets.
 struct Board {
-    /// The newest number before the run.
+    /// The newest `seq` before the run.
     base: u64,
     began: Instant,
-    /// When each message was sent, in nanoseconds of the run.
+    /// When each message was sent, in nanoseconds since the start of the run.
     sent: Vec<AtomicU64>,
-    /// How many sockets still wait for each message.
+    /// The number of sockets that have not received each message.
     missing: Vec<AtomicU32>,
     /// Permits to send.
     places: Semaphore,
     frame_bytes: AtomicU64,
 }
 
-/// Sends all messages to all sockets, each when a message before it has arrived everywhere. `base` is the number before the
-/// first. The sockets are taken, and given back unless one failed.
+/// Sends all messages to all sockets; each is sent when an earlier one has arrived everywhere. `base` is the `seq` before the
+/// first. The sockets are returned unless one failed.
 pub(crate) async fn run(
     plan: Plan,
     base: u64,
@@ -120,16 +120,16 @@ pub(crate) async fn run(
     Ok(Run { deliveries, seconds, cpu, latencies, frame_bytes, violations })
 }
 
-/// What a socket heard.
+/// The deliveries to one socket.
 struct Heard {
     socket: RawSocket,
     count: u64,
-    /// Which message arrived when.
+    /// The index and time of each recorded delivery.
     arrivals: Vec<(usize, u64)>,
     violation: Option<String>,
 }
 
-/// Takes all messages, and sees that each comes once and in order.
+/// Receives all messages, and checks that each arrives once and in order.
 async fn listen(socket: RawSocket, board: Arc<Board>, messages: usize, sampled: bool) -> Heard {
     let mut heard = Heard { socket, count: 0, arrivals: Vec::new(), violation: None };
     let mut last = board.base;
@@ -164,7 +164,7 @@ impl Board {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Which message of the run has this number.
+    /// The index of the message with this `seq`.
     fn index(&self, seq: u64) -> Option<usize> {
         usize::try_from(seq.checked_sub(self.base + 1)?).ok()
     }

@@ -1,13 +1,13 @@
-//! Why a run could not be made.
+//! Errors that prevent a run.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why a run could not be made. What a run finds wrong with the server is a violation in its report instead.
+/// Why a run failed. Faults of the server that a run finds are violations in its report instead.
 #[allow(missing_docs, reason = "the messages name the fields")]
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The token can't be read.
+    /// The token is unreadable.
     #[error("can't read the token in {path}: {source}")]
     TokenFile { path: PathBuf, source: io::Error },
     /// A REST call failed.
@@ -19,16 +19,16 @@ pub enum RunError {
     /// A raw socket failed.
     #[error("{what}: {source}")]
     Io { what: &'static str, source: io::Error },
-    /// A raw socket was answered in another way than expected.
+    /// A raw socket got an unexpected answer.
     #[error("{0}")]
     Unexpected(String),
-    /// The arguments make no sense together.
+    /// The arguments contradict each other.
     #[error("{0}")]
     Usage(String),
-    /// A distribution can't be kept.
+    /// A histogram could not be created.
     #[error("can't keep latencies: {0}")]
     Latencies(#[from] hdrhistogram::CreationError),
-    /// The report can't be written.
+    /// The report could not be written.
     #[error("can't write the report: {0}")]
     Output(#[from] io::Error),
 }

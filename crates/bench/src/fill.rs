@@ -4,10 +4,10 @@ use crate::progress::Progress;
 use crate::raw_socket::RawSocket;
 use crate::wire;
 
-/// Messages under way at once: the most that the server takes.
+/// Messages in flight: the maximum that the server accepts.
 const UNDER_WAY: usize = 64;
 
-/// Sends so many messages to a room and waits until all are acknowledged.
+/// Sends this many messages to a room and waits for all acknowledgements.
 pub(crate) async fn fill(address: &Address, token: &str, room: &str, count: usize, bytes: usize) -> Result<(), RunError> {
     let mut socket = RawSocket::open(address, token).await?;
     let message = format!(r#"{{"type":"message","roomId":"{room}","content":"{}","ref":"f"}}"#, "x".repeat(bytes));
@@ -37,7 +37,7 @@ pub(crate) async fn fill(address: &Address, token: &str, room: &str, count: usiz
     Ok(())
 }
 
-/// A message was refused, which a run can't go on from.
+/// A rejected message, after which a run cannot continue.
 pub(crate) fn refusal(code: &str) -> RunError {
     let hint = if code == "rate_limited" { ": start the server with CHATSPHERE_RATE_LIMIT=off" } else { "" };
     RunError::Unexpected(format!("a message was refused, {code}{hint}"))

@@ -10,8 +10,8 @@ use crate::wire;
 
 const READ: usize = 64 * 1024;
 
-/// A keep-alive HTTP/1.1 connection that costs the generator as little as possible: requests are given as bytes, and of an
-/// answer only the status and the length are looked at.
+/// A keep-alive HTTP/1.1 connection with minimal cost for the generator: requests are prepared bytes, and only the status and
+/// length of an answer are parsed.
 #[derive(Debug)]
 pub(crate) struct HttpSocket {
     stream: TcpStream,
@@ -24,7 +24,7 @@ impl HttpSocket {
         Ok(Self { stream, buffer: BytesMut::with_capacity(READ) })
     }
 
-    /// Sends a request and waits for the whole answer, which has to be a success; its body's length.
+    /// Sends a request and waits for the complete answer, which must be a success; returns the length of its body.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<usize, RunError> {
         self.stream.write_all(request).await.map_err(failed)?;
         loop {
@@ -47,7 +47,7 @@ impl HttpSocket {
     }
 }
 
-/// A request with a token, and a JSON body if there is one.
+/// A request with a token and an optional JSON body.
 pub(crate) fn request(address: &Address, method: &str, path: &str, token: &str, body: Option<&str>) -> Vec<u8> {
     let body = body.map(|body| format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
     format!(
@@ -65,9 +65,9 @@ struct Answer {
     body: usize,
 }
 
-/// What is looked at of an answer, once its head is there.
+/// The status and length of an answer, once its head is complete.
 fn answer(bytes: &[u8]) -> Result<Option<Answer>, RunError> {
-    // Heads are short; a body that came with one need not be searched.
+    // Heads are short, so a body in the same buffer is not searched.
     let Some(head) = bytes.windows(4).position(|end| end == b"\r\n\r\n") else { return Ok(None) };
     let strange = || RunError::Unexpected("an answer has no status or no length".to_owned());
     let mut lines = bytes.get(..head).unwrap_or_default().split(|byte| *byte == b'\n');

@@ -1,4 +1,4 @@
-//! Distributions of durations.
+//! Distributions of latencies.
 
 use std::time::Duration;
 
@@ -7,29 +7,29 @@ use serde::Serialize;
 
 use crate::error::RunError;
 
-/// Longer is counted as this long.
+/// Longer durations are clamped to this.
 const LONGEST_MICROS: u64 = 600_000_000;
 
-/// A distribution of durations, to a thousandth.
+/// A histogram of durations with a precision of one thousandth.
 #[derive(Debug, Clone)]
 pub struct Latencies(Histogram<u64>);
 
-/// What a report shows of it, in milliseconds.
+/// The percentiles in a report, in milliseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Percentiles {
     /// The median.
     pub p50: f64,
-    /// Of a hundred, 99 took no longer.
+    /// The 99th percentile.
     pub p99: f64,
-    /// Of a thousand, 999 took no longer.
+    /// The 99.9th percentile.
     #[serde(rename = "p99.9")]
     pub p999: f64,
-    /// The longest.
+    /// The maximum.
     pub max: f64,
 }
 
 impl Latencies {
-    /// Nothing is recorded yet.
+    /// An empty histogram.
     ///
     /// # Errors
     /// [`RunError::Latencies`].
@@ -37,33 +37,33 @@ impl Latencies {
         Ok(Self(Histogram::new_with_bounds(1, LONGEST_MICROS, 3)?))
     }
 
-    /// Adds one duration.
+    /// Records one duration.
     pub fn record(&mut self, duration: Duration) {
         self.0.saturating_record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).clamp(1, LONGEST_MICROS));
     }
 
-    /// Adds all of another distribution.
+    /// Adds the durations of another histogram.
     pub fn add(&mut self, other: &Self) {
         // Both have the same bounds.
         let _ = self.0.add(&other.0);
     }
 
-    /// Whether nothing was recorded.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What a report shows.
+    /// The percentiles for a report.
     pub fn percentiles(&self) -> Percentiles {
         Percentiles { p50: self.at(0.5), p99: self.at(0.99), p999: self.at(0.999), max: millis(self.0.max()) }
     }
 
-    /// What a share of the durations does not exceed, in milliseconds.
+    /// The quantile at this share, in milliseconds.
     pub fn at(&self, share: f64) -> f64 {
         millis(self.0.value_at_quantile(share))
     }
 
-    /// How many there are.
+    /// The number of durations.
     pub fn len(&self) -> u64 {
         self.0.len()
     }

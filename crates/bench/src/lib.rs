@@ -1,5 +1,5 @@
-//! What the load generator and the checker (`chatsphere-verify`) share: making users and rooms, the report, and why a run could
-//! not be made.
+//! The parts that the load generator shares with the checker (`chatsphere-verify`): creating users and rooms, the report, and
+//! errors.
 
 pub mod error;
 pub mod latency;

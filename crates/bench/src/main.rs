@@ -1,7 +1,7 @@
-//! Load generator for ChatSphere; speaks the public protocol alone.
+//! A load generator for ChatSphere that uses only the public protocol.
 //!
-//! Each command is a file in [`commands`]. What several share is beside it: making users and rooms, raw sockets, a proxy that
-//! cuts connections, latencies, the server's CPU time, the report and its plot.
+//! Each command is a file in [`commands`]. Shared parts are beside it: creating users and rooms, raw sockets, a proxy that cuts
+//! connections, latencies, the server's CPU time, the report and its plot.
 
 mod address;
 mod author;
@@ -36,7 +36,7 @@ struct Cli {
     /// Print the report as JSON.
     #[arg(long, global = true)]
     json: bool,
-    /// Draw the latencies, or what else the command measures, as SVG.
+    /// Draw the latencies, or other measurements of the command, as SVG.
     #[arg(long, global = true, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
@@ -59,7 +59,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Cli { command, json, plot } = Cli::parse();
-    // It is what is measured: no runtime, no report.
+    // This process is measured itself: no runtime, no report.
     if let Command::FloorWriter(args) = &command {
         return match commands::floor::run_writer(args) {
             Ok(()) => ExitCode::SUCCESS,
@@ -78,8 +78,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lets this process have as many sockets as the system allows it; many systems begin with 1,024. If that is refused, whatever
-/// needs more of them will say so.
+/// Raises this process's limit of open files as far as allowed; many systems start with 1,024. If that fails, commands that
+/// need more report it.
 #[cfg(unix)]
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use crate::error::RunError;
 use crate::progress::Progress;
 
-/// Makes so many of something, a number of them at once, and gives them back in their order.
+/// Runs `count` tasks, a limited number at a time, and returns their results in order.
 pub(crate) async fn in_parallel<T, F>(
     what: &'static str,
     count: usize,
@@ -37,7 +37,7 @@ where
     Ok(made.into_iter().flatten().collect())
 }
 
-/// What the next task that ends gives; `None` once there is none left.
+/// The result of the next task that ends; `None` if none is left.
 pub(crate) async fn joined<T: 'static>(tasks: &mut JoinSet<Result<T, RunError>>) -> Result<Option<T>, RunError> {
     match tasks.join_next().await {
         None => Ok(None),

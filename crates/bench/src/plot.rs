@@ -1,4 +1,4 @@
-//! Plots as SVG: lines on logarithmic axes, readable on a light and on a dark page.
+//! Plots as SVG: lines on logarithmic axes, readable on light and dark pages.
 
 use std::fmt::Write;
 
@@ -10,12 +10,12 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 70.0;
 const BOTTOM: f64 = 50.0;
-/// The shares at which a distribution is drawn, in nines: 0 is the median's side, 4 is 99.99 %.
+/// The points of a distribution's curve, in nines: 0 is the low end, 4 is 99.99 %.
 const STEPS: u32 = 80;
 const MAX_NINES: f64 = 4.0;
-/// A curve of fewer points shows each of them.
+/// A curve with fewer points shows each of them.
 const FEW: usize = 20;
-/// Told apart by everyone, on white and on black.
+/// Colours that are distinguishable for everyone, on white and on black.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9"];
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#222}.title{font-size:16px;font-weight:600}\
 .grid{stroke:#8886;stroke-width:1}.line{fill:none;stroke-width:2}\
@@ -34,7 +34,7 @@ impl Curve {
         Self { name: name.into(), points }
     }
 
-    /// A distribution: how many nines of its durations are below which of them.
+    /// The curve of a distribution: durations over nines.
     pub fn of(name: &str, latencies: &Latencies) -> Self {
         let point = |step| {
             let nines = f64::from(step) / f64::from(STEPS) * MAX_NINES;
@@ -44,7 +44,7 @@ impl Curve {
     }
 }
 
-/// A label on the horizontal axis, and where it stands.
+/// A label on the horizontal axis, and its position.
 type Tick = (f64, String);
 
 /// A plot.
@@ -58,7 +58,7 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// Distributions of durations.
+    /// A plot of distributions.
     pub fn of_latencies(command: &str, curves: Vec<Curve>) -> Self {
         let ticks = [(0.0, "0 %"), (0.301, "50 %"), (1.0, "90 %"), (2.0, "99 %"), (3.0, "99.9 %"), (4.0, "99.99 %")];
         Self {
@@ -70,7 +70,7 @@ impl Chart {
         }
     }
 
-    /// Values over counts, both on logarithmic axes.
+    /// A plot of values over counts, both on logarithmic axes.
     pub fn of_series(title: &str, horizontal: &'static str, vertical: &'static str, curves: Vec<Curve>) -> Self {
         let log =
             |curve: Curve| Curve { points: curve.points.into_iter().map(|(x, y)| (x.max(1.0).log10(), y)).collect(), ..curve };
@@ -85,7 +85,7 @@ impl Chart {
         Self { title: title.to_owned(), horizontal, vertical, ticks, curves }
     }
 
-    /// The drawing.
+    /// The plot as SVG.
     pub fn svg(&self) -> String {
         let xs = self.curves.iter().flat_map(|curve| &curve.points).map(|(x, _)| *x);
         let (left, right) = range(xs.chain(self.ticks.iter().map(|(x, _)| *x)));
@@ -147,7 +147,7 @@ impl Chart {
                 legend + 20.0,
                 escaped(&curve.name)
             );
-            // So few are measurements of their own, of which one alone makes no line.
+            // So few points are separate measurements, and a single one makes no line.
             for (x, y) in curve.points.iter().filter(|_| curve.points.len() < FEW) {
                 let (x, y) = (across(*x), up(y.max(0.001).log10()));
                 let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\"/>");
@@ -164,7 +164,7 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     if low.is_finite() { (low, high) } else { (0.0, 1.0) }
 }
 
-/// A power of ten as a person writes it.
+/// A readable power of ten.
 fn label(value: f64) -> String {
     if value >= 1e6 {
         format!("{}M", value / 1e6)

@@ -1,27 +1,27 @@
 use std::collections::{BTreeSet, HashMap};
 use std::{fs, io};
 
-/// `/proc` counts in ticks of `USER_HZ`, which is 100 on every architecture that this runs on (proc(5)).
+/// `/proc` counts in ticks of `USER_HZ`, which is 100 on all supported architectures (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Looks at the process table before it is taken as it is, however much it changes.
+/// Maximum number of attempts to read a consistent process table.
 const MAX_LOOKS: usize = 5;
 
-/// The server's processes on this machine, their children included: PostgreSQL serves each connection with one.
+/// The server's processes on this machine, including children: PostgreSQL has a child process per connection.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerProcesses {
     pids: Vec<u32>,
 }
 
 impl ServerProcesses {
-    /// The first is the server itself, whose memory is told; the others, such as the database's, only take CPU time.
+    /// The first process is the server, whose memory is reported; the others, such as the database's, add only CPU time.
     pub(crate) fn new(pids: Vec<u32>) -> Self {
         Self { pids }
     }
 
-    /// Seconds of CPU that all of them and their children have taken so far, in user space and in the kernel; of children that
-    /// came and went too. `None` if one of them is not there.
+    /// CPU seconds that all of them and their children have used, in user space and in the kernel, including ended children.
+    /// `None` if one of them does not exist.
     pub(crate) fn cpu_seconds(&self) -> Option<f64> {
-        // A child that ends between two lines of a look is counted nowhere in it, so that two looks must agree.
+        // A child that ends during the reading may not be counted, so two readings must agree.
         let mut last = self.look()?;
         for _ in 1..MAX_LOOKS {
             let next = self.look()?;
@@ -54,12 +54,12 @@ impl ServerProcesses {
         self.status("VmRSS:")
     }
 
-    /// The most that it was since the start, or since [`forget_peak`](Self::forget_peak).
+    /// Its peak since the start, or since [`forget_peak`](Self::forget_peak).
     pub(crate) fn peak_bytes(&self) -> Option<u64> {
         self.status("VmHWM:")
     }
 
-    /// Lets the peak begin anew, where this process may do that to the server's (proc(5), `clear_refs`).
+    /// Resets the peak, if this process may do that to the server (proc(5), `clear_refs`).
     pub(crate) fn forget_peak(&self) -> io::Result<()> {
         let pid = self.pids.first().ok_or(io::ErrorKind::NotFound)?;
         fs::write(format!("/proc/{pid}/clear_refs"), "5")
@@ -72,11 +72,11 @@ impl ServerProcesses {
     }
 }
 
-/// What counts of a line of `/proc/PID/stat`.
+/// The used fields of a line of `/proc/PID/stat`.
 #[derive(Debug, PartialEq)]
 struct Stat {
     parent: u32,
-    /// Its own and that of the children that it has waited for.
+    /// CPU time of the process and of the children that it has waited for.
     seconds: f64,
 }
 
@@ -90,8 +90,8 @@ fn processes() -> HashMap<u32, Stat> {
         .collect()
 }
 
-/// The parent, and `utime`, `stime`, `cutime` and `cstime`: fields 4 and 14 to 17. The second, the program's name in
-/// parentheses, may hold spaces.
+/// Parses the parent, and `utime`, `stime`, `cutime` and `cstime`: fields 4 and 14 to 17. The second field, the program's name
+/// in parentheses, may contain spaces.
 fn stat(line: &str) -> Option<Stat> {
     let (_, fields) = line.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(1);
@@ -104,7 +104,7 @@ fn stat(line: &str) -> Option<Stat> {
     Some(Stat { parent, seconds: ticks / TICKS_PER_SECOND })
 }
 
-/// CPU seconds between two moments.
+/// CPU seconds in an interval.
 #[derive(Debug, Clone)]
 pub(crate) struct CpuMeter {
     server: Option<ServerProcesses>,

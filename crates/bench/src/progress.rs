@@ -3,10 +3,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A terminal is told no more often.
+/// Minimum interval of updates.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// Tells a person at a terminal how far something is; nobody else.
+/// Shows progress on a terminal only.
 #[derive(Debug)]
 pub(crate) struct Progress {
     what: &'static str,
@@ -16,13 +16,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Something of so many steps begins.
+    /// Begins an activity with this many steps.
     pub(crate) fn start(what: &'static str, total: usize) -> Self {
         let told = io::stderr().is_terminal().then(|| Mutex::new(Instant::now()));
         Self { what, total, done: AtomicUsize::new(0), told }
     }
 
-    /// One more is done.
+    /// Counts a step.
     pub(crate) fn step(&self) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let Some(told) = &self.told else { return };
@@ -42,7 +42,7 @@ impl Drop for Progress {
     }
 }
 
-/// Waits, and counts the seconds down.
+/// Waits with a countdown.
 pub(crate) async fn wait(what: &'static str, seconds: u64) {
     let progress = Progress::start(what, usize::try_from(seconds).unwrap_or(usize::MAX));
     let end = tokio::time::Instant::now() + Duration::from_secs(seconds);

@@ -10,13 +10,13 @@ use crate::error::RunError;
 use crate::wire::{self, CLOSE, JoinAnswer, PING, PONG, TEXT};
 
 const READ: usize = 16 * 1024;
-/// How long to wait for room in a socket that takes no more.
+/// Delay before retrying a full socket.
 const FULL: Duration = Duration::from_micros(200);
 /// A close frame with code 1000, masked with zeros.
 const GOODBYE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8];
 
-/// A WebSocket that costs the generator as little as possible, so that the server is what is measured: frames are looked at
-/// where they arrived, nothing is copied, checked or decoded.
+/// A WebSocket with minimal cost for the generator, so that the server is measured: frames are examined in the receive buffer
+/// and not copied, validated or decoded.
 #[derive(Debug)]
 pub(crate) struct RawSocket {
     stream: TcpStream,
@@ -24,11 +24,11 @@ pub(crate) struct RawSocket {
 }
 
 impl RawSocket {
-    /// Connects to `/ws` below the address.
+    /// Connects to `/ws` at the address.
     pub(crate) async fn open(address: &Address, token: &str) -> Result<Self, RunError> {
         let opening = async {
             let mut stream = address.connect().await?;
-            // The key proves nothing to a generator, so that it may be the one of RFC 6455, section 1.3.
+            // The key need not be random here; this is the one of RFC 6455, section 1.3.
             let request = format!(
                 "GET {}/ws HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
@@ -44,7 +44,7 @@ impl RawSocket {
         Ok(socket)
     }
 
-    /// A stream on which frames come without a handshake.
+    /// A stream that carries frames without a handshake.
     pub(crate) fn on(stream: TcpStream) -> Self {
         Self { stream, buffer: BytesMut::new() }
     }
@@ -75,7 +75,7 @@ impl RawSocket {
         self.stream.write_all(&bytes).await
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
@@ -86,10 +86,10 @@ impl RawSocket {
         self.stream.write_all(&bytes).await
     }
 
-    /// Waits for bytes and shows every whole text that has arrived; answers pings.
+    /// Waits for data and passes on every complete text; answers pings.
     ///
     /// # Errors
-    /// When the socket ends; the reason of a close frame is told.
+    /// When the socket ends; the error contains the reason of a close frame.
     pub(crate) async fn read(&mut self, mut on_text: impl FnMut(&[u8])) -> Result<(), RunError> {
         loop {
             let seen = self.take_frames(&mut on_text)?;
@@ -103,7 +103,7 @@ impl RawSocket {
         }
     }
 
-    /// Shows what has arrived already and does not wait.
+    /// Passes on texts that have arrived, without waiting.
     pub(crate) fn drain(&mut self, mut on_text: impl FnMut(&[u8])) -> Result<(), RunError> {
         loop {
             self.buffer.reserve(READ);
@@ -115,13 +115,13 @@ impl RawSocket {
             }
             let seen = self.take_frames(&mut on_text)?;
             if !seen.pongs.is_empty() {
-                // So few bytes find room unless the server has stopped reading, and then it does not miss them.
+                // So few bytes fit unless the server has stopped reading, and then it does not miss them.
                 let _ = self.stream.try_write(&seen.pongs);
             }
         }
     }
 
-    /// Answers pings until the socket ends, and keeps no memory while nothing comes. `on_ping` is told of each.
+    /// Answers pings until the socket ends, without a buffer while nothing arrives. Calls `on_ping` for each.
     pub(crate) async fn hold(mut self, mut on_ping: impl FnMut()) -> RunError {
         loop {
             if let Err(error) = self.stream.readable().await {
@@ -168,12 +168,12 @@ impl RawSocket {
         Ok(seen)
     }
 
-    /// Joins a room and waits until all that was before has arrived; the room's newest number then.
+    /// Joins a room and waits for all earlier events; returns the room's newest `seq`.
     pub(crate) async fn join(&mut self, room: &str) -> Result<u64, RunError> {
         self.join_with(&format!(r#"{{"type":"join","roomId":"{room}"}}"#), |_| {}).await
     }
 
-    /// Sends a `join` as it is given, and shows every text until all that was before has arrived.
+    /// Sends this `join`, and passes on every text until all earlier events have arrived.
     pub(crate) async fn join_with(&mut self, join: &str, mut on_text: impl FnMut(&[u8])) -> Result<u64, RunError> {
         self.send(join).await.map_err(|source| RunError::Io { what: "joining", source })?;
         let (mut seq, mut refused, mut joined) = (0, None, false);
@@ -195,12 +195,12 @@ impl RawSocket {
         Ok(seq)
     }
 
-    /// Says goodbye; the connection ends when this is dropped.
+    /// Sends a close frame; the connection ends when this is dropped.
     pub(crate) fn close(self) {
         let _ = self.stream.try_write(&GOODBYE);
     }
 
-    /// A second handle of the stream for a thread that writes by itself; this one goes on reading.
+    /// Splits off a writer for another thread; this half continues reading.
     pub(crate) fn writer(self) -> Result<(Self, SocketWriter), RunError> {
         let stream = self.stream.into_std().map_err(reading)?;
         let writer = SocketWriter(stream.try_clone().map_err(reading)?);
@@ -208,7 +208,7 @@ impl RawSocket {
         Ok((Self { stream, buffer: self.buffer }, writer))
     }
 
-    /// The bare stream, now blocking, and what has been read of it already.
+    /// The stream in blocking mode, and the bytes already read.
     pub(crate) fn into_blocking(self) -> Result<(std::net::TcpStream, BytesMut), RunError> {
         let stream = self.stream.into_std().map_err(reading)?;
         stream.set_nonblocking(false).map_err(reading)?;
@@ -224,12 +224,12 @@ impl RawSocket {
     }
 }
 
-/// Writes to a socket from a thread of its own.
+/// Writes to a socket from another thread.
 #[derive(Debug)]
 pub(crate) struct SocketWriter(std::net::TcpStream);
 
 impl SocketWriter {
-    /// Writes whole frames, however long the server makes it wait; false if it was told to give up.
+    /// Writes complete frames, waiting as long as necessary; false if `give_up` returned true.
     pub(crate) fn write(&mut self, mut bytes: &[u8], give_up: impl Fn() -> bool) -> io::Result<bool> {
         while !bytes.is_empty() {
             match self.0.write(bytes) {
@@ -245,10 +245,10 @@ impl SocketWriter {
     }
 }
 
-/// What whole frames held.
+/// The content of complete frames.
 struct Seen {
     texts: bool,
-    /// Answers to pings, framed.
+    /// Encoded pongs.
     pongs: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! What a run found, as a table or as JSON.
+//! The report of a run, as a table or JSON.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -9,25 +9,25 @@ use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::plot::{Chart, Curve};
 
-/// What a run found.
+/// The report of a run.
 #[derive(Debug)]
 pub struct Report {
     command: &'static str,
     figures: Vec<(Cow<'static, str>, Value)>,
-    /// What the server did that it promises not to do.
+    /// Violations of the server's guarantees.
     pub violations: Vec<String>,
-    /// Each distribution of durations.
+    /// The distributions of durations.
     latencies: Vec<Curve>,
     chart: Option<Chart>,
 }
 
 impl Report {
-    /// Nothing was found yet.
+    /// An empty report.
     pub fn new(command: &'static str) -> Self {
         Self { command, figures: Vec::new(), violations: Vec::new(), latencies: Vec::new(), chart: None }
     }
 
-    /// Adds a figure. What can't be told is left out.
+    /// Adds a figure. A value that is not available is omitted.
     pub fn figure(&mut self, name: impl Into<Cow<'static, str>>, value: impl serde::Serialize) -> &mut Self {
         match serde_json::to_value(value) {
             Ok(Value::Null) | Err(_) => {}
@@ -36,12 +36,12 @@ impl Report {
         self
     }
 
-    /// What has been added.
+    /// The figures.
     pub fn figures(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.figures.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
-    /// Adds percentiles, and a curve to the plot. Without any duration there are none.
+    /// Adds percentiles, and a curve for the plot. An empty distribution is omitted.
     pub fn latencies(&mut self, name: impl Into<Cow<'static, str>>, latencies: &Latencies) -> &mut Self {
         let name = name.into();
         if latencies.is_empty() {
@@ -51,13 +51,13 @@ impl Report {
         self.figure(name, latencies.percentiles())
     }
 
-    /// Plots this instead of the latencies.
+    /// Plots this chart instead of the latencies.
     pub fn chart(&mut self, chart: Chart) -> &mut Self {
         self.chart = Some(chart);
         self
     }
 
-    /// The plot as SVG, if there is something to plot.
+    /// The plot as SVG, if there is anything to plot.
     pub fn svg(&self) -> Option<String> {
         match &self.chart {
             Some(chart) => Some(chart.svg()),
@@ -66,7 +66,7 @@ impl Report {
         }
     }
 
-    /// Adds CPU seconds, and how many of `count` each of them brought.
+    /// Adds CPU seconds, and the number of `count` per CPU second.
     pub fn cpu(&mut self, seconds: Option<f64>, per_second: &'static str, count: u64) -> &mut Self {
         let Some(seconds) = seconds else { return self };
         self.figure("serverCpuSeconds", seconds);
@@ -76,7 +76,7 @@ impl Report {
         self
     }
 
-    /// Writes it to standard output.
+    /// Writes the report to standard output.
     ///
     /// # Errors
     /// Those of standard output.
@@ -126,7 +126,7 @@ impl Report {
     }
 }
 
-/// The middle one.
+/// The median.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = values.get(values.len() / 2)?;
@@ -134,7 +134,7 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
     Some(f64::midpoint(*lower, *upper))
 }
 
-/// So many a second.
+/// A rate per second.
 pub fn rate(count: u64, seconds: f64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
     let count = count as f64;
@@ -149,12 +149,12 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Tells something while the run goes on, beside the report.
+/// Prints a note on standard error during the run.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Tells why a run could not be made.
+/// Prints why a run failed.
 pub fn complain(error: &RunError) {
     let mut text = format!("error: {error}");
     let mut cause = std::error::Error::source(error).and_then(std::error::Error::source);
@@ -162,7 +162,7 @@ pub fn complain(error: &RunError) {
         text.push_str(&format!(": {source}"));
         cause = source.source();
     }
-    // Without a place to write to there is nobody to tell.
+    // If standard error is closed, nobody can be informed.
     let _ = writeln!(io::stderr(), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! Makes users and rooms, with patience for a server that asks for it.
+//! Creates users and rooms, and retries when the server asks for it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use tokio::time::sleep;
 
 use crate::error::RunError;
 
-/// How often a call is made again before the run ends.
+/// Maximum number of attempts per call.
 const MAX_ATTEMPTS: u32 = 30;
-/// Where the server names no wait.
+/// The delay if the server does not name one.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// A user made for the run.
+/// A user of the run.
 #[derive(Debug, Clone)]
 pub struct RunUser {
     /// Its id.
@@ -23,12 +23,12 @@ pub struct RunUser {
     pub token: String,
 }
 
-/// Tells the users and rooms of this run from those of others.
+/// A tag that distinguishes the users and rooms of this run from others.
 pub fn run_tag(command: &str) -> String {
     format!("{command}-{:08x}", rand::random::<u32>())
 }
 
-/// Makes a user.
+/// Creates a user.
 ///
 /// # Errors
 /// [`RunError::Call`].
@@ -38,7 +38,7 @@ pub async fn create_user(client: &Client, username: String) -> Result<RunUser, R
     Ok(RunUser { id: created.user.id, token: created.token })
 }
 
-/// Makes a room of this owner.
+/// Creates a room with this owner.
 ///
 /// # Errors
 /// [`RunError::Call`].
@@ -55,7 +55,7 @@ pub async fn add_member(client: &Client, room: RoomId, user: UserId) -> Result<(
     patiently("adding a member", || client.add_member(room, user)).await
 }
 
-/// Makes a call, and makes it again after the wait that a rate limit or an outage asks for.
+/// Makes a call, and retries after the delay that a rate limit or an outage asks for.
 pub async fn patiently<T, F>(what: &'static str, mut call: impl FnMut() -> F) -> Result<T, RunError>
 where
     F: Future<Output = Result<T, Error>>,

@@ -5,7 +5,7 @@ use chatsphere_client::Client;
 use crate::error::RunError;
 use crate::process::ServerProcesses;
 
-/// Which server.
+/// The server under test.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Target {
     /// The server's address.
@@ -14,8 +14,8 @@ pub(crate) struct Target {
     /// A file with a CLIENT token, such as `client-token` in the server's data directory.
     #[arg(long, value_name = "PATH")]
     pub(crate) token_file: PathBuf,
-    /// The server's process, to report the CPU time that it and its children take, and its memory. More of them, such as
-    /// PostgreSQL's postmaster, add their CPU time.
+    /// The server's process id, for its memory and the CPU time of it and its children. Further process ids, such as that of
+    /// PostgreSQL's postmaster, add CPU time.
     #[arg(long, value_name = "PID")]
     pub(crate) server_pid: Vec<u32>,
 }

@@ -1,4 +1,4 @@
-//! WebSocket frames and the texts in them, as bytes: nothing is parsed that need not be.
+//! WebSocket frames and their texts as bytes, with minimal parsing.
 
 use serde_json::Value;
 
@@ -7,14 +7,14 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
 
-/// Writes a masked frame (RFC 6455, section 5.2). The mask guards proxies against pages; a mask of zeros spares the work.
+/// Appends a masked frame (RFC 6455, section 5.2). Masks protect proxies from web pages; a zero mask saves work.
 pub(crate) fn frame(bytes: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     head(bytes, opcode, payload.len(), 0x80);
     bytes.extend([0; 4]);
     bytes.extend_from_slice(payload);
 }
 
-/// Writes a frame as a server does, without a mask.
+/// Appends an unmasked frame, like a server.
 pub(crate) fn server_frame(bytes: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     head(bytes, opcode, payload.len(), 0);
     bytes.extend_from_slice(payload);
@@ -35,7 +35,7 @@ fn head(bytes: &mut Vec<u8>, opcode: u8, length: usize, mask: u8) {
     }
 }
 
-/// The opcode, the header's length and the payload's, once the header is there.
+/// The opcode and the lengths of header and payload, once the header is complete.
 pub(crate) fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let opcode = first & 0x0F;
@@ -46,34 +46,34 @@ pub(crate) fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     })
 }
 
-/// What a close frame says.
+/// The content of a close frame.
 pub(crate) fn closed(payload: &[u8]) -> String {
     let code = payload.get(..2).and_then(|code| Some(u16::from_be_bytes(code.try_into().ok()?))).unwrap_or(1005);
     format!("the server closed a socket with {code}: {}", String::from_utf8_lossy(payload.get(2..).unwrap_or_default()))
 }
 
-/// The number of a `new_message` frame. Its first fields have fixed lengths, so that it need not be parsed.
+/// The `seq` of a `new_message` frame. Its first fields have fixed lengths, so it is not parsed.
 pub(crate) fn new_message(text: &[u8]) -> Option<u64> {
     numbered(text, br#"{"type":"new_message","roomId":""#)
 }
 
-/// A frame of these begins with its type, the room and a number.
+/// Frames of this kind begin with type, room and `seq`.
 fn numbered(text: &[u8], start: &[u8]) -> Option<u64> {
     const ROOM: usize = 36;
     number(text.strip_prefix(start)?.get(ROOM..)?.strip_prefix(br#"","seq":"#)?)
 }
 
-/// The number that a text begins with.
+/// The number at the start of a text.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let digits = text.get(..digits).filter(|digits| !digits.is_empty())?;
     Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
-/// What answers a `join`.
+/// An answer to a `join`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum JoinAnswer {
-    /// `join_confirmation`, with the room's newest number.
+    /// `join_confirmation`, with the room's newest `seq`.
     Confirmed(u64),
     /// `previous_messages`, and whether more of them follow.
     Page { more: bool },
@@ -81,7 +81,7 @@ pub(crate) enum JoinAnswer {
     Refused(String),
 }
 
-/// Reads an answer to a `join`, where this text is one. Whole pages are parsed only if they do not end as expected.
+/// Recognises an answer to a `join`. A page is parsed only if it does not end as expected.
 pub(crate) fn join_answer(text: &[u8]) -> Option<JoinAnswer> {
     if text.starts_with(br#"{"type":"previous_messages""#) {
         if text.ends_with(br#","more":false}"#) {

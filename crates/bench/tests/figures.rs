@@ -1,4 +1,4 @@
-//! Each command that measures, in small, against the real server: it finds no fault and tells its figures.
+//! Each measuring command, on a small scale, against the real server: it finds no violation and reports its figures.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, reason = "tells what it leaves out")]
@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 use support::{Server, left_out, number, postgres, report};
 
-/// All percentiles are there and in their order.
+/// Checks that all percentiles are present and in ascending order.
 fn check_latencies(report: &Value, names: &[&str]) {
     for name in names {
         let shares =
@@ -31,7 +31,7 @@ fn idle_tells_memory_and_cpu() {
     check_latencies(&report, &["openMs"]);
 }
 
-/// Many systems let a process open 1,024 files unless it asks for more.
+/// Many systems limit a process to 1,024 open files by default.
 #[test]
 fn a_low_soft_limit_of_open_files_is_raised() {
     let Some(server) = Server::start(None) else { return };
@@ -64,7 +64,7 @@ fn fanout_is_compared_with_the_floor() {
 #[test]
 fn the_floor_is_measured_alone() {
     let Some(server) = Server::start(None) else { return };
-    // It needs no server, and is told of none.
+    // It needs no server and gets none.
     drop(server);
     let size = ["--sockets", "100", "--messages", "400", "--bytes", "200", "--json"];
     let output = Command::new(env!("CARGO_BIN_EXE_chatsphere-bench")).arg("floor").args(size).output().unwrap();
@@ -80,7 +80,7 @@ fn rest_measures_both_calls() {
     let Some(server) = Server::start(None) else { return };
     let report = server.measure(["rest", "--connections", "4", "--seconds", "1", "--warm-up", "0"]);
     assert!(number(&report, "gets") > 0.0 && number(&report, "posts") > 0.0, "{report}");
-    // 50 messages of 100 bytes each and what is around them.
+    // 50 messages of 100 bytes each, and the JSON around them.
     assert!(number(&report, "getBodyBytes") > 50.0 * 300.0, "{report}");
     check_latencies(&report, &["getMs", "postMs"]);
     let report = server.measure(["rest", "post", "--connections", "2", "--seconds", "1", "--warm-up", "0"]);
@@ -121,7 +121,8 @@ fn storm_replays_everything() {
     check_latencies(&report, &["upToDateMs"]);
 }
 
-/// The server replays 10,000 events at most: whoever missed more is not up to date after a join, and the run must say so.
+/// The server replays at most 10,000 events: a socket that missed more is not up to date after a join, and the run must report
+/// that.
 #[test]
 fn what_is_not_replayed_is_a_violation() {
     let Some(server) = Server::start(None) else { return };
@@ -164,7 +165,7 @@ fn growth_measures_filled_rooms_on_postgresql() {
     filled(&mut server, &database.url);
 }
 
-/// What `fill` writes is what the server would have written: it reads it, and goes on from there.
+/// Data written by `fill` equals the server's: the server reads it and continues from it.
 fn filled(server: &mut Server, url: &str) {
     let program = Path::new(env!("CARGO_BIN_EXE_chatsphere-bench")).with_file_name("examples").join("fill");
     if !program.exists() {
@@ -183,6 +184,6 @@ fn filled(server: &mut Server, url: &str) {
     std::fs::write(&earlier, report.to_string()).unwrap();
     let again = server.measure(growth.into_iter().chain([rooms, "--compare".into(), earlier]));
     assert!(again["p50ToEarlier"]["sendMsAt120Messages"].as_f64().unwrap() > 0.0, "{again}");
-    // Two runs of thirty rounds have sent a message each, after one event of a member and those that were filled in.
+    // Two runs of thirty calls have sent a message each, after one membership event and the filled messages.
     assert_eq!(again["newestSeqAt20Messages"], 20 + 1 + 60, "{again}");
 }

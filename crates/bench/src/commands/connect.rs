@@ -1,4 +1,4 @@
-//! Many short connections: what it costs to come in.
+//! The cost of short connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,16 +24,16 @@ use crate::target::Target;
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Connections to make.
+    /// Number of connections.
     #[arg(long, default_value_t = 20_000)]
     connections: usize,
-    /// Connections at once.
+    /// Concurrent connections.
     #[arg(long, default_value_t = 64)]
     concurrency: usize,
-    /// Users that connect, members of one room.
+    /// Users that connect, all members of one room.
     #[arg(long, default_value_t = 100)]
     users: usize,
-    /// Messages that the room holds; a join brings the newest 50.
+    /// Messages in the room; a join gets the newest 50.
     #[arg(long, default_value_t = 60)]
     history: usize,
     /// Bytes of each message's content.

@@ -1,4 +1,4 @@
-//! One room, many sockets: what a delivery costs.
+//! The cost of a delivery, in one room with many sockets.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::report::{Report, median, rate};
 use crate::setup;
 use crate::target::Target;
 
-/// Sockets opened at once.
+/// Sockets opened concurrently.
 const OPENING: usize = 50;
 
 /// Measures deliveries of one room's messages to many sockets.
@@ -23,22 +23,22 @@ const OPENING: usize = 50;
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Sockets that listen.
+    /// Number of sockets.
     #[arg(long, default_value_t = 1_000)]
     sockets: usize,
-    /// Messages to send in each run.
+    /// Messages per run.
     #[arg(long, default_value_t = 500)]
     messages: usize,
     /// Bytes of each message's content.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
-    /// Messages under way at once, each until every socket has it.
+    /// Messages in flight, each until every socket has it.
     #[arg(long, default_value_t = 1)]
     in_flight: usize,
-    /// Runs, of which the median is told.
+    /// Number of runs; the report shows the median.
     #[arg(long, default_value_t = 1)]
     runs: usize,
-    /// After each run, one by the bare loop of `floor`, with as many sockets and frames of the same size; tells the ratio.
+    /// After each run, run the bare loop of `floor` with as many sockets and frames of the same size, and report the ratio.
     #[arg(long)]
     floor: bool,
 }
@@ -78,7 +78,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
             break;
         }
         if args.floor {
-            // The server's frames tell how large those of the floor have to be.
+            // The server's frames determine the frame size of the floor.
             let writer = match &mut writer {
                 Some(writer) => writer,
                 none => none.insert(FloorWriter::start(args.sockets, frame_bytes, args.in_flight).await?),
@@ -99,7 +99,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     if args.floor {
         tell_cpu(&mut report, &floor, "floorPerCpuSecond", "floorPerCpuSecondOfEachRun");
         report.latencies("floorDeliveryMs", &all(&floor)?);
-        // Of each pair, since a noisy machine is the same for both of a pair.
+        // Ratios of pairs, because both runs of a pair share the machine's noise.
         let ratios =
             server.iter().zip(&floor).filter_map(|(server, floor)| Some(per_cpu_second(server)? / per_cpu_second(floor)?));
         report.figure("serverToFloor", median(ratios.collect()));
@@ -108,7 +108,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     Ok(report)
 }
 
-/// Adds the median of deliveries a CPU-second, and those of each run if there are several.
+/// Adds the median of deliveries per CPU second, and that of each run if there are several.
 pub(super) fn tell_cpu(report: &mut Report, runs: &[Run], name: &'static str, of_each: &'static str) {
     let each: Vec<f64> = runs.iter().filter_map(per_cpu_second).collect();
     report.figure(name, median(each.clone()));
@@ -117,7 +117,7 @@ pub(super) fn tell_cpu(report: &mut Report, runs: &[Run], name: &'static str, of
     }
 }
 
-/// Deliveries a CPU-second, if that could be measured.
+/// Deliveries per CPU second, if available.
 fn per_cpu_second(run: &Run) -> Option<f64> {
     Some(rate(run.deliveries, run.cpu.filter(|cpu| *cpu > 0.0)?))
 }

@@ -1,4 +1,4 @@
-//! Many sockets that only listen: what holding them takes.
+//! The cost of idle sockets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,24 +17,24 @@ use crate::report::Report;
 use crate::setup;
 use crate::target::Target;
 
-/// Measures the memory and the CPU time of sockets that are joined to a room where nothing happens.
+/// Measures the memory and CPU time of sockets joined to a room without traffic.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Sockets to hold.
+    /// Number of sockets.
     #[arg(long, default_value_t = 5_000)]
     sockets: usize,
-    /// Sockets in each room.
+    /// Sockets per room.
     #[arg(long, default_value_t = 100)]
     room_size: usize,
-    /// Sockets of each user; the server takes at most 1,000, unless it is set otherwise.
+    /// Sockets per user; by default the server accepts at most 1,000.
     #[arg(long, default_value_t = SOCKETS_PER_USER)]
     sockets_per_user: usize,
-    /// Sockets opened at once.
+    /// Sockets opened concurrently.
     #[arg(long, default_value_t = 64)]
     opening: usize,
-    /// Seconds to wait before the memory is read.
+    /// Seconds before the memory is read.
     #[arg(long, default_value_t = 60)]
     settle: u64,
     /// Seconds after that in which the CPU time is measured.
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
             let mut socket = RawSocket::open(&address, &token).await?;
             socket.join(&room).await?;
             let took = began.elapsed();
-            // The first that are opened are pinged before the last are there.
+            // The first sockets are pinged before the last are open.
             let held = tokio::spawn(socket.hold(move || {
                 pings.fetch_add(1, Ordering::Relaxed);
             }));

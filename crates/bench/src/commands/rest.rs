@@ -1,4 +1,4 @@
-//! The calls of an application's backend: what a page of history and a posted message cost.
+//! The cost of an application backend's calls: a page of history and a posted message.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ use crate::report::{Report, rate};
 use crate::setup;
 use crate::target::Target;
 
-/// Messages of a page.
+/// Messages per page.
 const PAGE: usize = 50;
-/// Connections opened at once.
+/// Connections opened concurrently.
 const OPENING: usize = 32;
 
-/// Which call.
+/// The measured call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Call {
     /// The newest 50 messages of a room.
@@ -36,12 +36,12 @@ enum Call {
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// The call; without it both, one after the other.
+    /// The call; by default both, one after the other.
     call: Option<Call>,
-    /// Connections, each with a user of its own and one call at a time.
+    /// Connections, each with its own user and one call at a time.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Connections that call about the same room.
+    /// Connections per room.
     #[arg(long, default_value_t = 1)]
     room_size: usize,
     /// Bytes of each message's content.
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// Seconds to measure each call.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Seconds to call before that.
+    /// Seconds of warm-up.
     #[arg(long, default_value_t = 2)]
     warm_up: u64,
 }
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
 
 struct Measured {
     count: u64,
-    /// Bytes of an answer's body.
+    /// Bytes of a response body.
     body: usize,
     seconds: f64,
     cpu: Option<f64>,
@@ -110,7 +110,7 @@ impl Measured {
 
 async fn measure(args: &Args, address: &Address, crowd: &Crowd, call: Call) -> Result<Measured, RunError> {
     let content = format!(r#"{{"content":"{}"}}"#, "x".repeat(args.bytes));
-    // A room's first events are its members' joining.
+    // A room's first events are its members' joins.
     let older = if args.older { format!("&before={}", args.room_size.max(1) + PAGE + 1) } else { String::new() };
     let ready = in_parallel("opening connections", args.connections, OPENING, |number| {
         let (token, room) = crowd.seat(number);

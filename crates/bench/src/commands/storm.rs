@@ -1,4 +1,4 @@
-//! Everyone comes back at once and wants what was missed.
+//! A mass reconnect: all sockets return at once and replay missed events.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,34 +21,34 @@ use crate::setup;
 use crate::target::Target;
 use crate::wire;
 
-/// Rooms filled at once.
+/// Rooms filled concurrently.
 const FILLING: usize = 16;
-/// Before a socket whose connection failed tries again, as a client would.
+/// Delay before a socket whose connection failed tries again, like a client's.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Violations told, of all sockets.
+/// Maximum number of reported violations, over all sockets.
 const MAX_TOLD: usize = 10;
 
-/// Measures many sockets that connect at the same moment, each with a cursor that lies some events back.
+/// Measures sockets that connect at the same moment, each with a cursor some events behind.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Sockets that come back.
+    /// Number of sockets.
     #[arg(long, default_value_t = 5_000)]
     sockets: usize,
     /// Events that each of them has missed; the server replays at most 10,000.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
-    /// Sockets in each room.
+    /// Sockets per room.
     #[arg(long, default_value_t = 100)]
     room_size: usize,
     /// Bytes of each message's content.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
-    /// Seconds that all of it may take.
+    /// Timeout of the whole run, in seconds.
     #[arg(long, default_value_t = 300)]
     patience: u64,
-    /// Leave out the sockets that were there before and were cut off.
+    /// Skip the initial connections that are cut.
     #[arg(long)]
     fresh: bool,
 }
@@ -82,7 +82,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
         });
     }
     let (mut latencies, mut violations, mut attempts) = (Latencies::new()?, Vec::new(), 0);
-    // Those that are back stay until the last one is.
+    // Sockets that have caught up stay open until the last one has.
     let mut sockets = Vec::new();
     while let Some(ended) = returning.join_next().await {
         match ended.map_err(|error| RunError::Unexpected(error.to_string()))? {
@@ -113,7 +113,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     Ok(report)
 }
 
-/// Joins every room, cuts the sockets off, and has messages sent that they miss. Each room's number before those.
+/// Joins every room, cuts the sockets, and sends the messages that they miss. Returns each room's `seq` before those.
 async fn open_and_miss(args: &Args, address: &Address, crowd: &Arc<Crowd>) -> Result<Vec<u64>, RunError> {
     if !args.fresh {
         let opened = in_parallel("opening sockets", args.sockets, FILLING, |number| {
@@ -140,12 +140,12 @@ async fn open_and_miss(args: &Args, address: &Address, crowd: &Arc<Crowd>) -> Re
     .await
 }
 
-/// A socket that comes back.
+/// A socket that reconnects.
 struct Traveller {
     address: Address,
     token: String,
     room: String,
-    /// The newest event that it has.
+    /// The last received event.
     seen: u64,
     end: u64,
     attempts: u64,
@@ -158,7 +158,7 @@ struct Back {
 }
 
 impl Traveller {
-    /// Connects and joins from where it was, again if need be, until it has everything.
+    /// Connects and joins from its cursor, repeatedly if necessary, until it has everything.
     async fn come_back(mut self, began: Instant, patience: Duration) -> Result<Back, String> {
         loop {
             self.attempts += 1;
@@ -199,8 +199,8 @@ enum Failed {
     Order(String),
 }
 
-/// Sees that a page of replayed messages goes on where the cursor is, and moves it. Numbers are searched for: contents are
-/// the generator's own and hold none.
+/// Checks that a page of replayed messages continues at the cursor, and advances it. The text is searched for `seq`, which the
+/// generator's contents do not contain.
 fn follow(text: &[u8], seen: &mut u64) -> Result<(), String> {
     const SEQ: &[u8] = br#""seq":"#;
     if !text.starts_with(br#"{"type":"previous_messages""#) {

@@ -1,4 +1,4 @@
-//! A real server, and the program under test against it.
+//! A real server, and the program under test.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_chatsphere-bench");
 
-/// A server with rate limits off, in a directory of its own. The server's program is the one beside this package's own, which
-/// `cargo test --workspace` has built.
+/// A server without rate limits, in a directory of its own. Its program is next to this package's, built by `cargo test
+/// --workspace`.
 pub(crate) struct Server {
     child: Option<Child>,
     program: PathBuf,
@@ -22,7 +22,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it; `None` if it is not built.
+    /// Starts a server; `None` if it is not built.
     pub(crate) fn start(database: Option<&str>) -> Option<Self> {
         let program = Path::new(BENCH).with_file_name("chatsphere");
         if !program.exists() {
@@ -35,7 +35,7 @@ impl Server {
         Some(server)
     }
 
-    /// Starts it, again after [`Server::stop`].
+    /// Starts the server, also after [`Server::stop`].
     pub(crate) fn serve(&mut self) {
         let mut command = Command::new(&self.program);
         command.args(["serve", "--port", "0", "--data-dir", "data"]).current_dir(self.directory.path()).env_clear();
@@ -62,7 +62,7 @@ impl Server {
         }
     }
 
-    /// Runs a command of the program, which has to find nothing wrong; its report.
+    /// Runs a command, which must find no violation; returns its report.
     pub(crate) fn measure<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Value {
         let output = self.run(arguments);
         let report = report(&output);
@@ -71,12 +71,12 @@ impl Server {
         report
     }
 
-    /// Runs a command of the program.
+    /// Runs a command.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
         self.run_by(Command::new(BENCH), arguments)
     }
 
-    /// Runs a command of the program as something else starts it, which is given its arguments.
+    /// Runs a command through another program, which gets it as arguments.
     pub(crate) fn run_by<S: AsRef<OsStr>>(&self, mut command: Command, arguments: impl IntoIterator<Item = S>) -> Output {
         let pid = self.child.as_ref().unwrap().id().to_string();
         command.args(arguments).args(["--json", "--url", &self.url, "--server-pid", &pid, "--token-file"]);
@@ -90,7 +90,7 @@ impl Drop for Server {
     }
 }
 
-/// A database on the PostgreSQL server of the tests, if there is one.
+/// A database on the tests' PostgreSQL server, if there is one.
 pub(crate) fn postgres(test: &str) -> Option<Database> {
     let Ok(server) = env::var("CHATSPHERE_TEST_POSTGRES") else {
         left_out("CHATSPHERE_TEST_POSTGRES names no PostgreSQL server");
@@ -102,7 +102,7 @@ pub(crate) fn postgres(test: &str) -> Option<Database> {
     Some(Database { url: format!("{base}/{name}"), name, server })
 }
 
-/// A database that goes with its test.
+/// A database that is dropped with its test.
 pub(crate) struct Database {
     server: String,
     name: String,
@@ -115,7 +115,7 @@ impl Drop for Database {
     }
 }
 
-/// What a run printed as JSON.
+/// The JSON that a run printed.
 pub(crate) fn report(output: &Output) -> Value {
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{errors}"))
@@ -126,7 +126,7 @@ pub(crate) fn number(report: &Value, name: &str) -> f64 {
     report[name].as_f64().unwrap_or_else(|| panic!("no {name} in {report}"))
 }
 
-/// Says what is not tested, or fails where all has to be.
+/// Reports a skipped test, or fails if no test may be skipped.
 pub(crate) fn left_out(why: &str) {
     assert!(env::var_os("CHATSPHERE_TEST_ALL").is_none(), "{why}");
     println!("left out: {why}");

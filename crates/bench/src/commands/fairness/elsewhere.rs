@@ -4,22 +4,22 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::RunError;
 
-/// How much nicer its threads are than all others.
+/// The niceness of these threads.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 15;
 
-/// Threads for the loud ones. They stand for other machines, whose work would take nothing of the server's processors: here it
-/// takes what the server and the quiet room's clients leave.
+/// Threads for the load of the loud room. They stand in for other machines, which would not use the server's CPUs: here they
+/// use what the server and the quiet room's clients leave.
 pub(super) struct Elsewhere {
     handle: Handle,
-    /// Taken when this is dropped.
+    /// `None` after the drop.
     runtime: Option<Runtime>,
 }
 
 impl Elsewhere {
     pub(super) fn start() -> Result<Self, RunError> {
         let begin = || {
-            // Elsewhere this would be of the whole process.
+            // On other systems the niceness would apply to the whole process.
             #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICE);
         };
@@ -28,7 +28,7 @@ impl Elsewhere {
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
-    /// Does something there and waits for it.
+    /// Runs a task on these threads and waits for its result.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         task: impl Future<Output = Result<T, RunError>> + Send + 'static,
@@ -37,15 +37,15 @@ impl Elsewhere {
     }
 }
 
-/// Lets go of the processor for a moment. Other machines would not have it at all, and the kernel takes it from a thread that
-/// calculates only at its ticks, up to 4 ms apart.
+/// Gives up the CPU for a moment. Other machines would not use it at all, and the kernel preempts a busy thread only at its
+/// ticks, up to 4 ms apart.
 pub(super) fn let_go() {
     std::thread::sleep(Duration::from_micros(20));
 }
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
-        // Waiting for it is not allowed among other tasks.
+        // A blocking shutdown is not allowed inside another runtime.
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
 }

@@ -10,12 +10,12 @@ use crate::error::RunError;
 use crate::raw_socket::RawSocket;
 use crate::wire::{self, TEXT};
 
-/// Messages in one write.
+/// Messages per write.
 const AT_ONCE: usize = 32;
-/// Answers after which a thread lets go of its processor.
+/// Answers after which a thread gives up its CPU.
 const SPELL: u64 = 256;
 
-/// A client that sends as fast as the server reads, and waits for no answer.
+/// A client that sends as fast as the server reads, without waiting for answers.
 pub(super) struct Flood {
     stop: Arc<AtomicBool>,
     acks: Arc<AtomicU64>,
@@ -24,11 +24,11 @@ pub(super) struct Flood {
     reading: JoinHandle<String>,
 }
 
-/// What came of it.
+/// The result of a flood.
 pub(super) struct Flooded {
     pub(super) acks: u64,
     pub(super) seconds: f64,
-    /// How the server ended it, if it did.
+    /// How the server closed the connection, if it did.
     pub(super) ended: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Flood {
         Ok(Self { stop, acks, began: Instant::now(), writing, reading })
     }
 
-    /// Ends it.
+    /// Stops the flood.
     pub(super) async fn stop(self) -> Result<Flooded, RunError> {
         let (acks, seconds) = (self.acks.load(Ordering::Relaxed), self.began.elapsed().as_secs_f64());
         self.stop.store(true, Ordering::Relaxed);

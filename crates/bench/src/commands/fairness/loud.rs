@@ -16,40 +16,40 @@ use crate::parallel::in_parallel;
 use crate::raw_socket::RawSocket;
 use crate::wire;
 
-/// Sockets opened at once.
+/// Sockets opened concurrently.
 const OPENING: usize = 50;
-/// Deliveries after which a thread lets go of its processor.
+/// Deliveries after which a thread gives up its CPU.
 const SPELL: u64 = 1_024;
-/// How long the deliveries of a message may take.
+/// Timeout for the deliveries of a message.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A room with many members.
 pub(super) struct Loud {
     author: Author,
-    /// They end with this.
+    /// The listening sockets; dropped with this.
     _listening: JoinSet<()>,
     board: Arc<Board>,
     sockets: u64,
     sent: u64,
 }
 
-/// What its listeners report to.
+/// Counts the deliveries of all listeners.
 #[derive(Default)]
 struct Board {
     deliveries: AtomicU64,
-    /// When the deliveries reach this, there is room for another message.
+    /// The number of deliveries at which the next message may be sent.
     awaited: AtomicU64,
     reached: Notify,
     lost: AtomicU64,
 }
 
-/// The same, with as many messages as it takes.
+/// A loud room under load.
 pub(super) struct Shouting {
     stop: Arc<AtomicBool>,
     task: JoinHandle<(Loud, Shouted)>,
 }
 
-/// What came of it.
+/// The result of the load.
 pub(super) struct Shouted {
     pub(super) deliveries: u64,
     pub(super) seconds: f64,
@@ -77,20 +77,20 @@ impl Loud {
         Ok(Self { author, _listening: listening, board, sockets: sockets as u64, sent: 0 })
     }
 
-    /// Keeps so many messages under way.
+    /// Keeps `in_flight` messages in flight.
     pub(super) fn start(self, in_flight: usize) -> Shouting {
         let stop = Arc::new(AtomicBool::new(false));
         let task = tokio::spawn(self.shout(in_flight as u64, Arc::clone(&stop)));
         Shouting { stop, task }
     }
 
-    /// Until it is told to stop and everything has arrived.
+    /// Sends until stopped, and waits for all deliveries.
     async fn shout(mut self, in_flight: u64, stop: Arc<AtomicBool>) -> (Self, Shouted) {
         let before = self.board.deliveries.load(Ordering::SeqCst);
         let (began, mut violation) = (Instant::now(), None);
         while violation.is_none() {
             let stopped = stop.load(Ordering::Relaxed);
-            // The last ones must not disturb what is measured next.
+            // The last messages must not disturb the next measurement.
             let messages = if stopped { self.sent } else { (self.sent + 1).saturating_sub(in_flight) };
             if timeout(PATIENCE, self.board.reach(messages * self.sockets)).await.is_err() {
                 violation = Some("a message of the loud room did not reach every socket in time".to_owned());
@@ -111,7 +111,7 @@ impl Loud {
 }
 
 impl Shouting {
-    /// Sends no more, and waits for what is under way.
+    /// Stops sending, and waits for messages in flight.
     pub(super) async fn stop(self) -> Result<(Loud, Shouted), RunError> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.map_err(|error| RunError::Unexpected(format!("the loud room ended: {error}")))
@@ -119,7 +119,7 @@ impl Shouting {
 }
 
 impl Board {
-    /// Waits until there are so many deliveries.
+    /// Waits for this number of deliveries.
     async fn reach(&self, deliveries: u64) {
         self.awaited.store(deliveries, Ordering::SeqCst);
         while self.deliveries.load(Ordering::SeqCst) < deliveries {

@@ -1,4 +1,4 @@
-//! A quiet room beside a loud one, and beside one client that floods: what the quiet one feels.
+//! The effect of a loud room, and of a flooding client, on a quiet room.
 
 mod elsewhere;
 mod flood;
@@ -20,27 +20,27 @@ use flood::Flood;
 use loud::Loud;
 use probe::Probe;
 
-/// Measures how long a message of a quiet room takes to arrive, alone and beside others that take all they can.
+/// Measures the delivery latency of a quiet room, alone and beside clients that take all they can.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Sockets that listen in the loud room.
+    /// Sockets in the loud room.
     #[arg(long, default_value_t = 10_000)]
     sockets: usize,
-    /// Messages under way at once in the loud room, each until every socket has it.
+    /// Messages in flight in the loud room, each until every socket has it.
     #[arg(long, default_value_t = 16)]
     in_flight: usize,
     /// Bytes of each message's content.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
-    /// Messages a second in the quiet room.
+    /// Messages per second in the quiet room.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
-    /// Seconds to measure each of the three in each round.
+    /// Seconds per measurement; each round has three.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Rounds, so that a busy moment of the machine does not fall on one of the three alone.
+    /// Rounds, so that a busy moment of the machine does not affect only one of the three.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 }
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let quiet = seat(&client, "quiet").await?;
     let loud_crowd = Spread { sockets: args.sockets, per_user: SOCKETS_PER_USER, per_room: args.sockets };
     let loud_crowd = Crowd::make(&client, &setup::run_tag("loud"), loud_crowd).await?;
-    // Its sockets are there from the beginning, so that only what they are sent makes the difference.
+    // Its sockets are open from the start, so that only their traffic makes the difference.
     let elsewhere = Elsewhere::start()?;
     let mut loud = elsewhere.run(Loud::open(address.clone(), loud_crowd, args.sockets, args.bytes)).await?;
     let flooding = seat(&client, "flood").await?;
@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     Ok(report)
 }
 
-/// What the loud ones got done, over all rounds.
+/// The throughput of the loud clients, over all rounds.
 #[derive(Default)]
 struct Count {
     count: u64,
@@ -112,7 +112,7 @@ impl Count {
     }
 }
 
-/// A room with one member: a token and the room.
+/// A room with one member, and the member's token.
 async fn seat(client: &Client, what: &str) -> Result<(String, String), RunError> {
     let crowd = Crowd::make(client, &setup::run_tag(what), Spread { sockets: 1, per_user: 1, per_room: 1 }).await?;
     Ok(crowd.seat(0))

@@ -10,29 +10,29 @@ use crate::latency::Latencies;
 use crate::raw_socket::RawSocket;
 use crate::wire::{self, PING, PONG, TEXT};
 
-/// How long a message of the quiet room may take.
+/// Timeout for a message of the quiet room.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Messages before anything is measured.
+/// Messages before the measurement.
 const WARM_UP: u32 = 50;
 
-/// A sender and a listener in a quiet room, each on a thread of its own with a blocking socket: so they do not wait for the
-/// generator's own tasks, of which the loud room has very many, nor for each other.
+/// A sender and a listener in a quiet room, each on its own thread with a blocking socket, so that they wait neither for the
+/// generator's other tasks nor for each other.
 #[derive(Debug, Clone)]
 pub(super) struct Probe {
     pub(super) address: Address,
-    /// Messages a second.
+    /// Messages per second.
     pub(super) rate: u32,
     pub(super) messages: u32,
     pub(super) bytes: usize,
 }
 
 impl Probe {
-    /// Sends a few messages and forgets how long they took.
+    /// Sends a few messages without recording them.
     pub(super) async fn warm_up(&self, seat: &(String, String)) -> Result<(), RunError> {
         Self { messages: WARM_UP.min(self.messages), ..self.clone() }.measure(seat).await.map(|_| ())
     }
 
-    /// How long each message takes from the moment at which it was due until it arrived.
+    /// The time of each message from its scheduled time to its delivery.
     pub(super) async fn measure(&self, (token, room): &(String, String)) -> Result<Latencies, RunError> {
         let sender = RawSocket::open(&self.address, token).await?;
         let mut listener = RawSocket::open(&self.address, token).await?;
@@ -53,7 +53,7 @@ impl Probe {
     }
 }
 
-/// When each message is due.
+/// The schedule of the messages.
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
     start: Instant,
@@ -80,7 +80,7 @@ fn send(mut sender: TcpStream, text: &str, schedule: Schedule) -> io::Result<()>
 struct Listener {
     stream: TcpStream,
     buffer: BytesMut,
-    /// The room's number before the first message.
+    /// The room's `seq` before the first message.
     base: u64,
 }
 

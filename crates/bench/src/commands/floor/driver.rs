@@ -11,7 +11,7 @@ use crate::error::RunError;
 use crate::process::ServerProcesses;
 use crate::raw_socket::RawSocket;
 
-/// The child process that writes, seen from the process that reads.
+/// The child process that writes, and the sockets that read.
 #[derive(Debug)]
 pub(crate) struct FloorWriter {
     child: Child,
@@ -21,7 +21,7 @@ pub(crate) struct FloorWriter {
     last: u64,
 }
 
-/// A byte for each message.
+/// The trigger of a message: one byte.
 #[derive(Debug)]
 struct Trigger(ChildStdin);
 
@@ -36,7 +36,7 @@ impl Source for Trigger {
 }
 
 impl FloorWriter {
-    /// Starts the child and connects all sockets to it. `frame_bytes` are those of the frames' texts.
+    /// Starts the child and connects all sockets to it. `frame_bytes` is the length of a frame's text.
     pub(crate) async fn start(sockets: usize, frame_bytes: u64, in_flight: usize) -> Result<Self, RunError> {
         let mut child = Command::new(std::env::current_exe().map_err(failed)?)
             .arg("floor-writer")
@@ -65,12 +65,12 @@ impl FloorWriter {
             }
             connected.push(socket);
         }
-        // It says so once it has accepted them all.
+        // The child prints a line once it has accepted all sockets.
         line(&mut said).await?;
         Ok(Self { child, trigger: Trigger(stdin), sockets: connected, in_flight, last: 0 })
     }
 
-    /// Has it write so many messages, rounded up to whole writes.
+    /// Lets the child write this many messages, rounded up to whole writes.
     pub(crate) async fn run(&mut self, plan: Plan) -> Result<Run, RunError> {
         let plan = Plan { messages: plan.messages.next_multiple_of(self.in_flight), in_flight: self.in_flight };
         let writer = self.child.id().map(|pid| ServerProcesses::new(vec![pid]));

@@ -1,4 +1,4 @@
-//! The plainest code that brings the same frames to as many sockets: what `fanout` is compared with.
+//! The simplest program that writes the same frames to as many sockets: the baseline of `fanout`.
 
 mod driver;
 mod writer;
@@ -11,25 +11,25 @@ use crate::deliveries::Plan;
 use crate::error::RunError;
 use crate::report::{Report, median, rate};
 
-/// What a `new_message` frame holds around its content, about.
+/// The approximate size of a `new_message` frame without its content.
 const AROUND_CONTENT: usize = 475;
 
-/// Measures a bare loop that writes frames to sockets, in a process of its own: no server could do with less.
+/// Measures a bare loop that writes frames to sockets, in a separate process: the lower bound for any server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Sockets that listen.
+    /// Number of sockets.
     #[arg(long, default_value_t = 1_000)]
     sockets: usize,
-    /// Messages to write in each run.
+    /// Messages per run.
     #[arg(long, default_value_t = 500)]
     messages: usize,
     /// Bytes of each message's content; a frame has about 475 more.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
-    /// Messages under way at once: so many frames go out in one write.
+    /// Messages in flight, all in one write.
     #[arg(long, default_value_t = 1)]
     in_flight: usize,
-    /// Runs, of which the median is told.
+    /// Number of runs; the report shows the median.
     #[arg(long, default_value_t = 1)]
     runs: usize,
 }

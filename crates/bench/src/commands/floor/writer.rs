@@ -4,15 +4,15 @@ use std::net::{TcpListener, TcpStream};
 use crate::error::RunError;
 use crate::wire::{self, TEXT};
 
-/// What the reader asks on each socket, so often, before the first message: as a client of a server does in its handshake and
-/// its `join`. The kernel takes a socket on which nothing was ever asked for one that is only read from, and acknowledges what
-/// comes as it is read, in the reader's time; all others in the writer's.
+/// The data that the reader sends on each socket, twice, before the first message, like a client's handshake and `join`. The
+/// kernel treats a socket that never received anything as receive-only, and acknowledges its data when it is read, in the
+/// reader's time; for other sockets in the writer's time.
 pub(super) const QUESTION: &[u8] = &[b'?'; 128];
 pub(super) const QUESTIONS: usize = 2;
-/// Writes that answer a question, as the confirmation and the page of a `join`.
+/// Writes that answer it, like the confirmation and the page of a `join`.
 pub(super) const ANSWERS: usize = 2;
 
-/// Writes frames to sockets; `floor` starts it.
+/// Writes frames to sockets; started by `floor`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[arg(long)]
@@ -23,8 +23,8 @@ pub(crate) struct Args {
     in_flight: usize,
 }
 
-/// Accepts the sockets, then writes a message to each of them for every byte that comes from standard input, as many in one
-/// write as may be under way. Ends with standard input.
+/// Accepts the sockets, then writes a message to each of them for every byte on standard input, with as many messages per write
+/// as may be in flight. Ends with standard input.
 pub(crate) fn run(args: &Args) -> Result<(), RunError> {
     serve(args).map_err(|source| RunError::Io { what: "writing the floor", source })
 }
@@ -63,7 +63,7 @@ fn serve(args: &Args) -> io::Result<()> {
     Ok(())
 }
 
-/// All frames in one write, unless the socket takes less at once.
+/// Writes all frames at once, unless the socket accepts less.
 fn write_all(socket: &mut TcpStream, frames: &[Vec<u8>]) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
     let mut rest = slices.as_mut_slice();
@@ -77,7 +77,7 @@ fn write_all(socket: &mut TcpStream, frames: &[Vec<u8>]) -> io::Result<()> {
     Ok(())
 }
 
-/// A frame as the server's are as far as the reader looks, and as long.
+/// A frame that has the server's length, and the fields that the reader uses.
 fn new_message(seq: u64, bytes: usize) -> Vec<u8> {
     let start = format!(r#"{{"type":"new_message","roomId":"00000000-0000-7000-8000-000000000000","seq":{seq},"message":""#);
     let padding = bytes.saturating_sub(start.len() + 2);

@@ -12,10 +12,10 @@ use crate::progress::Progress;
 use crate::raw_socket::RawSocket;
 use crate::wire;
 
-/// Rounds before the measured ones.
+/// Calls before the measurement.
 const WARM_UP: usize = 20;
 
-/// The calls that are measured.
+/// The measured calls.
 pub(super) struct Calls<'a> {
     pub(super) address: &'a Address,
     pub(super) token: &'a str,
@@ -23,11 +23,11 @@ pub(super) struct Calls<'a> {
     pub(super) samples: usize,
 }
 
-/// What they took in one place.
+/// The latencies in one place.
 pub(super) struct Measured {
-    /// How much there is in that place.
+    /// The number of items in that place.
     pub(super) at: usize,
-    /// The room's newest number after the run.
+    /// The room's newest `seq` after the run.
     pub(super) seq: u64,
     newest: Latencies,
     older: Latencies,
@@ -36,14 +36,14 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// Each call and its latencies.
+    /// Each call with its latencies.
     pub(super) fn each(&self) -> [(&'static str, &Latencies); 4] {
         [("newest", &self.newest), ("older", &self.older), ("join", &self.join), ("send", &self.send)]
     }
 }
 
 impl Calls<'_> {
-    /// Makes each call in each room, one at a time and in turns, so that all rooms meet the same moments.
+    /// Makes each call in each room, one at a time and in rotation, so that all rooms are measured under the same conditions.
     pub(super) async fn measure(&self, rooms: &[Room]) -> Result<Vec<Measured>, RunError> {
         let mut http = HttpSocket::open(self.address).await?;
         let mut listener = RawSocket::open(self.address, self.token).await?;
@@ -62,7 +62,7 @@ impl Calls<'_> {
                 let older = self.page(&mut http, room, Some(before)).await?;
                 let (join, seq) = join(&mut listener, &room.id).await?;
                 let send = self.send(&mut sender, &room.id).await?;
-                // The join came before the send.
+                // The join precedes the send.
                 measured.seq = seq + 1;
                 if round >= WARM_UP {
                     measured.newest.record(newest);
@@ -94,7 +94,7 @@ impl Calls<'_> {
     }
 }
 
-/// A join by a connection that does not listen to the room.
+/// A join by a connection that is not subscribed to the room.
 async fn join(listener: &mut RawSocket, room: &str) -> Result<(Duration, u64), RunError> {
     let began = Instant::now();
     let seq = listener.join(room).await?;
@@ -105,7 +105,7 @@ async fn join(listener: &mut RawSocket, room: &str) -> Result<(Duration, u64), R
     Ok((took, seq))
 }
 
-/// Waits for a text that begins so.
+/// Waits for a text with this prefix.
 async fn await_text(socket: &mut RawSocket, start: &[u8]) -> Result<(), RunError> {
     let (mut came, mut refused) = (false, None);
     while !came {

@@ -1,4 +1,4 @@
-//! Rooms with few and with very many messages, and databases with few and with very many rooms: what stays as fast as it was.
+//! Latency in rooms with few and many messages, and in databases with few and many rooms.
 
 mod measure;
 mod rooms;
@@ -16,19 +16,19 @@ use crate::target::Target;
 use measure::{Calls, Measured};
 use rooms::{Prepared, Room};
 
-/// Measures a page of history, a join and a send where there is little and where there is much.
+/// Measures a page of history, a join and a send with little and with much data.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Measure the rooms that this file names; the store's example `fill` writes it. Without it, rooms are made and filled by
-    /// the public protocol, which takes long above 100,000 messages.
+    /// Measure the rooms in this file, which the store's example `fill` writes. By default, rooms are created and filled by the
+    /// public protocol, which takes long above 100,000 messages.
     #[arg(long, value_name = "FILE")]
     rooms_file: Option<PathBuf>,
-    /// Make rooms of 1,000, 100,000 and 10,000,000 messages, up to this many.
+    /// Create rooms of 1,000, 100,000 and 10,000,000 messages, up to this many.
     #[arg(long, default_value_t = 100_000, conflicts_with = "rooms_file")]
     to: usize,
-    /// Measure again whenever so many rooms have been made.
+    /// Measure again at each of these numbers of rooms.
     #[arg(long, value_delimiter = ',', default_value = "10,10000", conflicts_with = "rooms_file")]
     rooms: Vec<usize>,
     /// Bytes of each message's content.
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// How often each call is made in each room.
     #[arg(long, default_value_t = 500)]
     samples: usize,
-    /// An earlier report of this command as JSON, made beside fewer rooms: tells the ratios to it.
+    /// An earlier JSON report of this command, with fewer rooms, to compute ratios.
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
 }
@@ -70,7 +70,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
         wanted.sort_unstable();
         for count in wanted {
             rooms::make_more(&client, &token, &mut made, count).await?;
-            // It has grown a little, by what was sent to measure it.
+            // The measurements have added a few messages.
             let room = Room { id: smallest.id.clone(), messages: smallest.messages };
             for mut stage in calls.measure(&[room]).await? {
                 stage.at = made;
@@ -82,7 +82,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     Ok(report)
 }
 
-/// Adds each call's latencies, and the ratio of their medians to those at the first place.
+/// Adds each call's latencies, and the ratio of their medians to those in the first place.
 fn tell(report: &mut Report, of: &str, measured: &[Measured]) {
     let Some(first) = measured.first() else { return };
     for place in measured {
@@ -99,7 +99,7 @@ fn tell(report: &mut Report, of: &str, measured: &[Measured]) {
     }
 }
 
-/// Adds the ratio of each median to that of an earlier report's figure of the same name.
+/// Adds the ratio of each median to that in an earlier report.
 fn compare(report: &mut Report, earlier: &Value) {
     let ratios: BTreeMap<String, f64> = report
         .figures()

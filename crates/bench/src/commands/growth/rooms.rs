@@ -11,9 +11,9 @@ use crate::fill::fill;
 use crate::parallel::in_parallel;
 use crate::setup::{self, patiently};
 
-/// How many messages rooms are made with.
+/// Numbers of messages in the created rooms.
 const SIZES: [usize; 3] = [1_000, 100_000, 10_000_000];
-/// Rooms made at once.
+/// Rooms created concurrently.
 const AT_ONCE: usize = 64;
 
 /// A room to measure.
@@ -24,15 +24,15 @@ pub(super) struct Room {
     pub(super) messages: usize,
 }
 
-/// Rooms to measure, the smallest first, and a token of a member of all.
+/// The rooms to measure, smallest first, and the token of a member of all of them.
 pub(super) struct Prepared {
     pub(super) token: String,
     pub(super) rooms: Vec<Room>,
-    /// How many rooms there are altogether, where that is known.
+    /// The total number of rooms, if known.
     pub(super) in_database: Option<u64>,
 }
 
-/// What the store's example `fill` writes.
+/// The file that the store's example `fill` writes.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RoomsFile {
@@ -41,7 +41,7 @@ struct RoomsFile {
     rooms: Vec<Room>,
 }
 
-/// The rooms of a file.
+/// Loads the rooms of a file.
 pub(super) async fn named(client: &Client, path: &Path) -> Result<Prepared, RunError> {
     let file: RoomsFile = serde_json::from_value(read_json(path)?)
         .map_err(|error| RunError::Usage(format!("{} is not as `fill` writes it: {error}", path.display())))?;
@@ -55,7 +55,7 @@ pub(super) async fn named(client: &Client, path: &Path) -> Result<Prepared, RunE
     Ok(Prepared { token: minted.token, rooms, in_database: Some(file.rooms_in_database) })
 }
 
-/// Rooms made and filled by the public protocol.
+/// Creates and fills rooms by the public protocol.
 pub(super) async fn made(client: &Client, address: &Address, to: usize, bytes: usize) -> Result<Prepared, RunError> {
     let tag = setup::run_tag("growth");
     let user = setup::create_user(client, tag.clone()).await?;
@@ -70,7 +70,7 @@ pub(super) async fn made(client: &Client, address: &Address, to: usize, bytes: u
     Ok(Prepared { token: user.token, rooms, in_database: None })
 }
 
-/// Makes empty rooms until there are so many. `made` says how many there are.
+/// Creates empty rooms up to `count`. `made` is the current number.
 pub(super) async fn make_more(client: &Client, token: &str, made: &mut usize, count: usize) -> Result<(), RunError> {
     let (tag, own) = (setup::run_tag("growth"), client.clone());
     own.set_token(token).map_err(|source| RunError::Call { what: "a token", source })?;
@@ -87,7 +87,7 @@ pub(super) async fn make_more(client: &Client, token: &str, made: &mut usize, co
     Ok(())
 }
 
-/// A JSON file that an earlier run wrote.
+/// Loads a JSON file of an earlier run.
 pub(super) fn read_json(path: &Path) -> Result<Value, RunError> {
     let text = std::fs::read(path).map_err(|source| RunError::Io { what: "reading a file of an earlier run", source })?;
     serde_json::from_slice(&text).map_err(|error| RunError::Usage(format!("{} is not JSON: {error}", path.display())))

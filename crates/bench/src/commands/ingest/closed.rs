@@ -1,4 +1,4 @@
-//! The closed loop: a number of messages under way on each socket.
+//! The closed loop: a fixed number of messages in flight on each socket.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::parallel::joined;
 use crate::process::CpuMeter;
 use crate::progress;
 
-/// How long an acknowledgement may take.
+/// Timeout for an acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Measured {
@@ -59,7 +59,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// Keeps so many messages under way until the time is over; counts those that are answered while it is measured.
+    /// Keeps this many messages in flight until the time is over; counts those acknowledged during the measurement.
     async fn run(
         mut self,
         in_flight: usize,

@@ -1,4 +1,4 @@
-//! Many rooms, one sender each: what it costs to store a message.
+//! The cost of storing a message, with one sender in each of many rooms.
 
 mod closed;
 mod open;
@@ -15,21 +15,21 @@ use crate::report::{Report, rate};
 use crate::setup;
 use crate::target::Target;
 
-/// Rooms made at once.
+/// Rooms created concurrently.
 const AT_ONCE: usize = 16;
 
-/// Measures how many messages the server stores and acknowledges, and how long an acknowledgement takes.
+/// Measures how many messages the server stores and acknowledges, and the latency of acknowledgements.
 ///
-/// In a closed loop each socket keeps a number of messages under way: that finds the most the server can do. In an open loop
-/// messages are due at fixed moments whatever the server does, and latency counts from those: that is what users feel.
+/// In a closed loop each socket keeps a fixed number of messages in flight, which finds the maximum throughput. In an open loop
+/// messages follow a fixed schedule, and latency counts from the scheduled time, as users experience it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Rooms, each with a user and a socket of its own that sends and does not listen.
+    /// Rooms, each with a user and a socket that sends without subscribing.
     #[arg(long, default_value_t = 50)]
     rooms: usize,
-    /// Messages under way at once on each socket; the server takes at most 64.
+    /// Messages in flight on each socket; the server accepts at most 64.
     #[arg(long, default_value_t = 16)]
     in_flight: usize,
     /// Bytes of each message's content.
@@ -38,13 +38,13 @@ pub(crate) struct Args {
     /// Seconds to measure.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Seconds to send before that.
+    /// Seconds of warm-up.
     #[arg(long, default_value_t = 2)]
     warm_up: u64,
-    /// Send so many messages a second in an open loop instead.
+    /// Send this many messages per second in an open loop instead.
     #[arg(long, conflicts_with = "open_half", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// After the closed loop, send half as many messages a second in an open one.
+    /// After the closed loop, send half its rate in an open loop.
     #[arg(long)]
     open_half: bool,
 }
@@ -61,20 +61,20 @@ struct Answer<'a> {
     code: Option<&'a str>,
 }
 
-/// A socket, and its messages' frame as far as it is always the same.
+/// A socket, and the constant part of its messages' frame.
 struct Place {
     socket: RawSocket,
     message: String,
 }
 
 impl Place {
-    /// The text of a message with a number, which its acknowledgement will bear.
+    /// The text of a message whose acknowledgement repeats this number.
     fn text(message: &str, number: u64) -> String {
         format!(r#"{message},"clientMessageId":"{number}","ref":"{number}"}}"#)
     }
 }
 
-/// Reads answers: each acknowledged number is told.
+/// Reads answers, and passes on each acknowledged number.
 async fn read_acks(socket: &mut RawSocket, mut on_ack: impl FnMut(u64)) -> Result<(), RunError> {
     let mut refused = None;
     socket
@@ -113,7 +113,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
         report.figure("openRate", open_rate).figure("openAcks", measured.acks);
         report.figure("openAcksPerSecond", rate(measured.acks, measured.seconds));
         report.figure("openCpuSeconds", measured.cpu).latencies("openAckMs", &measured.latencies);
-        // How well the generator kept its own time: it is part of the latency.
+        // The generator's own delay is part of the latency.
         report.latencies("openSentLateMs", &measured.late);
         report.violations.extend(measured.violations);
     }

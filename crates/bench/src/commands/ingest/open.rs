@@ -1,4 +1,4 @@
-//! The open loop: messages at fixed moments, whatever the server does.
+//! The open loop: messages on a fixed schedule.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,27 +14,27 @@ use crate::progress;
 use crate::raw_socket::{RawSocket, SocketWriter};
 use crate::wire::{self, TEXT};
 
-/// How long the last acknowledgements may take.
+/// Timeout for the last acknowledgements.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Measured {
     pub(super) acks: u64,
     pub(super) seconds: f64,
     pub(super) cpu: Option<f64>,
-    /// From the moment at which a message was due.
+    /// From the scheduled time of a message.
     pub(super) latencies: Latencies,
-    /// How long after that it was sent.
+    /// The delay between the scheduled time and the send.
     pub(super) late: Latencies,
     pub(super) violations: Vec<String>,
 }
 
-/// When each message is due, on which socket.
+/// The schedule: when each message is sent, and on which socket.
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
     start: Instant,
     per_second: f64,
     sockets: u64,
-    /// Messages before the measured ones.
+    /// Messages before the measurement.
     warm_up: u64,
     messages: u64,
 }
@@ -46,7 +46,7 @@ impl Schedule {
         self.start + Duration::from_secs_f64(seconds)
     }
 
-    /// How many of all messages are sent on a socket.
+    /// The number of messages sent on a socket.
     fn share(&self, socket: u64) -> u64 {
         self.messages / self.sockets + u64::from(socket < self.messages % self.sockets)
     }
@@ -78,7 +78,7 @@ pub(super) async fn run(args: &Args, places: Vec<Place>, per_second: f64) -> Res
     }
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
-    // A thread of its own: the runtime's timers have whole milliseconds, which would be most of the latency.
+    // A thread, because the runtime's timers have millisecond resolution, which would be most of the latency.
     let sending = std::thread::spawn(move || send(writers, schedule, &stopped));
 
     progress::wait("warming up, seconds", args.warm_up).await;
@@ -122,7 +122,7 @@ async fn read(mut socket: RawSocket, schedule: Schedule, share: u64) -> Result<L
     Ok(latencies)
 }
 
-/// Sends each message when it is due.
+/// Sends each message at its scheduled time.
 fn send(mut writers: Vec<(SocketWriter, String)>, schedule: Schedule, stop: &AtomicBool) -> Result<Latencies, RunError> {
     let mut late = Latencies::new()?;
     let (mut number, mut frame) = (0, Vec::new());

@@ -9,10 +9,10 @@ use crate::error::RunError;
 use crate::setup::patiently;
 
 const PAGE: Option<u32> = Some(200);
-/// Violations told of one room.
+/// Maximum number of reported violations per room.
 const MAX_TOLD: usize = 10;
 
-/// A room as REST tells it.
+/// A room's history over REST.
 pub(super) struct RoomHistory {
     pub(super) room: RoomId,
     /// The newest event.
@@ -23,7 +23,7 @@ pub(super) struct RoomHistory {
 }
 
 impl RoomHistory {
-    /// Reads all of it, page by page.
+    /// Reads the history page by page.
     pub(super) async fn read(client: &Client, room: RoomId) -> Result<Self, RunError> {
         let mut history =
             Self { room, head: Seq::ZERO, digest: Digest::default(), messages: HashMap::new(), violations: Vec::new() };
@@ -73,7 +73,7 @@ impl RoomHistory {
         }
     }
 
-    /// Every acknowledged message is there once, as it was sent, and nothing else is.
+    /// Checks that the history contains every acknowledged message once, as sent, and nothing else.
     pub(super) fn check(&self, acknowledged: &[Acknowledged], violations: &mut Vec<String>) {
         let mut wrong = self.violations.clone();
         let mut expected = 0;

@@ -1,4 +1,4 @@
-//! Many users, rooms and sockets at once, connections cut in the middle, and at the end nothing missing and nothing twice.
+//! A check with many users, rooms and sockets, whose connections are cut: no event may be lost or repeated.
 
 mod history;
 mod sender;
@@ -23,33 +23,33 @@ use sender::{Acknowledged, Sender};
 use stage::Stage;
 use watcher::Watch;
 
-/// Checks that no event is lost, doubled or out of order, whatever happens to the connections.
+/// Checks that no event is lost, repeated or out of order when connections are cut.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Users to make.
+    /// Number of users.
     #[arg(long, default_value_t = 20)]
     users: usize,
-    /// Rooms to make.
+    /// Number of rooms.
     #[arg(long, default_value_t = 5)]
     rooms: usize,
-    /// Sockets to open, each as one of the users, joined to all of that user's rooms.
+    /// Number of sockets, each of one user and joined to all of that user's rooms.
     #[arg(long, default_value_t = 30)]
     sockets: usize,
-    /// Messages to send.
+    /// Number of messages.
     #[arg(long, default_value_t = 2_000)]
     messages: usize,
-    /// Messages under way at once.
+    /// Messages in flight.
     #[arg(long, default_value_t = 32)]
     in_flight: usize,
-    /// Connections to cut while messages are sent.
+    /// Connections to cut during the sending.
     #[arg(long, default_value_t = 20)]
     cuts: usize,
-    /// Seconds that the sockets may take for the last events.
+    /// Seconds for the sockets to receive the last events.
     #[arg(long, default_value_t = 60)]
     patience: u64,
-    /// Repeats the choices of an earlier run.
+    /// Repeat the choices of an earlier run.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut report = Report::new("smoke");
     report.figure("seed", seed);
-    // A run that ends early can be repeated too.
+    // Printed first, so that an interrupted run can be repeated.
     report::note(&format!("seed {seed}"));
 
     let cutter = Cutter::start(&args.target.url).await?;
@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     Ok(report)
 }
 
-/// Sends all messages, a number of them at a time.
+/// Sends all messages, a fixed number at a time.
 async fn send(
     args: &Args,
     stage: &Arc<Stage>,

@@ -11,7 +11,7 @@ use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::setup::patiently;
 
-/// A message that the server said is stored.
+/// A message that the server has acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Acknowledged {
     pub(super) room: RoomId,
@@ -36,7 +36,7 @@ impl Sender {
         Ok(Self { random, number, acknowledged: Vec::new(), latencies, violations: Vec::new() })
     }
 
-    /// Sends so many messages.
+    /// Sends this many messages.
     pub(super) async fn run(mut self, stage: Arc<Stage>, count: usize) -> Result<Self, RunError> {
         for message in 0..count {
             let Some((socket, room)) = stage.pick(&mut self.random) else {
@@ -59,7 +59,7 @@ impl Sender {
             };
             self.latencies.record(began.elapsed());
             stage.progressed(&mut self.random);
-            // The same again must be answered by what is stored.
+            // A repeated message must get the stored one as its answer.
             if self.random.random_bool(0.05) {
                 let sent = socket.connection.send(room, outgoing).await;
                 let again = sent.map_err(|source| RunError::Request { what: "sending a message again", source })?;

@@ -18,11 +18,11 @@ pub(super) struct Stage {
     pub(super) client: Client,
     pub(super) rooms: Vec<StageRoom>,
     pub(super) sockets: Vec<Socket>,
-    /// A user without sockets, who comes and goes.
+    /// A user without sockets, who is added and removed repeatedly.
     guest: RunUser,
-    /// What the sockets connect through. Those cut off come back through it, so that it lasts as long as they do.
+    /// The proxy of the sockets' connections. Must live as long as the sockets, because they reconnect through it.
     cutter: Cutter,
-    /// A connection is cut after every so many messages.
+    /// A connection is cut after this many messages.
     cut_every: Option<usize>,
     most_cuts: usize,
     sent: AtomicUsize,
@@ -31,12 +31,12 @@ pub(super) struct Stage {
 
 pub(super) struct StageRoom {
     pub(super) id: RoomId,
-    /// Indices of its members among the users.
+    /// Indices of its members in the list of users.
     members: Vec<usize>,
 }
 
 impl Stage {
-    /// Makes users and rooms, opens the sockets and has them joined.
+    /// Creates users and rooms, opens the sockets and joins the rooms.
     pub(super) async fn set(args: &Args, cutter: Cutter, random: &mut StdRng) -> Result<Self, RunError> {
         let client = args.target.client()?;
         let tag = setup::run_tag("smoke");
@@ -57,7 +57,7 @@ impl Stage {
             let own = Client::new(cutter.url(), token)
                 .map_err(|source| RunError::Call { what: "the address of the proxy", source })?;
             let rest = args.target.client_of(token)?;
-            // Cuts come fast here; an application's clients would be more patient.
+            // Cuts are frequent here; an application's clients would wait longer.
             let options = ConnectOptions::default().backoff(Duration::from_millis(20), Duration::from_millis(500));
             let socket = Socket::open(number, own.connect(options), rest, joined);
             for room in &socket.rooms {
@@ -71,7 +71,7 @@ impl Stage {
         Ok(Self { client, rooms, sockets, guest, cutter, cut_every, most_cuts: args.cuts, sent, cuts })
     }
 
-    /// Another message was sent. Cuts a connection if it is time for that, in the middle of what others send.
+    /// Counts a sent message. Cuts a connection when it is due, while others are sending.
     pub(super) fn progressed(&self, random: &mut StdRng) {
         let sent = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
         if self.cut_every.is_some_and(|every| sent.is_multiple_of(every) && sent / every <= self.most_cuts)
@@ -94,7 +94,7 @@ impl Stage {
         Ok(())
     }
 
-    /// A socket and one of the rooms that it is in, at random.
+    /// A random socket and one of its rooms.
     pub(super) fn pick(&self, random: &mut StdRng) -> Option<(&Socket, RoomId)> {
         loop {
             let socket = self.sockets.choose(random)?;
@@ -108,7 +108,7 @@ impl Stage {
     }
 }
 
-/// Makes a room of at least half of the users.
+/// Creates a room with at least half of the users.
 async fn room(client: &Client, name: String, users: &[RunUser], random: &mut StdRng) -> Result<StageRoom, RunError> {
     let mut members: Vec<usize> = (0..users.len()).collect();
     members.shuffle(random);

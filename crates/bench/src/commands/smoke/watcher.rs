@@ -9,21 +9,21 @@ use tokio::time::timeout;
 
 use super::history::RoomHistory;
 
-/// Violations told of one socket.
+/// Maximum number of reported violations per socket.
 const MAX_TOLD: usize = 5;
 
-/// A socket of the run and what it has seen.
+/// A socket of the run and the events that it received.
 pub(super) struct Socket {
     number: usize,
     pub(super) connection: Connection,
-    /// The same user by REST.
+    /// The same user over REST.
     pub(super) rest: Client,
     pub(super) rooms: Vec<RoomId>,
     places: watch::Receiver<HashMap<RoomId, Seq>>,
     watching: JoinHandle<Watch>,
 }
 
-/// What a socket has seen.
+/// The events that a socket received.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     pub(super) events: u64,
@@ -32,14 +32,14 @@ pub(super) struct Watch {
     violations: Vec<String>,
 }
 
-/// What a socket has seen of a room.
+/// The events of one room that a socket received.
 #[derive(Debug, Default)]
 struct Seen {
     last: Seq,
     digest: Digest,
 }
 
-/// Stands for a sequence of events: the same only if every one of them was the same.
+/// A fingerprint of a sequence of events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Digest(u64);
 
@@ -64,7 +64,7 @@ impl Socket {
         Self { number, connection, rest, rooms, places, watching }
     }
 
-    /// Waits until it has seen all of its rooms' events, or until the deadline, and says what is wrong.
+    /// Waits until the socket has received all events of its rooms, up to the deadline, and reports violations.
     pub(super) async fn finish(mut self, histories: &[RoomHistory], deadline: Instant, violations: &mut Vec<String>) -> Watch {
         let expected: Vec<&RoomHistory> = histories.iter().filter(|history| self.rooms.contains(&history.room)).collect();
         let all = self.places.wait_for(|places| {
