@@ -1,4 +1,4 @@
-//! Which crate may depend on what. Cargo forbids cycles, not short cuts: a rule that reaches for the database compiles.
+//! The allowed dependencies between crates. Cargo forbids cycles, but not shortcuts, such as a rule that accesses the database.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use toml::{Table, Value};
 
 use crate::error::{Result, TaskError};
 
-/// What one crate may use outside its tests.
+/// The dependencies that one crate may have outside its tests.
 struct Rule {
     /// The directory under `crates/`.
     crate_dir: &'static str,
-    /// The crates of this workspace that it may use; all others are forbidden.
+    /// Workspace crates that it may use; all others are forbidden.
     workspace: &'static [&'static str],
-    /// The groups of other people's crates that it may not use.
+    /// Groups of external crates that it may not use.
     never: &'static [&'static [&'static str]],
 }
 
@@ -45,12 +45,12 @@ const BUS: &[&str] = &["async-nats", "nats"];
 const DOCUMENTS: &[&str] = &["utoipa", "utoipa-axum", "utoipa-swagger-ui"];
 const RUNTIME: &[&str] = &["async-std", "mio", "smol", "tokio", "tokio-util"];
 
-/// The arrows of the house. A crate that has no line here fails the check.
+/// The rules of all crates. A crate without a rule fails the check.
 const RULES: &[Rule] = &[
     Rule { crate_dir: "types", workspace: &[], never: &[HTTP, SQL, SOCKETS, BUS, DOCUMENTS, RUNTIME] },
     Rule { crate_dir: "core", workspace: &[TYPES], never: &[HTTP, SQL, SOCKETS, BUS, DOCUMENTS] },
     Rule { crate_dir: "protocol", workspace: &[TYPES], never: &[HTTP, SQL, SOCKETS, BUS, RUNTIME] },
-    // TLS to the database is the store's own affair, so sockets are not forbidden to it.
+    // The store connects to its database with TLS itself, so it may use sockets.
     Rule { crate_dir: "store", workspace: &[CORE], never: &[HTTP, BUS, DOCUMENTS] },
     Rule { crate_dir: "net", workspace: &[], never: &[SQL, BUS, DOCUMENTS] },
     Rule { crate_dir: "realtime", workspace: &[CORE, NET, PROTOCOL], never: &[HTTP, SQL, DOCUMENTS] },
@@ -60,7 +60,7 @@ const RULES: &[Rule] = &[
     Rule { crate_dir: "verify", workspace: &[PROTOCOL, CLIENT, BENCH], never: &[SQL, BUS, DOCUMENTS] },
 ];
 
-/// Reads every `Cargo.toml` under `crates/` and lists what points the wrong way.
+/// Reads every `Cargo.toml` under `crates/` and lists violations.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let crates = root.join("crates");
     let mut found = Vec::new();
@@ -105,7 +105,7 @@ fn listed(names: &[&str]) -> String {
     if names.is_empty() { "no crate of this workspace".to_owned() } else { format!("only {}", names.join(", ")) }
 }
 
-/// The packages that a manifest depends on, its tests' left out.
+/// The dependencies in a manifest, without dev-dependencies.
 fn dependencies(manifest: &Table) -> Vec<String> {
     let for_platforms = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values);
     std::iter::once(manifest)

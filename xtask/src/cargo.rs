@@ -1,11 +1,11 @@
-//! Calls of cargo.
+//! Runs cargo.
 
 use std::process::Command;
 
 use crate::error::Result;
 use crate::paths;
 
-/// Cargo, to be run in the workspace's root.
+/// A cargo command in the workspace's root.
 pub(crate) fn cargo() -> Result<Command> {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
@@ -14,8 +14,8 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
-/// Takes away what cargo told *this* program about its package: some build scripts watch these variables, and would
-/// build everything above them again each time the caller changes between `cargo` and `cargo xtask`.
+/// Removes cargo's variables about this program's own package: some build scripts watch them, and would rebuild everything
+/// above them each time the caller changes between `cargo` and `cargo xtask`.
 pub(crate) fn without_our_own(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_our_own) {

@@ -1,43 +1,43 @@
-//! Why a task stopped, and the exit code that says so.
+//! Errors of tasks and their exit codes.
 
 use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
 
-/// Why a task stopped.
+/// Why a task failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TaskError {
-    /// The task itself found something wrong; the text says what and what to do.
+    /// The task found a problem; the text describes it and the remedy.
     #[error("{0}")]
     Failed(String),
-    /// A program that the task ran failed and has already said why.
+    /// A program failed and has already printed its error.
     #[error("{what} failed ({status})")]
     Program {
-        /// The program, as one would type it.
+        /// The program, as typed.
         what: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
     },
-    /// The operating system refused something.
+    /// The operating system reported an error.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation.
         what: String,
-        /// What the system answered.
+        /// The system's error.
         source: io::Error,
     },
-    /// Someone pressed Ctrl-C, or the process was told to end.
+    /// The process was interrupted by Ctrl-C or another signal.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
 }
 
 impl TaskError {
-    /// The task failed for a reason of its own.
+    /// A failure of the task itself.
     pub(crate) fn failed(why: impl Into<String>) -> Self {
         Self::Failed(why.into())
     }
 
-    /// For `map_err` on an I/O result: `what` was being done.
+    /// For `map_err` on an I/O result: `what` names the operation.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -48,7 +48,7 @@ impl TaskError {
         Self::io(format!("{what} {}", path.display()))
     }
 
-    /// What `xtask` exits with: the program's own code where one failed.
+    /// The exit code of `xtask`: that of a failed program, if any.
     pub(crate) fn exit_code(&self) -> u8 {
         use std::os::unix::process::ExitStatusExt;
         match self {
@@ -62,7 +62,7 @@ impl TaskError {
     }
 }
 
-/// What a task gives back.
+/// The result of a task.
 pub(crate) type Result<T = ()> = std::result::Result<T, TaskError>;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Running programs so that Ctrl-C, `kill` or a panic leaves nothing behind.
+//! Runs programs so that Ctrl-C, `kill` or a panic leaves nothing behind.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -15,13 +15,13 @@ use crate::error::{Result, TaskError};
 const POLL: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Knows whether this process was told to end.
+/// Records whether this process was asked to end.
 pub(crate) struct Interrupts {
     signal: Arc<AtomicUsize>,
 }
 
 impl Interrupts {
-    /// From here on the usual signals no longer end the process: it cleans up and ends itself.
+    /// Installs signal handlers: from now on the process cleans up and ends itself.
     pub(crate) fn watch() -> Result<Self> {
         let signal = Arc::new(AtomicUsize::new(0));
         for number in [SIGINT, SIGTERM, SIGHUP] {
@@ -32,7 +32,7 @@ impl Interrupts {
         Ok(Self { signal })
     }
 
-    /// Fails once the process was told to end.
+    /// Fails once the process was asked to end.
     pub(crate) fn check(&self) -> Result {
         match self.signal.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -40,7 +40,7 @@ impl Interrupts {
         }
     }
 
-    /// Sleeps, but wakes when the process is told to end.
+    /// Sleeps, but returns when the process is asked to end.
     pub(crate) fn sleep(&self, time: Duration) -> Result {
         let until = Instant::now() + time;
         loop {
@@ -53,13 +53,13 @@ impl Interrupts {
         }
     }
 
-    /// Runs the program to its end and fails unless it succeeds.
+    /// Runs the program to completion; fails unless it succeeds.
     pub(crate) fn run(&self, command: &mut Command, group: Group) -> Result {
         let status = self.status(command, group)?;
         if status.success() { Ok(()) } else { Err(TaskError::Program { what: typed(command), status }) }
     }
 
-    /// Runs the program to its end.
+    /// Runs the program to completion.
     pub(crate) fn status(&self, command: &mut Command, group: Group) -> Result<ExitStatus> {
         self.check()?;
         let mut running = Running::start(command, group)?;
@@ -74,12 +74,12 @@ impl Interrupts {
     }
 }
 
-/// Which process group a program runs in.
+/// The process group of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
-    /// One of its own: all that it leaves behind is ended with it. It can't read from the terminal.
+    /// A group of its own: all processes that it leaves behind are ended with it. It cannot read from the terminal.
     Own,
-    /// The one of this process, for programs that talk to the person at the terminal.
+    /// The group of this process, for programs that interact with the terminal.
     Shared,
 }
 
@@ -106,9 +106,9 @@ impl Running {
         self.child.id()
     }
 
-    /// How the program ended, if it has.
+    /// The exit status, if the program has ended.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        // The zombie keeps the group's number from being given to a stranger while what is left in the group is killed.
+        // The zombie reserves the group's id while the remaining processes in the group are killed.
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let looked =
             waitid(WaitId::Pid(self.pid), look).map_err(|errno| TaskError::io("waiting for a program")(errno.into()))?;
@@ -121,7 +121,7 @@ impl Running {
         Ok(Some(status))
     }
 
-    /// Asks the program to end with `signal` and waits, at most `grace`. True if it has ended.
+    /// Sends `signal` and waits up to `grace`. True if the program has ended.
     pub(crate) fn stop(&mut self, signal: Signal, grace: Duration) -> bool {
         if self.ended {
             return true;
@@ -137,7 +137,7 @@ impl Running {
         false
     }
 
-    /// Sends the signal to the program alone, not to its group.
+    /// Sends the signal only to the program, not to its group.
     pub(crate) fn signal_leader(&self, signal: Signal) {
         if !self.ended {
             let _ = kill_process(self.pid, signal);
@@ -145,7 +145,7 @@ impl Running {
     }
 
     fn signal(&self, signal: Signal) {
-        // "No such process" is what we want, and nothing else can be helped here.
+        // "No such process" is the desired state, and other errors cannot be handled here.
         let _ = match self.group {
             Group::Own => kill_process_group(self.pid, signal),
             Group::Shared => kill_process(self.pid, signal),
@@ -162,10 +162,10 @@ impl Drop for Running {
     }
 }
 
-/// A command as one would type it, for messages. Its environment is left out: it may hold secrets.
+/// A command as typed, for messages. Its environment is omitted because it may contain secrets.
 pub(crate) fn typed(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    // Its directory says little: cargo's is somewhere among the toolchains.
+    // The directory is omitted: cargo's is somewhere in the toolchains.
     let mut text = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for argument in command.get_args() {
         text.push(' ');
@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn alive(pid: &str) -> bool {
-        // A process that was orphaned may stay a zombie where nothing reaps it.
+        // An orphaned process may stay a zombie if nothing reaps it.
         std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
     }
 

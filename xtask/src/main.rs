@@ -1,6 +1,6 @@
 //! Development tasks: `cargo xtask --help` lists them.
 
-// A program for the terminal.
+// This is a terminal program.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod arrows;
@@ -32,47 +32,47 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Serve, and start anew when sources change
+    /// Run the server, and restart it when sources change
     Dev {
-        /// Passed on to `chatsphere serve`
+        /// Arguments for `chatsphere serve`
         #[arg(last = true)]
         extra: Vec<String>,
     },
-    /// Build the program as it is shipped
+    /// Build the release binary
     Build,
-    /// Check layout, dependencies and clippy's lints
+    /// Check formatting, dependencies and clippy's lints
     Lint,
-    /// Write the files that are made from the code
+    /// Generate files from the code
     Codegen {
-        /// Compare instead, and fail where they differ
+        /// Only compare, and fail if they differ
         #[arg(long)]
         check: bool,
     },
-    /// Run lint, codegen --check and test, as a change must pass them
+    /// Run lint, codegen --check and test, which every change must pass
     Ci,
-    /// Run every test, with what they need: PostgreSQL, NATS, Chromium, Node and Python are found or installed
+    /// Run every test, with the services it needs: PostgreSQL, NATS, Chromium, Node and Python are found or installed
     Test {
-        /// Passed on to `cargo test`
+        /// Arguments for `cargo test`
         #[arg(last = true)]
         extra: Vec<String>,
     },
-    /// Measure the shipped build as docs/performance.md does; the reports go to target/bench
+    /// Measure the release binary as docs/performance.md does; the reports go to target/bench
     Bench(commands::bench::Args),
-    /// Check the server's promises over kills for as long as there is time, and stop at the first that is broken
+    /// Check the server's guarantees over repeated kills until the time is over, and stop at the first violation
     Soak {
-        /// How long; a round that has begun is finished
+        /// Minutes; a round in progress is completed
         #[arg(long, default_value_t = 30)]
         minutes: u64,
-        /// The first round's, to repeat an earlier soak
+        /// The seed of the first round, to repeat an earlier soak
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Run a command with the services and variables that the tests get
+    /// Run a command with the services and variables of the tests
     WithServices {
-        /// Leave out NATS, Chromium, Node and Python
+        /// Without NATS, Chromium, Node and Python
         #[arg(long)]
         postgres_only: bool,
-        /// The command
+        /// The command to run
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },

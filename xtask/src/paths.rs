@@ -1,4 +1,4 @@
-//! Where things are in the workspace.
+//! Paths in the workspace.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::error::{Result, TaskError};
 
 /// The root of the workspace.
 pub(crate) fn root() -> Result<PathBuf> {
-    // Cargo sets it at run time; what was compiled in serves a binary that was started by hand.
+    // Cargo sets it at run time; the compiled-in value is for a binary that was started directly.
     let manifest =
         std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     manifest.parent().map(Path::to_path_buf).ok_or_else(|| TaskError::failed("the workspace's root was not found"))
@@ -19,7 +19,7 @@ pub(crate) fn target() -> Result<PathBuf> {
     exe.ancestors().nth(2).map(Path::to_path_buf).ok_or_else(|| TaskError::failed("the target directory was not found"))
 }
 
-/// What the tests need and Debian has no package for is kept here, in cargo's target directory.
+/// The directory of test tools without a Debian package, in cargo's target directory.
 pub(crate) fn test_tools() -> Result<PathBuf> {
     let dir = target()?.join("test-tools");
     std::fs::create_dir_all(&dir).map_err(TaskError::at("making", &dir))?;

@@ -1,24 +1,24 @@
-//! What a task tells the person at the terminal. On stderr, so that a command's own output stays clean.
+//! Messages to the terminal, on standard error, so that a command's own output stays clean.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-/// A line on what is being done.
+/// Prints the current activity.
 pub(crate) fn step(text: &str) {
     line("==>", text);
 }
 
-/// A line on something that the reader may want to act on.
+/// Prints a warning.
 pub(crate) fn warn(text: &str) {
     line("!!!", text);
 }
 
-/// A heading above a part of a longer run.
+/// Prints the heading of a part of a longer run.
 pub(crate) fn heading(text: &str) {
     line("\n###", text);
 }
 
-/// A duration as a person would say it.
+/// A readable duration.
 pub(crate) fn took(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -29,7 +29,7 @@ pub(crate) fn took(time: Duration) -> String {
 
 fn line(mark: &str, text: &str) {
     let mut err = std::io::stderr().lock();
-    // A closed terminal is no reason to leave servers running, as a panic in eprintln! might.
+    // A closed terminal must not cause a panic, as eprintln! would, which could leave servers running.
     let _ = if err.is_terminal() { writeln!(err, "\x1b[1m{mark} {text}\x1b[0m") } else { writeln!(err, "{mark} {text}") };
 }
 

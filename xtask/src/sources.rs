@@ -1,17 +1,17 @@
-//! Noticing that sources changed.
+//! Detects changed sources.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The files of a directory with what tells one state of them from another.
+/// A snapshot of a directory's files, with the metadata that reveals changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     files: BTreeMap<PathBuf, (SystemTime, u64)>,
 }
 
 impl Snapshot {
-    /// Looks at all files of the directories. What can't be read, since it vanished while looking, is left out.
+    /// Takes a snapshot of all files in the directories. Files that vanish meanwhile are omitted.
     pub(crate) fn of<'a>(dirs: impl IntoIterator<Item = &'a Path>) -> Self {
         let mut snapshot = Self::default();
         for dir in dirs {
@@ -25,7 +25,7 @@ impl Snapshot {
             if is_noise(&entry.file_name().to_string_lossy()) {
                 continue;
             }
-            // Of the entry itself: a link is not followed, so that a circle of them has an end.
+            // The metadata of the entry itself: links are not followed, so that cycles end.
             let Ok(meta) = entry.metadata() else { continue };
             if meta.is_dir() {
                 self.add(&entry.path());
@@ -35,7 +35,7 @@ impl Snapshot {
         }
     }
 
-    /// One file that differs between the two, to name to a person.
+    /// One file that differs between the snapshots, for a message.
     pub(crate) fn differs_in<'a>(&'a self, other: &'a Self) -> Option<&'a Path> {
         let differs = |one: &Self, file: &PathBuf, state| one.files.get(file) != Some(state);
         let changed = other.files.iter().find(|(file, state)| differs(self, file, state));
@@ -44,7 +44,7 @@ impl Snapshot {
     }
 }
 
-/// What editors and package managers leave among the sources.
+/// Whether a file is temporary, from an editor or package manager.
 fn is_noise(name: &str) -> bool {
     name.starts_with('.') || name.ends_with('~') || name == "target" || name == "node_modules"
 }

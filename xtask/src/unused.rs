@@ -1,4 +1,4 @@
-//! Dependencies that a crate declares and its sources never name.
+//! Finds dependencies that a crate declares and never uses.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::error::{Result, TaskError};
 /// The sources of one crate.
 #[derive(Default)]
 struct Sources {
-    /// Without their tests.
+    /// The sources without tests.
     product: String,
     all: String,
 }
 
-/// Reads every crate under `crates/` and lists the dependencies that it could do without.
+/// Reads every crate under `crates/` and lists its unused dependencies.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let crates = root.join("crates");
     let mut found = Vec::new();
@@ -59,13 +59,13 @@ fn unnamed(manifest: &Table, sources: &Sources) -> Vec<String> {
     };
     let product = declared("dependencies");
     let in_product = product.iter().filter(|name| !names(&sources.product, name));
-    // A test that needs more of a crate's features names it again.
+    // Tests may declare a dependency again, to enable more of its features.
     let in_tests = declared("dev-dependencies").into_iter().filter(|name| !names(&sources.all, name));
     let in_product = in_product.map(|name| format!("does not use {name} outside of its tests"));
     in_product.chain(in_tests.map(|name| format!("does not use {name}"))).collect()
 }
 
-/// Whether a text names a package as Rust does, with underscores.
+/// Whether the text names a package in Rust's spelling, with underscores.
 fn names(text: &str, package: &str) -> bool {
     let name = package.replace('-', "_");
     text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)

@@ -1,10 +1,10 @@
-//! `cargo xtask build`: the one program, as it is shipped.
+//! `cargo xtask build`: builds the release binary.
 
 use crate::cargo::cargo;
 use crate::error::Result;
 use crate::interrupt::{Group, Interrupts};
 
-/// Builds the server with the profile `dist`, which is slower to build than `release` and faster to run.
+/// Builds the server with the profile `dist`, which builds slower and runs faster than `release`.
 pub(crate) fn run(interrupts: &Interrupts) -> Result {
     interrupts.run(cargo()?.args(["build", "--profile", "dist", "-p", "chatsphere"]), Group::Shared)
 }

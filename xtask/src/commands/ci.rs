@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what has to pass before a change lands.
+//! `cargo xtask ci`: everything that must pass before a change lands.
 
 use std::time::Instant;
 
@@ -9,14 +9,14 @@ use crate::say;
 
 type Part = fn(&Interrupts) -> Result;
 
-/// The quick parts come first, since the first failure ends it.
+/// The quick parts come first, because the first failure ends the run.
 const PARTS: [(&str, Part); 3] = [
     ("lint", lint::run),
     ("codegen --check", |interrupts| codegen::run(true, interrupts)),
     ("test", |interrupts| test::run(&[], interrupts)),
 ];
 
-/// Runs all parts, each under a heading and with its time.
+/// Runs all parts, with a heading and the duration of each.
 pub(crate) fn run(interrupts: &Interrupts) -> Result {
     let all = Instant::now();
     for (name, part) in PARTS {

@@ -1,4 +1,4 @@
-//! `cargo xtask codegen`: files that are made from the code and committed, so that a change of the API shows in review.
+//! `cargo xtask codegen`: generated files that are committed, so that API changes are visible in review.
 
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::{paths, say};
 
 const OPENAPI: &str = "docs/openapi.json";
 
-/// Writes `docs/openapi.json`; with `check` compares instead.
+/// Writes `docs/openapi.json`; with `check` only compares.
 pub(crate) fn run(check: bool, interrupts: &Interrupts) -> Result {
     let made = openapi(interrupts)?;
     let file = paths::root()?.join(OPENAPI);
@@ -51,7 +51,7 @@ fn read(file: &Path) -> Result<String> {
     }
 }
 
-/// The document with exactly one line break at its end, as editors keep it.
+/// The document with exactly one line break at its end.
 fn tidy(text: &str) -> Option<String> {
     let text = text.trim();
     (text.starts_with('{') && text.ends_with('}')).then(|| format!("{text}\n"))

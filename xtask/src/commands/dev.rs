@@ -1,4 +1,4 @@
-//! `cargo xtask dev`: a server that is started anew when its sources change.
+//! `cargo xtask dev`: a server that restarts when its sources change.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -15,17 +15,17 @@ use crate::{paths, say};
 const POLL: Duration = Duration::from_millis(500);
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// Serves until interrupted; `extra` goes to `chatsphere serve`.
+/// Serves until interrupted; `extra` is passed to `chatsphere serve`.
 pub(crate) fn run(extra: &[String], interrupts: &Interrupts) -> Result {
     let dirs = [paths::root()?.join("crates")];
     let mut server: Option<Running> = None;
     loop {
-        // Taken before the build, so that what changes during it leads to another one.
+        // Taken before the build, so that changes during it cause another build.
         let built = settled(&dirs, interrupts)?;
         say::step("building");
         match interrupts.run(cargo()?.args(["build", "-p", "chatsphere"]), Group::Shared) {
             Ok(()) => {
-                // The old one goes first: it holds the data directory and the port.
+                // The old server stops first, because it holds the data directory and the port.
                 if let Some(mut old) = server.take() {
                     old.stop(Signal::TERM, GOODBYE);
                 }
@@ -51,7 +51,7 @@ fn look(dirs: &[PathBuf]) -> Snapshot {
     Snapshot::of(dirs.iter().map(PathBuf::as_path))
 }
 
-/// Waits until two looks in a row see the same: an editor or git may write many files.
+/// Waits until two consecutive snapshots are equal: an editor or git may write many files.
 fn settled(dirs: &[PathBuf], interrupts: &Interrupts) -> Result<Snapshot> {
     let mut last = look(dirs);
     loop {

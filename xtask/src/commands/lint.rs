@@ -1,11 +1,11 @@
-//! `cargo xtask lint`: what can be said about the sources without running them.
+//! `cargo xtask lint`: static checks.
 
 use crate::cargo::cargo;
 use crate::error::{Result, TaskError};
 use crate::interrupt::{Group, Interrupts};
 use crate::{arrows, paths, say, unused};
 
-/// Checks the layout, the arrows between the crates, clippy's lints and, where cargo-deny is there, the dependencies.
+/// Checks formatting, dependencies between crates, clippy's lints and, if cargo-deny is installed, external dependencies.
 pub(crate) fn run(interrupts: &Interrupts) -> Result {
     say::step("checking the layout: cargo fmt --all --check");
     interrupts.run(cargo()?.args(["fmt", "--all", "--check"]), Group::Shared)?;

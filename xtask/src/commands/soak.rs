@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: `chatsphere-verify` for as long as there is time, each round with another seed.
+//! `cargo xtask soak`: repeats `chatsphere-verify` with new seeds until the time is over.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -12,10 +12,10 @@ use crate::interrupt::{Group, Interrupts, typed};
 use crate::needs::{Needs, Wanted};
 use crate::say;
 
-/// What one round does. Some minutes on a small machine would be too long to wait for the first violation.
+/// The parameters of one round. A round of several minutes would delay the first violation.
 const ROUND: [&str; 8] = ["--operations", "20000", "--kills", "20", "--stalls", "2", "--clients", "16"];
 
-/// Soaks the server on SQLite, then on PostgreSQL, and so on until the time is over. Stops at the first violation.
+/// Soaks the server alternately on SQLite and PostgreSQL until the time is over. Stops at the first violation.
 pub(crate) fn run(minutes: u64, seed: Option<u64>, interrupts: &Interrupts) -> Result {
     let programs = build(interrupts)?;
     let needs = Needs::meet(Wanted::PostgresOnly, interrupts)?;
@@ -33,7 +33,7 @@ pub(crate) fn run(minutes: u64, seed: Option<u64>, interrupts: &Interrupts) -> R
     Ok(())
 }
 
-/// The directory of the programs.
+/// Builds the programs; returns their directory.
 fn build(interrupts: &Interrupts) -> Result<PathBuf> {
     interrupts
         .run(cargo()?.args(["build", "--profile", "dist", "-p", "chatsphere", "-p", "chatsphere-verify"]), Group::Shared)?;
@@ -43,7 +43,7 @@ fn build(interrupts: &Interrupts) -> Result<PathBuf> {
 }
 
 fn round(programs: &Path, number: u32, seed: u64, postgres: Option<&Needs>, interrupts: &Interrupts) -> Result {
-    // Kept where a round fails, so that whoever looks for the cause has the data and the server's log.
+    // Kept after a failed round, with the data and the server's log.
     let directory = tempfile::Builder::new()
         .prefix("chatsphere-soak-")
         .tempdir()
@@ -76,7 +76,7 @@ fn round(programs: &Path, number: u32, seed: u64, postgres: Option<&Needs>, inte
     std::fs::remove_dir_all(&directory).map_err(TaskError::at("removing", &directory))
 }
 
-/// The server goes with this process, and its databases with it.
+/// Dumps the database to a file, because the PostgreSQL server is removed at exit.
 fn keep_database(needs: &Needs, name: &str, file: &Path, interrupts: &Interrupts) {
     match needs.dump_database(name, file, interrupts) {
         Ok(()) => say::warn(&format!("the database is in {}", file.display())),
@@ -84,12 +84,12 @@ fn keep_database(needs: &Needs, name: &str, file: &Path, interrupts: &Interrupts
     }
 }
 
-/// Any number: the standard library draws its hash keys from the system.
+/// A random number: the standard library seeds its hashers from the system.
 fn fresh_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Another, so that `--seed` repeats a whole soak.
+/// The next seed of a reproducible sequence, so that `--seed` repeats a whole soak.
 fn next_seed(seed: u64) -> u64 {
     seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
 }

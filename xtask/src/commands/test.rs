@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test, with what they need.
+//! `cargo xtask test`: runs every test with the services that it needs.
 
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ use crate::interrupt::{Group, Interrupts, typed};
 use crate::needs::{Needs, Wanted};
 use crate::say;
 
-/// Runs the tests; `extra` goes to `cargo test`.
+/// Runs the tests; `extra` is passed to `cargo test`.
 pub(crate) fn run(extra: &[String], interrupts: &Interrupts) -> Result {
     let needs = Needs::meet(Wanted::All, interrupts)?;
     let mut command = cargo()?;

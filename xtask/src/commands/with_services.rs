@@ -1,4 +1,4 @@
-//! `cargo xtask with-services -- <command…>`: any command, with what the tests need.
+//! `cargo xtask with-services -- <command…>`: runs a command with the services of the tests.
 
 use std::io::IsTerminal;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use crate::error::{Result, TaskError};
 use crate::interrupt::{Group, Interrupts};
 use crate::needs::{Needs, Wanted};
 
-/// Runs the command where the caller is.
+/// Runs the command in the caller's directory.
 pub(crate) fn run(words: &[String], wanted: Wanted, interrupts: &Interrupts) -> Result {
     let Some((program, arguments)) = words.split_first() else {
         return Err(TaskError::failed("no command was given"));
@@ -18,7 +18,7 @@ pub(crate) fn run(words: &[String], wanted: Wanted, interrupts: &Interrupts) -> 
     command.args(arguments);
     without_our_own(&mut command);
     needs.tell(&mut command);
-    // A shell or psql has to stay in the terminal's foreground group.
+    // A shell or psql must stay in the terminal's foreground group.
     let group = if std::io::stdin().is_terminal() {
         Group::Shared
     } else {

@@ -1,4 +1,4 @@
-//! Installing Debian packages.
+//! Installs Debian packages.
 
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -16,13 +16,13 @@ pub(crate) struct Apt<'a> {
 }
 
 impl<'a> Apt<'a> {
-    /// Nothing is run until something is to be installed.
+    /// Runs nothing until a package must be installed.
     pub(crate) fn new(interrupts: &'a Interrupts) -> Self {
         Self { interrupts, updated: Cell::new(false) }
     }
 
-    /// Installs the packages. A fresh machine knows no packages and an old list names files that are gone, so a first
-    /// failure is answered with `apt-get update`, once.
+    /// Installs the packages. A fresh machine has no package list, and an old list names removed files, so the first failure
+    /// triggers one `apt-get update`.
     pub(crate) fn install(&self, packages: &[&str]) -> Result {
         say::step(&format!("installing {}", packages.join(" ")));
         let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
@@ -50,7 +50,7 @@ impl<'a> Apt<'a> {
             let sudo =
                 look_up::on_path(&["sudo"]).ok_or_else(|| TaskError::failed("installing packages needs root or sudo"))?;
             let mut command = Command::new(sudo);
-            // Without a person to type the password, fail rather than wait for one.
+            // Without a terminal for the password, fail instead of waiting.
             if !std::io::stdin().is_terminal() {
                 command.arg("--non-interactive");
             }
@@ -58,9 +58,9 @@ impl<'a> Apt<'a> {
             command
         };
         command.arg("DEBIAN_FRONTEND=noninteractive").arg(apt_get);
-        // Another apt-get may be at work, on a machine that has just started for one.
+        // Another apt-get may be running on a newly started machine.
         command.args(["--quiet", "-o", "DPkg::Lock::Timeout=300"]).args(arguments);
-        // The list of what apt-get does would bury what the tests say; its errors are shown.
+        // Its output would hide that of the tests; errors are shown.
         command.stdout(Stdio::null());
         self.interrupts.run(&mut command, Group::Shared)
     }

@@ -1,4 +1,4 @@
-//! Finding or installing a browser for the end-to-end tests.
+//! Finds or installs a browser for the end-to-end tests.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use super::look_up;
 use crate::error::{Result, TaskError};
 use crate::say;
 
-/// Chromium, or Chrome where that is what there is.
+/// Chromium, or an installed Chrome.
 pub(crate) fn find_or_install(apt: &Apt<'_>) -> Result<PathBuf> {
     if find().is_none() {
-        // Debian splits off the sandbox, without which Chromium won't start for an ordinary user.
+        // Debian packages the sandbox separately; without it Chromium does not start for an ordinary user.
         apt.install(&["chromium", "chromium-sandbox"])?;
     }
     let (program, version) =
@@ -21,7 +21,7 @@ pub(crate) fn find_or_install(apt: &Apt<'_>) -> Result<PathBuf> {
 
 fn find() -> Option<(PathBuf, String)> {
     let program = look_up::on_path(&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"])?;
-    // Some distributions put a script there that only says how to install it.
+    // On some distributions the program is a script that only explains how to install it.
     let version = look_up::first_line(&program, &["--version"])?;
     Some((program, version))
 }

@@ -1,4 +1,4 @@
-//! Databases on the PostgreSQL server of the tests, and its absence.
+//! Creates, dumps and removes databases on the tests' PostgreSQL server, and simulates its outage.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::interrupt::{Group, Interrupts};
 
 impl Needs {
-    /// Makes an empty database; its address.
+    /// Creates an empty database; returns its address.
     pub(crate) fn make_database(&self, name: &str, interrupts: &Interrupts) -> Result<String> {
         let server = self.postgres.url();
         let mut command = Command::new(self.bin.join("createdb"));
@@ -25,17 +25,17 @@ impl Needs {
         interrupts.run(&mut command, Group::Own)
     }
 
-    /// Writes a database to a file.
+    /// Dumps a database to a file.
     pub(crate) fn dump_database(&self, name: &str, file: &Path, interrupts: &Interrupts) -> Result {
         let mut command = Command::new(self.bin.join("pg_dump"));
         command.arg("--file").arg(file).arg(self.address_of(name)).stdin(Stdio::null());
         interrupts.run(&mut command, Group::Own)
     }
 
-    /// Shell commands that freeze all of the server's processes, and thaw them.
+    /// Shell commands that freeze and thaw all of the server's processes.
     pub(crate) fn freeze_and_thaw(&self) -> [String; 2] {
         let id = self.postgres.pid();
-        // Its children have sessions of their own, so that no group holds them all. Some end while this runs.
+        // Its children have separate sessions, so no process group contains all of them. Some may end meanwhile.
         ["STOP", "CONT"]
             .map(|signal| format!("for p in $(cat /proc/{id}/task/{id}/children) {id}; do kill -{signal} $p; done; true"))
     }

@@ -1,11 +1,11 @@
-//! Finding programs and asking them their version.
+//! Finds programs and their versions.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The first of `names` that is on PATH.
+/// The first of `names` on PATH.
 pub(crate) fn on_path(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     find(names, &path)
@@ -15,12 +15,12 @@ fn find(names: &[&str], path: &OsStr) -> Option<PathBuf> {
     names.iter().find_map(|name| std::env::split_paths(path).map(|dir| dir.join(name)).find(|file| is_program(file)))
 }
 
-/// Whether the file is there and may be run.
+/// Whether the file exists and is executable.
 pub(crate) fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// The first line of what the program prints, if it succeeds.
+/// The first line of the program's output, if it succeeds.
 pub(crate) fn first_line(program: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)

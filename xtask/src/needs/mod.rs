@@ -1,4 +1,4 @@
-//! What the tests need beyond Rust and a C compiler: found, or installed, started, and stopped again.
+//! Services that the tests need beyond Rust and a C compiler: finds or installs them, starts and stops them.
 
 mod apt;
 mod chromium;
@@ -22,25 +22,25 @@ use crate::paths;
 use apt::Apt;
 pub(crate) use postgres_server::PostgresServer;
 
-/// How much of it is wanted.
+/// Which services are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// All: tests that lack something fail.
     All,
-    /// PostgreSQL: tests that need something else say so and are left out.
+    /// Only PostgreSQL: tests that need something else print a note and are skipped.
     PostgresOnly,
 }
 
-/// What the tests need, for as long as this lives.
+/// The services of the tests, running until this is dropped.
 pub(crate) struct Needs {
     postgres: PostgresServer,
-    /// PostgreSQL's programs.
+    /// The directory of PostgreSQL's programs.
     bin: PathBuf,
     variables: Vec<(&'static str, OsString)>,
 }
 
 impl Needs {
-    /// Finds or installs, and starts.
+    /// Finds or installs the services, and starts PostgreSQL.
     pub(crate) fn meet(wanted: Wanted, interrupts: &Interrupts) -> Result<Self> {
         let mut variables: Vec<(&'static str, OsString)> = Vec::new();
         let installing = one_at_a_time()?;
@@ -74,7 +74,7 @@ impl Needs {
         &self.postgres
     }
 
-    /// Tells the program where everything is.
+    /// Passes the locations of everything to the program, in its environment.
     pub(crate) fn tell(&self, command: &mut Command) {
         for (name, value) in &self.variables {
             command.env(name, value);
@@ -82,7 +82,7 @@ impl Needs {
     }
 }
 
-/// Two runs that share a target directory must not install into it at the same time.
+/// A lock that prevents concurrent installations into a shared target directory.
 fn one_at_a_time() -> Result<File> {
     let path = paths::test_tools()?.join("lock");
     let file = File::create(&path).map_err(TaskError::at("making", &path))?;

@@ -1,4 +1,4 @@
-//! Finding or installing NATS, which tests of several nodes start and stop themselves.
+//! Finds or installs NATS, which cluster tests start and stop themselves.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use super::look_up;
 use crate::error::{Result, TaskError};
 use crate::say;
 
-/// The server's program.
+/// The path of the server program.
 pub(crate) fn find_or_install(apt: &Apt<'_>) -> Result<PathBuf> {
     if find().is_none() {
         apt.install(&["nats-server"])?;
@@ -19,7 +19,7 @@ pub(crate) fn find_or_install(apt: &Apt<'_>) -> Result<PathBuf> {
 }
 
 fn find() -> Option<(PathBuf, String)> {
-    // Debian puts it where an ordinary user's PATH does not look.
+    // Debian installs it in a directory that is not on an ordinary user's PATH.
     let debians = Path::new("/usr/sbin/nats-server");
     let program = look_up::on_path(&["nats-server"]).or_else(|| debians.exists().then(|| debians.to_owned()))?;
     let version = look_up::first_line(&program, &["--version"])?;

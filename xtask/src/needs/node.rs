@@ -1,4 +1,4 @@
-//! Finding or installing Node.js, and the packages of the end-to-end tests.
+//! Finds or installs Node.js and the packages of the end-to-end tests.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,15 +11,15 @@ use crate::{paths, say};
 
 const OLDEST: u32 = 18;
 
-/// What the end-to-end tests are run with.
+/// The environment of the end-to-end tests.
 pub(crate) struct Node {
     /// The program.
     pub(crate) program: PathBuf,
-    /// The directory of the tests, its packages installed.
+    /// The directory of the tests, with installed packages.
     pub(crate) tests: PathBuf,
 }
 
-/// Finds or installs Node.js and npm, and installs the packages that `tests/e2e` names.
+/// Finds or installs Node.js and npm, and installs the packages of `tests/e2e`.
 pub(crate) fn find_or_install(apt: &Apt<'_>, interrupts: &Interrupts) -> Result<Node> {
     if find().is_none() {
         apt.install(&["nodejs", "npm"])?;
@@ -49,7 +49,7 @@ fn install_packages(npm: &Path, tests: &Path, interrupts: &Interrupts) -> Result
     }
     say::step(&format!("installing the npm packages of {}", tests.display()));
     let mut command = Command::new(npm);
-    // No package of these tests needs its scripts, and a script may do anything.
+    // None of these packages needs its install scripts, which could do anything.
     command
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
         .current_dir(tests)

@@ -1,10 +1,10 @@
-//! Free ports.
+//! Finds free ports.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::error::{Result, TaskError};
 
-/// A loopback port that nothing listens on. Someone else may take it at once, so whoever uses it must be ready to ask again.
+/// A free loopback port. Another process may take it at any time, so callers must be prepared to retry.
 pub(crate) fn free() -> Result<u16> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())

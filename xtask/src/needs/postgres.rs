@@ -1,4 +1,4 @@
-//! Finding or installing PostgreSQL's server programs.
+//! Finds or installs PostgreSQL's server programs.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::say;
 
 const OLDEST: u32 = 15;
 
-/// The directory that holds `initdb` and `postgres`.
+/// The directory of `initdb` and `postgres`.
 pub(crate) fn find_or_install(apt: &Apt<'_>) -> Result<PathBuf> {
     if let Some(dir) = find() {
         return Ok(told(dir));
@@ -27,13 +27,13 @@ fn told(dir: PathBuf) -> PathBuf {
 
 fn find() -> Option<PathBuf> {
     let named = look_up::on_path(&["postgres"])
-        // Links such as /usr/local/bin/postgres lead to one program; its neighbours are needed too.
+        // A link such as /usr/local/bin/postgres is resolved, because the programs beside its target are needed too.
         .and_then(|file| file.canonicalize().ok())
         .and_then(|file| file.parent().map(Path::to_path_buf));
     named.into_iter().chain(debian()).find(|dir| usable(dir))
 }
 
-/// Debian keeps each major version in a directory of its own, off PATH. The newest comes first.
+/// Debian's directories of each major version, which are not on PATH, newest first.
 fn debian() -> Vec<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()

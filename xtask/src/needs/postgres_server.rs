@@ -1,4 +1,4 @@
-//! A PostgreSQL server of the tests' own, gone when they are.
+//! A PostgreSQL server for the tests, removed at their end.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -18,18 +18,18 @@ const TRIES: u32 = 5;
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(10);
 
-/// Who runs the server where this process is root: PostgreSQL refuses to be run by root.
+/// The user that runs the server if this process is root: PostgreSQL refuses to run as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// The user's number.
+    /// The user id.
     pub(crate) uid: u32,
-    /// The group's number.
+    /// The group id.
     pub(crate) gid: u32,
 }
 
 /// A running server. Dropping it stops it and removes its files.
 pub(crate) struct PostgresServer {
-    // Fields are dropped in this order: the server ends before its directory goes.
+    // Fields are dropped in this order: the server stops before its directory is removed.
     running: Running,
     _dir: TempDir,
     bin: PathBuf,
@@ -38,7 +38,7 @@ pub(crate) struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Makes an empty cluster in a temporary directory and starts a server on it, on a free loopback port.
+    /// Creates an empty cluster in a temporary directory and starts a server on a free loopback port.
     pub(crate) fn start(bin: &Path, interrupts: &Interrupts) -> Result<Self> {
         let account = account()?;
         let dir = tempfile::Builder::new()
@@ -58,24 +58,24 @@ impl PostgresServer {
                 say::step(&format!("started PostgreSQL on 127.0.0.1:{port}"));
                 return Ok(Self { running, _dir: dir, bin: bin.to_path_buf(), port, account });
             }
-            // Someone may have taken the port in between.
+            // Another process may have taken the port in between.
             if tries == TRIES {
                 return Err(TaskError::failed(format!("PostgreSQL did not start:\n{}", end_of(&log(dir.path())))));
             }
         }
     }
 
-    /// Where a superuser reaches it.
+    /// The URL for a superuser.
     pub(crate) fn url(&self) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Its first process, the parent of all others.
+    /// The process id of the postmaster.
     pub(crate) fn pid(&self) -> u32 {
         self.running.id()
     }
 
-    /// Makes an empty database; where a superuser reaches it.
+    /// Creates an empty database; returns its URL for a superuser.
     pub(crate) fn create_database(&self, name: &str, interrupts: &Interrupts) -> Result<String> {
         let mut command = Command::new(self.bin.join("createdb"));
         command.args(["--host=127.0.0.1", "--username=postgres", "--port", &self.port.to_string(), name]);
@@ -83,7 +83,7 @@ impl PostgresServer {
         Ok(format!("postgresql://postgres@127.0.0.1:{}/{name}", self.port))
     }
 
-    /// Who runs it, if not the user of this process.
+    /// The user that runs it, if not this process's.
     pub(crate) fn account(&self) -> Option<Account> {
         self.account
     }
@@ -91,7 +91,7 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        // SIGINT is a "fast" shutdown, SIGQUIT an immediate one. Sent to the postmaster alone: it tells its children.
+        // SIGINT is a "fast" shutdown, SIGQUIT an immediate one. Only the postmaster gets it; it signals its children.
         for signal in [Signal::INT, Signal::QUIT] {
             self.running.signal_leader(signal);
             let until = Instant::now() + STOP;
@@ -109,7 +109,7 @@ fn account() -> Result<Option<Account>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
-    // The package makes `postgres`; a server that was built by hand may have come without it.
+    // Debian's package creates the user `postgres`; a server built from source may lack it.
     let passwd = std::fs::read_to_string("/etc/passwd").map_err(TaskError::io("reading /etc/passwd"))?;
     ["postgres", "nobody"]
         .into_iter()
@@ -135,7 +135,7 @@ fn init(bin: &Path, dir: &Path, account: Option<Account>, interrupts: &Interrupt
     command
         .arg("--pgdata")
         .arg(data(dir))
-        // Its files are written once and thrown away; the server itself does sync, as it does in earnest.
+        // The cluster is temporary, so initdb need not sync; the server itself does.
         .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
     prepare(&mut command, dir, account)?;
     let status = interrupts.status(&mut command, Group::Own)?;
@@ -147,7 +147,7 @@ fn init(bin: &Path, dir: &Path, account: Option<Account>, interrupts: &Interrupt
 
 fn launch(bin: &Path, dir: &Path, port: u16, account: Option<Account>) -> Result<Running> {
     let server = bin.join("postgres");
-    // Should this process be killed outright, the kernel tells the server to quit.
+    // If this process is killed, the kernel signals the server to quit.
     let mut command = match look_up::on_path(&["setpriv"]) {
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
@@ -174,7 +174,7 @@ fn prepare(command: &mut Command, dir: &Path, account: Option<Account>) -> Resul
     let again = log.try_clone().map_err(TaskError::io("opening PostgreSQL's log"))?;
     command.stdin(Stdio::null()).stdout(log).stderr(again).current_dir(dir);
     for (name, _) in std::env::vars_os() {
-        // PGDATA, PGPORT and their like are about someone else's server.
+        // PGDATA, PGPORT and similar variables refer to another server.
         if name.to_str().is_some_and(|name| name.starts_with("PG")) {
             command.env_remove(name);
         }
@@ -185,7 +185,7 @@ fn prepare(command: &mut Command, dir: &Path, account: Option<Account>) -> Resul
     Ok(())
 }
 
-/// True once it takes connections, false if it ended instead.
+/// True once it accepts connections, false if it ended.
 fn wait_until_ready(running: &mut Running, dir: &Path, interrupts: &Interrupts) -> Result<bool> {
     let until = Instant::now() + START;
     while Instant::now() < until {
@@ -201,7 +201,7 @@ fn wait_until_ready(running: &mut Running, dir: &Path, interrupts: &Interrupts) 
     Ok(false)
 }
 
-/// `postmaster.pid` holds the process id in its first line and the state in its eighth, which is how `pg_ctl` waits too.
+/// `postmaster.pid` has the process id in its first line and the state in its eighth, which `pg_ctl` checks too.
 fn says_ready(file: &str, id: u32) -> bool {
     let mut lines = file.lines();
     lines.next().is_some_and(|line| line.trim() == id.to_string()) && lines.nth(6).is_some_and(|line| line.trim() == "ready")

@@ -1,4 +1,4 @@
-//! A Python with the packages that the tests use, apart from the system's own.
+//! A Python environment with the tests' packages, separate from the system's.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -11,11 +11,11 @@ use crate::error::{Result, TaskError};
 use crate::interrupt::{Group, Interrupts};
 use crate::{paths, say};
 
-/// What is installed, and how it is imported.
+/// The installed package.
 const PACKAGE: &str = "websockets==17.4";
 const IMPORT: &str = "import websockets.asyncio.client, websockets.sync.client";
 
-/// The Python to run scripts of the tests with.
+/// The Python that runs the tests' scripts.
 pub(crate) fn find_or_install(apt: &Apt<'_>, interrupts: &Interrupts) -> Result<PathBuf> {
     let place = Place::new(paths::test_tools()?);
     let python = match place.ready() {
@@ -47,7 +47,7 @@ impl Place {
         self.venv.join("bin").join("python")
     }
 
-    /// What an earlier run left, if it still works.
+    /// The environment of an earlier run, if it works.
     fn ready(&self) -> Option<PathBuf> {
         let stamp = std::fs::read_to_string(&self.stamp).ok()?;
         if stamp != PACKAGE {
@@ -75,7 +75,7 @@ impl Place {
         Ok(python)
     }
 
-    /// Half of an earlier try must not count as a whole one.
+    /// Removes an incomplete environment.
     fn empty(&self) -> Result {
         let _ = std::fs::remove_file(&self.stamp);
         let _ = std::fs::remove_file(&self.wrapper);
@@ -87,7 +87,7 @@ impl Place {
         Ok(())
     }
 
-    /// False if there is no way to make one.
+    /// False if an environment cannot be created.
     fn make_venv(&self, system: &Path, apt: &Apt<'_>, interrupts: &Interrupts) -> Result<bool> {
         let make = || {
             let mut command = quiet(system);
@@ -97,7 +97,7 @@ impl Place {
         if make()? {
             return Ok(true);
         }
-        // Debian's python3 comes without what makes one.
+        // Debian's python3 lacks the module that creates environments.
         match apt.install(&["python3-venv"]) {
             Ok(()) => make(),
             Err(TaskError::Interrupted(signal)) => Err(TaskError::Interrupted(signal)),

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the project's figures, again on this machine.
+//! `cargo xtask bench`: reproduces the project's figures on this machine.
 
 mod plan;
 mod stand;
@@ -17,34 +17,34 @@ use plan::{Scale, Step, steps};
 use stand::Stand;
 use table::{Measured, markdown};
 
-/// What to measure.
+/// The options of a benchmark.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Small parameters: to see that everything runs, not to learn how fast
+    /// Small parameters: to check that everything runs, not to measure
     #[arg(long)]
     quick: bool,
-    /// A room of ten million messages too
+    /// Include a room of ten million messages
     #[arg(long, conflicts_with = "quick")]
     large: bool,
-    /// On a PostgreSQL of its own as well
+    /// Also measure on a PostgreSQL server started for this
     #[arg(long)]
     postgres: bool,
-    /// Only the measurements whose names begin so; several with commas between
+    /// Only measurements with these comma-separated name prefixes
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// The unoptimised build: to try the command itself
+    /// The unoptimised build: to try out the command
     #[arg(long)]
     dev: bool,
 }
 
-/// The programs that take part.
+/// The programs involved.
 struct Programs {
     server: PathBuf,
     bench: PathBuf,
     fill: PathBuf,
 }
 
-/// Measures everything on each database, and writes `target/bench/<database>.json` and `.md`, and plots beside them.
+/// Measures everything on each database, and writes `target/bench/<database>.json` and `.md`, with plots beside them.
 pub(crate) fn run(args: &Args, interrupts: &Interrupts) -> Result {
     let programs = build(args.dev, interrupts)?;
     let output = paths::target()?.join("bench");
@@ -96,16 +96,16 @@ fn build(dev: bool, interrupts: &Interrupts) -> Result<Programs> {
     })
 }
 
-/// What all steps on one database share.
+/// The state shared by all steps on one database.
 struct Bench<'a> {
     programs: &'a Programs,
     output: &'a Path,
     interrupts: &'a Interrupts,
-    /// With PostgreSQL, if that is measured.
+    /// The test services with PostgreSQL, if that is measured.
     needs: Option<&'a Needs>,
 }
 
-/// Makes all steps and writes the reports; the names of those that failed.
+/// Runs all steps and writes the reports; returns the names of failed steps.
 fn measure(bench: &Bench<'_>, database: &str, steps: &[Step]) -> Result<Vec<String>> {
     say::heading(database);
     let (mut all, mut failed): (Vec<Measured>, Vec<String>) = (Vec::new(), Vec::new());
@@ -125,7 +125,7 @@ fn measure(bench: &Bench<'_>, database: &str, steps: &[Step]) -> Result<Vec<Stri
         }
         all.extend(measured);
         stand = Some(on);
-        // Written anew each time, so that a run that is cut short leaves what it has.
+        // Rewritten after each step, so that an interrupted run leaves partial results.
         let json: Vec<_> = all.iter().map(Measured::json).collect();
         write(&bench.output.join(format!("{database}.json")), &format!("{:#}\n", serde_json::Value::from(json)))?;
         write(&bench.output.join(format!("{database}.md")), &markdown(database, &all))?;
@@ -134,17 +134,17 @@ fn measure(bench: &Bench<'_>, database: &str, steps: &[Step]) -> Result<Vec<Stri
 }
 
 impl Bench<'_> {
-    /// The address of a new database, if it is PostgreSQL's.
+    /// The address of a new PostgreSQL database, if that is measured.
     fn new_database(&self, step: &Step) -> Result<Option<String>> {
         let Some(needs) = self.needs else { return Ok(None) };
         needs.postgres().create_database(&format!("bench_{}", step.name.replace('-', "_")), self.interrupts).map(Some)
     }
 
-    /// Measures once; the report, and whether it found no fault.
+    /// Runs one step; returns the report, and whether it found no fault.
     fn step(&self, stand: &Stand, database: &str, step: &Step, earlier: Option<&str>) -> Result<(Option<Measured>, bool)> {
         let rooms = stand.directory().join("rooms.json");
         if let Some(fill) = step.fill {
-            // The tables are the server's to make.
+            // The server creates the tables.
             stand.start(&self.programs.server, self.interrupts)?.stop();
             let mut command = Command::new(&self.programs.fill);
             command.arg(stand.database_url()).args(fill.split(' ')).arg("--rooms-file").arg(&rooms);
@@ -171,7 +171,7 @@ impl Bench<'_> {
         let status = self.interrupts.status(&mut command, Group::Shared)?;
         server.stop();
         let text = std::fs::read_to_string(&report).map_err(TaskError::at("reading", &report))?;
-        // A run that could not be made has told why and has no report.
+        // A failed run has printed its error and has no report.
         let report = serde_json::from_str(&text).ok();
         let measured = report.map(|report| Measured { name: step.name, arguments: step.arguments.to_owned(), report });
         Ok((measured, status.success()))

@@ -1,26 +1,26 @@
-//! What is measured, with the parameters of the project's figures.
+//! The measurements and their parameters.
 
-/// How much.
+/// The scale of a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scale {
-    /// Small, in a minute or two: to see that everything runs.
+    /// Small, for a minute or two: to check that everything runs.
     Quick,
-    /// As the figures in docs/performance.md.
+    /// As in docs/performance.md.
     Full,
-    /// And a room of ten million messages.
+    /// With a room of ten million messages.
     Large,
 }
 
-/// One measurement: its own server, its own database.
+/// One measurement with its own server and database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
-    /// Names it in the table and the files.
+    /// The name in the table and of the files.
     pub(super) name: &'static str,
-    /// What goes to `chatsphere-bench`.
+    /// Arguments of `chatsphere-bench`.
     pub(super) arguments: &'static str,
-    /// What goes to the example `fill` before, while no server runs.
+    /// Arguments of the example `fill`, which runs before the server starts.
     pub(super) fill: Option<&'static str>,
-    /// The step before ran on the same database, and its report is compared with this one's.
+    /// Uses the database of the previous step, and compares with its report.
     pub(super) goes_on: bool,
 }
 
@@ -32,7 +32,7 @@ const fn growth(name: &'static str, arguments: &'static str, fill: &'static str,
     Step { name, arguments, fill: Some(fill), goes_on }
 }
 
-/// All measurements in their order.
+/// All measurements in order.
 pub(super) fn steps(scale: Scale) -> Vec<Step> {
     match scale {
         Scale::Quick => vec![
@@ -51,7 +51,7 @@ pub(super) fn steps(scale: Scale) -> Vec<Step> {
         Scale::Full | Scale::Large => vec![
             step("idle-5000", "idle --sockets 5000"),
             step("idle-10000", "idle --sockets 10000"),
-            // With 20,000 open files, which many systems allow, a server takes 19,488 connections.
+            // With 20,000 open files, a common limit, a server accepts 19,488 connections.
             step("idle-19000", "idle --sockets 19000"),
             step("connect", "connect --connections 20000"),
             step("fanout-1", "fanout --sockets 1000 --messages 300 --runs 5 --floor"),

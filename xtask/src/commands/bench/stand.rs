@@ -1,4 +1,4 @@
-//! A server to measure, with rate limits off, in a directory of its own.
+//! A server to measure, without rate limits, in a directory of its own.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::interrupt::{Group, Interrupts, Running};
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(20);
 
-/// Where a server has its data, over several starts.
+/// A server's data, kept over several starts.
 pub(super) struct Stand {
     directory: TempDir,
-    /// PostgreSQL, or SQLite in the data directory.
+    /// The PostgreSQL URL; `None` means SQLite in the data directory.
     database: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Stand {
         self.directory().join("data").join("client-token")
     }
 
-    /// What the example `fill` is told.
+    /// The database URL for the example `fill`.
     pub(super) fn database_url(&self) -> String {
         let file = self.directory().join("data").join("chatsphere.db");
         self.database.clone().unwrap_or_else(|| format!("sqlite:{}", file.display()))
@@ -52,7 +52,7 @@ impl Stand {
         let said = self.directory().join("banner");
         let output = File::create(&said).map_err(TaskError::at("making", &said))?;
         let mut command = Command::new(program);
-        // Without the caller's environment, which may hold settings.
+        // The caller's environment is cleared, because it may contain settings.
         command.args(["serve", "--port", "0", "--data-dir", "data"]).current_dir(self.directory()).env_clear();
         command.env("CHATSPHERE_RATE_LIMIT", "off").env("CHATSPHERE_LOG", "warn");
         command.stdin(Stdio::null()).stdout(output);
@@ -80,13 +80,13 @@ impl Server {
         self.running.id()
     }
 
-    /// Stops it as an operator would.
+    /// Stops the server gracefully.
     pub(super) fn stop(mut self) {
         self.running.stop(Signal::TERM, STOP);
     }
 }
 
-/// The address in a banner whose line is complete.
+/// The address in a banner, once its line is complete.
 fn listening(banner: &str) -> Option<String> {
     let lines = banner.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
     lines.filter_map(|line| line.strip_prefix("listening on ")).find(|url| url.starts_with("http://")).map(str::to_owned)

@@ -1,10 +1,10 @@
-//! Reports as a table in Markdown.
+//! Renders reports as Markdown tables.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-/// One report, and what was asked for.
+/// One report, and its step.
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) name: &'static str,
@@ -13,16 +13,16 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// What a JSON file keeps of it.
+    /// The JSON for the result file.
     pub(super) fn json(&self) -> Value {
         serde_json::json!({ "name": self.name, "arguments": self.arguments, "report": self.report })
     }
 }
 
-/// A figure of a report and the words around it; `#` stands for the figure.
+/// A figure of a report and its label; `#` is replaced by the figure.
 type Cell = (&'static str, &'static str);
 
-/// Which figures of a command stand in which column.
+/// The columns of a command's figures.
 struct Columns {
     result: &'static [Cell],
     per_cpu_second: &'static [Cell],
@@ -90,7 +90,7 @@ fn cells(report: &Value, cells: &[Cell]) -> Vec<String> {
     cells.iter().filter_map(|(name, words)| Some(words.replace('#', &shown(report[*name].as_f64()?)))).collect()
 }
 
-/// The ratios that `growth` tells.
+/// The ratios in the report of `growth`.
 fn ratios(report: &Value) -> Vec<String> {
     let Some(figures) = report.as_object().filter(|report| report["command"] == "growth") else { return Vec::new() };
     let own = figures.iter().filter_map(|(name, value)| {
@@ -108,7 +108,7 @@ fn ratios(report: &Value) -> Vec<String> {
     own.chain(earlier).collect()
 }
 
-/// The medians that `growth` tells, too many for all their percentiles.
+/// The medians in the report of `growth`, which has too many calls for all percentiles.
 fn medians(report: &Value) -> Vec<String> {
     let figures = report.as_object().into_iter().flatten();
     let median = |(name, value): (&String, &Value)| {
@@ -128,7 +128,7 @@ fn latency(report: &Value, name: &str) -> Option<String> {
     Some(format!("{label}: {}", each?.join(", ")))
 }
 
-/// Three digits that count, thousands apart.
+/// Three significant digits, with grouped thousands.
 fn shown(value: f64) -> String {
     if value.abs() < 100.0 {
         let text = format!("{value:.2}");
