@@ -4,16 +4,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use chatsphere_core::store::{MemberRemoval, NewMember, NewMessage, Revocation, UserChange};
+use chatsphere_core::store::{MemberRemoval, MessageEdit, NewMember, NewMessage, Revocation, UserChange, VersionsForgotten};
 use chatsphere_core::{
-    Access, Actor, ControlPosition, Error, Forbidden, Permissions, Role, RoomId, Store, Timestamp, TokenId, TokenRefusal,
-    TokenType, UserId,
+    Access, Actor, Content, ControlPosition, Error, Forbidden, MessageId, Permissions, Role, RoomId, Store, Timestamp, TokenId,
+    TokenRefusal, TokenType, UserId,
 };
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
 use crate::world::{
-    World, all_events, all_pages, client_id, idempotency, membership, new_message, new_room, new_token, new_user, now,
+    World, all_events, all_pages, client_id, first, idempotency, membership, new_message, new_room, new_token, new_user, now,
     revocation, unique,
 };
 
@@ -51,13 +51,25 @@ struct Scene {
     stranger: UserId,
     /// Another user's token.
     other_token: TokenId,
+    /// Is in the room, of whoever writes, and was edited.
+    message: MessageId,
     by: UserId,
     actor: Actor,
     at: Timestamp,
 }
 
-const WRITES: [&str; 8] =
-    ["append", "create_user", "change_user", "create_room", "add_member", "remove_member", "mint", "revoke"];
+const WRITES: [&str; 10] = [
+    "append",
+    "edit",
+    "forget_versions",
+    "create_user",
+    "change_user",
+    "create_room",
+    "add_member",
+    "remove_member",
+    "mint",
+    "revoke",
+];
 
 impl Scene {
     async fn new(world: &World, by: UserId, token: TokenId) -> Self {
@@ -66,12 +78,14 @@ impl Scene {
         let stranger = store.submit(new_user(&unique("stranger"))).await.unwrap().value;
         let room = world.room().await.id;
         world.add(room, guest.user.id).await;
+        let message = edited(&store, room, by).await;
         Self {
             store,
             room,
             guest: guest.user.id,
             stranger: stranger.user.id,
             other_token: stranger.token.id,
+            message,
             by,
             actor: Actor::Token(token),
             at: now(),
@@ -83,11 +97,20 @@ impl Scene {
         let Self { actor, at, .. } = *self;
         let Actor::Token(token) = actor else { panic!("no token") };
         Box::pin(async move {
-            let Self { store, room, guest, stranger, other_token, by, .. } = scene;
+            let Self { store, room, guest, stranger, other_token, message, by, .. } = scene;
             match what {
                 "append" => {
                     let new = NewMessage { access: Access::Any, actor, at, ..new_message(room, by, "x") };
                     store.submit(new).await.map(drop)
+                }
+                "edit" => {
+                    let content = Content::from_stored("edited again".to_owned());
+                    let edit = MessageEdit { room_id: room, message_id: message, content, if_version: None, by, actor, at };
+                    store.submit(edit).await.map(drop)
+                }
+                "forget_versions" => {
+                    let forgotten = VersionsForgotten { room_id: room, message_id: message, actor, at };
+                    store.submit(forgotten).await.map(drop)
                 }
                 "create_user" => {
                     let mut new = new_user(&unique("made"));
@@ -132,8 +155,18 @@ impl Scene {
         let users = all_pages(100, |page| store.users(page)).await;
         let tokens = all_pages(100, |page| store.tokens(page)).await;
         let rooms = all_pages(100, |page| store.rooms(chatsphere_core::store::RoomFilter::default(), page)).await;
-        format!("{users:?} {tokens:?} {rooms:?}")
+        let versions = store.message_versions(self.room, Access::Any, self.message, first(100)).await.unwrap();
+        // A content is shown by its length, which is another once it is forgotten.
+        format!("{users:?} {tokens:?} {rooms:?} {versions:?}")
     }
+}
+
+/// A message of this user that was edited once.
+async fn edited(store: &Arc<dyn Store>, room: RoomId, by: UserId) -> MessageId {
+    let posted = store.submit(NewMessage { access: Access::Any, ..new_message(room, by, "posted") }).await.unwrap().value;
+    let (content, at) = (Content::from_stored("edited".to_owned()), now());
+    let edit = MessageEdit { room_id: room, message_id: posted.id, content, if_version: None, by, actor: Actor::Operator, at };
+    store.submit(edit).await.unwrap().message.id
 }
 
 fn change(user_id: UserId) -> UserChange {
@@ -175,7 +208,7 @@ fn refusal_after(loss: &str, write: &str) -> Option<Error> {
         ("revoked" | "family revoked", _) => TokenRefusal::Revoked.into(),
         ("disabled", _) => TokenRefusal::UserDisabled.into(),
         ("expired", _) => TokenRefusal::Expired.into(),
-        ("demoted", "append" | "add_member" | "remove_member") => Forbidden::NotAMember.into(),
+        ("demoted", "append" | "edit" | "forget_versions" | "add_member" | "remove_member") => Forbidden::NotAMember.into(),
         ("demoted", _) => Forbidden::ClientOnly.into(),
         _ => panic!("{loss} {write}"),
     })
@@ -221,8 +254,15 @@ async fn what_waits_behind_a_loss_of_rights_is_refused(fixture: Arc<Fixture>) {
 async fn what_waits_behind_a_removal_is_refused(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = Arc::clone(&world.node.store);
-    let attempts =
-        [("append", true), ("add_member", true), ("remove_member", true), ("add_member", false), ("remove_member", false)];
+    let attempts = [
+        ("append", true),
+        ("edit", true),
+        ("forget_versions", true),
+        ("add_member", true),
+        ("remove_member", true),
+        ("add_member", false),
+        ("remove_member", false),
+    ];
     for (write, owns) in attempts {
         let mut new = new_user(&unique("steward"));
         new.role = if owns { Role::Member } else { Role::Moderator };
@@ -232,6 +272,7 @@ async fn what_waits_behind_a_removal_is_refused(fixture: Arc<Fixture>) {
         scene.room = store.submit(new_room(owner)).await.unwrap().value.id;
         world.add(scene.room, steward.user.id).await;
         world.add(scene.room, scene.guest).await;
+        scene.message = edited(&store, scene.room, scene.by).await;
         let removal = {
             let (store, change) = (Arc::clone(&store), membership(scene.room, steward.user.id, world.ada.id));
             Box::pin(async move { store.submit(MemberRemoval(change)).await.map(drop) }) as Attempt

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{MemberRemoval, NewMember, NewMessage, UserChange};
+use chatsphere_core::store::{MemberRemoval, MessageEdit, NewMember, NewMessage, UserChange, VersionsForgotten};
 use chatsphere_core::{Access, Actor, Error, RoomId, Timestamp, TokenId, TokenType, Unavailable, UserId};
 use chatsphere_store::DatabaseUrl;
 
@@ -68,6 +68,7 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         let room = world.room().await.id;
         let members = members(&world, room, 3).await;
         let ada = world.node.store.submit(new_token(world.ada.id, None)).await.unwrap().value.token.id;
+        let posted = world.post(room, "short").await;
         // No disk has that much.
         let node = fixture.node_with(|options| options.min_free = Some(u64::MAX / 2)).await.unwrap();
         let store = &node.store;
@@ -82,6 +83,12 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         let mut added = membership(room, world.bob.id, world.ada.id);
         added.actor = actor;
         assert_eq!(store.submit(NewMember(added)).await.err(), Some(FULL));
+        let content = content("longer");
+        let (message_id, by, at) = (posted.id, posted.author.id, now());
+        let edit = MessageEdit { room_id: room, message_id, content, if_version: None, by, actor, at };
+        assert_eq!(store.submit(edit).await.err(), Some(FULL));
+        let forgotten = VersionsForgotten { room_id: room, message_id, actor, at };
+        assert_ne!(store.submit(forgotten).await.err(), Some(FULL));
         let mut minted = new_token(world.ada.id, Some(ada));
         minted.actor = actor;
         assert_eq!(store.submit(minted).await.err(), Some(FULL));
