@@ -1,4 +1,4 @@
-//! Whatever is sent: an answer of the 4xx kind, in the one form, with the right code; never a fault of the server's own.
+//! Invalid input gets a 4xx answer with the right code in the standard form, and never a 5xx.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -211,7 +211,7 @@ async fn a_byte_order_mark_is_skipped() {
     }
 }
 
-/// A misspelt field must not look like success.
+/// A misspelt field must not appear to succeed.
 #[tokio::test]
 async fn a_change_of_nothing_says_what_it_takes() {
     let case = Case::new().await;
@@ -255,7 +255,7 @@ async fn parameters_that_a_list_does_not_take() {
         let names: Vec<&str> = problem["errors"].as_array().unwrap().iter().map(|it| it["field"].as_str().unwrap()).collect();
         assert_eq!(names, ["lmit", "sort"], "{}", route.name());
         assert!(problem["detail"].as_str().unwrap().contains("lmit, sort"), "{problem}");
-        // What strayed there may be a secret.
+        // A misplaced value may be a secret.
         let token = &case.world.member.token;
         let answer = case.server.get(&format!("{path}?{token}")).client().send().await;
         assert!(!answer.text().contains(token.as_str()));

@@ -1,4 +1,4 @@
-//! Each call as it is meant to go, with the bodies that clients rely on.
+//! The success of each call, with the bodies that clients rely on.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! The demo: the page, invitations, and who is let in.
+//! The demo: the page, invitations, and the admission of guests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -61,7 +61,7 @@ async fn only_this_machine_is_let_in() {
         let call = server.call("POST", "/demo/invite").bearer(&ada.token).header(name, value);
         call.send().await.refused(403, "loopback_only");
     }
-    // Whoever did not come by an invitation gives none.
+    // Only guests who came by an invitation can invite others.
     server.call("POST", "/demo/invite").bearer(&ada.token).send().await.refused(403, "invite_invalid");
     server.call("POST", "/demo/invite").client().send().await.refused(403, "invite_invalid");
     server.call("POST", "/demo/invite").send().await.refused(401, "token_missing");

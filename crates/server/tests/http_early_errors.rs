@@ -1,4 +1,4 @@
-//! The answers to requests that never become a call: problems like all others, which pages can read.
+//! Early errors are problems like all others, which pages can read.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 

@@ -1,4 +1,4 @@
-//! What surrounds every call: forms, headers, probes, the pages.
+//! The parts common to all calls: error bodies, headers, probes, embedded pages.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

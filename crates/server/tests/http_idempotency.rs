@@ -1,4 +1,4 @@
-//! The same POST again, with `Idempotency-Key` or `clientMessageId`.
+//! Repeated POSTs with `Idempotency-Key` or `clientMessageId`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

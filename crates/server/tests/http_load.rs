@@ -1,4 +1,4 @@
-//! What one user may ask of a node at once, and that others do not wait for it.
+//! Limits of one user's concurrent calls, and their isolation from other users.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -54,7 +54,7 @@ async fn client_token(server: &TestServer) -> Person {
     Person { id: server.admin_id, username: String::new(), token: text("token"), token_id: text("id") }
 }
 
-/// All that a call could have made or changed.
+/// Everything that a call could have created or changed.
 async fn everything(server: &TestServer, world: &World) -> Vec<Value> {
     let room = format!("/api/rooms/{}", world.room);
     let mut all = Vec::new();

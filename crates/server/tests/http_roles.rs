@@ -1,4 +1,4 @@
-//! Who may do what: every call, by everyone.
+//! The role matrix: every call by every kind of caller.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

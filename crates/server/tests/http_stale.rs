@@ -1,4 +1,4 @@
-//! A node that can't tell who may do what: it answers nobody's call rather than guess.
+//! A node that cannot check rights rejects every call.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! The memory of a whole server, as the system counts it.
+//! The resident memory of a whole server.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,4 @@
-//! What packages of the program consist of: completions, manual pages, the health check, and the files that run it.
+//! The parts of packages: completions, manual pages, the health check, and service files.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 

@@ -1,4 +1,4 @@
-//! The Rust client against a whole server: over TLS, through a connection that breaks, and under a rate limit.
+//! The Rust client against a whole server: over TLS, over a failing connection, and under a rate limit.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

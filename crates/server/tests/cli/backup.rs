@@ -1,4 +1,4 @@
-//! Backups are taken while messages flow, and put back where no server runs.
+//! Backups during traffic, and restores with the server stopped.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -105,9 +105,9 @@ fn what_was_there_is_kept() {
     post(&server, &token, &room, 1);
     place.answer(&["backup", "copy.db"]);
     post(&server, &token, &room, 2);
-    // It waits for an end that does not come.
+    // It waits for the running server in vain.
     place.refused(&["restore", "copy.db"], &["in use by another chatsphere server", &server.child.id().to_string()]);
-    // A crash, so that there is a log that must go with the old database.
+    // A crash leaves a log, which belongs to the old database.
     drop(server);
     assert!(place.data("chatsphere.db-wal").exists());
     let told = place.run(&["restore", "copy.db"]);
@@ -118,7 +118,7 @@ fn what_was_there_is_kept() {
     let history = server.get(&format!("/api/rooms/{room}/messages"), &token).1;
     assert!(history.contains("message 1") && !history.contains("message 2"), "{history}");
     server.stop();
-    // The old one is whole.
+    // The old database is complete.
     let url = format!("sqlite:{kept}");
     let server = place.serve(&["--database-url", &url]);
     assert!(server.get(&format!("/api/rooms/{room}/messages"), &token).1.contains("message 2"));
@@ -196,7 +196,7 @@ fn a_backup_needs_its_secrets() {
 fn a_backup_replaces_nothing_by_accident() {
     let place = Place::new();
     place.serve(&[]).stop();
-    // What a killed backup has left is in nobody's way.
+    // The remains of a killed backup do not prevent the next one.
     fs::write(place.path("copy.db.partial"), "half").unwrap();
     place.answer(&["backup", "copy.db"]);
     assert!(!Path::new(&place.path("copy.db.partial")).exists());
@@ -247,7 +247,7 @@ fn a_restore_that_was_cut_off_goes_on_where_it_was() {
     fs::write(&mark, aside).unwrap();
     place.answer(&["restore", "copy.db"]);
     assert_eq!(fs::read_to_string(name("")).unwrap(), "the database");
-    // Nothing is written through a link, and no name is believed that leads elsewhere.
+    // Symbolic links are not written through, and a suffix with a path is not trusted.
     let target = place.directory.path().join("precious");
     for text in ["precious", ".before-restore-/../x"] {
         fs::write(&target, text).unwrap();

@@ -1,4 +1,4 @@
-//! Commands in the wrong place, files of the wrong user, and what a stop leaves behind.
+//! Commands in the wrong directory, files of the wrong user, and the files that a shutdown leaves.
 
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::os::unix::process::CommandExt;
@@ -191,7 +191,7 @@ fn links_in_the_place_of_its_files_are_not_followed() {
     assert!(place.data("client-token").symlink_metadata().unwrap().is_file());
 }
 
-/// As Kubernetes and Nix lay them down.
+/// Secrets behind symbolic links, as in Kubernetes and Nix.
 #[test]
 fn secrets_are_read_through_a_link() {
     let place = Place::new();

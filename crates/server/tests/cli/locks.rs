@@ -1,4 +1,4 @@
-//! A server that starts beside one that runs, or that has not ended yet.
+//! A server that starts while another one runs, or has not ended yet.
 
 use super::*;
 

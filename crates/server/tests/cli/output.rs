@@ -1,4 +1,4 @@
-//! Whatever becomes of standard output and standard error, the server serves, and ends as it should.
+//! The server runs and stops correctly, whatever happens to standard output and standard error.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! `/readyz` says whether the file under the server is still good.
+//! `/readyz` reports a database file that was removed or replaced.
 
 use std::os::unix::fs::{FileExt, chown};
 use std::os::unix::process::CommandExt;

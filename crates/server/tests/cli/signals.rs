@@ -1,4 +1,4 @@
-//! Signals that are not for it don't end the server.
+//! Signals without a meaning for the server do not end it.
 
 use super::*;
 

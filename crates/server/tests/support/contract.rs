@@ -1,4 +1,4 @@
-//! Holds what a test's server answers to the API's description: every call of every test, not samples.
+//! Checks every answer of every test against the API's description.
 //!
 //! An answer's status must be one that its operation lists; its content type, its body and its headers must be as described,
 //! and the code of a problem must be one that is named for it. So must the body of a call that succeeded.

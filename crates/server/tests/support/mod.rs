@@ -1,4 +1,4 @@
-//! Servers for tests: the real router, the real store in a directory of its own, a clock that the test moves.
+//! Servers for tests: the real router, the real store in a temporary directory, and a clock that the test controls.
 //!
 //! [`Backend`] is what stands behind every front door; a test of another front door puts its own router upon one with
 //! [`TestServer::serve`].

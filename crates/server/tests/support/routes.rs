@@ -1,4 +1,4 @@
-//! Every call of the REST front door, once: the tests that go through all of them start here.
+//! The table of all REST calls, for tests that iterate over them.
 
 use serde_json::{Value, json};
 

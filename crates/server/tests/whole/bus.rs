@@ -1,4 +1,4 @@
-//! A cluster whose NATS asks for a password, and somebody who listens and speaks there by hand.
+//! A cluster whose NATS requires a password, and an attacker who subscribes and publishes there.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Two nodes on one PostgreSQL database, with NATS between them that comes and goes.
+//! Two nodes on one PostgreSQL database, with a NATS server that stops and restarts.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Another program, driven by a JSON object a line each way.
+//! Drives another program with one JSON object per line in each direction.
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The way from the Node.js version: its database is refused as it is, and taken over by a command.
+//! Migration from the Node.js version: its database is rejected as it is, and imported by a command.
 
 use std::path::Path;
 use std::process::Output;

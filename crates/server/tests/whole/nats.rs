@@ -1,4 +1,4 @@
-//! A NATS server of the test's own, which it can stop and start again.
+//! A NATS server that the test can stop and restart.
 
 use std::net::TcpListener;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! What a server tells of itself: its log in JSON, the audit log, and its metrics.
+//! The server's JSON log, audit log and metrics.
 
 use std::fs::{self, File};
 use std::time::Duration;

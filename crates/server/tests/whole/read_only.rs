@@ -1,4 +1,4 @@
-//! A server whose PostgreSQL takes no writes for a while, as a client and a load balancer see it.
+//! A server whose PostgreSQL is temporarily read-only, from a client's and a load balancer's point of view.
 
 use std::time::{Duration, Instant};
 

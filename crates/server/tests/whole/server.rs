@@ -1,4 +1,4 @@
-//! The real program as a process of its own, and its REST API as a backend calls it.
+//! The real program as a separate process, and a backend's client for its REST API.
 
 use std::path::Path;
 use std::process::Stdio;

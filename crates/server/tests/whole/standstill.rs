@@ -1,4 +1,4 @@
-//! A process that stood still, as one that was suspended or whose machine was frozen: what came meanwhile is read first.
+//! A process that was suspended reads data that arrived meanwhile before its timeouts apply.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The ways to authenticate, and to do it again.
+//! Authentication of connections, at the start and with newer tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -340,7 +340,7 @@ async fn a_user_has_only_so_many_connections(database: Arc<Database>) {
     }
 }
 
-/// It listens with a CLIENT token's eyes, and whether it may with those of the newer token the store alone knows.
+/// The connection is subscribed with a CLIENT token's access; only the store knows whether the newer token has access.
 async fn a_newer_token_that_cannot_be_judged_closes_the_connection(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;

@@ -1,4 +1,4 @@
-//! Whatever is wrong is answered by an `error` that says what to do, and the connection goes on.
+//! Invalid frames get an `error`, and the connection stays open.
 
 use std::sync::Arc;
 

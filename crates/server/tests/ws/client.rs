@@ -1,4 +1,4 @@
-//! A client as a program would have it.
+//! A WebSocket client for tests.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

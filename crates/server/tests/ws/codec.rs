@@ -1,4 +1,4 @@
-//! RFC 6455 as it is on the wire.
+//! RFC 6455 on the wire.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of traffic: whatever was acknowledged is there afterwards, once.
+//! `kill -9` during traffic: every acknowledged message is stored once afterwards.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

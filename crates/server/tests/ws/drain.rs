@@ -1,4 +1,4 @@
-//! The end of a server, in order.
+//! The graceful shutdown of a server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

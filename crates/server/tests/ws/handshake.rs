@@ -1,4 +1,4 @@
-//! What gets to this door, and what does not.
+//! Accepted and rejected WebSocket handshakes.
 
 use std::sync::Arc;
 

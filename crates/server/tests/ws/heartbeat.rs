@@ -1,4 +1,4 @@
-//! Signs of life.
+//! Pings, and the closing of silent connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

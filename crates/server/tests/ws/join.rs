@@ -1,4 +1,4 @@
-//! What a join answers.
+//! The answers to joins.
 
 use std::sync::Arc;
 

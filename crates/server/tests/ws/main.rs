@@ -1,4 +1,4 @@
-//! The WebSocket front door as it is used: over real sockets, against a whole server. Each test runs on SQLite in a temporary
+//! The WebSocket front door over real sockets, against a whole server. Each test runs on SQLite in a temporary
 //! directory, and on PostgreSQL in a database of its own if `CHATSPHERE_TEST_POSTGRES` names a server
 //! (`cargo xtask with-services -- cargo test`).
 

@@ -1,4 +1,4 @@
-//! Members come and go while others listen.
+//! Members join and leave a room while others are subscribed.
 
 use std::sync::Arc;
 

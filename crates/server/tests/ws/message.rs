@@ -1,4 +1,4 @@
-//! Posting.
+//! Posting messages over WebSocket.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -313,7 +313,7 @@ async fn who_comes_back_joins_all_rooms_and_sends_all_again(database: Arc<Databa
     assert!(refused > 0, "nothing of this was too much");
 }
 
-/// A backend's token is not limited: it is held back by what is unanswered alone.
+/// A backend's token has no rate limit: only its send window throttles it.
 async fn an_application_is_not_limited(database: Arc<Database>) {
     let setup = Setup::limits(|limits| (limits.messages_per_second, limits.message_burst) = (1, 1));
     let server = Server::start_with(&database, setup).await;
@@ -342,7 +342,7 @@ async fn an_application_is_not_limited(database: Arc<Database>) {
     }
 }
 
-/// One who sends frame after frame is read more slowly, and is not closed.
+/// A client above the frame rate is read more slowly, and is not closed.
 async fn frames_that_come_too_fast_are_read_later(database: Arc<Database>) {
     let setup = Setup::limits(|limits| {
         (limits.messages_per_second, limits.message_burst, limits.rooms_per_connection) = (1, 1, 1);

@@ -1,4 +1,4 @@
-//! Random sequences of calls and frames by several people, against a model of one room.
+//! Random sequences of calls and frames by several users, compared with a model of one room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ struct Model {
     posted: HashMap<(usize, u64), (usize, String)>,
 }
 
-/// A connection, and what it should get.
+/// A connection, and the frames that it should get.
 struct Ear {
     client: Client,
     person: usize,

@@ -1,4 +1,4 @@
-//! What a newer release has stored while this one goes on: during an upgrade, or after going back.
+//! Events stored by a newer release, during an upgrade or after a downgrade.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A connection byte by byte, for what a library refuses to send and for clients that do not read.
+//! A raw connection, for input that a library would not send and for clients that do not read.
 
 use std::net::SocketAddr;
 

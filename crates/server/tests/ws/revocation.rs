@@ -1,4 +1,4 @@
-//! How soon a change of rights is effective, whatever else is going on.
+//! How soon a change of rights takes effect under load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

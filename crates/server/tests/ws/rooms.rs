@@ -1,4 +1,4 @@
-//! Which rooms a connection is in.
+//! Joining and leaving rooms.
 
 use std::sync::Arc;
 

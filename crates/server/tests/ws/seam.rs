@@ -1,4 +1,4 @@
-//! The seam between what is replayed and what is live, while somebody writes all the time.
+//! The transition from replay to live delivery under constant writes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! What a change of rights does to open connections.
+//! The effect of changed rights on open connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Servers with both front doors.
+//! Test servers with both front doors.
 
 use std::net::SocketAddr;
 use std::ops::Deref;

@@ -1,4 +1,4 @@
-//! Clients that do not read.
+//! Slow consumers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A node that can't tell who may read: its sockets get nothing of what others wrote until it can.
+//! A node that cannot check rights delivers no events of other nodes until it can.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! Over TLS the connection's task alone writes.
+//! Connections over TLS, where only the connection's task writes.
 
 use std::sync::Arc;
 use std::time::Duration;

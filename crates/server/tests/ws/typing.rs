@@ -1,4 +1,4 @@
-//! Who types, as others see it.
+//! Typing signals.
 
 use std::sync::Arc;
 use std::time::Duration;

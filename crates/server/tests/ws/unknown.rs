@@ -1,4 +1,4 @@
-//! A change of rights that is stored, while the log that makes it effective can't be read.
+//! A change of rights that is stored while the control log is unreadable.
 
 use std::sync::Arc;
 
