@@ -459,6 +459,8 @@ fn what_is_printed_is_what_was_asked_for() {
     assert!(place.answer(&["config", "docs"]).contains("| `port`<br>`--port` |"));
     let openapi: serde_json::Value = serde_json::from_str(&place.answer(&["openapi"])).unwrap();
     assert_eq!(openapi["info"]["title"], "ChatSphere");
+    let frames: serde_json::Value = serde_json::from_str(&place.answer(&["openapi", "--frames"])).unwrap();
+    assert!(frames["$defs"]["ServerFrame"].is_object());
     assert!(place.answer(&["serve", "--help"]).contains("--outbound-queue-bytes"));
     place.serve(&[]).stop();
     assert!(place.answer(&["migrate"]).contains(": up to date"));

@@ -295,6 +295,8 @@ async fn the_documentation_loads_nothing_from_elsewhere() {
     let server = start().await;
     let document = server.get("/api/openapi.json").send().await.ok(200);
     assert_eq!(document["openapi"], "3.1.0");
+    let frames = server.get("/api/frames.schema.json").send().await.ok(200);
+    assert_eq!(frames["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert!(
         document["paths"]["/api/rooms/{roomId}/messages"]["post"]["responses"]["201"]["content"]["application/json"]["example"]
             .is_object()

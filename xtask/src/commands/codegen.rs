@@ -8,33 +8,35 @@ use crate::error::{Result, TaskError};
 use crate::interrupt::{Group, Interrupts};
 use crate::{paths, say};
 
-const OPENAPI: &str = "docs/openapi.json";
+/// The files, and the flags of `chatsphere openapi` that make it print each.
+const FILES: [(&str, &[&str]); 2] = [("docs/openapi.json", &[]), ("docs/frames.schema.json", &["--frames"])];
 
-/// Writes `docs/openapi.json`; with `check` only compares.
+/// Writes the files; with `check` only compares.
 pub(crate) fn run(check: bool, interrupts: &Interrupts) -> Result {
-    let made = openapi(interrupts)?;
-    let file = paths::root()?.join(OPENAPI);
-    let committed = read(&file)?;
-    if committed == made {
-        say::step(&format!("{OPENAPI} is up to date"));
-        return Ok(());
+    for (name, flags) in FILES {
+        let made = printed(flags, interrupts)?;
+        let file = paths::root()?.join(name);
+        let committed = read(&file)?;
+        if committed == made {
+            say::step(&format!("{name} is up to date"));
+        } else if check {
+            return Err(TaskError::failed(format!(
+                "{name} is not what the code makes; run `cargo xtask codegen` and commit it.\n{}",
+                first_difference(&committed, &made)
+            )));
+        } else {
+            std::fs::write(&file, made).map_err(TaskError::at("writing", &file))?;
+            say::step(&format!("wrote {name}"));
+        }
     }
-    if check {
-        return Err(TaskError::failed(format!(
-            "{OPENAPI} is not what the code makes; run `cargo xtask codegen` and commit it.\n{}",
-            first_difference(&committed, &made)
-        )));
-    }
-    std::fs::write(&file, made).map_err(TaskError::at("writing", &file))?;
-    say::step(&format!("wrote {OPENAPI}"));
     Ok(())
 }
 
-fn openapi(interrupts: &Interrupts) -> Result<String> {
+fn printed(flags: &[&str], interrupts: &Interrupts) -> Result<String> {
     let mut output = tempfile::tempfile().map_err(TaskError::io("making a temporary file"))?;
     let handle = output.try_clone().map_err(TaskError::io("opening a temporary file"))?;
     let mut command = cargo()?;
-    command.args(["run", "--quiet", "-p", "chatsphere", "--", "openapi"]).stdout(handle);
+    command.args(["run", "--quiet", "-p", "chatsphere", "--", "openapi"]).args(flags).stdout(handle);
     interrupts.run(&mut command, Group::Shared)?;
     let mut text = String::new();
     output

@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::fields::{Fields, name};
 
 /// A frame from a client and the `ref` that its answer is to carry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ClientFrame)]
 pub struct Incoming<'a> {
     /// What it asks.
     #[serde(flatten)]
     pub frame: ClientFrame<'a>,
-    /// The client's own name for this frame.
+    /// The client's own name for this frame, 1 to 64 bytes. The answer carries it too.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Cow<'a, str>>,
 }
@@ -27,10 +29,16 @@ macro_rules! client_frames {
         }
     ) => {
         $(#[$about])*
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-        #[serde(tag = "type", rename_all_fields = "camelCase")]
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+        #[serde(tag = "type")]
+        #[schema(as = ClientFrameKind, description = "What a client may ask.")]
         pub enum $frame<$lifetime> {
-            $($(#[$what])* #[serde(rename = $kind)] $variant $({ $($(#[$attribute])* $field: $type,)* })?,)*
+            $(
+                $(#[$what])*
+                #[serde(rename = $kind, rename_all = "camelCase")]
+                #[schema(rename = $kind)]
+                $variant $({ $($(#[$attribute])* $field: $type,)* })?,
+            )*
         }
 
         impl<$lifetime> $frame<$lifetime> {
@@ -72,6 +80,7 @@ client_frames! {
         /// Listens to a room.
         "join" => Join {
             /// Which.
+            #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
             /// The last `seq` that the client has; 0 is the beginning.
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,11 +92,13 @@ client_frames! {
         /// Listens no more.
         "leave" => Leave {
             /// Which room.
+            #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
         },
         /// Posts a message.
         "message" => Message {
             /// Where.
+            #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
             /// What it says.
             content: Cow<'a, str>,
@@ -96,13 +107,16 @@ client_frames! {
             client_message_id: Option<Cow<'a, str>>,
             /// The author, if not the caller.
             #[serde(skip_serializing_if = "Option::is_none")]
+            #[schema(format = "uuid")]
             user_id: Option<Cow<'a, str>>,
         },
         /// Changes what a message says.
         "edit" => Edit {
             /// Where.
+            #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
             /// Which message.
+            #[schema(format = "uuid")]
             message_id: Cow<'a, str>,
             /// What it says from now on.
             content: Cow<'a, str>,
@@ -113,15 +127,18 @@ client_frames! {
         /// Shows the others in a room that a user types, or has stopped.
         "typing" => Typing {
             /// Where.
+            #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
             /// The message in whose thread it types.
             #[serde(skip_serializing_if = "Option::is_none")]
+            #[schema(format = "uuid")]
             parent_id: Option<Cow<'a, str>>,
             /// Whether it types, as where this is absent, or has stopped.
             #[serde(skip_serializing_if = "Option::is_none")]
             on: Option<bool>,
             /// The user who types, if not the caller.
             #[serde(skip_serializing_if = "Option::is_none")]
+            #[schema(format = "uuid")]
             user_id: Option<Cow<'a, str>>,
         },
         /// Asks for a `pong`.

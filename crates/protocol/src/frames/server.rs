@@ -4,31 +4,39 @@ use std::borrow::Cow;
 
 use chatsphere_types::{ConnectionId, MessageId, RoomId, Seq, Timestamp, UserId, Version};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::EventFrame;
 use crate::rest::{Message, UserRef};
 
 /// A frame from the server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+// The schema does not heed `rename_all_fields`.
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
     /// The first frame, once the connection is authenticated.
     Hello(Hello),
     /// `auth` was accepted.
+    #[serde(rename_all = "camelCase")]
     AuthOk {
         /// Whom the connection stands for.
+        #[schema(value_type = String, format = "uuid")]
         user_id: UserId,
         /// When it will be closed with 4001, unless a newer token comes.
+        #[schema(value_type = String, format = "date-time")]
         expires_at: Timestamp,
         /// The asking frame's.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<Cow<'a, str>>,
     },
     /// `join` was accepted; `previous_messages` follow.
+    #[serde(rename_all = "camelCase")]
     JoinConfirmation {
         /// Which room.
+        #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
         /// The room's newest event: what is replayed ends here, what is live begins after it.
+        #[schema(value_type = u64)]
         seq: Seq,
         /// This life of the server's data; send it back with `since`.
         epoch: Cow<'a, str>,
@@ -44,8 +52,10 @@ pub enum ServerFrame<'a> {
     /// A page of what was before.
     PreviousMessages(PreviousMessages<'a>),
     /// `leave` was accepted.
+    #[serde(rename_all = "camelCase")]
     LeaveConfirmation {
         /// Which room.
+        #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
         /// The asking frame's.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -54,33 +64,41 @@ pub enum ServerFrame<'a> {
     /// A message was stored.
     Ack(Ack<'a>),
     /// The connection no longer listens to the room.
+    #[serde(rename_all = "camelCase")]
     Left {
         /// Which room.
+        #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
         /// Why: `removed` from the room, or `rights_changed`.
         reason: Cow<'a, str>,
     },
     /// Somebody types in a room. Ephemeral: it has no number, and may be dropped for a client that reads slowly.
+    #[serde(rename_all = "camelCase")]
     Typing {
         /// Which room.
+        #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
         /// Who.
         user: UserRef<'a>,
         /// In the thread of this message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, format = "uuid")]
         parent_id: Option<MessageId>,
         /// For how long to show it, unless a message of this user comes before. 0 ends it.
         expires_in_ms: u64,
     },
     /// How many type in a room with so many connections that it is not told who. Ephemeral; comes once a second while anybody
     /// types, and once with 0.
+    #[serde(rename_all = "camelCase")]
     TypingCount {
         /// Which room.
+        #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
         /// How many.
         count: usize,
     },
     /// The answer to `ping`.
+    #[serde(rename_all = "camelCase")]
     Pong {
         /// The asking frame's.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +107,7 @@ pub enum ServerFrame<'a> {
     /// Something went wrong; the connection stays up unless a close code follows.
     Error(ErrorFrame<'a>),
     /// The last frame before a close after which waiting helps.
+    #[serde(rename_all = "camelCase")]
     Closing {
         /// The code of the close that follows.
         code: u16,
@@ -101,25 +120,28 @@ pub enum ServerFrame<'a> {
 }
 
 /// Says who one is, and the rules.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
     /// Whom the connection stands for.
+    #[schema(value_type = String, format = "uuid")]
     pub user_id: UserId,
     /// Names this connection in the server's log.
+    #[schema(value_type = String, format = "uuid")]
     pub connection_id: ConnectionId,
     /// The server pings this often, about.
     pub heartbeat_ms: u64,
     /// The version of this protocol.
     pub protocol: u32,
     /// When the connection will be closed with 4001, unless a newer token comes by `auth`.
+    #[schema(value_type = String, format = "date-time")]
     pub expires_at: Timestamp,
     /// What one may send and hold.
     pub limits: HelloLimits,
 }
 
 /// The limits that a WebSocket client meets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloLimits {
     /// Bytes of a message's content.
@@ -161,7 +183,7 @@ pub struct HelloLimits {
 }
 
 /// Why a `join` with `since` could not go on from there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NotRecovered {
     /// The `epoch` is another: the server's data was restored from a backup.
@@ -173,18 +195,21 @@ pub enum NotRecovered {
 }
 
 /// A page of what was before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviousMessages<'a> {
     /// Which room.
+    #[schema(value_type = String, format = "uuid")]
     pub room_id: RoomId,
     /// Messages in their present state, ascending by `seq`.
     pub messages: Vec<Message<'a>>,
     /// Other durable events, ascending by `seq`, each in the shape of its frame.
     pub events: Vec<EventFrame<'a>>,
     /// Every event from here …
+    #[schema(value_type = u64)]
     pub from_seq: Seq,
     /// … to here is in this page. The client's cursor is `toSeq`.
+    #[schema(value_type = u64)]
     pub to_seq: Seq,
     /// Whether another page follows.
     pub more: bool,
@@ -194,25 +219,31 @@ pub struct PreviousMessages<'a> {
 }
 
 /// A message was stored, or a change of one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ack<'a> {
     /// Which room.
+    #[schema(value_type = String, format = "uuid")]
     pub room_id: RoomId,
     /// The sender's own id for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<Cow<'a, str>>,
     /// The message's id.
+    #[schema(value_type = String, format = "uuid")]
     pub id: MessageId,
     /// The number of the event; where there was nothing to change, of the room's newest event.
+    #[schema(value_type = u64)]
     pub seq: Seq,
     /// Of a change: which version the message is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
     pub version: Option<Version>,
     /// Of a change: the number of the event that last changed anything of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
     pub change_seq: Option<Seq>,
     /// When that event was accepted.
+    #[schema(value_type = String, format = "date-time")]
     pub created_at: Timestamp,
     /// The asking frame's.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -220,7 +251,7 @@ pub struct Ack<'a> {
 }
 
 /// Something went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorFrame<'a> {
     /// The stable code.

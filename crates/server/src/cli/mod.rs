@@ -63,7 +63,7 @@ enum Command {
     /// Check whether the server on this machine is alive, for container supervisors
     Healthcheck(healthcheck::Healthcheck),
     /// Print the API's description, OpenAPI 3.1
-    Openapi,
+    Openapi(openapi::Openapi),
     /// Print a shell script that completes commands and flags
     Completions(completions::Completions),
     /// Print the manual page, or write the pages of all commands
@@ -100,8 +100,8 @@ async fn answer(command: Command) -> Result<(), CliError> {
         Command::Healthcheck(command) => command.run().await,
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
-        Command::Openapi => {
-            openapi::run();
+        Command::Openapi(command) => {
+            command.run();
             Ok(())
         }
     }

@@ -1,4 +1,4 @@
-//! Serves the OpenAPI description and Swagger UI, which loads nothing from another host.
+//! Serves the OpenAPI description, the schema of frames, and Swagger UI, which loads nothing from another host.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use utoipa_swagger_ui::Config;
 
-use super::openapi::openapi_json;
+use super::openapi::{frames_json, openapi_json};
 use super::page;
 use super::state::HttpState;
 
@@ -23,6 +23,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi_json);
+static FRAMES: LazyLock<String> = LazyLock::new(frames_json);
 
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     let config = Config::from("/api/openapi.json");
@@ -45,14 +46,15 @@ const MAX_ASSETS: usize = 64;
 
 pub(crate) fn routes() -> Router<Arc<HttpState>> {
     Router::new()
-        .route("/api/openapi.json", get(document))
+        .route("/api/openapi.json", get(async || document(&DOCUMENT)))
+        .route("/api/frames.schema.json", get(async || document(&FRAMES)))
         .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
         .route("/docs/", get(|| async { asset("index.html") }))
         .route("/docs/{*file}", get(|Path(file): Path<String>| async move { asset(&file) }))
 }
 
-async fn document() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], DOCUMENT.as_str())
+fn document(text: &'static str) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], text)
 }
 
 fn asset(name: &str) -> Response {

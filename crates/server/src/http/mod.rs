@@ -48,7 +48,7 @@ pub use demo::{Demo, DemoInvites};
 pub use early_error::early_answers;
 pub use health::StoreProbe;
 pub use metrics::MetricsAccess;
-pub use openapi::{openapi, openapi_json};
+pub use openapi::{frames_json, openapi, openapi_json};
 pub use state::{HttpState, Readiness};
 
 /// The complete REST front door. `before` wraps its routes: it gets each request first, inside the common middleware (request

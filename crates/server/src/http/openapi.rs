@@ -19,6 +19,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use chatsphere_protocol::frames::frames_schema;
 use chatsphere_protocol::rest::{FieldError, Problem};
 
 use super::failure::Failure;
@@ -114,6 +115,11 @@ pub fn openapi() -> OpenApi {
 /// The description as indented JSON; the output is deterministic.
 pub fn openapi_json() -> String {
     openapi().to_pretty_json().unwrap_or_default() + "\n"
+}
+
+/// The JSON Schema of the WebSocket's frames as indented JSON.
+pub fn frames_json() -> String {
+    format!("{:#}\n", frames_schema())
 }
 
 fn idempotency_key() -> Parameter {

@@ -11,7 +11,7 @@ use super::state::HttpState;
 /// The text shown at the server's address in a browser or by curl.
 const WELCOME: &str = "This is a ChatSphere server.\n\n\
     REST calls       /api, described at /docs and /api/openapi.json\n\
-    WebSocket        /ws (or /, as in the first version)\n\
+    WebSocket        /ws (or /, as in the first version), described at /api/frames.schema.json\n\
     health           /api/health, /livez, /readyz\n";
 
 pub(crate) fn routes() -> Router<Arc<HttpState>> {

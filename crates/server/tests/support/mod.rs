@@ -10,12 +10,13 @@
 
 mod answer;
 mod contract;
+mod frames;
 mod routes;
 mod server;
 mod world;
 
 pub(crate) use answer::Answer;
-pub(crate) use contract::hold_frame;
+pub(crate) use frames::{client_frame, hold_client_frame, hold_server_frame, server_frame};
 pub(crate) use routes::{Actor, ROUTES, Route, Target};
 pub(crate) use server::{Backend, Call, Setup, TestServer, secret, start};
 pub(crate) use world::{Person, World};

@@ -229,7 +229,7 @@ async fn an_answer_repeats_what_it_answers(database: Arc<Database>) {
         (json!({ "type": "join", "roomId": "x".repeat(65), "ref": "r" }), false, false, true),
         (json!({ "type": "auth", "token": "x", "ref": "r" }), false, false, true),
     ] {
-        client.send(frame.clone()).await;
+        client.send_text(&frame.to_string()).await;
         let error = client.expect("error").await;
         let repeated = |key: &str, wanted: bool| {
             assert_eq!(error.get(key), wanted.then(|| &frame[key]), "{key}: {frame} {error}");

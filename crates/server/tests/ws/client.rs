@@ -1,6 +1,6 @@
 //! A WebSocket client for tests.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
-use crate::support::hold_frame;
+use crate::support::{hold_client_frame, hold_server_frame};
 
 /// Far above what any step takes, so that a busy machine fails no test.
 pub(crate) const AMPLE: Duration = Duration::from_secs(30);
@@ -19,6 +19,8 @@ pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 pub(crate) struct Client {
     stream: WebSocketStream<TcpStream>,
     asked: usize,
+    /// Frames that no answer has come to, by their `ref`.
+    unanswered: HashMap<String, Value>,
     /// Frames that came while another was waited for.
     early: VecDeque<Value>,
     pub(crate) hello: Value,
@@ -49,7 +51,7 @@ impl Client {
         }
         let socket = TcpStream::connect(addr).await.expect("a connection");
         let (stream, _) = timeout(AMPLE, builder.connect_on(socket)).await.expect("an answer").expect("an upgrade");
-        Self { stream, asked: 0, early: VecDeque::new(), hello: Value::Null }
+        Self { stream, asked: 0, unanswered: HashMap::new(), early: VecDeque::new(), hello: Value::Null }
     }
 
     pub(crate) async fn connect(addr: SocketAddr, token: &str) -> Self {
@@ -63,20 +65,33 @@ impl Client {
     }
 
     pub(crate) async fn send(&mut self, frame: Value) {
-        self.send_text(&frame.to_string()).await;
+        let text = self.held(frame);
+        self.send_text(&text).await;
     }
 
+    /// Sends what need not be a frame.
     pub(crate) async fn send_text(&mut self, text: &str) {
         self.stream.send(Message::text(text.to_owned())).await.expect("an open connection");
     }
 
     /// Hands frames over without waiting for the socket; [`Client::flush`] sends them.
     pub(crate) async fn feed(&mut self, frame: Value) {
-        self.stream.feed(Message::text(frame.to_string())).await.expect("an open connection");
+        let text = self.held(frame);
+        self.stream.feed(Message::text(text)).await.expect("an open connection");
     }
 
     pub(crate) async fn flush(&mut self) {
         self.stream.flush().await.expect("an open connection");
+    }
+
+    /// A frame's text. One with a `ref` is held to the schema once the server has taken it, another at once.
+    fn held(&mut self, frame: Value) -> String {
+        let text = frame.to_string();
+        match frame["ref"].as_str() {
+            Some(reference) => drop(self.unanswered.insert(reference.to_owned(), frame)),
+            None => hold_client_frame(&frame),
+        }
+        text
     }
 
     async fn read(&mut self) -> Got {
@@ -87,7 +102,11 @@ impl Client {
             };
             if let Some(text) = message.as_text() {
                 let frame: Value = serde_json::from_str(text).expect("JSON");
-                hold_frame(&frame);
+                hold_server_frame(&frame);
+                let asked = frame["ref"].as_str().and_then(|reference| self.unanswered.remove(reference));
+                if let Some(asked) = asked.filter(|_| frame["type"] != "error") {
+                    hold_client_frame(&asked);
+                }
                 return Got::Frame(frame);
             }
             if let Some((code, reason)) = message.as_close() {

@@ -30,6 +30,7 @@ mod newer;
 mod raw;
 mod revocation;
 mod rooms;
+mod schema;
 mod seam;
 mod security;
 mod server;

@@ -8,6 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::client::AMPLE;
+use crate::support::{hold_client_frame, hold_server_frame};
 
 pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const BINARY: u8 = 0x82;
@@ -34,7 +35,9 @@ pub(crate) struct RawFrame {
 impl RawFrame {
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.first, TEXT);
-        serde_json::from_slice(&self.payload).unwrap()
+        let frame = serde_json::from_slice(&self.payload).unwrap();
+        hold_server_frame(&frame);
+        frame
     }
 
     /// The code of a close frame.
@@ -123,6 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     }
 
     pub(crate) async fn send(&mut self, value: &Value) {
+        hold_client_frame(value);
         self.write(&frame(TEXT, value.to_string().as_bytes())).await;
     }
 
