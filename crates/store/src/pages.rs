@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::iter;
 use std::sync::Arc;
 
 use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
 use chatsphere_core::{EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq};
 
 /// Where the first text of a message stands among its versions, as a [`Cursor`]: it is not among the later texts.
-pub(crate) const FIRST_TEXT: i64 = 0;
+const FIRST_TEXT: i64 = 0;
 
 /// How many rows to read for a page of `limit`.
 pub(crate) fn rows_for(limit: usize) -> i64 {
@@ -135,17 +136,15 @@ fn supersede<'a>(posted: impl Iterator<Item = MessageId>, events: impl Iterator<
     }
 }
 
-/// A page of a message's versions: those from the second on, newest first, each with the key of its text, and last the first,
-/// unless there are more of the others than the page has room for.
-pub(crate) fn versions(
-    mut later: Vec<(i64, MessageVersion)>,
-    first: (i64, MessageVersion),
+/// A page of a message's versions: `later` are those from the second on, newest first, each with the key of its text and read
+/// with [`rows_for`] the limit; the `first` comes after them.
+pub(crate) fn versions<E>(
+    later: impl IntoIterator<Item = Result<(i64, MessageVersion), E>>,
+    first: MessageVersion,
     limit: usize,
-) -> Page<MessageVersion> {
-    if later.len() <= limit {
-        later.push(first);
-    }
-    page(later, limit)
+) -> Result<Page<MessageVersion>, E> {
+    let all = later.into_iter().chain(iter::once(Ok((FIRST_TEXT, first))));
+    Ok(listed(cut(all, limit, |(_, version)| version)?))
 }
 
 fn message_event(message: Message) -> Event {

@@ -20,7 +20,7 @@ pub struct EditMessage {
     pub if_version: Option<Version>,
 }
 
-/// Changes what a message says. Needs `write`, and to be its author and a member, or a CLIENT token. It counts as a message for
+/// Changes what a message says. Needs `write`, and to be its author (a member, or an ADMIN), or a CLIENT token. It counts as a message for
 /// the rate. A change to what it says already changes nothing and is answered the same.
 ///
 /// # Errors

@@ -32,5 +32,5 @@ ALTER TABLE messages
     ADD COLUMN lane smallint NOT NULL DEFAULT 0,
     ALTER COLUMN content SET STATISTICS 0,
     SET (fillfactor = 90);
-CREATE INDEX messages_lane ON messages (room_pk, lane, seq) INCLUDE (user_pk);
+CREATE UNIQUE INDEX messages_lane ON messages (room_pk, lane, seq) INCLUDE (user_pk);
 DROP INDEX messages_seq;

@@ -194,6 +194,7 @@ impl Claim<'_> {
 /// An event to insert, other than a new message.
 #[derive(Debug)]
 pub(crate) struct NewEvent<'a> {
+    pub(crate) room_id: RoomId,
     pub(crate) room_pk: i64,
     pub(crate) seq: Seq,
     pub(crate) at: Timestamp,

@@ -177,13 +177,14 @@ impl Model {
         let by = UserRef::from(self.user(edit.by).ok_or(Error::NotFound(NotFound::User))?);
         let version = message.version().next();
         let edited_by = (edit.by != message.author.id).then_some(edit.by);
-        message.change = Some(Box::new(MessageChange { seq: head.next(), version, edited_at: edit.at, edited_by }));
+        let at = edit.at.max(Timestamp::from_millis(message.updated_at.as_millis() + 1));
+        message.change = Some(Box::new(MessageChange { seq: head.next(), version, edited_at: at, edited_by }));
         message.content = edit.content.clone();
-        message.updated_at = edit.at;
+        message.updated_at = at;
         self.edited.insert(message.id, message.clone());
         let shown = EventMessage::Shown(Box::new(message.clone()));
-        let seq = self.add_event(edit.room_id, edit.at, |_| EventKind::MessageEdited { message: shown, by });
-        Ok(Changed { message, seq, at: edit.at })
+        let seq = self.add_event(edit.room_id, at, |_| EventKind::MessageEdited { message: shown, by });
+        Ok(Changed { message, seq, at })
     }
 
     fn create_user(&mut self, new: &NewUser) -> Result<Done<TokenWithUser>, Error> {

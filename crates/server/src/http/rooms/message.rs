@@ -7,7 +7,7 @@ use crate::http::prelude::*;
 ///
 /// A change to what the message says already changes nothing. Members get an event `message_edited`.
 ///
-/// Who: its author as a member, or a CLIENT token. Permission: `write`.
+/// Who: its author, as a member or an ADMIN, or a CLIENT token. Permission: `write`.
 #[utoipa::path(patch, path = "/api/rooms/{roomId}/messages/{messageId}", operation_id = "editMessage", tag = "messages",
     security(("bearer" = [])),
     params(
@@ -67,7 +67,7 @@ pub(super) async fn versions(
 /// Their number stays, and who wrote them when. From then on the message's `clientMessageId` answers with the message as it
 /// is, whatever content it comes with.
 ///
-/// Who: its author as a member, or a CLIENT token. Permission: `delete`.
+/// Who: its author, as a member or an ADMIN, or a CLIENT token. Permission: `delete`.
 #[utoipa::path(delete, path = "/api/rooms/{roomId}/messages/{messageId}/versions", operation_id = "forgetMessageVersions",
     tag = "messages",
     security(("bearer" = [])),

@@ -4,11 +4,11 @@ use chatsphere_core::store::{PageRequest, Versions};
 use chatsphere_core::{Access, Content, Error, MessageId, MessageVersion, NotFound, RoomId, Version};
 use tokio_postgres::Row;
 
-use super::{enter, reader, room_cte};
-use crate::pages::{self, FIRST_TEXT, rows_for};
+use super::{enter, page_rows, reader, room_cte};
+use crate::pages::{self, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows;
+use crate::postgres::rows::{self, within_page_bytes};
 
 /// The first text, and those from the second on, each of which leads to the one before it.
 const VERSIONS: &str = concat!(
@@ -21,14 +21,22 @@ const VERSIONS: &str = concat!(
              SELECT CASE WHEN $5::bigint IS NULL THEN message.head
                          ELSE (SELECT prev FROM texts WHERE pk = $5 AND message_pk = message.pk) END
              FROM message
-             UNION ALL SELECT t.prev FROM chain JOIN texts t ON t.pk = chain.text_pk
-         ) SELECT t.* FROM (SELECT text_pk FROM chain LIMIT $6) AS chain JOIN texts t ON t.pk = chain.text_pk
+             UNION ALL SELECT t.prev FROM chain CROSS JOIN LATERAL (SELECT prev FROM texts WHERE pk = chain.text_pk LIMIT 1) AS t
+         ) SELECT * FROM ",
+    within_page_bytes!(
+        "SELECT t.* FROM (SELECT text_pk FROM chain LIMIT $6) AS chain
+         CROSS JOIN LATERAL (SELECT * FROM texts WHERE pk = chain.text_pk LIMIT 1) AS t",
+        "version DESC"
+    ),
+    " AS later
      ), texts_of AS (
          SELECT 0::bigint AS pk, 1::bigint AS version, content, created_at AS at, user_pk AS by_pk FROM message
          UNION ALL SELECT pk, version, content, at, by_pk FROM later
      )
      SELECT room.seq, room.member, texts_of.pk, texts_of.version, texts_of.content, texts_of.at, u.id, u.username
-     FROM room LEFT JOIN (texts_of JOIN users u ON u.pk = texts_of.by_pk) ON true ORDER BY texts_of.version DESC"
+     FROM room LEFT JOIN (
+         texts_of CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = texts_of.by_pk LIMIT 1) AS u
+     ) ON true ORDER BY texts_of.version DESC"
 );
 
 pub(super) async fn versions(
@@ -46,14 +54,12 @@ pub(super) async fn versions(
                 Ok(head) => head,
                 Err(error) => return Ok(Err(error)),
             };
-            let mut all = found
-                .iter()
-                .filter(|row| !matches!(row.try_get::<_, Option<i64>>(2), Ok(None)))
-                .map(version)
-                .collect::<Result<Vec<_>, _>>()?;
-            let Some(first) = all.pop() else { return Ok(Err(Error::NotFound(NotFound::Message))) };
-            let author = first.1.by.id;
-            Ok(Ok(Versions { author, page: pages::versions(all, (FIRST_TEXT, first.1), page.limit), head }))
+            let rows: Vec<&Row> = page_rows(&found, 2).collect();
+            let Some((first, later)) = rows.split_last() else { return Ok(Err(Error::NotFound(NotFound::Message))) };
+            let (_, first) = version(first)?;
+            let author = first.by.id;
+            let page = pages::versions(later.iter().map(|row| version(row)), first, page.limit)?;
+            Ok(Ok(Versions { author, page, head }))
         })
         .await
 }

@@ -62,9 +62,9 @@ const APPEND_TEXT: &str = "WITH text AS (
     ) UPDATE messages SET updated_at = $8 WHERE pk = $1";
 const FORGET_TEXTS: &str = "WITH RECURSIVE older (text_pk) AS (
         SELECT t.prev FROM changes c JOIN texts t ON t.pk = c.head WHERE c.message_pk = $1
-        UNION ALL SELECT t.prev FROM older JOIN texts t ON t.pk = older.text_pk
+        UNION ALL SELECT t.prev FROM older JOIN texts t ON t.pk = older.text_pk WHERE t.content <> ''
     ), emptied AS (
-        UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM older)
+        UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM older) AND content <> ''
     ) UPDATE messages SET content = '' WHERE pk = $1";
 const EVENT_TIME: &str = "SELECT at FROM room_events WHERE room_pk = $1 AND seq = $2
     UNION ALL SELECT created_at FROM messages WHERE room_pk = $1 AND lane = 0 AND seq = $2";

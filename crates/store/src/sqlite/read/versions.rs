@@ -5,7 +5,7 @@ use chatsphere_core::{Access, Content, Error, MessageId, MessageVersion, NotFoun
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::enter;
-use crate::pages::{self, FIRST_TEXT, rows_for};
+use crate::pages::{self, rows_for};
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows;
 
@@ -29,18 +29,16 @@ pub(super) fn versions(
     let Some((pk, (_, first), head)) = first else { return Err(Error::NotFound(NotFound::Message).into()) };
     let author = first.by.id;
     // The texts from the second on lead from each to the one before it.
-    let later = connection
-        .prepare_cached(
-            "WITH RECURSIVE chain (pk) AS (
+    let mut later = connection.prepare_cached(
+        "WITH RECURSIVE chain (pk) AS (
                  SELECT CASE WHEN ?2 IS NULL THEN ?3 ELSE (SELECT prev FROM texts WHERE pk = ?2 AND message_pk = ?1) END
                  UNION ALL SELECT t.prev FROM chain JOIN texts t ON t.pk = chain.pk LIMIT ?4
              )
              SELECT t.pk, t.version, t.content, t.at, u.id, u.username FROM chain JOIN texts t ON t.pk = chain.pk
              JOIN users u ON u.pk = t.by_pk WHERE t.message_pk = ?1 ORDER BY t.version DESC",
-        )?
-        .query_map((pk, page.cursor.map(|cursor| cursor.0), head, rows_for(page.limit)), version)?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Versions { author, page: pages::versions(later, (FIRST_TEXT, first), page.limit), head: room.version.head })
+    )?;
+    let later = later.query_map((pk, page.cursor.map(|cursor| cursor.0), head, rows_for(page.limit)), version)?;
+    Ok(Versions { author, page: pages::versions(later, first, page.limit)?, head: room.version.head })
 }
 
 fn version(row: &Row<'_>) -> rusqlite::Result<(i64, MessageVersion)> {

@@ -61,8 +61,8 @@ impl Messages for SqliteWriter {
                 .prepare_cached(
                     "WITH RECURSIVE older (pk) AS (
                          SELECT t.prev FROM changes c JOIN texts t ON t.pk = c.head WHERE c.message_pk = ?1
-                         UNION ALL SELECT t.prev FROM older JOIN texts t ON t.pk = older.pk
-                     ) UPDATE texts SET content = '' WHERE pk IN (SELECT pk FROM older)",
+                         UNION ALL SELECT t.prev FROM older JOIN texts t ON t.pk = older.pk WHERE t.content <> ''
+                     ) UPDATE texts SET content = '' WHERE pk IN (SELECT pk FROM older) AND content <> ''",
                 )?
                 .execute([message_pk])?;
             connection.prepare_cached("UPDATE messages SET content = '' WHERE pk = ?1")?.execute([message_pk]).map(drop)

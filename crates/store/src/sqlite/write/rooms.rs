@@ -1,7 +1,7 @@
 //! Rooms and memberships, as the writer needs them.
 
 use chatsphere_core::store::RoomRelation;
-use chatsphere_core::{Room, RoomId, UserId};
+use chatsphere_core::{EventKind, Room, RoomId, UserId};
 
 use super::SqliteWriter;
 use super::messages::{is_member, room_head};
@@ -41,7 +41,12 @@ impl Rooms for SqliteWriter {
 
     async fn insert_event(&mut self, event: &NewEvent<'_>) -> Result<(), Failure> {
         let (room, seq, user, members) = (event.room_pk, rows::number(event.seq), event.user_pk, event.members());
-        self.known.forget();
+        if let Some(head) = self.known.rooms.get(&event.room_id) {
+            head.seq = event.seq;
+        }
+        if let EventKind::MemberLeft { user, .. } = event.kind {
+            self.known.members.remove(&(event.room_id, user.id));
+        }
         self.run(|connection| {
             connection
                 .prepare_cached(

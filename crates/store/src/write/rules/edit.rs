@@ -48,23 +48,24 @@ impl Rule for MessageEdit {
         }
         let Some(by) = database.find_user(self.by).await? else { return refuse(Error::NotFound(NotFound::User)) };
         let (pk, message) = (found.pk, &mut found.value);
+        // Later than its last change whatever the clock says: readers look for changes only where the times of a message differ.
+        let at = self.at.max(Timestamp::from_millis(message.updated_at.as_millis() + 1));
         let change = MessageChange {
             seq: head.seq.next(),
             version: message.version().next(),
-            edited_at: self.at,
+            edited_at: at,
             edited_by: (self.by != message.author.id).then_some(self.by),
         };
         message.content = self.content.clone();
-        // Later than its making whatever the clock says: readers look for changes only where the two differ.
-        message.updated_at = self.at.max(Timestamp::from_millis(message.created_at.as_millis() + 1));
+        message.updated_at = at;
         message.change = Some(Box::new(change.clone()));
         let text = NewText { message_pk: pk, message, change: &change, by_pk: by.pk };
         database.append_text(&text).await?;
-        let occasion = Occasion { room_id: self.room_id, head, user: &by, by: &by, message_pk: Some(pk), at: self.at };
+        let occasion = Occasion { room_id: self.room_id, head, user: &by, by: &by, message_pk: Some(pk), at };
         let shown = EventMessage::Shown(Box::new(message.clone()));
         let kind = |_, by| EventKind::MessageEdited { message: shown, by };
         let seq = occasion.add(database, kind, effects).await?;
-        Ok(Changed { message: found.value, seq, at: self.at })
+        Ok(Changed { message: found.value, seq, at })
     }
 
     fn stored(answer: &Changed) -> bool {

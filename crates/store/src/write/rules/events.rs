@@ -34,7 +34,7 @@ impl Occasion<'_> {
         let kind = kind(UserRef::from(&user.value), UserRef::from(&by.value));
         let seq = head.seq.next();
         let (room_pk, user_pk, by_pk) = (head.pk, user.pk, by.pk);
-        let new = NewEvent { room_pk, seq, at, kind: &kind, user_pk, by_pk, message_pk, body: None };
+        let new = NewEvent { room_id, room_pk, seq, at, kind: &kind, user_pk, by_pk, message_pk, body: None };
         database.insert_event(&new).await?;
         effects.events.push(Arc::new(Event { room_id, seq, at, kind }));
         Ok(seq)
