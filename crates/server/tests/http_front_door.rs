@@ -200,7 +200,7 @@ async fn any_page_may_call_unless_origins_are_named() {
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
     assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
     let exposed = sorted(answer.header("access-control-expose-headers"));
-    assert_eq!(exposed, "idempotency-replayed link ratelimit ratelimit-policy retry-after x-request-id");
+    assert_eq!(exposed, "idempotency-replayed link ratelimit ratelimit-policy retry-after room-seq x-request-id");
     answer.refused(401, "token_missing");
 
     let setup = Setup {
