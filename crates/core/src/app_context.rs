@@ -15,45 +15,45 @@ use crate::store::Store;
 use crate::time::Clock;
 use crate::turns::{Turn, Turns};
 
-/// The running chat, as ops see it.
+/// The state and the ports that every op uses.
 pub struct AppContext {
     /// Durable storage.
     pub store: Arc<dyn Store>,
-    /// Who may do what at this moment.
+    /// The present rights of tokens and users.
     pub authority: Arc<Authority>,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What clients may send and hold.
+    /// The limits on clients.
     pub limits: Limits,
     /// How long tokens live.
     pub lifetimes: TokenLifetimes,
     /// How often users may post.
     pub post_rate: RateLimiter,
-    /// How often users may change anything else; the same measure, counted apart.
+    /// How often users may change anything other than messages. It has the rate of `post_rate` and a count of its own.
     pub change_rate: RateLimiter,
     /// How often users may read over REST.
     pub read_rate: RateLimiter,
-    /// Takes what is told to connections and stored nowhere.
+    /// Delivers ephemeral signals to connections.
     pub signals: Arc<dyn SignalSink>,
-    /// How often users may cause them.
+    /// How often users may cause signals.
     pub signal_rate: SignalRate,
-    /// What users have under way.
+    /// The calls under way and the bytes of unsent answers, per user and for the node.
     pub budget: Arc<Budget>,
-    /// The newest pages of rooms.
+    /// The cache of each room's newest pages.
     pub pages: PageCache,
-    /// Whose page is read next.
+    /// The scheduler of page reads.
     pub turns: Turns,
-    /// Pages that one user has read at a time; a CLIENT token has twice as many.
+    /// Pages that are read for one user at a time. A CLIENT token has twice as many.
     pub turns_per_user: usize,
 }
 
-/// Pages that are read and encoded at a time, for each connection that reads from the database.
+/// Pages that are read and encoded at a time, per database connection for reads.
 const TURNS_A_READER: usize = 4;
-/// Connections that read from the database, unless it is said.
+/// Default number of database connections for reads.
 const READERS: usize = 4;
 
 impl AppContext {
-    /// A chat upon a store, with nothing counted against anyone yet.
+    /// Builds a context on a store. All counters start at zero, and signals are dropped until [`AppContext::with_signals`].
     pub fn new(
         store: Arc<dyn Store>,
         authority: Arc<Authority>,
@@ -85,20 +85,20 @@ impl AppContext {
         }
     }
 
-    /// The same, whose signals go there.
+    /// Sets the sink for signals.
     #[must_use]
     pub fn with_signals(self, signals: Arc<dyn SignalSink>) -> Self {
         Self { signals, ..self }
     }
 
-    /// The same, upon a store that so many connections read from.
+    /// Sizes the turns for a store with this many connections for reads.
     #[must_use]
     pub fn with_readers(self, readers: usize) -> Self {
         let (turns, turns_per_user) = turns(readers);
         Self { turns, turns_per_user, ..self }
     }
 
-    /// Counts a read against its user. A backend's CLIENT token is not bounded.
+    /// Counts a read against its user. CLIENT tokens are exempt.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
@@ -109,13 +109,13 @@ impl AppContext {
         self.read_rate.take(caller.user.id, self.clock.monotonic()).map_err(|wait| Error::RateLimited(RateLimited::Reads, wait))
     }
 
-    /// Whose calls and answers count together: a user's. Those of CLIENT tokens count for the node alone.
+    /// The account that the caller's calls and answers count against: its user's, or for CLIENT tokens the node's alone.
     pub fn owner(&self, caller: &Caller) -> Owner {
         Owner::new(self.budget.clone(), (!caller.may_name_others()).then_some(caller.user.id))
     }
 
-    /// Waits for a turn to read a page for a join. A user's connections that come back together have as many as there are
-    /// readers: their pages are short, and what they replay grows while they wait.
+    /// Waits for a turn to read a page for a join. A user has twice as many of these turns: when many connections of one user
+    /// reconnect, their pages are short, and their replays grow while they wait.
     pub async fn turn_to_join(&self, caller: &Caller) -> Turn {
         self.turns.take(caller.user.id, 2 * self.turns_per_user).await
     }
@@ -123,21 +123,21 @@ impl AppContext {
     /// Waits for a turn to read a page and encode it.
     ///
     /// # Errors
-    /// [`Unavailable::Overloaded`] if the user, or the node, has as much under way as may be.
+    /// [`Unavailable::Overloaded`] if the user's or the node's budget for unsent answers is used up.
     pub async fn turn(&self, caller: &Caller) -> Result<Turn, Error> {
         let account = self.owner(caller).account();
-        // Nothing is to be read for an answer that could not be kept.
+        // An answer that exceeds the budget is not read from the database.
         let check = || if account.may_grow() { Ok(()) } else { Err(Error::from(Unavailable::Overloaded)) };
         check()?;
-        // A CLIENT token asks for many users.
+        // A CLIENT token reads on behalf of many users.
         let most = if caller.may_name_others() { 2 * self.turns_per_user } else { self.turns_per_user };
         let turn = self.turns.take(caller.user.id, most).await;
-        // Others may have filled the room meanwhile.
+        // Other answers may have used up the budget during the wait.
         check()?;
         Ok(turn)
     }
 
-    /// Counts a change other than a message against its user. A backend's CLIENT token is not bounded.
+    /// Counts a change other than a message against its user. CLIENT tokens are exempt.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
@@ -151,12 +151,13 @@ impl AppContext {
     }
 }
 
-/// The turns of a node, and how many a user has: so few that one user's pages leave a reader and a processor to the others.
+/// The node's turns, and the number that one user has. That number is low enough that one user's pages leave a database
+/// connection and a processor to other users.
 fn turns(readers: usize) -> (Turns, usize) {
     (Turns::new(TURNS_A_READER * readers), (readers / 2).max(1))
 }
 
-/// How long tokens live when the call does not say.
+/// Lifetimes of tokens whose call sets none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLifetimes {
     /// USER tokens.

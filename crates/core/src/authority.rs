@@ -1,8 +1,8 @@
-//! Who may do what at this moment: one look-up for tokens, roles and disabled users, fed by the control log.
+//! The present rights of every token: one cache of tokens, roles and disabled users, invalidated by the control log.
 //!
-//! A token's row is read from the store once and kept until the control log names it. When the log names a user, that user's
-//! row is read once more, for all of their tokens. The log is read every [`POLL_INTERVAL`], and by each op that wrote to it
-//! before that op returns.
+//! A token's row is read from the store once and cached until the control log names it. When the log names a user, the user's
+//! row is read again, once for all of the user's tokens. The log is read every [`POLL_INTERVAL`], and by each op that wrote to
+//! the log before the op returns.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,19 +21,19 @@ use crate::model::User;
 use crate::store::Store;
 use crate::time::{Clock, Monotonic};
 
-/// How often the control log is polled: well below the second within which a change must be effective everywhere.
+/// How often the control log is polled. A change must be effective on every node within a second.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A node that could not read the control log for this long refuses rather than guesses.
+/// After this long without reading the control log, a node refuses all calls.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// How much is kept in memory: tokens, and every eighth room that their permissions name. About 100 MB.
+/// Most entries in the cache: a token counts as one, and every eighth room in its permissions as another. About 100 MB.
 const MAX_KEPT: usize = 200_000;
 
 /// Entries read from the control log at a time.
 const POLL_PAGE: usize = 500;
 
-/// What a change in the control log concerns.
+/// The subject of a change in the control log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Affected {
     /// This token was revoked.
@@ -42,29 +42,29 @@ pub enum Affected {
     User(UserId),
 }
 
-/// Told when standing callers must be judged anew, such as those behind open sockets.
+/// Re-evaluates callers that outlive a call, such as those of open WebSockets.
 #[async_trait]
 pub trait AuthorityListener: Send + Sync {
-    /// These tokens and users changed; `None` is any, after entries of the log were missed. Look each affected caller up again
-    /// with [`Authority::caller`]; the change counts as effective on this node when this returns. Several calls may be under
-    /// way at once.
+    /// The authority calls this after reading changes to these tokens and users. `None` means that any may have changed,
+    /// because entries of the log were missed. The listener looks each affected caller up again with [`Authority::caller`]. The
+    /// change counts as effective on this node when this returns. Calls may overlap.
     async fn authority_changed(&self, affected: Option<&[Affected]>);
 }
 
-/// The look-up.
+/// The cache of tokens and their rights.
 pub struct Authority {
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
     /// When the control log was last read to its end, in microseconds of the monotonic clock.
     fresh_at: AtomicU64,
-    /// When what the log said had been told to the listener too, likewise.
+    /// The same for the last reading up to which the listener has been notified of every change.
     settled_at: AtomicU64,
     listener: Mutex<Option<Weak<dyn AuthorityListener>>>,
-    /// One reader of the log at a time: those that wait find its work done. Not held while the listener is told, which may take
-    /// long.
+    /// Serialises readings of the log. A caller that waited for the lock finds the log read. The lock is not held during the
+    /// listener's call, which may take long.
     polling: tokio::sync::Mutex<()>,
     tells: Mutex<Tells>,
-    /// A change was told, or is to be told by somebody else.
+    /// Wakes the waiting calls of [`Authority::tell`] when a notification completed or was abandoned.
     told: Notify,
 }
 
@@ -72,24 +72,24 @@ struct Known {
     tokens: BoundedMap<TokenId, Entry>,
     of_user: HashMap<UserId, HashSet<TokenId>>,
     position: ControlPosition,
-    /// Rises with every change, so that a row read before a change is not kept after it.
+    /// Increases with every change. A row that was read before a change is not cached after it.
     generation: u64,
 }
 
 struct Entry {
     state: TokenState,
-    /// The user's row is to be read again first.
+    /// The user's row must be read again before the entry is used.
     is_stale: bool,
 }
 
-/// A reading of the control log, of which the listener is to be told.
+/// The number of a reading of the control log, for [`Authority::tell`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading(u64);
 
-/// What was read and is not told yet, or is told out of order.
+/// Readings whose notification is pending, or completed before that of an earlier reading.
 #[derive(Default)]
 struct Tells {
-    /// The number of the first that is kept.
+    /// The number of the first reading in `kept`.
     first: u64,
     kept: VecDeque<Tell>,
 }
@@ -97,7 +97,7 @@ struct Tells {
 struct Tell {
     affected: Arc<Option<Vec<Affected>>>,
     state: TellState,
-    /// When the log was read to its end by this reading.
+    /// When this reading began, if it reached the end of the log.
     ended: Option<Monotonic>,
 }
 
@@ -108,18 +108,18 @@ enum TellState {
     Told,
 }
 
-/// Who waits for a reading to be told does this next.
+/// The next step of [`Authority::tell`].
 enum Next {
-    /// Tells the listener of this one.
+    /// Notify the listener of this reading.
     Tell(u64, Arc<Option<Vec<Affected>>>),
-    /// Waits for others who do.
+    /// Wait for other tasks that notify it.
     Wait,
-    /// All is told.
+    /// Every reading up to the wanted one is complete.
     Nothing,
 }
 
 impl Authority {
-    /// Knows nothing yet, and is fresh: `position` was read from the store just now.
+    /// An empty cache that counts as fresh. The caller has just read `position` from the store.
     pub fn new(clock: Arc<dyn Clock>, position: ControlPosition) -> Self {
         let now = micros(clock.monotonic());
         Self {
@@ -134,16 +134,16 @@ impl Authority {
         }
     }
 
-    /// Whom to tell of changes from now on.
+    /// Sets the listener for later changes.
     pub fn set_listener(&self, listener: Weak<dyn AuthorityListener>) {
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
     }
 
-    /// The caller behind a token whose signature was verified already.
+    /// The caller of a token. The token's signature must have been verified.
     ///
     /// # Errors
-    /// [`Error::Token`] if the token is unknown, expired, revoked or its user disabled; [`Unavailable::AuthorityStale`] if the
-    /// control log could not be read for 10 s; whatever the store answers.
+    /// [`Error::Token`] if the token is unknown, expired or revoked, or its user is disabled; [`Unavailable::AuthorityStale`]
+    /// if the control log could not be read for 10 s; errors of the store.
     pub async fn caller(&self, store: &dyn Store, token: TokenId) -> Result<Arc<Caller>, Error> {
         self.check_fresh()?;
         let now = self.clock.now();
@@ -177,8 +177,8 @@ impl Authority {
         Ok(state.judge(now)?.clone())
     }
 
-    /// Reads what the log has beyond what was read before, and waits until the listener has been told. For ops that wrote to
-    /// the log: every change that was stored before this call is effective when it returns.
+    /// Reads the new entries of the log and waits until the listener has been notified of them. Ops that wrote to the log call
+    /// this: every change that was stored before the call is effective when it returns.
     ///
     /// # Errors
     /// Whatever the store answers; the next call goes on where this one stopped.
@@ -188,8 +188,8 @@ impl Authority {
         Ok(())
     }
 
-    /// Reads what the log has beyond what was read before: from then on calls are judged by it. To be called every
-    /// [`POLL_INTERVAL`]; what was read is to be told with [`Authority::tell`].
+    /// Reads the new entries of the log. Later calls are judged by them. To be called every [`POLL_INTERVAL`];
+    /// [`Authority::tell`] then notifies the listener.
     ///
     /// # Errors
     /// Whatever the store answers; the next call goes on where this one stopped.
@@ -200,7 +200,7 @@ impl Authority {
             let position = self.known().position;
             let entries = store.control_after(position, POLL_PAGE).await?;
             let end = entries.len() < POLL_PAGE;
-            // Positions have no gaps: where one is, entries were pruned before this node, long away, had read them.
+            // Positions have no gaps. A gap means that entries were pruned before this node read them.
             let missed = entries.first().is_some_and(|first| first.position.0 != position.0 + 1);
             let affected = {
                 let mut known = self.known();
@@ -214,7 +214,8 @@ impl Authority {
                     (false, entries) => Some(known.forget(entries.iter().map(|entry| entry.change))),
                 }
             };
-            // Without a wait since the position was moved: whoever reads on finds this among what is to be told.
+            // There is no await between moving the position and this line, so the next reader finds this reading among the
+            // pending ones.
             let reading = self.tells().add(affected, end.then_some(started));
             if end {
                 self.fresh_at.fetch_max(micros(started), Ordering::SeqCst);
@@ -224,18 +225,18 @@ impl Authority {
         }
     }
 
-    /// Whether the listener has been told of all that was read up to then.
+    /// Whether the listener has been notified of every reading up to this one.
     pub fn is_told(&self, reading: Reading) -> bool {
         self.tells().first > reading.0
     }
 
-    /// Tells the listener of all that was read up to then, unless others are doing so, for whom it waits. May be dropped at any
-    /// time: what was not told is told by the next call.
+    /// Notifies the listener of every reading up to this one, and waits for notifications that other tasks have begun.
+    /// Cancel-safe: the next call repeats a notification that was abandoned.
     pub async fn tell(&self, reading: Reading) {
         loop {
             let told = self.told.notified();
             tokio::pin!(told);
-            // Registered before the look, so that what happens in between is not missed.
+            // Registered before the state is read, so that no wake-up is lost.
             told.as_mut().enable();
             let next = self.tells().next(reading.0);
             match next {
@@ -250,8 +251,7 @@ impl Authority {
         }
     }
 
-    /// [`Authority::poll`], for an op whose change is stored already: where this fails, its caller can't know what is
-    /// effective.
+    /// [`Authority::poll`] for an op whose change is stored. If it fails, the change is durable but may not be effective yet.
     ///
     /// # Errors
     /// [`Unavailable::OutcomeUnknown`].
@@ -259,8 +259,8 @@ impl Authority {
         self.poll(store).await.map_err(|_| Unavailable::OutcomeUnknown.into())
     }
 
-    /// Whether the control log was read lately enough to judge. Measured by the monotonic clock: a wall clock that is set back
-    /// must not make a node trust what it read long ago.
+    /// Whether the control log was read recently enough to judge calls. Measured by the monotonic clock, so that setting the
+    /// wall clock back does not extend trust in old readings.
     ///
     /// # Errors
     /// [`Unavailable::AuthorityStale`].
@@ -268,8 +268,7 @@ impl Authority {
         if self.is_stale(&self.fresh_at) { Err(Unavailable::AuthorityStale) } else { Ok(()) }
     }
 
-    /// Whether standing callers were judged by what the control log said lately: only then may what others wrote be sent to
-    /// them.
+    /// Whether the listener has been notified of a recent reading. Only then may events be sent to callers that outlive a call.
     pub fn is_settled(&self) -> bool {
         !self.is_stale(&self.settled_at)
     }
@@ -286,7 +285,7 @@ impl Authority {
         }
     }
 
-    /// Takes note of how far all has been told.
+    /// Records the last reading up to which all notifications are complete.
     fn settle(&self) {
         if let Some(settled) = self.tells().forget_told() {
             self.settled_at.fetch_max(micros(settled), Ordering::SeqCst);
@@ -306,7 +305,7 @@ fn micros(reading: Monotonic) -> u64 {
     u64::try_from(reading.since_start().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Puts down what became of a tell, also where whoever told vanished.
+/// Records the outcome of a notification on drop, so that one that was abandoned is repeated.
 struct Telling<'a> {
     authority: &'a Authority,
     number: u64,
@@ -350,7 +349,8 @@ impl Tells {
         }
     }
 
-    /// Forgets the first that are told. Answers when the last of them was read to the log's end.
+    /// Removes the leading readings whose notification is complete. Returns the time of the last one that reached the end of
+    /// the log.
     fn forget_told(&mut self) -> Option<Monotonic> {
         let mut settled = None;
         while self.kept.front().is_some_and(|tell| tell.state == TellState::Told) {
@@ -395,7 +395,7 @@ impl Known {
         self.of_user.clear();
     }
 
-    /// What was known of these must be read again. Whom they concern, each once.
+    /// Invalidates the subjects of these changes, and returns each subject once.
     fn forget(&mut self, changes: impl Iterator<Item = ControlChange>) -> Vec<Affected> {
         self.generation += 1;
         let mut seen = HashSet::new();
@@ -419,7 +419,7 @@ impl Known {
         affected
     }
 
-    /// A user's row was read: all of their tokens stand for what it says.
+    /// Applies a user's row to all cached tokens of the user.
     fn refresh(&mut self, row: &User) {
         for token in self.of_user.get(&row.id).into_iter().flatten() {
             if let Some(entry) = self.tokens.get(token) {

@@ -5,13 +5,13 @@ use std::hash::Hash;
 
 use hashlink::LinkedHashMap;
 
-/// A map whose entries have weights, in bytes or whatever else its owner counts. Once they weigh more than the bound together,
-/// those that were not used for longest are removed.
+/// A map whose entries have weights, in bytes or in another unit of the owner's. While their sum exceeds the bound, the least
+/// recently used entries are removed.
 ///
-/// Its hash is fast and seeded, but not one for keys that clients choose: take it for ids of rows that exist, and for texts
-/// that were verified.
+/// The hash is fast and seeded, but not safe for keys that clients choose. Use it for ids of existing rows and for verified
+/// texts.
 pub struct BoundedMap<K, V> {
-    /// The entry that was not used for longest comes first.
+    /// Least recently used first.
     entries: LinkedHashMap<K, Weighed<V>, foldhash::fast::RandomState>,
     weight: usize,
     max_weight: usize,
@@ -28,7 +28,7 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         Self { entries: LinkedHashMap::default(), weight: 0, max_weight }
     }
 
-    /// The value of a key, which counts as used.
+    /// Returns the value of a key and marks it as used.
     pub fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -36,7 +36,7 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         self.entries.to_back(key).map(|entry| &mut entry.value)
     }
 
-    /// The value of a key, which does not count as used.
+    /// Returns the value of a key without marking it as used.
     pub fn peek<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -44,8 +44,8 @@ impl<K: Hash + Eq, V> BoundedMap<K, V> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    /// Sets the value of a key. Answers the entries that were removed to make room: this one itself if it is heavier than the
-    /// bound. The value that it replaces is not among them.
+    /// Sets the value of a key. Returns the entries that were removed to make room, including this one if it is heavier than
+    /// the bound. The value that it replaces is not among them.
     pub fn insert(&mut self, key: K, value: V, weight: usize) -> Vec<(K, V)> {
         if weight > self.max_weight {
             self.remove(&key);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     proptest! {
-        /// However it is used, its weight is that of its entries, and within the bound.
+        /// After any sequence of calls, the weight is the sum of the entries' weights and within the bound.
         #[test]
         fn the_weight_is_within_the_bound(steps in proptest::collection::vec((0..8_u8, 0..12_usize, 0..5_u8), 1..200)) {
             let mut map = BoundedMap::new(10);

@@ -1,4 +1,4 @@
-//! The memory of answers that are built and not yet sent: bounded for the node, and for each user.
+//! Bounds on the memory of unsent answers, for the node and for each user.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,22 +9,22 @@ use bytes::Bytes;
 use crate::ids::UserId;
 use crate::limits::Limits;
 
-/// Users that have nothing under way are forgotten when the map has grown by this many.
+/// Accounts without anything under way are removed when the map has grown by this many.
 const SWEEP_AFTER: usize = 4_096;
-/// Users who have answers under way already get no more once the node's are this share of its bound: the rest is for those who
-/// have none, and for CLIENT tokens, so that a few who read nothing keep out nobody else.
+/// The share of the node's bound that is open to every answer. The rest is reserved for CLIENT tokens and for small answers to
+/// users with nothing under way, so that a few users who do not read their answers cannot block the others.
 const SHARE: (usize, usize) = (3, 4);
-/// An answer for which the rest is meant, in bytes.
+/// Largest answer that may use the reserved part, in bytes.
 const SMALL: usize = 64 * 1024;
 
-/// What all users together have under way on this node.
+/// The calls and unsent answers of all users of this node.
 #[derive(Debug)]
 pub struct Budget {
     node: Arc<Node>,
     calls_per_user: usize,
     bytes_per_user: usize,
     queued_per_user: usize,
-    /// Whose only bound is the node's.
+    /// The account of CLIENT tokens, which only the node's bound limits.
     unbounded: Arc<Account>,
     accounts: Mutex<Accounts>,
 }
@@ -41,7 +41,7 @@ struct Accounts {
     sweep_at: usize,
 }
 
-/// What one user has under way on this node, over all its tokens and connections.
+/// The calls and unsent answers of one user on this node, over all of the user's tokens and connections.
 #[derive(Debug)]
 pub struct Account {
     node: Arc<Node>,
@@ -53,28 +53,28 @@ pub struct Account {
     queued: AtomicUsize,
 }
 
-/// Whose account it is. The account is looked up once something is to be counted: it is in memory only while something is under
-/// way.
+/// The owner of an account. The account is looked up when something is counted against it, and stays in memory only while
+/// something is under way.
 #[derive(Debug, Clone)]
 pub struct Owner {
     budget: Arc<Budget>,
-    /// Nobody's where only what the node may have is the bound.
+    /// `None` where only the node's bound applies.
     user: Option<UserId>,
 }
 
 impl Owner {
-    /// This user, or nobody in particular, as a CLIENT token that acts for many.
+    /// A user, or `None` for a CLIENT token, which acts for many users.
     pub fn new(budget: Arc<Budget>, user: Option<UserId>) -> Self {
         Self { budget, user }
     }
 
-    /// The account at this moment.
+    /// The owner's present account.
     pub fn account(&self) -> Arc<Account> {
         self.user.map_or_else(|| self.budget.unbounded(), |user| self.budget.account(user))
     }
 }
 
-/// A call under way: from its authentication until its answer was sent.
+/// A call under way, from its authentication until its answer is sent.
 #[derive(Debug)]
 pub struct Call(Arc<Account>);
 
@@ -87,7 +87,7 @@ pub struct Charge {
 }
 
 impl Budget {
-    /// Nothing is under way.
+    /// A budget with nothing under way.
     pub fn new(limits: &Limits) -> Self {
         let node = Arc::new(Node { most_bytes: limits.answer_bytes, bytes: AtomicUsize::new(0) });
         Self {
@@ -104,7 +104,7 @@ impl Budget {
     pub fn account(&self, user: UserId) -> Arc<Account> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.of_user.len() >= accounts.sweep_at {
-            // What is under way holds its account.
+            // Whatever is counted holds a reference to its account.
             accounts.of_user.retain(|_, account| Arc::strong_count(account) > 1);
             accounts.sweep_at = accounts.of_user.len() + SWEEP_AFTER;
         }
@@ -114,18 +114,18 @@ impl Budget {
         account.clone()
     }
 
-    /// The account of all those that are bounded by what the node may have alone.
+    /// The account that only the node's bound limits.
     pub fn unbounded(&self) -> Arc<Account> {
         self.unbounded.clone()
     }
 
-    /// Bytes of all answers under way.
+    /// Bytes of all unsent answers.
     pub fn bytes(&self) -> usize {
         self.node.bytes.load(Ordering::Relaxed)
     }
 
-    /// Counts an answer of this size. `None` if there is no room for it; an answer has room in any case where it is the only
-    /// one of its user, or of the node, since it may be larger than the bound.
+    /// Counts an answer of this size. `None` if it exceeds a bound. The only answer of a user or of the node is always within
+    /// that user's or that node's bound, since a single answer may be larger than the bound.
     pub fn charge(&self, account: Option<&Arc<Account>>, bytes: usize) -> Option<Charge> {
         let most = account.map_or(self.node.most_bytes, |account| account.most_of_node(bytes));
         let charge = self.charge_anyway(account, bytes);
@@ -137,7 +137,7 @@ impl Budget {
         (!refused).then_some(charge)
     }
 
-    /// The same where there is no way to refuse it.
+    /// Counts an answer that cannot be refused.
     pub fn charge_anyway(&self, account: Option<&Arc<Account>>, bytes: usize) -> Charge {
         Charge::new(&self.node, account.cloned(), bytes)
     }
@@ -156,48 +156,48 @@ impl Account {
         }
     }
 
-    /// Begins a call. `None` if as many are under way as a user may have.
+    /// Begins a call. `None` if the user has its maximum of calls under way.
     pub fn call(self: &Arc<Self>) -> Option<Call> {
         let call = Call(self.clone());
         let before = self.calls.fetch_add(1, Ordering::Relaxed);
         (before < self.most_calls).then_some(call)
     }
 
-    /// Whether a page more may be sent to this user, by the user's bound and by the node's.
+    /// Whether the user's and the node's bounds allow another page.
     pub fn may_grow(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) < self.most_bytes && self.node.bytes.load(Ordering::Relaxed) < self.most_of_node(0)
     }
 
-    /// How many bytes the node may have under way with another answer of this size for this user.
+    /// The node's bound that applies to another answer of this size for this user.
     fn most_of_node(&self, bytes: usize) -> usize {
         let most = self.node.most_bytes;
         let is_bounded = self.most_bytes < usize::MAX;
         if is_bounded && (bytes > SMALL || self.bytes.load(Ordering::Relaxed) > 0) { most / SHARE.1 * SHARE.0 } else { most }
     }
 
-    /// Counts a frame against the user and the node for as long as it, or a part of it, is in memory.
+    /// Counts a frame against the user and the node until its last slice is dropped.
     pub fn hold(self: &Arc<Self>, frame: Bytes) -> Bytes {
         let charge = Charge::new(&self.node, Some(self.clone()), frame.len());
         held(frame, charge)
     }
 
-    /// So many bytes more wait for the user's connections together. Whether that is within the bound.
+    /// Adds bytes to the user's outbound queues. Whether their sum over all connections is within the bound.
     pub fn queue(&self, bytes: usize) -> bool {
         self.queued.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most_queued
     }
 
-    /// So many bytes less wait.
+    /// Removes bytes from the user's outbound queues.
     pub fn unqueue(&self, bytes: usize) {
         self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Whether more waits than so many times what may.
+    /// Whether the user's outbound queues exceed `times` the bound.
     pub fn is_queue_over(&self, times: usize) -> bool {
         self.queued.load(Ordering::Relaxed) > self.most_queued.saturating_mul(times)
     }
 }
 
-/// Bytes that keep something until the last part of them is gone.
+/// Wraps bytes so that `kept` is dropped with their last slice.
 pub fn held<T: Send + 'static>(bytes: Bytes, kept: T) -> Bytes {
     Bytes::from_owner(Held { bytes, _kept: kept })
 }
@@ -275,7 +275,7 @@ mod tests {
         let first = budget.charge(Some(&ada), 50).unwrap();
         assert!(budget.charge(Some(&ada), 11).is_none() && ada.may_grow());
         let second = budget.charge(Some(&bob), 25).unwrap();
-        // The rest is for those who have nothing yet, and for CLIENT tokens.
+        // The reserved part is for users with nothing under way, and for CLIENT tokens.
         assert!(!ada.may_grow() && budget.charge(Some(&bob), 1).is_none());
         assert!(eve.may_grow() && budget.unbounded().may_grow());
         let third = budget.charge(Some(&eve), 10).unwrap();

@@ -1,4 +1,4 @@
-//! Who calls, as resolved from a token by the [`crate::Authority`].
+//! The authenticated caller, as resolved from a token by the [`crate::Authority`].
 
 use std::sync::Arc;
 
@@ -9,27 +9,27 @@ use crate::store::Actor;
 use crate::time::Timestamp;
 use crate::token::{Permissions, TokenType, TokenWithUser};
 
-/// An authenticated caller. Made from the store's rows alone; what a token claims about itself is not believed.
+/// An authenticated caller. It is built from the store's rows; claims in the token about rights are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The token that was shown.
+    /// The token of the call.
     pub token_id: TokenId,
-    /// Who holds it.
+    /// The type of the token.
     pub token_type: TokenType,
-    /// Whom it stands for.
+    /// The user of the token.
     pub user: UserRef,
-    /// That user's present role.
+    /// The user's present role.
     pub role: Role,
-    /// What the token allows at most.
+    /// The permissions of the token.
     pub permissions: Permissions,
-    /// When the token ends.
+    /// When the token expires.
     pub expires_at: Timestamp,
-    /// Whether this is the server itself or its operator, behind whom there is no token.
+    /// Whether this is the server itself or its operator, who has no token.
     pub operator: bool,
 }
 
 impl Caller {
-    /// Whoever can run the command line on the server's own database: may do what a CLIENT token may.
+    /// The operator, who runs the command line on the server's own database. Has the rights of a CLIENT token.
     pub fn operator(user: UserRef, now: Timestamp) -> Self {
         Self {
             token_id: TokenId::new(now),
@@ -42,7 +42,7 @@ impl Caller {
         }
     }
 
-    /// On whose behalf its writes are carried out.
+    /// The actor of its writes.
     pub fn actor(&self) -> Actor {
         if self.operator { Actor::Operator } else { Actor::Token(self.token_id) }
     }
@@ -77,7 +77,7 @@ impl From<&TokenWithUser> for Caller {
     }
 }
 
-/// A token as its row and its user's row have it: who calls by it, or why it is refused.
+/// A token as its row and its user's row describe it: its caller, or the reason why it is refused.
 #[derive(Debug, Clone)]
 pub struct TokenState {
     caller: Arc<Caller>,
@@ -96,12 +96,12 @@ impl From<&TokenWithUser> for TokenState {
 }
 
 impl TokenState {
-    /// The user whom the token stands for, refused or not.
+    /// The user of the token, whether the token is refused or not.
     pub fn user_id(&self) -> UserId {
         self.caller.user.id
     }
 
-    /// The same token with what its user's row says now.
+    /// The same token with the user's present row.
     #[must_use]
     pub fn with_user(&self, row: &User) -> Self {
         let caller = Caller { user: UserRef::from(row), role: row.role, ..(*self.caller).clone() };
@@ -118,12 +118,12 @@ impl TokenState {
         self.caller.token_type
     }
 
-    /// What it takes in memory, in units of about 200 bytes.
+    /// Its memory, in units of about 200 bytes.
     pub fn weight(&self) -> usize {
         1 + self.caller.permissions.rooms.as_ref().map_or(0, Vec::len) / 8
     }
 
-    /// The caller, if the token is good at `now`.
+    /// The caller, if the token is valid at `now`.
     ///
     /// # Errors
     /// [`TokenRefusal::Revoked`], [`TokenRefusal::UserDisabled`], [`TokenRefusal::Expired`].

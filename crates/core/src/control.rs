@@ -1,12 +1,12 @@
-//! The control log: what changed in who may do what, in commit order, for every node to follow.
+//! The control log: changes of rights in commit order, which every node follows.
 
 use crate::ids::{TokenId, UserId};
 
-/// A position in the control log; 0 stands before the first entry. Positions rise in commit order.
+/// A position in the control log; 0 is before the first entry. Positions increase in commit order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ControlPosition(pub u64);
 
-/// One change. It names what to look up anew; the truth is the row itself.
+/// One change. It names the row to read again and does not contain the new values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ControlChange {
     /// This token was revoked, itself or with its parent.
@@ -15,11 +15,11 @@ pub enum ControlChange {
     User(UserId),
 }
 
-/// A change and where it stands in the log.
+/// An entry of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ControlEntry {
-    /// Its place.
+    /// Its position.
     pub position: ControlPosition,
-    /// What changed.
+    /// The change.
     pub change: ControlChange,
 }

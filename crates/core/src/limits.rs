@@ -1,8 +1,8 @@
-//! The limits that a client meets, each a setting; their defaults stand here and nowhere else.
+//! The limits on clients. Each is a setting, and its default is defined here.
 
 use std::time::Duration;
 
-/// What a client may send and hold. Told to WebSocket clients in `hello.limits`.
+/// The limits on what a client may send and hold. WebSocket clients receive them in `hello.limits`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Longest message content, in bytes of UTF-8.
@@ -29,17 +29,17 @@ pub struct Limits {
     pub outbound_queue_bytes: usize,
     /// Messages a user may send, sustained, a second; 0 switches the limit off.
     pub messages_per_second: u32,
-    /// Messages a user may send at once after a rest.
+    /// Messages a user may send at once after a pause.
     pub message_burst: u32,
     /// Reads a second that a user may make over REST, sustained; 0 is no limit.
     pub reads_per_second: u32,
-    /// Reads a user may make at once after a rest.
+    /// Reads a user may make at once after a pause.
     pub read_burst: u32,
-    /// REST calls of one user that may be under way on one node, from their beginning until their answer was sent.
+    /// REST calls of one user that may be under way on one node, from their start until their answer is sent.
     pub calls_per_user: usize,
     /// Bytes of answers and replays that may be built and not yet sent, on one node.
     pub answer_bytes: usize,
-    /// The same of one user.
+    /// Bytes of answers and replays of one user that may be built and not yet sent, on one node.
     pub answer_bytes_per_user: usize,
     /// Bytes that may wait for all connections of one user together, on one node; twice that where each of them holds little.
     pub outbound_bytes_per_user: usize,
@@ -62,12 +62,12 @@ pub struct Limits {
     pub connections: usize,
 }
 
-/// How many frames of a connection are read: what comes faster waits in the network, and nobody is closed for it.
+/// How many frames of a connection are read. Faster frames wait in the network; the connection is not closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameRate {
     /// A second, sustained; 0 is no limit.
     pub per_second: u32,
-    /// At once after a rest.
+    /// At once after a pause.
     pub burst: u32,
 }
 
@@ -75,13 +75,12 @@ pub struct FrameRate {
 /// little, but not nothing.
 const FRAMES_PER_MESSAGE: u32 = 10;
 
-/// However few messages a user may post, so many frames a second are read, and so many at once: pings, joins and retries are no
-/// messages.
+/// The lowest rate of frames, however few messages a user may post, since pings, joins and retries are not messages.
 const LEAST_FRAMES: FrameRate = FrameRate { per_second: 200, burst: 1_000 };
 
 impl Limits {
-    /// How many frames of a connection are read. A client that joins all its rooms again after it was away, having left as
-    /// many, and sends again all that waits for an answer, is not slowed down.
+    /// The rate at which a connection's frames are read. A client that reconnects, joins all its rooms again and repeats its
+    /// unanswered sends is not slowed down.
     pub fn frame_rate(&self) -> FrameRate {
         let idle = self.idle_frame_rate();
         let resumed = self.rooms_per_connection.saturating_mul(2).saturating_add(self.unanswered_sends);
@@ -89,8 +88,8 @@ impl Limits {
         FrameRate { per_second: idle.per_second, burst: idle.burst.max(resumed) }
     }
 
-    /// How many frames of a connection may come to nothing: those that can't be read, pings, empty fragments. Beyond it the
-    /// connection is closed with 4029.
+    /// The rate of frames without effect: unreadable frames, pings and empty fragments. A connection that exceeds it is closed
+    /// with 4029.
     pub fn idle_frame_rate(&self) -> FrameRate {
         if self.messages_per_second == 0 {
             return FrameRate { per_second: 0, burst: 0 };

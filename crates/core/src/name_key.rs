@@ -1,6 +1,6 @@
-//! By what names are compared: [`NameKeys`].
+//! The keys by which names are compared: [`NameKeys`].
 //!
-//! A change to what this file computes needs a migration that sets the stored keys to NULL: they are then computed anew.
+//! A change to the computed keys needs a migration that sets the stored keys to NULL; they are then computed again.
 
 use sha2::{Digest, Sha256};
 use unicase::UniCase;
@@ -10,12 +10,12 @@ use unicode_security::confusable_detection::skeleton;
 
 use crate::invisible::is_invisible;
 
-/// Longest key in bytes, so that an index of any database takes it.
+/// Longest key in bytes. An index of either database accepts this length.
 const MAX_BYTES: usize = 1_024;
 /// Folding and replacing lookalikes are repeated until nothing changes; no known text needs more than three passes.
 const MAX_PASSES: usize = 5;
 
-/// By what a username is compared with others. Stored beside the name.
+/// The comparison keys of a username, stored beside the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameKeys {
     /// Equal for names that differ in case, width, composition, white space or invisible characters alone. No two users get
@@ -24,15 +24,15 @@ pub struct NameKeys {
     /// Compatibility caseless matching (The Unicode Standard, D146), white space collapsed and trimmed, ignorable
     /// characters left out.
     pub key: String,
-    /// Equal for names that look alike. Compared with the names of users who have rights over others, and with no one
-    /// else's: `rn` looks like `m`, but ordinary users may have both.
+    /// Equal for names that look alike. It is compared only with the names of users who have rights over others: `rn` looks
+    /// like `m`, but ordinary users may have both names.
     ///
     /// The skeleton of UTS 39, section 4, folded; `i`, `l`, `1` and `|` are one, since they are in one case or the other.
     pub look: String,
 }
 
 impl NameKeys {
-    /// Of a name, whatever rules it was made under.
+    /// Computes the keys of a name, including one that present rules would refuse.
     pub fn of(name: &str) -> Self {
         Self { key: bounded(key(name)), look: bounded(look(name)) }
     }
@@ -44,7 +44,7 @@ fn key(name: &str) -> String {
 }
 
 fn look(name: &str) -> String {
-    // As written first: a capital I looks like an l, and only the small letter does not.
+    // Lookalikes are replaced before folding: a capital I looks like an l, and its small letter does not.
     let mut text = visible(name.nfkd());
     for _ in 0..MAX_PASSES {
         let letters: String = text.chars().map(plain_letter).collect();
@@ -57,12 +57,12 @@ fn look(name: &str) -> String {
     collapse(&text).replace('i', "l")
 }
 
-/// One pass of caseless matching: case folded, decomposed, without what is not seen.
+/// One pass of caseless matching: case folding, decomposition, removal of invisible characters.
 fn fold(text: &str) -> String {
     visible(UniCase::unicode(text).to_folded_case().nfkd())
 }
 
-/// Leaves out what is not seen, the dot above an i among it, which has one already.
+/// Removes invisible characters, and the dot above an i, which has one already.
 fn visible(decomposed: impl Iterator<Item = char>) -> String {
     let mut base = None;
     let mut seen = String::new();
@@ -119,7 +119,7 @@ fn plain_letter(c: char) -> char {
     }
 }
 
-/// A text that is too long for an index is cut, and told from others by its hash.
+/// Cuts a text that is too long for an index, and appends its hash to keep it distinct.
 fn bounded(text: String) -> String {
     if text.len() <= MAX_BYTES {
         return text;

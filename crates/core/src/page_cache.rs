@@ -1,7 +1,7 @@
-//! The newest pages of rooms as they were read last: what nearly everyone who opens a room asks for.
+//! A cache of each room's newest pages, which most clients request when they open a room.
 //!
-//! A page from the cache is never stale. The store is asked for the room's [`RoomVersion`] each time, and whether the reader
-//! may read the room; only a page of that version is given out.
+//! A page from the cache is never stale. Each call reads the room's [`RoomVersion`] from the store and checks the reader's
+//! access there; a cached page is used only if it is of that version.
 
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +15,9 @@ use crate::model::Message;
 use crate::shared::Shared;
 use crate::store::{Access, History, HistoryRange, Newest, RoomVersion, Store, Versioned};
 
-/// What the pages of a kind may weigh together, with what is made of them, in bytes, about.
+/// Most bytes that the pages of one kind and their encodings may take, about.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// What a page weighs besides its events.
+/// The weight of a page without its events, in bytes.
 const PAGE: usize = 1_024;
 
 /// The newest pages of rooms, bounded in bytes.
@@ -42,8 +42,8 @@ impl Default for PageCache {
 }
 
 impl PageCache {
-    /// A room's newest messages: as [`MessageReads::history`](crate::store::MessageReads::history) answers for
-    /// [`HistoryRange::Newest`]. A page that is not in memory is read once `turn` has answered, and comes with that answer.
+    /// A room's newest messages, as [`MessageReads::history`](crate::store::MessageReads::history) returns them for
+    /// [`HistoryRange::Newest`]. A page that is not cached is read after `turn` resolves, and is returned with that turn.
     ///
     /// # Errors
     /// Those of [`MessageReads::history`](crate::store::MessageReads::history) and of `turn`.
@@ -60,8 +60,8 @@ impl PageCache {
         self.histories.get((room, limit), version, turn, read, |page| weight(&page.messages, &[])).await
     }
 
-    /// The newest part of a room, for a join: as [`MessageReads::newest`](crate::store::MessageReads::newest) answers. A page
-    /// that is not in memory is read once `turn` has answered, and comes with that answer.
+    /// A room's newest page for a join, as [`MessageReads::newest`](crate::store::MessageReads::newest) returns it. A page that
+    /// is not cached is read after `turn` resolves, and is returned with that turn.
     ///
     /// # Errors
     /// Those of [`MessageReads::newest`](crate::store::MessageReads::newest) and of `turn`.
@@ -85,7 +85,7 @@ impl<K: Hash + Eq, T> Pages<K, T> {
         Self(Mutex::new(BoundedMap::new(MAX_BYTES)))
     }
 
-    /// The page of the room's present `version`: the one that is kept, else after `turn` the one that `read` answers.
+    /// The page of the room's present `version`, from the cache, or read by `read` after `turn` resolves.
     async fn get<A>(
         &self,
         key: K,
@@ -94,14 +94,14 @@ impl<K: Hash + Eq, T> Pages<K, T> {
         read: impl Future<Output = Result<Versioned<T>, Error>>,
         weight: impl FnOnce(&T) -> usize,
     ) -> Result<(Arc<Shared<T>>, Option<A>), Error> {
-        // A page that is not kept is read with its version.
+        // A page that is not cached is read together with its version.
         let is_kept = self.kept().peek(&key).is_some();
         let version = if is_kept { Some(version.await?) } else { None };
         if let Some(page) = version.and_then(|version| self.of(&key, version)) {
             return Ok((page, None));
         }
         let turn = turn.await?;
-        // Somebody else may have read this version meanwhile.
+        // Another task may have cached this version during the wait.
         let page = match version.and_then(|version| self.of(&key, version)) {
             Some(page) => page,
             None => {
@@ -113,14 +113,14 @@ impl<K: Hash + Eq, T> Pages<K, T> {
         Ok((page, Some(turn)))
     }
 
-    /// The page that is kept, if it is of this version.
+    /// The cached page, if it is of this version.
     fn of(&self, key: &K, version: RoomVersion) -> Option<Arc<Shared<T>>> {
         self.kept().get(key).filter(|kept| kept.version == version).map(|kept| kept.page.clone())
     }
 
     fn keep(&self, key: K, read: Versioned<T>, weight: usize) -> Arc<Shared<T>> {
         let (version, page) = (read.version, Arc::new(Shared::new(read.page)));
-        // What makes room for it is dropped without the lock.
+        // The evicted pages are dropped after the lock is released.
         let removed = self.kept().insert(key, Kept { version, page: page.clone() }, weight);
         drop(removed);
         page
@@ -131,7 +131,7 @@ impl<K: Hash + Eq, T> Pages<K, T> {
     }
 }
 
-/// A page as it is, and encoded.
+/// The weight of a page and its encoding.
 fn weight(messages: &[Message], others: &[Arc<Event>]) -> usize {
     let messages = messages.iter().map(|message| message.held_len() + message.encoded_len());
     let others = others.iter().map(|event| event.held_len() + event.encoded_len());

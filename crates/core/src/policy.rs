@@ -1,7 +1,7 @@
-//! Who may do what. Every rule about rights stands here, and nowhere else makes a [`Forbidden`].
+//! Permissions. Every rule about rights is a function of this module, and only this module returns a [`Forbidden`].
 //!
-//! An op asks early what can be told from memory, so that most of what is not allowed is refused at once; the store asks again
-//! within the commit, with the caller and the facts as they are then, and that answer counts.
+//! An op first checks what can be judged from memory, so that most forbidden calls fail early. The store checks again within
+//! the commit, with the caller and the facts of that moment, and that result counts.
 
 use crate::caller::{Caller, TokenState};
 use crate::error::{Error, Forbidden, NotFound, TokenRefusal};
@@ -35,20 +35,20 @@ pub fn is_client(caller: &Caller) -> Result<(), Forbidden> {
     if caller.token_type == TokenType::Client { Ok(()) } else { Err(Forbidden::ClientOnly) }
 }
 
-/// The caller may hand out rights, and see who holds them: privileged, and by a token that is not itself restricted. Without
-/// the second rule a restricted ADMIN token could make itself an unrestricted one.
+/// The caller may grant rights and see who holds them: it is privileged, and its token is unrestricted. Without the second
+/// condition a restricted ADMIN token could mint an unrestricted one for itself.
 pub fn may_grant_rights(caller: &Caller) -> Result<(), Forbidden> {
     require_privileged(caller)?;
     if caller.permissions.is_all() { Ok(()) } else { Err(Forbidden::NeedsUnrestricted) }
 }
 
-/// The caller may disable a user. With one in whose name an application's backend acts that backend would be out, and it is
-/// not for a person to turn it off.
+/// The caller may disable a user. A user in whose name a CLIENT token acts can be disabled only by a CLIENT token, because the
+/// application's backend would lose its access.
 pub fn may_disable(caller: &Caller, has_client_token: bool) -> Result<(), Forbidden> {
     if has_client_token && caller.token_type != TokenType::Client { Err(Forbidden::BehindClientToken) } else { Ok(()) }
 }
 
-/// In whose name the caller acts: its own, or for CLIENT tokens any user's.
+/// The user in whose name the caller acts: its own, or with a CLIENT token any user.
 pub fn acting_user(caller: &Caller, named: Option<UserId>) -> Result<UserId, Forbidden> {
     match named {
         None => Ok(caller.user.id),
@@ -57,7 +57,7 @@ pub fn acting_user(caller: &Caller, named: Option<UserId>) -> Result<UserId, For
     }
 }
 
-/// With which eyes the caller reads a room, or posts to it.
+/// The caller's access to a room, for reads and posts.
 pub fn room_access(caller: &Caller, room: RoomId) -> Result<Access, Forbidden> {
     if !caller.permissions.covers_room(room) {
         return Err(Forbidden::NotAMember);
@@ -65,8 +65,8 @@ pub fn room_access(caller: &Caller, room: RoomId) -> Result<Access, Forbidden> {
     Ok(if caller.is_privileged() { Access::Any } else { Access::Member(caller.user.id) })
 }
 
-/// Whoever has these eyes may look into a room, or post to it: any that there is, or those that the user is a member of.
-/// `member` tells of an existing room whether it is.
+/// This access allows reading a room and posting to it: [`Access::Any`] for every existing room, [`Access::Member`] for rooms
+/// of which the user is a member. `member` is `None` if the room does not exist.
 pub fn may_enter(access: Access, member: Option<bool>) -> Result<(), Error> {
     match (access, member) {
         (Access::Any, Some(_)) | (Access::Member(_), Some(true)) => Ok(()),
@@ -75,38 +75,39 @@ pub fn may_enter(access: Access, member: Option<bool>) -> Result<(), Error> {
     }
 }
 
-/// The caller may post to the room as this author: with which eyes.
+/// The caller may post to the room as this author. Returns the access of the post.
 pub fn may_append(caller: &Caller, author: UserId, room: RoomId) -> Result<Access, Forbidden> {
     may_write(caller)?;
     acting_user(caller, Some(author))?;
     room_access(caller, room)
 }
 
-/// The caller may change messages in the room, if they are its own: with which eyes it finds them.
+/// The caller's token allows editing messages in the room; [`may_edit_of`] then judges the message's author. Returns the access
+/// with which the message is found.
 pub fn may_edit(caller: &Caller, room: RoomId) -> Result<Access, Forbidden> {
     may_write(caller)?;
     room_access(caller, room)
 }
 
-/// The caller may change this author's message: its own, or anybody's by a CLIENT token.
+/// The caller may edit this author's message: it is the author, or has a CLIENT token.
 pub fn may_edit_of(caller: &Caller, author: UserId) -> Result<(), Forbidden> {
     if caller.is(author) || caller.may_name_others() { Ok(()) } else { Err(Forbidden::NotTheAuthor) }
 }
 
-/// The caller may see the earlier versions of this author's message: it itself, and who decides who is in the room.
+/// The caller may see the earlier versions of this author's message: it is the author, or manages the room's members.
 pub fn may_see_versions(caller: &Caller, author: UserId, relation: Option<RoomRelation>) -> Result<(), Error> {
     may_read(caller)?;
     if caller.is(author) { Ok(()) } else { stewards(caller, relation) }
 }
 
-/// The caller may forget what earlier versions of this author's message said.
+/// The caller may erase the contents of earlier versions of this author's message.
 pub fn may_forget_versions(caller: &Caller, author: UserId) -> Result<(), Forbidden> {
     may_delete(caller)?;
     may_edit_of(caller, author)
 }
 
-/// With which eyes a message is appended: those with which it was accepted, less what its actor has lost since. `state` is
-/// that of the actor's token, if there is such a token.
+/// The access with which a message is appended: the access with which it was accepted, less the rights that its actor has lost
+/// since. `state` is the state of the actor's token, if that token exists.
 pub fn append_access(message: &NewMessage, state: Option<&TokenState>) -> Result<Access, Error> {
     if message.actor == Actor::Operator {
         return Ok(message.access);
@@ -121,14 +122,14 @@ pub fn may_create_user(caller: &Caller) -> Result<(), Forbidden> {
     may_grant_rights(caller)
 }
 
-/// The caller may make users, or find and change them, by an application's own ids. `mints_for_found`: with a token for a user
-/// that is there already, which takes the right to act in anyone's name.
+/// The caller may create, find and change users by an application's own ids. `mints_for_found` says that the call mints a token
+/// for an existing user, which needs a CLIENT token.
 pub fn may_put_user(caller: &Caller, mints_for_found: bool) -> Result<(), Forbidden> {
     may_create_user(caller)?;
     if mints_for_found { is_client(caller) } else { Ok(()) }
 }
 
-/// The caller may make this change: a new name for itself, anything else for those who hand out rights.
+/// The caller may make this change: a new name for its own user, or any change if it may grant rights.
 pub fn may_change_user(caller: &Caller, change: &UserChange) -> Result<(), Forbidden> {
     may_write(caller)?;
     let only_named = change.username.is_some() && change.role.is_none() && change.disabled.is_none();
@@ -144,8 +145,8 @@ pub fn may_create_room(caller: &Caller, owner: UserId) -> Result<(), Forbidden> 
     acting_user(caller, Some(owner)).map(drop)
 }
 
-/// The caller may mint this token: a USER token for anyone by a CLIENT token; by another for its own user, with no more rights
-/// than its own, no longer life, and dying with it.
+/// The caller may mint this token. A CLIENT token mints tokens for any user. A USER token mints for its own user only, with at
+/// most its own rights and lifetime, and as its child.
 pub fn may_mint(caller: &Caller, token: &Token) -> Result<(), Forbidden> {
     if token.token_type == TokenType::Client {
         return is_client(caller);
@@ -158,8 +159,8 @@ pub fn may_mint(caller: &Caller, token: &Token) -> Result<(), Forbidden> {
     if within || caller.token_type == TokenType::Client { Ok(()) } else { Err(Forbidden::MoreRights) }
 }
 
-/// Whoever sends a minting call again may be handed the token of the first: it alone, `minted_by`. A sibling of it may have
-/// fewer rights, and would keep the token when the first is revoked.
+/// A repeated minting call may return the token of the first call only to the token that made the first call, `minted_by`. A
+/// sibling may have fewer rights, and would keep the minted token when the first is revoked.
 pub fn may_be_handed(actor: Actor, minted_by: Option<TokenId>) -> Result<(), Forbidden> {
     match actor {
         Actor::Token(token) if minted_by != Some(token) => Err(Forbidden::MoreRights),
@@ -167,9 +168,8 @@ pub fn may_be_handed(actor: Actor, minted_by: Option<TokenId>) -> Result<(), For
     }
 }
 
-/// The caller may revoke this token, if there is one of the id that it named; `descends` tells whether the caller's token
-/// minted it, itself or through others. Any token may give itself up; a restricted one may otherwise take back what it minted
-/// alone.
+/// The caller may revoke this token; `token` is `None` if it does not exist. `descends` says that the caller's token minted it,
+/// directly or through others. Any token may revoke itself. A restricted token may otherwise revoke only tokens that it minted.
 pub fn may_revoke(caller: &Caller, token: Option<&Token>, descends: bool) -> Result<(), Error> {
     if token.is_some_and(|token| token.id == caller.token_id) {
         return Ok(());
@@ -183,7 +183,7 @@ pub fn may_revoke(caller: &Caller, token: Option<&Token>, descends: bool) -> Res
     if allowed { Ok(()) } else { Err(no_such_token(caller)) }
 }
 
-/// What a token that the caller may not revoke is to it: whether it exists is told only to the privileged.
+/// The error for a token that the caller may not revoke. Only the privileged learn whether it exists.
 pub fn no_such_token(caller: &Caller) -> Error {
     if !caller.permissions.is_all() {
         return Forbidden::NeedsUnrestricted.into();
@@ -191,7 +191,7 @@ pub fn no_such_token(caller: &Caller) -> Error {
     if caller.is_privileged() { Error::NotFound(NotFound::Token) } else { Forbidden::ClientOnly.into() }
 }
 
-/// What an id that is no UUID is to this caller: to a USER the same as a room that is not theirs.
+/// The error for a room's id that is not a UUID. A USER gets the same error as for a room of which it is not a member.
 pub fn no_such_room(caller: &Caller) -> Error {
     if caller.is_privileged() && caller.permissions.rooms.is_none() {
         Error::NotFound(NotFound::Room)
@@ -200,13 +200,13 @@ pub fn no_such_room(caller: &Caller) -> Error {
     }
 }
 
-/// The caller's token allows adding members to the room, whatever its user is there.
+/// The caller's token allows adding members to the room, whatever the user's relation to it.
 pub fn token_adds_members(caller: &Caller, room: RoomId) -> Result<(), Forbidden> {
     may_write(caller)?;
     covers(caller, room)
 }
 
-/// The caller's token allows removing this user from the room: `write` to leave oneself, `delete` for others.
+/// The caller's token allows removing this user from the room: `write` to leave, `delete` to remove others.
 pub fn token_removes_member(caller: &Caller, room: RoomId, user: UserId) -> Result<(), Forbidden> {
     if caller.is(user) {
         may_write(caller)?
@@ -221,42 +221,42 @@ fn covers(caller: &Caller, room: RoomId) -> Result<(), Forbidden> {
 }
 
 /// The caller may add members to the room.
-pub fn may_add_members(caller: &Caller, room: RoomId, standing: Option<RoomRelation>) -> Result<(), Error> {
+pub fn may_add_members(caller: &Caller, room: RoomId, relation: Option<RoomRelation>) -> Result<(), Error> {
     token_adds_members(caller, room)?;
-    stewards(caller, standing)
+    stewards(caller, relation)
 }
 
 /// The caller may remove this member from the room.
-pub fn may_remove_member(caller: &Caller, room: RoomId, standing: Option<RoomRelation>, user: UserId) -> Result<(), Error> {
+pub fn may_remove_member(caller: &Caller, room: RoomId, relation: Option<RoomRelation>, user: UserId) -> Result<(), Error> {
     token_removes_member(caller, room, user)?;
     if !caller.is_privileged() && caller.is(user) {
-        return match standing {
-            Some(standing) if standing.member => Ok(()),
+        return match relation {
+            Some(relation) if relation.member => Ok(()),
             _ => Err(Forbidden::NotAMember.into()),
         };
     }
-    stewards(caller, standing)?;
-    match standing {
-        Some(standing) if standing.owner == user && !caller.is_privileged() => Err(Forbidden::OwnerStays.into()),
+    stewards(caller, relation)?;
+    match relation {
+        Some(relation) if relation.owner == user && !caller.is_privileged() => Err(Forbidden::OwnerStays.into()),
         _ => Ok(()),
     }
 }
 
-/// The caller decides who is in the room: the privileged everywhere, its owner and MODERATORs while they are members.
-fn stewards(caller: &Caller, standing: Option<RoomRelation>) -> Result<(), Error> {
+/// The caller manages the room's members: the privileged in every room, its owner and MODERATORs while they are members.
+fn stewards(caller: &Caller, relation: Option<RoomRelation>) -> Result<(), Error> {
     if caller.is_privileged() {
-        return standing.map(|_| ()).ok_or(Error::NotFound(NotFound::Room));
+        return relation.map(|_| ()).ok_or(Error::NotFound(NotFound::Room));
     }
-    match standing {
-        // An owner who was removed, or left, has nothing to say here any more.
-        Some(standing) if standing.member && caller.is(standing.owner) => Ok(()),
-        Some(standing) if standing.member && caller.role == Role::Moderator => Ok(()),
-        Some(standing) if standing.member => Err(Forbidden::NotAModerator.into()),
+    match relation {
+        // An owner who left or was removed has no rights in the room.
+        Some(relation) if relation.member && caller.is(relation.owner) => Ok(()),
+        Some(relation) if relation.member && caller.role == Role::Moderator => Ok(()),
+        Some(relation) if relation.member => Err(Forbidden::NotAModerator.into()),
         _ => Err(Forbidden::NotAMember.into()),
     }
 }
 
-/// The caller may see everything of this user: itself, or a privileged one.
+/// The caller may see all data of this user: it is that user, or privileged.
 pub fn may_see_user(caller: &Caller, user: UserId) -> Result<(), Forbidden> {
     if caller.is(user) || caller.is_privileged() { Ok(()) } else { Err(Forbidden::ClientOnly) }
 }

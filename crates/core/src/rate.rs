@@ -1,5 +1,4 @@
-//! How often a user may post, or anybody do something else: a token bucket in the form of the generic cell rate algorithm, one
-//! number for each of them.
+//! Rate limits: a token bucket per key, in the form of the generic cell rate algorithm, which stores one number per bucket.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,13 +10,13 @@ use metrics::{Counter, counter};
 use crate::ids::UserId;
 use crate::time::Monotonic;
 
-/// Those whose bucket is full again are forgotten when the map has grown by this many.
+/// Full buckets are removed when the map has grown by this many.
 const SWEEP_AFTER: usize = 4_096;
 
-/// Lets each user do something so often.
+/// A rate limit per user.
 pub type RateLimiter = Rate<UserId>;
 
-/// Lets each of those it tells apart do something `per_second` times, and `burst` times at once after a rest.
+/// A rate limit per key: `per_second` sustained, and `burst` at once after a pause.
 pub struct Rate<K> {
     interval_micros: i64,
     burst: i64,
@@ -33,26 +32,26 @@ struct Buckets<K> {
 }
 
 impl<K: Eq + Hash> Rate<K> {
-    /// `per_second` 0 is no limit.
+    /// A limit of `per_second`; 0 is no limit.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval_micros = if per_second == 0 { 0 } else { 1_000_000 / i64::from(per_second) };
         let buckets = Mutex::new(Buckets { full_at: HashMap::new(), sweep_at: SWEEP_AFTER });
         Self { interval_micros, burst: i64::from(burst.max(1)), refused: Counter::noop(), buckets }
     }
 
-    /// Once in `interval`, and `burst` times at once after a rest.
+    /// A limit of one per `interval`, and `burst` at once after a pause.
     pub fn every(interval: Duration, burst: u32) -> Self {
         let interval_micros = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
         Self { interval_micros, ..Self::new(1, burst) }
     }
 
-    /// Counts refusals in the metric of rate limits, as those of `what`.
+    /// Counts refusals in the metric `chatsphere_rate_limited_total` under this `what`.
     #[must_use]
     pub fn counted(self, what: &'static str) -> Self {
         Self { refused: counter!("chatsphere_rate_limited_total", "what" => what), ..self }
     }
 
-    /// Takes what one time is worth, or says how long to wait for it.
+    /// Takes one from the bucket of `who`, or returns how long to wait for it.
     pub fn take(&self, who: K, now: Monotonic) -> Result<(), Duration> {
         if self.interval_micros == 0 {
             return Ok(());

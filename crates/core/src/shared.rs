@@ -1,4 +1,4 @@
-//! Values that many ask for.
+//! Values that are encoded once for many readers.
 
 use std::fmt;
 use std::ops::Deref;
@@ -6,8 +6,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-/// A value that many ask for, and what is made of it for all of them, such as its encoding: made once, when it is first wanted,
-/// and kept as long as the value.
+/// A shared value and its encoding. The encoding is made on first use and kept as long as the value.
 pub struct Shared<T> {
     value: T,
     made: OnceLock<Bytes>,
@@ -19,14 +18,14 @@ impl<T> Shared<T> {
         Self { value, made: OnceLock::new() }
     }
 
-    /// What `make` makes of it. Whoever asks must want the same: it is made only once.
+    /// The encoding, made by `make` on the first call. Every caller must pass an equivalent `make`.
     pub fn made(&self, make: impl FnOnce(&T) -> Bytes) -> Bytes {
         self.made.get_or_init(|| make(&self.value)).clone()
     }
 }
 
 impl<T> Shared<T> {
-    /// What was made of it, if it was.
+    /// The encoding, if it has been made.
     pub fn already_made(&self) -> Option<Bytes> {
         self.made.get().cloned()
     }

@@ -1,5 +1,5 @@
-//! Signals: what is told to those who are connected at this moment, and stored nowhere. They have no number, may be merged with
-//! a newer one of the same kind, and are the first to be dropped under pressure.
+//! Signals: ephemeral notifications to open connections, such as typing. They are not stored and have no number. A newer signal
+//! of the same kind may replace an older one, and signals are dropped first under pressure.
 
 use std::time::Duration;
 
@@ -12,54 +12,54 @@ use crate::rate::Rate;
 use crate::seq::Seq;
 use crate::time::Monotonic;
 
-/// To whom a signal goes.
+/// The connections that receive a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
-    /// Every connection that has joined the room, but for those of the signal's own user.
+    /// Every connection that has joined the room, except those of the signal's own user.
     Room(RoomId),
     /// Every connection of this user.
     User(UserId),
 }
 
-/// For how long a user counts as typing without another signal.
+/// How long a user counts as typing after a signal.
 pub const TYPING_EXPIRES: Duration = Duration::from_secs(6);
 
 /// Signals that a user may cause a second.
 pub const SIGNALS_PER_SECOND: u32 = 10;
-/// How often the same signal of a user is sent again. Clients repeat it every 3 s; one that the network brings early counts
-/// too.
+/// Shortest interval between repetitions of a signal that are sent. Clients repeat it every 3 s; the difference allows for
+/// jitter of the network.
 const REPEATED: Duration = Duration::from_millis(2_500);
 
 /// One signal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
-    /// To whom it goes.
+    /// The topic that it is sent to.
     pub topic: Topic,
     /// Who caused it.
     pub user: UserRef,
-    /// The newest event of the room in the snapshot in which the rights were judged. A node delivers the signal once the room's
-    /// subscribers have all events up to this one: so whoever was removed by then gets none, on any node.
+    /// The room's newest event in the snapshot in which the rights were judged. A node delivers the signal once the room's
+    /// subscribers have all events up to this one, so a member who was removed by then does not receive it on any node.
     pub after: Seq,
-    /// What it says.
+    /// The content.
     pub kind: SignalKind,
 }
 
-/// What a signal says.
+/// The kinds of signals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SignalKind {
-    /// A user types in a room, or has stopped.
+    /// A user types in a room, or has stopped typing.
     Typing {
         /// Where.
         room_id: RoomId,
-        /// In the thread of this message.
+        /// The message in whose thread the user types.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent_id: Option<MessageId>,
-        /// Whether it types or has stopped.
+        /// Whether the user types or has stopped.
         on: bool,
     },
-    /// A kind that only a newer node knows. It is dropped.
+    /// A kind of a newer release. It is dropped.
     #[serde(other)]
     Unknown,
 }
@@ -76,14 +76,14 @@ impl Default for SignalRate {
         Self {
             each: Rate::new(SIGNALS_PER_SECOND, SIGNALS_PER_SECOND).counted("signal"),
             begun: Rate::every(REPEATED, 1),
-            // Whoever stops and goes on is seen to stop.
+            // A user who resumes and stops again within the interval is shown as stopped again.
             ended: Rate::every(REPEATED, 2),
         }
     }
 }
 
 impl SignalRate {
-    /// Counts one against its user.
+    /// Counts a signal against its user.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
@@ -91,7 +91,7 @@ impl SignalRate {
         self.each.take(user, now).map_err(|wait| Error::RateLimited(RateLimited::Signals, wait))
     }
 
-    /// Whether a signal that begins something, or ends it, says what the one before has just said: it is not sent again.
+    /// Whether the user has just sent the same beginning or end to this topic. A repeated signal is not sent.
     pub(crate) fn is_repeated(&self, user: UserId, topic: Topic, begins: bool, now: Monotonic) -> bool {
         let rate = if begins { &self.begun } else { &self.ended };
         rate.take((user, topic), now).is_err()
@@ -100,11 +100,11 @@ impl SignalRate {
 
 /// Delivers signals to the connections of this node and to other nodes.
 pub trait SignalSink: Send + Sync + 'static {
-    /// Queues a signal, or drops it where too many wait. Never blocks.
+    /// Queues a signal, or drops it if the queue is full. Never blocks.
     fn signal(&self, signal: Signal);
 }
 
-/// Delivers nothing: for a process without connections.
+/// A sink that drops every signal, for a process without connections.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoSignals;
 

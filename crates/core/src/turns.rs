@@ -1,5 +1,5 @@
-//! Whose read comes next: a bounded number of pages is read and encoded at a time, and users take turns, so that one who asks
-//! for much waits for itself and not others for it.
+//! The scheduler of page reads. A bounded number of pages is read and encoded at a time, and users take turns, so that a user
+//! with many reads delays only their own.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ pub struct Turns(Arc<Mutex<State>>);
 struct State {
     free: usize,
     flows: HashMap<UserId, Flow>,
-    /// Users with reads that wait, each once, in the order in which they are looked at.
+    /// Users with waiting reads, each once, in round-robin order.
     order: VecDeque<UserId>,
 }
 
@@ -37,13 +37,12 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// So many reads run at a time.
+    /// Allows this many reads at a time.
     pub fn new(at_once: usize) -> Self {
         Self(Arc::new(Mutex::new(State { free: at_once.max(1), flows: HashMap::new(), order: VecDeque::new() })))
     }
 
-    /// Waits for a turn of this user, who has `most` at a time. Those of one user come in the order in which they were asked
-    /// for.
+    /// Waits for a turn of this user, who has at most `most` at a time. A user's turns are given in the order of the calls.
     pub async fn take(&self, user: UserId, most: usize) -> Turn {
         let turn = {
             let mut state = self.state();
@@ -62,11 +61,11 @@ impl Turns {
             }
             turn
         };
-        // The sender is dropped only unsent, and then nobody waits here any more.
+        // The sender is dropped without sending only when this receiver is gone.
         turn.await.unwrap_or_else(|_| Turn { turns: Self::new(1), user })
     }
 
-    /// A turn has ended: those whose turn it is are told.
+    /// Ends a turn and gives the free place to the next read.
     fn pass_on(&self, user: UserId) {
         let next = {
             let mut state = self.state();
@@ -80,7 +79,7 @@ impl Turns {
             state.next()
         };
         if let Some((user, give)) = next {
-            // Whoever went away meanwhile gives it back by dropping it.
+            // If the receiver is gone, dropping the turn gives its place back.
             drop(give.send(Turn { turns: self.clone(), user }));
         }
     }
@@ -91,7 +90,7 @@ impl Turns {
 }
 
 impl State {
-    /// Whose turn it is, with everything counted for it.
+    /// The next read to run, already counted as running.
     fn next(&mut self) -> Option<(UserId, oneshot::Sender<Turn>)> {
         for _ in 0..self.order.len() {
             let user = self.order.pop_front()?;

@@ -8,15 +8,15 @@ use crate::store::{Done, Idempotency, MembershipChange, MembershipChanged, NewMe
 /// A member to add.
 #[derive(Debug, Clone)]
 pub struct AddMember {
-    /// Where.
+    /// The room.
     pub room_id: RoomId,
-    /// Whom.
+    /// The user.
     pub user_id: UserId,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
 }
 
-/// Adds a member; once in, adding again changes nothing. Needs `write`, and to own the room, to moderate it, or to be
+/// Adds a member. Adding an existing member changes nothing. Needs `write`, and to own the room, to moderate it, or to be
 /// privileged.
 ///
 /// # Errors

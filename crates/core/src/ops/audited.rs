@@ -1,5 +1,5 @@
-//! The ops that change who may do what, or act upon others. Each leaves a line in the audit log: target `audit`, who did what
-//! to whom, and what came of it. Ids alone: names and contents are in no line. The client's address is told by the call's span.
+//! The ops that change rights or act upon other users. Each writes a line to the audit log (target `audit`) with the actor, the
+//! subject and the outcome. Lines contain ids, never names or contents. The client's address is a field of the call's span.
 
 use super::{
     AddMember, ChangeUser, CreateRoom, CreateUser, MintClientToken, MintUserToken, PutExternalUser, RemoveMember,
@@ -14,7 +14,7 @@ use crate::model::{Role, Room, User};
 use crate::store::{Done, ExternalUserDone, MembershipChanged};
 use crate::token::{TokenType, TokenWithUser};
 
-/// Upon whom or what somebody acts.
+/// The subject of an audited action.
 #[derive(Default)]
 struct On {
     user: Option<UserId>,

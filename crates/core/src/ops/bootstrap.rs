@@ -9,7 +9,7 @@ use crate::token::{Permissions, Token, TokenType};
 
 /// The name of the user that the first start makes.
 pub const FIRST_ADMIN: &str = "admin";
-/// What tells the first CLIENT token from later ones.
+/// The email address of the first CLIENT token, which distinguishes it from later ones.
 pub const FIRST_EMAIL: &str = "admin@localhost";
 
 /// Makes the user `admin`, an ADMIN, and one CLIENT token of it, if there is no user at all. For a single node's first start.
@@ -23,7 +23,7 @@ pub async fn bootstrap(chat: &AppContext) -> Result<Option<Token>, Error> {
     let now = chat.clock.now();
     let id = UserId::new(now);
     let username = Username::from_stored(FIRST_ADMIN.to_owned());
-    // Every user comes with a USER token; nobody is handed this one, so it is born revoked.
+    // Every user is created with a USER token. Nobody receives this one, so it is created revoked.
     let unused =
         Token { revoked_at: Some(now), ..mint_token::row(chat, TokenType::User, id, Permissions::ALL, chat.lifetimes.user) };
     let (role, actor) = (Role::Admin, Actor::Operator);

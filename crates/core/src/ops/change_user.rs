@@ -7,10 +7,10 @@ use crate::policy;
 use crate::store::UserChange;
 use crate::text::Username;
 
-/// A change to a user's standing; what is absent stays.
+/// A change to a user's role or state. Absent fields stay as they are.
 #[derive(Debug, Clone, Copy)]
 pub struct ChangeUser {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
     /// The new role.
     pub role: Option<Role>,

@@ -18,9 +18,9 @@ const MAX_ROOMS: usize = 1_000;
 /// A USER token to mint.
 #[derive(Debug, Clone)]
 pub struct MintUserToken {
-    /// Whom it is to stand for.
+    /// The user of the token.
     pub user_id: UserId,
-    /// What it is to allow at most; everything if absent.
+    /// Its permissions; all if absent.
     pub permissions: Option<Permissions>,
     /// How long it is to live; the default if absent.
     pub expires_in: Option<Duration>,
@@ -31,9 +31,9 @@ pub struct MintUserToken {
 /// A CLIENT token to mint.
 #[derive(Debug, Clone)]
 pub struct MintClientToken {
-    /// In whose name it acts when it names no other.
+    /// The user in whose name it acts when it names no other.
     pub user_id: UserId,
-    /// Whose it is.
+    /// The email address of its holder.
     pub email: String,
     /// How long it is to live; the default if absent.
     pub expires_in: Option<Duration>,
@@ -41,8 +41,8 @@ pub struct MintClientToken {
     pub idempotency: Option<Idempotency>,
 }
 
-/// Mints a USER token: for any user by a CLIENT token, for its own user by a USER token, then never with more rights, never
-/// living longer, and dying with its parent. Needs `write`.
+/// Mints a USER token. A CLIENT token mints for any user. A USER token mints for its own user, with at most its own rights and
+/// lifetime, and revoking it revokes the minted token. Needs `write`.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`crate::Forbidden::NotYourself`], [`crate::Forbidden::MoreRights`], [`crate::NotFound::User`],

@@ -10,9 +10,9 @@ use crate::text::{ClientMessageId, Content};
 /// A message as a client sends it.
 #[derive(Debug, Clone)]
 pub struct PostMessage {
-    /// Where.
+    /// The room.
     pub room_id: RoomId,
-    /// What it says.
+    /// Its content.
     pub content: String,
     /// The sender's own id for it.
     pub client_message_id: Option<String>,
@@ -24,9 +24,9 @@ pub struct PostMessage {
 
 /// Posts a message. Needs `write`, and membership unless privileged.
 ///
-/// What can be judged without the store is judged now; the rest inside the commit. The write has its place in the queue when
-/// this returns, so that messages posted one after the other are stored in that order. The message is published from the
-/// commit, whatever becomes of the caller.
+/// Rules that need no data of the store are checked now, the others inside the commit. The write has its place in the queue
+/// when this returns, so messages that are posted one after the other are stored in that order. The message is published after
+/// the commit even if the caller is cancelled.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`Error::RateLimited`]; from the pending write also [`Error::NotFound`],
@@ -35,7 +35,7 @@ pub fn post_message(chat: &AppContext, caller: &Caller, post: PostMessage) -> Re
     Ok(chat.store.submit(accept(chat, caller, post)?))
 }
 
-/// Posts a message like [`post_message`]; it is acknowledged to `to`, unless it is refused now.
+/// Posts a message like [`post_message`]. The outcome is acknowledged to `to`, unless this returns an error.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`Error::RateLimited`].
@@ -54,7 +54,7 @@ fn accept(chat: &AppContext, caller: &Caller, post: PostMessage) -> Result<NewMe
     let author = post.author.unwrap_or(caller.user.id);
     let access = policy::may_append(caller, author, post.room_id)?;
     if author != caller.user.id {
-        // A backend may do nothing else all day: only for who asks for it.
+        // At debug level, because posting for users is all that some backends do.
         tracing::debug!(target: "audit", action = "message.create", by = %caller.user.id, by_token = %caller.token_id, on_user = %author, "audit");
     }
     let content = Content::parse(post.content, &chat.limits)?;

@@ -10,8 +10,8 @@ use crate::shared::Shared;
 use crate::store::{Access, EventsPage, History, HistoryRange};
 use crate::turns::Turn;
 
-/// A page of a room's messages, ascending. Needs `read`, and membership unless privileged. A page that had to be read comes with
-/// its turn, to be kept until it is encoded.
+/// A page of a room's messages, ascending. Needs `read`, and membership unless privileged. A page that was read from the
+/// database is returned with its turn, which the caller keeps until the page is encoded.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::Unavailable`].
@@ -47,7 +47,7 @@ pub async fn read_events(
     chat.store.events_after(room, policy::room_access(caller, room)?, after, limit).await
 }
 
-/// With which eyes the caller may listen to a room. Needs `read`; membership is judged by each read that follows.
+/// The caller's access for joining a room. Needs `read`; each following read checks membership.
 ///
 /// # Errors
 /// [`Error::Forbidden`].

@@ -8,14 +8,14 @@ use crate::store::{MemberRemoval, MembershipChange, MembershipChanged};
 /// A member to remove.
 #[derive(Debug, Clone, Copy)]
 pub struct RemoveMember {
-    /// Where.
+    /// The room.
     pub room_id: RoomId,
-    /// Whom.
+    /// The user.
     pub user_id: UserId,
 }
 
-/// Removes a member, or leaves; one who is not in stays out. Needs `delete` (to leave oneself: `write`), and to own the room,
-/// to moderate it, to be that user, or to be privileged. The owner is removed by no moderator.
+/// Removes a member, or leaves the room. Removing a user who is not a member changes nothing. Needs `delete` (to leave:
+/// `write`), and to own the room, to moderate it, to be that user, or to be privileged. A moderator cannot remove the owner.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::RateLimited`], [`Error::Unavailable`].

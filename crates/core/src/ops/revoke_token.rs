@@ -12,7 +12,7 @@ use crate::store::Revocation;
 /// # Errors
 /// [`Error::Forbidden`], [`crate::NotFound::Token`], [`Error::RateLimited`], [`Error::Unavailable`].
 pub(super) async fn revoke_token(chat: &AppContext, caller: &Caller, token: TokenId) -> Result<(), Error> {
-    // To give oneself up is never too often.
+    // A token that revokes itself is not rate limited.
     if token != caller.token_id {
         policy::may_delete(caller)?;
         chat.count_change(caller)?;

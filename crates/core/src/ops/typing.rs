@@ -7,22 +7,23 @@ use crate::policy;
 use crate::seq::Seq;
 use crate::signal::{Signal, SignalKind, Topic};
 
-/// What a client says of its typing.
+/// A typing signal from a client.
 #[derive(Debug, Clone)]
 pub struct Typing {
-    /// Where.
+    /// The room.
     pub room_id: RoomId,
-    /// The message in whose thread it types.
+    /// The message in whose thread the user types.
     pub parent_id: Option<MessageId>,
-    /// Whether it types or has stopped.
+    /// Whether the user types or has stopped.
     pub on: bool,
-    /// As whom, for CLIENT tokens.
+    /// The user, if not the caller. For CLIENT tokens only.
     pub user: Option<UserId>,
 }
 
 /// Shows the others in a room that a user types, or has stopped. Needs `write`, and membership unless privileged.
 ///
-/// The rights are judged each time, in the store: answers the room's newest event then. What is said again within 3 s, whatever the thread, is not sent again.
+/// The store checks the rights on each call. Returns the room's newest event at that moment. A signal that is repeated within
+/// 2.5 s is not sent again, whatever its thread.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::RateLimited`], [`Error::Unavailable`].

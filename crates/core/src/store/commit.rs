@@ -1,4 +1,4 @@
-//! What a commit did, for those who are told of it.
+//! The results of a group commit, as the [`CommitSink`] receives them.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use crate::model::Message;
 use crate::seq::{Seq, Version};
 use crate::time::Timestamp;
 
-/// What one group commit added to rooms, in commit order, and what became of the writes that asked for an acknowledgement.
+/// The events that one group commit added to rooms, in commit order, and the acknowledgements of its writes.
 #[derive(Default)]
 pub struct Committed {
-    /// Durable events of rooms. Several of one room come in the order of their `seq`.
+    /// Durable events of rooms. Those of one room are in the order of their `seq`.
     pub events: Vec<Arc<Event>>,
-    /// One for each write that was submitted with an [`AckTo`], in the order in which they were.
+    /// One for each write that was submitted with an [`AckTo`], in the order of submission.
     pub acks: Vec<Ack>,
 }
 
-/// What became of a write.
+/// The acknowledgement of a write.
 pub struct Ack {
-    /// The room that the write was for, so that both can travel together.
+    /// The room of the write, so that its acknowledgement and its event can be sent together.
     pub room_id: Option<RoomId>,
-    /// Whom to tell.
+    /// The recipient.
     pub to: AckTo,
-    /// What to tell.
+    /// The outcome of the write.
     pub outcome: Result<Receipt, Error>,
 }
 
-/// What an acknowledgement says of a message that was written.
+/// The outcome of a write of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// The room.
@@ -41,7 +41,7 @@ pub struct Receipt {
     pub seq: Seq,
     /// When that event was accepted.
     pub at: Timestamp,
-    /// Of a change: which version the message is now, and the event that last changed anything of it.
+    /// For a change: the message's present version, and the number of the event that last changed the message.
     pub change: Option<(Version, Seq)>,
 }
 
@@ -60,26 +60,28 @@ impl From<&Changed> for Receipt {
     }
 }
 
-/// Whom to acknowledge a write to. A front door puts in what the [`CommitSink`] needs to find the asking client again; the
-/// store hands it on unread. It is dropped unread only if the store came to an end in mid-commit, so that nobody knows the
-/// outcome.
+/// The recipient of an acknowledgement. A front door wraps the data by which the [`CommitSink`] finds the client; the store
+/// passes it on without reading it. It is dropped without an acknowledgement only if the store ended in mid-commit, when the
+/// outcome is unknown.
 pub struct AckTo(Box<dyn Any + Send + Sync>);
 
 impl AckTo {
-    /// Wraps what the sink will read.
+    /// Wraps data for the sink.
     pub fn new(to: impl Any + Send + Sync) -> Self {
         Self(Box::new(to))
     }
 
-    /// What was wrapped, if it is of this type.
+    /// The wrapped data, if it is of this type.
     pub fn read<T: Any>(self) -> Option<Box<T>> {
         self.0.downcast().ok()
     }
 }
 
-/// Told of every commit that added to a room or acknowledges a write, and of each refusal that is to be acknowledged.
+/// Receives the results of commits and the refusals of writes.
 pub trait CommitSink: Send + Sync + 'static {
-    /// The events are durable and visible to every read. Each acknowledgement is to be sent, now or soon. Called on the
-    /// writer's own thread, refusals also on the thread that submits: must return quickly and never block.
+    /// The store calls this after each commit that added events to a room or acknowledges a write, and for each refusal of a
+    /// write that was submitted with an [`AckTo`]. The events are durable and visible to every read. The sink sends each
+    /// acknowledgement, at once or soon. The call comes from the writer's own thread, or for refusals also from the submitting
+    /// thread: it must return quickly and never block.
     fn committed(&self, batch: Committed);
 }
