@@ -393,8 +393,9 @@ mod tests {
                     self.live(self.sent);
                 }
                 Step::Lose if self.replay.is_none() && self.sent < self.head => self.sent += 1,
-                Step::Repeat(back) if self.replay.is_none() => {
-                    self.live(self.sent.saturating_sub(u64::from(back)).max(1).min(self.sent.max(1)))
+                // Only an event that exists can be repeated.
+                Step::Repeat(back) if self.replay.is_none() && self.sent > 0 => {
+                    self.live(self.sent.saturating_sub(u64::from(back)).max(1));
                 }
                 Step::Page(most) => self.next_page(u64::from(most)),
                 Step::RepeatPage => {
