@@ -58,7 +58,7 @@ impl Crowd {
     }
 
     /// The token and the room of a socket.
-    pub(crate) fn seat(&self, socket: usize) -> (String, String) {
+    pub(crate) fn member(&self, socket: usize) -> (String, String) {
         let token = self.users.get(socket / self.per_user).map(|user| user.token.clone()).unwrap_or_default();
         let room = self.rooms.get(socket / self.per_room).map(ToString::to_string).unwrap_or_default();
         (token, room)

@@ -54,7 +54,7 @@ pub trait AuthorityListener: Send + Sync {
 /// The cache of tokens and their rights.
 pub struct Authority {
     clock: Arc<dyn Clock>,
-    known: Mutex<Known>,
+    cache: Mutex<CallerCache>,
     /// When the control log was last read to its end, in microseconds of the monotonic clock.
     fresh_at: AtomicU64,
     /// The same for the last reading up to which the listener has been notified of every change.
@@ -65,10 +65,10 @@ pub struct Authority {
     polling: tokio::sync::Mutex<()>,
     tells: Mutex<Tells>,
     /// Wakes the waiting calls of [`Authority::tell`] when a notification completed or was abandoned.
-    told: Notify,
+    progress: Notify,
 }
 
-struct Known {
+struct CallerCache {
     tokens: BoundedMap<TokenId, Entry>,
     of_user: HashMap<UserId, HashSet<TokenId>>,
     position: ControlPosition,
@@ -105,7 +105,7 @@ struct Tell {
 enum TellState {
     Waiting,
     UnderWay,
-    Told,
+    Done,
 }
 
 /// The next step of [`Authority::tell`].
@@ -124,13 +124,13 @@ impl Authority {
         let now = micros(clock.monotonic());
         Self {
             clock,
-            known: Mutex::new(Known::new(position)),
+            cache: Mutex::new(CallerCache::new(position)),
             fresh_at: AtomicU64::new(now),
             settled_at: AtomicU64::new(now),
             listener: Mutex::new(None),
             polling: tokio::sync::Mutex::new(()),
             tells: Mutex::default(),
-            told: Notify::new(),
+            progress: Notify::new(),
         }
     }
 
@@ -148,7 +148,7 @@ impl Authority {
         self.check_fresh()?;
         let now = self.clock.now();
         let (generation, user) = {
-            let mut known = self.known();
+            let mut known = self.cache();
             let generation = known.generation;
             match known.tokens.get(&token) {
                 Some(entry) if !entry.is_stale => return Ok(entry.state.judge(now)?.clone()),
@@ -158,7 +158,7 @@ impl Authority {
         if let Some(user) = user
             && let Some(row) = store.user(user).await?
         {
-            let mut known = self.known();
+            let mut known = self.cache();
             if known.generation == generation {
                 known.refresh(&row);
                 if let Some(entry) = known.tokens.get(&token) {
@@ -166,10 +166,10 @@ impl Authority {
                 }
             }
         }
-        let generation = self.known().generation;
+        let generation = self.cache().generation;
         let Some(row) = store.token(token).await? else { return Err(TokenRefusal::Invalid.into()) };
         let state = TokenState::from(&row);
-        let mut known = self.known();
+        let mut known = self.cache();
         if known.generation == generation {
             known.keep(token, state.clone());
         }
@@ -197,13 +197,13 @@ impl Authority {
         let _turn = self.polling.lock().await;
         loop {
             let started = self.clock.monotonic();
-            let position = self.known().position;
+            let position = self.cache().position;
             let entries = store.control_after(position, POLL_PAGE).await?;
             let end = entries.len() < POLL_PAGE;
             // Positions have no gaps. A gap means that entries were pruned before this node read them.
             let missed = entries.first().is_some_and(|first| first.position.0 != position.0 + 1);
             let affected = {
-                let mut known = self.known();
+                let mut known = self.cache();
                 known.position = entries.last().map_or(position, |last| last.position);
                 match (missed, &*entries) {
                     (true, _) => {
@@ -234,18 +234,18 @@ impl Authority {
     /// Cancel-safe: the next call repeats a notification that was abandoned.
     pub async fn tell(&self, reading: Reading) {
         loop {
-            let told = self.told.notified();
-            tokio::pin!(told);
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
             // Registered before the state is read, so that no wake-up is lost.
-            told.as_mut().enable();
+            progress.as_mut().enable();
             let next = self.tells().next(reading.0);
             match next {
                 Next::Nothing => return,
-                Next::Wait => told.await,
+                Next::Wait => progress.await,
                 Next::Tell(number, affected) => {
                     let mut telling = Telling { authority: self, number, state: TellState::Waiting };
                     self.tell_listener(affected.as_deref()).await;
-                    telling.state = TellState::Told;
+                    telling.state = TellState::Done;
                 }
             }
         }
@@ -287,13 +287,13 @@ impl Authority {
 
     /// Records the last reading up to which all notifications are complete.
     fn settle(&self) {
-        if let Some(settled) = self.tells().forget_told() {
+        if let Some(settled) = self.tells().forget_done() {
             self.settled_at.fetch_max(micros(settled), Ordering::SeqCst);
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, CallerCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tells(&self) -> MutexGuard<'_, Tells> {
@@ -316,13 +316,13 @@ impl Drop for Telling<'_> {
     fn drop(&mut self) {
         self.authority.tells().set(self.number, self.state);
         self.authority.settle();
-        self.authority.told.notify_waiters();
+        self.authority.progress.notify_waiters();
     }
 }
 
 impl Tells {
     fn add(&mut self, affected: Option<Vec<Affected>>, ended: Option<Monotonic>) -> Reading {
-        let state = if affected.as_ref().is_some_and(Vec::is_empty) { TellState::Told } else { TellState::Waiting };
+        let state = if affected.as_ref().is_some_and(Vec::is_empty) { TellState::Done } else { TellState::Waiting };
         self.kept.push_back(Tell { affected: Arc::new(affected), state, ended });
         Reading(self.first + self.kept.len() as u64 - 1)
     }
@@ -336,7 +336,7 @@ impl Tells {
                     return Next::Tell(number, tell.affected.clone());
                 }
                 TellState::UnderWay => next = Next::Wait,
-                TellState::Told => {}
+                TellState::Done => {}
             }
         }
         next
@@ -351,9 +351,9 @@ impl Tells {
 
     /// Removes the leading readings whose notification is complete. Returns the time of the last one that reached the end of
     /// the log.
-    fn forget_told(&mut self) -> Option<Monotonic> {
+    fn forget_done(&mut self) -> Option<Monotonic> {
         let mut settled = None;
-        while self.kept.front().is_some_and(|tell| tell.state == TellState::Told) {
+        while self.kept.front().is_some_and(|tell| tell.state == TellState::Done) {
             settled = self.kept.pop_front().and_then(|tell| tell.ended).or(settled);
             self.first += 1;
         }
@@ -361,7 +361,7 @@ impl Tells {
     }
 }
 
-impl Known {
+impl CallerCache {
     fn new(position: ControlPosition) -> Self {
         Self { tokens: BoundedMap::new(MAX_KEPT), of_user: HashMap::new(), position, generation: 0 }
     }

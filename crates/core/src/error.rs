@@ -129,6 +129,18 @@ pub enum NotFound {
     Parent,
 }
 
+impl NotFound {
+    /// The word for it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Room => "room",
+            Self::Token => "token",
+            Self::Message | Self::Parent => "message in this room",
+        }
+    }
+}
+
 /// What a call collided with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Conflict {
@@ -258,7 +270,7 @@ pub enum Error {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     /// Something named is absent.
-    #[error("there is no such {}", match .0 { NotFound::User => "user", NotFound::Room => "room", NotFound::Token => "token", NotFound::Message | NotFound::Parent => "message in this room" })]
+    #[error("there is no such {}", .0.name())]
     NotFound(NotFound),
     /// The call collides with what is there.
     #[error(transparent)]
@@ -283,14 +295,14 @@ impl Error {
         match self {
             Self::Invalid(_) => "invalid",
             Self::Token(refusal) => refusal.code(),
-            Self::Forbidden(denial) => denial.code(),
+            Self::Forbidden(forbidden) => forbidden.code(),
             Self::NotFound(NotFound::User) => "user_not_found",
             Self::NotFound(NotFound::Room) => "room_not_found",
             Self::NotFound(NotFound::Token) => "token_not_found",
             Self::NotFound(NotFound::Message) => "message_not_found",
             Self::NotFound(NotFound::Parent) => "parent_not_found",
             Self::Conflict(conflict) => conflict.code(),
-            Self::Unavailable(outage) => outage.code(),
+            Self::Unavailable(unavailable) => unavailable.code(),
             Self::RateLimited(..) => "rate_limited",
             Self::QuotaExceeded(_) => "quota_exceeded",
             Self::Internal => "internal",

@@ -30,7 +30,7 @@ impl Permissions {
     /// What a token without `permissions` allows: everything that its user may do.
     pub const ALL: Self = Self { read: true, write: true, delete: true, rooms: None };
 
-    /// Whether nothing is held back.
+    /// Whether nothing is restricted.
     pub fn is_all(&self) -> bool {
         *self == Self::ALL
     }

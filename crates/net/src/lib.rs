@@ -1,5 +1,5 @@
-//! The network layer below ChatSphere's front doors, independent of chat: the listener for HTTP connections, and the server side
-//! of the WebSocket protocol.
+//! The network layer below ChatSphere's front doors, independent of chat: the listener for HTTP connections, and the server
+//! side of the WebSocket protocol.
 
 pub mod listener;
 mod patience;

@@ -55,7 +55,7 @@ pub fn error<'a>(correlation: &'a Correlation, error: &Error) -> ServerFrame<'a>
     }
     let retry_after = match error {
         Error::RateLimited(_, wait) | Error::QuotaExceeded(wait) => Some(*wait),
-        Error::Unavailable(outage) => Some(outage.retry_after()),
+        Error::Unavailable(unavailable) => Some(unavailable.retry_after()),
         _ => None,
     };
     let frame = ErrorFrame {

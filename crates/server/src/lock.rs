@@ -37,7 +37,11 @@ struct FileLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another server holds one of them.
-    #[error("{what} is in use by another chatsphere server{}\nstop that one, or give this one another {}", by(*.process), .what.other())]
+    #[error(
+        "{what} is in use by another chatsphere server{}\nstop that one, or give this one another {}",
+        by(*.process),
+        .what.other()
+    )]
     InUse {
         /// The locked object.
         what: Locked,

@@ -10,7 +10,7 @@ use crate::inspect::compare;
 use crate::sqlite;
 use crate::url::{DatabaseUrl, Kind};
 
-/// Told how many pages are copied, of how many.
+/// Called with how many pages are copied, of how many.
 pub type Progress = Box<dyn Fn(u64, u64) + Send>;
 
 /// Why there is no copy.

@@ -28,7 +28,8 @@ pub enum OpenError {
     /// The database belongs to the first version of ChatSphere, the one in Node.js.
     #[error(
         "the database at {url} is that of ChatSphere's Node.js version: it has the table \"{table}\". Nothing was changed\n\
-         make an empty database for this version and name it in DATABASE_URL (or unset that for SQLite), then take the data over: \
+         make an empty database for this version and name it in DATABASE_URL (or unset that for SQLite), \
+         then take the data over: \
          chatsphere import nodejs <the URL of the old database>. See docs/from-nodejs.md"
     )]
     FirstVersion {

@@ -31,7 +31,7 @@ pub struct OpenOptions {
     pub url: DatabaseUrl,
     /// Of this node's keys; compared with the database's.
     pub keys: KeyFingerprints,
-    /// Told of every commit that added to a room.
+    /// Called after each commit that added events to a room.
     pub sink: Arc<dyn CommitSink>,
     /// How much may wait to be written.
     pub queue: QueueBounds,

@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let address = Address::parse(&args.target.url)?;
     let spread = Spread { sockets: args.users, per_user: 1, per_room: args.users };
     let crowd = Arc::new(Crowd::make(&client, &setup::run_tag("connect"), spread).await?);
-    let (token, room) = crowd.seat(0);
+    let (token, room) = crowd.member(0);
     fill(&address, &token, &room, args.history, args.bytes).await?;
 
     let next = Arc::new(AtomicUsize::new(0));
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
                 if number >= args.connections {
                     return Ok(latencies);
                 }
-                let (token, room) = crowd.seat(number % args.users);
+                let (token, room) = crowd.member(number % args.users);
                 let began = Instant::now();
                 let mut socket = RawSocket::open(&address, &token).await?;
                 socket.join(&room).await?;

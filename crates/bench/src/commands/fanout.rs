@@ -51,10 +51,10 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let address = Address::parse(&args.target.url)?;
     let spread = Spread { sockets: args.sockets, per_user: SOCKETS_PER_USER, per_room: args.sockets };
     let crowd = Crowd::make(&client, &setup::run_tag("fanout"), spread).await?;
-    let (token, room) = crowd.seat(0);
+    let (token, room) = crowd.member(0);
     let mut author = Author::open(&address, &token, &room, args.bytes).await?;
     let opened = in_parallel("opening sockets", args.sockets, OPENING, |number| {
-        let ((token, room), address) = (crowd.seat(number), address.clone());
+        let ((token, room), address) = (crowd.member(number), address.clone());
         async move {
             let mut socket = RawSocket::open(&address, &token).await?;
             let seq = socket.join(&room).await?;

@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let mut holding = JoinSet::new();
     let pings = Arc::new(AtomicU64::new(0));
     let opened = in_parallel("opening sockets", args.sockets, args.opening, |number| {
-        let ((token, room), address) = (crowd.seat(number), address.clone());
+        let ((token, room), address) = (crowd.member(number), address.clone());
         let pings = Arc::clone(&pings);
         async move {
             let began = std::time::Instant::now();

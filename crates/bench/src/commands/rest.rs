@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let crowd = Crowd::make(&client, &setup::run_tag("rest"), spread).await?;
     let filling = PAGE + usize::from(args.older);
     in_parallel("filling rooms", crowd.rooms.len(), OPENING, |room| {
-        let ((token, room), address) = (crowd.seat(room * args.room_size.max(1)), address.clone());
+        let ((token, room), address) = (crowd.member(room * args.room_size.max(1)), address.clone());
         async move { fill(&address, &token, &room, filling, args.bytes).await }
     })
     .await?;
@@ -113,7 +113,7 @@ async fn measure(args: &Args, address: &Address, crowd: &Crowd, call: Call) -> R
     // A room's first events are its members' joins.
     let older = if args.older { format!("&before={}", args.room_size.max(1) + PAGE + 1) } else { String::new() };
     let ready = in_parallel("opening connections", args.connections, OPENING, |number| {
-        let (token, room) = crowd.seat(number);
+        let (token, room) = crowd.member(number);
         let path = format!("/api/rooms/{room}/messages");
         let request = match call {
             Call::Get => request(address, "GET", &format!("{path}?limit={PAGE}{older}"), &token, None),

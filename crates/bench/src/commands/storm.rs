@@ -71,7 +71,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let began = Instant::now();
     let mut returning = JoinSet::new();
     for number in 0..args.sockets {
-        let (token, room) = crowd.seat(number);
+        let (token, room) = crowd.member(number);
         let base = bases.get(number / args.room_size.max(1)).copied().unwrap_or(0);
         let traveller = Traveller { address: address.clone(), token, room, seen: base, end: base + args.events, attempts: 0 };
         let (progress, patience) = (Arc::clone(&progress), Duration::from_secs(args.patience));
@@ -117,7 +117,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
 async fn open_and_miss(args: &Args, address: &Address, crowd: &Arc<Crowd>) -> Result<Vec<u64>, RunError> {
     if !args.fresh {
         let opened = in_parallel("opening sockets", args.sockets, FILLING, |number| {
-            let ((token, room), address) = (crowd.seat(number), address.clone());
+            let ((token, room), address) = (crowd.member(number), address.clone());
             async move {
                 let mut socket = RawSocket::open(&address, &token).await?;
                 socket.join(&room).await?;
@@ -127,7 +127,7 @@ async fn open_and_miss(args: &Args, address: &Address, crowd: &Arc<Crowd>) -> Re
         opened.await?.into_iter().for_each(RawSocket::close);
     }
     in_parallel("filling rooms", crowd.rooms.len(), FILLING, |number| {
-        let ((token, room), address) = (crowd.seat(number * args.room_size.max(1)), address.clone());
+        let ((token, room), address) = (crowd.member(number * args.room_size.max(1)), address.clone());
         let (count, bytes) = (usize::try_from(args.events).unwrap_or(usize::MAX), args.bytes);
         async move {
             let mut socket = RawSocket::open(&address, &token).await?;

@@ -31,6 +31,7 @@ pub async fn bootstrap(chat: &AppContext) -> Result<Option<Token>, Error> {
     let mut token = mint_token::row(chat, TokenType::Client, id, Permissions::ALL, chat.lifetimes.client);
     token.email = Some(Email::from_stored(FIRST_EMAIL.to_owned()));
     let done = chat.store.submit(NewToken { token, actor, idempotency: None }).await?;
-    tracing::info!(target: "audit", action = "installation.create", outcome = "ok", on_user = %id, on_token = %done.value.token.id, "audit");
+    let token = done.value.token.id;
+    tracing::info!(target: "audit", action = "installation.create", outcome = "ok", on_user = %id, on_token = %token, "audit");
     Ok(Some(done.value.token))
 }

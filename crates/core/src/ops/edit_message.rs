@@ -20,8 +20,8 @@ pub struct EditMessage {
     pub if_version: Option<Version>,
 }
 
-/// Changes what a message says. Needs `write`, and to be its author (a member, or an ADMIN), or a CLIENT token. It counts as a message for
-/// the rate. A change to what it says already changes nothing and is answered the same.
+/// Changes what a message says. Needs `write`, and to be its author (a member, or an ADMIN), or a CLIENT token. It counts as a
+/// message for the rate. A change to what it says already changes nothing and is answered the same.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`Error::RateLimited`]; from the pending write also [`Error::NotFound`],

@@ -55,7 +55,8 @@ fn accept(chat: &AppContext, caller: &Caller, post: PostMessage) -> Result<NewMe
     let access = policy::may_append(caller, author, post.room_id)?;
     if author != caller.user.id {
         // At debug level, because posting for users is all that some backends do.
-        tracing::debug!(target: "audit", action = "message.create", by = %caller.user.id, by_token = %caller.token_id, on_user = %author, "audit");
+        let (by, by_token) = (caller.user.id, caller.token_id);
+        tracing::debug!(target: "audit", action = "message.create", %by, %by_token, on_user = %author, "audit");
     }
     let content = Content::parse(post.content, &chat.limits)?;
     let client_message_id = post.client_message_id.map(|id| ClientMessageId::parse(id, &chat.limits)).transpose()?;

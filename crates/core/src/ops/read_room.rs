@@ -9,7 +9,8 @@ use crate::store::{Members, PageRequest};
 /// Members shown with a room.
 pub const FIRST_MEMBERS: usize = 100;
 
-/// A room and its first 100 members, as they are at an event of the room or later. Needs `read`, and membership unless privileged.
+/// A room and its first 100 members, as they are at an event of the room or later. Needs `read`, and membership unless
+/// privileged.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::Unavailable`].

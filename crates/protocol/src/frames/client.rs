@@ -441,10 +441,18 @@ mod tests {
 
         #[test]
         fn what_a_client_writes_is_what_the_server_reads(
-            room_id in ".{0,40}", content in ".{0,200}", id in proptest::option::of(".{0,70}"), since in proptest::option::of(any::<u64>()),
+            room_id in ".{0,40}",
+            content in ".{0,200}",
+            id in proptest::option::of(".{0,70}"),
+            since in proptest::option::of(any::<u64>()),
         ) {
             let sent = [
-                ClientFrame::Message { room_id: room_id.clone().into(), content: content.into(), client_message_id: id.clone().map(Into::into), user_id: None },
+                ClientFrame::Message {
+                    room_id: room_id.clone().into(),
+                    content: content.into(),
+                    client_message_id: id.clone().map(Into::into),
+                    user_id: None,
+                },
                 ClientFrame::Join { room_id: room_id.into(), since, epoch: id.clone().map(Into::into) },
             ];
             for frame in sent {

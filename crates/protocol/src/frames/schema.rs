@@ -54,8 +54,8 @@ fn add_unknown(definitions: &mut Map<String, Value>) {
         (
             "UnknownFrame".to_owned(),
             json!({
-                "description": "A frame of a type that this version does not know. With `roomId` and `seq` it is an `UnknownEvent`; \
-                                otherwise ignore it.",
+                "description": "A frame of a type that this version does not know. With `roomId` and `seq` it is an \
+                                `UnknownEvent`; otherwise ignore it.",
                 "type": "object",
                 "required": ["type"],
                 "properties": { "type": { "type": "string", "not": { "enum": known } } },

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::Verified;
 use super::cursor::{CursorKeys, Cursors, List};
-use super::recent::Recent;
+use super::token_cache::TokenCache;
 
 /// Longer JWTs are rejected unread: the longest that this server issues, with 1,000 rooms, is shorter.
 const LONGEST_TOKEN: usize = 64 * 1024;
@@ -85,7 +85,7 @@ pub struct Keys {
     user: Pair,
     client: Pair,
     validation: Validation,
-    recent: Recent,
+    token_cache: TokenCache,
     cursors: CursorKeys,
 }
 
@@ -140,7 +140,7 @@ impl Keys {
             user: Pair::new(user, user_previous),
             client: Pair::new(client, client_previous),
             validation,
-            recent: Recent::default(),
+            token_cache: TokenCache::default(),
             cursors: CursorKeys::new(std::iter::once(user).chain(user_previous).map(|secret| &*secret.0)),
         }
     }
@@ -188,11 +188,11 @@ impl Keys {
         if token.len() > LONGEST_TOKEN {
             return Err(TokenRefusal::Invalid);
         }
-        if let Some(verified) = self.recent.get(token) {
+        if let Some(verified) = self.token_cache.get(token) {
             return Ok(verified);
         }
         let verified = self.verify_signature(token)?;
-        self.recent.keep(token, verified);
+        self.token_cache.keep(token, verified);
         Ok(verified)
     }
 

@@ -2,7 +2,7 @@
 
 mod cursor;
 mod keys;
-mod recent;
+mod token_cache;
 
 use std::sync::Arc;
 

@@ -15,7 +15,8 @@ pub enum CliError {
     /// There is no database.
     #[error(
         "there is no database at {0}: this is not where a server has run\n\
-         run this in the server's working directory and with its environment, or name its --data-dir (or DATABASE_URL); `chatsphere serve` \
+         run this in the server's working directory and with its environment, or name its --data-dir (or DATABASE_URL); \
+         `chatsphere serve` \
          makes a new one"
     )]
     NoDatabase(String),
@@ -42,7 +43,8 @@ pub enum CliError {
     /// The backup's tokens were signed with other secrets.
     #[error(
         "the tokens in {backup} were signed with other secrets than {whose}; nothing was changed\n\
-         give it the secrets.toml that was in use when it was taken: put it at {beside}, or name it with --secrets; if it is lost for good, \
+         give it the secrets.toml that was in use when it was taken: put it at {beside}, or name it with --secrets; \
+         if it is lost for good, \
          --forget-secrets goes on without, and every token given out is refused then"
     )]
     SecretsDontFit {

@@ -158,7 +158,8 @@ mod tests {
 
         #[test]
         fn a_quoted_value_is_read_back(value in "[^\r\n]*") {
-            let quoted: String = value.chars().flat_map(|c| "\"\\$`".contains(c).then_some('\\').into_iter().chain([c])).collect();
+            let escape = |c| "\"\\$`".contains(c).then_some('\\');
+            let quoted: String = value.chars().flat_map(|c| escape(c).into_iter().chain([c])).collect();
             let line = parse(&format!("A=\"{quoted}\"")).next().unwrap();
             prop_assert_eq!(line.found, Ok(("A".to_owned(), value)));
         }

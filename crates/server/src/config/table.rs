@@ -208,6 +208,8 @@ const TEN_YEARS: u64 = 3_650 * DAY;
 const HUNDRED_YEARS: u64 = 36_525 * DAY;
 
 /// All settings, in the order of the documentation.
+// One setting after the other, each in a few lines, rather than one argument a line.
+#[rustfmt::skip]
 pub static SETTINGS: &[Setting] = &[
     value!(Network, "host", "ADDRESS", host, values::host, ToString::to_string,
         "The address to listen on. 127.0.0.1 accepts only this machine; 0.0.0.0 (or :: with IPv6) accepts others, which \
@@ -221,7 +223,8 @@ pub static SETTINGS: &[Setting] = &[
     option!(Network, "tls_key", "FILE", tls_key, values::path, |path| show_path(path),
         "The PEM file with the certificate's private key")
         .unset("none"),
-    field!(Network, "trusted_proxies", "NETWORKS", trusted_proxies, values::networks, |settings| show_list(&settings.trusted_proxies),
+    field!(Network, "trusted_proxies", "NETWORKS", trusted_proxies, values::networks,
+        |settings| show_list(&settings.trusted_proxies),
         "The proxies whose X-Forwarded-For is trusted, as comma-separated addresses or networks (10.0.0.0/8)")
         .unset("none: X-Forwarded-For is ignored"),
     field!(Network, "allowed_origins", "ORIGINS", allowed_origins, values::origins,
@@ -234,7 +237,8 @@ pub static SETTINGS: &[Setting] = &[
         .administrative(),
     switch!(Data, "trust_group", trust_group,
         "Whether a group that this process is in may write to the data directory and the database, as on a volume that \
-         Kubernetes gives to an fsGroup. Its members are trusted with everything then; what all users can write is refused all the same")
+         Kubernetes gives to an fsGroup. Its members are trusted with everything then; what all users can write is refused \
+         all the same")
         .administrative(),
     option!(Data, "database_url", "URL", database_url, values::database, ToString::to_string,
         "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database. A URL with a \
@@ -249,7 +253,8 @@ pub static SETTINGS: &[Setting] = &[
         "Maximum number of writes queued for the database; beyond it the answer is 503"),
     bytes!(Data, "queue_bytes", queue.bytes, MIB..=64 * GIB,
         "Maximum memory of the writes queued for the database; beyond it the answer is 503"),
-    option!(Data, "min_free_disk", "SIZE", min_free_disk, |text| values::size(text, 0..=64 * 1024 * GIB), |size| show_size(*size),
+    option!(Data, "min_free_disk", "SIZE", min_free_disk,
+        |text| values::size(text, 0..=64 * 1024 * GIB), |size| show_size(*size),
         "On SQLite, the space of the disk below which 503 disk_full answers all that lets the database grow, so that tokens \
          can be revoked, users disabled and members removed even then; 0 switches it off")
         .unset("64MiB, or an eighth of a smaller file system"),
@@ -296,7 +301,8 @@ pub static SETTINGS: &[Setting] = &[
         .administrative(),
     option!(Running, "nats_url", "URL", nats_url, values::nats, |_| String::new(),
         "Makes this node part of a cluster whose nodes exchange events over NATS; needs PostgreSQL and given \
-         secrets. Several servers are comma-separated. nats://user:password@host:4222, nats://token@host, tls://host; special characters percent-encoded")
+         secrets. Several servers are comma-separated. nats://user:password@host:4222, nats://token@host, tls://host; \
+         special characters percent-encoded")
         .also(&["NATS_URL"])
         .unset("none")
         .secret()
@@ -330,7 +336,8 @@ pub static SETTINGS: &[Setting] = &[
         .administrative(),
     value!(Running, "log_format", "FORMAT", log_format, values::log_format,
         |format: &super::settings::LogFormat| format.as_str().to_owned(),
-        "auto: coloured on a terminal, plain text elsewhere; human: plain text; json: a JSON object per line. Always to standard error")
+        "auto: coloured on a terminal, plain text elsewhere; human: plain text; json: a JSON object per line. Always to \
+         standard error")
         .administrative(),
     time!(Running, "shutdown_timeout", shutdown_timeout, 1..=HOUR,
         "How long a shutdown waits for requests in progress and for the last writes"),
@@ -366,7 +373,8 @@ pub static SETTINGS: &[Setting] = &[
          closed with 4008"),
     number!(Limits, "unanswered_sends", limits.unanswered_sends, 1..=100_000,
         "Unacknowledged sends at which a connection is no longer read; one that sends more is throttled to half for a second"),
-    number!(Limits, "replay_events", limits.replay_events, 1..=10_000_000, "Maximum number of events that a join with since replays"),
+    number!(Limits, "replay_events", limits.replay_events, 1..=10_000_000,
+        "Maximum number of events that a join with since replays"),
     number!(Limits, "page_default", limits.page_default, 1..=10_000,
         "Messages sent for a join without since, and the default page of a list"),
     number!(Limits, "page_max", limits.page_max, 1..=10_000, "Largest page of a list"),

@@ -166,7 +166,7 @@ impl From<Error> for Failure {
             Error::Token(refusal) => Hint::Challenge(refusal),
             Error::RateLimited(what, wait) => Hint::RateLimited(what, wait),
             Error::QuotaExceeded(wait) => Hint::RetryAfter(wait),
-            Error::Unavailable(outage) => Hint::RetryAfter(outage.retry_after()),
+            Error::Unavailable(unavailable) => Hint::RetryAfter(unavailable.retry_after()),
             _ => Hint::None,
         };
         failure

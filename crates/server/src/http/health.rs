@@ -61,14 +61,14 @@ async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
          is on its way down"),
     ))]
 async fn readyz(state: State<Arc<HttpState>>) -> Response {
-    match outage(&state).await {
+    match unavailable(&state).await {
         None => Json(ready(&state)).into_response(),
-        Some(outage) => Failure::from(Error::Unavailable(outage)).into_response(),
+        Some(unavailable) => Failure::from(Error::Unavailable(unavailable)).into_response(),
     }
 }
 
 /// Why this node is not ready.
-pub(super) async fn outage(http: &HttpState) -> Option<Unavailable> {
+pub(super) async fn unavailable(http: &HttpState) -> Option<Unavailable> {
     if http.readiness.is_draining() {
         Some(Unavailable::Stopping)
     } else if http.probe.answers(http).await {

@@ -52,7 +52,8 @@ impl Calls {
             seconds: histogram!("chatsphere_http_request_seconds", "route" => route.to_owned()),
             answered: Vec::new(),
         });
-        let counter = counter!("chatsphere_http_requests_total", "method" => method, "route" => route.to_owned(), "status" => status.as_str().to_owned());
+        let (name, code) = ("chatsphere_http_requests_total", status.as_str().to_owned());
+        let counter = counter!(name, "method" => method, "route" => route.to_owned(), "status" => code);
         counter.increment(1);
         known.seconds.record(elapsed.as_secs_f64());
         if !known.answered.iter().any(|(by, with, _)| *by == method && *with == status) {

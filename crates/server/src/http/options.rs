@@ -19,9 +19,9 @@ pub(super) async fn answer(http: &HttpState, route: &str, refusal: Response) -> 
         return refusal;
     }
     if PROBED.contains(&route)
-        && let Some(outage) = health::outage(http).await
+        && let Some(unavailable) = health::unavailable(http).await
     {
-        return Failure::from(Error::Unavailable(outage)).into_response();
+        return Failure::from(Error::Unavailable(unavailable)).into_response();
     }
     let mut answer = StatusCode::NO_CONTENT.into_response();
     // The router adds `Allow` for most routes later.

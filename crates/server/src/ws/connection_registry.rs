@@ -330,7 +330,7 @@ impl ConnectionRegistry {
     async fn is_there(&self, room: RoomId, access: Access) -> Result<bool, Error> {
         Ok(match access {
             Access::Any => true,
-            Access::Member(user) => self.chat.store.room_relation(room, user).await?.is_some_and(|standing| standing.member),
+            Access::Member(user) => self.chat.store.room_relation(room, user).await?.is_some_and(|relation| relation.member),
         })
     }
 

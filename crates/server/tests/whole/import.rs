@@ -12,7 +12,8 @@ use crate::server::{Api, Server};
 const OLD: &str = r#"
     CREATE TYPE "Role" AS ENUM ('ADMIN', 'MODERATOR', 'MEMBER');
     CREATE TABLE "User" (id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, role "Role" NOT NULL DEFAULT 'MEMBER');
-    CREATE TABLE "Room" (id TEXT PRIMARY KEY, name TEXT NOT NULL, "createdAt" TIMESTAMP(3) NOT NULL, "updatedAt" TIMESTAMP(3) NOT NULL);
+    CREATE TABLE "Room" (id TEXT PRIMARY KEY, name TEXT NOT NULL,
+        "createdAt" TIMESTAMP(3) NOT NULL, "updatedAt" TIMESTAMP(3) NOT NULL);
     CREATE TABLE "Message" (
         id TEXT PRIMARY KEY, content TEXT NOT NULL, "createdAt" TIMESTAMP(3) NOT NULL, "updatedAt" TIMESTAMP(3) NOT NULL,
         "userId" TEXT NOT NULL REFERENCES "User" (id), "roomId" TEXT NOT NULL REFERENCES "Room" (id)
@@ -24,7 +25,8 @@ const OLD: &str = r#"
     INSERT INTO "Room" VALUES ('default-room', 'lobby', '2023-01-01', '2023-01-01');
     INSERT INTO "_RoomUsers" VALUES ('default-room', 'u-ada');
     INSERT INTO "ApiToken" VALUES ('t');
-    INSERT INTO "Message" SELECT gen_random_uuid()::text, 'line ' || n, timestamp '2023-01-02' + n * interval '1 s', '2023-01-02', 'u-ada', 'default-room'
+    INSERT INTO "Message" SELECT gen_random_uuid()::text, 'line ' || n, timestamp '2023-01-02' + n * interval '1 s',
+            '2023-01-02', 'u-ada', 'default-room'
         FROM generate_series(1, 300) n;
     INSERT INTO "Message" VALUES ('big', repeat('x', 2000000), '2023-01-02 12:00', '2023-01-02', 'u-ada', 'default-room');
     INSERT INTO "Message" VALUES ('m', 'by admin', '2023-01-03', '2023-01-03', 'u-admin', 'default-room');

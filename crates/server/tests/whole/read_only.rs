@@ -14,7 +14,8 @@ fn alter(what: &str) -> String {
     format!(
         "SET transaction_read_only = off;
          DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {what}', current_database()); END $$;
-         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'chatsphere'"
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'chatsphere'"
     )
 }
 

@@ -63,7 +63,8 @@ async fn who_asks_for_an_ack_gets_one(database: Arc<Database>) {
     both.sort_by_key(|frame| frame["type"].as_str().unwrap().to_owned());
     let new = json!({
         "type": "new_message", "roomId": room, "seq": 7, "message": {
-            "id": both[0]["id"], "roomId": room, "userId": ada.id, "seq": 7, "content": "five", "createdAt": at, "updatedAt": at,
+            "id": both[0]["id"], "roomId": room, "userId": ada.id, "seq": 7, "content": "five",
+            "createdAt": at, "updatedAt": at,
             "clientMessageId": "e", "user": { "id": ada.id, "username": "ada" },
         },
     });

@@ -23,7 +23,9 @@ fn joined() -> Value {
 }
 
 fn page(events: &[Value]) -> Value {
-    json!({ "type": "previous_messages", "roomId": ID, "messages": [], "events": events, "fromSeq": 1, "toSeq": 1, "more": false })
+    json!({
+        "type": "previous_messages", "roomId": ID, "messages": [], "events": events, "fromSeq": 1, "toSeq": 1, "more": false,
+    })
 }
 
 #[test]

@@ -34,7 +34,8 @@ fn typing(room: RoomId, user: &Person, expires_in_ms: u64) -> Value {
 async fn joined(server: &Server, room: RoomId, person: &Person) -> Client {
     let mut client = server.connect(&person.token).await;
     client.join(room, json!({})).await;
-    // The last page comes a moment before the subscription, and a signal in between is lost. The answer to the next frame comes after both.
+    // The last page comes a moment before the subscription, and a signal in between is lost. The answer to the next frame comes
+    // after both.
     client.ask(json!({ "type": "ping" })).await;
     client
 }

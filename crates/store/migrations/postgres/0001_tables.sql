@@ -32,7 +32,8 @@ CREATE TABLE tokens (
 CREATE INDEX tokens_parent ON tokens (parent_pk) WHERE parent_pk IS NOT NULL;
 CREATE INDEX tokens_client ON tokens (user_pk) WHERE kind = 'CLIENT';
 
--- Every append updates its room's row in place: room is left on the pages for that, and none of the changing columns is indexed.
+-- Every append updates its room's row in place: room is left on the pages for that, and none of the changing columns is
+-- indexed.
 CREATE TABLE rooms (
     pk            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id            uuid NOT NULL UNIQUE,

@@ -1,6 +1,7 @@
--- What becomes of messages after they were posted. A message's row keeps the text that it had first; every later text is appended to `texts`,
--- and `changes` names the present one. `updated_at` of a message that was changed is later than its `created_at`: of all others no change
--- needs to be looked for. No foreign keys, as in `messages`, and no statistics of texts, which would keep copies of them.
+-- What becomes of messages after they were posted. A message's row keeps the text that it had first; every later text is
+-- appended to `texts`, and `changes` names the present one. `updated_at` of a message that was changed is later than its
+-- `created_at`: of all others no change needs to be looked for. No foreign keys, as in `messages`, and no statistics of texts,
+-- which would keep copies of them.
 
 CREATE TABLE changes (
     message_pk    bigint PRIMARY KEY,
@@ -26,8 +27,8 @@ CREATE TABLE texts (
 );
 ALTER TABLE texts ALTER COLUMN content SET STATISTICS 0;
 
--- How a message is shown and counted; 0 is shown and counted. The index leads through a room's messages of one lane. Room is left on the
--- pages for `updated_at`, which is not indexed.
+-- How a message is shown and counted; 0 is shown and counted. The index leads through a room's messages of one lane. Room is
+-- left on the pages for `updated_at`, which is not indexed.
 ALTER TABLE messages
     ADD COLUMN lane smallint NOT NULL DEFAULT 0,
     ALTER COLUMN content SET STATISTICS 0,

@@ -1,5 +1,6 @@
--- What messages are found by besides their place: their author, and their client's own id. Kept in order with each message, these lists
--- were most of what a commit wrote. Now they are brought up to date in runs: all messages up to `up_to` are in them, and some above it.
+-- What messages are found by besides their place: their author, and their client's own id. Kept in order with each message,
+-- these lists were most of what a commit wrote. Now they are brought up to date in runs: all messages up to `up_to` are in
+-- them, and some above it.
 
 CREATE TABLE messages_by_author (
     user_pk    INTEGER NOT NULL,
@@ -21,4 +22,5 @@ CREATE TABLE messages_listed (
 ) STRICT;
 INSERT INTO messages_listed (one, up_to) SELECT 1, coalesce(max(pk), 0) FROM messages;
 
--- The program then enters the messages that are there, some at a time, and drops the indexes `messages_author` and `messages_client_id`.
+-- The program then enters the messages that are there, some at a time, and drops the indexes `messages_author` and
+-- `messages_client_id`.

@@ -73,7 +73,7 @@ pub enum Derived {
     Message,
 }
 
-/// Told what an import meets.
+/// Receives what an import meets.
 pub trait ImportObserver: Send {
     /// How far it is, after each transaction.
     fn progress(&mut self, stage: Stage, done: u64, total: u64);

@@ -202,10 +202,12 @@ impl Target for PostgresTarget {
         }
         let sql = "INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at)
                    SELECT room_pk, seq, 'member_joined', user_pk, by_pk, at
-                   FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) AS x (room_pk, seq, user_pk, by_pk, at)";
+                   FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+                       AS x (room_pk, seq, user_pk, by_pk, at)";
         transaction.execute(sql, &[&rooms, &seqs, &who, &by, &at]).await.map_err(failed)?;
         let sql = "INSERT INTO members (room_pk, user_pk, joined_seq)
-                   SELECT room_pk, user_pk, seq FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[]) AS x (room_pk, user_pk, seq)";
+                   SELECT room_pk, user_pk, seq
+                   FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[]) AS x (room_pk, user_pk, seq)";
         transaction.execute(sql, &[&rooms, &who, &seqs]).await.map_err(failed)?;
         advance(&transaction, &heads).await?;
         transaction.commit().await.map_err(failed)?;

@@ -21,13 +21,14 @@ macro_rules! millis {
     };
 }
 
-const COUNTS: &str = r#"SELECT (SELECT count(*) FROM "User"), (SELECT count(*) FROM "Room"), (SELECT count(*) FROM "_RoomUsers"),
-    (SELECT count(*) FROM "Message")"#;
+const COUNTS: &str = r#"SELECT (SELECT count(*) FROM "User"), (SELECT count(*) FROM "Room"),
+    (SELECT count(*) FROM "_RoomUsers"), (SELECT count(*) FROM "Message")"#;
 /// In the order in which they wrote first; those who never did come last.
 const USERS: &str = concat!(
     r#"SELECT u.id::text, u.username::text, u.role::text, "#,
     millis!("f.first"),
-    r#" FROM "User" u LEFT JOIN (SELECT "userId", min("createdAt") AS first FROM "Message" GROUP BY "userId") f ON f."userId" = u.id
+    r#" FROM "User" u
+       LEFT JOIN (SELECT "userId", min("createdAt") AS first FROM "Message" GROUP BY "userId") f ON f."userId" = u.id
        ORDER BY f.first NULLS LAST, u.id::text COLLATE "C""#
 );
 /// Each with its first author and one of its members, of those who are not left out.

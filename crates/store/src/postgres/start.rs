@@ -42,7 +42,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// The oldest transaction that uses a table of ours. When it began is only shown to some users.
 const WHO: &str = "SELECT a.pid, a.usename::text, a.application_name
     FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
-    WHERE l.granted AND l.pid <> pg_backend_pid() AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    WHERE l.granted AND l.pid <> pg_backend_pid()
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND c.relnamespace = current_schema()::regnamespace
     ORDER BY a.xact_start NULLS LAST LIMIT 1";
 

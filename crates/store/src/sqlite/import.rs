@@ -21,7 +21,8 @@ const WRONG: &str = "SELECT 1 FROM rooms r WHERE r.id = ?1 AND (
         coalesce((SELECT max(seq) FROM room_events WHERE room_pk = r.pk), 0)
     )
     OR r.member_count <> coalesce((
-        SELECT sum(CASE kind WHEN 'member_joined' THEN 1 WHEN 'member_left' THEN -1 ELSE 0 END) FROM room_events WHERE room_pk = r.pk
+        SELECT sum(CASE kind WHEN 'member_joined' THEN 1 WHEN 'member_left' THEN -1 ELSE 0 END)
+        FROM room_events WHERE room_pk = r.pk
     ), 0)
 )";
 /// A name that is there, or that looks like a privileged user's. Each part has an index of its own.

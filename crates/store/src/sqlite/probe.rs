@@ -51,10 +51,10 @@ impl Probe {
         let sql = "SELECT count(*) = 1 FROM installation";
         let answered: bool = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
         if !answered {
-            return Err(Stop::Told(Error::Internal));
+            return Err(Stop::Refused(Error::Internal));
         }
         if [&*self.writing, &*self.reading, &self.looking].into_iter().any(Health::is_damaged) {
-            return Err(Stop::Told(Unavailable::StoreAway.into()));
+            return Err(Stop::Refused(Unavailable::StoreAway.into()));
         }
         match self.find() {
             Ok(()) => {
@@ -64,7 +64,7 @@ impl Probe {
             Err(Found::Sql(error)) => drop(failure(&self.looking, &error)),
             Err(Found::Unusable(why)) => self.looking.away(&why),
         }
-        Err(Stop::Told(Unavailable::StoreAway.into()))
+        Err(Stop::Refused(Unavailable::StoreAway.into()))
     }
 
     fn find(&self) -> Result<(), Found> {

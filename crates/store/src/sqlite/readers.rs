@@ -24,9 +24,9 @@ struct Shared {
     path: PathBuf,
     most: usize,
     health: Arc<Health>,
-    desk: Mutex<JobQueue>,
+    queue: Mutex<JobQueue>,
     called: Condvar,
-    /// Told whenever a thread has ended.
+    /// Notified whenever a thread has ended.
     left: Notify,
 }
 
@@ -47,7 +47,7 @@ struct JobQueue {
 /// Why a read ended early.
 pub(super) enum Stop {
     Sql(rusqlite::Error),
-    Told(Error),
+    Refused(Error),
 }
 
 impl From<rusqlite::Error> for Stop {
@@ -58,7 +58,7 @@ impl From<rusqlite::Error> for Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Told(error)
+        Self::Refused(error)
     }
 }
 
@@ -68,7 +68,7 @@ impl Readers {
             path,
             most: most.max(1),
             health,
-            desk: Mutex::default(),
+            queue: Mutex::default(),
             called: Condvar::new(),
             left: Notify::new(),
         }))
@@ -95,26 +95,26 @@ impl Readers {
                 self.0.health.back();
                 Ok(value)
             }
-            Ok(Err(Stop::Told(error))) => Err(error),
+            Ok(Err(Stop::Refused(error))) => Err(error),
             Ok(Err(Stop::Sql(error))) => Err(read_error(&self.0.health, &error)),
             // It panicked, or the readers were closed before its turn.
-            Err(_) if self.0.desk().closed => Err(Unavailable::StoreAway.into()),
+            Err(_) if self.0.queue().closed => Err(Unavailable::StoreAway.into()),
             Err(_) => Err(Error::Internal),
         }
     }
 
     fn hand_in(&self, read: Read) -> Result<(), Error> {
-        let mut desk = self.0.desk();
-        if desk.closed {
+        let mut queue = self.0.queue();
+        if queue.closed {
             return Err(Unavailable::StoreAway.into());
         }
-        desk.waiting.push_back(read);
-        if desk.idle > 0 {
-            desk.idle -= 1;
-            desk.calls += 1;
+        queue.waiting.push_back(read);
+        if queue.idle > 0 {
+            queue.idle -= 1;
+            queue.calls += 1;
             self.0.called.notify_one();
-        } else if desk.threads < self.0.most {
-            desk.threads += 1;
+        } else if queue.threads < self.0.most {
+            queue.threads += 1;
             let shared = Arc::clone(&self.0);
             let started = std::thread::Builder::new().name("sqlite-read".to_owned()).spawn(move || {
                 let _leave = Leave(&shared);
@@ -122,9 +122,9 @@ impl Readers {
             });
             if let Err(error) = started {
                 self.0.health.failed(&error);
-                desk.threads -= 1;
-                if desk.threads == 0 {
-                    desk.waiting.clear();
+                queue.threads -= 1;
+                if queue.threads == 0 {
+                    queue.waiting.clear();
                 }
             }
         }
@@ -136,7 +136,7 @@ impl Readers {
         loop {
             let mut left = std::pin::pin!(self.0.left.notified());
             left.as_mut().enable();
-            if self.0.desk().threads == 0 {
+            if self.0.queue().threads == 0 {
                 return;
             }
             left.await;
@@ -145,9 +145,9 @@ impl Readers {
 
     /// Takes no more reads; their threads end and close their connections. Those under way are finished.
     pub(super) fn close(&self) {
-        let mut desk = self.0.desk();
-        desk.closed = true;
-        desk.waiting.clear();
+        let mut queue = self.0.queue();
+        queue.closed = true;
+        queue.waiting.clear();
         self.0.called.notify_all();
     }
 }
@@ -157,7 +157,7 @@ struct Leave<'a>(&'a Shared);
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        self.0.desk().threads -= 1;
+        self.0.queue().threads -= 1;
         self.0.left.notify_waiters();
     }
 }
@@ -185,24 +185,24 @@ impl Shared {
     }
 
     fn next(&self) -> Option<Read> {
-        let mut desk = self.desk();
+        let mut queue = self.queue();
         loop {
-            if let Some(read) = desk.waiting.pop_front() {
+            if let Some(read) = queue.waiting.pop_front() {
                 return Some(read);
             }
-            if desk.closed {
+            if queue.closed {
                 return None;
             }
-            desk.idle += 1;
-            while desk.calls == 0 && !desk.closed {
-                desk = self.called.wait(desk).unwrap_or_else(PoisonError::into_inner);
+            queue.idle += 1;
+            while queue.calls == 0 && !queue.closed {
+                queue = self.called.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
-            desk.calls = desk.calls.saturating_sub(1);
+            queue.calls = queue.calls.saturating_sub(1);
         }
     }
 
-    fn desk(&self) -> MutexGuard<'_, JobQueue> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, JobQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use super::rules::outcome::{IdempotencyRecord, Remembered};
+use super::rules::outcome::{FoundRecord, IdempotencyRecord};
 
 /// A map by ids of rows that exist. Each message of a batch looks into several; this hash takes a quarter of the standard
 /// library's time. It is not for keys that clients choose, which stay with the standard library's.
@@ -63,7 +63,7 @@ pub(crate) struct AppendFacts {
     /// Messages that already have one of the client's ids.
     pub(crate) sent: HashMap<(RoomId, UserId, ClientMessageId), Sent>,
     /// Idempotency keys that are known, expired or not.
-    pub(crate) remembered: HashMap<[u8; 32], Remembered>,
+    pub(crate) records: HashMap<[u8; 32], FoundRecord>,
     /// The messages that those name.
     pub(crate) answered: HashMap<(RoomId, Seq), Message>,
 }
@@ -257,9 +257,9 @@ pub(crate) trait Tokens {
 
 pub(crate) trait Idempotencies {
     /// What a key stands for, expired or not.
-    fn recall(&mut self, key: &[u8; 32]) -> impl Step<Option<Remembered>>;
+    fn find_record(&mut self, key: &[u8; 32]) -> impl Step<Option<FoundRecord>>;
     /// Keeps answers; each key is expired or new. [`Failure::Conflict`] if another writer just stored one of them.
-    fn remember(&mut self, memories: &[IdempotencyRecord]) -> impl Step<()>;
+    fn insert_records(&mut self, records: &[IdempotencyRecord]) -> impl Step<()>;
     /// Removes at most `limit` that are older than `before`.
     fn forget(&mut self, before: Timestamp, limit: usize) -> impl Step<()>;
 }

@@ -53,8 +53,8 @@ impl From<Error> for Stop {
 }
 
 impl From<Forbidden> for Stop {
-    fn from(denial: Forbidden) -> Self {
-        Self::Refused(denial.into())
+    fn from(forbidden: Forbidden) -> Self {
+        Self::Refused(forbidden.into())
     }
 }
 

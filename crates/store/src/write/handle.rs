@@ -1,4 +1,4 @@
-//! Where writes are handed in, the same for every database.
+//! Submits writes to the queue; the same for every database.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::queue::Queue;
 /// The queue's open end. Dropping it lets the writer finish what waits and end.
 pub(crate) struct Writes<D: WriteDatabase> {
     queue: Arc<Queue<D>>,
-    /// Told of refusals that are to be acknowledged.
+    /// Called for refusals that are to be acknowledged.
     sink: Arc<dyn CommitSink>,
     /// Closed when the writer has ended.
     ended: watch::Receiver<()>,
@@ -27,8 +27,8 @@ impl<D: WriteDatabase> Writes<D> {
 
     /// Lets a write wait for its turn, or refuses it at once.
     pub(crate) fn submit(&self, write: AnyWrite) {
-        if let Err((outage, mut command)) = self.queue.push(Command::new(write)) {
-            command.refuse(outage.into());
+        if let Err((unavailable, mut command)) = self.queue.push(Command::new(write)) {
+            command.refuse(unavailable.into());
             tell(&*self.sink, Vec::new(), vec![command]);
         }
     }

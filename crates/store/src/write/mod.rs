@@ -13,4 +13,4 @@ pub(crate) mod writer;
 
 pub(crate) use handle::Writes;
 pub(crate) use rules::decide::state_of;
-pub(crate) use rules::outcome::{IdempotencyRecord, Outcome, Remembered};
+pub(crate) use rules::outcome::{FoundRecord, IdempotencyRecord, Outcome};

@@ -38,8 +38,8 @@ impl<D> Queue<D> {
     #[allow(clippy::result_large_err, reason = "moved once, on the way to its refusal")]
     pub(crate) fn push(&self, command: Command<D>) -> Result<(), (Unavailable, Command<D>)> {
         let mut waiting = self.lock();
-        if let Some(outage) = waiting.closed {
-            return Err((outage, command));
+        if let Some(unavailable) = waiting.closed {
+            return Err((unavailable, command));
         }
         let bytes = command.bytes();
         if waiting.commands.len() >= self.bounds.writes || waiting.bytes.saturating_add(bytes) > self.bounds.bytes {
@@ -83,9 +83,9 @@ impl<D> Queue<D> {
         batch
     }
 
-    /// Takes no more; what waits is still carried out. Later writes are told `outage`.
-    pub(crate) fn close(&self, outage: Unavailable) {
-        self.lock().closed.get_or_insert(outage);
+    /// Takes no more; what waits is still carried out. Later writes get `unavailable`.
+    pub(crate) fn close(&self, unavailable: Unavailable) {
+        self.lock().closed.get_or_insert(unavailable);
         self.ready.notify_one();
     }
 
@@ -124,7 +124,7 @@ mod tests {
         let at = Timestamp::from_millis(1);
         let write = Revocation { token: TokenId::new(at), actor: Actor::Operator, at };
         let command = Command::new(write.with_reply(Reply::Pending(tokio::sync::oneshot::channel().0)));
-        queue.push(command).err().map(|(outage, _)| outage)
+        queue.push(command).err().map(|(unavailable, _)| unavailable)
     }
 
     #[tokio::test]

@@ -127,7 +127,7 @@ fn judge_answers(what: &str, fate: &Fate, violations: &mut Violations) {
         );
     }
     if fate.answers.is_empty() {
-        violations.add(Rule::Unanswered, format!("{what}: sent {} times and never answered", fate.sent.len()));
+        violations.add(Rule::NoAnswer, format!("{what}: sent {} times and never answered", fate.sent.len()));
     }
 }
 

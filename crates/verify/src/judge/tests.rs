@@ -202,7 +202,7 @@ const PLANTED: &[Planted] = &[
         let Kind::Message { key, .. } = &mut stored(record, 6).kind else { panic!() };
         *key = None;
     }),
-    ("a message is never answered", Rule::Unanswered, |record| {
+    ("a message is never answered", Rule::NoAnswer, |record| {
         let sent = What::Sent { over: Over::Socket, room: 0, key: "m9".to_owned(), text: Text::of("m9") };
         after(record, 0, is_ack, sent);
     }),

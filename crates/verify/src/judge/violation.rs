@@ -23,7 +23,7 @@ pub(crate) enum Rule {
     /// A rejected message is not stored.
     RefusedYetStored,
     /// Every message is answered eventually.
-    Unanswered,
+    NoAnswer,
     /// No message is rejected without a reason.
     Refused,
     /// The messages of one connection are stored in the order of sending.
@@ -62,7 +62,7 @@ impl Rule {
         Self::AnswersDiffer,
         Self::NeverSent,
         Self::RefusedYetStored,
-        Self::Unanswered,
+        Self::NoAnswer,
         Self::Refused,
         Self::Order,
         Self::Membership,
@@ -87,7 +87,7 @@ impl Rule {
             Self::AnswersDiffer => "answers-differ",
             Self::NeverSent => "never-sent",
             Self::RefusedYetStored => "refused-yet-stored",
-            Self::Unanswered => "unanswered",
+            Self::NoAnswer => "unanswered",
             Self::Refused => "refused",
             Self::Order => "order",
             Self::Membership => "membership",

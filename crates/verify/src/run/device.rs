@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::outbox::Outbox;
-use super::place::{Asked, Joins, Place, Standing};
+use super::place::{Asked, JoinState, Joins, Place};
 use super::post::Posting;
 use super::recorder::Recorder;
 use super::steps::{Op, Outgoing};
@@ -185,7 +185,7 @@ impl Device {
             Op::Finish { rooms } => {
                 (self.stays, self.finishing) = (rooms, true);
                 for room in self.stays.clone() {
-                    if self.places.get(room).is_some_and(|place| place.standing == Standing::Away) {
+                    if self.places.get(room).is_some_and(|place| place.join_state == JoinState::Away) {
                         self.join(room, wire);
                     }
                 }
@@ -211,8 +211,8 @@ impl Device {
         place.wanted = true;
         let (since, at) = (place.cursor, self.with.recorder.tick());
         let number = self.joins.add(Asked { room, since, at });
-        if place.standing != Standing::Listening {
-            place.standing = Standing::Asking(number);
+        if place.join_state != JoinState::Listening {
+            place.join_state = JoinState::Asking(number);
         }
         let join = ClientFrame::Join {
             room_id: id.to_string().into(),
@@ -254,8 +254,8 @@ impl Device {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let joins = self.places.iter().filter_map(|place| match place.standing {
-            Standing::Later(when) => Some(when),
+        let joins = self.places.iter().filter_map(|place| match place.join_state {
+            JoinState::Later(when) => Some(when),
             _ => None,
         });
         joins.chain(self.outbox.next_due()).min()
@@ -263,13 +263,13 @@ impl Device {
 
     fn send_due(&mut self, wire: &mut Wire) {
         let now = Instant::now();
-        let is_due = |place: &Place| matches!(place.standing, Standing::Later(when) if when <= now);
+        let is_due = |place: &Place| matches!(place.join_state, JoinState::Later(when) if when <= now);
         let due: Vec<usize> = self.places.iter().enumerate().filter(|(_, place)| is_due(place)).map(|(room, _)| room).collect();
         for room in due {
             if self.wants(room) {
                 self.join(room, wire);
             } else if let Some(place) = self.places.get_mut(room) {
-                place.standing = Standing::Away;
+                place.join_state = JoinState::Away;
             }
         }
         for message in self.outbox.due() {
@@ -286,7 +286,7 @@ impl Device {
         self.ready = false;
         (self.sleeping, self.woke) = (false, None);
         self.joins.forget();
-        self.places.iter_mut().for_each(|place| place.standing = Standing::Away);
+        self.places.iter_mut().for_each(|place| place.join_state = JoinState::Away);
         self.tell();
     }
 
@@ -295,7 +295,7 @@ impl Device {
             finishing: self.finishing,
             unanswered: self.outbox.len(),
             cursors: self.places.iter().map(|place| place.cursor).collect(),
-            listening: self.places.iter().map(|place| place.standing == Standing::Listening).collect(),
+            listening: self.places.iter().map(|place| place.join_state == JoinState::Listening).collect(),
         });
     }
 

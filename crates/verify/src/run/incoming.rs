@@ -6,7 +6,7 @@ use chatsphere_protocol::frames::{ErrorFrame, PreviousMessages, ServerFrame};
 use tokio::time::Instant;
 
 use super::device::Device;
-use super::place::Standing;
+use super::place::JoinState;
 use super::wire::Wire;
 use crate::judge::record::{Event, Joined, Page, What};
 
@@ -36,8 +36,8 @@ impl Device {
                 self.saw(What::Joined(Joined { room, since, asked: asked.at, seq: seq.get(), recovered, reason }));
                 let place = self.places.get_mut(room)?;
                 place.epoch = Some(epoch.into_owned());
-                if place.standing != Standing::Listening {
-                    place.standing = Standing::Replaying(number);
+                if place.join_state != JoinState::Listening {
+                    place.join_state = JoinState::Replaying(number);
                 }
             }
             ServerFrame::PreviousMessages(page) => {
@@ -48,7 +48,7 @@ impl Device {
                 let room = self.room(frame.room_id)?;
                 let event = Event::from(&frame);
                 let place = self.places.get_mut(room)?;
-                if matches!(place.standing, Standing::Listening | Standing::Asking(_) | Standing::Replaying(_)) {
+                if matches!(place.join_state, JoinState::Listening | JoinState::Asking(_) | JoinState::Replaying(_)) {
                     place.cursor = place.cursor.max(event.seq);
                 }
                 self.saw(What::Event { room, event });
@@ -58,8 +58,8 @@ impl Device {
                 self.saw(What::Left { room, reason: reason.into_owned() });
                 let place = self.places.get_mut(room)?;
                 // It ends a confirmed join. A join that is not confirmed yet may still succeed, if the user is back.
-                if !matches!(place.standing, Standing::Asking(_)) {
-                    place.standing = Standing::Away;
+                if !matches!(place.join_state, JoinState::Asking(_)) {
+                    place.join_state = JoinState::Away;
                     place.wanted = false;
                     if self.stays.contains(&room) {
                         self.join(room, wire);
@@ -71,8 +71,8 @@ impl Device {
                 self.saw(What::LeftByItself { room });
                 let place = self.places.get_mut(room)?;
                 // The server answers a later join after this frame.
-                if place.standing == Standing::Listening {
-                    place.standing = Standing::Away;
+                if place.join_state == JoinState::Listening {
+                    place.join_state = JoinState::Away;
                     // It was still subscribed when it got its final rooms, and so did not join.
                     if self.stays.contains(&room) {
                         self.join(room, wire);
@@ -106,9 +106,9 @@ impl Device {
     fn settle(&mut self, upto: u64, wire: &mut Wire) {
         for room in 0..self.places.len() {
             let Some(place) = self.places.get_mut(room) else { continue };
-            let (Standing::Asking(number) | Standing::Replaying(number)) = place.standing else { continue };
+            let (JoinState::Asking(number) | JoinState::Replaying(number)) = place.join_state else { continue };
             if self.joins.at(number).is_some_and(|at| at < upto) {
-                place.standing = Standing::Away;
+                place.join_state = JoinState::Away;
                 place.wanted = false;
                 if self.stays.contains(&room) {
                     self.join(room, wire);
@@ -126,8 +126,8 @@ impl Device {
         place.cursor = place.cursor.max(to);
         if !more {
             self.joins.end(number);
-            if place.standing == Standing::Replaying(number) {
-                place.standing = Standing::Listening;
+            if place.join_state == JoinState::Replaying(number) {
+                place.join_state = JoinState::Listening;
             }
         }
         Some(())
@@ -150,10 +150,10 @@ impl Device {
                 self.saw(What::JoinRefused { room: asked.room, asked: asked.at, code: error.code.into_owned() });
             }
             let place = self.places.get_mut(asked.room)?;
-            if matches!(place.standing, Standing::Asking(asking) | Standing::Replaying(asking) if asking == number) {
+            if matches!(place.join_state, JoinState::Asking(asking) | JoinState::Replaying(asking) if asking == number) {
                 place.wanted &= error.retryable;
                 let later = Instant::now() + wait.unwrap_or(PAUSE).clamp(PAUSE, PAUSE * 10);
-                place.standing = if error.retryable { Standing::Later(later) } else { Standing::Away };
+                place.join_state = if error.retryable { JoinState::Later(later) } else { JoinState::Away };
             }
             return Some(());
         }

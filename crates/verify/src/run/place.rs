@@ -12,12 +12,12 @@ pub(crate) struct Place {
     pub(crate) epoch: Option<String>,
     /// Whether it joins again after each reconnect.
     pub(crate) wanted: bool,
-    pub(crate) standing: Standing,
+    pub(crate) join_state: JoinState,
 }
 
 /// The state of the subscription.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum JoinState {
     #[default]
     Away,
     /// The join with this number was sent.

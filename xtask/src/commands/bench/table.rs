@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn each_report_is_a_row() {
         let ms = json!({ "p50": 1.0, "p99": 2.0, "p99.9": 3.0, "max": 4.5 });
-        let fanout = json!({ "command": "fanout", "deliveriesPerSecond": 65700, "serverToFloor": 0.81, "deliveriesPerCpuSecond": 100_700,
+        let fanout = json!({ "command": "fanout", "deliveriesPerSecond": 65700, "serverToFloor": 0.81,
+            "deliveriesPerCpuSecond": 100_700,
             "deliveryMs": ms, "violations": [] });
         let growth = json!({ "command": "growth", "roomsInDatabase": 10, "newestRatioAt100000Messages": 1.25,
             "newestMsAt1000Messages": ms, "violations": ["a"] });

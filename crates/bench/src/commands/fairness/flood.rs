@@ -13,10 +13,10 @@ use crate::wire::{self, TEXT};
 /// Messages per write.
 const AT_ONCE: usize = 32;
 /// Answers after which a thread gives up its CPU.
-const SPELL: u64 = 256;
+const YIELD_EVERY: u64 = 256;
 
 /// A client that sends as fast as the server reads, without waiting for answers.
-pub(super) struct Flood {
+pub(super) struct FloodingClient {
     stop: Arc<AtomicBool>,
     acks: Arc<AtomicU64>,
     began: Instant,
@@ -32,7 +32,7 @@ pub(super) struct Flooded {
     pub(super) ended: Option<String>,
 }
 
-impl Flood {
+impl FloodingClient {
     pub(super) async fn start(address: Address, (token, room): (String, String), bytes: usize) -> Result<Self, RunError> {
         let (mut socket, mut writer) = RawSocket::open(&address, &token).await?.writer()?;
         let text = format!(r#"{{"type":"message","roomId":"{room}","content":"{}","ref":"f"}}"#, "x".repeat(bytes));
@@ -52,7 +52,7 @@ impl Flood {
                 let reading = socket.read(|text| {
                     if text.starts_with(br#"{"type":"ack""#) {
                         let acks = counted.fetch_add(1, Ordering::Relaxed) + 1;
-                        if acks.is_multiple_of(SPELL) {
+                        if acks.is_multiple_of(YIELD_EVERY) {
                             elsewhere::let_go();
                         }
                     }

@@ -19,7 +19,7 @@ use crate::wire;
 /// Sockets opened concurrently.
 const OPENING: usize = 50;
 /// Deliveries after which a thread gives up its CPU.
-const SPELL: u64 = 1_024;
+const YIELD_EVERY: u64 = 1_024;
 /// Timeout for the deliveries of a message.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -58,10 +58,10 @@ pub(super) struct Shouted {
 
 impl Loud {
     pub(super) async fn open(address: Address, crowd: Crowd, sockets: usize, bytes: usize) -> Result<Self, RunError> {
-        let (token, room) = crowd.seat(0);
+        let (token, room) = crowd.member(0);
         let author = Author::open(&address, &token, &room, bytes).await?;
         let opened = in_parallel("opening sockets", sockets, OPENING, |number| {
-            let ((token, room), address) = (crowd.seat(number), address.clone());
+            let ((token, room), address) = (crowd.member(number), address.clone());
             async move {
                 let mut socket = RawSocket::open(&address, &token).await?;
                 socket.join(&room).await?;
@@ -136,7 +136,7 @@ async fn listen(mut socket: RawSocket, board: Arc<Board>) {
                 if deliveries == board.awaited.load(Ordering::SeqCst) {
                     board.reached.notify_one();
                 }
-                if deliveries.is_multiple_of(SPELL) {
+                if deliveries.is_multiple_of(YIELD_EVERY) {
                     elsewhere::let_go();
                 }
             }

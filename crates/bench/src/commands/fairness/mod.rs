@@ -16,7 +16,7 @@ use crate::report::{Report, rate};
 use crate::setup;
 use crate::target::Target;
 use elsewhere::Elsewhere;
-use flood::Flood;
+use flood::FloodingClient;
 use loud::Loud;
 use probe::Probe;
 
@@ -52,13 +52,13 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
     let probe = Probe { address: address.clone(), rate: args.rate, messages: args.rate * args.seconds, bytes: args.bytes };
-    let quiet = seat(&client, "quiet").await?;
+    let quiet = member(&client, "quiet").await?;
     let loud_crowd = Spread { sockets: args.sockets, per_user: SOCKETS_PER_USER, per_room: args.sockets };
     let loud_crowd = Crowd::make(&client, &setup::run_tag("loud"), loud_crowd).await?;
     // Its sockets are open from the start, so that only their traffic makes the difference.
     let elsewhere = Elsewhere::start()?;
     let mut loud = elsewhere.run(Loud::open(address.clone(), loud_crowd, args.sockets, args.bytes)).await?;
-    let flooding = seat(&client, "flood").await?;
+    let flooding = member(&client, "flood").await?;
     probe.warm_up(&quiet).await?;
 
     let (mut alone, mut beside_room, mut beside_flood) = (Latencies::new()?, Latencies::new()?, Latencies::new()?);
@@ -78,7 +78,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
         beside_room.add(&measured?);
 
         let cpu = CpuMeter::start(args.target.server());
-        let flood = elsewhere.run(Flood::start(address.clone(), flooding.clone(), args.bytes)).await?;
+        let flood = elsewhere.run(FloodingClient::start(address.clone(), flooding.clone(), args.bytes)).await?;
         let measured = probe.measure(&quiet).await;
         let sent = flood.stop().await?;
         flooded.add(sent.acks, sent.seconds, cpu.seconds());
@@ -113,7 +113,7 @@ impl Count {
 }
 
 /// A room with one member, and the member's token.
-async fn seat(client: &Client, what: &str) -> Result<(String, String), RunError> {
+async fn member(client: &Client, what: &str) -> Result<(String, String), RunError> {
     let crowd = Crowd::make(client, &setup::run_tag(what), Spread { sockets: 1, per_user: 1, per_room: 1 }).await?;
-    Ok(crowd.seat(0))
+    Ok(crowd.member(0))
 }

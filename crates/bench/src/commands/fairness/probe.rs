@@ -28,8 +28,8 @@ pub(super) struct Probe {
 
 impl Probe {
     /// Sends a few messages without recording them.
-    pub(super) async fn warm_up(&self, seat: &(String, String)) -> Result<(), RunError> {
-        Self { messages: WARM_UP.min(self.messages), ..self.clone() }.measure(seat).await.map(|_| ())
+    pub(super) async fn warm_up(&self, member: &(String, String)) -> Result<(), RunError> {
+        Self { messages: WARM_UP.min(self.messages), ..self.clone() }.measure(member).await.map(|_| ())
     }
 
     /// The time of each message from its scheduled time to its delivery.

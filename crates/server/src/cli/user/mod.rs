@@ -4,8 +4,8 @@ mod create;
 mod list;
 mod rename;
 mod role;
+mod set_disabled;
 mod show;
-mod standing;
 
 use chatsphere_core::ops::{self, ChangeUser};
 use chatsphere_core::{Role, User};
@@ -29,9 +29,9 @@ pub(crate) enum Command {
     /// Change a user's role
     Role(role::ChangeRole),
     /// Reject all of a user's tokens, and close its connections
-    Disable(standing::RoomRelation),
+    Disable(set_disabled::SetDisabled),
     /// Enable a disabled user
-    Enable(standing::RoomRelation),
+    Enable(set_disabled::SetDisabled),
 }
 
 impl Command {

@@ -27,8 +27,8 @@ macro_rules! both_kinds {
             " AS m",
             join_author!(),
             ") UNION ALL
-             (SELECT m.id, m.author_id, m.author_name, m.message_seq, m.content, m.client_message_id, m.created_at, m.updated_at,
-                     m.content_seq, m.version, m.edited_at, m.edited_by,
+             (SELECT m.id, m.author_id, m.author_name, m.message_seq, m.content, m.client_message_id, m.created_at,
+                     m.updated_at, m.content_seq, m.version, m.edited_at, m.edited_by,
                      m.seq, m.kind, m.at, u.id, u.username, b.id, b.username, m.body
               FROM ",
             within_page_bytes!(
@@ -38,7 +38,8 @@ macro_rules! both_kinds {
                     $others,
                     ") AS e LEFT JOIN LATERAL (
                          SELECT m.id, a.id AS author_id, a.username AS author_name, m.seq AS message_seq, m.content,
-                                m.client_message_id, m.created_at, m.updated_at, m.content_seq, m.version, m.edited_at, m.edited_by
+                                m.client_message_id, m.created_at, m.updated_at, m.content_seq, m.version, m.edited_at,
+                                m.edited_by
                          FROM (",
                     present_messages!("WHERE m.pk = e.message_pk LIMIT 1"),
                     ") AS m CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = m.user_pk LIMIT 1) AS a

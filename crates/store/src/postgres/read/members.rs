@@ -14,7 +14,9 @@ const MEMBERS: &str = concat!(
     "SELECT room.seq, room.member, page.joined_seq, page.id, page.username
      FROM room LEFT JOIN LATERAL (
          SELECT m.joined_seq, u.id, u.username
-         FROM (SELECT * FROM members WHERE room.open AND room_pk = room.pk AND joined_seq > $4 ORDER BY joined_seq LIMIT $5) AS m",
+         FROM (
+             SELECT * FROM members WHERE room.open AND room_pk = room.pk AND joined_seq > $4 ORDER BY joined_seq LIMIT $5
+         ) AS m",
     join_author!(),
     ") AS page ON true ORDER BY page.joined_seq"
 );

@@ -21,7 +21,8 @@ const VERSIONS: &str = concat!(
              SELECT CASE WHEN $5::bigint IS NULL THEN message.head
                          ELSE (SELECT prev FROM texts WHERE pk = $5 AND message_pk = message.pk) END
              FROM message
-             UNION ALL SELECT t.prev FROM chain CROSS JOIN LATERAL (SELECT prev FROM texts WHERE pk = chain.text_pk LIMIT 1) AS t
+             UNION ALL SELECT t.prev FROM chain
+             CROSS JOIN LATERAL (SELECT prev FROM texts WHERE pk = chain.text_pk LIMIT 1) AS t
          ) SELECT * FROM ",
     within_page_bytes!(
         "SELECT t.* FROM (SELECT text_pk FROM chain LIMIT $6) AS chain

@@ -42,7 +42,8 @@ const OF_AUTHOR: &str = messages_from!(
             "messages m
              CROSS JOIN LATERAL (SELECT id, name, created_at, updated_at FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r
              LEFT JOIN LATERAL (
-                 SELECT true AS yes FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3) AND room_pk = m.room_pk LIMIT 1
+                 SELECT true AS yes FROM members
+                 WHERE user_pk = (SELECT pk FROM users WHERE id = $3) AND room_pk = m.room_pk LIMIT 1
              ) AS seen ON $3::uuid IS NOT NULL",
             "WHERE m.user_pk = (SELECT pk FROM users WHERE id = $1) AND m.pk < $2
                AND ($3::uuid IS NULL OR seen.yes) AND ($4::uuid[] IS NULL OR r.id = ANY ($4))

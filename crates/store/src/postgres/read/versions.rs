@@ -27,7 +27,8 @@ const VERSIONS: &str = "SELECT r.seq, member.yes IS TRUE, (SELECT position FROM 
     FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS asked (room, reader, place)
     LEFT JOIN LATERAL (SELECT pk, seq FROM rooms WHERE id = asked.room LIMIT 1) AS r ON true
     LEFT JOIN LATERAL (
-        SELECT true AS yes FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = asked.reader) AND room_pk = r.pk LIMIT 1
+        SELECT true AS yes FROM members
+        WHERE user_pk = (SELECT pk FROM users WHERE id = asked.reader) AND room_pk = r.pk LIMIT 1
     ) AS member ON true
     ORDER BY asked.place";
 

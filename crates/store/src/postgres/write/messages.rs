@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::PostgresWriter;
-use super::idempotency::{RECALL, remembered};
+use super::idempotency::{FIND_RECORDS, found_record};
 use super::keys::Keys;
 use super::session::Session;
 use crate::postgres::failure::Cause;
@@ -24,7 +24,8 @@ const MEMBERS: &str =
 const SENT: &str = concat!(
     "SELECT asked.room, ",
     message_columns!(),
-    ", (SELECT content FROM messages WHERE pk = m.pk) AS first FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::uuid[]) AS asked (room_pk, user_pk, client_id, room)
+    ", (SELECT content FROM messages WHERE pk = m.pk) AS first
+     FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::uuid[]) AS asked (room_pk, user_pk, client_id, room)
      CROSS JOIN LATERAL (",
     present_messages!(
         "WHERE m.user_pk = asked.user_pk AND m.room_pk = asked.room_pk
@@ -216,28 +217,28 @@ impl Asked {
                 false => session.query(SENT, &[&sent.room_pks, &sent.user_pks, &sent.client_ids, &sent.rooms]).await,
             }
         };
-        let remembered_rows = async {
+        let record_rows = async {
             match self.keys.is_empty() {
                 true => Ok(Vec::new()),
-                false => session.query(RECALL, &[&self.keys]).await,
+                false => session.query(FIND_RECORDS, &[&self.keys]).await,
             }
         };
-        let (rooms, authors, member_rows, sent_rows, remembered_rows) = tokio::try_join!(
+        let (rooms, authors, member_rows, sent_rows, record_rows) = tokio::try_join!(
             async { session.query(ROOMS, &[&self.rooms]).await },
             async { session.query(AUTHORS, &[&self.users]).await },
             async { session.query(MEMBERS, &[&members.room_pks, &members.user_pks]).await },
             sent_rows,
-            remembered_rows,
+            record_rows,
         )?;
         let mut facts = AppendFacts {
             rooms: rooms.iter().map(room_head).collect::<Result<_, _>>()?,
             authors: authors.iter().map(author).collect::<Result<_, _>>()?,
             members: member_rows.iter().map(|row| members.named(row)).collect::<Result<_, _>>()?,
             sent: sent_rows.iter().filter_map(|row| sent_before(row).transpose()).collect::<Result<_, _>>()?,
-            remembered: remembered_rows.iter().map(remembered).collect::<Result<_, _>>()?,
+            records: record_rows.iter().map(found_record).collect::<Result<_, _>>()?,
             ..facts
         };
-        let named = facts.remembered.values().filter_map(|remembered| match remembered.outcome {
+        let named = facts.records.values().filter_map(|record| match record.outcome {
             Some(Outcome::Message { room, seq }) => Some((*room.as_uuid(), number(seq))),
             _ => None,
         });

@@ -56,7 +56,8 @@ pub(super) fn oldest_above(connection: &Connection, room: &OpenRoom, seq: Seq, l
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         message_columns!(),
-        " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.room_pk = ?1 AND m.lane = 0 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3"
+        " FROM messages m JOIN users u ON u.pk = m.user_pk
+             WHERE m.room_pk = ?1 AND m.lane = 0 AND m.seq > ?2 ORDER BY m.seq LIMIT ?3"
     ))?;
     pages::cut_messages(
         statement.query_map((room.pk, number(seq), rows_for(limit)), |row| rows::message(connection, row, room.id))?,

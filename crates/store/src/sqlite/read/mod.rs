@@ -44,7 +44,7 @@ fn enter(connection: &Connection, id: RoomId, access: Access) -> Result<OpenRoom
         .optional()?;
     policy::may_enter(access, found.as_ref().map(|(_, member)| *member))?;
     // Without a room, nobody is admitted.
-    found.map(|(room, _)| room).ok_or(Stop::Told(chatsphere_core::Error::Internal))
+    found.map(|(room, _)| room).ok_or(Stop::Refused(chatsphere_core::Error::Internal))
 }
 
 /// The keys of those of these rooms that exist, as JSON for `json_each`.

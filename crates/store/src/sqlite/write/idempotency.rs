@@ -1,4 +1,4 @@
-//! Remembered answers.
+//! Idempotency records.
 
 use chatsphere_core::Timestamp;
 use rusqlite::{Connection, Error, OptionalExtension, Result};
@@ -7,21 +7,21 @@ use super::SqliteWriter;
 use crate::sqlite::rows;
 use crate::write::database::Idempotencies;
 use crate::write::failure::Failure;
-use crate::write::{IdempotencyRecord, Outcome, Remembered};
+use crate::write::{FoundRecord, IdempotencyRecord, Outcome};
 
 impl Idempotencies for SqliteWriter {
-    async fn recall(&mut self, key: &[u8; 32]) -> Result<Option<Remembered>, Failure> {
-        self.run(|connection| recall(connection, key))
+    async fn find_record(&mut self, key: &[u8; 32]) -> Result<Option<FoundRecord>, Failure> {
+        self.run(|connection| find_record(connection, key))
     }
 
-    async fn remember(&mut self, memories: &[IdempotencyRecord]) -> Result<(), Failure> {
+    async fn insert_records(&mut self, records: &[IdempotencyRecord]) -> Result<(), Failure> {
         self.run(|connection| {
             // A key that is there all the same is an expired one.
             let mut insert = connection
                 .prepare_cached("INSERT OR REPLACE INTO idempotency (key, body, outcome, at) VALUES (?1, ?2, ?3, ?4)")?;
-            for memory in memories {
-                let outcome = memory.outcome.to_json().map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
-                insert.execute((&memory.idempotency.key, &memory.idempotency.body, outcome, memory.at.as_millis()))?;
+            for record in records {
+                let outcome = record.outcome.to_json().map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
+                insert.execute((&record.idempotency.key, &record.idempotency.body, outcome, record.at.as_millis()))?;
             }
             Ok(())
         })
@@ -39,12 +39,12 @@ impl Idempotencies for SqliteWriter {
     }
 }
 
-pub(super) fn recall(connection: &Connection, key: &[u8; 32]) -> Result<Option<Remembered>> {
+pub(super) fn find_record(connection: &Connection, key: &[u8; 32]) -> Result<Option<FoundRecord>> {
     connection
         .prepare_cached("SELECT body, outcome, at FROM idempotency WHERE key = ?1")?
         .query_row([key], |row| {
             let outcome = Outcome::from_json(row.get_ref(1)?.as_str()?);
-            Ok(Remembered { body: row.get(0)?, outcome, at: rows::time(row, 2)? })
+            Ok(FoundRecord { body: row.get(0)?, outcome, at: rows::time(row, 2)? })
         })
         .optional()
 }

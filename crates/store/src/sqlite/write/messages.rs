@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::SqliteWriter;
 use super::deferred_index::{DeferredIndex, Listed};
-use super::idempotency::recall;
+use super::idempotency::find_record;
 use super::writer_cache::WriterCache;
 use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
@@ -42,7 +42,8 @@ impl Messages for SqliteWriter {
                 .prepare_cached(concat!(
                     "SELECT ",
                     message_columns!(),
-                    " FROM messages m JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk WHERE m.id = ?1 AND r.id = ?2"
+                    " FROM messages m JOIN users u ON u.pk = m.user_pk JOIN rooms r ON r.pk = m.room_pk
+                     WHERE m.id = ?1 AND r.id = ?2"
                 ))?
                 .query_row((id.as_bytes(), room.as_bytes()), |row| {
                     Ok(Keyed { pk: row.get(8)?, value: rows::message(connection, row, room)? })
@@ -94,7 +95,8 @@ fn append_text(connection: &Connection, text: &NewText<'_>) -> Result<()> {
     let edited_by_pk = change.edited_by.map(|_| by_pk);
     connection
         .prepare_cached(
-            "INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, head = excluded.head,
                  version = excluded.version, edited_at = excluded.edited_at, edited_by_pk = excluded.edited_by_pk",
         )?
@@ -164,14 +166,14 @@ fn gather(
         facts.sent.insert((new.room_id, new.author, client_id.clone()), sent);
     }
     if let Some(idempotency) = &new.idempotency
-        && let Some(remembered) = recall(connection, &idempotency.key)?
+        && let Some(record) = find_record(connection, &idempotency.key)?
     {
-        if let Some(Outcome::Message { room, seq }) = remembered.outcome
+        if let Some(Outcome::Message { room, seq }) = record.outcome
             && let Some(message) = message_at(connection, room, seq)?
         {
             facts.answered.insert((room, seq), message);
         }
-        facts.remembered.insert(idempotency.key, remembered);
+        facts.records.insert(idempotency.key, record);
     }
     Ok(())
 }
@@ -268,7 +270,8 @@ fn message_at(connection: &Connection, room: RoomId, seq: Seq) -> Result<Option<
         .prepare_cached(concat!(
             "SELECT ",
             message_columns!(),
-            " FROM rooms r JOIN messages m ON m.room_pk = r.pk JOIN users u ON u.pk = m.user_pk WHERE r.id = ?1 AND m.lane = 0 AND m.seq = ?2"
+            " FROM rooms r JOIN messages m ON m.room_pk = r.pk JOIN users u ON u.pk = m.user_pk
+             WHERE r.id = ?1 AND m.lane = 0 AND m.seq = ?2"
         ))?
         .query_row((room.as_bytes(), rows::number(seq)), |row| rows::message(connection, row, room))
         .optional()

@@ -80,7 +80,8 @@ impl Tokens for SqliteWriter {
                     "WITH RECURSIVE family (pk, id, depth) AS (
                          SELECT pk, id, 0 FROM tokens WHERE id = ?1
                          UNION ALL
-                         SELECT t.pk, t.id, f.depth + 1 FROM family f JOIN tokens t ON t.parent_pk = f.pk WHERE t.revoked_at IS NULL
+                         SELECT t.pk, t.id, f.depth + 1 FROM family f JOIN tokens t ON t.parent_pk = f.pk
+                         WHERE t.revoked_at IS NULL
                      )
                      SELECT pk, id FROM family ORDER BY depth, pk",
                 )?

@@ -3,26 +3,18 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Actor, Event, EventKind, RoomId, Timestamp, TokenState, TokenType, UserId};
+use chatsphere_core::{Event, EventKind, TokenState, TokenType, UserId};
 
 use super::decide::decide;
 use super::outcome::keep_all;
-use super::{Batch, WriteInfo};
+use super::{Batch, Origin, WriteInfo};
 use crate::write::command::Command;
 use crate::write::database::{MessageRow, WriteDatabase};
 use crate::write::failure::Failure;
 
 impl WriteInfo for NewMessage {
-    fn actor(&self) -> Actor {
-        self.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    fn room(&self) -> Option<RoomId> {
-        Some(self.room_id)
+    fn origin(&self) -> Origin {
+        Origin { actor: self.actor, at: self.at, room: Some(self.room_id) }
     }
 
     fn held_bytes(&self) -> usize {
@@ -53,7 +45,7 @@ pub(super) async fn append<D: WriteDatabase>(batch: &mut Batch<'_, D>, run: &mut
     if !decision.rows.is_empty() {
         batch.database.insert_messages(&decision.rows, &decision.rooms).await?;
     }
-    keep_all(batch.database, &decision.memories).await?;
+    keep_all(batch.database, &decision.records).await?;
     batch.effects.events.extend(decision.rows.into_iter().map(event));
     run.iter_mut().zip(decision.answers).for_each(|(command, answer)| command.decided(answer));
     Ok(())

@@ -18,7 +18,7 @@ pub(super) struct Decision {
     pub(super) answers: Vec<Result<Done<Message>, Error>>,
     pub(super) rows: Vec<MessageRow>,
     pub(super) rooms: Vec<RoomAdvance>,
-    pub(super) memories: Vec<IdempotencyRecord>,
+    pub(super) records: Vec<IdempotencyRecord>,
 }
 
 pub(super) fn decide(messages: &[&NewMessage], facts: &AppendFacts, quota: &mut Quota) -> Decision {
@@ -68,7 +68,7 @@ impl<'a> Deciding<'a> {
         };
         if let Some(idempotency) = new.idempotency {
             let outcome = Outcome::Message { room: done.value.room_id, seq: done.value.seq };
-            self.decision.memories.push(IdempotencyRecord { idempotency, outcome, at: new.at });
+            self.decision.records.push(IdempotencyRecord { idempotency, outcome, at: new.at });
             self.answered.insert(idempotency.key, (idempotency.body, done.value.clone()));
         }
         Ok(done)
@@ -91,11 +91,11 @@ impl<'a> Deciding<'a> {
                 Err(Conflict::IdempotencyKeyReused.into())
             };
         }
-        let Some(remembered) = self.facts.remembered.get(&idempotency.key) else { return Ok(None) };
-        if remembered.is_forgotten(new.at) {
+        let Some(record) = self.facts.records.get(&idempotency.key) else { return Ok(None) };
+        if record.is_forgotten(new.at) {
             return Ok(None);
         }
-        match remembered.same(idempotency)? {
+        match record.same(idempotency)? {
             Outcome::Message { room, seq } => self.facts.answered.get(&(*room, *seq)).cloned().map(Some).ok_or(Error::Internal),
             _ => Err(Conflict::IdempotencyKeyReused.into()),
         }

@@ -2,26 +2,18 @@
 
 use chatsphere_core::store::{Changed, MessageEdit, VersionsForgotten};
 use chatsphere_core::{
-    Access, Actor, Caller, Conflict, Error, EventKind, EventMessage, Message, MessageChange, MessageId, NotFound, RoomId,
-    Timestamp, policy,
+    Access, Caller, Conflict, Error, EventKind, EventMessage, Message, MessageChange, MessageId, NotFound, RoomId, Timestamp,
+    policy,
 };
 
 use super::events::Occasion;
-use super::{Effects, Rule, WriteInfo, actor};
+use super::{Effects, Origin, Rule, WriteInfo, actor};
 use crate::write::database::{Keyed, NewText, RoomHead, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
 impl WriteInfo for MessageEdit {
-    fn actor(&self) -> Actor {
-        self.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    fn room(&self) -> Option<RoomId> {
-        Some(self.room_id)
+    fn origin(&self) -> Origin {
+        Origin { actor: self.actor, at: self.at, room: Some(self.room_id) }
     }
 
     fn held_bytes(&self) -> usize {
@@ -48,7 +40,7 @@ impl Rule for MessageEdit {
         }
         let Some(by) = database.find_user(self.by).await? else { return refuse(Error::NotFound(NotFound::User)) };
         let (pk, message) = (found.pk, &mut found.value);
-        // Later than its last change whatever the clock says: readers look for changes only where the times of a message differ.
+        // Later than its last change whatever the clock says: readers look for a change only where a message's times differ.
         let at = self.at.max(Timestamp::from_millis(message.updated_at.as_millis() + 1));
         let change = MessageChange {
             seq: head.seq.next(),
@@ -74,16 +66,8 @@ impl Rule for MessageEdit {
 }
 
 impl WriteInfo for VersionsForgotten {
-    fn actor(&self) -> Actor {
-        self.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    fn room(&self) -> Option<RoomId> {
-        Some(self.room_id)
+    fn origin(&self) -> Origin {
+        Origin { actor: self.actor, at: self.at, room: Some(self.room_id) }
     }
 
     fn stored_bytes(&self) -> u64 {

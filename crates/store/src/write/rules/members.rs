@@ -1,25 +1,17 @@
 //! Beginning and ending memberships.
 
 use chatsphere_core::store::{Done, MemberRemoval, MembershipChange, MembershipChanged, NewMember};
-use chatsphere_core::{Actor, Error, EventKind, NotFound, RoomId, Timestamp, User, UserRef, policy};
+use chatsphere_core::{Error, EventKind, NotFound, User, UserRef, policy};
 
 use super::events::Occasion;
 use super::outcome::{earlier, keep};
-use super::{Effects, Rule, WriteInfo, actor, is_new};
+use super::{Effects, Origin, Rule, WriteInfo, actor, is_new};
 use crate::write::database::{Keyed, RoomHead, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
 impl WriteInfo for NewMember {
-    fn actor(&self) -> Actor {
-        self.0.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.0.at
-    }
-
-    fn room(&self) -> Option<RoomId> {
-        Some(self.0.room_id)
+    fn origin(&self) -> Origin {
+        Origin { actor: self.0.actor, at: self.0.at, room: Some(self.0.room_id) }
     }
 
     fn stored_bytes(&self) -> u64 {
@@ -35,8 +27,8 @@ impl Rule for NewMember {
     ) -> Result<Done<MembershipChanged>, Stop> {
         let change = &self.0;
         if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
-            let standing = database.room_relation(change.room_id, caller.user.id).await?;
-            policy::may_add_members(&caller, change.room_id, standing)?;
+            let relation = database.room_relation(change.room_id, caller.user.id).await?;
+            policy::may_add_members(&caller, change.room_id, relation)?;
         }
         if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
             return Ok(done);
@@ -59,16 +51,8 @@ impl Rule for NewMember {
 }
 
 impl WriteInfo for MemberRemoval {
-    fn actor(&self) -> Actor {
-        self.0.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.0.at
-    }
-
-    fn room(&self) -> Option<RoomId> {
-        Some(self.0.room_id)
+    fn origin(&self) -> Origin {
+        Origin { actor: self.0.actor, at: self.0.at, room: Some(self.0.room_id) }
     }
 
     fn stored_bytes(&self) -> u64 {
@@ -84,8 +68,8 @@ impl Rule for MemberRemoval {
     ) -> Result<Done<MembershipChanged>, Stop> {
         let change = &self.0;
         if let Some(caller) = actor::caller(database, change.actor, change.at).await? {
-            let standing = database.room_relation(change.room_id, caller.user.id).await?;
-            policy::may_remove_member(&caller, change.room_id, standing, change.user_id)?;
+            let relation = database.room_relation(change.room_id, caller.user.id).await?;
+            policy::may_remove_member(&caller, change.room_id, relation, change.user_id)?;
         }
         if let Some(done) = earlier(database, change.idempotency.as_ref(), change.at).await? {
             return Ok(done);

@@ -28,13 +28,19 @@ use quota::Quota;
 
 /// What the queue, the quotas and the transaction must know of a write before it is carried out.
 pub(crate) trait WriteInfo: Sync {
+    /// Where it comes from, and where it goes.
+    fn origin(&self) -> Origin;
     /// By whose token.
-    fn actor(&self) -> Actor;
+    fn actor(&self) -> Actor {
+        self.origin().actor
+    }
     /// When it was accepted.
-    fn at(&self) -> Timestamp;
+    fn at(&self) -> Timestamp {
+        self.origin().at
+    }
     /// The room whose events it may add to.
     fn room(&self) -> Option<RoomId> {
-        None
+        self.origin().room
     }
     /// Bytes that it holds in memory besides its own size, about.
     fn held_bytes(&self) -> usize {
@@ -54,6 +60,16 @@ pub(crate) trait WriteInfo: Sync {
     fn takes_rights(&self) -> bool {
         false
     }
+}
+
+/// What every write carries.
+pub(crate) struct Origin {
+    /// By whose token.
+    pub(crate) actor: Actor,
+    /// When it was accepted.
+    pub(crate) at: Timestamp,
+    /// The room whose events it may add to.
+    pub(crate) room: Option<RoomId>,
 }
 
 /// What a kind of write does. Messages have none: [`append`] carries out whole runs of them.

@@ -53,7 +53,7 @@ pub(crate) struct IdempotencyRecord {
 
 /// An answer that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Remembered {
+pub(crate) struct FoundRecord {
     pub(crate) body: [u8; 32],
     /// Absent if this release can't read it.
     pub(crate) outcome: Option<Outcome>,
@@ -66,7 +66,7 @@ pub(crate) fn forgotten_before(now: Timestamp) -> Timestamp {
     Timestamp::from_millis(now.as_millis().saturating_sub(kept))
 }
 
-impl Remembered {
+impl FoundRecord {
     pub(crate) fn is_forgotten(&self, now: Timestamp) -> bool {
         self.at < forgotten_before(now)
     }
@@ -81,12 +81,12 @@ impl Remembered {
 }
 
 /// A value that can be an outcome; of messages, [`decide`](super::decide) takes care.
-pub(super) trait Remember: Clone + Sized {
+pub(super) trait Recordable: Clone + Sized {
     fn to_outcome(&self) -> Outcome;
     fn from_outcome(outcome: Outcome) -> Option<Self>;
 }
 
-impl Remember for Minted {
+impl Recordable for Minted {
     fn to_outcome(&self) -> Outcome {
         Outcome::Token(Box::new(self.clone()))
     }
@@ -96,7 +96,7 @@ impl Remember for Minted {
     }
 }
 
-impl Remember for Room {
+impl Recordable for Room {
     fn to_outcome(&self) -> Outcome {
         Outcome::Room(Box::new(self.clone()))
     }
@@ -106,7 +106,7 @@ impl Remember for Room {
     }
 }
 
-impl Remember for MembershipChanged {
+impl Recordable for MembershipChanged {
     fn to_outcome(&self) -> Outcome {
         Outcome::Membership(*self)
     }
@@ -117,17 +117,17 @@ impl Remember for MembershipChanged {
 }
 
 /// What the same request answered before, if it came before.
-pub(super) async fn earlier<T: Remember>(
+pub(super) async fn earlier<T: Recordable>(
     database: &mut impl Idempotencies,
     idempotency: Option<&Idempotency>,
     now: Timestamp,
 ) -> Result<Option<Done<T>>, Stop> {
     let Some(idempotency) = idempotency else { return Ok(None) };
-    let Some(remembered) = database.recall(&idempotency.key).await? else { return Ok(None) };
-    if remembered.is_forgotten(now) {
+    let Some(record) = database.find_record(&idempotency.key).await? else { return Ok(None) };
+    if record.is_forgotten(now) {
         return Ok(None);
     }
-    match remembered.same(idempotency) {
+    match record.same(idempotency) {
         Err(error) => refuse(error),
         // Another kind of request under the same key is another request.
         Ok(outcome) => match T::from_outcome(outcome.clone()) {
@@ -138,7 +138,7 @@ pub(super) async fn earlier<T: Remember>(
 }
 
 /// Keeps what is answered now, and lets go of some that nobody may ask for any more.
-pub(super) async fn keep<T: Remember>(
+pub(super) async fn keep<T: Recordable>(
     database: &mut impl Idempotencies,
     idempotency: Option<&Idempotency>,
     value: T,
@@ -151,9 +151,9 @@ pub(super) async fn keep<T: Remember>(
 }
 
 /// Keeps several at once.
-pub(super) async fn keep_all(database: &mut impl Idempotencies, memories: &[IdempotencyRecord]) -> Result<(), Failure> {
-    let Some(now) = memories.iter().map(|memory| memory.at).max() else { return Ok(()) };
-    database.remember(memories).await?;
+pub(super) async fn keep_all(database: &mut impl Idempotencies, records: &[IdempotencyRecord]) -> Result<(), Failure> {
+    let Some(now) = records.iter().map(|record| record.at).max() else { return Ok(()) };
+    database.insert_records(records).await?;
     // Twice as many may go as came, so that the table shrinks to a day's worth, without ever a long pause for it.
-    database.forget(forgotten_before(now), memories.len() * 2).await
+    database.forget(forgotten_before(now), records.len() * 2).await
 }

@@ -1,22 +1,18 @@
 //! Making rooms.
 
 use chatsphere_core::store::{Done, NewRoom};
-use chatsphere_core::{Actor, Error, NotFound, Room, Seq, Timestamp, policy};
+use chatsphere_core::{Error, NotFound, Room, Seq, policy};
 
 use super::events::Occasion;
 use super::members::joined;
 use super::outcome::{earlier, keep};
-use super::{Effects, Rule, WriteInfo, actor, is_new};
+use super::{Effects, Origin, Rule, WriteInfo, actor, is_new};
 use crate::write::database::{RoomHead, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
 impl WriteInfo for NewRoom {
-    fn actor(&self) -> Actor {
-        self.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at
+    fn origin(&self) -> Origin {
+        Origin { actor: self.actor, at: self.at, room: None }
     }
 
     fn stored_bytes(&self) -> u64 {

@@ -7,17 +7,13 @@ use chatsphere_core::{
 
 use super::names::{self, Named};
 use super::outcome::{Minted, earlier, keep};
-use super::{Effects, Rule, WriteInfo, actor, is_new};
+use super::{Effects, Origin, Rule, WriteInfo, actor, is_new};
 use crate::write::database::{Idempotencies, Keyed, WriteDatabase};
 use crate::write::failure::{Failure, Stop, refuse};
 
 impl WriteInfo for NewToken {
-    fn actor(&self) -> Actor {
-        self.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.token.created_at
+    fn origin(&self) -> Origin {
+        Origin { actor: self.actor, at: self.token.created_at, room: None }
     }
 
     fn held_bytes(&self) -> usize {
@@ -79,7 +75,7 @@ pub(super) async fn minted_earlier(
     Ok(Some(Done { value: TokenWithUser { token, user }, replayed: done.replayed }))
 }
 
-/// Keeps what a minting call answers, and whom it may be handed again.
+/// Keeps what a minting call answers, and who may get it again.
 pub(super) async fn keep_minted(
     database: &mut impl Idempotencies,
     actor: Actor,
@@ -115,12 +111,8 @@ pub(super) async fn living_parent<D: WriteDatabase>(database: &mut D, token: &To
 }
 
 impl WriteInfo for Revocation {
-    fn actor(&self) -> Actor {
-        self.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at
+    fn origin(&self) -> Origin {
+        Origin { actor: self.actor, at: self.at, room: None }
     }
 
     fn stored_bytes(&self) -> u64 {

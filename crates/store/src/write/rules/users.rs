@@ -1,22 +1,16 @@
 //! Making and changing users.
 
 use chatsphere_core::store::{Done, ExternalUser, ExternalUserDone, NewUser, UserChange};
-use chatsphere_core::{
-    Actor, ControlChange, Error, InvalidField, NotFound, Role, Timestamp, Token, TokenWithUser, User, policy,
-};
+use chatsphere_core::{ControlChange, Error, InvalidField, NotFound, Role, Timestamp, Token, TokenWithUser, User, policy};
 
 use super::names::{self, Named};
-use super::{Effects, Rule, WriteInfo, actor, is_new, tokens};
+use super::{Effects, Origin, Rule, WriteInfo, actor, is_new, tokens};
 use crate::write::database::{Claim, Keyed, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
 impl WriteInfo for NewUser {
-    fn actor(&self) -> Actor {
-        self.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at
+    fn origin(&self) -> Origin {
+        Origin { actor: self.actor, at: self.at, room: None }
     }
 
     fn stored_bytes(&self) -> u64 {
@@ -56,12 +50,8 @@ impl Rule for NewUser {
 }
 
 impl WriteInfo for UserChange {
-    fn actor(&self) -> Actor {
-        self.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at
+    fn origin(&self) -> Origin {
+        Origin { actor: self.actor, at: self.at, room: None }
     }
 
     fn stored_bytes(&self) -> u64 {
@@ -95,12 +85,8 @@ impl Rule for UserChange {
 }
 
 impl WriteInfo for ExternalUser {
-    fn actor(&self) -> Actor {
-        self.actor
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at
+    fn origin(&self) -> Origin {
+        Origin { actor: self.actor, at: self.at, room: None }
     }
 
     fn held_bytes(&self) -> usize {

@@ -5,7 +5,7 @@ use chatsphere_core::{Content, Forbidden, MessageId, Timestamp, UserRef, Usernam
 use proptest::prelude::*;
 
 use super::*;
-use crate::write::Remembered;
+use crate::write::FoundRecord;
 use crate::write::database::{Author, RoomHead};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -78,16 +78,16 @@ fn a_key_counts_for_a_day() {
     let mut facts = facts();
     facts.answered.insert((room(0), first.seq), first.clone());
     let outcome = Some(Outcome::Message { room: room(0), seq: first.seq });
-    facts.remembered.insert([1; 32], Remembered { body: [1; 32], outcome, at: NOW });
+    facts.records.insert([1; 32], FoundRecord { body: [1; 32], outcome, at: NOW });
 
     let same = decided(&[new.clone()], &facts);
     assert_eq!(same.answers, [Ok(Done { value: first, replayed: true })]);
-    assert!(same.rows.is_empty() && same.memories.is_empty());
+    assert!(same.rows.is_empty() && same.records.is_empty());
     new.idempotency = Some(Idempotency { key: [1; 32], body: [2; 32] });
     assert_eq!(decided(&[new.clone()], &facts).answers, [Err(Conflict::IdempotencyKeyReused.into())]);
     new.at = Timestamp::from_millis(NOW.after(IDEMPOTENCY_KEPT).as_millis() + 1);
     let later = decided(&[new], &facts);
-    assert_eq!((later.rows.len(), later.memories.len()), (1, 1));
+    assert_eq!((later.rows.len(), later.records.len()), (1, 1));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_replay_by_the_clients_id_is_kept_under_the_key() {
     let mut second = first.clone();
     second.idempotency = Some(Idempotency { key: [1; 32], body: [1; 32] });
     let decision = decided(&[first, second], &facts());
-    assert_eq!((decision.rows.len(), decision.memories.len()), (1, 1));
+    assert_eq!((decision.rows.len(), decision.records.len()), (1, 1));
     assert!(decision.answers[1].as_ref().unwrap().replayed);
 }
 
@@ -144,10 +144,13 @@ proptest! {
         }
         let mut client_ids: Vec<_> = stored
             .iter()
-            .filter_map(|message| Some((message.room_id, message.author.id, message.client_message_id.clone()?.as_str().to_owned())))
+            .filter_map(|message| {
+                let client_id = message.client_message_id.clone()?;
+                Some((message.room_id, message.author.id, client_id.as_str().to_owned()))
+            })
             .collect();
         client_ids.sort();
-        let mut keys: Vec<_> = decision.memories.iter().map(|memory| memory.idempotency.key).collect();
+        let mut keys: Vec<_> = decision.records.iter().map(|record| record.idempotency.key).collect();
         keys.sort_unstable();
         prop_assert!(client_ids.windows(2).all(|pair| pair[0] != pair[1]));
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));

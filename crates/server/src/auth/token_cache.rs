@@ -13,15 +13,15 @@ const LONGEST: usize = 1_024;
 
 /// Avoids verifying the same signature with each request. A signature stays valid as long as the keys, which do not change
 /// while the program runs; whether the token is still valid is checked by the authority each time.
-pub(super) struct Recent(Mutex<BoundedMap<Box<str>, Verified>>);
+pub(super) struct TokenCache(Mutex<BoundedMap<Box<str>, Verified>>);
 
-impl Default for Recent {
+impl Default for TokenCache {
     fn default() -> Self {
         Self(Mutex::new(BoundedMap::new(MAX_TOKENS)))
     }
 }
 
-impl Recent {
+impl TokenCache {
     pub(super) fn get(&self, token: &str) -> Option<Verified> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(token).copied()
     }

@@ -7,14 +7,14 @@ use crate::config::DatabaseFlags;
 
 /// Disable or enable a user. Servers on the database follow within a second.
 #[derive(Debug, Args)]
-pub(crate) struct RoomRelation {
+pub(crate) struct SetDisabled {
     /// The user's name, or id
     name: String,
     #[command(flatten)]
     settings: DatabaseFlags,
 }
 
-impl RoomRelation {
+impl SetDisabled {
     pub(crate) async fn run(self, disabled: bool) -> Result<(), CliError> {
         let user = change(self.settings, &self.name, None, Some(disabled)).await?;
         answer(format_args!("{} is {} now", user.username, if user.disabled { "disabled" } else { "enabled" }));
