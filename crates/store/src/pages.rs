@@ -114,8 +114,11 @@ pub(crate) fn events(messages: Cut<Message>, others: Cut<Event>, head: Seq, limi
     let mut space = Space::of_a_page();
     let end = events.iter().enumerate().find(|(before, event)| !space.takes(*event, *before)).map(|(before, _)| before);
     events.truncate(end.unwrap_or(limit));
-    let posted: Vec<MessageId> = events.iter().filter_map(|event| event.message()).map(|message| message.id).collect();
-    supersede(posted.into_iter(), events.iter_mut().rev());
+    // Most pages have no such event.
+    if events.iter_mut().any(|event| event.kind.message_mut().is_some()) {
+        let posted: Vec<MessageId> = events.iter().filter_map(|event| event.message()).map(|message| message.id).collect();
+        supersede(posted.into_iter(), events.iter_mut().rev());
+    }
     EventsPage { events: events.into_iter().map(Arc::new).collect(), head }
 }
 
