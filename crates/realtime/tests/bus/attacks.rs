@@ -12,7 +12,7 @@ const SUBJECT: &str = "chatsphere.v3.room.00";
 
 /// A received message shows that nothing before it was received.
 async fn only_the_next_is_heard(from: &Node, by: &mut Node) {
-    // After a flood NATS may deliver the rest only with the next message.
+    // A node drops what arrives while its bounded receive queue is full; after a flood that may be the first of these.
     let heard = loop {
         from.tell(&["true"]);
         if let Ok(heard) = timeout(Duration::from_secs(2), by.hear()).await {
