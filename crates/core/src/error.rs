@@ -115,28 +115,34 @@ impl Forbidden {
 }
 
 /// What is absent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotFound {
     /// No such user.
+    #[error("there is no such user")]
     User,
     /// No such room; told only to those who may see every room.
+    #[error("there is no such room")]
     Room,
     /// No such token.
+    #[error("there is no such token")]
     Token,
     /// No such message in the room.
+    #[error("there is no such message in this room")]
     Message,
     /// No such message in the room, to answer to in a thread.
+    #[error("there is no such message in this room")]
     Parent,
 }
 
 impl NotFound {
-    /// The word for it.
-    const fn name(self) -> &'static str {
+    /// The stable code.
+    pub const fn code(self) -> &'static str {
         match self {
-            Self::User => "user",
-            Self::Room => "room",
-            Self::Token => "token",
-            Self::Message | Self::Parent => "message in this room",
+            Self::User => "user_not_found",
+            Self::Room => "room_not_found",
+            Self::Token => "token_not_found",
+            Self::Message => "message_not_found",
+            Self::Parent => "parent_not_found",
         }
     }
 }
@@ -270,8 +276,8 @@ pub enum Error {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     /// Something named is absent.
-    #[error("there is no such {}", .0.name())]
-    NotFound(NotFound),
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
     /// The call collides with what is there.
     #[error(transparent)]
     Conflict(#[from] Conflict),
@@ -296,11 +302,7 @@ impl Error {
             Self::Invalid(_) => "invalid",
             Self::Token(refusal) => refusal.code(),
             Self::Forbidden(forbidden) => forbidden.code(),
-            Self::NotFound(NotFound::User) => "user_not_found",
-            Self::NotFound(NotFound::Room) => "room_not_found",
-            Self::NotFound(NotFound::Token) => "token_not_found",
-            Self::NotFound(NotFound::Message) => "message_not_found",
-            Self::NotFound(NotFound::Parent) => "parent_not_found",
+            Self::NotFound(absent) => absent.code(),
             Self::Conflict(conflict) => conflict.code(),
             Self::Unavailable(unavailable) => unavailable.code(),
             Self::RateLimited(..) => "rate_limited",
