@@ -445,6 +445,21 @@ async fn another_node_refuses_as_soon_as_a_loss_is_answered(fixture: Arc<Fixture
 }
 
 /// A node that appends as fast as it can, while the token is revoked on the other or its user disabled there.
+/// Writes again and again until a write is refused. An outage refuses nothing: a machine that stalls for longer than a
+/// statement may take is no reason to stop writing, and whoever waits for what is written would wait for ever.
+async fn until_refused<W, T>(mut write: impl FnMut() -> W) -> Error
+where
+    W: Future<Output = Result<T, Error>>,
+{
+    loop {
+        match write().await {
+            Ok(_) => {}
+            Err(Error::Unavailable(_)) => tokio::task::yield_now().await,
+            Err(error) => return error,
+        }
+    }
+}
+
 async fn nothing_is_stored_once_a_revocation_is_answered(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let other = fixture.node().await;
@@ -455,14 +470,10 @@ async fn nothing_is_stored_once_a_revocation_is_answered(fixture: Arc<Fixture>) 
         for number in 0..8 {
             // On this node, too.
             let store = if number % 4 == 0 { Arc::clone(&world.node.store) } else { Arc::clone(&other.store) };
-            senders.spawn(async move {
-                let by = || NewMessage { access: Access::Any, actor: Actor::Token(token), ..new_message(room, user, "x") };
-                loop {
-                    if let Err(error) = store.submit(by()).await {
-                        return error;
-                    }
-                }
-            });
+            senders.spawn(until_refused(move || {
+                let new = NewMessage { access: Access::Any, actor: Actor::Token(token), ..new_message(room, user, "x") };
+                store.submit(new)
+            }));
         }
         while world.node.store.room(room, Access::Any).await.unwrap().seq.get() < 5 {
             tokio::task::yield_now().await;
@@ -484,15 +495,11 @@ async fn no_admin_is_made_once_a_demotion_is_answered(fixture: Arc<Fixture>) {
         let mut making = tokio::task::JoinSet::new();
         for _ in 0..4 {
             let store = Arc::clone(&other.store);
-            making.spawn(async move {
-                loop {
-                    let mut new = new_user(&unique("made"));
-                    (new.role, new.actor) = (Role::Admin, Actor::Token(token));
-                    if let Err(error) = store.submit(new).await {
-                        return error;
-                    }
-                }
-            });
+            making.spawn(until_refused(move || {
+                let mut new = new_user(&unique("made"));
+                (new.role, new.actor) = (Role::Admin, Actor::Token(token));
+                store.submit(new)
+            }));
         }
         let count = async || all_pages(200, |page| world.node.store.users(page)).await.len();
         let before = count().await;
