@@ -219,16 +219,19 @@ mod tests {
         let user = r#"{"id":"0198c0de-7c1a-7000-8000-0123456789ac","username":"ada"}"#;
         let message = |seq: u64| {
             format!(
-                r#"{{"id":"0198c0de-7c1a-7000-8000-0123456789ad","roomId":"{ROOM}","userId":"0198c0de-7c1a-7000-8000-0123456789ac",
+                r#"{{"id":"0198c0de-7c1a-7000-8000-0123456789ad","roomId":"{ROOM}",
+                    "userId":"0198c0de-7c1a-7000-8000-0123456789ac",
                 "seq":{seq},"content":"x","createdAt":"2026-11-22T09:56:10.473Z","updatedAt":"2026-11-22T09:56:10.473Z","user":{user}}}"#
             )
         };
         let joined = format!(
-            r#"{{"type":"member_joined","roomId":"{ROOM}","seq":1,"user":{user},"by":{user},"createdAt":"2026-11-22T09:56:10.473Z"}}"#
+            r#"{{"type":"member_joined","roomId":"{ROOM}","seq":1,"user":{user},"by":{user},
+                "createdAt":"2026-11-22T09:56:10.473Z"}}"#
         );
         let later = format!(r#"{{"type":"pinned","roomId":"{ROOM}","seq":3}}"#);
         let text = format!(
-            r#"{{"type":"previous_messages","roomId":"{ROOM}","messages":[{},{}],"events":[{joined},{later}],"fromSeq":1,"toSeq":4,"more":false,"ref":"j1"}}"#,
+            r#"{{"type":"previous_messages","roomId":"{ROOM}","messages":[{},{}],"events":[{joined},{later}],"fromSeq":1,
+                "toSeq":4,"more":false,"ref":"j1"}}"#,
             message(2),
             message(4),
         );
@@ -240,7 +243,8 @@ mod tests {
     #[test]
     fn an_unknown_reason_is_no_hindrance() {
         let text = format!(
-            r#"{{"type":"join_confirmation","roomId":"{ROOM}","seq":3,"epoch":"e","recovered":false,"reason":"a_new_one","ref":"j1"}}"#
+            r#"{{"type":"join_confirmation","roomId":"{ROOM}","seq":3,"epoch":"e","recovered":false,"reason":"a_new_one",
+                "ref":"j1"}}"#
         );
         let Frame::JoinConfirmation(confirmation) = Frame::parse(&text).unwrap() else { panic!("no confirmation") };
         assert!(!confirmation.recovered && confirmation.reason.is_none());

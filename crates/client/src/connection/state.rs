@@ -429,7 +429,8 @@ mod tests {
 
     fn empty_page(state: &mut State, room: RoomId, reference: &str, from: u64, to: u64) {
         let text = format!(
-            r#"{{"type":"previous_messages","roomId":"{room}","messages":[],"events":[],"fromSeq":{from},"toSeq":{to},"more":false,"ref":"{reference}"}}"#
+            r#"{{"type":"previous_messages","roomId":"{room}","messages":[],"events":[],"fromSeq":{from},"toSeq":{to},
+                "more":false,"ref":"{reference}"}}"#
         );
         take(state, &text).unwrap();
     }
@@ -477,7 +478,8 @@ mod tests {
             confirm(&mut state, room(1), &reference, 9);
             // A page that begins too late.
             let text = format!(
-                r#"{{"type":"previous_messages","roomId":"{}","messages":[],"events":[],"fromSeq":5,"toSeq":9,"more":false,"ref":"{reference}"}}"#,
+                r#"{{"type":"previous_messages","roomId":"{}","messages":[],"events":[],"fromSeq":5,"toSeq":9,"more":false,
+                    "ref":"{reference}"}}"#,
                 room(1)
             );
             assert_eq!(take(&mut state, &text).is_err(), round == 4);

@@ -22,7 +22,8 @@ An empty variable counts as not set. A mistake, a name that does not exist inclu
 would be right. `chatsphere config check` tells what holds and where each value comes from; `chatsphere doctor` also tries it
 out.
 
-In `.env` a value is taken as it stands; nothing in it is replaced, so a `$` is a `$`. A value with blanks or ` #` needs quotes. In
+In `.env` a value is taken as it stands; nothing in it is replaced, so a `$` is a `$`. A value with blanks or ` #` needs quotes. \
+In
 `'…'` everything stands for itself; in `\"…\"` a backslash makes ordinary characters of `\"`, `\\`, `$` and `` ` ``. `export` \
  before a name,
 comments, CRLF and a byte order mark are fine.

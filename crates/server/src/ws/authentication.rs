@@ -46,7 +46,8 @@ impl Connection {
             Credentials::ClientInQuery => {
                 let message = "a CLIENT token does not belong in a URL, which ends up in logs and histories: send it as \
                                `Authorization: Bearer <token>`, as the subprotocol `bearer.<token>` beside `chatsphere.v1`, \
-                               or in a first frame {\"type\":\"auth\",\"token\":…}; and replace this one, it may have been logged";
+                               or in a first frame {\"type\":\"auth\",\"token\":…}; and \
+                               replace this one, it may have been logged";
                 let code = TokenRefusal::Invalid.code();
                 self.send(&answers::refusal(&Correlation::default(), code, message));
                 self.close(CloseCode::TOKEN_INVALID, code)

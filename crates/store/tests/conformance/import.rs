@@ -37,11 +37,14 @@ const TABLES: &str = r#"
         "userId" TEXT NOT NULL REFERENCES "User" (id), "roomId" TEXT NOT NULL REFERENCES "Room" (id)
     );
     CREATE TABLE "ApiToken" (
-        id TEXT PRIMARY KEY, token TEXT NOT NULL UNIQUE, "userId" TEXT NOT NULL REFERENCES "User" (id), type "TokenType" NOT NULL,
-        permissions JSONB NOT NULL, "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP, "expiresAt" TIMESTAMP(3) NOT NULL,
+        id TEXT PRIMARY KEY, token TEXT NOT NULL UNIQUE, "userId" TEXT NOT NULL REFERENCES "User" (id),
+            type "TokenType" NOT NULL,
+        permissions JSONB NOT NULL, "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+            "expiresAt" TIMESTAMP(3) NOT NULL,
         "lastUsedAt" TIMESTAMP(3), revoked BOOLEAN NOT NULL DEFAULT false
     );
-    CREATE TABLE "_RoomUsers" ("A" TEXT NOT NULL REFERENCES "Room" (id), "B" TEXT NOT NULL REFERENCES "User" (id), UNIQUE ("A", "B"));
+    CREATE TABLE "_RoomUsers" ("A" TEXT NOT NULL REFERENCES "Room" (id), "B" TEXT NOT NULL REFERENCES "User" (id),
+        UNIQUE ("A", "B"));
     CREATE TABLE _prisma_migrations (id TEXT PRIMARY KEY);
 "#;
 const ADA: &str = "11111111-1111-4111-8111-111111111111";
@@ -159,7 +162,8 @@ async fn everything_is_taken_over_as_it_was(fixture: Arc<Fixture>) {
     let Some(old) = Old::new(&format!(
         r#"
         INSERT INTO "User" VALUES
-            ('{ADA}', 'ada', 'ADMIN'), ('bob', 'Bob  {long}', 'MODERATOR'), ('eve', E'e\tv\u200be ', 'MEMBER'), ('idle', 'idle', 'MEMBER');
+            ('{ADA}', 'ada', 'ADMIN'), ('bob', 'Bob  {long}', 'MODERATOR'), ('eve', E'e\tv\u200be ', 'MEMBER'),
+            ('idle', 'idle', 'MEMBER');
         INSERT INTO "Room" VALUES
             ('{LOBBY}', 'lobby', '2023-01-02 03:04:05.678', '2023-02-03 04:05:06.789'),
             ('default-room', E'\n{long}', '2023-01-01', '2023-01-01'), ('nobody', '', '2023-01-03', '2023-01-03'),
@@ -242,11 +246,13 @@ fn times(created: &str, updated: &str) -> (String, String) {
 async fn a_name_that_is_taken_is_left_out_or_changed(fixture: Arc<Fixture>) {
     let Some(old) = Old::new(&format!(
         r#"
-        INSERT INTO "User" VALUES ('1', 'admin', 'ADMIN'), ('2', 'admin-2', 'MEMBER'), ('3', 'ADMlN', 'MEMBER'), ('4', 'Ada', 'MEMBER'), ('5', 'ada', 'MEMBER');
+        INSERT INTO "User" VALUES ('1', 'admin', 'ADMIN'), ('2', 'admin-2', 'MEMBER'), ('3', 'ADMlN', 'MEMBER'),
+            ('4', 'Ada', 'MEMBER'), ('5', 'ada', 'MEMBER');
         INSERT INTO "Room" VALUES ('{LOBBY}', 'lobby', '2023-01-01', '2023-01-01');
         INSERT INTO "_RoomUsers" VALUES ('{LOBBY}', '1'), ('{LOBBY}', '2');
         INSERT INTO "Message" VALUES
-            ('a', 'by admin', '2023-01-01', '2023-01-01', '1', '{LOBBY}'), ('b', 'by 2', '2023-01-02', '2023-01-02', '2', '{LOBBY}');
+            ('a', 'by admin', '2023-01-01', '2023-01-01', '1', '{LOBBY}'),
+            ('b', 'by 2', '2023-01-02', '2023-01-02', '2', '{LOBBY}');
         "#
     ))
     .await
@@ -285,7 +291,8 @@ async fn the_owner_and_the_roles_are_those_that_were_asked_for(fixture: Arc<Fixt
     let Some(old) = Old::new(&format!(
         r#"
         INSERT INTO "User" VALUES ('{ADA}', 'ada', 'ADMIN'), ('bob', 'bob', 'MODERATOR');
-        INSERT INTO "Room" VALUES ('{LOBBY}', 'lobby', '2023-01-01', '2023-01-01'), ('empty', 'empty', '2023-01-01', '2023-01-01');
+        INSERT INTO "Room" VALUES ('{LOBBY}', 'lobby', '2023-01-01', '2023-01-01'),
+            ('empty', 'empty', '2023-01-01', '2023-01-01');
         INSERT INTO "Message" VALUES ('a', 'hello', '2023-01-01', '2023-01-01', '{ADA}', '{LOBBY}');
         "#
     ))

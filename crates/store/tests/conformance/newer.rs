@@ -71,7 +71,8 @@ async fn outcomes_of_earlier_releases_are_answered(fixture: Arc<Fixture>) {
     assert_eq!((done.value, done.replayed), (message, true));
 
     let as_made = format!(
-        r#"{{"Room":{{"id":"{}","name":"as it was","owner":"{ada}","created_at":"{made}","updated_at":"{made}","seq":1,"message_count":0,"member_count":1}}}}"#,
+        r#"{{"Room":{{"id":"{}","name":"as it was","owner":"{ada}","created_at":"{made}","updated_at":"{made}","seq":1,
+            "message_count":0,"member_count":1}}}}"#,
         room.id
     );
     store_outcome(&fixture, 2, &as_made).await;
@@ -84,7 +85,10 @@ async fn outcomes_of_earlier_releases_are_answered(fixture: Arc<Fixture>) {
     let token = new_token(ada, None);
     let id = token.token.id;
     let minted = format!(
-        r#"{{"Token":{{"token":{{"id":"{id}","token_type":"USER","user_id":"{ada}","permissions":{{"read":true,"write":true,"delete":false,"rooms":["{}"]}},"parent":null,"email":null,"created_at":"{made}","expires_at":"{made}","revoked_at":null}},"user":{{"id":"{ada}","username":"once","role":"MODERATOR","disabled":false,"external_id":"42","created_at":"{made}","updated_at":"{made}"}}}}}}"#,
+        r#"{{"Token":{{"token":{{"id":"{id}","token_type":"USER","user_id":"{ada}","permissions":{{"read":true,
+            "write":true,"delete":false,"rooms":["{}"]}},"parent":null,"email":null,"created_at":"{made}",
+            "expires_at":"{made}","revoked_at":null}},"user":{{"id":"{ada}","username":"once","role":"MODERATOR",
+            "disabled":false,"external_id":"42","created_at":"{made}","updated_at":"{made}"}}}}}}"#,
         room.id
     );
     store_outcome(&fixture, 3, &minted).await;
