@@ -1,7 +1,7 @@
 //! PostgreSQL's tables, step by step.
 
-use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{GenericClient, Transaction};
 
 use super::failure::Cause;
 use crate::error::OpenError;
@@ -15,6 +15,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "stored bytes", sql: include_str!("../../migrations/postgres/0004_stored_bytes.sql") },
     Migration { name: "bodies of events", sql: include_str!("../../migrations/postgres/0005_bodies_of_events.sql") },
     Migration { name: "changes of messages", sql: include_str!("../../migrations/postgres/0006_changes_of_messages.sql") },
+    Migration { name: "rooms, members, people", sql: include_str!("../../migrations/postgres/0007_rooms_members_people.sql") },
 ];
 /// The oldest server whose behaviour this adapter was tested with, as `server_version_num` tells it.
 const OLDEST_SERVER: i32 = 150_000;
@@ -56,11 +57,7 @@ pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<
     check_server(url, transaction).await?;
     let found = version(url, transaction).await?;
     for (version, step) in left(STEPS, found)? {
-        run(transaction, version, step).await.map_err(|error| match error.code() {
-            // A node of the earlier version may hold one table and wait for another, in the other order than this step.
-            Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED) => Unfinished::Locked(step),
-            _ => Unfinished::Failed(step_error(url, version, step, error)),
-        })?;
+        run(transaction, version, step).await.map_err(|error| unfinished(url, version, step, error))?;
     }
     Ok(report(STEPS, found))
 }
@@ -105,15 +102,15 @@ async fn check_server(url: &str, transaction: &Transaction<'_>) -> Result<(), Op
 }
 
 /// The version of the tables; 0 if there are none.
-async fn version(url: &str, transaction: &Transaction<'_>) -> Result<u32, OpenError> {
+pub(super) async fn version(url: &str, client: &impl GenericClient) -> Result<u32, OpenError> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
     let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY ($1)";
     let names: Vec<&str> = OURS.iter().chain(FIRST_VERSION).copied().chain(["schema_version"]).collect();
-    let found = transaction.query(tables, &[&names]).await.map_err(failed)?;
+    let found = client.query(tables, &[&names]).await.map_err(failed)?;
     let found: Vec<String> = found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)?;
     if found.iter().any(|table| table == "schema_version") {
         let newest = "SELECT coalesce(max(version), 0) FROM schema_version";
-        let row = transaction.query_one(newest, &[]).await.map_err(failed)?;
+        let row = client.query_one(newest, &[]).await.map_err(failed)?;
         let version: i32 = row.try_get(0).map_err(failed)?;
         return Ok(u32::try_from(version).unwrap_or_default());
     }
@@ -136,6 +133,15 @@ async fn run(transaction: &Transaction<'_>, version: u32, step: &Migration) -> R
     transaction.batch_execute(step.sql).await?;
     let version = i32::try_from(version).unwrap_or(i32::MAX);
     transaction.execute("INSERT INTO schema_version (version, name) VALUES ($1, $2)", &[&version, &step.name]).await.map(drop)
+}
+
+/// Why a step, or what has to come before it, was not taken.
+pub(super) fn unfinished(url: &str, version: u32, step: &'static Migration, error: tokio_postgres::Error) -> Unfinished {
+    match error.code() {
+        // A node of the earlier version may hold one table and wait for another, in the other order than this step.
+        Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED) => Unfinished::Locked(step),
+        _ => Unfinished::Failed(step_error(url, version, step, error)),
+    }
 }
 
 fn step_error(url: &str, version: u32, step: &Migration, error: tokio_postgres::Error) -> OpenError {

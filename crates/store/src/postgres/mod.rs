@@ -4,6 +4,7 @@ mod connect;
 mod database;
 mod failure;
 mod import;
+mod index_build;
 mod inspect;
 mod installation;
 mod migrations;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use chatsphere_core::{Epoch, Store};
 use metrics::{gauge, histogram};
 use tokio::sync::watch;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Transaction};
 
 use super::connect::Connector;
 use super::database::{Postgres, PostgresStore};
 use super::failure::Cause;
+use super::index_build;
 use super::installation;
 use super::migrations::{self, Unfinished};
 use super::names;
@@ -48,9 +49,10 @@ const WHO: &str = "SELECT a.pid, a.usename::text, a.application_name
     ORDER BY a.xact_start NULLS LAST LIMIT 1";
 
 pub(crate) async fn migrate(location: &PostgresUrl, url: &str) -> Result<MigrationReport, OpenError> {
-    let mut client = connect(&Connector::new(location)?, url).await?;
+    let connector = Connector::new(location)?;
+    let mut client = connect(&connector, url).await?;
     let report = loop {
-        let tried = try_migrating(&mut client, url).await;
+        let tried = try_migrating(&connector, &mut client, url).await;
         if let Some(report) = unless_locked(&client, tried).await? {
             break report;
         }
@@ -59,13 +61,24 @@ pub(crate) async fn migrate(location: &PostgresUrl, url: &str) -> Result<Migrati
     Ok(report)
 }
 
-async fn try_migrating(client: &mut Client, url: &str) -> Result<MigrationReport, Unfinished> {
+async fn try_migrating(connector: &Connector, client: &mut Client, url: &str) -> Result<MigrationReport, Unfinished> {
+    let (transaction, report) = begin_migrated(connector, client, url).await?;
+    transaction.commit().await.map_err(|error| Cause::from(error).open_error(url))?;
+    Ok(report)
+}
+
+/// Begins a transaction that holds the start-up lock, and in which the tables are up to date.
+async fn begin_migrated<'a>(
+    connector: &Connector,
+    client: &'a mut Client,
+    url: &str,
+) -> Result<(Transaction<'a>, MigrationReport), Unfinished> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
+    index_build::build(connector, client, url).await?;
     let transaction = client.transaction().await.map_err(failed)?;
     transaction.batch_execute(LOCK).await.map_err(failed)?;
     let report = migrations::migrate(url, &transaction).await?;
-    transaction.commit().await.map_err(failed)?;
-    Ok(report)
+    Ok((transaction, report))
 }
 
 /// What was done; `None`, after a pause, if others had the tables locked.
@@ -91,20 +104,19 @@ async fn unless_locked<T>(client: &Client, tried: Result<T, Unfinished>) -> Resu
 
 /// Gives the data another epoch; `None` where nothing was stored yet.
 pub(crate) async fn renew_epoch(location: &PostgresUrl, url: &str) -> Result<Option<Epoch>, OpenError> {
-    let mut client = connect(&Connector::new(location)?, url).await?;
+    let connector = Connector::new(location)?;
+    let mut client = connect(&connector, url).await?;
     loop {
-        let tried = try_renewing(&mut client, url).await;
+        let tried = try_renewing(&connector, &mut client, url).await;
         if let Some(renewed) = unless_locked(&client, tried).await? {
             return Ok(renewed);
         }
     }
 }
 
-async fn try_renewing(client: &mut Client, url: &str) -> Result<Option<Epoch>, Unfinished> {
+async fn try_renewing(connector: &Connector, client: &mut Client, url: &str) -> Result<Option<Epoch>, Unfinished> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
-    let transaction = client.transaction().await.map_err(failed)?;
-    transaction.batch_execute(LOCK).await.map_err(failed)?;
-    migrations::migrate(url, &transaction).await?;
+    let (transaction, _) = begin_migrated(connector, client, url).await?;
     let epoch = Epoch::random();
     let renewed = transaction.execute("UPDATE installation SET epoch = $1", &[&epoch.as_str()]).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
@@ -146,11 +158,12 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
     Ok(Arc::new(PostgresStore { writes, database: Postgres { reads, versions, urgent, writable }, epoch }))
 }
 
-/// Brings the tables up to date and joins the installation, in one transaction: it becomes ours whole or not at all.
+/// Brings the tables up to date and joins the installation, in one transaction but for large indexes: it becomes ours whole or
+/// not at all.
 pub(super) async fn prepare(connector: &Connector, url: &str, keys: &KeyFingerprints) -> Result<Epoch, OpenError> {
     let mut client = connect(connector, url).await?;
     let epoch = loop {
-        let tried = try_preparing(&mut client, url, keys).await;
+        let tried = try_preparing(connector, &mut client, url, keys).await;
         if let Some(epoch) = unless_locked(&client, tried).await? {
             break epoch;
         }
@@ -159,11 +172,14 @@ pub(super) async fn prepare(connector: &Connector, url: &str, keys: &KeyFingerpr
     Ok(epoch)
 }
 
-async fn try_preparing(client: &mut Client, url: &str, keys: &KeyFingerprints) -> Result<Epoch, Unfinished> {
+async fn try_preparing(
+    connector: &Connector,
+    client: &mut Client,
+    url: &str,
+    keys: &KeyFingerprints,
+) -> Result<Epoch, Unfinished> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
-    let transaction = client.transaction().await.map_err(failed)?;
-    transaction.batch_execute(LOCK).await.map_err(failed)?;
-    migrations::migrate(url, &transaction).await?;
+    let (transaction, _) = begin_migrated(connector, client, url).await?;
     let epoch = installation::join(url, &transaction, keys).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(epoch)

@@ -17,15 +17,38 @@ const STEPS: &[Migration] = &[
     Migration { name: "stored bytes", sql: include_str!("../../migrations/sqlite/0004_stored_bytes.sql") },
     Migration { name: "bodies of events", sql: include_str!("../../migrations/sqlite/0005_bodies_of_events.sql") },
     Migration { name: "changes of messages", sql: include_str!("../../migrations/sqlite/0006_changes_of_messages.sql") },
+    Migration { name: "rooms, members, people", sql: include_str!("../../migrations/sqlite/0007_rooms_members_people.sql") },
 ];
 /// The version that the lists of messages lead to.
 const LISTS: u32 = 2;
 /// How often the log is told of a step that takes long.
 const TELL_EVERY: Duration = Duration::from_secs(5);
+/// Steps of SQLite's virtual machine between two looks at the clock: some milliseconds of work.
+const PROGRESS_STEPS: std::ffi::c_int = 1_000_000;
 
 /// Takes the steps that are left, in one transaction unless there is much to do. Whoever starts at the same time waits, and
 /// finds nothing left, or goes on with what is.
 pub(super) fn migrate(url: &str, connection: &mut Connection) -> Result<MigrationReport, OpenError> {
+    tell_progress(url, connection)?;
+    let report = take_all(url, connection);
+    connection.progress_handler(0, None::<fn() -> bool>).map_err(|error| open_error(url, &error))?;
+    report
+}
+
+/// Logs, while a statement takes long, that it is still at work.
+fn tell_progress(url: &str, connection: &Connection) -> Result<(), OpenError> {
+    let (began, mut told) = (Instant::now(), Instant::now());
+    let tell = move || {
+        if told.elapsed() >= TELL_EVERY {
+            tracing::info!(seconds = began.elapsed().as_secs(), "bringing the tables up to date");
+            told = Instant::now();
+        }
+        false
+    };
+    connection.progress_handler(PROGRESS_STEPS, Some(tell)).map_err(|error| open_error(url, &error))
+}
+
+fn take_all(url: &str, connection: &mut Connection) -> Result<MigrationReport, OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
     let (mut from, mut entries, mut told) = (None, 0, Instant::now());
     loop {

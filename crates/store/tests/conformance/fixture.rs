@@ -97,6 +97,19 @@ impl Fixture {
         }
     }
 
+    /// Asserts what a statement behind the store's back counts.
+    pub(crate) async fn expect(&self, count: &str, expected: i64) {
+        let found: i64 = match self.url.sqlite_path() {
+            Some(path) => rusqlite::Connection::open(path).unwrap().query_row(count, (), |row| row.get(0)).unwrap(),
+            None => {
+                let (client, connection) = tokio_postgres::connect(&self.postgres_url(), tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.query_one(count, &[]).await.unwrap().get(0)
+            }
+        };
+        assert_eq!(found, expected, "{count}");
+    }
+
     /// Where a PostgreSQL client of the test's own finds the database.
     pub(crate) fn postgres_url(&self) -> String {
         let server = postgres_server().unwrap();

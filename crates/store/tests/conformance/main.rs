@@ -26,6 +26,7 @@ mod space;
 mod switch;
 mod tls;
 mod tokens;
+mod upgrade;
 mod users;
 mod world;
 

@@ -56,10 +56,11 @@ const APPEND_TEXT: &str = "WITH text AS (
         INSERT INTO texts (message_pk, prev, version, by_pk, at, content)
         VALUES ($1, (SELECT head FROM changes WHERE message_pk = $1), $2, $3, $4, $5) RETURNING pk
     ), change AS (
-        INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk)
-        SELECT $1, $6, pk, $2, $4, $7 FROM text
-        ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, head = excluded.head,
-            version = excluded.version, edited_at = excluded.edited_at, edited_by_pk = excluded.edited_by_pk
+        INSERT INTO changes (message_pk, updated_at, content_seq, head, version, edited_at, edited_by_pk, flags)
+        SELECT $1, $4, $6, pk, $2, $4, $7, 0 FROM text
+        ON CONFLICT (message_pk) DO UPDATE SET updated_at = excluded.updated_at, content_seq = excluded.content_seq,
+            head = excluded.head, version = excluded.version, edited_at = excluded.edited_at,
+            edited_by_pk = excluded.edited_by_pk
     ) UPDATE messages SET updated_at = $8 WHERE pk = $1";
 const FORGET_TEXTS: &str = "WITH RECURSIVE older (text_pk) AS (
         SELECT t.prev FROM changes c JOIN texts t ON t.pk = c.head WHERE c.message_pk = $1

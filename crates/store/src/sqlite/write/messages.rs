@@ -95,10 +95,11 @@ fn append_text(connection: &Connection, text: &NewText<'_>) -> Result<()> {
     let edited_by_pk = change.edited_by.map(|_| by_pk);
     connection
         .prepare_cached(
-            "INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, head = excluded.head,
-                 version = excluded.version, edited_at = excluded.edited_at, edited_by_pk = excluded.edited_by_pk",
+            "INSERT INTO changes (message_pk, updated_at, content_seq, head, version, edited_at, edited_by_pk, flags)
+             VALUES (?1, ?5, ?2, ?3, ?4, ?5, ?6, 0)
+             ON CONFLICT (message_pk) DO UPDATE SET updated_at = excluded.updated_at, content_seq = excluded.content_seq,
+                 head = excluded.head, version = excluded.version, edited_at = excluded.edited_at,
+                 edited_by_pk = excluded.edited_by_pk",
         )?
         .execute((message_pk, rows::number(change.seq), head, version, at, edited_by_pk))?;
     connection
