@@ -10,26 +10,26 @@ const HEAD: &str = "\
 
 # Configuration
 
-ChatSphere runs without any. What is set is looked for in this order, and the first that has it counts:
+ChatSphere needs no configuration: every setting has a default. Only several nodes need `database_url` and
+the same secrets. A setting can be in several places; the first of these that has it wins:
 
-1. a flag of the command line: `chatsphere serve --port 8080`
+1. a flag: `chatsphere serve --port 8080`
 2. an environment variable: `CHATSPHERE_PORT=8080`
-3. `.env` in the working directory, in the same words as the environment
-4. `chatsphere.toml` in the working directory, or the file that `--config` or `CHATSPHERE_CONFIG` names: `port = 8080`
+3. `.env` in the working directory, with the names of the environment variables
+4. `chatsphere.toml` in the working directory, or the file that `--config` or `CHATSPHERE_CONFIG` names: `port = 8080`,
+   `heartbeat = \"30s\"`, `allowed_origins = [\"https://chat.example.com\"]`
 5. the default
 
-An empty variable counts as not set. A mistake, a name that does not exist included, stops the start with its place and what
-would be right. `chatsphere config check` tells what holds and where each value comes from; `chatsphere doctor` also tries it
-out.
+Settings are read at the start: restart the server after a change. An empty variable counts as not set. If a value is
+invalid or a name does not exist, the server does not start, and says where the mistake is and what would be right.
+`chatsphere config check` shows the values in effect and the source of each; `chatsphere doctor` also tests them.
 
-In `.env` a value is taken as it stands; nothing in it is replaced, so a `$` is a `$`. A value with blanks or ` #` needs quotes. \
-In
-`'…'` everything stands for itself; in `\"…\"` a backslash makes ordinary characters of `\"`, `\\`, `$` and `` ` ``. `export` \
- before a name,
-comments, CRLF and a byte order mark are fine.
+In `.env` values are literal: a `$` is a `$`. Quote a value that contains blanks or ` #`. Within `'…'` every character
+stands for itself; within `\"…\"` a backslash escapes `\"`, `\\`, `$` and `` ` ``. `export` before a name, comments, CRLF
+and a byte order mark are allowed.
 
-Sizes are bytes, or a whole number of `KiB`, `MiB` or `GiB`. Durations are a whole number and `s`, `m`, `h`, `d` or `w`.
-Secrets have no flag, since every user of a machine sees the flags of its programs.
+Sizes are a whole number of bytes, `KiB`, `MiB` or `GiB`: `65536`, `64KiB`. Durations are a whole number and `s`, `m`,
+`h`, `d` or `w`: `90s`. Secrets have no flag, because every user of a machine can see the flags of its processes.
 ";
 
 /// The document.

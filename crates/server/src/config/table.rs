@@ -212,8 +212,8 @@ const HUNDRED_YEARS: u64 = 36_525 * DAY;
 #[rustfmt::skip]
 pub static SETTINGS: &[Setting] = &[
     value!(Network, "host", "ADDRESS", host, values::host, ToString::to_string,
-        "The address to listen on. 127.0.0.1 accepts only this machine; 0.0.0.0 (or :: with IPv6) accepts others, which \
-         needs TLS"),
+        "The address to listen on. 127.0.0.1 accepts only this machine; 0.0.0.0 (or :: with IPv6) accepts others: use it \
+         with TLS or behind a proxy"),
     value!(Network, "port", "PORT", port, values::port, ToString::to_string,
         "The port to listen on; 0 picks a free one, shown in the banner and the log")
         .also(&["PORT"]),
@@ -237,8 +237,8 @@ pub static SETTINGS: &[Setting] = &[
         .administrative(),
     switch!(Data, "trust_group", trust_group,
         "Whether a group that this process is in may write to the data directory and the database, as on a volume that \
-         Kubernetes gives to an fsGroup. Its members are trusted with everything then; what all users can write is refused \
-         all the same")
+         Kubernetes gives to an fsGroup. The members of the group are then trusted with everything. Files that all users \
+         can write to are refused in any case")
         .administrative(),
     option!(Data, "database_url", "URL", database_url, values::database, ToString::to_string,
         "The database: sqlite:<path of a file> or postgresql://user:password@host:5432/database. A URL with a \
@@ -255,12 +255,12 @@ pub static SETTINGS: &[Setting] = &[
         "Maximum memory of the writes queued for the database; beyond it the answer is 503"),
     option!(Data, "min_free_disk", "SIZE", min_free_disk,
         |text| values::size(text, 0..=64 * 1024 * GIB), |size| show_size(*size),
-        "On SQLite, the space of the disk below which 503 disk_full answers all that lets the database grow, so that tokens \
-         can be revoked, users disabled and members removed even then; 0 switches it off")
+        "On SQLite, the disk space to keep free. Below it, writes that let the database grow get 503 disk_full; revoking \
+         tokens, disabling users and removing members still work. 0 switches it off")
         .unset("64MiB, or an eighth of a smaller file system"),
     bytes!(Data, "user_bytes_per_day", user_bytes_per_day, 0..=64 * 1024 * GIB,
-        "What a user may store a day (UTC), over all nodes, before 429 quota_exceeded is answered; 0 is no limit. Messages \
-         count for their author, and not at all where a CLIENT token posts in its own name"),
+        "Maximum bytes that a user stores a day (UTC), over all nodes; beyond it the answer is 429 quota_exceeded. 0 is no \
+         limit. Messages count for their author; those that a CLIENT token posts in its own name do not count"),
     option!(Tokens, "jwt_secret", "SECRET", jwt_secret, values::secret, |_| String::new(),
         "Signs USER tokens. At least 32 bytes: openssl rand -hex 32. All nodes on one database need the same")
         .also(&["JWT_SECRET"])
@@ -300,8 +300,8 @@ pub static SETTINGS: &[Setting] = &[
         "Default lifetime of CLIENT tokens")
         .administrative(),
     option!(Running, "nats_url", "URL", nats_url, values::nats, |_| String::new(),
-        "Makes this node part of a cluster whose nodes exchange events over NATS; needs PostgreSQL and given \
-         secrets. Several servers are comma-separated. nats://user:password@host:4222, nats://token@host, tls://host; \
+        "Makes this node part of a cluster whose nodes exchange events over NATS; needs PostgreSQL and both secrets. \
+         Several servers are comma-separated. nats://user:password@host:4222, nats://token@host, tls://host; \
          special characters percent-encoded")
         .also(&["NATS_URL"])
         .unset("none")
@@ -372,7 +372,8 @@ pub static SETTINGS: &[Setting] = &[
         "Maximum bytes queued for all connections of one user on one node; beyond it the connection that adds to them is \
          closed with 4008"),
     number!(Limits, "unanswered_sends", limits.unanswered_sends, 1..=100_000,
-        "Unacknowledged sends at which a connection is no longer read; one that sends more is throttled to half for a second"),
+        "Maximum number of unacknowledged messages of a connection; while it has as many, it is not read. A connection that \
+         sends more nevertheless gets half as many for a second"),
     number!(Limits, "replay_events", limits.replay_events, 1..=10_000_000,
         "Maximum number of events that a join with since replays"),
     number!(Limits, "page_default", limits.page_default, 1..=10_000,
