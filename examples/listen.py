@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Prints what happens in a room, and misses nothing.
+"""Prints the events of a room as they happen, and misses none.
 
     CHATSPHERE_TOKEN=… python3 examples/listen.py ROOM_ID [URL]
     python3 examples/listen.py ROOM_ID [URL] < token-file
 
-The token is taken from the variable CHATSPHERE_TOKEN, or else read as the first line of standard input; never from an argument,
-since every user of a machine sees the arguments of its programs. URL is http://127.0.0.1:3001 unless it is given.
+The token is read from the variable CHATSPHERE_TOKEN, otherwise from the first line of standard input; never from an argument,
+because every user of a machine can see the arguments of its programs. URL is http://127.0.0.1:3001 by default.
 
-Needs nothing but Python 3.9. Where the connection breaks, it comes back and asks for everything after the last event that it
-has. The steps of a real client are all here: docs/websocket.md explains them.
+Needs only Python 3.9. After a lost connection it reconnects, and asks for every event after the last one that it has. It takes
+all steps of a real client, which docs/websocket.md explains.
 """
 
 import base64
