@@ -14,8 +14,8 @@ const SUBJECT: &str = "chatsphere.v3.room.00";
 async fn only_the_next_is_heard(from: &Node, by: &mut Node) {
     // A node drops what arrives while its bounded receive queue is full; after a flood that may be the first of these.
     let heard = loop {
-        from.tell(&["true"]);
-        if let Ok(heard) = timeout(Duration::from_secs(2), by.hear()).await {
+        from.commit(&["true"]);
+        if let Ok(heard) = timeout(Duration::from_secs(2), by.receive()).await {
             break heard;
         }
     };
@@ -28,8 +28,8 @@ async fn what_was_not_signed_is_not_heard() {
     let mut stranger = Stranger::connect(&nats).await;
     let a = Node::connected(options(&nats.url(""))).await;
     let mut b = Node::connected(options(&nats.url(""))).await;
-    a.tell(&["once"]);
-    assert_eq!(b.hear().await, ["once"]);
+    a.commit(&["once"]);
+    assert_eq!(b.receive().await, ["once"]);
     let captured = loop {
         let (subject, payload) = stranger.capture().await;
         if payload.windows(4).any(|bytes| bytes == b"once") {
@@ -83,8 +83,8 @@ async fn what_was_captured_is_heard_once() {
     let mut b = Node::connected(options(&nats.url(""))).await;
     let mut captured = Vec::new();
     for n in 0..5 {
-        a.tell(&[&format!("number {n}")]);
-        assert_eq!(b.hear().await, [format!("number {n}")]);
+        a.commit(&[&format!("number {n}")]);
+        assert_eq!(b.receive().await, [format!("number {n}")]);
     }
     while captured.len() < 5 {
         let (_, payload) = stranger.capture().await;
@@ -126,7 +126,7 @@ async fn other_secrets_and_other_installations_are_not_heard() {
         node.is_connected().await;
     }
     for other in &others {
-        other.tell(&["not for you"]);
+        other.commit(&["not for you"]);
     }
     only_the_next_is_heard(&good, &mut node).await;
 }

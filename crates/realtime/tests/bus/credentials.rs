@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatsphere_realtime::NatsOptions;
-use chatsphere_realtime::bus::{Away, Credentials};
+use chatsphere_realtime::bus::{Credentials, DisconnectReason};
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
@@ -14,12 +14,12 @@ use crate::node::{Node, options};
 async fn are_let_in(options: NatsOptions) {
     let a = Node::connected(options.clone()).await;
     let mut b = Node::connected(options).await;
-    a.tell(&["hello"]);
-    assert_eq!(b.hear().await, ["hello"]);
+    a.commit(&["hello"]);
+    assert_eq!(b.receive().await, ["hello"]);
 }
 
 async fn is_turned_away(options: NatsOptions) {
-    Node::start(options).is_away(Away::Unauthorized).await;
+    Node::start(options).is_disconnected(DisconnectReason::Unauthorized).await;
 }
 
 #[tokio::test]
@@ -94,9 +94,9 @@ async fn a_credentials_file() {
     let stranger = KeyPair::new_account();
     write(&jwt(&stranger, &user, may), &user);
     let node = Node::start(by_file());
-    node.is_away(Away::Unauthorized).await;
+    node.is_disconnected(DisconnectReason::Unauthorized).await;
     std::fs::remove_file(&file).unwrap();
-    node.is_away(Away::Credentials).await;
+    node.is_disconnected(DisconnectReason::Credentials).await;
     write(&user_jwt, &user);
     node.is_connected().await;
 }

@@ -22,16 +22,16 @@ fn typing(topic: Topic, room_id: RoomId) -> Signal {
 }
 
 /// Publishes repeatedly until the other node receives it.
-async fn until_heard(by: &mut Node, tell: impl Fn()) -> BusMessage {
+async fn until_received(by: &mut Node, publish: impl Fn()) -> BusMessage {
     for _ in 0..3_000 {
-        tell();
+        publish();
         sleep(Duration::from_millis(10)).await;
-        if let Some(message) = by.heard_already() {
-            while by.heard_already().is_some() {}
+        if let Some(message) = by.try_receive() {
+            while by.try_receive().is_some() {}
             return message;
         }
     }
-    panic!("nothing was heard");
+    panic!("nothing was received");
 }
 
 #[tokio::test]
@@ -41,17 +41,17 @@ async fn a_node_hears_of_its_own_rooms_alone() {
     let mut b = Node::connected(options(&nats.url(""))).await;
     let (own, other) = (room(0), room(1));
     // One commit that affects many rooms.
-    a.tell_of([event_in(other, "1"), event_in(own, "2"), event_in(other, "3"), event_in(own, "4")]);
-    assert_eq!(b.hear().await, ["2", "4"]);
-    a.tell_of([event_in(own, "5")]);
-    assert_eq!(b.hear().await, ["5"]);
+    a.commit_events([event_in(other, "1"), event_in(own, "2"), event_in(other, "3"), event_in(own, "4")]);
+    assert_eq!(b.receive().await, ["2", "4"]);
+    a.commit_events([event_in(own, "5")]);
+    assert_eq!(b.receive().await, ["5"]);
     // A client joins a room of another shard.
     b.hub.interest.add(Topic::Room(other));
-    until_heard(&mut b, || a.tell_of([event_in(other, "now")])).await;
-    a.tell_of([event_in(other, "6"), event_in(own, "7")]);
-    let mut heard = [b.hear().await, b.hear().await];
-    heard.sort();
-    assert_eq!(heard, [["6"], ["7"]]);
+    until_received(&mut b, || a.commit_events([event_in(other, "now")])).await;
+    a.commit_events([event_in(other, "6"), event_in(own, "7")]);
+    let mut received = [b.receive().await, b.receive().await];
+    received.sort();
+    assert_eq!(received, [["6"], ["7"]]);
 }
 
 #[tokio::test]
@@ -65,12 +65,12 @@ async fn signals_go_where_their_topic_is_wanted() {
     a.signal(typing(Topic::User(user(0)), own));
     let signal = typing(Topic::Room(own), own);
     a.signal(signal.clone());
-    let BusMessage::Signals(signals) = b.hear_any().await else { panic!("no signals") };
+    let BusMessage::Signals(signals) = b.receive_any().await else { panic!("no signals") };
     assert_eq!(signals, [signal]);
     // A room and a user with the same last byte are in different shards.
     b.hub.interest.add(Topic::User(user(1)));
     let signal = typing(Topic::User(user(1)), other);
-    let BusMessage::Signals(signals) = until_heard(&mut b, || a.signal(signal.clone())).await else { panic!("no signals") };
+    let BusMessage::Signals(signals) = until_received(&mut b, || a.signal(signal.clone())).await else { panic!("no signals") };
     assert_eq!(signals, [signal]);
 
     // A withheld signal is not accepted later, and no event can take its place.
@@ -82,8 +82,8 @@ async fn signals_go_where_their_topic_is_wanted() {
     };
     b.clock.advance(Duration::from_secs(31));
     b.hub.interest.add(Topic::Room(other));
-    until_heard(&mut b, || a.tell_of([event_in(other, "now")])).await;
+    until_received(&mut b, || a.commit_events([event_in(other, "now")])).await;
     stranger.publish("chatsphere.v3.room.01", &captured).await;
-    a.tell_of([event_in(other, "next")]);
-    assert_eq!(b.hear().await, ["next"]);
+    a.commit_events([event_in(other, "next")]);
+    assert_eq!(b.receive().await, ["next"]);
 }

@@ -6,8 +6,8 @@
 
 mod attacks;
 mod credentials;
+mod disconnects;
 mod interest;
 mod nats;
 mod node;
 mod tls;
-mod troubles;

@@ -7,7 +7,7 @@ use chatsphere_core::{
     CommitSink, Committed, Content, Epoch, Event, EventKind, ManualClock, Message, MessageId, RoomId, Seq, Signal, SignalSink,
     Timestamp, Topic, UserId, UserRef, Username,
 };
-use chatsphere_realtime::bus::Away;
+use chatsphere_realtime::bus::DisconnectReason;
 use chatsphere_realtime::{Bus, BusKeys, BusMessage, BusStatus, Hub, HubTasks, NatsLink, NatsOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) hub: Arc<Hub>,
     bus: Bus,
-    heard: mpsc::UnboundedReceiver<BusMessage>,
+    received: mpsc::UnboundedReceiver<BusMessage>,
     task: JoinHandle<()>,
     _tasks: HubTasks,
 }
@@ -50,10 +50,10 @@ impl Node {
         // As if a client had joined.
         hub.interest.add(Topic::Room(room(0)));
         let (bus, publish_queue) = Bus::clustered(hub.clone(), status.clone());
-        let (tell, heard) = mpsc::unbounded_channel();
-        let take = move |message| tell.send(message).unwrap_or_default();
-        let task = tokio::spawn(link.run(Epoch::from_stored(epoch), publish_queue, hub.interest.clone(), take));
-        Self { status, clock, hub, bus, heard, task, _tasks: tasks }
+        let (sender, received) = mpsc::unbounded_channel();
+        let on_message = move |message| sender.send(message).unwrap_or_default();
+        let task = tokio::spawn(link.run(Epoch::from_stored(epoch), publish_queue, hub.interest.clone(), on_message));
+        Self { status, clock, hub, bus, received, task, _tasks: tasks }
     }
 
     /// Starts a node and waits until the bus is connected.
@@ -69,26 +69,26 @@ impl Node {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(PATIENCE, connected).await.unwrap_or_else(|_| panic!("away: {:?}", self.status.away()));
+        timeout(PATIENCE, connected).await.unwrap_or_else(|_| panic!("disconnected: {:?}", self.status.disconnect_reason()));
     }
 
-    pub(crate) async fn is_away(&self, why: Away) {
-        let away = async {
-            while self.status.away() != Some(why) {
+    pub(crate) async fn is_disconnected(&self, why: DisconnectReason) {
+        let disconnected = async {
+            while self.status.disconnect_reason() != Some(why) {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(PATIENCE, away).await.unwrap_or_else(|_| panic!("not {why} but {:?}", self.status.away()));
+        timeout(PATIENCE, disconnected).await.unwrap_or_else(|_| panic!("not {why} but {:?}", self.status.disconnect_reason()));
         assert!(!self.status.is_connected());
     }
 
     /// Commits messages with these contents.
-    pub(crate) fn tell(&self, contents: &[&str]) {
-        self.tell_of(contents.iter().map(|content| event(content)));
+    pub(crate) fn commit(&self, contents: &[&str]) {
+        self.commit_events(contents.iter().map(|content| event(content)));
     }
 
     /// Commits these events.
-    pub(crate) fn tell_of(&self, events: impl IntoIterator<Item = Event>) {
+    pub(crate) fn commit_events(&self, events: impl IntoIterator<Item = Event>) {
         self.bus.committed(Committed { events: events.into_iter().map(Arc::new).collect(), acks: Vec::new() });
     }
 
@@ -97,20 +97,20 @@ impl Node {
     }
 
     /// The contents of the next received message.
-    pub(crate) async fn hear(&mut self) -> Vec<String> {
-        match self.hear_any().await {
+    pub(crate) async fn receive(&mut self) -> Vec<String> {
+        match self.receive_any().await {
             BusMessage::Events(events) => events.iter().map(content).collect(),
             other => panic!("{other:?}"),
         }
     }
 
-    pub(crate) async fn hear_any(&mut self) -> BusMessage {
-        timeout(PATIENCE, self.heard.recv()).await.expect("something is heard").unwrap()
+    pub(crate) async fn receive_any(&mut self) -> BusMessage {
+        timeout(PATIENCE, self.received.recv()).await.expect("a message is received").unwrap()
     }
 
     /// A message that was received already.
-    pub(crate) fn heard_already(&mut self) -> Option<BusMessage> {
-        self.heard.try_recv().ok()
+    pub(crate) fn try_receive(&mut self) -> Option<BusMessage> {
+        self.received.try_recv().ok()
     }
 
     pub(crate) fn stop(self) {

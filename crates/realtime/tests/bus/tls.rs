@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use chatsphere_realtime::NatsOptions;
-use chatsphere_realtime::bus::{Away, NatsTls};
+use chatsphere_realtime::bus::{DisconnectReason, NatsTls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::nats::Nats;
@@ -46,10 +46,12 @@ async fn with_an_authority_and_a_certificate_of_ones_own() {
         let with = |tls: &NatsTls| NatsOptions { tls: tls.clone(), ..options(&format!("{scheme}://localhost:{}", nats.port)) };
         let a = Node::connected(with(&full)).await;
         let mut b = Node::connected(with(&full)).await;
-        a.tell(&["hello"]);
-        assert_eq!(b.hear().await, ["hello"]);
-        Node::start(with(&NatsTls { authorities: Some(others.clone()), ..full.clone() })).is_away(Away::Tls).await;
-        Node::start(with(&NatsTls::default())).is_away(Away::Tls).await;
+        a.commit(&["hello"]);
+        assert_eq!(b.receive().await, ["hello"]);
+        Node::start(with(&NatsTls { authorities: Some(others.clone()), ..full.clone() }))
+            .is_disconnected(DisconnectReason::Tls)
+            .await;
+        Node::start(with(&NatsTls::default())).is_disconnected(DisconnectReason::Tls).await;
     }
 }
 
@@ -62,6 +64,6 @@ async fn never_in_the_clear_where_tls_was_asked_for() {
     let authorities = Some(directory.path().join("server-ca.pem"));
     let tls = NatsTls { authorities, ..NatsTls::default() };
     for url in [format!("tls://localhost:{}", nats.port), nats.url("")] {
-        Node::start(NatsOptions { tls: tls.clone(), ..options(&url) }).is_away(Away::Tls).await;
+        Node::start(NatsOptions { tls: tls.clone(), ..options(&url) }).is_disconnected(DisconnectReason::Tls).await;
     }
 }

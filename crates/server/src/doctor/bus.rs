@@ -12,13 +12,13 @@ use crate::start_error::StartError;
 const CHECK: &str = "bus";
 
 pub(super) async fn check(settings: &Settings) -> Option<Finding> {
-    // Only this process reads the probe message, so any keys will do.
+    // Only this process reads its echo, so any keys will do.
     let link = match NatsLink::new(settings.nats()?, BusKeys::derive(&[b"doctor"], &[b"doctor"]), Arc::new(SystemClock)) {
         Ok(link) => link,
         Err(error) => return Some(Finding::from_error(CHECK, &StartError::from(error).to_string())),
     };
-    Some(match link.probe().await {
-        Ok(place) => Finding::ok(CHECK, format!("the NATS server at {place} carries messages")),
-        Err((away, what)) => Finding::wrong(CHECK, format!("NATS is away ({away}): {what}"), away.to_do()),
+    Some(match link.check().await {
+        Ok(server) => Finding::ok(CHECK, format!("the NATS server at {server} carries messages")),
+        Err((reason, description)) => Finding::wrong(CHECK, format!("NATS is away ({reason}): {description}"), reason.to_do()),
     })
 }

@@ -80,8 +80,8 @@ pub(super) async fn unavailable(http: &HttpState) -> Option<Unavailable> {
 
 fn ready(http: &HttpState) -> Ready<'static> {
     let bus = |status: &Arc<BusStatus>| {
-        let away = status.away();
-        BusState { connected: away.is_none(), reason: away.map(|away| away.as_str().into()) }
+        let reason = status.disconnect_reason();
+        BusState { connected: reason.is_none(), reason: reason.map(|reason| reason.as_str().into()) }
     };
     let reaches_others = http.bus.as_ref().is_some_and(|status| status.is_connected());
     let signals = if reaches_others { "all_nodes" } else { "this_node" };

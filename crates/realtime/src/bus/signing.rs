@@ -1,4 +1,4 @@
-//! Authenticates bus messages with HMAC.
+//! Signs and verifies bus messages with HMAC. Their content is not encrypted.
 //!
 //! ```text
 //! format 4 | node 16 | counter 8 | sent 8 | length 1, epoch | tags 1 | tag 32 … | body
@@ -22,19 +22,20 @@ use aws_lc_rs::{digest, hmac::Key};
 use bytes::Bytes;
 use chatsphere_core::{ConnectionId, Epoch, Timestamp};
 
-use super::replay::{NodeName, Senders, Stale, is_fresh};
+use super::anti_replay::{AntiReplay, NodeName, Stale, check_fresh};
 use crate::interest::Shard;
 
 /// Identifies the format. An incompatible format gets another value.
 const FORMAT: &[u8; 4] = b"CSB3";
-/// Bytes before the length of the epoch.
-const FIXED: usize = 4 + 16 + 8 + 8;
-const TAG: usize = 32;
+/// Length of the header before the length of the epoch, in bytes.
+const FIXED_LEN: usize = 4 + 16 + 8 + 8;
+/// Length of a tag, in bytes.
+const TAG_LEN: usize = 32;
 /// Maximum number of pairs of secrets: two secrets, each current or previous.
-const PAIRS: usize = 4;
+const MAX_PAIRS: usize = 4;
 
-/// The node name in a probe message. It is not a UUID of version 7, unlike all node names.
-const PROBE: NodeName = *b"chatsphere probe";
+/// The node name in an echo message, which only its sender reads. It is not a UUID of version 7, unlike all names of nodes.
+const ECHO_NODE: NodeName = *b"chatsphere probe";
 
 /// The keys by which nodes of one cluster authenticate each other.
 #[derive(Clone)]
@@ -45,7 +46,7 @@ impl BusKeys {
     /// the keys.
     pub fn derive(users: &[&[u8]], clients: &[&[u8]]) -> Self {
         let pairs = users.iter().flat_map(|user| clients.iter().map(move |client| derive(user, client)));
-        Self(pairs.take(PAIRS).collect())
+        Self(pairs.take(MAX_PAIRS).collect())
     }
 
     fn tags(&self, subject: &str, head: &[u8], body: &[u8]) -> impl Iterator<Item = Tag> {
@@ -79,8 +80,8 @@ fn derive(user: &[u8], client: &[u8]) -> Key {
     Key::new(HMAC_SHA256, expand.as_ref())
 }
 
-/// Creates this node's messages on one subject.
-pub(super) struct Sealer {
+/// Signs this node's messages on one subject.
+pub(super) struct Signer {
     keys: BusKeys,
     node: NodeName,
     epoch: Epoch,
@@ -88,50 +89,50 @@ pub(super) struct Sealer {
     counter: u64,
 }
 
-impl Sealer {
+impl Signer {
     pub(super) fn new(keys: BusKeys, node: ConnectionId, epoch: Epoch, subject: Subject) -> Self {
         Self { keys, node: *node.as_bytes(), epoch, subject, counter: 0 }
     }
 
-    /// A sealer for messages that only their sender reads; other nodes drop them silently.
-    pub(super) fn of_probe(keys: BusKeys, subject: Subject) -> Self {
-        Self { keys, node: PROBE, epoch: Epoch::random(), subject, counter: 0 }
+    /// A signer for messages that a node sends to itself; other nodes drop them silently.
+    pub(super) fn for_echo(keys: BusKeys, subject: Subject) -> Self {
+        Self { keys, node: ECHO_NODE, epoch: Epoch::random(), subject, counter: 0 }
     }
 
-    /// Length of everything before the body, in bytes.
-    pub(super) fn overhead(&self) -> usize {
-        FIXED + 1 + self.epoch.as_str().len() + 1 + self.keys.0.len() * TAG
+    /// Length of the header, which is everything before the body, in bytes.
+    fn header_len(&self) -> usize {
+        FIXED_LEN + 1 + self.epoch.as_str().len() + 1 + self.keys.0.len() * TAG_LEN
     }
 
-    /// A buffer with space for everything before the body; the caller appends the body.
+    /// A buffer with space for the header; the caller appends the body.
     pub(super) fn begin(&self) -> Vec<u8> {
-        vec![0; self.overhead()]
+        vec![0; self.header_len()]
     }
 
-    /// Fills in and authenticates a message from [`Sealer::begin`].
+    /// Fills in the header of a message from [`Signer::begin`].
     pub(super) fn finish(&mut self, mut message: Vec<u8>, now: Timestamp) -> Bytes {
         self.counter += 1;
-        let mut head = Vec::with_capacity(self.overhead());
-        head.extend_from_slice(FORMAT);
-        head.extend_from_slice(&self.node);
-        head.extend_from_slice(&self.counter.to_be_bytes());
-        head.extend_from_slice(&now.as_millis().to_be_bytes());
+        let mut header = Vec::with_capacity(self.header_len());
+        header.extend_from_slice(FORMAT);
+        header.extend_from_slice(&self.node);
+        header.extend_from_slice(&self.counter.to_be_bytes());
+        header.extend_from_slice(&now.as_millis().to_be_bytes());
         let epoch = self.epoch.as_str().as_bytes();
-        head.push(u8::try_from(epoch.len()).unwrap_or(u8::MAX));
-        head.extend_from_slice(epoch);
-        let (before, body) = message.split_at_mut(self.overhead());
-        let tags: Vec<Tag> = self.keys.tags(&self.subject, &head, body).collect();
-        head.push(u8::try_from(tags.len()).unwrap_or(u8::MAX));
-        tags.iter().for_each(|tag| head.extend_from_slice(tag.as_ref()));
-        before.copy_from_slice(&head);
+        header.push(u8::try_from(epoch.len()).unwrap_or(u8::MAX));
+        header.extend_from_slice(epoch);
+        let (space, body) = message.split_at_mut(self.header_len());
+        let tags: Vec<Tag> = self.keys.tags(&self.subject, &header, body).collect();
+        header.push(u8::try_from(tags.len()).unwrap_or(u8::MAX));
+        tags.iter().for_each(|tag| header.extend_from_slice(tag.as_ref()));
+        space.copy_from_slice(&header);
         message.into()
     }
 }
 
-/// Why a message is dropped.
+/// Why a message is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// It is this node's own, or a probe.
+pub(super) enum Rejected {
+    /// It is this node's own, or an echo.
     Own,
     /// Its format is unknown.
     Unreadable,
@@ -144,81 +145,82 @@ pub(super) enum Refused {
 }
 
 /// Verifies messages of other nodes.
-pub(super) struct Opener {
+pub(super) struct Verifier {
     keys: BusKeys,
     node: NodeName,
     epoch: Epoch,
-    senders: Senders,
+    anti_replay: AntiReplay,
 }
 
-impl Opener {
+impl Verifier {
     pub(super) fn new(keys: BusKeys, node: ConnectionId, epoch: Epoch) -> Self {
-        Self { keys, node: *node.as_bytes(), epoch, senders: Senders::default() }
+        Self { keys, node: *node.as_bytes(), epoch, anti_replay: AntiReplay::default() }
     }
 
     /// Verifies that a message was sent by another node of this cluster on this shard's subject, and was not received before.
-    pub(super) fn open<'a>(
+    pub(super) fn verify<'a>(
         &mut self,
         shard: Shard,
         subject: &str,
         message: &'a [u8],
         now: Timestamp,
-    ) -> Result<Opened<'a>, Refused> {
-        let sealed = Sealed::parse(message).ok_or(Refused::Unreadable)?;
-        if sealed.node == self.node || sealed.node == PROBE {
-            return Err(Refused::Own);
+    ) -> Result<Verified<'a>, Rejected> {
+        let message = SignedMessage::parse(message).ok_or(Rejected::Unreadable)?;
+        if message.node == self.node || message.node == ECHO_NODE {
+            return Err(Rejected::Own);
         }
-        if sealed.epoch != self.epoch.as_str().as_bytes() {
-            return Err(Refused::OtherEpoch);
+        if message.epoch != self.epoch.as_str().as_bytes() {
+            return Err(Rejected::OtherEpoch);
         }
-        if !sealed.is_authentic(subject, &self.keys) {
-            return Err(Refused::Unverified);
+        if !message.is_authentic(subject, &self.keys) {
+            return Err(Rejected::Unverified);
         }
-        self.senders.take(sealed.node, shard, sealed.counter, sealed.sent, now).map_err(Refused::Stale)?;
-        Ok(Opened { body: sealed.body, fresh: is_fresh(sealed.sent, now) })
+        self.anti_replay.accept(message.node, shard, message.counter, message.sent_at, now).map_err(Rejected::Stale)?;
+        Ok(Verified { body: message.body, freshness: check_fresh(message.sent_at, now) })
     }
 }
 
 /// A verified message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Opened<'a> {
+pub(super) struct Verified<'a> {
     pub(super) body: &'a [u8],
     /// Whether it was sent just now, by the clocks of both nodes.
-    pub(super) fresh: Result<(), Stale>,
+    pub(super) freshness: Result<(), Stale>,
 }
 
-struct Sealed<'a> {
-    /// Everything before the tags.
+/// A parsed message that is not verified yet.
+struct SignedMessage<'a> {
+    /// The part of the header before the tags, which cover it.
     head: &'a [u8],
     node: NodeName,
     counter: u64,
-    sent: Timestamp,
+    sent_at: Timestamp,
     epoch: &'a [u8],
     tags: &'a [u8],
     body: &'a [u8],
 }
 
-impl<'a> Sealed<'a> {
+impl<'a> SignedMessage<'a> {
     fn parse(message: &'a [u8]) -> Option<Self> {
         let rest = message.strip_prefix(FORMAT)?;
         let (node, rest) = rest.split_first_chunk::<16>()?;
         let (counter, rest) = rest.split_first_chunk::<8>()?;
-        let (sent, rest) = rest.split_first_chunk::<8>()?;
+        let (sent_at, rest) = rest.split_first_chunk::<8>()?;
         let (length, rest) = rest.split_first()?;
         let (epoch, rest) = rest.split_at_checked(usize::from(*length))?;
         let head = message.get(..message.len() - rest.len())?;
         let (tags, rest) = rest.split_first()?;
-        if usize::from(*tags) > PAIRS {
+        if usize::from(*tags) > MAX_PAIRS {
             return None;
         }
-        let (tags, body) = rest.split_at_checked(usize::from(*tags) * TAG)?;
-        let (counter, sent) = (u64::from_be_bytes(*counter), Timestamp::from_millis(i64::from_be_bytes(*sent)));
-        Some(Self { head, node: *node, counter, sent, epoch, tags, body })
+        let (tags, body) = rest.split_at_checked(usize::from(*tags) * TAG_LEN)?;
+        let (counter, sent_at) = (u64::from_be_bytes(*counter), Timestamp::from_millis(i64::from_be_bytes(*sent_at)));
+        Some(Self { head, node: *node, counter, sent_at, epoch, tags, body })
     }
 
     fn is_authentic(&self, subject: &str, keys: &BusKeys) -> bool {
         keys.tags(subject, self.head, self.body)
-            .any(|own| self.tags.chunks_exact(TAG).any(|tag| verify_slices_are_equal(tag, own.as_ref()).is_ok()))
+            .any(|own| self.tags.chunks_exact(TAG_LEN).any(|tag| verify_slices_are_equal(tag, own.as_ref()).is_ok()))
     }
 }
 
@@ -240,71 +242,71 @@ mod tests {
 
     const SUBJECT: Subject = Subject::from_static("chatsphere.v3.room.07");
 
-    fn sealer(keys: &BusKeys) -> Sealer {
-        Sealer::new(keys.clone(), node(1), epoch(), SUBJECT)
+    fn signer(keys: &BusKeys) -> Signer {
+        Signer::new(keys.clone(), node(1), epoch(), SUBJECT)
     }
 
     fn shard() -> Shard {
         Shard::all().next().unwrap()
     }
 
-    fn open<'a>(opener: &mut Opener, message: &'a [u8]) -> Result<&'a [u8], Refused> {
-        opener.open(shard(), &SUBJECT, message, NOW).map(|opened| opened.body)
+    fn verify<'a>(verifier: &mut Verifier, message: &'a [u8]) -> Result<&'a [u8], Rejected> {
+        verifier.verify(shard(), &SUBJECT, message, NOW).map(|verified| verified.body)
     }
 
-    fn opener(keys: &BusKeys) -> Opener {
-        Opener::new(keys.clone(), node(2), epoch())
+    fn verifier(keys: &BusKeys) -> Verifier {
+        Verifier::new(keys.clone(), node(2), epoch())
     }
 
-    fn seal(sealer: &mut Sealer, body: &[u8]) -> Bytes {
-        let mut message = sealer.begin();
+    fn sign(signer: &mut Signer, body: &[u8]) -> Bytes {
+        let mut message = signer.begin();
         message.extend_from_slice(body);
-        sealer.finish(message, NOW)
+        signer.finish(message, NOW)
     }
 
     #[test]
-    fn what_is_sealed_is_opened_once() {
+    fn what_is_signed_is_accepted_once() {
         let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
-        let (mut sealer, mut opener) = (sealer(&keys), opener(&keys));
+        let (mut signer, mut verifier) = (signer(&keys), verifier(&keys));
         for body in [b"[]".as_slice(), b"", &[7; 100_000]] {
-            let message = seal(&mut sealer, body);
-            assert_eq!(message.len(), sealer.overhead() + body.len());
-            assert_eq!(open(&mut opener, &message), Ok(body));
-            assert_eq!(open(&mut opener, &message), Err(Refused::Stale(Stale::Replayed)));
+            let message = sign(&mut signer, body);
+            assert_eq!(message.len(), signer.header_len() + body.len());
+            assert_eq!(verify(&mut verifier, &message), Ok(body));
+            assert_eq!(verify(&mut verifier, &message), Err(Rejected::Stale(Stale::Replayed)));
         }
-        let own = seal(&mut sealer, b"[]");
-        assert_eq!(open(&mut Opener { node: sealer.node, ..opener }, &own), Err(Refused::Own));
+        let own = sign(&mut signer, b"[]");
+        assert_eq!(verify(&mut Verifier { node: signer.node, ..verifier }, &own), Err(Rejected::Own));
     }
 
     #[test]
-    fn a_probe_is_dropped_in_silence() {
+    fn an_echo_is_dropped_in_silence() {
         let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
-        let probe = seal(&mut Sealer::of_probe(BusKeys::derive(&[b"doctor"], &[b"doctor"]), SUBJECT), b"[]");
-        assert_eq!(open(&mut opener(&keys), &probe), Err(Refused::Own));
-        assert_ne!(PROBE[6] >> 4, 7, "a node could have this name");
+        let echo = sign(&mut Signer::for_echo(BusKeys::derive(&[b"doctor"], &[b"doctor"]), SUBJECT), b"[]");
+        assert_eq!(verify(&mut verifier(&keys), &echo), Err(Rejected::Own));
+        assert_ne!(ECHO_NODE[6] >> 4, 7, "a node could have this name");
     }
 
     #[test]
     fn no_bit_can_be_changed_and_no_byte_be_missing() {
         let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
-        let message = seal(&mut sealer(&keys), b"[1]");
+        let message = sign(&mut signer(&keys), b"[1]");
         for place in 0..message.len() {
             let mut changed = message.to_vec();
             for bit in 0..8 {
                 changed[place] ^= 1 << bit;
-                assert!(open(&mut opener(&keys), &changed).is_err(), "byte {place}, bit {bit}");
+                assert!(verify(&mut verifier(&keys), &changed).is_err(), "byte {place}, bit {bit}");
                 changed[place] ^= 1 << bit;
             }
-            assert!(open(&mut opener(&keys), &message[..place]).is_err(), "{place} bytes");
+            assert!(verify(&mut verifier(&keys), &message[..place]).is_err(), "{place} bytes");
         }
         let longer = [&message[..], b" "].concat();
-        assert_eq!(open(&mut opener(&keys), &longer), Err(Refused::Unverified));
+        assert_eq!(verify(&mut verifier(&keys), &longer), Err(Rejected::Unverified));
     }
 
     #[test]
     fn other_secrets_and_other_epochs_are_refused() {
         let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
-        let message = seal(&mut sealer(&keys), b"[]");
+        let message = sign(&mut signer(&keys), b"[]");
         let others = [
             BusKeys::derive(&[NEW[0]], &[NEW[1]]),
             BusKeys::derive(&[OLD[0]], &[NEW[1]]),
@@ -312,11 +314,11 @@ mod tests {
             BusKeys::derive(&[b"old user secreto"], &[b"ld client secret"]),
         ];
         for other in others {
-            assert_eq!(open(&mut opener(&other), &message), Err(Refused::Unverified));
+            assert_eq!(verify(&mut verifier(&other), &message), Err(Rejected::Unverified));
         }
         let restored = Epoch::from_stored("fedcba9876543210");
-        let mut restored = Opener::new(keys, node(2), restored);
-        assert_eq!(open(&mut restored, &message), Err(Refused::OtherEpoch));
+        let mut restored = Verifier::new(keys, node(2), restored);
+        assert_eq!(verify(&mut restored, &message), Err(Rejected::OtherEpoch));
     }
 
     type State = (&'static str, &'static [&'static [u8]], &'static [&'static [u8]]);
@@ -335,11 +337,11 @@ mod tests {
             ("user: new", &[NEW[0]], &[OLD[1]]),
         ];
         for (from, users, clients) in states {
-            let message = seal(&mut sealer(&BusKeys::derive(users, clients)), b"[]");
+            let message = sign(&mut signer(&BusKeys::derive(users, clients)), b"[]");
             for (to, their_users, their_clients) in states {
                 let shares = |own: &[&[u8]], theirs: &[&[u8]]| own.iter().any(|secret| theirs.contains(secret));
-                let opened = open(&mut opener(&BusKeys::derive(their_users, their_clients)), &message).is_ok();
-                assert_eq!(opened, shares(users, their_users) && shares(clients, their_clients), "from {from} to {to}");
+                let verified = verify(&mut verifier(&BusKeys::derive(their_users, their_clients)), &message).is_ok();
+                assert_eq!(verified, shares(users, their_users) && shares(clients, their_clients), "from {from} to {to}");
             }
         }
     }
@@ -348,24 +350,24 @@ mod tests {
     fn a_message_is_good_on_its_own_subject_alone_and_counted_there() {
         let keys = BusKeys::derive(&[OLD[0]], &[OLD[1]]);
         let other: Subject = "chatsphere.v3.room.08".into();
-        let (mut one, mut two) = (sealer(&keys), Sealer::new(keys.clone(), node(1), epoch(), other.clone()));
-        let mut opener = opener(&keys);
+        let (mut one, mut two) = (signer(&keys), Signer::new(keys.clone(), node(1), epoch(), other.clone()));
+        let mut verifier = verifier(&keys);
         let shards: Vec<_> = Shard::all().take(2).collect();
         // One subject has far more messages than the other and is read first.
-        let early = seal(&mut two, b"[]");
+        let early = sign(&mut two, b"[]");
         for _ in 0..1_000 {
-            let message = seal(&mut one, b"[]");
-            assert_eq!(opener.open(shards[1], &other, &message, NOW), Err(Refused::Unverified));
-            assert!(opener.open(shards[0], &SUBJECT, &message, NOW).is_ok());
+            let message = sign(&mut one, b"[]");
+            assert_eq!(verifier.verify(shards[1], &other, &message, NOW), Err(Rejected::Unverified));
+            assert!(verifier.verify(shards[0], &SUBJECT, &message, NOW).is_ok());
         }
-        assert!(opener.open(shards[1], &other, &early, NOW).is_ok());
-        assert!(opener.open(shards[1], &other, &early, NOW).is_err());
+        assert!(verifier.verify(shards[1], &other, &early, NOW).is_ok());
+        assert!(verifier.verify(shards[1], &other, &early, NOW).is_err());
         // An old message is not fresh; its reader decides whether that matters.
         let late = Timestamp::from_millis(NOW.as_millis() + 31_000);
-        let message = seal(&mut one, b"[]");
+        let message = sign(&mut one, b"[]");
         assert_eq!(
-            opener.open(shards[0], &SUBJECT, &message, late),
-            Ok(Opened { body: b"[]", fresh: Err(Stale::Clock(-31_000)) })
+            verifier.verify(shards[0], &SUBJECT, &message, late),
+            Ok(Verified { body: b"[]", freshness: Err(Stale::Clock(-31_000)) })
         );
     }
 
