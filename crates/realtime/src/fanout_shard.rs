@@ -214,6 +214,8 @@ impl FanoutShard {
                 hub.ask_for_backfill(room.id);
             }
             match served.left {
+                // The last membership among its subscribers may have ended.
+                Left::Nothing if served.is_deserted => hub.tidy(room.id),
                 Left::Nothing => {}
                 Left::Cooldown(cooldown) => self.cooling_down.push((Instant::now() + cooldown, room)),
                 Left::Pass | Left::Another => self.listed.push_back(room),

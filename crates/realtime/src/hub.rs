@@ -223,7 +223,8 @@ impl Hub {
         }
     }
 
-    fn tidy(&self, id: RoomId) {
+    /// Forgets a room without subscriptions and pending joins.
+    pub(crate) fn tidy(&self, id: RoomId) {
         if let Some(room) = self.room(id).filter(|room| room.forget_if_unused()) {
             self.forget(&room);
         }

@@ -87,6 +87,11 @@ impl Interest {
         self.counts.get(shard.number()).is_some_and(|count| count.load(Ordering::Acquire) > 0)
     }
 
+    #[cfg(test)]
+    pub(crate) fn wants_any(&self) -> bool {
+        Shard::all().any(|shard| self.wants(shard))
+    }
+
     /// Waits until an unneeded shard becomes needed.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;

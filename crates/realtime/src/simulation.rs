@@ -443,6 +443,11 @@ async fn run(plan: Plan) -> Result<(), String> {
     if steady.cursor != Some(world.truth.head()) {
         return Err(format!("the steady client stopped at {:?} of {}", steady.cursor, world.truth.head()));
     }
+    // Nobody is connected: a room that stays would keep its NATS subscription.
+    dawdle(&world.rolls, 10_000).await;
+    if let Some(node) = world.hubs.iter().position(|hub| hub.room_count() > 0 || hub.interest.wants_any()) {
+        return Err(format!("node {node} keeps a room without subscriptions"));
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::batch::OneByOne;
+use crate::interest::Shard;
 use crate::write_queue::{Socket, WriteQueue};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
@@ -343,4 +344,69 @@ async fn replays_that_wait_for_their_users_turn_hold_up_nobody_else() {
     }
     drop(busy);
     assert!(waiting.await.iter().all(Result::is_ok));
+}
+
+impl World {
+    /// Asserts that the hub has forgotten the room, so that its NATS subscription ends.
+    fn assert_forgotten(&self, after: &str) {
+        assert_eq!(self.hub.room_count(), 0, "{after}");
+        assert!(!self.hub.interest.wants(Shard::of_room(self.room)), "{after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_that_comes_to_nothing_leaves_no_interest() {
+    let world = World::new();
+    for _ in 0..1_000 {
+        for error in [Forbidden::NotAMember.into(), chatsphere_core::NotFound::Room.into(), Unavailable::StoreAway.into()] {
+            world.store_answers_while(None, Err(error));
+            assert!(world.join().await.is_err());
+        }
+    }
+    world.assert_forgotten("refusals");
+
+    world.store_answers(&[world.joined(1)], 2);
+    world.store_answers_while(None, Err(Unavailable::StoreAway.into()));
+    assert!(world.join().await.is_err());
+    world.assert_forgotten("an outage between two pages");
+
+    // The socket closes during a read.
+    let (turns, user) = (Turns::new(1), UserId::new(START));
+    let busy = turns.take(user, 1).await;
+    let waits = Script { turns: Some((turns, user)), ..Script::default() };
+    let rights = || Ok(Access::Any);
+    let request = Join { room: world.room, rights: &rights, since: Some(0), epoch: None, reference: None };
+    let limits = Limits::default();
+    let mut joining = Box::pin(join(&world.hub, &waits, &world.subscriber, &limits, Duration::from_secs(10), request));
+    assert!((&mut joining).now_or_never().is_none());
+    assert!(world.hub.interest.wants(Shard::of_room(world.room)), "events that come meanwhile are kept");
+    drop((joining, busy));
+    world.assert_forgotten("a cancelled join");
+
+    world.store_answers(&[world.joined(1)], 1);
+    world.hub.disconnect(&world.subscriber);
+    assert_eq!(world.join().await, Ok(None));
+    world.assert_forgotten("a join of a connection that is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_of_the_last_subscriber_leaves_no_interest() {
+    let world = World::new();
+    world.store_answers(&[world.joined(1)], 1);
+    world.join().await.unwrap();
+    world.hub.publish(vec![world.left(2)]);
+    world.seen_up_to("left").await;
+    world.assert_forgotten("a removal");
+
+    // The removal arrives before the subscription.
+    world.store_answers_while(
+        Some(Box::new({
+            let (hub, left) = (world.hub.clone(), world.left(4));
+            move || hub.publish(vec![left])
+        })),
+        Ok(EventsPage { events: vec![world.joined(3)], head: Seq::new(3) }),
+    );
+    world.join().await.unwrap();
+    world.seen_up_to("left").await;
+    world.assert_forgotten("a removal during the join");
 }

@@ -127,6 +127,8 @@ pub(crate) struct Served {
     pub(crate) subscriptions: usize,
     /// Dropped events must be read from the store.
     pub(crate) gap: bool,
+    /// No work and no subscription remains: the hub forgets the room unless it is joined.
+    pub(crate) is_deserted: bool,
 }
 
 /// The remaining work of a room.
@@ -229,13 +231,15 @@ impl Room {
     pub(crate) fn serve(&self, corked: &mut Corked, batch: &mut dyn Batch, #[cfg(test)] fault: Option<Fault>) -> Served {
         let mut state = self.state();
         self.large.store(state.subscriptions.len() >= LARGE, Ordering::Relaxed);
-        state.serve(
+        let served = state.serve(
             self.id,
             corked,
             batch,
             #[cfg(test)]
             fault,
-        )
+        );
+        let is_deserted = served.left == Left::Nothing && state.subscriptions.len() == 0;
+        Served { is_deserted, ..served }
     }
 
     /// The newest ordered event; `None` while there is no subscriber.
