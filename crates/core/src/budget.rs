@@ -191,6 +191,11 @@ impl Account {
         self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Whether the user's outbound queues with `more` bytes stay within one part in `parts` of the bound.
+    pub fn is_queue_within(&self, parts: usize, more: usize) -> bool {
+        self.queued.load(Ordering::Relaxed).saturating_add(more) <= self.most_queued / parts
+    }
+
     /// Whether the user's outbound queues exceed `times` the bound.
     pub fn is_queue_over(&self, times: usize) -> bool {
         self.queued.load(Ordering::Relaxed) > self.most_queued.saturating_mul(times)

@@ -6,7 +6,7 @@
 //! frames are written with vectored writes.
 //!
 //! Frames are never skipped: a queue over its bound, or one that exceeds the budget of its user's connections together, closes
-//! the connection with 4008.
+//! the connection with 4008. Only signals are dropped, long before that: [`WriteQueue::send_if_current`].
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -34,6 +34,9 @@ use crate::frame::encode;
 const MAX_SLICES: usize = 64;
 /// A queue of at most this many bytes is not counted for its user: most wait only for microseconds.
 const UNCOUNTED: usize = 8 * 1024;
+/// Signals are queued only within this part of the bounds of the queue and of its user. The next page of a replay still fits
+/// then, so signals never hold one up.
+const PARTS_FOR_SIGNALS: usize = 8;
 
 /// How queued bytes reach the client.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ struct State {
     waiting_bytes: usize,
     /// Bytes returned by `take` that the task has not written yet.
     taken_bytes: usize,
+    /// At most this many of these bytes are signals. They do not count against the bound.
+    signal_bytes: usize,
     /// Whether the first queued frame was written in part.
     head_begun: bool,
     /// Queued bytes that the socket has accepted so far.
@@ -125,15 +130,17 @@ impl WriteQueue {
         }
     }
 
-    /// Sends a droppable frame: if the client or its user is behind with reading, the frame is dropped. Returns whether it was
-    /// sent or queued.
+    /// Sends a droppable frame: if the client or its user is behind with reading, the frame is dropped. So it never closes the
+    /// connection. Returns whether it was sent or queued.
     pub fn send_if_current(&self, frame: Bytes) -> bool {
         let mut state = self.state();
         let waiting = state.waiting_bytes + state.taken_bytes;
+        let queued = waiting + frame.len();
         let ended = state.closing.is_some() || state.broken;
-        if ended || waiting > self.max_bytes / 4 || state.waits_for_too_much(1) {
+        if ended || queued > self.max_bytes / PARTS_FOR_SIGNALS || !state.has_room_for_signals(queued) {
             return false;
         }
+        state.signal_bytes = state.signal_bytes.min(waiting) + frame.len();
         if let Some((socket, frame)) = self.place(&mut state, frame) {
             let sent = write_now(socket, &frame);
             self.sent(&mut state, frame, sent);
@@ -246,7 +253,7 @@ impl WriteQueue {
     fn bound(&self, state: &mut State) {
         // While a batch writes a frame, the queue cannot be flushed to learn how much the socket accepts.
         let max_bytes = if state.under_way { 2 * self.max_bytes } else { self.max_bytes };
-        let is_over = |state: &State| state.waiting_bytes + state.taken_bytes > max_bytes;
+        let is_over = |state: &State| state.waiting_bytes + state.taken_bytes > max_bytes + state.signal_bytes;
         let adds_too_much = !state.count();
         if (!adds_too_much && !is_over(state)) || state.closing.is_some() {
             return;
@@ -522,6 +529,17 @@ impl State {
     /// Whether this queue is counted and the user's connections together exceed `times` times their bound.
     fn waits_for_too_much(&self, times: usize) -> bool {
         self.counted.as_ref().is_some_and(|(account, _)| account.is_queue_over(times))
+    }
+
+    /// Whether the user's bound has room for signals, after which this queue holds `queued` bytes.
+    fn has_room_for_signals(&self, queued: usize) -> bool {
+        let is_within = |account: &Account, counted| account.is_queue_within(PARTS_FOR_SIGNALS, queued.saturating_sub(counted));
+        match (&self.counted, &self.owner) {
+            _ if queued <= UNCOUNTED => true,
+            (Some((account, counted)), _) => is_within(account, *counted),
+            (None, Some(owner)) => is_within(&owner.account(), 0),
+            (None, None) => true,
+        }
     }
 
     fn uncount(&mut self) {

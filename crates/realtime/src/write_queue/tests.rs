@@ -305,3 +305,60 @@ fn connections_that_are_read_outlive_their_users_stalled_ones() {
     (0..3).for_each(|_| send(&read));
     assert_eq!(read.closing(), Some(CloseCode::SLOW_CONSUMER));
 }
+
+/// The length of a frame of a signal.
+const SIGNAL: usize = 150;
+
+/// A queue of a user whose queues have this bound together, and the account of that user.
+fn of_user(max_bytes: usize, outbound_bytes_per_user: usize) -> (WriteQueue, Arc<Account>) {
+    let limits = chatsphere_core::Limits { outbound_bytes_per_user, ..Default::default() };
+    let budget = Arc::new(chatsphere_core::budget::Budget::new(&limits));
+    let user = chatsphere_core::UserId::new(chatsphere_core::Timestamp::from_millis(1));
+    let write_queue = queued(max_bytes);
+    write_queue.count_for(Owner::new(budget.clone(), Some(user)));
+    (write_queue, budget.account(user))
+}
+
+#[test]
+fn signals_alone_hold_up_nothing() {
+    let write_queue = queued(80_000);
+    while write_queue.send_if_current(frame(SIGNAL)) {}
+    assert!(write_queue.waiting_bytes() > 0);
+    assert!(!write_queue.over_high_watermark(), "a room waits for it");
+    assert!(write_queue.has_room_now(), "a page of a replay waits for it");
+}
+
+#[test]
+fn events_have_the_whole_bound_however_many_signals_wait() {
+    let write_queue = queued(80_000);
+    for _ in 0..10 {
+        while write_queue.send_if_current(frame(SIGNAL)) {}
+        write_queue.take();
+        write_queue.wrote(5_000);
+    }
+    while write_queue.send_if_current(frame(SIGNAL)) {}
+    (0..8).for_each(|_| write_queue.send(frame(10_000)));
+    assert_eq!(write_queue.closing(), None, "signals have taken its place");
+    (0..2).for_each(|_| write_queue.send(frame(10_000)));
+    assert_eq!(write_queue.closing(), Some(CloseCode::SLOW_CONSUMER));
+}
+
+#[test]
+fn a_signal_closes_nobody_whose_user_has_much_unread() {
+    // A short queue, which is not counted yet, while others hold more than all of them may.
+    let (write_queue, account) = of_user(1 << 20, 1_000_000);
+    assert!(!account.queue(2_500_000));
+    write_queue.send(frame(UNCOUNTED - 10));
+    assert!(!write_queue.send_if_current(frame(SIGNAL)));
+    assert_eq!(write_queue.closing(), None);
+    // A longer queue, and what is left of the bound is less than the signal.
+    let (write_queue, account) = of_user(8 * UNCOUNTED, 1_000_000);
+    write_queue.send(frame(2 * UNCOUNTED));
+    assert!(account.queue(1_000_000 - 2 * UNCOUNTED));
+    assert!(!write_queue.send_if_current(frame(SIGNAL)));
+    assert_eq!(write_queue.closing(), None);
+    // Signals leave most of the user's bound to events.
+    let (write_queue, account) = of_user(1 << 20, 100_000);
+    while write_queue.send_if_current(frame(SIGNAL)) {}
+    assert!(account.queue(85_000));
+}
