@@ -107,12 +107,12 @@ impl Hub {
         let is_idle = self.signals.is_idle();
         for event in events {
             match &event.kind {
-                EventKind::Message(message) if !is_idle => self.signals.end_typing(event.room_id, message.author.id),
+                EventKind::Message(message) if !is_idle => self.signals.end_typing(event.room_id, message.author.id, event.seq),
                 EventKind::MemberLeft { user, .. } => {
                     if let Some(room) = self.room(event.room_id) {
                         room.departs(event.seq);
                     }
-                    self.signals.end_typing(event.room_id, user.id);
+                    self.signals.end_typing(event.room_id, user.id, event.seq);
                 }
                 _ => {}
             }

@@ -1,34 +1,37 @@
 //! Ephemeral traffic: delivers signals, such as typing, to the connections of this node.
 //!
 //! Signals wait in one queue, merged by topic, user and kind. A task of their own delivers them beside the fan-out of events.
-//! They are dropped first under pressure: new ones while the queue is full, and those for a connection whose write queue is
-//! over its high watermark. Events remove signals that they make obsolete: the message of a user ends that user's typing.
+//! They are dropped first under pressure: new ones while the queue is full, and those for a connection that is behind with
+//! reading. Events end signals that they make obsolete: the message of a user ends that user's typing.
+//!
+//! Who types is kept until it ends or expires (`typists.rs`), because a new subscriber is shown it too: a signal may be
+//! delivered between the last page of a join and the subscription.
+
+mod typists;
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::{Discriminant, discriminant};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use chatsphere_core::signal::TYPING_EXPIRES;
-use chatsphere_core::{RoomId, Seq, Signal, SignalKind, Topic, UserId};
+use chatsphere_core::{ConnectionId, RoomId, Seq, Signal, SignalKind, Topic, UserId};
 use chatsphere_protocol::frames::ServerFrame;
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
+use self::typists::{Typist, Typists};
 use crate::frame::encode;
 use crate::hub::Hub;
-use crate::room::{Room, Signalled};
+use crate::room::{Room, RoomSignal, Signalled};
 use crate::wire;
 use crate::write_queue::WriteQueue;
 
-/// Maximum number of queued signals.
+/// Maximum number of queued signals, and of newcomers.
 const MAX_PENDING: usize = 4_096;
-/// Maximum number of users typing in large rooms, over all rooms.
-const MAX_TYPISTS: usize = 16_384;
 /// From this many subscribed connections on, a room gets the number of users typing instead of their names.
 #[cfg(not(test))]
 const LARGE: usize = 201;
@@ -52,8 +55,10 @@ type Key = (Topic, UserId, Discriminant<SignalKind>);
 /// The queued signals of one node.
 pub(crate) struct Signals {
     state: Mutex<State>,
-    /// The number of entries in `state`. While nobody types, commits read only this.
+    /// The number of entries in `state`. While nobody types, commits and joins read only this.
     count: AtomicUsize,
+    /// An event has ended the signal that is being delivered.
+    ended: AtomicBool,
     wake: Notify,
     connections: OnceLock<Weak<dyn Connections>>,
     meters: Meters,
@@ -63,13 +68,24 @@ pub(crate) struct Signals {
 struct State {
     pending: HashMap<Key, Pending>,
     queue: VecDeque<Key>,
-    /// Who types in large rooms, and when each entry expires.
-    typists: HashMap<RoomId, HashMap<UserId, Instant>>,
+    typists: Typists,
+    newcomers: Vec<Newcomer>,
+    /// The signal that is being delivered, and the event after which it was sent.
+    delivering: Option<(Key, Seq)>,
 }
 
 struct Pending {
     signal: Signal,
-    until: Instant,
+    received: Instant,
+}
+
+/// A new subscription, to be shown who types.
+struct Newcomer {
+    room: RoomId,
+    connection: ConnectionId,
+    since: Instant,
+    /// The users that it is yet to be shown.
+    users: Vec<UserId>,
 }
 
 struct Meters {
@@ -90,7 +106,14 @@ impl Signals {
             behind: dropped("behind"),
             full: dropped("queue_full"),
         };
-        Self { state: Mutex::default(), count: AtomicUsize::new(0), wake: Notify::new(), connections: OnceLock::new(), meters }
+        Self {
+            state: Mutex::default(),
+            count: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            wake: Notify::new(),
+            connections: OnceLock::new(),
+            meters,
+        }
     }
 
     /// Sets where connections of users are found. Only the first call has an effect.
@@ -101,29 +124,38 @@ impl Signals {
     /// Queues a signal, replacing an older one of the same key.
     pub(crate) fn push(&self, signal: Signal) {
         self.meters.received.increment(1);
-        let until = Instant::now() + PATIENCE;
-        if self.put(Pending { signal, until }, true) {
+        let mut state = self.state();
+        if let Some(waiting) = state.pending.get_mut(&key(&signal)) {
+            *waiting = Pending { signal, received: Instant::now() };
+        } else if self.put(&mut state, Pending { signal, received: Instant::now() }) {
             self.wake.notify_one();
         }
     }
 
-    /// Queues a signal; a retried one (`replaces` is false) yields to a newer one. Returns whether the key is new.
-    fn put(&self, pending: Pending, replaces: bool) -> bool {
-        let key = (pending.signal.topic, pending.signal.user.id, discriminant(&pending.signal.kind));
-        let mut state = self.state();
-        if let Some(waiting) = state.pending.get_mut(&key) {
-            if replaces {
-                *waiting = pending;
-            }
+    /// Queues a signal again that must wait for events, unless a newer one is queued or an event has ended it. Returns whether
+    /// to retry.
+    fn put_back(&self, pending: Pending) -> bool {
+        if pending.received + PATIENCE <= Instant::now() {
+            self.meters.behind.increment(1);
             return false;
         }
+        let mut state = self.state();
+        if self.is_ended() {
+            return false;
+        }
+        state.pending.contains_key(&key(&pending.signal)) || self.put(&mut state, pending)
+    }
+
+    /// Queues a signal of a new key. Returns whether there was room for it.
+    fn put(&self, state: &mut State, pending: Pending) -> bool {
         if state.queue.len() >= MAX_PENDING {
             self.meters.full.increment(1);
             return false;
         }
+        let key = key(&pending.signal);
         state.pending.insert(key, pending);
         state.queue.push_back(key);
-        self.count(&state);
+        self.count(state);
         true
     }
 
@@ -131,7 +163,7 @@ impl Signals {
         let mut state = self.state();
         while let Some(key) = state.queue.pop_front() {
             if let Some(pending) = state.pending.remove(&key) {
-                self.count(&state);
+                self.begin(&mut state, &pending.signal);
                 return Some(pending);
             }
         }
@@ -140,50 +172,92 @@ impl Signals {
         None
     }
 
-    /// Whether no signal is queued and nobody types in a large room.
+    /// Begins the delivery of a signal: from now on [`Signals::is_ended`] says whether an event has ended it.
+    fn begin(&self, state: &mut State, signal: &Signal) {
+        state.delivering = Some((key(signal), signal.after));
+        self.ended.store(false, Ordering::Release);
+        self.count(state);
+    }
+
+    /// Ends the delivery of all signals.
+    fn finish(&self) {
+        let mut state = self.state();
+        state.delivering = None;
+        self.count(&state);
+    }
+
+    fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether no signal is queued or being delivered, and nobody types.
     pub(crate) fn is_idle(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Ends the typing of a user whose message was stored in the room, or whose membership ended.
-    pub(crate) fn end_typing(&self, room_id: RoomId, user: UserId) {
+    /// Ends the typing of a user whose message was stored in the room, or whose membership ended, at this event. What the user
+    /// typed after it goes on.
+    pub(crate) fn end_typing(&self, room_id: RoomId, user: UserId, at: Seq) {
         if self.is_idle() {
             return;
         }
         let kind = SignalKind::Typing { room_id, parent_id: None, on: false };
+        let key = (Topic::Room(room_id), user, discriminant(&kind));
         let mut state = self.state();
-        state.pending.remove(&(Topic::Room(room_id), user, discriminant(&kind)));
-        if let Some(typists) = state.typists.get_mut(&room_id) {
-            typists.remove(&user);
+        if state.pending.get(&key).is_some_and(|pending| pending.signal.after < at) {
+            state.pending.remove(&key);
         }
+        if state.delivering.is_some_and(|(delivering, after)| delivering == key && after < at) {
+            self.ended.store(true, Ordering::Release);
+        }
+        state.typists.end(room_id, user, Some(at));
         self.count(&state);
     }
 
-    /// Records that a user types, or stopped, in a large room.
-    fn note_typist(&self, room: RoomId, user: UserId, on: bool) {
+    /// Shows a new subscription who types in its room.
+    pub(crate) fn joined(&self, room: RoomId, connection: ConnectionId) {
+        if self.is_idle() {
+            return;
+        }
         let mut state = self.state();
+        let users = state.typists.named(room);
+        if users.is_empty() {
+            return;
+        }
+        if state.newcomers.len() >= MAX_PENDING {
+            return self.meters.full.increment(1);
+        }
+        state.newcomers.push(Newcomer { room, connection, since: Instant::now(), users });
+        self.wake.notify_one();
+    }
+
+    /// Records that a user types, or has stopped, unless an event has ended that. Precedes the delivery: a subscription that
+    /// the delivery misses finds the record.
+    fn note(&self, room: RoomId, on: bool, pending: &Pending, counted: bool) {
+        let mut state = self.state();
+        if self.is_ended() {
+            return;
+        }
         if !on {
-            if let Some(typists) = state.typists.get_mut(&room) {
-                typists.remove(&user);
-            }
-        } else if state.typists.values().map(HashMap::len).sum::<usize>() < MAX_TYPISTS {
-            state.typists.entry(room).or_default().insert(user, Instant::now() + TYPING_EXPIRES);
-        } else {
+            state.typists.end(room, pending.signal.user.id, None);
+        } else if !state.typists.begin(room, &pending.signal, pending.received, counted) && counted {
             self.meters.full.increment(1);
         }
         self.count(&state);
     }
 
+    /// Begins to show a user who still types in this room.
+    fn begin_showing(&self, room: RoomId, user: UserId) -> Option<Typist> {
+        let mut state = self.state();
+        let typist = state.typists.get(room, user, Instant::now())?;
+        self.begin(&mut state, &typist.signal);
+        Some(typist)
+    }
+
     /// The number of users typing in each large room. A room is listed with zero once after the last one stopped.
     fn counts(&self) -> Vec<(RoomId, usize)> {
         let mut state = self.state();
-        let now = Instant::now();
-        let counts = state.typists.iter_mut().map(|(room, typists)| {
-            typists.retain(|_, until| *until > now);
-            (*room, typists.len())
-        });
-        let counts = counts.collect();
-        state.typists.retain(|_, typists| !typists.is_empty());
+        let counts = state.typists.counts(Instant::now());
         self.count(&state);
         counts
     }
@@ -193,60 +267,75 @@ impl Signals {
     }
 
     fn has_typists(&self) -> bool {
-        !self.state().typists.is_empty()
+        self.state().typists.rooms() > 0
     }
 
     fn count(&self, state: &State) {
-        self.count.store(state.pending.len() + state.typists.len(), Ordering::Release);
+        let delivering = usize::from(state.delivering.is_some());
+        self.count.store(state.pending.len() + delivering + state.typists.rooms(), Ordering::Release);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Delivers a signal; returns it if it must wait for events.
-    async fn deliver(&self, hub: &Hub, pending: Pending) -> Option<Pending> {
+    /// Delivers a signal. Returns whether that is done; if not, it must wait for events.
+    async fn deliver(&self, hub: &Hub, pending: &Pending) -> bool {
         let signal = &pending.signal;
-        match (signal.topic, &signal.kind) {
-            (Topic::Room(id), kind) => {
-                let room = hub.room(id)?;
-                if let SignalKind::Typing { on, .. } = kind
-                    && room.subscribers() >= LARGE
-                {
-                    self.note_typist(id, signal.user.id, *on);
-                    return None;
+        match signal.topic {
+            Topic::Room(id) => {
+                let Some(room) = hub.room(id) else { return true };
+                if let SignalKind::Typing { on, .. } = signal.kind {
+                    let is_large = room.subscribers() >= LARGE;
+                    self.note(id, on, pending, is_large);
+                    if is_large {
+                        return true;
+                    }
                 }
-                let frame = encode(&wire::signal(signal)?)?;
-                if self.send(&room, &frame, Some(signal.user.id), signal.after).await {
-                    return None;
+                let is_sent = self.send_signal(&room, signal, TYPING_EXPIRES, None).await != Outcome::Behind;
+                if !is_sent {
+                    hub.ask_for(&room, signal.after);
                 }
-                hub.ask_for(&room, signal.after);
-                Some(pending)
+                is_sent
             }
-            (Topic::User(user), _) => {
-                let frame = encode(&wire::signal(signal)?)?;
-                let connections = self.connections.get().and_then(Weak::upgrade)?.of_user(user);
-                for write_queue in connections {
-                    let meter = if write_queue.send_if_current(frame.clone()) { &self.meters.sent } else { &self.meters.slow };
-                    meter.increment(1);
+            Topic::User(user) => {
+                let frame = wire::signal(signal, TYPING_EXPIRES).and_then(|frame| encode(&frame));
+                let connections = self.connections.get().and_then(Weak::upgrade);
+                if let Some((frame, connections)) = frame.zip(connections) {
+                    for write_queue in connections.of_user(user) {
+                        let meter =
+                            if write_queue.send_if_current(frame.clone()) { &self.meters.sent } else { &self.meters.slow };
+                        meter.increment(1);
+                    }
                 }
-                None
+                true
             }
         }
     }
 
-    /// Sends a frame to all subscriptions of a room except those of one user, some at a time. `false` if events must come
-    /// first.
-    async fn send(&self, room: &Room, frame: &Bytes, except: Option<UserId>, after: Seq) -> bool {
-        let mut place = 0;
+    /// Sends a signal that holds for `left` to all subscriptions of a room, or to one.
+    async fn send_signal(&self, room: &Room, signal: &Signal, left: Duration, to: Option<ConnectionId>) -> Outcome {
+        let Some(frame) = wire::signal(signal, left).and_then(|frame| encode(&frame)) else { return Outcome::Sent };
+        let (except, after) = (Some(signal.user.id), signal.after);
+        self.send(room, &RoomSignal { frame, except, to, after, ended: Some(&self.ended) }).await
+    }
+
+    /// Sends a frame to subscriptions of a room, some at a time.
+    async fn send(&self, room: &Room, signal: &RoomSignal<'_>) -> Outcome {
+        let (mut place, mut outcome) = (usize::MAX, Outcome::Sent);
         loop {
-            match room.signal(frame, except, after, &mut place) {
-                Signalled::Behind => return false,
+            match room.signal(signal, &mut place) {
+                Signalled::Behind => return Outcome::Behind,
                 Signalled::Sent { sent, dropped, more } => {
                     self.meters.sent.increment(sent);
-                    self.meters.slow.increment(dropped);
+                    if dropped > 0 {
+                        outcome = Outcome::Dropped;
+                    }
+                    if signal.to.is_none() {
+                        self.meters.slow.increment(dropped);
+                    }
                     if !more {
-                        return true;
+                        return outcome;
                     }
                 }
             }
@@ -255,38 +344,87 @@ impl Signals {
         }
     }
 
-    /// Delivers the queued signals. Returns whether some must be retried.
+    /// Delivers what is queued. Returns whether some of it must be retried.
     async fn deliver_all(&self, hub: &Hub) -> bool {
-        let mut held = Vec::new();
+        let again = self.deliver_queued(hub).await | self.welcome_all(hub).await;
+        self.finish();
+        again
+    }
+
+    async fn deliver_queued(&self, hub: &Hub) -> bool {
+        let mut again = false;
         // Signals queued meanwhile wait for the next call, so that timers are served.
         for _ in 0..=self.waiting() {
             let Some(pending) = self.pop() else { break };
-            held.extend(self.deliver(hub, pending).await);
+            if !self.deliver(hub, &pending).await {
+                again |= self.put_back(pending);
+            }
             yield_now().await;
         }
-        let now = Instant::now();
+        again
+    }
+
+    async fn welcome_all(&self, hub: &Hub) -> bool {
+        let newcomers = std::mem::take(&mut self.state().newcomers);
         let mut again = false;
-        for pending in held {
-            if pending.until > now {
-                again = true;
-                self.put(pending, false);
-            } else {
-                self.meters.behind.increment(1);
+        for mut newcomer in newcomers {
+            // It waits for events, or until the client has read the end of its replay.
+            match self.welcome(hub, &mut newcomer).await {
+                Outcome::Sent => {}
+                Outcome::Dropped | Outcome::Behind if newcomer.since + PATIENCE > Instant::now() => {
+                    again = true;
+                    self.state().newcomers.push(newcomer);
+                }
+                Outcome::Dropped => self.meters.slow.increment(1),
+                Outcome::Behind => self.meters.behind.increment(1),
             }
+            yield_now().await;
         }
         again
+    }
+
+    /// Shows a new subscription who still types.
+    async fn welcome(&self, hub: &Hub, newcomer: &mut Newcomer) -> Outcome {
+        let Some(room) = hub.room(newcomer.room) else { return Outcome::Sent };
+        while let Some(user) = newcomer.users.last() {
+            if let Some(typist) = self.begin_showing(room.id, *user) {
+                let left = typist.until.saturating_duration_since(Instant::now());
+                let outcome = self.send_signal(&room, &typist.signal, left, Some(newcomer.connection)).await;
+                if outcome != Outcome::Sent {
+                    return outcome;
+                }
+            }
+            newcomer.users.pop();
+        }
+        Outcome::Sent
     }
 
     async fn send_counts(&self, hub: &Hub) {
         for (room_id, count) in self.counts() {
             if let Some(room) = hub.room(room_id)
                 && let Some(frame) = encode(&ServerFrame::TypingCount { room_id, count })
-                && !self.send(&room, &frame, None, Seq::ZERO).await
             {
-                self.meters.behind.increment(1);
+                let signal = RoomSignal { frame, except: None, to: None, after: Seq::ZERO, ended: None };
+                if self.send(&room, &signal).await == Outcome::Behind {
+                    self.meters.behind.increment(1);
+                }
             }
         }
     }
+}
+
+/// What became of a signal to a room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Sent,
+    /// A connection is behind with reading.
+    Dropped,
+    /// Events must come first.
+    Behind,
+}
+
+fn key(signal: &Signal) -> Key {
+    (signal.topic, signal.user.id, discriminant(&signal.kind))
 }
 
 /// Delivers a hub's signals. Runs for ever.

@@ -1,8 +1,8 @@
 //! Converts values of `core` to the wire types of `protocol`, borrowing their text.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use chatsphere_core::signal::TYPING_EXPIRES;
 use chatsphere_core::{self as core, Event, EventKind, EventMessage, EventRow, MessageKey, Signal, SignalKind};
 use chatsphere_protocol::frames::{self, AboutMessage, EventFrame, ServerFrame};
 use chatsphere_protocol::rest::{Message, UserRef};
@@ -45,14 +45,14 @@ fn body(row: &EventRow) -> Map<String, Value> {
     body
 }
 
-/// The frame of a signal, equal for all recipients. `None` for a kind that only newer versions know.
-pub fn signal(signal: &Signal) -> Option<ServerFrame<'_>> {
+/// The frame of a signal that holds for `left`, equal for all recipients. `None` for a kind that only newer versions know.
+pub fn signal(signal: &Signal, left: Duration) -> Option<ServerFrame<'_>> {
     match &signal.kind {
         SignalKind::Typing { room_id, parent_id, on } => Some(ServerFrame::Typing {
             room_id: *room_id,
             user: user_ref(&signal.user),
             parent_id: *parent_id,
-            expires_in_ms: if *on { u64::try_from(TYPING_EXPIRES.as_millis()).unwrap_or(u64::MAX) } else { 0 },
+            expires_in_ms: if *on { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) } else { 0 },
         }),
         SignalKind::Unknown => None,
     }

@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use chatsphere_core::budget::{Account, Budget, Owner};
 use chatsphere_core::turns::{Turn, Turns};
-use chatsphere_core::{Caller, ConnectionId, EventKind, Timestamp, UserId, UserRef};
+use chatsphere_core::{Caller, ConnectionId, EventKind, Signal, SignalKind, SignalSink, Timestamp, Topic, UserId, UserRef};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tokio::time::timeout;
+use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::batch::OneByOne;
@@ -64,20 +64,23 @@ impl RoomLog for Script {
 }
 
 fn types(write_queue: &WriteQueue) -> Vec<String> {
+    frames(write_queue).iter().map(|frame| frame["type"].as_str().unwrap().to_owned()).collect()
+}
+
+fn frames(write_queue: &WriteQueue) -> Vec<serde_json::Value> {
     let frames = write_queue.take();
     write_queue.taken_written();
     let bytes = frames.concat();
-    let (mut rest, mut types) = (&bytes[..], Vec::new());
+    let (mut rest, mut frames) = (&bytes[..], Vec::new());
     while let [_, length, after @ ..] = rest {
         let (length, after) = match (length, after) {
             (126, [high, low, after @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), after),
             (length, after) => (usize::from(*length), after),
         };
-        let json: serde_json::Value = serde_json::from_slice(&after[..length]).unwrap();
-        types.push(json["type"].as_str().unwrap().to_owned());
+        frames.push(serde_json::from_slice(&after[..length]).unwrap());
         rest = &after[length..];
     }
-    types
+    frames
 }
 
 /// A member of one room, and the store's script.
@@ -409,4 +412,82 @@ async fn a_removal_of_the_last_subscriber_leaves_no_interest() {
     world.join().await.unwrap();
     world.seen_up_to("left").await;
     world.assert_forgotten("a removal during the join");
+}
+
+/// A signal that a user types in the room, or has stopped.
+fn typing(world: &World, user: &UserRef, on: bool) -> Signal {
+    let kind = SignalKind::Typing { room_id: world.room, parent_id: None, on };
+    Signal { topic: Topic::Room(world.room), user: user.clone(), after: Seq::new(1), kind }
+}
+
+/// Waits until all tasks are idle, without advancing the clock.
+async fn settle() {
+    sleep(Duration::from_nanos(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn typing_that_overtakes_a_join_is_shown_after_it() {
+    let world = World::new();
+    tokio::spawn(crate::signal::run(world.hub.clone()));
+    let bob = UserRef { id: UserId::new(START), ..world.user.clone() };
+    let signals = || -> Option<Meanwhile> {
+        let (hub, signal) = (world.hub.clone(), typing(&world, &bob, true));
+        Some(Box::new(move || hub.signal(signal)))
+    };
+    // The node's first subscription to the room.
+    let page = |events: &[Arc<Event>], head| Ok(EventsPage { events: events.to_vec(), head: Seq::new(head) });
+    world.store_answers_while(signals(), page(&[1, 2, 3, 4, 5].map(|seq| world.joined(seq)), 5));
+    let first = connection(&world.user);
+    world.join_as(&first).await.unwrap();
+    settle().await;
+    assert_eq!(types(&first.write_queue), ["join_confirmation", "previous_messages", "typing"]);
+
+    // Between the last page and the subscription.
+    advance(Duration::from_secs(10)).await;
+    world.store_answers(&[world.joined(1)], 1);
+    world.store_answers_while(signals(), page(&[2, 3, 4, 5].map(|seq| world.joined(seq)), 5));
+    world.join().await.unwrap();
+    settle().await;
+    let mut expected = vec!["join_confirmation", "previous_messages"];
+    expected.extend(["member_joined"; 4]);
+    expected.push("typing");
+    assert_eq!(world.seen(), expected);
+    assert_eq!(types(&first.write_queue), ["typing"], "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_subscriber_is_shown_who_still_types() {
+    let world = World::new();
+    tokio::spawn(crate::signal::run(world.hub.clone()));
+    let [bob, eve, joe] = ["bob", "eve", "joe"]
+        .map(|name| UserRef { id: UserId::new(START), username: chatsphere_core::Username::from_stored(name.to_owned()) });
+    let join = async || {
+        let subscriber = connection(&world.user);
+        world.store_answers(&[world.joined(1)], 1);
+        world.join_as(&subscriber).await.unwrap();
+        settle().await;
+        let mut seen: Vec<_> = frames(&subscriber.write_queue)[2..]
+            .iter()
+            .map(|frame| {
+                (frame["user"]["username"].as_str().unwrap().to_owned(), frame["expiresInMs"].as_u64().unwrap().div_ceil(1_000))
+            })
+            .collect();
+        seen.sort();
+        seen
+    };
+    assert_eq!(join().await, []);
+    for user in [&bob, &eve, &joe, &world.user] {
+        world.hub.signal(typing(&world, user, true));
+    }
+    settle().await;
+    world.hub.signal(typing(&world, &eve, false));
+    advance(Duration::from_secs(2)).await;
+    settle().await;
+    let shown = |name: &str, seconds| (name.to_owned(), seconds);
+    assert_eq!(join().await, [shown("bob", 4), shown("joe", 4)], "neither who has stopped nor the user itself");
+    world.hub.signals.end_typing(world.room, joe.id, Seq::new(2));
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(join().await, [shown("bob", 2)]);
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(join().await, []);
 }

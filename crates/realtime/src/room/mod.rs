@@ -145,6 +145,29 @@ pub(crate) enum Left {
     Cooldown(Duration),
 }
 
+/// A signal to subscriptions of a room.
+pub(crate) struct RoomSignal<'a> {
+    pub(crate) frame: Bytes,
+    /// The user whose connections do not get it.
+    pub(crate) except: Option<UserId>,
+    /// The only connection that gets it, if any.
+    pub(crate) to: Option<ConnectionId>,
+    /// Every subscription gets this event before it.
+    pub(crate) after: Seq,
+    /// Set before the delivery of an event that makes the signal obsolete.
+    pub(crate) ended: Option<&'a AtomicBool>,
+}
+
+impl RoomSignal<'_> {
+    fn is_ended(&self) -> bool {
+        self.ended.is_some_and(|ended| ended.load(Ordering::Acquire))
+    }
+
+    fn is_for(&self, subscriber: &Subscriber) -> bool {
+        self.to.is_none_or(|to| subscriber.id == to) && self.except.is_none_or(|user| !subscriber.caller().is(user))
+    }
+}
+
 /// The result of sending a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signalled {
@@ -318,16 +341,23 @@ impl Room {
         self.state().subscriptions.send(connection, frame)
     }
 
-    /// Sends a signal to the next subscriptions from `place` on, except those of user `except`. Nothing is sent before every
-    /// subscription has all events up to `after` and the newest departure, so former members never get it.
-    pub(crate) fn signal(&self, frame: &Bytes, except: Option<UserId>, after: Seq, place: &mut usize) -> Signalled {
+    /// Sends a signal to the next subscriptions before `place`. Nothing is sent before every subscription has all events that
+    /// precede the signal, and the newest departure, so former members never get it.
+    pub(crate) fn signal(&self, signal: &RoomSignal<'_>, place: &mut usize) -> Signalled {
         let state = self.state();
-        let (delivered_up_to, departing) = (state.delivered_up_to, || Seq::new(self.departing.load(Ordering::Acquire)));
-        if state.subscriptions.len() > 0 && delivered_up_to < after.max(departing()) {
+        let delivered_up_to = state.delivered_up_to;
+        let departing = || Seq::new(self.departing.load(Ordering::Acquire));
+        let is_behind = || state.subscriptions.len() > 0 && delivered_up_to < signal.after.max(departing());
+        if is_behind() {
             return Signalled::Behind;
         }
-        let (sent, dropped) = state.subscriptions.signal(frame, except, place, || departing() <= delivered_up_to);
-        Signalled::Sent { sent, dropped, more: *place < state.subscriptions.places() }
+        let (sent, dropped) =
+            state.subscriptions.signal(signal, place, || departing() <= delivered_up_to && !signal.is_ended());
+        if is_behind() {
+            // A membership ended on the way, and the subscriptions after that have not got the signal.
+            return Signalled::Behind;
+        }
+        Signalled::Sent { sent, dropped, more: *place > 0 }
     }
 
     /// Records that a commit ended a membership: signals wait until its subscriptions are gone.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chatsphere_core::{Access, ConnectionId, RoomId, Seq, UserId};
+use chatsphere_core::{Access, ConnectionId, RoomId, Seq};
 
+use super::RoomSignal;
 use super::service::Service;
 use crate::subscriber::Subscriber;
 use crate::write_queue::WriteQueue;
@@ -60,11 +61,6 @@ impl Subscriptions {
         self.places.len() - self.empty
     }
 
-    /// The number of places, including empty ones.
-    pub(super) fn places(&self) -> usize {
-        self.places.len()
-    }
-
     /// Adds a subscription that has every event up to `after`, and removes an earlier one of the same connection.
     pub(super) fn subscribe(&mut self, room: RoomId, subscriber: &Arc<Subscriber>, access: Access, after: Seq) {
         if !subscriber.room_set().insert(room) {
@@ -79,31 +75,28 @@ impl Subscriptions {
         subscription.map(|subscription| subscription.subscriber.write_queue.send(frame.clone())).is_some()
     }
 
-    /// Sends a droppable frame to the next subscriptions from `place` on, except those of one user, while `goes_on` returns
-    /// true. Returns how many got it, and how many dropped it as too slow.
-    pub(super) fn signal(
-        &self,
-        frame: &Bytes,
-        except: Option<UserId>,
-        place: &mut usize,
-        goes_on: impl Fn() -> bool,
-    ) -> (u64, u64) {
-        let end = (*place + AT_ONCE).min(self.places.len());
+    /// Sends a signal to the next subscriptions before `place`, while `goes_on` returns true. Returns how many got it, and how
+    /// many dropped it as too slow.
+    ///
+    /// From the end to the beginning, because removals move subscriptions towards the beginning: between two parts none of them
+    /// gets past `place`.
+    pub(super) fn signal(&self, signal: &RoomSignal<'_>, place: &mut usize, goes_on: impl Fn() -> bool) -> (u64, u64) {
+        let end = (*place).min(self.places.len());
+        *place = end.saturating_sub(AT_ONCE);
         let (mut sent, mut dropped) = (0, 0);
-        for subscription in self.places.get(*place..end).unwrap_or_default().iter().flatten() {
+        for subscription in self.places.get(*place..end).unwrap_or_default().iter().rev().flatten() {
             if !goes_on() {
                 break;
             }
-            if except.is_some_and(|user| subscription.subscriber.caller().is(user)) {
+            if !signal.is_for(&subscription.subscriber) {
                 continue;
             }
-            if subscription.subscriber.write_queue.send_if_current(frame.clone()) {
+            if subscription.subscriber.write_queue.send_if_current(signal.frame.clone()) {
                 sent += 1;
             } else {
                 dropped += 1;
             }
         }
-        *place = end;
         (sent, dropped)
     }
 

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use chatsphere_core::{
     Access, Caller, ConnectionId, Content, Event, EventKind, Message, MessageId, SignalSink, Timestamp, UserRef, Username,
 };
@@ -39,11 +40,16 @@ impl World {
     }
 
     fn join_with(&self, user: &UserRef, max_bytes: usize) -> Arc<WriteQueue> {
+        self.subscribe(user, max_bytes).write_queue.clone()
+    }
+
+    fn subscribe(&self, user: &UserRef, max_bytes: usize) -> Arc<Subscriber> {
         let write_queue = Arc::new(WriteQueue::new(Socket::Queued, max_bytes));
         let caller = Arc::new(Caller::operator(user.clone(), START));
-        let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue.clone()));
+        let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue));
         self.hub.pin(self.room).room.subscribe(&subscriber, Access::Member(user.id), Seq::new(1), MAX_BYTES, None);
-        write_queue
+        self.hub.signals.joined(self.room, subscriber.id);
+        subscriber
     }
 
     fn typing(&self, user: &UserRef, after: u64, on: bool) {
@@ -74,6 +80,11 @@ impl World {
         let user = json!({ "id": user.id, "username": user.username.as_str() });
         json!({ "type": "typing", "roomId": self.room, "user": user, "expiresInMs": expires_in_ms })
     }
+}
+
+/// A signal with an empty frame.
+fn signal_to_all() -> RoomSignal<'static> {
+    RoomSignal { frame: Bytes::from_static(&[0x81, 2, b'{', b'}']), except: None, to: None, after: Seq::ZERO, ended: None }
 }
 
 /// Waits until all tasks are idle, without advancing the clock.
@@ -118,6 +129,7 @@ async fn a_signal_reaches_all_but_the_connections_of_its_user() {
     settle().await;
     assert_eq!(frames(&of_bob), [world.frame(&ada, 6_000)]);
     assert!(frames(&of_ada).is_empty() && frames(&other_of_ada).is_empty());
+    sleep(TYPING_EXPIRES + COUNT_EVERY).await;
     assert!(world.hub.signals.is_idle());
 }
 
@@ -156,7 +168,7 @@ async fn a_signal_waits_for_the_events_before_it_and_no_longer_than_a_while() {
     // Event 3 never arrives.
     world.typing(&ada, 3, true);
     sleep(PATIENCE + RETRY * 2).await;
-    assert!(world.hub.signals.is_idle());
+    assert!(world.hub.signals.state().pending.is_empty());
     world.says(3, &bob);
     sleep(RETRY * 2).await;
     assert_eq!(types(&of_bob), ["new_message"]);
@@ -170,29 +182,58 @@ async fn nothing_reaches_who_is_removed_once_that_is_committed() {
     // The removal is committed but not delivered; a signal checked before it arrives now.
     world.happens(2, EventKind::MemberLeft { user: bob.clone(), by: ada.clone() });
     world.typing(&ada, 1, true);
-    assert!(
-        world.hub.room(world.room).unwrap().signal(&Bytes::from_static(b"x"), None, Seq::ZERO, &mut 0) == Signalled::Behind
-    );
+    let mut place = usize::MAX;
+    assert_eq!(world.hub.room(world.room).unwrap().signal(&signal_to_all(), &mut place), Signalled::Behind);
     sleep(RETRY * 2).await;
     assert_eq!(types(&of_bob), ["member_left", "left"]);
     assert_eq!(types(&of_eve), ["member_left", "typing"]);
     // Others do not see the removed user type either.
-    world.typing(&bob, 3, true);
+    world.typing(&bob, 2, true);
     world.happens(3, EventKind::MemberLeft { user: bob.clone(), by: ada.clone() });
     sleep(RETRY * 2).await;
     assert_eq!(types(&of_eve), ["member_left"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_ends_its_authors_typing() {
+async fn a_message_ends_its_authors_typing_and_none_after_it() {
     let world = World::new();
     let (ada, bob) = (user("ada"), user("bob"));
     let of_bob = world.join(&bob);
     world.typing(&ada, 2, true);
     settle().await;
-    world.says(2, &ada);
+    world.says(3, &ada);
+    world.says(2, &bob);
     sleep(RETRY * 2).await;
-    assert_eq!(types(&of_bob), ["new_message"]);
+    assert_eq!(types(&of_bob), ["new_message", "new_message"]);
+    // The bus brings a message late.
+    world.typing(&ada, 4, true);
+    settle().await;
+    world.says(4, &ada);
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&of_bob), ["new_message", "typing"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_ends_its_authors_typing_however_late_that_is_delivered() {
+    let world = World::new();
+    let (ada, bob, eve) = (user("ada"), user("bob"), user("eve"));
+    let of_bob = world.join(&bob);
+    // This waits for event 2, and others are delivered meanwhile.
+    world.typing(&ada, 2, true);
+    for _ in 0..10 {
+        let other = user("other");
+        world.typing(&other, 1, true);
+    }
+    for _ in 0..3 {
+        yield_now().await;
+    }
+    world.happens(2, EventKind::MemberJoined { user: eve.clone(), by: bob.clone() });
+    world.says(3, &ada);
+    sleep(RETRY * 2).await;
+    let of_ada = |frame: &&Value| frame["user"]["id"] == json!(ada.id) || frame["type"] == "new_message";
+    let seen = frames(&of_bob);
+    let seen: Vec<_> = seen.iter().filter(of_ada).map(|frame| frame["type"].as_str().unwrap()).collect();
+    assert_eq!(seen, ["new_message"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +282,7 @@ async fn however_many_come_few_are_kept() {
     for _ in 0..3 * MAX_PENDING {
         let kind = SignalKind::Typing { room_id: room, parent_id: None, on: true };
         hub.signal(Signal { topic: Topic::Room(room), user: ada.clone(), after: Seq::ZERO, kind });
-        hub.signals.end_typing(room, ada.id);
+        hub.signals.end_typing(room, ada.id, Seq::new(1));
     }
     assert!(hub.signals.state().queue.len() <= MAX_PENDING);
     advance(Duration::from_secs(1)).await;
@@ -266,4 +307,95 @@ async fn a_signal_to_a_user_reaches_its_connections_whatever_they_have_joined() 
     }
     settle().await;
     assert!(connections.iter().all(|write_queue| frames(write_queue) == [world.frame(&ada, 6_000)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_subscriber_who_is_being_removed_is_shown_nobody() {
+    let world = World::new();
+    let (ada, bob, eve) = (user("ada"), user("bob"), user("eve"));
+    let of_eve = world.join(&eve);
+    world.typing(&ada, 1, true);
+    settle().await;
+    assert_eq!(types(&of_eve), ["typing"]);
+    // The removal is committed but not delivered.
+    let of_bob = world.join(&bob);
+    world.happens(2, EventKind::MemberLeft { user: bob.clone(), by: ada.clone() });
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&of_bob), ["member_left", "left"]);
+    // Somebody else's removal delays it only.
+    let of_joe = world.join(&user("joe"));
+    world.happens(3, EventKind::MemberLeft { user: eve.clone(), by: ada.clone() });
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&of_joe), ["member_left", "member_left", "typing"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_subscriber_is_shown_who_types_once_it_has_read_its_replay() {
+    let world = World::new();
+    let (ada, bob, eve) = (user("ada"), user("bob"), user("eve"));
+    world.join(&eve);
+    world.typing(&ada, 1, true);
+    settle().await;
+    let of_bob = world.join_with(&bob, 4_000);
+    of_bob.send(Bytes::from([0x8a, 0].repeat(600)));
+    sleep(RETRY * 2).await;
+    assert_eq!(of_bob.take().len(), 1, "the replay");
+    of_bob.taken_written();
+    sleep(RETRY * 2).await;
+    assert_eq!(types(&of_bob), ["typing"]);
+    sleep(RETRY * 2).await;
+    assert!(frames(&of_bob).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_departure_between_two_parts_hides_a_signal_from_nobody() {
+    for number in 0..5 {
+        let world = World::new();
+        let all: Vec<_> = (0..5).map(|_| world.subscribe(&user("bob"), MAX_BYTES)).collect();
+        let room = world.hub.room(world.room).unwrap();
+        let (signal, mut place) = (signal_to_all(), usize::MAX);
+        assert!(matches!(room.signal(&signal, &mut place), Signalled::Sent { more: true, .. }));
+        world.hub.leave(&all[number], world.room);
+        while place > 0 {
+            room.signal(&signal, &mut place);
+        }
+        let missed = all.iter().filter(|subscriber| subscriber.write_queue.waiting_bytes() == 0);
+        assert!(missed.into_iter().all(|subscriber| subscriber.id == all[number].id), "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_who_type_cost_little() {
+    let world = World::new();
+    let type_all = |count| (0..count).for_each(|number: usize| world.typing(&user(&number.to_string()), 1, true));
+    let drain = async || {
+        while world.hub.signals.waiting() > 0 {
+            settle().await;
+        }
+    };
+    // Nobody listens: nothing is kept, and nothing read from the store.
+    type_all(10_000);
+    drain().await;
+    assert!(world.hub.signals.is_idle() && world.hub.room_count() == 0);
+    // Few listen: the latest signal of each user waits, and only so many are shown to a new subscriber.
+    let of_bob = world.join(&user("bob"));
+    for _ in 0..3 {
+        type_all(4_000);
+        drain().await;
+        of_bob.take();
+        of_bob.taken_written();
+    }
+    assert!((1..=200).contains(&world.hub.signals.state().typists.users()));
+    // Many listen, and get the number.
+    for _ in 0..LARGE {
+        world.join(&user("bob"));
+    }
+    sleep(TYPING_EXPIRES + COUNT_EVERY).await;
+    for _ in 0..8 {
+        type_all(4_000);
+        drain().await;
+    }
+    assert_eq!(world.hub.signals.state().typists.users(), typists::MAX_TYPISTS);
+    sleep(TYPING_EXPIRES + COUNT_EVERY).await;
+    assert!(world.hub.signals.is_idle());
 }

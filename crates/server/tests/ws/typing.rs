@@ -16,6 +16,7 @@ use crate::support::Person;
 
 on_every_database!(
     others_see_who_types_and_that_it_stops,
+    a_new_subscriber_is_shown_who_types,
     rights_are_judged_each_time,
     a_backend_types_as_a_user,
     what_is_repeated_is_not_sent_again,
@@ -34,9 +35,6 @@ fn typing(room: RoomId, user: &Person, expires_in_ms: u64) -> Value {
 async fn joined(server: &Server, room: RoomId, person: &Person) -> Client {
     let mut client = server.connect(&person.token).await;
     client.join(room, json!({})).await;
-    // The last page comes a moment before the subscription, and a signal in between is lost. The answer to the next frame comes
-    // after both.
-    client.ask(json!({ "type": "ping" })).await;
     client
 }
 
@@ -79,6 +77,24 @@ async fn others_see_who_types_and_that_it_stops(database: Arc<Database>) {
     for client in [&mut of_ada, &mut other_of_ada, &mut of_bob] {
         client.quiet().await;
     }
+}
+
+async fn a_new_subscriber_is_shown_who_types(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
+    of_ada.send(json!({ "type": "typing", "roomId": room })).await;
+    assert_eq!(of_bob.frame().await, typing(room, &ada, 6_000));
+    let mut seen = joined(&server, room, &bob).await.frame().await;
+    let left = seen["expiresInMs"].take().as_u64().unwrap();
+    let mut expected = typing(room, &ada, 6_000);
+    expected["expiresInMs"] = Value::Null;
+    assert_eq!(seen, expected);
+    assert!((1..=6_000).contains(&left), "{left}");
+    joined(&server, room, &ada).await.quiet().await;
+    of_ada.post(room, "that").await;
+    of_bob.expect("new_message").await;
+    joined(&server, room, &bob).await.quiet().await;
 }
 
 async fn rights_are_judged_each_time(database: Arc<Database>) {
@@ -186,6 +202,8 @@ async fn nobody_who_was_removed_sees_or_is_seen(database: Arc<Database>) {
     let (room, ada, bob) = server.pair().await;
     let elsewhere = elsewhere(&database).await;
     for here in [true, false] {
+        // Ends what she typed before, so that nobody is shown it upon joining.
+        server.say(room, &ada, "so").await;
         let eve = server.user(if here { "eve" } else { "eva" }).await;
         server.add(room, eve.id).await;
         let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
