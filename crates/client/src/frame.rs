@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use chatsphere_protocol::Open;
 use chatsphere_protocol::frames::{Ack, ErrorFrame, EventKind, Hello, NotRecovered};
 use chatsphere_protocol::rest::{Message, UserRef};
 use chatsphere_types::{Epoch, MessageId, RoomId, Seq, Timestamp};
@@ -62,13 +63,16 @@ struct RawTypingCount {
     count: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct JoinConfirmation {
     pub(crate) room_id: RoomId,
     pub(crate) seq: Seq,
     pub(crate) epoch: Epoch,
     pub(crate) recovered: bool,
-    pub(crate) reason: Option<NotRecovered>,
+    #[serde(default)]
+    pub(crate) reason: Option<Open<NotRecovered>>,
+    #[serde(rename = "ref", default)]
     pub(crate) reference: Option<String>,
 }
 
@@ -92,19 +96,6 @@ struct Head<'a> {
     room_id: Option<Cow<'a, str>>,
     #[serde(default)]
     seq: Option<Seq>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawConfirmation<'a> {
-    room_id: RoomId,
-    seq: Seq,
-    epoch: Epoch,
-    recovered: bool,
-    #[serde(borrow, default)]
-    reason: Option<&'a RawValue>,
-    #[serde(rename = "ref", default)]
-    reference: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -142,7 +133,7 @@ impl Frame {
         Ok(match &*head.kind {
             "hello" => Self::Hello(serde_json::from_str(text)?),
             "auth_ok" => Self::AuthOk(serde_json::from_str(text)?),
-            "join_confirmation" => Self::JoinConfirmation(serde_json::from_str::<RawConfirmation<'_>>(text)?.into()),
+            "join_confirmation" => Self::JoinConfirmation(serde_json::from_str(text)?),
             "previous_messages" => Self::Page(serde_json::from_str::<RawPage<'_>>(text)?.into()),
             "leave_confirmation" => Self::LeaveConfirmation,
             "ack" => Self::Ack(serde_json::from_str(text)?),
@@ -176,14 +167,6 @@ fn event(text: &str, head: Head<'_>) -> Option<Event> {
     let (room_id, seq) = (head.room_id?.parse().ok()?, head.seq?);
     let kind = EventKind::Unknown { kind: head.kind.into_owned().into(), body: Map::new() };
     Some(Event { room_id, seq, created_at: None, kind })
-}
-
-impl From<RawConfirmation<'_>> for JoinConfirmation {
-    fn from(raw: RawConfirmation<'_>) -> Self {
-        let RawConfirmation { room_id, seq, epoch, recovered, reason, reference } = raw;
-        let reason = reason.and_then(|reason| serde_json::from_str(reason.get()).ok());
-        Self { room_id, seq, epoch, recovered, reason, reference }
-    }
 }
 
 impl From<RawPage<'_>> for Page {
@@ -247,6 +230,6 @@ mod tests {
                 "ref":"j1"}}"#
         );
         let Frame::JoinConfirmation(confirmation) = Frame::parse(&text).unwrap() else { panic!("no confirmation") };
-        assert!(!confirmation.recovered && confirmation.reason.is_none());
+        assert!(!confirmation.recovered && confirmation.reason == Some(Open::Unknown("a_new_one".to_owned())));
     }
 }

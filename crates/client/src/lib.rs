@@ -40,6 +40,7 @@ mod event;
 mod frame;
 mod rest;
 
+pub use chatsphere_protocol::Open;
 pub use chatsphere_protocol::frames::{Ack, ErrorFrame, EventKind, NotRecovered};
 pub use chatsphere_protocol::rest as bodies;
 pub use chatsphere_types::{ConnectionId, Epoch, MessageId, Role, RoomId, Seq, Timestamp, TokenId, TokenType, UserId, Version};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use chatsphere_core::{self as core, Limits};
+use chatsphere_protocol::Open;
 use chatsphere_protocol::frames::HelloLimits;
 use chatsphere_protocol::rest::{Count, MessageInRoom, MessageVersion, Permissions, Profile, Room, RoomRef, Token, User};
 use chatsphere_realtime::largest_frame;
@@ -49,7 +50,7 @@ pub(crate) fn user(user: core::User) -> User<'static> {
     User {
         id: user.id,
         username: Cow::Owned(user.username.as_str().to_owned()),
-        role: user.role,
+        role: Open::Known(user.role),
         disabled: user.disabled,
         external_id: user.external_id.map(|id| Cow::Owned(id.as_str().to_owned())),
         created_at: user.created_at,
@@ -59,7 +60,7 @@ pub(crate) fn user(user: core::User) -> User<'static> {
 
 /// A user's own profile.
 pub(crate) fn profile(user: &core::User) -> Profile<'static> {
-    Profile { id: user.id, username: Cow::Owned(user.username.as_str().to_owned()), role: user.role }
+    Profile { id: user.id, username: Cow::Owned(user.username.as_str().to_owned()), role: Open::Known(user.role) }
 }
 
 /// A token's metadata.
@@ -67,7 +68,7 @@ pub(crate) fn token(core::TokenWithUser { token, user }: core::TokenWithUser) ->
     let core::Permissions { read, write, delete, rooms } = token.permissions;
     Token {
         id: token.id,
-        token_type: token.token_type,
+        token_type: Open::Known(token.token_type),
         user_id: token.user_id,
         user: user_ref(&core::UserRef::from(&user)).into_owned(),
         permissions: Permissions { read, write, delete, rooms },

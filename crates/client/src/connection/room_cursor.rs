@@ -1,5 +1,6 @@
 //! A client's position in a room, and which incoming events are new. No I/O.
 
+use chatsphere_protocol::Open;
 use chatsphere_protocol::frames::NotRecovered;
 use chatsphere_types::{Epoch, Seq};
 use serde::{Deserialize, Serialize};
@@ -125,7 +126,7 @@ impl RoomCursor {
             self.phase = Phase::Replaying { reference };
             return Some(Confirmed { recovered: true, lost: None });
         }
-        let lost = self.cursor.clone().map(|cursor| (confirmation.reason, cursor));
+        let lost = self.cursor.clone().map(|cursor| (confirmation.reason.as_ref().and_then(Open::known), cursor));
         let handed_out = match &lost {
             // The epoch is the same, so equal numbers are equal events.
             Some((Some(NotRecovered::TooManyEvents), cursor)) => cursor.seq,
@@ -225,7 +226,7 @@ mod tests {
             seq: Seq::new(seq),
             epoch: Epoch::from_stored(epoch),
             recovered: not.is_none(),
-            reason: not.flatten(),
+            reason: not.flatten().map(Open::Known),
             reference: Some(reference.to_owned()),
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_websockets::{CloseCode, Message, ServerBuilder, WebSocketStream};
 
 use super::{ConnectOptions, Connection, ConnectionState, Cursor, Events, OutgoingMessage, Update};
-use crate::{Client, RequestError};
+use crate::{Client, EventKind, RequestError};
 
 const USER: &str = "0198c0de-7c1a-7000-8000-0123456789ac";
 
@@ -306,6 +306,38 @@ async fn a_code_that_says_so_ends_it_for_good() {
     assert_eq!(soon(events.recv()).await, None);
     assert_eq!(connection.join(room()).await, Err(RequestError::Closed));
     assert!(matches!(connection.state(), ConnectionState::Closed { code: close::TOKEN_INVALID, .. }));
+}
+
+#[tokio::test]
+async fn what_a_newer_server_adds_is_passed_over() {
+    let script = Script::start().await;
+    let (connection, mut events) = script.connect();
+    let serving = async {
+        let mut peer = script.welcome().await;
+        peer.send(json!({"type": "presence", "roomId": room(), "user": {"id": USER, "role": "READER"}})).await;
+        let join = peer.replay(1).await;
+        let mut joined = event(2);
+        joined["user"]["role"] = json!("READER");
+        peer.send(joined).await;
+        peer.send(json!({"type": "pinned", "roomId": room(), "seq": 3, "ref": join["ref"]})).await;
+        peer.send(json!({"type": "error", "code": "room_archived", "message": "m", "retryable": false, "hint": 1})).await;
+        peer.send(json!({"type": "left", "roomId": room(), "reason": "archived"})).await;
+        peer
+    };
+    let (joined, peer) = tokio::join!(connection.join_since(room(), Cursor::BEGINNING), serving);
+    joined.unwrap();
+    assert_eq!(seqs(&mut events, 2).await, [1, 2]);
+    let kind = find(&mut events, |update| if let Update::Event(event) = update { Some(event.kind) } else { None }).await;
+    assert!(matches!(kind, EventKind::Unknown { kind, .. } if kind == "pinned"));
+    let code = find(&mut events, |update| if let Update::Error(error) = update { Some(error.code) } else { None }).await;
+    assert_eq!(code, "room_archived");
+    let reason = find(&mut events, |update| if let Update::Left { reason, .. } = update { Some(reason) } else { None }).await;
+    assert_eq!(reason, "archived");
+
+    // The range of an unknown close code says whether to connect again.
+    peer.close(4042, "").await;
+    script.welcome().await.close(4599, "archived").await;
+    assert_eq!(closed(&mut events).await, (4599, "archived".to_owned()));
 }
 
 #[tokio::test]

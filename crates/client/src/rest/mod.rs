@@ -97,7 +97,35 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Ap
 
 #[cfg(test)]
 mod tests {
+    use chatsphere_protocol::Open;
+    use chatsphere_types::{RoomId, Seq, Timestamp, UserId};
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::EventKind;
+
+    const ID: &str = "0198c0de-7c1a-7000-8000-0123456789ac";
+    const TIME: &str = "2026-11-22T09:56:10.473Z";
+
+    /// A client whose next call gets this answer.
+    async fn answered_with(status: u16, body: Value) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), "t").unwrap();
+        let body = body.to_string();
+        let answer = format!("HTTP/1.1 {status} \r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        client
+    }
+
+    fn id() -> UserId {
+        UserId::new(Timestamp::from_millis(1))
+    }
 
     #[test]
     fn a_problem_is_told_whole_and_a_foreign_answer_in_part() {
@@ -108,5 +136,37 @@ mod tests {
         assert_eq!(error.retry_after, Some(Duration::from_secs(2)));
         let error = refusal(StatusCode::BAD_GATEWAY, None, "<html>".repeat(100).as_bytes());
         assert_eq!((error.code.as_str(), error.detail.len()), ("http_error", SHOWN_OF_FOREIGN_BODY));
+    }
+
+    #[tokio::test]
+    async fn values_of_a_newer_server_are_passed_over() {
+        let user = json!({"id": ID, "username": "ada", "role": "READER", "badge": 1, "createdAt": TIME, "updatedAt": TIME});
+        let answered = answered_with(200, json!([user])).await.users(None).await.unwrap();
+        assert_eq!(answered.items[0].role, Open::Unknown("READER".to_owned()));
+        let profile = answered_with(200, json!({"user": user})).await.profile().await.unwrap();
+        assert_eq!(profile.username, "ada");
+
+        let token = json!({"id": ID, "type": "BOT", "userId": ID, "user": user, "permissions": {"read": true, "pin": true},
+            "createdAt": TIME, "expiresAt": TIME});
+        let tokens = answered_with(200, json!([token])).await.tokens(None).await.unwrap();
+        assert_eq!(tokens.items[0].token_type, Open::Unknown("BOT".to_owned()));
+        assert!(tokens.items[0].permissions.read);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_kind_of_event_has_its_place_in_a_page() {
+        let room = RoomId::from_uuid(*id().as_uuid());
+        let pinned = json!({"type": "pinned", "roomId": room, "seq": 7, "createdAt": TIME, "by": {"role": "READER"}});
+        let events = answered_with(200, json!([pinned])).await.events(room, Seq::ZERO, None).await.unwrap();
+        assert_eq!(events.items[0].seq.get(), 7);
+        assert!(matches!(&events.items[0].kind, EventKind::Unknown { kind, .. } if kind == "pinned"));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_error_code_is_handed_on() {
+        let problem = json!({"type": "about:blank", "title": "Gone", "status": 410, "detail": "d", "code": "room_archived",
+            "requestId": "r1", "error": "d", "hint": {}});
+        let error = answered_with(410, problem).await.user(id()).await.unwrap_err();
+        assert_eq!(error.refusal().map(|refusal| (refusal.status, refusal.code.as_str())), Some((410, "room_archived")));
     }
 }

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Profile, UserRef};
+use crate::Open;
 
 /// What a token allows at most. An absent boolean is false; absent `rooms`: every room of the user; `[]`: none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -80,7 +81,7 @@ pub struct Token {
     /// USER or CLIENT.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "USER")]
-    pub token_type: TokenType,
+    pub token_type: Open<TokenType>,
     /// Whom it stands for.
     #[schema(value_type = String, format = "uuid")]
     pub user_id: UserId,

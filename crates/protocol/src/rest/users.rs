@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Permissions;
+use crate::Open;
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -18,7 +19,7 @@ pub struct User<'a> {
     pub username: Cow<'a, str>,
     /// ADMIN, MODERATOR or MEMBER.
     #[schema(value_type = String, example = "MEMBER")]
-    pub role: Role,
+    pub role: Open<Role>,
     /// Whether its tokens are refused.
     #[serde(default)]
     pub disabled: bool,
@@ -75,7 +76,7 @@ pub struct Profile<'a> {
     pub username: Cow<'a, str>,
     /// ADMIN, MODERATOR or MEMBER.
     #[schema(value_type = String, example = "MEMBER")]
-    pub role: Role,
+    pub role: Open<Role>,
 }
 
 /// The answer to `POST /api/users`.

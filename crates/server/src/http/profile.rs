@@ -1,3 +1,4 @@
+use chatsphere_protocol::Open;
 use chatsphere_protocol::rest::{ChangeProfile, Profile, ProfileChanged};
 
 use super::prelude::*;
@@ -13,7 +14,7 @@ pub(crate) fn routes() -> Routes {
     responses((status = 200, description = "The user that the token stands for", body = ProfileChanged)))]
 async fn read(ReadInTurn { caller, .. }: ReadInTurn) -> Json<ProfileChanged<'static>> {
     let username = caller.user.username.as_str().to_owned().into();
-    Json(ProfileChanged { message: None, user: Profile { id: caller.user.id, username, role: caller.role } })
+    Json(ProfileChanged { message: None, user: Profile { id: caller.user.id, username, role: Open::Known(caller.role) } })
 }
 
 /// Rename myself
