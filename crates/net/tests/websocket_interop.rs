@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chatsphere_net::websocket::handshake::{Subprotocols, UpgradeRequest};
-use chatsphere_net::websocket::{self, CloseCode, Decoder, Incoming, ProtocolError};
+use chatsphere_net::websocket::{self, Decoder, Incoming, ProtocolError, is_close_code};
 use futures_util::{SinkExt, StreamExt};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ async fn echo(mut stream: DuplexStream) -> Result<(), ProtocolError> {
                 Incoming::Text(text) => websocket::text_frame(std::str::from_utf8(&text).unwrap()),
                 Incoming::Binary(_) => {
                     closing = true;
-                    websocket::close(CloseCode::UNSUPPORTED_DATA, "text only, please")
+                    websocket::close(1003, "text only, please")
                 }
                 Incoming::Ping(payload) => websocket::pong(&payload),
                 Incoming::Pong(_) => continue,
@@ -234,7 +234,10 @@ fn judged_by_tungstenite(bytes: Vec<u8>, max: usize) -> (Vec<Incoming>, Verdict)
                 if reason.as_deref() == Some("Protocol violation") {
                     return (messages, Verdict::Wrong);
                 }
-                messages.push(Incoming::Close { code: code.and_then(CloseCode::new), reason: reason.unwrap_or_default() });
+                messages.push(Incoming::Close {
+                    code: code.filter(|code| is_close_code(*code)),
+                    reason: reason.unwrap_or_default(),
+                });
                 return (messages, Verdict::Fine);
             }
             Ok(Message::Frame(_)) => panic!("reading never answers a bare frame"),

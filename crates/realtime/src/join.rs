@@ -14,7 +14,7 @@ use chatsphere_core::store::{EventsPage, Newest};
 use chatsphere_core::turns::Turn;
 use chatsphere_core::{Access, EncodedLen, Epoch, Error, Event, Forbidden, Limits, RoomId, Seq, Shared, Unavailable};
 use chatsphere_net::in_time;
-use chatsphere_net::websocket::CloseCode;
+use chatsphere_protocol::close;
 use chatsphere_protocol::frames::{EventFrame, NotRecovered, PreviousMessages, ServerFrame};
 use tokio::time::sleep;
 
@@ -326,7 +326,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                 return;
             }
             if write_queue.progress() == before {
-                return write_queue.close(CloseCode::SLOW_CONSUMER, "no progress: connect again and join with since");
+                return write_queue.close(close::SLOW_CONSUMER, "no progress: connect again and join with since");
             }
         }
     }
@@ -341,7 +341,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             }
         };
         if in_time(self.patience, grows).await.is_err() {
-            write_queue.close(CloseCode::TRY_AGAIN_LATER, "too much data is unread: connect again and join with since");
+            write_queue.close(close::TRY_AGAIN_LATER, "too much data is unread: connect again and join with since");
         }
     }
 
@@ -474,7 +474,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
                 self.send(&ServerFrame::Left { room_id: self.join.room, reason: reason.into() });
             }
             Stop::Failed(_) if self.is_answered => {
-                write_queue.close(CloseCode::TRY_AGAIN_LATER, "connect again and join with since");
+                write_queue.close(close::TRY_AGAIN_LATER, "connect again and join with since");
             }
             Stop::Failed(error) => return Err(error),
         }

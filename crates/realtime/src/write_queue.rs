@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use chatsphere_core::budget::{Account, Owner};
-use chatsphere_net::websocket::{self, CloseCode};
+use chatsphere_net::websocket;
+use chatsphere_protocol::close;
 use chatsphere_protocol::frames::ServerFrame;
 use futures_util::task::AtomicWaker;
 use rand::Rng;
@@ -75,7 +76,7 @@ struct State {
     taken_by_socket: u64,
     /// A batch is writing a frame to this socket, between [`WriteQueue::begin`] and [`WriteQueue::finish`].
     under_way: bool,
-    closing: Option<CloseCode>,
+    closing: Option<u16>,
     broken: bool,
     /// The user of the connection, once known.
     owner: Option<Owner>,
@@ -268,22 +269,22 @@ impl WriteQueue {
         let of_user = adds_too_much && state.waits_for_too_much(if holds_much { 1 } else { 2 });
         if (is_over(state) && !is_alone) || of_user {
             metrics::counter!("chatsphere_slow_consumers_closed_total").increment(1);
-            Self::begin_close(state, CloseCode::SLOW_CONSUMER, "too slow: connect again and join with since", None, false);
+            Self::begin_close(state, close::SLOW_CONSUMER, "too slow: connect again and join with since", None, false);
         }
     }
 
     /// Sends a close frame after the queued frames. For codes where waiting helps, a `closing` frame before it states how long.
     /// Only the first close has an effect.
-    pub fn close(&self, code: CloseCode, reason: &str) {
+    pub fn close(&self, code: u16, reason: &str) {
         self.end(code, reason, None);
     }
 
     /// Like [`WriteQueue::close`], with this delay for reconnecting.
-    pub fn close_for(&self, code: CloseCode, reason: &str, retry_after: Duration) {
+    pub fn close_for(&self, code: u16, reason: &str, retry_after: Duration) {
         self.end(code, reason, Some(retry_after));
     }
 
-    fn end(&self, code: CloseCode, reason: &str, retry_after: Option<Duration>) {
+    fn end(&self, code: u16, reason: &str, retry_after: Option<Duration>) {
         let mut state = self.state();
         Self::begin_close(&mut state, code, reason, retry_after, true);
         if matches!(self.socket, Socket::Direct(_)) {
@@ -305,7 +306,7 @@ impl WriteQueue {
     }
 
     /// The code of the pending close.
-    pub fn closing(&self) -> Option<CloseCode> {
+    pub fn closing(&self) -> Option<u16> {
         self.state().closing
     }
 
@@ -418,7 +419,7 @@ impl WriteQueue {
         }
     }
 
-    fn begin_close(state: &mut State, code: CloseCode, reason: &str, retry_after: Option<Duration>, after_what_waits: bool) {
+    fn begin_close(state: &mut State, code: u16, reason: &str, retry_after: Option<Duration>, after_what_waits: bool) {
         if state.closing.is_some() || state.broken {
             return;
         }
@@ -428,7 +429,7 @@ impl WriteQueue {
         }
         if let Some(wait) = retry_after.or_else(|| usual_wait(code)) {
             let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            state.waiting.extend(encode(&ServerFrame::Closing { code: code.get(), retry_after_ms }));
+            state.waiting.extend(encode(&ServerFrame::Closing { code, retry_after_ms }));
         }
         state.waiting.push_back(websocket::close(code, reason));
         state.waiting_bytes = state.waiting.iter().map(Bytes::len).sum();
@@ -490,11 +491,11 @@ impl Drop for State {
 
 /// The delay before reconnecting after a close, randomised up to twice the minimum to spread reconnects. `None` where waiting
 /// does not help.
-fn usual_wait(code: CloseCode) -> Option<Duration> {
+fn usual_wait(code: u16) -> Option<Duration> {
     let least = match code {
-        CloseCode::GOING_AWAY | CloseCode::TRY_AGAIN_LATER => 1_000,
-        CloseCode::SLOW_CONSUMER => 500,
-        CloseCode::FLOOD => 5_000,
+        close::GOING_AWAY | close::TRY_AGAIN_LATER => 1_000,
+        close::SLOW_CONSUMER => 500,
+        close::FLOOD => 5_000,
         _ => return None,
     };
     Some(Duration::from_millis(rand::rng().random_range(least..=2 * least)))

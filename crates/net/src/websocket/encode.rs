@@ -7,7 +7,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::frame::Opcode;
-use super::{CloseCode, MAX_CONTROL_PAYLOAD};
+use super::{MAX_CONTROL_PAYLOAD, is_close_code};
 
 /// The longest header of an unmasked frame: two bytes and a 64-bit length (section 5.2).
 const MAX_HEADER: usize = 10;
@@ -27,15 +27,17 @@ pub fn pong(payload: &[u8]) -> Bytes {
     frame(Opcode::Pong, &[control(payload)])
 }
 
-/// A close frame (section 5.5.1). The reason is truncated at a character boundary to fit.
-pub fn close(code: CloseCode, reason: &str) -> Bytes {
-    let code = code.get().to_be_bytes();
+/// A close frame (section 5.5.1). The code must be one that [`is_close_code`] allows. The reason is truncated at a character
+/// boundary to fit.
+pub fn close(code: u16, reason: &str) -> Bytes {
+    debug_assert!(is_close_code(code), "{code} may not be sent");
+    let code = code.to_be_bytes();
     let end = reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - code.len());
     frame(Opcode::Close, &[&code, &reason.as_bytes()[..end]])
 }
 
 /// The answer to a client's close frame, with its code if present (section 5.5.1).
-pub fn close_echo(code: Option<CloseCode>) -> Bytes {
+pub fn close_echo(code: Option<u16>) -> Bytes {
     match code {
         Some(code) => close(code, ""),
         None => frame(Opcode::Close, &[]),
@@ -195,19 +197,19 @@ mod tests {
 
     #[test]
     fn a_long_reason_is_cut_between_characters() {
-        assert_eq!(close(CloseCode::NORMAL, "bye").as_ref(), b"\x88\x05\x03\xe8bye");
-        assert_eq!(close(CloseCode::FLOOD, &"a".repeat(200)).len(), 2 + 125);
+        assert_eq!(close(1000, "bye").as_ref(), b"\x88\x05\x03\xe8bye");
+        assert_eq!(close(4029, &"a".repeat(200)).len(), 2 + 125);
         // 40 characters of three bytes make 120; the next one would end at 124, one more than fits.
-        let cut = close(CloseCode::SLOW_CONSUMER, &format!("{}é語", "語".repeat(40)));
+        let cut = close(4008, &format!("{}é語", "語".repeat(40)));
         assert_eq!(cut[1], 2 + 122);
-        let cut = close(CloseCode::SLOW_CONSUMER, &format!("{}🦀", "語".repeat(40)));
+        let cut = close(4008, &format!("{}🦀", "語".repeat(40)));
         assert_eq!(&cut[..], [&[0x88, 122, 0x0f, 0xa8], "語".repeat(40).as_bytes()].concat());
     }
 
     #[test]
     fn a_close_is_echoed_with_or_without_its_code() {
         assert_eq!(close_echo(None).as_ref(), [0x88, 0]);
-        assert_eq!(close_echo(Some(CloseCode::GOING_AWAY)).as_ref(), [0x88, 2, 0x03, 0xe9]);
+        assert_eq!(close_echo(Some(1001)).as_ref(), [0x88, 2, 0x03, 0xe9]);
     }
 
     #[test]
@@ -224,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_close_always_fits(code in 3000_u16..5000, reason in "\\PC{0,200}") {
-            let frame = close(CloseCode::new(code).unwrap(), &reason);
+            let frame = close(code, &reason);
             prop_assert!(frame.len() <= 2 + 125);
             prop_assert_eq!(usize::from(frame[1]), frame.len() - 2);
             let sent = std::str::from_utf8(&frame[4..]).unwrap();

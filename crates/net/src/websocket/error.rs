@@ -1,8 +1,7 @@
 //! Protocol errors of a client (RFC 6455 section 7.1.7: fail the connection).
 
-use super::CloseCode;
-
-/// A violation of RFC 6455, after which the connection must be failed with [`ProtocolError::close_code`] (section 7.1.7).
+/// A violation of RFC 6455, after which the connection must be failed (section 7.1.7). The code of the close frame is for the
+/// caller to choose (section 7.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ProtocolError {
     /// RSV1, RSV2 or RSV3 is set though no extension was negotiated (section 5.2).
@@ -44,25 +43,4 @@ pub enum ProtocolError {
     /// A message began before the previous one ended (section 5.4).
     #[error("a message began inside another")]
     InterleavedMessage,
-}
-
-impl ProtocolError {
-    /// The code to close the connection with (section 7.4.1).
-    pub const fn close_code(self) -> CloseCode {
-        match self {
-            Self::TooBig => CloseCode::TOO_BIG,
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
-            Self::ReservedBits
-            | Self::ReservedOpcode
-            | Self::Unmasked
-            | Self::FragmentedControl
-            | Self::LongControl
-            | Self::NonMinimalLength
-            | Self::LengthOverflow
-            | Self::TruncatedCloseCode
-            | Self::InvalidCloseCode
-            | Self::UnexpectedContinuation
-            | Self::InterleavedMessage => CloseCode::PROTOCOL_ERROR,
-        }
-    }
 }

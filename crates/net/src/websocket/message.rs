@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::{self, Header, Opcode};
-use super::{CloseCode, ProtocolError};
+use super::{ProtocolError, is_close_code};
 
 /// The default maximum size of a message, in bytes.
 pub const DEFAULT_MAX_FRAME: usize = 64 * 1024;
@@ -29,7 +29,7 @@ pub enum Incoming {
     /// A close frame, after which nothing follows (section 5.5.1).
     Close {
         /// The code, if the frame has a body.
-        code: Option<CloseCode>,
+        code: Option<u16>,
         /// The reason, usually empty.
         reason: String,
     },
@@ -97,7 +97,7 @@ impl Decoder {
     /// every call returns `None` or the same error.
     ///
     /// # Errors
-    /// If the client violated RFC 6455; close the connection with [`ProtocolError::close_code`].
+    /// If the client violated RFC 6455; the connection must be closed.
     pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Incoming>, ProtocolError> {
         let decoded = match self.state {
             State::Open => self.next(buf),
@@ -224,7 +224,10 @@ fn close(payload: &[u8]) -> Result<Incoming, ProtocolError> {
         [] => Ok(Incoming::Close { code: None, reason: String::new() }),
         [_] => Err(ProtocolError::TruncatedCloseCode),
         [high, low, reason @ ..] => {
-            let code = CloseCode::new(u16::from_be_bytes([*high, *low])).ok_or(ProtocolError::InvalidCloseCode)?;
+            let code = u16::from_be_bytes([*high, *low]);
+            if !is_close_code(code) {
+                return Err(ProtocolError::InvalidCloseCode);
+            }
             let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;
             Ok(Incoming::Close { code: Some(code), reason: reason.to_owned() })
         }
@@ -311,7 +314,7 @@ mod tests {
     fn nothing_is_read_after_a_close_or_an_error() {
         let mut decoder = Decoder::default();
         let mut buf = buffer(&[masked(0x88, b"\x03\xe8bye"), masked(0x81, b"late")]);
-        let close = Incoming::Close { code: Some(CloseCode::NORMAL), reason: "bye".to_owned() };
+        let close = Incoming::Close { code: Some(1000), reason: "bye".to_owned() };
         assert_eq!(decoder.decode(&mut buf), Ok(Some(close)));
         buf.extend_from_slice(&masked(0x81, b"later"));
         assert_eq!(decoder.decode(&mut buf), Ok(None));

@@ -11,7 +11,7 @@ mod frame;
 pub mod handshake;
 mod message;
 
-pub use close::CloseCode;
+pub use close::is_close_code;
 pub use encode::{FrameBuilder, close, close_echo, ping, pong, text_frame};
 pub use error::ProtocolError;
 pub use message::{DEFAULT_MAX_FRAME, Decoder, Frames, Incoming};

@@ -2,7 +2,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use chatsphere_core::{Access, Caller, ConnectionId, Event, EventKind, RoomId, Seq, Timestamp, UserId, UserRef, Username};
-use chatsphere_net::websocket::{self, CloseCode};
+use chatsphere_net::websocket;
+use chatsphere_protocol::close;
 
 use super::*;
 use crate::room::{Left, Room};
@@ -109,7 +110,7 @@ async fn a_large_room_gets_its_events_in_order_whatever_else_is_sent() {
             write_queue.send(websocket::text_frame("between"));
         }
         if pass == 250 {
-            write_queues[..10].iter().for_each(|write_queue| write_queue.close(CloseCode::NORMAL, "bye"));
+            write_queues[..10].iter().for_each(|write_queue| write_queue.close(close::NORMAL, "bye"));
         }
     }
     shard.join().unwrap();

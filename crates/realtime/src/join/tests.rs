@@ -218,7 +218,7 @@ async fn an_outage_after_the_last_page_closes_the_connection() {
     world.store_answers(&[world.joined(1)], 1);
     world.store_answers_while(None, Err(Unavailable::StoreAway.into()));
     assert_eq!(world.join().await, Ok(None), "an error would come after the answer was whole");
-    assert_eq!(world.subscriber.write_queue.closing(), Some(CloseCode::TRY_AGAIN_LATER));
+    assert_eq!(world.subscriber.write_queue.closing(), Some(close::TRY_AGAIN_LATER));
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,7 +321,7 @@ async fn a_replay_that_gets_no_memory_is_begun_anew() {
     world.subscriber.write_queue.count_for(owner);
     let _other = budget.charge(Some(&account), 1);
     assert_eq!(world.join().await, Ok(None));
-    assert_eq!(world.subscriber.write_queue.closing(), Some(CloseCode::TRY_AGAIN_LATER));
+    assert_eq!(world.subscriber.write_queue.closing(), Some(close::TRY_AGAIN_LATER));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chatsphere_core::{Access, RoomId, Seq};
-use chatsphere_net::websocket::CloseCode;
+use chatsphere_protocol::close;
 use chatsphere_protocol::frames::ServerFrame;
 
 use super::frames::Frames;
@@ -41,7 +41,7 @@ impl Service<'_> {
             // Frames are kept until every subscription has them. If that is ever violated, the client must not miss an event
             // silently.
             tracing::error!(room = %self.room, "frames of a room were missing");
-            subscription.subscriber.write_queue.close(CloseCode::TRY_AGAIN_LATER, "join again with since");
+            subscription.subscriber.write_queue.close(close::TRY_AGAIN_LATER, "join again with since");
             subscription.after = self.last;
             return true;
         };

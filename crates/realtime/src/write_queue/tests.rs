@@ -14,7 +14,7 @@ fn a_queue_over_its_bound_ends_with_4008_and_skips_nothing_before() {
     write_queue.send(Bytes::from_static(b"12345678"));
     assert_eq!(write_queue.closing(), None);
     write_queue.send(Bytes::from_static(b"12345678"));
-    assert_eq!(write_queue.closing(), Some(CloseCode::SLOW_CONSUMER));
+    assert_eq!(write_queue.closing(), Some(close::SLOW_CONSUMER));
     write_queue.send(Bytes::from_static(b"later"));
     let taken = write_queue.take();
     assert_eq!(taken.len(), 2, "how long to wait, and the close frame: what waited is given up whole");
@@ -27,15 +27,15 @@ fn a_frame_larger_than_the_bound_passes_alone() {
     write_queue.send(Bytes::from_static(b"12345678901234567890"));
     assert_eq!(write_queue.closing(), None);
     write_queue.send(Bytes::from_static(b"1"));
-    assert_eq!(write_queue.closing(), Some(CloseCode::SLOW_CONSUMER));
+    assert_eq!(write_queue.closing(), Some(close::SLOW_CONSUMER));
 }
 
 #[test]
 fn a_close_comes_after_what_waits() {
     let write_queue = queued(100);
     write_queue.send(Bytes::from_static(b"a"));
-    write_queue.close(CloseCode::GOING_AWAY, "bye");
-    write_queue.close(CloseCode::TOKEN_INVALID, "too late");
+    write_queue.close(close::GOING_AWAY, "bye");
+    write_queue.close(close::TOKEN_INVALID, "too late");
     let taken = write_queue.take();
     assert_eq!(&taken[0][..], b"a");
     assert!((1_000..=2_000).contains(&wait(&taken[1], 1001)));
@@ -52,13 +52,13 @@ fn wait(frame: &[u8], code: u16) -> u64 {
 
 #[test]
 fn a_close_says_how_long_to_wait_where_that_helps() {
-    for code in [CloseCode::GOING_AWAY, CloseCode::TRY_AGAIN_LATER, CloseCode::SLOW_CONSUMER, CloseCode::FLOOD] {
+    for code in [close::GOING_AWAY, close::TRY_AGAIN_LATER, close::SLOW_CONSUMER, close::FLOOD] {
         let write_queue = queued(100);
         write_queue.close_for(code, "", Duration::from_millis(700));
         let taken = write_queue.take();
-        assert_eq!((taken.len(), wait(&taken[0], code.get())), (2, 700));
+        assert_eq!((taken.len(), wait(&taken[0], code)), (2, 700));
     }
-    for code in [CloseCode::NORMAL, CloseCode::TOKEN_EXPIRED, CloseCode::TOKEN_INVALID, CloseCode::PROTOCOL_ERROR] {
+    for code in [close::NORMAL, close::TOKEN_EXPIRED, close::TOKEN_INVALID, close::PROTOCOL_ERROR] {
         let write_queue = queued(100);
         write_queue.close(code, "");
         assert_eq!(write_queue.take().len(), 1, "{code}");
@@ -74,7 +74,7 @@ fn partial_writes_keep_their_place() {
     }
     state.advance(4);
     assert_eq!((state.waiting_bytes, state.waiting.len(), &state.waiting[0][..], state.head_begun), (2, 2, &b"e"[..], true));
-    WriteQueue::begin_close(&mut state, CloseCode::SLOW_CONSUMER, "", None, false);
+    WriteQueue::begin_close(&mut state, close::SLOW_CONSUMER, "", None, false);
     assert_eq!((state.waiting.len(), &state.waiting[0][..]), (3, &b"e"[..]), "the begun frame is finished first");
 }
 
@@ -155,7 +155,7 @@ async fn what_is_held_counts_only_if_it_cannot_be_written() {
     assert!(write_queue.cork(frame(LARGE)));
     assert_eq!(write_queue.closing(), None);
     assert!(!write_queue.cork(frame(1)));
-    assert_eq!(write_queue.closing(), Some(CloseCode::SLOW_CONSUMER));
+    assert_eq!(write_queue.closing(), Some(close::SLOW_CONSUMER));
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn what_comes_while_a_frame_is_under_way_follows_it() {
     write_queue.send(Bytes::from_static(b"two "));
     assert!(!write_queue.cork(Bytes::from_static(b"three ")), "whoever ends the first writes it");
     assert!(write_queue.begin(Bytes::from_static(b"four ")).is_none());
-    write_queue.close(CloseCode::GOING_AWAY, "bye");
+    write_queue.close(close::GOING_AWAY, "bye");
     assert!(write_queue.work().now_or_never().is_some());
     assert_eq!(write_queue.flush(), Flushed::All, "there is nothing to do for the task yet");
     assert_eq!(socket.try_write(b"on").unwrap(), 2);
@@ -209,7 +209,7 @@ async fn a_frame_under_way_makes_nobody_slow() {
     // The doubled bound is a bound too.
     let (_, first) = write_queue.begin(Bytes::from_static(b"one ")).unwrap();
     write_queue.send(frame(2_001));
-    assert_eq!(write_queue.closing(), Some(CloseCode::SLOW_CONSUMER));
+    assert_eq!(write_queue.closing(), Some(close::SLOW_CONSUMER));
     write_queue.finish(first, Ok(4));
 }
 
@@ -262,7 +262,7 @@ fn what_waits_for_all_connections_of_a_user_is_bounded() {
     }
     assert!(connections.iter().all(|write_queue| write_queue.closing().is_none()));
     send(2);
-    assert_eq!(connections[2].closing(), Some(CloseCode::SLOW_CONSUMER), "it added to what was as much as may be");
+    assert_eq!(connections[2].closing(), Some(close::SLOW_CONSUMER), "it added to what was as much as may be");
     assert!(connections[..2].iter().all(|write_queue| write_queue.closing().is_none()));
     // Abandoned, read and dropped queues all release their bytes.
     send(0);
@@ -303,7 +303,7 @@ fn connections_that_are_read_outlive_their_users_stalled_ones() {
     // So is a single long queue.
     drop(many);
     (0..3).for_each(|_| send(&read));
-    assert_eq!(read.closing(), Some(CloseCode::SLOW_CONSUMER));
+    assert_eq!(read.closing(), Some(close::SLOW_CONSUMER));
 }
 
 /// The length of a frame of a signal.

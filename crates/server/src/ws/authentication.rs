@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chatsphere_core::{Caller, ConnectionId, Error, Forbidden, TokenRefusal};
-use chatsphere_net::websocket::CloseCode;
 use chatsphere_net::{LATE, in_time};
 use chatsphere_protocol::PROTOCOL_VERSION;
+use chatsphere_protocol::close;
 use chatsphere_protocol::frames::{ClientFrame, Hello, ServerFrame};
 use chatsphere_realtime::Subscriber;
 use tokio::time::Instant;
@@ -41,7 +41,7 @@ impl Connection {
                 tracing::info!(client, code = "origin_not_allowed", "a WebSocket was rejected");
                 let message = "pages of this origin may not connect: see CHATSPHERE_ALLOWED_ORIGINS";
                 self.send(&answers::refusal(&Correlation::default(), "origin_not_allowed", message));
-                self.close(CloseCode::ORIGIN_REFUSED, "origin_not_allowed")
+                self.close(close::ORIGIN, "origin_not_allowed")
             }
             Credentials::ClientInQuery => {
                 let message = "a CLIENT token does not belong in a URL, which ends up in logs and histories: send it as \
@@ -50,7 +50,7 @@ impl Connection {
                                replace this one, it may have been logged";
                 let code = TokenRefusal::Invalid.code();
                 self.send(&answers::refusal(&Correlation::default(), code, message));
-                self.close(CloseCode::TOKEN_INVALID, code)
+                self.close(close::TOKEN_INVALID, code)
             }
             Credentials::Awaited | Credentials::Caller(_) => self.await_auth().await,
         }
@@ -107,7 +107,7 @@ impl Connection {
         let seconds = self.state.sessions.times.authenticate.as_secs_f64();
         let message = format!("authenticate within {seconds} s: send {{\"type\":\"auth\",\"token\":…}} first");
         self.send(&answers::refusal(&Correlation::default(), "not_authenticated", message));
-        self.close(CloseCode::NOT_AUTHENTICATED, "not_authenticated")
+        self.close(close::NOT_AUTHENTICATED, "not_authenticated")
     }
 
     /// Handles a frame of an unauthenticated connection. Only `auth` is accepted.
@@ -150,7 +150,7 @@ impl Connection {
         let Some(session) = self.state.sessions.enter(subscriber.clone()) else {
             let message = "this user holds too many connections on this node: close some";
             self.send(&answers::refusal(&Correlation::default(), "too_many_connections", message));
-            return self.close(CloseCode::FLOOD, "too_many_connections");
+            return self.close(close::FLOOD, "too_many_connections");
         };
         self.session = Some(session.clone());
         let (user, token, client) = (caller.user.id, caller.token_id, self.client.map(tracing::field::display));
@@ -173,7 +173,7 @@ impl Connection {
         self.send(&answers::error(about, error));
         match error {
             Error::Token(refusal) => self.close(close_code(*refusal), refusal.code()),
-            _ => self.close(CloseCode::TRY_AGAIN_LATER, error.code()),
+            _ => self.close(close::TRY_AGAIN_LATER, error.code()),
         }
     }
 

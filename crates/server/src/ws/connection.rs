@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chatsphere_net::listener::{Slot, Upgraded, UpgradedStream};
-use chatsphere_net::websocket::{CloseCode, Decoder};
+use chatsphere_net::websocket::Decoder;
 use chatsphere_net::{LATE, in_time};
+use chatsphere_protocol::close;
 use chatsphere_realtime::frame::encode;
 use chatsphere_realtime::{SendWindow, Socket, WriteQueue};
 use serde::Serialize;
@@ -88,7 +89,7 @@ async fn end(mut live: Box<Live>) {
     let patience = connection.state.sessions.times.close;
     let write_queue = connection.write_queue.clone();
     connection.record_end(write_queue.closing());
-    write_queue.close(CloseCode::NORMAL, "");
+    write_queue.close(close::NORMAL, "");
     let _ = timeout(patience, writer.run(&write_queue, patience)).await;
     connection.leave_sessions();
     // The server shuts down its write side first (RFC 6455, section 7.1.1). Closing both while data is arriving would reset the
@@ -244,7 +245,7 @@ impl Connection {
             (Err(_), _) => {
                 let message = "a message did not arrive in time: send it at once, or in parts that follow one another";
                 self.send(&answers::refusal(&Correlation::default(), "slow_message", message));
-                self.close(CloseCode::POLICY_VIOLATION, "slow_message")
+                self.close(close::TOO_SLOW, "slow_message")
             }
         }
     }

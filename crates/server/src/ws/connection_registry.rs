@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chatsphere_core::ops::authorize_join;
 use chatsphere_core::{Access, Affected, AppContext, AuthorityListener, Caller, Error, RoomId, TokenRefusal, Topic, UserId};
-use chatsphere_net::websocket::{self, CloseCode};
+use chatsphere_net::websocket;
+use chatsphere_protocol::close;
 use chatsphere_protocol::frames::ServerFrame;
 use chatsphere_realtime::frame::encode;
 use chatsphere_realtime::{Connections, Hub, Subscriber, WriteQueue};
@@ -384,7 +385,7 @@ async fn ping(sessions: &[Arc<Session>]) {
 /// client reconnects when the store is available.
 fn close_unjudged(subscriber: &Subscriber, error: &Error) {
     tracing::warn!(%error, "the rights of a connection could not be checked; it is closed");
-    subscriber.write_queue.close(CloseCode::TRY_AGAIN_LATER, "try again");
+    subscriber.write_queue.close(close::TRY_AGAIN_LATER, "try again");
 }
 
 /// Closes a connection whose token has expired.
@@ -401,10 +402,10 @@ pub(super) fn close_refused(subscriber: &Subscriber, refusal: TokenRefusal) {
 }
 
 /// A new token of the same kind helps only after expiry.
-pub(super) fn close_code(refusal: TokenRefusal) -> CloseCode {
+pub(super) fn close_code(refusal: TokenRefusal) -> u16 {
     match refusal {
-        TokenRefusal::Expired => CloseCode::TOKEN_EXPIRED,
-        _ => CloseCode::TOKEN_INVALID,
+        TokenRefusal::Expired => close::TOKEN_EXPIRED,
+        _ => close::TOKEN_INVALID,
     }
 }
 

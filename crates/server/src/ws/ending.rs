@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chatsphere_net::websocket::CloseCode;
+use chatsphere_protocol::close;
 use rand::Rng;
 
 use super::closes;
@@ -21,27 +21,27 @@ impl Connection {
     pub(super) fn close_for_restart(&self) -> Result<(), Ended> {
         let delay = Duration::from_millis(rand::rng().random_range(200..=2_000));
         let reason = format!("the server is restarting: reconnect in {} ms", delay.as_millis());
-        self.write_queue.close_for(CloseCode::GOING_AWAY, &reason, delay);
+        self.write_queue.close_for(close::GOING_AWAY, &reason, delay);
         Err(Ended)
     }
 
-    pub(super) fn close(&self, code: CloseCode, reason: &str) -> Result<(), Ended> {
+    pub(super) fn close(&self, code: u16, reason: &str) -> Result<(), Ended> {
         Err(self.closed(code, reason))
     }
 
-    pub(super) fn closed(&self, code: CloseCode, reason: &str) -> Ended {
+    pub(super) fn closed(&self, code: u16, reason: &str) -> Ended {
         self.write_queue.close(code, reason);
         Ended
     }
 
     /// Counts and logs the end of the connection, at level `info` if the server closed it for an error, else `debug`.
-    pub(super) fn record_end(&self, code: Option<CloseCode>) {
+    pub(super) fn record_end(&self, code: Option<u16>) {
         let word = closes::count(code);
         let connection = self.session.as_ref().map(|session| tracing::field::display(session.subscriber.id));
         let user = self.session.as_ref().map(|session| tracing::field::display(session.subscriber.caller().user.id));
         let client = self.client.map(tracing::field::display);
         match code {
-            None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => {
+            None | Some(close::NORMAL | close::GOING_AWAY) => {
                 tracing::debug!(connection, user, client, code = word, "a WebSocket was closed");
             }
             Some(_) => tracing::info!(connection, user, client, code = word, "a WebSocket was closed"),

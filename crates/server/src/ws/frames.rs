@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use chatsphere_core::text::check_bytes;
-use chatsphere_net::websocket::{self, CloseCode, Incoming};
+use chatsphere_net::websocket::{self, Incoming};
+use chatsphere_protocol::close;
 use chatsphere_protocol::frames::{self, ClientFrame};
 use futures_util::future::BoxFuture;
 
 use super::answers::{self, Correlation};
+use super::closes;
 use super::connection::{Connection, Ended};
 
 /// What the connection does before the next frame.
@@ -52,7 +54,7 @@ impl Connection {
                 Ok(Some(incoming)) => incoming,
                 Ok(None) if pause.is_zero() => break,
                 Ok(None) => return Ok(Next::Pause(pause)),
-                Err(error) => return Err(self.closed(error.close_code(), &error.to_string())),
+                Err(error) => return Err(self.closed(closes::of_violation(error), &error.to_string())),
             };
             if !self.decoder.is_assembling() {
                 // The incomplete message is complete.
@@ -64,10 +66,10 @@ impl Connection {
                         return Ok(Next::Complete(deferred, pause));
                     }
                 }
-                Incoming::Binary(_) => return Err(self.closed(CloseCode::UNSUPPORTED_DATA, "send JSON as text frames")),
+                Incoming::Binary(_) => return Err(self.closed(close::BINARY, "send JSON as text frames")),
                 Incoming::Ping(payload) => self.write_queue.send(websocket::pong(&payload)),
                 Incoming::Pong(_) => {}
-                Incoming::Close { code, .. } => return Err(self.closed(code.unwrap_or(CloseCode::NORMAL), "")),
+                Incoming::Close { code, .. } => return Err(self.closed(code.unwrap_or(close::NORMAL), "")),
             }
             if !pause.is_zero() {
                 return Ok(Next::Pause(pause));
@@ -102,7 +104,7 @@ impl Connection {
     /// Handles a text frame. Returns its deferred work, if any.
     fn take_text(&mut self, bytes: &[u8]) -> Result<Option<Deferred>, Ended> {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return Err(self.closed(CloseCode::INVALID_PAYLOAD, "not UTF-8"));
+            return Err(self.closed(close::NOT_UTF8, "not UTF-8"));
         };
         let Some((frame, about)) = self.read_frame(text) else {
             self.count(0, 1)?;
@@ -146,7 +148,7 @@ impl Connection {
         if self.rate.is_flooded(limits, idle, now) {
             let message = "far too many frames that come to nothing: connect again and send more slowly";
             self.send(&answers::refusal(&Correlation::default(), "flood", message));
-            return Err(self.closed(CloseCode::FLOOD, "flood"));
+            return Err(self.closed(close::FLOOD, "flood"));
         }
         Ok(self.rate.count(limits, frames, now))
     }

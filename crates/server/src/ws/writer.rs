@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use chatsphere_net::LATE;
-use chatsphere_net::websocket::CloseCode;
+use chatsphere_protocol::close;
 use chatsphere_realtime::{Flushed, WriteQueue};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -103,7 +103,7 @@ impl Unread {
             return;
         }
         if write_queue.progress() == progress {
-            write_queue.close(CloseCode::SLOW_CONSUMER, "nothing was read: connect again and join with since");
+            write_queue.close(close::SLOW_CONSUMER, "nothing was read: connect again and join with since");
         }
     }
 }

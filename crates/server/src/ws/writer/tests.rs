@@ -1,4 +1,4 @@
-use chatsphere_net::websocket::CloseCode;
+use chatsphere_protocol::close;
 use chatsphere_realtime::Socket;
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, duplex};
@@ -32,7 +32,7 @@ async fn what_was_taken_for_writing_outlives_a_phase() {
         let read = client.read_buf(&mut received).now_or_never();
         assert!(read.is_some(), "after {} bytes the rest is lost", received.len());
     }
-    write_queue.close(CloseCode::NORMAL, "");
+    write_queue.close(close::NORMAL, "");
     let ending = async {
         writer.run(&write_queue, AMPLE).await;
         drop(writer);
@@ -74,5 +74,5 @@ async fn one_who_reads_nothing_of_what_waits_is_closed() {
         client.read_exact(&mut [0; 64]).await.unwrap();
     }
     timeout(UNREAD + 2 * AMPLE, ends).await.unwrap();
-    assert_eq!(write_queue.closing(), Some(CloseCode::SLOW_CONSUMER));
+    assert_eq!(write_queue.closing(), Some(close::SLOW_CONSUMER));
 }
