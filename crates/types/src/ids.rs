@@ -10,55 +10,55 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 
-/// A UUID of one kind of thing. New ones are version 7 (RFC 9562, section 5.7); any version is accepted.
+/// The UUID of one kind of object. [`Id::new`] makes version 7 (RFC 9562, section 5.7); parsing accepts any version.
 pub struct Id<Kind>(Uuid, PhantomData<fn() -> Kind>);
 
-/// Marks ids of users.
+/// The kind of [`UserId`].
 pub enum UserKind {}
-/// Marks ids of rooms.
+/// The kind of [`RoomId`].
 pub enum RoomKind {}
-/// Marks ids of messages.
+/// The kind of [`MessageId`].
 pub enum MessageKind {}
-/// Marks ids of tokens (the `jti` of a JWT).
+/// The kind of [`TokenId`].
 pub enum TokenKind {}
-/// Marks ids of WebSocket connections.
+/// The kind of [`ConnectionId`].
 pub enum ConnectionKind {}
 
-/// A person, or an application's backend acting as one.
+/// The id of a user: a person, or an application's backend.
 pub type UserId = Id<UserKind>;
-/// A room.
+/// The id of a room.
 pub type RoomId = Id<RoomKind>;
-/// A message.
+/// The id of a message.
 pub type MessageId = Id<MessageKind>;
-/// A token; never the token itself.
+/// The id of a token, which is the `jti` claim of its JWT. It is not a secret.
 pub type TokenId = Id<TokenKind>;
-/// One WebSocket connection of one node.
+/// The id of a WebSocket connection of one node.
 pub type ConnectionId = Id<ConnectionKind>;
 
 impl<Kind> Id<Kind> {
-    /// A new version 7 id for the moment `now`. Random in its lower 74 bits.
+    /// Makes a version 7 id with the time `now`, in milliseconds, and 74 random bits.
     pub fn new(now: Timestamp) -> Self {
         let millis = u64::try_from(now.as_millis()).unwrap_or(0);
         let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
         Self::from_uuid(uuid)
     }
 
-    /// Takes a UUID of any version.
+    /// Wraps a UUID of any version.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid, PhantomData)
     }
 
-    /// The UUID within.
+    /// Returns the UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
 
-    /// The 16 bytes of the UUID, most significant first.
+    /// Returns the 16 bytes of the UUID, most significant first.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// The inverse of [`Id::as_bytes`].
+    /// Makes an id of 16 bytes, most significant first. The inverse of [`Id::as_bytes`].
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self::from_uuid(Uuid::from_bytes(bytes))
     }
@@ -118,7 +118,7 @@ pub struct InvalidId;
 impl<Kind> FromStr for Id<Kind> {
     type Err = InvalidId;
 
-    /// Accepts only the hyphenated form of RFC 9562, section 4, in either case.
+    /// Parses the hyphenated form of RFC 9562, section 4, in upper or lower case. Other forms are errors.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         if text.len() != 36 {
             return Err(InvalidId);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_hyphenated_form_is_taken() {
+    fn only_the_hyphenated_form_is_parsed() {
         let id = UserId::new(Timestamp::from_millis(1));
         assert_eq!(id.to_string().parse::<UserId>(), Ok(id));
         assert_eq!(id.to_string().to_uppercase().parse::<UserId>(), Ok(id));

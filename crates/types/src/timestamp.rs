@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A moment in milliseconds since 1970, UTC. On the wire: RFC 3339 with three decimals, `2026-11-22T09:56:10.473Z`.
+/// A point in time, in milliseconds since 1970-01-01T00:00:00Z. On the wire it is RFC 3339 with three decimals:
+/// `2026-11-22T09:56:10.473Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -19,17 +20,17 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since 1970, rounded down, as a JWT's `iat` and `exp` want them (RFC 7519, section 2).
+    /// Returns whole seconds since 1970, rounded down, as in a JWT's `iat` and `exp` (RFC 7519, section 2).
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// This moment plus `duration`, at most the last that can be told.
+    /// Returns this time plus `duration`, at most the largest time that can be represented.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long from `self` until `later`; zero if that is past.
+    /// Returns the duration from `self` to `later`; zero if `later` is earlier.
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
@@ -41,8 +42,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The text of a moment, as the wire has it: `2026-11-22T09:56:10.473Z`. Written by hand, since every message bears two of
-/// them and a formatter that can do more takes ten times as long.
+/// The text of a [`Timestamp`] on the wire: `2026-11-22T09:56:10.473Z`. Each message has two of them, and jiff's general
+/// formatter takes ten times as long.
 struct Rfc3339([u8; 24]);
 
 impl Rfc3339 {
@@ -50,7 +51,7 @@ impl Rfc3339 {
         let Ok(instant) = jiff::Timestamp::from_millisecond(moment.0) else { return Self(*b"9999-12-30T22:00:00.999Z") };
         let civil = jiff::tz::Offset::UTC.to_datetime(instant);
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        // Years before 0 are outside RFC 3339 and do not come up.
+        // RFC 3339 has no years before 0, and none occur.
         digits(&mut text[0..4], u32::from(civil.year().unsigned_abs()));
         digits(&mut text[5..7], u32::from(civil.month().unsigned_abs()));
         digits(&mut text[8..10], u32::from(civil.day().unsigned_abs()));
@@ -62,12 +63,12 @@ impl Rfc3339 {
     }
 
     fn as_str(&self) -> &str {
-        // Digits and punctuation alone.
+        // The bytes are ASCII, so this can't fail.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// Writes a number into the whole of a place, with zeros before it.
+/// Writes a number into `place`, padded with leading zeros to its length.
 fn digits(place: &mut [u8], mut number: u32) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();

@@ -1,17 +1,17 @@
 use serde::{Deserialize, Serialize};
 
-/// Who holds a token.
+/// The type of a token: who holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TokenType {
-    /// One person's device.
+    /// A device of one person.
     User,
-    /// An application's own backend.
+    /// The backend of an application.
     Client,
 }
 
 impl TokenType {
-    /// The word on the wire and in the database.
+    /// Returns the word on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::User => "USER",
@@ -19,7 +19,7 @@ impl TokenType {
         }
     }
 
-    /// The inverse of [`TokenType::as_str`].
+    /// Parses such a word. The inverse of [`TokenType::as_str`].
     pub fn parse(word: &str) -> Option<Self> {
         [Self::User, Self::Client].into_iter().find(|token_type| token_type.as_str() == word)
     }
