@@ -1,4 +1,4 @@
-//! What every op needs.
+//! [`AppContext`]: the state and the ports that every op uses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,35 +19,35 @@ use crate::turns::{Turn, Turns};
 pub struct AppContext {
     /// Durable storage.
     pub store: Arc<dyn Store>,
-    /// The present rights of tokens and users.
+    /// The cache of the current rights of tokens and users.
     pub authority: Arc<Authority>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The limits on clients.
     pub limits: Limits,
-    /// How long tokens live.
+    /// The default lifetimes of tokens.
     pub lifetimes: TokenLifetimes,
-    /// How often users may post.
+    /// The rate limit of messages.
     pub post_rate: RateLimiter,
-    /// How often users may change anything other than messages. It has the rate of `post_rate` and a count of its own.
+    /// The rate limit of changes other than messages. It has the rate of `post_rate`, and counts separately.
     pub change_rate: RateLimiter,
-    /// How often users may read over REST.
+    /// The rate limit of reads over REST.
     pub read_rate: RateLimiter,
     /// Delivers ephemeral signals to connections.
     pub signals: Arc<dyn SignalSink>,
-    /// How often users may cause signals.
+    /// The rate limit of signals.
     pub signal_rate: SignalRate,
-    /// The calls under way and the bytes of unsent answers, per user and for the node.
+    /// The calls in progress and the bytes of unsent answers, per user and for the node.
     pub budget: Arc<Budget>,
     /// The cache of each room's newest pages.
     pub pages: PageCache,
     /// The scheduler of page reads.
     pub turns: Turns,
-    /// Pages that are read for one user at a time. A CLIENT token has twice as many.
+    /// The number of pages that are read for one user at a time. A CLIENT token has twice as many.
     pub turns_per_user: usize,
 }
 
-/// Pages that are read and encoded at a time, per database connection for reads.
+/// The number of pages that are read and encoded at a time, per database connection for reads.
 const TURNS_A_READER: usize = 4;
 /// Default number of database connections for reads.
 const READERS: usize = 4;
@@ -109,12 +109,12 @@ impl AppContext {
         self.read_rate.take(caller.user.id, self.clock.monotonic()).map_err(|wait| Error::RateLimited(RateLimited::Reads, wait))
     }
 
-    /// The account that the caller's calls and answers count against: its user's, or for CLIENT tokens the node's alone.
+    /// The account against which the caller's calls and answers are counted: its user's, or for CLIENT tokens the node's.
     pub fn owner(&self, caller: &Caller) -> Owner {
         Owner::new(self.budget.clone(), (!caller.may_name_others()).then_some(caller.user.id))
     }
 
-    /// Waits for a turn to read a page for a join. A user has twice as many of these turns: when many connections of one user
+    /// Waits for a turn to read a page for a join. A user has twice as many of these turns. When many connections of one user
     /// reconnect, their pages are short, and their replays grow while they wait.
     pub async fn turn_to_join(&self, caller: &Caller) -> Turn {
         self.turns.take(caller.user.id, 2 * self.turns_per_user).await

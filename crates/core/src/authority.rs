@@ -1,4 +1,4 @@
-//! The present rights of every token: one cache of tokens, roles and disabled users, invalidated by the control log.
+//! The current rights of every token: one cache of tokens, roles and disabled users, invalidated by the control log.
 //!
 //! A token's row is read from the store once and cached until the control log names it. When the log names a user, the user's
 //! row is read again, once for all of the user's tokens. The log is read every [`POLL_INTERVAL`], and by each op that wrote to
@@ -24,10 +24,11 @@ use crate::time::{Clock, Monotonic};
 /// How often the control log is polled. A change must be effective on every node within a second.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// After this long without reading the control log, a node refuses all calls.
+/// A node that has not read the control log for this long refuses all calls.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// Most entries in the cache: a token counts as one, and every eighth room in its permissions as another. About 100 MB.
+/// The largest weight of the cache. A token weighs one, and every eighth room in its permissions one more. This is about 100
+/// MB.
 const MAX_KEPT: usize = 200_000;
 
 /// Entries read from the control log at a time.
@@ -42,7 +43,7 @@ pub enum Affected {
     User(UserId),
 }
 
-/// Re-evaluates callers that outlive a call, such as those of open WebSockets.
+/// Checks the rights of callers again that outlive a call, such as those of open WebSockets.
 #[async_trait]
 pub trait AuthorityListener: Send + Sync {
     /// The authority calls this after reading changes to these tokens and users. `None` means that any may have changed,
@@ -86,7 +87,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading(u64);
 
-/// Readings whose notification is pending, or completed before that of an earlier reading.
+/// The readings whose notification is pending, or was completed before that of an earlier reading.
 #[derive(Default)]
 struct Tells {
     /// The number of the first reading in `kept`.
@@ -181,18 +182,16 @@ impl Authority {
     /// this: every change that was stored before the call is effective when it returns.
     ///
     /// # Errors
-    /// Whatever the store answers; the next call goes on where this one stopped.
     pub async fn poll(&self, store: &dyn Store) -> Result<(), Error> {
         let reading = self.read(store).await?;
         self.tell(reading).await;
         Ok(())
     }
 
-    /// Reads the new entries of the log. Later calls are judged by them. To be called every [`POLL_INTERVAL`];
+    /// Reads the new entries of the log, which then apply to all later calls. Call this every [`POLL_INTERVAL`];
     /// [`Authority::tell`] then notifies the listener.
     ///
     /// # Errors
-    /// Whatever the store answers; the next call goes on where this one stopped.
     pub async fn read(&self, store: &dyn Store) -> Result<Reading, Error> {
         let _turn = self.polling.lock().await;
         loop {
@@ -259,8 +258,8 @@ impl Authority {
         self.poll(store).await.map_err(|_| Unavailable::OutcomeUnknown.into())
     }
 
-    /// Whether the control log was read recently enough to judge calls. Measured by the monotonic clock, so that setting the
-    /// wall clock back does not extend trust in old readings.
+    /// Checks that the control log was read recently enough to decide about rights. The monotonic clock measures this, so that
+    /// setting the wall clock back does not extend trust in old readings.
     ///
     /// # Errors
     /// [`Unavailable::AuthorityStale`].

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_used_for_longest_makes_room() {
+    fn the_least_recently_used_entry_is_evicted() {
         let mut map = BoundedMap::new(3);
         for key in [1, 2, 3] {
             assert!(map.insert(key, "old", 1).is_empty());

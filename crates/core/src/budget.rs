@@ -9,12 +9,12 @@ use bytes::Bytes;
 use crate::ids::UserId;
 use crate::limits::Limits;
 
-/// Accounts without anything under way are removed when the map has grown by this many.
+/// Accounts with nothing in progress are removed when the map has grown by this many.
 const SWEEP_AFTER: usize = 4_096;
-/// The share of the node's bound that is open to every answer. The rest is reserved for CLIENT tokens and for small answers to
-/// users with nothing under way, so that a few users who do not read their answers cannot block the others.
+/// The share of the node's bound that every answer may use. The rest is reserved for CLIENT tokens, and for small answers to
+/// users with nothing in progress. So a few users who do not read their answers can't block the others.
 const SHARE: (usize, usize) = (3, 4);
-/// Largest answer that may use the reserved part, in bytes.
+/// The largest answer that may use the reserved part, in bytes.
 const SMALL: usize = 64 * 1024;
 
 /// The calls and unsent answers of all users of this node.
@@ -54,7 +54,7 @@ pub struct Account {
 }
 
 /// The owner of an account. The account is looked up when something is counted against it, and stays in memory only while
-/// something is under way.
+/// something is in progress.
 #[derive(Debug, Clone)]
 pub struct Owner {
     budget: Arc<Budget>,
@@ -68,13 +68,13 @@ impl Owner {
         Self { budget, user }
     }
 
-    /// The owner's present account.
+    /// Returns the owner's account.
     pub fn account(&self) -> Arc<Account> {
         self.user.map_or_else(|| self.budget.unbounded(), |user| self.budget.account(user))
     }
 }
 
-/// A call under way, from its authentication until its answer is sent.
+/// A call in progress, from its authentication until its answer is sent.
 #[derive(Debug)]
 pub struct Call(Arc<Account>);
 
@@ -87,7 +87,7 @@ pub struct Charge {
 }
 
 impl Budget {
-    /// A budget with nothing under way.
+    /// Makes a budget with nothing in progress.
     pub fn new(limits: &Limits) -> Self {
         let node = Arc::new(Node { most_bytes: limits.answer_bytes, bytes: AtomicUsize::new(0) });
         Self {
@@ -104,7 +104,7 @@ impl Budget {
     pub fn account(&self, user: UserId) -> Arc<Account> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.of_user.len() >= accounts.sweep_at {
-            // Whatever is counted holds a reference to its account.
+            // Each `Call` and `Charge` has a reference to its account.
             accounts.of_user.retain(|_, account| Arc::strong_count(account) > 1);
             accounts.sweep_at = accounts.of_user.len() + SWEEP_AFTER;
         }
@@ -119,13 +119,13 @@ impl Budget {
         self.unbounded.clone()
     }
 
-    /// Bytes of all unsent answers.
+    /// Returns the bytes of all unsent answers.
     pub fn bytes(&self) -> usize {
         self.node.bytes.load(Ordering::Relaxed)
     }
 
-    /// Counts an answer of this size. `None` if it exceeds a bound. The only answer of a user or of the node is always within
-    /// that user's or that node's bound, since a single answer may be larger than the bound.
+    /// Counts an answer of this size, in bytes. Returns `None` if it exceeds a bound. The only answer of a user or of the node
+    /// is always allowed, because a single answer may be larger than the bound.
     pub fn charge(&self, account: Option<&Arc<Account>>, bytes: usize) -> Option<Charge> {
         let most = account.map_or(self.node.most_bytes, |account| account.most_of_node(bytes));
         let charge = self.charge_anyway(account, bytes);
@@ -137,7 +137,7 @@ impl Budget {
         (!refused).then_some(charge)
     }
 
-    /// Counts an answer that cannot be refused.
+    /// Counts an answer that can't be refused.
     pub fn charge_anyway(&self, account: Option<&Arc<Account>>, bytes: usize) -> Charge {
         Charge::new(&self.node, account.cloned(), bytes)
     }
@@ -156,7 +156,7 @@ impl Account {
         }
     }
 
-    /// Begins a call. `None` if the user has its maximum of calls under way.
+    /// Begins a call. Returns `None` if the user's maximum of calls is in progress.
     pub fn call(self: &Arc<Self>) -> Option<Call> {
         let call = Call(self.clone());
         let before = self.calls.fetch_add(1, Ordering::Relaxed);
@@ -181,28 +181,28 @@ impl Account {
         held(frame, charge)
     }
 
-    /// Adds bytes to the user's outbound queues. Whether their sum over all connections is within the bound.
+    /// Adds bytes to the user's write queues. Returns whether their sum over all connections is within the bound.
     pub fn queue(&self, bytes: usize) -> bool {
         self.queued.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most_queued
     }
 
-    /// Removes bytes from the user's outbound queues.
+    /// Removes bytes from the user's write queues.
     pub fn unqueue(&self, bytes: usize) {
         self.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Whether the user's outbound queues with `more` bytes stay within one part in `parts` of the bound.
+    /// Whether the user's write queues with `more` bytes stay within one part in `parts` of the bound.
     pub fn is_queue_within(&self, parts: usize, more: usize) -> bool {
         self.queued.load(Ordering::Relaxed).saturating_add(more) <= self.most_queued / parts
     }
 
-    /// Whether the user's outbound queues exceed `times` the bound.
+    /// Whether the user's write queues exceed `times` the bound.
     pub fn is_queue_over(&self, times: usize) -> bool {
         self.queued.load(Ordering::Relaxed) > self.most_queued.saturating_mul(times)
     }
 }
 
-/// Wraps bytes so that `kept` is dropped with their last slice.
+/// Wraps bytes so that `kept` is dropped when their last slice is dropped.
 pub fn held<T: Send + 'static>(bytes: Bytes, kept: T) -> Bytes {
     Bytes::from_owner(Held { bytes, _kept: kept })
 }
@@ -280,7 +280,7 @@ mod tests {
         let first = budget.charge(Some(&ada), 50).unwrap();
         assert!(budget.charge(Some(&ada), 11).is_none() && ada.may_grow());
         let second = budget.charge(Some(&bob), 25).unwrap();
-        // The reserved part is for users with nothing under way, and for CLIENT tokens.
+        // The reserved part is for users with nothing in progress, and for CLIENT tokens.
         assert!(!ada.may_grow() && budget.charge(Some(&bob), 1).is_none());
         assert!(eve.may_grow() && budget.unbounded().may_grow());
         let third = budget.charge(Some(&eve), 10).unwrap();
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_for_small_answers() {
+    fn the_reserved_part_is_for_small_answers() {
         let most = 16 * SMALL;
         let budget = Budget::new(&Limits { answer_bytes: most, answer_bytes_per_user: most, ..Limits::default() });
         let _others = budget.charge(Some(&budget.account(user(1))), 12 * SMALL).unwrap();
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_counts_as_long_as_a_part_of_it_is_there() {
+    fn a_frame_is_counted_until_its_last_slice_is_dropped() {
         let budget = budget();
         let ada = budget.account(user(1));
         let mut frame = ada.hold(Bytes::from(vec![0; 60]));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_kept_while_anything_is_under_way() {
+    fn an_account_is_kept_while_anything_is_in_progress() {
         let (budget, id) = (budget(), user(1));
         let ada = budget.account(id);
         let call = ada.call().unwrap();

@@ -18,7 +18,7 @@ pub struct Caller {
     pub token_type: TokenType,
     /// The user of the token.
     pub user: UserRef,
-    /// The user's present role.
+    /// The user's current role.
     pub role: Role,
     /// The permissions of the token.
     pub permissions: Permissions,
@@ -29,7 +29,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The operator, who runs the command line on the server's own database. Has the rights of a CLIENT token.
+    /// Makes the operator, who runs the command line on the server's own database. It has the rights of a CLIENT token.
     pub fn operator(user: UserRef, now: Timestamp) -> Self {
         Self {
             token_id: TokenId::new(now),
@@ -42,22 +42,23 @@ impl Caller {
         }
     }
 
-    /// The actor of its writes.
+    /// Returns the actor of the caller's writes.
     pub fn actor(&self) -> Actor {
         if self.operator { Actor::Operator } else { Actor::Token(self.token_id) }
     }
 
-    /// Whether it may see and do everything: a CLIENT token or an ADMIN's, within the token's permissions.
+    /// Whether the caller has a CLIENT token or is an ADMIN. It may then see and do everything that the token's permissions
+    /// allow.
     pub fn is_privileged(&self) -> bool {
         self.token_type == TokenType::Client || self.role == Role::Admin
     }
 
-    /// Whether it may act in another user's name.
+    /// Whether the caller may act on behalf of another user.
     pub fn may_name_others(&self) -> bool {
         self.token_type == TokenType::Client
     }
 
-    /// Whether it calls for itself as this user.
+    /// Whether the caller is this user and acts for itself.
     pub fn is(&self, user: UserId) -> bool {
         self.user.id == user
     }
@@ -77,7 +78,7 @@ impl From<&TokenWithUser> for Caller {
     }
 }
 
-/// A token as its row and its user's row describe it: its caller, or the reason why it is refused.
+/// The state of a token by its row and its user's row: its caller, or the reason why it is refused.
 #[derive(Debug, Clone)]
 pub struct TokenState {
     caller: Arc<Caller>,
@@ -96,12 +97,12 @@ impl From<&TokenWithUser> for TokenState {
 }
 
 impl TokenState {
-    /// The user of the token, whether the token is refused or not.
+    /// Returns the user of the token, also if the token is refused.
     pub fn user_id(&self) -> UserId {
         self.caller.user.id
     }
 
-    /// The same token with the user's present row.
+    /// Returns the same token with the user's current row.
     #[must_use]
     pub fn with_user(&self, row: &User) -> Self {
         let caller = Caller { user: UserRef::from(row), role: row.role, ..(*self.caller).clone() };
@@ -113,17 +114,17 @@ impl TokenState {
         Self { caller: Arc::new(caller), refusal }
     }
 
-    /// Who holds the token.
+    /// Returns the type of the token.
     pub fn token_type(&self) -> TokenType {
         self.caller.token_type
     }
 
-    /// Its memory, in units of about 200 bytes.
+    /// Returns the memory that it takes, in units of about 200 bytes.
     pub fn weight(&self) -> usize {
         1 + self.caller.permissions.rooms.as_ref().map_or(0, Vec::len) / 8
     }
 
-    /// The caller, if the token is valid at `now`.
+    /// Returns the caller, if the token is valid at `now`.
     ///
     /// # Errors
     /// [`TokenRefusal::Revoked`], [`TokenRefusal::UserDisabled`], [`TokenRefusal::Expired`].

@@ -9,7 +9,7 @@ pub struct ControlPosition(pub u64);
 /// One change. It names the row to read again and does not contain the new values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ControlChange {
-    /// This token was revoked, itself or with its parent.
+    /// This token was revoked, directly or because its parent was.
     Token(TokenId),
     /// This user's name, role or state changed.
     User(UserId),

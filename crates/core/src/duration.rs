@@ -1,19 +1,18 @@
-//! Lengths of time as people write them: `7d`, `12h`, `90s`.
+//! Parses durations as people write them: `7d`, `12h`, `90s`.
 
 use std::time::Duration;
 
-/// The text is no length of time.
+/// The text is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a whole number and a unit, such as 90s, 30m, 12h, 7d or 2w")]
 pub struct InvalidDuration;
 
-/// Reads a whole number followed by `s`, `m`, `h`, `d` or `w`.
+/// Parses a whole number followed by `s`, `m`, `h`, `d` or `w`.
 ///
-/// A number without a unit is refused: what reads as seconds to one reads as milliseconds to another, and the first version's
-/// library took it for the latter.
+/// A number without a unit is an error: the Node.js version's library reads it as milliseconds, and most people mean seconds.
 ///
 /// # Errors
-/// [`InvalidDuration`] for everything else, what no [`Duration`] holds included.
+/// [`InvalidDuration`] for any other text, and for a duration that does not fit into a [`Duration`].
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let seconds_each: u64 = match &text[digits.len()..] {
@@ -24,7 +23,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
         "w" => 7 * 24 * 60 * 60,
         _ => return Err(InvalidDuration),
     };
-    // `u64::from_str` takes a leading plus sign.
+    // `u64::from_str` accepts a leading plus sign.
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(InvalidDuration);
     }
@@ -48,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "s",

@@ -1,30 +1,31 @@
-//! How many bytes things take as JSON, whichever of its forms they are sent in: what pages, frames and messages of the bus are
-//! cut by. A bound, never less than the truth, and at most some hundred bytes more.
+//! The size of items as JSON, by which pages, frames and bus messages are cut. The size is an upper bound for each format in
+//! which an item is sent, at most some hundred bytes above the real one.
 
 use crate::model::{Message, MessageInRoom, MessageVersion, Room, User, UserRef};
 use crate::token::TokenWithUser;
 
-/// The names, ids, numbers and times of the largest form of an item: a message within its event's frame.
+/// The bytes of the field names, ids, numbers and times of the largest form of an item: a message within its event's frame.
 pub(crate) const FIXED: usize = 512;
-/// The same of a user within another item.
+/// The same for a user within another item.
 pub(crate) const FIXED_USER: usize = 96;
-/// The same of a room within a message.
+/// The same for a room within a message.
 const FIXED_ROOM: usize = 192;
-/// What an event about a message takes besides that message.
+/// The same for an event about a message, without the message.
 pub(crate) const FIXED_ABOUT: usize = 192;
-/// The same of what has become of a message.
+/// The same for the change of a message.
 pub(crate) const FIXED_CHANGE: usize = 192;
-/// A room's id within a list of them.
+/// The bytes of a room's id within a list.
 const ID: usize = 39;
 
-/// Has a size as JSON.
+/// An item with a size as JSON.
 pub trait EncodedLen {
-    /// The bytes that its JSON takes at most, in a REST answer, in a WebSocket frame, or between nodes.
+    /// Returns an upper bound of the bytes of its JSON, in a REST answer, in a WebSocket frame, or between nodes.
     fn encoded_len(&self) -> usize;
 }
 
-/// The bytes of a text within a JSON string, without the quotes around it (RFC 8259, section 7): a quote, a backslash and a
-/// control character with a short escape take two, every other control character six, all else what it takes in UTF-8.
+/// Returns the bytes of a text within a JSON string, without the quotes around it (RFC 8259, section 7). A quote, a backslash
+/// and a control character with a short escape take two, every other control character six, and any other character what it
+/// takes in UTF-8.
 pub fn escaped_len(text: &str) -> usize {
     text.bytes().map(|byte| usize::from(ESCAPED[usize::from(byte)])).sum()
 }
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_takes_what_json_makes_of_it() {
+    fn the_escaped_length_is_that_of_json() {
         for character in (0..0x2_000).chain([0xFFFD, 0x1_F600]).filter_map(char::from_u32) {
             let text = character.to_string();
             let json = serde_json::to_string(&text).unwrap();

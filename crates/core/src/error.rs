@@ -1,20 +1,20 @@
-//! What can go wrong, each with a stable code. Front doors turn these into HTTP statuses and `error` frames.
+//! The errors of ops and stores, each with a stable code. Front doors turn them into HTTP statuses and `error` frames.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// A field of the input that breaks a rule.
+/// An invalid field of the input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
 pub struct InvalidField {
     /// The field's name on the wire.
     pub field: &'static str,
-    /// What would be valid.
+    /// What a valid value is.
     pub message: Cow<'static, str>,
 }
 
 impl InvalidField {
-    /// Names the field and what would be valid.
+    /// Makes the error about a field.
     pub fn new(field: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { field, message: message.into() }
     }
@@ -23,25 +23,25 @@ impl InvalidField {
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TokenRefusal {
-    /// No token came with the call.
+    /// The call has no token.
     #[error("no token was sent: send `Authorization: Bearer <token>`")]
     Missing,
-    /// Not a JWT that this server signed, or of a user or token that does not exist.
+    /// The token is not a JWT that this server signed, or its user or row does not exist.
     #[error("the token is not valid here: ask for a new one")]
     Invalid,
-    /// Past its `exp`.
+    /// The token's `exp` has passed.
     #[error("the token has expired: ask for a new one")]
     Expired,
-    /// Revoked, itself or the token that minted it.
+    /// The token was revoked, directly or because its parent was.
     #[error("the token was revoked: ask for a new one")]
     Revoked,
-    /// Its user is disabled.
+    /// The token's user is disabled.
     #[error("this token's user is disabled")]
     UserDisabled,
 }
 
 impl TokenRefusal {
-    /// The stable code on the wire.
+    /// Returns the stable code on the wire.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Missing => "token_missing",
@@ -53,13 +53,14 @@ impl TokenRefusal {
     }
 }
 
-/// Why a valid call is not allowed.
+/// Why an authenticated caller may not do this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Forbidden {
-    /// The room is not the caller's, does not exist, is no UUID, or lies outside the token's `permissions.rooms`: told alike.
+    /// The caller is not a member of the room, the room does not exist, its id is not a UUID, or the token's
+    /// `permissions.rooms` exclude it. All give the same error, so that it does not reveal which rooms exist.
     #[error("you are not a member of this room, or this token is not good for it")]
     NotAMember,
-    /// Only a CLIENT token, or an ADMIN's where that is said, may do this.
+    /// Only a CLIENT token may do this; in some calls also an ADMIN's token.
     #[error("only a CLIENT token may do this")]
     ClientOnly,
     /// Only a CLIENT token may name another `userId`.
@@ -80,22 +81,23 @@ pub enum Forbidden {
     /// Only the room's owner, a MODERATOR among its members, or a CLIENT token may do this.
     #[error("only the room's owner, a moderator who is a member, or a CLIENT token may do this")]
     NotAModerator,
-    /// Only a message's author, or a CLIENT token, changes what it says.
+    /// Only the message's author or a CLIENT token may edit it.
     #[error("only the message's author or a CLIENT token may do this")]
     NotTheAuthor,
-    /// The owner leaves by their own will or by a CLIENT or ADMIN token alone.
+    /// A moderator may not remove the room's owner. The owner may leave, and CLIENT and ADMIN tokens may remove the owner.
     #[error("the room's owner cannot be removed by a moderator")]
     OwnerStays,
-    /// A CLIENT token acts in this user's name: an application's backend would be out with it.
+    /// A CLIENT token acts for this user. Only a CLIENT token may disable this user, because an application's backend would
+    /// lose its access.
     #[error("a CLIENT token acts in this user's name: only a CLIENT token may disable this user")]
     BehindClientToken,
-    /// A token may not mint one with more rights or a longer life than its own.
+    /// A token may not mint another with more rights or a later expiry than its own.
     #[error("a token may not mint another with more rights than its own")]
     MoreRights,
 }
 
 impl Forbidden {
-    /// The stable code on the wire.
+    /// Returns the stable code on the wire.
     pub const fn code(self) -> &'static str {
         match self {
             Self::NotAMember => "not_a_member",
@@ -114,13 +116,13 @@ impl Forbidden {
     }
 }
 
-/// What is absent.
+/// The object that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NotFound {
     /// No such user.
     #[error("there is no such user")]
     User,
-    /// No such room; told only to those who may see every room.
+    /// No such room. Only callers who may see every room get this error.
     #[error("there is no such room")]
     Room,
     /// No such token.
@@ -129,13 +131,13 @@ pub enum NotFound {
     /// No such message in the room.
     #[error("there is no such message in this room")]
     Message,
-    /// No such message in the room, to answer to in a thread.
+    /// No such message in the room as the parent of a thread.
     #[error("there is no such message in this room")]
     Parent,
 }
 
 impl NotFound {
-    /// The stable code.
+    /// Returns the stable code.
     pub const fn code(self) -> &'static str {
         match self {
             Self::User => "user_not_found",
@@ -147,22 +149,22 @@ impl NotFound {
     }
 }
 
-/// What a call collided with.
+/// Why a call conflicts with stored data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Conflict {
     /// Another user has this name.
     #[error("this username is taken: choose another")]
     UsernameTaken,
-    /// A user that gets rights over others, or is let in again, has a name that looks like another's.
+    /// A user that gets rights over others, or is enabled again, has a name that looks like another user's.
     #[error("another user has a name that looks the same: rename or disable one of the two first")]
     UsernameLookalike,
-    /// The same `Idempotency-Key` came with another body.
+    /// The same `Idempotency-Key` was used with another body.
     #[error("this Idempotency-Key was used with another body: use a new key for a new request")]
     IdempotencyKeyReused,
-    /// The same `clientMessageId` came with another content.
+    /// The same `clientMessageId` was used with another content.
     #[error("this clientMessageId was used with another content: use a new id for a new message")]
     ClientMessageIdReused,
-    /// A message is of a later version than the change was made for.
+    /// The message has a later version than the one on which the edit is based.
     #[error(
         "this message was changed meanwhile: look at it again, and send the change with its present version as `ifVersion`"
     )]
@@ -170,7 +172,7 @@ pub enum Conflict {
 }
 
 impl Conflict {
-    /// The stable code on the wire.
+    /// Returns the stable code on the wire.
     pub const fn code(self) -> &'static str {
         match self {
             Self::UsernameTaken => "username_taken",
@@ -182,31 +184,31 @@ impl Conflict {
     }
 }
 
-/// Why the store can't serve now, though it could later.
+/// Why the server can't serve a call now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Unavailable {
-    /// The database cannot be reached, or takes no writes: it is read-only, or a file of it can't be read or written.
+    /// The database can't be reached, or does not accept writes: it is read-only, or one of its files can't be read or written.
     #[error("the database is away; try again")]
     StoreAway,
-    /// More writes wait than the queue holds.
+    /// The queue of writes is full.
     #[error("too many writes are waiting; try again")]
     QueueFull,
-    /// No space is left for the database.
+    /// The database's disk has no space left.
     #[error("the database's disk is full: reading works, writing resumes when there is space")]
     DiskFull,
-    /// The commit's outcome is not known, or whether what it changed is effective.
+    /// The outcome of the commit is unknown, or the change is stored and may not be effective yet.
     #[error("it is not known whether this took effect: send it again, with the same clientMessageId or Idempotency-Key")]
     OutcomeUnknown,
-    /// The answer that an `Idempotency-Key` stands for was stored by a newer release, in a shape that this one can't read.
+    /// A newer release stored the answer of this `Idempotency-Key` in a format that this release can't read.
     #[error(
         "a newer version of the server has done this, and only it can tell the answer: send it again with the same \
          Idempotency-Key"
     )]
     NewerVersion,
-    /// The control log could not be read for so long that tokens can't be judged.
+    /// The control log could not be read for so long that the rights of tokens are unknown.
     #[error("this node can't tell at the moment which tokens are valid; try again")]
     AuthorityStale,
-    /// As many calls or answers are under way as this user, or this node, may have.
+    /// The maximum of calls or unsent answers of this user, or of this node, is in progress.
     #[error("too many calls or answers are under way: read those that were sent, ask for less at once, and try again")]
     Overloaded,
     /// The server is stopping.
@@ -215,7 +217,7 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
-    /// The stable code on the wire.
+    /// Returns the stable code on the wire.
     pub const fn code(self) -> &'static str {
         match self {
             Self::StoreAway => "store_away",
@@ -229,7 +231,7 @@ impl Unavailable {
         }
     }
 
-    /// When to try again.
+    /// Returns how long a client should wait before a retry.
     pub const fn retry_after(self) -> Duration {
         match self {
             Self::DiskFull => Duration::from_secs(10),
@@ -238,7 +240,7 @@ impl Unavailable {
     }
 }
 
-/// What a user's rate limit bounds. Each is counted apart.
+/// The rate limits of a user. Each counts separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RateLimited {
     /// Messages.
@@ -252,7 +254,7 @@ pub enum RateLimited {
 }
 
 impl RateLimited {
-    /// The name of the limit, in an error's words and in the headers `RateLimit` and `RateLimit-Policy`.
+    /// Returns the name of the limit in error messages and in the headers `RateLimit` and `RateLimit-Policy`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Messages => "messages",
@@ -263,10 +265,10 @@ impl RateLimited {
     }
 }
 
-/// Everything an op can answer but success.
+/// The error of an op.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A field breaks a rule.
+    /// A field is invalid.
     #[error(transparent)]
     Invalid(#[from] InvalidField),
     /// The token is refused.
@@ -275,28 +277,28 @@ pub enum Error {
     /// The call is not allowed.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// Something named is absent.
+    /// Something that the call names does not exist.
     #[error(transparent)]
     NotFound(#[from] NotFound),
-    /// The call collides with what is there.
+    /// The call conflicts with stored data.
     #[error(transparent)]
     Conflict(#[from] Conflict),
-    /// Later it may work.
+    /// The server can't serve the call now; a retry may succeed.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// The user does more of one thing than it may in this time. How long to wait.
+    /// The user exceeded a rate limit. Contains how long to wait.
     #[error("too many {}: wait {} ms", .0.name(), .1.as_millis())]
     RateLimited(RateLimited, Duration),
-    /// The user has stored as many bytes as it may in a day. When the next begins.
+    /// The user has stored the maximum of bytes for this day. Contains the time until the next day, in UTC.
     #[error("you have stored as much as one may in a day: the next begins in {} s, at midnight UTC", .0.as_secs())]
     QuotaExceeded(Duration),
-    /// A fault of this server's own. The cause is in the log, under the request's id.
+    /// An error of the server itself. The log has the cause, under the request's id.
     #[error("the server failed to do this; its log has the reason under this request's id")]
     Internal,
 }
 
 impl Error {
-    /// The stable code on the wire.
+    /// Returns the stable code on the wire.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "invalid",

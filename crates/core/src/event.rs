@@ -1,7 +1,7 @@
-//! The durable events of a room: their kinds, the word for each, how it is read from the database, and how many bytes it takes.
+//! The durable events of a room: the kinds, the name of each, how its row is read, and how many bytes it takes.
 //!
-//! What lies between the rule that appends an event and the frame that shows it passes events on and knows no kinds. A new kind
-//! is a variant of [`EventKind`] here, one of the protocol's, and its rule in the store.
+//! The code between the rule that appends an event and the frame that shows it does not depend on kinds. A new kind is a
+//! variant of [`EventKind`] here, a variant in the protocol, and a rule in the store.
 
 use chatsphere_types::{MessageId, RoomId, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
@@ -10,90 +10,90 @@ use crate::encoded::{EncodedLen, FIXED, FIXED_ABOUT, FIXED_CHANGE, FIXED_USER};
 use crate::limits::Limits;
 use crate::model::{Message, UserRef};
 
-/// One durable event of a room. Its serialised form is what nodes tell each other; clients get frames of the protocol.
+/// A durable event of a room. Nodes send each other its serialised form; clients get frames of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The room.
     pub room_id: RoomId,
-    /// Its number in the room, given inside the commit.
+    /// The event's number in the room, which the commit assigns.
     pub seq: Seq,
-    /// When it was accepted.
+    /// When the server accepted the event.
     pub at: Timestamp,
-    /// What happened.
+    /// The kind, with its data.
     pub kind: EventKind,
 }
 
-/// The kinds of durable events. Each is a frame of its own type on the wire.
+/// The kinds of durable events. On the wire each is a frame with its own `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// A message was posted.
     Message(Message),
     /// `user` became a member, added by `by`.
     MemberJoined {
-        /// Who joined.
+        /// The new member.
         user: UserRef,
-        /// Who did it; the same as `user` if on their own.
+        /// The user who made the change; the same as `user` if nobody else did.
         by: UserRef,
     },
     /// `user` is no longer a member, removed by `by`.
     MemberLeft {
-        /// Who left.
+        /// The former member.
         user: UserRef,
-        /// Who did it; the same as `user` if on their own.
+        /// The user who made the change; the same as `user` if nobody else did.
         by: UserRef,
     },
     /// The content of a message was changed by `by`.
     MessageEdited {
-        /// Which message.
+        /// The message.
         message: EventMessage,
-        /// Who did it.
+        /// The user who edited it.
         by: UserRef,
     },
-    /// A kind that a newer release has stored. It keeps its number and is shown as far as its row can be understood. Nodes
-    /// never tell each other of one: a node reads it from the store.
+    /// An event of a kind that a newer release has stored. It keeps its number, and is shown as far as its row is understood.
+    /// It is never sent over the bus: each node reads it from the store.
     #[serde(skip)]
     Unknown {
-        /// The word for it.
+        /// The name of the kind.
         kind: Box<str>,
-        /// Its row.
+        /// The row of the event.
         row: Box<EventRow>,
     },
 }
 
-/// What the database keeps of an event other than a new message, besides its room, number, kind and time. Names are the present
-/// ones, and no text of a message is kept: a message is named, and read when the event is shown.
+/// The row of an event other than a new message, without its room, number, kind and time. Names are the current ones. The row
+/// has no message text: it references a message, which is read when the event is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
-    /// Whom it is about; the same as `by` where it is about nobody.
+    /// The user concerned; the same as `by` if the event concerns no user.
     pub user: UserRef,
-    /// Who did it.
+    /// The user who caused the event.
     pub by: UserRef,
-    /// The message that it is about, in its present state.
+    /// The referenced message, in its current state.
     pub message: Option<Box<Message>>,
-    /// The rest, as a JSON object with the names and the shape that the event's frame has.
+    /// The other data, as a JSON object with the fields of the event's frame.
     pub body: Option<String>,
 }
 
-/// The message that an event is about.
+/// The message of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventMessage {
-    /// In its present state.
+    /// The message in its current state.
     Shown(Box<Message>),
-    /// The page that the event stands in shows a later state of it.
+    /// The event's page has a later state of the message, so only its key is given.
     Superseded(MessageKey),
 }
 
-/// Names a message, by its id and by its number in the room.
+/// The id and the number of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageKey {
-    /// Its id.
+    /// The message's id.
     pub id: MessageId,
-    /// Its number.
+    /// The number of the event that posted the message.
     pub seq: Seq,
 }
 
 impl EventKind {
-    /// The word for the kind: in the database, and as the `type` of its frame.
+    /// Returns the name of the kind, in the database and as the `type` of its frame.
     pub fn name(&self) -> &str {
         match self {
             Self::Message(_) => "new_message",
@@ -104,7 +104,7 @@ impl EventKind {
         }
     }
 
-    /// Reads a row, the same for every database. New messages have rows of another table.
+    /// Makes an event's kind of its row, for every database. New messages have rows of another table.
     pub fn from_row(kind: &str, row: EventRow) -> Self {
         match (kind, row) {
             ("member_joined", row) => Self::MemberJoined { user: row.user, by: row.by },
@@ -116,7 +116,7 @@ impl EventKind {
         }
     }
 
-    /// The message that it is about, where it says more of it than that it was posted.
+    /// Returns the message of an event about an existing message.
     pub fn message_mut(&mut self) -> Option<&mut EventMessage> {
         match self {
             Self::MessageEdited { message, .. } => Some(message),
@@ -126,7 +126,7 @@ impl EventKind {
 }
 
 impl EventMessage {
-    /// Which message it is.
+    /// Returns the key of the message.
     pub fn key(&self) -> MessageKey {
         match self {
             Self::Shown(message) => message.key(),
@@ -146,17 +146,17 @@ impl EncodedLen for EventMessage {
 }
 
 impl Event {
-    /// The message, if the event is that it was posted.
+    /// Returns the message, if this event posted one.
     pub fn message(&self) -> Option<&Message> {
         if let EventKind::Message(message) = &self.kind { Some(message) } else { None }
     }
 
-    /// Who ceased to be a member by it.
+    /// Returns the user whose membership this event ends.
     pub fn departed(&self) -> Option<UserId> {
         if let EventKind::MemberLeft { user, .. } = &self.kind { Some(user.id) } else { None }
     }
 
-    /// Bytes of the texts that it brings, names included.
+    /// Returns the bytes of the event's texts, names included.
     pub fn text_len(&self) -> usize {
         match &self.kind {
             EventKind::Message(message) => message.text_len(),
@@ -166,7 +166,7 @@ impl Event {
         }
     }
 
-    /// Bytes of memory that it holds.
+    /// Returns the bytes of memory that the event takes.
     pub fn held_len(&self) -> usize {
         size_of::<Self>() + self.text_len()
     }
@@ -187,7 +187,7 @@ impl EncodedLen for Event {
                 FIXED + user.encoded_len() + by.encoded_len()
             }
             EventKind::MessageEdited { message, by } => message.encoded_len() + by.encoded_len(),
-            // `body` is JSON already.
+            // `body` is JSON, which is not escaped again.
             EventKind::Unknown { kind, row } => {
                 let body = row.body.as_ref().map_or(0, String::len);
                 FIXED + 2 * kind.len() + row.user.encoded_len() + row.by.encoded_len() + body
@@ -196,8 +196,9 @@ impl EncodedLen for Event {
     }
 }
 
-/// The largest [`EncodedLen`] of an event under these limits: that of an edit of a message of control characters alone, which
-/// names its author and its editor. Names hold no control characters, and a character takes at most four bytes.
+/// Returns the largest [`EncodedLen`] of an event under these limits. It is that of an edit of a message that consists of
+/// control characters, with the names of its author and its editor. Names have no control characters, and a character takes at
+/// most four bytes.
 pub fn largest_event(limits: &Limits) -> usize {
     let name = 4 * limits.username_chars;
     let message = FIXED + 6 * limits.message_bytes + 2 * limits.client_message_id_bytes + name;

@@ -1,10 +1,10 @@
-//! Characters that nobody sees, and by which one name can look like another.
+//! Invisible characters, by which one name can look like another.
 
-/// The first character of a name that can't be seen where it stands, or changes the direction of the text around it.
+/// Returns the first character of a name that is invisible in its place, or changes the direction of the text around it.
 ///
-/// Within an emoji the joiner and the selector of its picture are needed, and allowed. Everything else that Unicode has readers
-/// ignore (`Default_Ignorable_Code_Point`), its other format characters without a shape of their own, separators of lines, and
-/// what has no meaning in an exchange (noncharacters, private use) is found. Characters that Unicode has yet to assign are not.
+/// The joiner and the variation selector are allowed within an emoji, which needs them. All other characters that Unicode lets
+/// programs ignore (`Default_Ignorable_Code_Point`) are found, as are its other format characters without a shape, line
+/// separators, noncharacters and private use. Characters that Unicode has not assigned yet are not.
 pub(crate) fn first_invisible(name: &str) -> Option<char> {
     let mut before: [Option<char>; 2] = [None, None];
     let mut rest = name.chars();
@@ -22,7 +22,7 @@ const JOINER: char = '\u{200d}';
 const AS_EMOJI: char = '\u{fe0f}';
 const KEYCAP: char = '\u{20e3}';
 
-/// Whether the character is one without which an emoji would be another: ❤️ is U+2764 with a selector, 👩‍💻 two emojis joined.
+/// Whether the character is a part of the emoji around it. ❤️ is U+2764 with a selector, 👩‍💻 is two joined emojis.
 fn is_of_an_emoji(before: [Option<char>; 2], here: char, next: Option<char>) -> bool {
     match (before, here) {
         ([_, Some(last)], AS_EMOJI) => is_picture(last) || (matches!(last, '0'..='9' | '#' | '*') && next == Some(KEYCAP)),
@@ -31,7 +31,8 @@ fn is_of_an_emoji(before: [Option<char>; 2], here: char, next: Option<char>) -> 
     }
 }
 
-/// Whether the character is a picture, or may be shown as one: by blocks, so a little more than Unicode's `Emoji`.
+/// Whether the character is a picture or may be shown as one. It tests whole blocks, so it allows a little more than Unicode's
+/// `Emoji`.
 fn is_picture(c: char) -> bool {
     matches!(c,
         '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}'
@@ -45,32 +46,32 @@ fn is_picture(c: char) -> bool {
         | '\u{1f000}'..='\u{1faff}')
 }
 
-/// Whether the character has no shape of its own, or is needed within an emoji alone.
+/// Whether the character has no shape of its own, or is allowed within an emoji only.
 pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
-        // Soft hyphen, grapheme joiner, the mark for the direction of Arabic.
+        // Soft hyphen, combining grapheme joiner, Arabic letter mark.
         '\u{ad}' | '\u{34f}' | '\u{61c}'
-        // Fillers of Hangul and Khmer, selectors of Mongolian.
+        // Hangul and Khmer fillers, Mongolian selectors.
         | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{ffa0}'
-        // Spaces of no width, joiners, marks of direction; separators of lines and paragraphs, embeddings and overrides.
+        // Zero-width spaces and joiners, direction marks; line and paragraph separators, embeddings and overrides.
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        // Operators that are not shown, isolates.
+        // Invisible operators, isolates.
         | '\u{2060}'..='\u{206f}'
-        // A cell of Braille without a dot.
+        // The blank Braille pattern.
         | '\u{2800}'
-        // Selectors, the mark of the byte order, annotations, and what is still free among them.
+        // Variation selectors, the byte order mark, annotations, and the unassigned code points among them.
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
-        // The layout of hieroglyphs and their blanks, shorthand, and music with its note without a head.
+        // Controls and blanks of hieroglyphs, shorthand, and music with its null notehead.
         | '\u{13430}'..='\u{1343f}' | '\u{13441}'..='\u{13442}' | '\u{1bca0}'..='\u{1bca3}'
         | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}'
-        // The filler of the Khitan small script, and what stands for an object that is not there.
+        // The Khitan small script filler, and the object replacement character.
         | '\u{16fe4}' | '\u{fffc}'
-        // Tags and more selectors.
+        // Tags and supplementary variation selectors.
         | '\u{e0000}'..='\u{e0fff}'
         // Private use.
         | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}'
         | '\u{fdd0}'..='\u{fdef}')
-        // The last two of each plane are no characters.
+        // The last two code points of each plane are noncharacters.
         || u32::from(c) & 0xfffe == 0xfffe
 }
 
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_seen_is_let_through() {
+    fn visible_names_are_allowed() {
         for name in [
             "Ada Lovelace",
             "O’Brien-Smith",
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_seen_is_found() {
+    fn invisible_characters_are_found() {
         for hidden in [
             '\u{ad}',
             '\u{34f}',
@@ -154,8 +155,9 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_an_emoji_stand_in_one_or_nowhere() {
-        // Twice, at the end, at the beginning, after a letter, before one; tags, by which flags of regions are written.
+    fn joiners_and_selectors_are_allowed_only_within_an_emoji() {
+        // Two joiners, at the end, at the beginning, after a letter, before a single emoji; tags, which spell the flags of
+        // regions.
         for name in [
             "❤️\u{fe0f}",
             "👩\u{200d}",

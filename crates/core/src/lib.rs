@@ -1,6 +1,7 @@
-//! The rules of ChatSphere: ids, the model, policy, one use case a file in [`ops`], and the ports to the world outside.
+//! The rules of ChatSphere: ids, the model, the policy, one use case a file in [`ops`], and the ports to storage, signals and
+//! time.
 //!
-//! Nothing here knows HTTP, sockets, SQL or JSON on the wire. Front doors decode a call, run one op and encode its answer.
+//! This crate has no HTTP, sockets, SQL or JSON of the wire. Front doors decode a call, run one op and encode its answer.
 
 pub mod app_context;
 pub mod authority;

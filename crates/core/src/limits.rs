@@ -23,59 +23,60 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Rooms that one connection may join.
     pub rooms_per_connection: usize,
-    /// Connections that one user may hold on one node.
+    /// Connections that one user may have on one node.
     pub connections_per_user: usize,
-    /// Bytes that may wait for one slow connection before it is closed with 4008.
+    /// Unsent bytes after which a slow connection is closed with 4008.
     pub outbound_queue_bytes: usize,
-    /// Messages a user may send, sustained, a second; 0 switches the limit off.
+    /// Messages that a user may send in a second, sustained; 0 is no limit.
     pub messages_per_second: u32,
-    /// Messages a user may send at once after a pause.
+    /// Messages that a user may send at once after a pause.
     pub message_burst: u32,
-    /// Reads a second that a user may make over REST, sustained; 0 is no limit.
+    /// Reads that a user may make over REST in a second, sustained; 0 is no limit.
     pub reads_per_second: u32,
-    /// Reads a user may make at once after a pause.
+    /// Reads that a user may make at once after a pause.
     pub read_burst: u32,
-    /// REST calls of one user that may be under way on one node, from their start until their answer is sent.
+    /// REST calls of one user that may be in progress on one node, from their start until their answer is sent.
     pub calls_per_user: usize,
-    /// Bytes of answers and replays that may be built and not yet sent, on one node.
+    /// Bytes of unsent answers and replays on one node.
     pub answer_bytes: usize,
-    /// Bytes of answers and replays of one user that may be built and not yet sent, on one node.
+    /// Bytes of unsent answers and replays of one user on one node.
     pub answer_bytes_per_user: usize,
-    /// Bytes that may wait for all connections of one user together, on one node; twice that where each of them holds little.
+    /// Unsent bytes of all connections of one user on one node. The bound is twice this for a connection with a short queue of
+    /// its own.
     pub outbound_bytes_per_user: usize,
-    /// Sends of one connection that may wait for their answer before its socket is no longer read. Who sends more all the same
-    /// is held to half for a second.
+    /// Unanswered messages of one connection after which its socket is no longer read. A connection that keeps sending is
+    /// throttled for a second, to half as many.
     pub unanswered_sends: usize,
-    /// Most events that `join` with `since` replays.
+    /// Most events that a `join` with `since` replays.
     pub replay_events: u64,
-    /// Messages that a `join` without `since` shows, and the default page of every list.
+    /// Messages that a `join` without `since` sends, and the default page size of every list.
     pub page_default: usize,
     /// Largest page of any list.
     pub page_max: usize,
-    /// Longest time for the head of an HTTP request to arrive.
+    /// Longest time in which the head of an HTTP request must arrive.
     pub header_timeout: Duration,
     /// Longest time that an HTTP connection may be idle.
     pub idle_timeout: Duration,
     /// Time between the server's pings on a WebSocket, before jitter.
     pub heartbeat: Duration,
-    /// Connections of all kinds that one node accepts.
+    /// Connections that one node accepts, over HTTP and WebSocket together.
     pub connections: usize,
 }
 
-/// How many frames of a connection are read. Faster frames wait in the network; the connection is not closed.
+/// The rate at which a connection's frames are read. Faster frames wait in the network; the connection is not closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameRate {
-    /// A second, sustained; 0 is no limit.
+    /// Frames in a second, sustained; 0 is no limit.
     pub per_second: u32,
-    /// At once after a pause.
+    /// Frames at once after a pause.
     pub burst: u32,
 }
 
-/// Frames that a connection may send, as a multiple of the messages that its user may post. Refusing a frame costs the server
-/// little, but not nothing.
+/// Frames that a connection may send, as a multiple of the messages that its user may post. Rejecting a frame costs the server
+/// little, but something.
 const FRAMES_PER_MESSAGE: u32 = 10;
 
-/// The lowest rate of frames, however few messages a user may post, since pings, joins and retries are not messages.
+/// The lowest rate of frames, also if a user may post few messages, because pings, joins and retries are not messages.
 const LEAST_FRAMES: FrameRate = FrameRate { per_second: 200, burst: 1_000 };
 
 impl Limits {

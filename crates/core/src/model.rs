@@ -1,4 +1,4 @@
-//! What ChatSphere keeps: users, rooms and messages. The events of a room are in [`event`](crate::event).
+//! The stored objects: users, rooms and messages. The events of a room are in [`event`](crate::event).
 
 use serde::{Deserialize, Serialize};
 
@@ -13,33 +13,33 @@ pub use chatsphere_types::{Role, Version};
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// Its id.
+    /// The id.
     pub id: UserId,
-    /// Its present name.
+    /// The current username.
     pub username: Username,
-    /// What it may do in general.
+    /// The role.
     pub role: Role,
-    /// A disabled user's tokens are refused and its sockets closed.
+    /// Whether the user is disabled. The server then rejects its tokens and closes its sockets.
     pub disabled: bool,
-    /// The application's own id for it.
+    /// The application's own id of the user.
     pub external_id: Option<ExternalId>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When its name, role or state changed last.
+    /// When the name, role or state last changed.
     pub updated_at: Timestamp,
 }
 
-/// A user as others see it.
+/// The part of a user that other users see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserRef {
-    /// Its id.
+    /// The id.
     pub id: UserId,
-    /// Its name when this was read.
+    /// The username at the time of the read.
     pub username: Username,
 }
 
 impl UserRef {
-    /// Bytes of its name.
+    /// Returns the bytes of the username.
     pub(crate) fn text_len(&self) -> usize {
         self.username.as_str().len()
     }
@@ -54,110 +54,110 @@ impl From<&User> for UserRef {
 /// A room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
-    /// Its id.
+    /// The id.
     pub id: RoomId,
-    /// Its name.
+    /// The name.
     pub name: RoomName,
-    /// Who made it, and owns it.
+    /// The owner.
     pub owner: UserId,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When its name changed last. Messages do not change it.
+    /// When the name last changed. Messages do not change it.
     pub updated_at: Timestamp,
-    /// The number of its newest event.
+    /// The number of the newest event.
     pub seq: Seq,
-    /// How many messages it holds; kept in the commit.
+    /// The number of messages, which each commit updates.
     pub message_count: u64,
-    /// How many members it has; kept in the commit.
+    /// The number of members, which each commit updates.
     pub member_count: u64,
 }
 
-/// A message, in its present state.
+/// A message in its current state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its id.
+    /// The id.
     pub id: MessageId,
-    /// Where it was said.
+    /// The room.
     pub room_id: RoomId,
-    /// Who said it, under the present name.
+    /// The author, with the current username.
     pub author: UserRef,
-    /// Its number among the room's events.
+    /// The number of the event that posted the message.
     pub seq: Seq,
-    /// What it says.
+    /// The content.
     pub content: Content,
-    /// The sender's own id for it.
+    /// The sender's own id of the message.
     pub client_message_id: Option<ClientMessageId>,
-    /// When it was accepted.
+    /// When the server accepted the message.
     pub created_at: Timestamp,
-    /// When it changed last.
+    /// When the message last changed.
     pub updated_at: Timestamp,
-    /// What has become of it since it was posted.
+    /// The last change, if there was one.
     pub change: Option<Box<MessageChange>>,
 }
 
-/// What has become of a message since it was posted.
+/// The last change of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageChange {
-    /// The number of the event that changed its content last.
+    /// The number of the event that last changed the content.
     pub seq: Seq,
-    /// 2 after the first change, and one more at each.
+    /// The version: 2 after the first change, then one more for each.
     pub version: Version,
-    /// When its content changed last.
+    /// When the content was last edited.
     pub edited_at: Timestamp,
-    /// Who changed it last, if not its author.
+    /// The user who last edited the content, if not the author.
     pub edited_by: Option<UserId>,
 }
 
-/// A message as it was in one of its versions.
+/// A version of a message's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageVersion {
-    /// Which.
+    /// The number of the version.
     pub version: Version,
-    /// What it said. `None` once that was forgotten.
+    /// The content; `None` once it was erased.
     pub content: Option<Content>,
-    /// When that was written.
+    /// When the server accepted this version.
     pub at: Timestamp,
-    /// Who wrote it.
+    /// The user who wrote this version.
     pub by: UserRef,
 }
 
 impl Message {
-    /// Its id and number.
+    /// Returns the id and number.
     pub fn key(&self) -> MessageKey {
         MessageKey { id: self.id, seq: self.seq }
     }
 
-    /// Which version it is.
+    /// Returns the current version.
     pub fn version(&self) -> Version {
         self.change.as_ref().map_or(Version::FIRST, |change| change.version)
     }
 
-    /// The number of the event that last changed anything of it.
+    /// Returns the number of the event that last changed the message.
     pub fn change_seq(&self) -> Seq {
         self.change.as_ref().map_or(self.seq, |change| change.seq)
     }
 
-    /// Bytes of its texts, its author's name included.
+    /// Returns the bytes of the texts, the author's name included.
     pub fn text_len(&self) -> usize {
         let id = self.client_message_id.as_ref().map_or(0, |id| id.as_str().len());
         self.content.as_str().len() + self.author.text_len() + id
     }
 
-    /// Bytes of memory that it holds.
+    /// Returns the bytes of memory that the message takes.
     pub fn held_len(&self) -> usize {
         size_of::<Self>() + self.change.as_ref().map_or(0, |_| size_of::<MessageChange>()) + self.text_len()
     }
 }
 
-/// A message together with what is shown of its room, for lists across rooms.
+/// A message with the data of its room, for lists of messages of all rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageInRoom {
     /// The message.
     pub message: Message,
-    /// Its room's present name.
+    /// The room's current name.
     pub room_name: RoomName,
-    /// When its room was made.
+    /// When the room was created.
     pub room_created_at: Timestamp,
-    /// When its room's name changed last.
+    /// When the room's name last changed.
     pub room_updated_at: Timestamp,
 }

@@ -10,29 +10,30 @@ use unicode_security::confusable_detection::skeleton;
 
 use crate::invisible::is_invisible;
 
-/// Longest key in bytes. An index of either database accepts this length.
+/// The longest key, in bytes. The indexes of both databases accept this length.
 const MAX_BYTES: usize = 1_024;
-/// Folding and replacing lookalikes are repeated until nothing changes; no known text needs more than three passes.
+/// Folding and the replacement of lookalikes are repeated until nothing changes. No known text needs more than three passes.
 const MAX_PASSES: usize = 5;
 
 /// The comparison keys of a username, stored beside the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameKeys {
-    /// Equal for names that differ in case, width, composition, white space or invisible characters alone. No two users get
+    /// Equal for names that differ only in case, width, composition, white space or invisible characters. No two users may have
     /// names with the same key.
     ///
-    /// Compatibility caseless matching (The Unicode Standard, D146), white space collapsed and trimmed, ignorable
-    /// characters left out.
+    /// It is compatibility caseless matching (The Unicode Standard, D146), with white space collapsed and trimmed, and
+    /// ignorable characters removed.
     pub key: String,
     /// Equal for names that look alike. It is compared only with the names of users who have rights over others: `rn` looks
-    /// like `m`, but ordinary users may have both names.
+    /// like `m`, and ordinary users may have both names.
     ///
-    /// The skeleton of UTS 39, section 4, folded; `i`, `l`, `1` and `|` are one, since they are in one case or the other.
+    /// It is the folded skeleton of UTS 39, section 4. `i`, `l`, `1` and `|` are equal, because they look alike in one case or
+    /// the other.
     pub look: String,
 }
 
 impl NameKeys {
-    /// Computes the keys of a name, including one that present rules would refuse.
+    /// Computes the keys of a name, also of one that the current rules would reject.
     pub fn of(name: &str) -> Self {
         Self { key: bounded(key(name)), look: bounded(look(name)) }
     }
@@ -44,7 +45,7 @@ fn key(name: &str) -> String {
 }
 
 fn look(name: &str) -> String {
-    // Lookalikes are replaced before folding: a capital I looks like an l, and its small letter does not.
+    // Lookalikes are replaced before folding: a capital I looks like an l, and a small i does not.
     let mut text = visible(name.nfkd());
     for _ in 0..MAX_PASSES {
         let letters: String = text.chars().map(plain_letter).collect();
@@ -62,7 +63,7 @@ fn fold(text: &str) -> String {
     visible(UniCase::unicode(text).to_folded_case().nfkd())
 }
 
-/// Removes invisible characters, and the dot above an i, which has one already.
+/// Removes invisible characters, and a combining dot above, which is not seen on an i.
 fn visible(decomposed: impl Iterator<Item = char>) -> String {
     let mut base = None;
     let mut seen = String::new();
@@ -82,8 +83,8 @@ fn collapse(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The letter that a character shows, where neither decomposition nor UTS 39 knows it: small capitals, letters in black
-/// circles and squares, and those of flags.
+/// Returns the letter that a character shows, if neither decomposition nor UTS 39 maps it: small capitals, letters in black
+/// circles and squares, and the letters of flags.
 fn plain_letter(c: char) -> char {
     let nth = |first: u32| char::from_u32(u32::from('a') + u32::from(c) - first).unwrap_or(c);
     match c {
@@ -119,7 +120,7 @@ fn plain_letter(c: char) -> char {
     }
 }
 
-/// Cuts a text that is too long for an index, and appends its hash to keep it distinct.
+/// Truncates a text that is too long for an index, and appends its hash to keep it distinct.
 fn bounded(text: String) -> String {
     if text.len() <= MAX_BYTES {
         return text;
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_one_name_has_one_key() {
+    fn spellings_of_one_name_have_one_key() {
         for (name, others) in [
             (
                 "admin",
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_alike_has_one_look() {
+    fn names_that_look_alike_have_one_look() {
         for imitation in [
             "аdmin",
             "аdmіn",
@@ -218,7 +219,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_key_is_its_own_key(name: String) {
+        fn the_key_of_a_key_is_that_key(name: String) {
             let key = NameKeys::of(&name).key;
             proptest::prop_assert!(key.len() > MAX_BYTES - 65 || same_key(&key, &name), "{:?}", key);
         }

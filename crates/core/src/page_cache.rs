@@ -15,7 +15,7 @@ use crate::model::Message;
 use crate::shared::Shared;
 use crate::store::{Access, History, HistoryRange, Newest, RoomVersion, Store, Versioned};
 
-/// Most bytes that the pages of one kind and their encodings may take, about.
+/// The approximate maximum of bytes that the pages of one kind and their encodings take.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The weight of a page without its events, in bytes.
 const PAGE: usize = 1_024;
@@ -42,11 +42,11 @@ impl Default for PageCache {
 }
 
 impl PageCache {
-    /// A room's newest messages, as [`MessageReads::history`](crate::store::MessageReads::history) returns them for
+    /// Returns a room's newest messages, like [`MessageReads::history`](crate::store::MessageReads::history) for
     /// [`HistoryRange::Newest`]. A page that is not cached is read after `turn` resolves, and is returned with that turn.
     ///
     /// # Errors
-    /// Those of [`MessageReads::history`](crate::store::MessageReads::history) and of `turn`.
+    /// The errors of [`MessageReads::history`](crate::store::MessageReads::history) and of `turn`.
     pub async fn history<A>(
         &self,
         store: &dyn Store,
@@ -60,11 +60,11 @@ impl PageCache {
         self.histories.get((room, limit), version, turn, read, |page| weight(&page.messages, &[])).await
     }
 
-    /// A room's newest page for a join, as [`MessageReads::newest`](crate::store::MessageReads::newest) returns it. A page that
+    /// Returns a room's newest page for a join, like [`MessageReads::newest`](crate::store::MessageReads::newest). A page that
     /// is not cached is read after `turn` resolves, and is returned with that turn.
     ///
     /// # Errors
-    /// Those of [`MessageReads::newest`](crate::store::MessageReads::newest) and of `turn`.
+    /// The errors of [`MessageReads::newest`](crate::store::MessageReads::newest) and of `turn`.
     pub async fn newest<A>(
         &self,
         store: &dyn Store,
@@ -85,7 +85,7 @@ impl<K: Hash + Eq, T> Pages<K, T> {
         Self(Mutex::new(BoundedMap::new(MAX_BYTES)))
     }
 
-    /// The page of the room's present `version`, from the cache, or read by `read` after `turn` resolves.
+    /// Returns the page of the room's current version, from the cache, or read by `read` after `turn` resolves.
     async fn get<A>(
         &self,
         key: K,
@@ -113,7 +113,7 @@ impl<K: Hash + Eq, T> Pages<K, T> {
         Ok((page, Some(turn)))
     }
 
-    /// The cached page, if it is of this version.
+    /// Returns the cached page, if it is of this version.
     fn of(&self, key: &K, version: RoomVersion) -> Option<Arc<Shared<T>>> {
         self.kept().get(key).filter(|kept| kept.version == version).map(|kept| kept.page.clone())
     }
@@ -131,7 +131,7 @@ impl<K: Hash + Eq, T> Pages<K, T> {
     }
 }
 
-/// The weight of a page and its encoding.
+/// Returns the weight in bytes of a page and its encoding.
 fn weight(messages: &[Message], others: &[Arc<Event>]) -> usize {
     let messages = messages.iter().map(|message| message.held_len() + message.encoded_len());
     let others = others.iter().map(|event| event.held_len() + event.encoded_len());

@@ -26,32 +26,32 @@ pub struct Rate<K> {
 
 #[derive(Debug)]
 struct Buckets<K> {
-    /// When each bucket will be full again, in microseconds of the monotonic clock.
+    /// The time at which each bucket will be full, in microseconds of the monotonic clock.
     full_at: HashMap<K, i64>,
     sweep_at: usize,
 }
 
 impl<K: Eq + Hash> Rate<K> {
-    /// A limit of `per_second`; 0 is no limit.
+    /// Makes a limit of `per_second`; 0 is no limit.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval_micros = if per_second == 0 { 0 } else { 1_000_000 / i64::from(per_second) };
         let buckets = Mutex::new(Buckets { full_at: HashMap::new(), sweep_at: SWEEP_AFTER });
         Self { interval_micros, burst: i64::from(burst.max(1)), refused: Counter::noop(), buckets }
     }
 
-    /// A limit of one per `interval`, and `burst` at once after a pause.
+    /// Makes a limit of one per `interval`, and `burst` at once after a pause.
     pub fn every(interval: Duration, burst: u32) -> Self {
         let interval_micros = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX);
         Self { interval_micros, ..Self::new(1, burst) }
     }
 
-    /// Counts refusals in the metric `chatsphere_rate_limited_total` under this `what`.
+    /// Counts rejections in the metric `chatsphere_rate_limited_total` with the label `what`.
     #[must_use]
     pub fn counted(self, what: &'static str) -> Self {
         Self { refused: counter!("chatsphere_rate_limited_total", "what" => what), ..self }
     }
 
-    /// Takes one from the bucket of `who`, or returns how long to wait for it.
+    /// Takes one token from the bucket of `who`, or returns how long to wait for it.
     pub fn take(&self, who: K, now: Monotonic) -> Result<(), Duration> {
         if self.interval_micros == 0 {
             return Ok(());
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn rested_users_are_forgotten() {
+    fn full_buckets_are_removed() {
         let rate = RateLimiter::new(20, 100);
         for i in 0..20_000 {
             let user = UserId::new(Timestamp::from_millis(i * 1_000));

@@ -18,14 +18,14 @@ impl<T> Shared<T> {
         Self { value, made: OnceLock::new() }
     }
 
-    /// The encoding, made by `make` on the first call. Every caller must pass an equivalent `make`.
+    /// Returns the encoding, which `make` makes on the first call. Every caller must pass an equivalent `make`.
     pub fn made(&self, make: impl FnOnce(&T) -> Bytes) -> Bytes {
         self.made.get_or_init(|| make(&self.value)).clone()
     }
 }
 
 impl<T> Shared<T> {
-    /// The encoding, if it has been made.
+    /// Returns the encoding, if it has been made.
     pub fn already_made(&self) -> Option<Bytes> {
         self.made.get().cloned()
     }

@@ -25,21 +25,21 @@ pub enum Topic {
 /// How long a user counts as typing after a signal.
 pub const TYPING_EXPIRES: Duration = Duration::from_secs(6);
 
-/// Signals that a user may cause a second.
+/// Signals that a user may cause in a second.
 pub const SIGNALS_PER_SECOND: u32 = 10;
-/// Shortest interval between repetitions of a signal that are sent. Clients repeat it every 3 s; the difference allows for
+/// The shortest interval in which a repeated signal is sent again. Clients repeat it every 3 s; the difference allows for
 /// jitter of the network.
 const REPEATED: Duration = Duration::from_millis(2_500);
 
-/// One signal.
+/// A signal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
-    /// The topic that it is sent to.
+    /// The topic, whose connections receive the signal.
     pub topic: Topic,
-    /// Who caused it.
+    /// The user who caused the signal.
     pub user: UserRef,
-    /// The room's newest event in the snapshot in which the rights were judged. A node delivers the signal once the room's
-    /// subscribers have all events up to this one, so a member who was removed by then does not receive it on any node.
+    /// The room's newest event in the snapshot in which the rights were checked. A node delivers the signal once the room's
+    /// subscribers have all events up to this one. So a member who was removed by then does not receive it on any node.
     pub after: Seq,
     /// The content.
     pub kind: SignalKind,
@@ -51,7 +51,7 @@ pub struct Signal {
 pub enum SignalKind {
     /// A user types in a room, or has stopped typing.
     Typing {
-        /// Where.
+        /// The room.
         room_id: RoomId,
         /// The message in whose thread the user types.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,12 +59,12 @@ pub enum SignalKind {
         /// Whether the user types or has stopped.
         on: bool,
     },
-    /// A kind of a newer release. It is dropped.
+    /// A kind that a newer release sent. It is dropped.
     #[serde(other)]
     Unknown,
 }
 
-/// How often users may cause signals.
+/// The rate limits of signals.
 pub struct SignalRate {
     each: Rate<UserId>,
     begun: Rate<(UserId, Topic)>,
@@ -76,7 +76,7 @@ impl Default for SignalRate {
         Self {
             each: Rate::new(SIGNALS_PER_SECOND, SIGNALS_PER_SECOND).counted("signal"),
             begun: Rate::every(REPEATED, 1),
-            // A user who resumes and stops again within the interval is shown as stopped again.
+            // The burst of 2 lets a user stop, resume and stop again within the interval.
             ended: Rate::every(REPEATED, 2),
         }
     }
@@ -91,7 +91,7 @@ impl SignalRate {
         self.each.take(user, now).map_err(|wait| Error::RateLimited(RateLimited::Signals, wait))
     }
 
-    /// Whether the user has just sent the same beginning or end to this topic. A repeated signal is not sent.
+    /// Whether the user has sent the same beginning or end to this topic within 2.5 s. A repeated signal is not sent.
     pub(crate) fn is_repeated(&self, user: UserId, topic: Topic, begins: bool, now: Monotonic) -> bool {
         let rate = if begins { &self.begun } else { &self.ended };
         rate.take((user, topic), now).is_err()

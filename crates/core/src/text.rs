@@ -1,4 +1,4 @@
-//! Texts that people and programs give, made valid at the edge.
+//! Texts that people and programs send. Each type is validated when its value is created.
 
 use std::fmt;
 
@@ -10,40 +10,41 @@ use unicode_normalization::char::is_combining_mark;
 use crate::invisible::first_invisible;
 use crate::limits::Limits;
 
-/// A user's name: 1 to 64 characters, none of them a control character or invisible, none at its ends white space. No two users
-/// get names that are the same by [`NameKeys`](crate::NameKeys).
+/// A user's name: 1 to 64 characters without control characters and invisible ones, and without white space at its ends. No two
+/// users may have names with the same key by [`NameKeys`](crate::NameKeys).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Username(String);
 
-/// A room's name: 1 to 128 characters, none of them a control character or invisible, none at its ends white space. Not unique.
+/// A room's name: 1 to 128 characters without control characters and invisible ones, and without white space at its ends.
+/// Several rooms may have the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RoomName(String);
 
-/// What a message says: 1 byte to 32 KiB of UTF-8 without U+0000, which PostgreSQL cannot store.
+/// A message's content: 1 byte to 32 KiB of UTF-8 without U+0000, which PostgreSQL can't store.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Content(String);
 
-/// A sender's own id for a message, unique for one author in one room, for ever: 1 to 64 bytes without control characters.
+/// A sender's own id of a message: 1 to 64 bytes without control characters. It stays unique for one author in one room.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClientMessageId(String);
 
-/// An application's own id for a user: 1 to 128 bytes without control characters. Unique, compared byte by byte.
+/// An application's own id of a user: 1 to 128 bytes without control characters. It is unique, and compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ExternalId(String);
 
-/// The `email` kept beside a CLIENT token to tell whose it is: 3 to 254 bytes with an `@` inside (RFC 5321, section
-/// 4.5.3.1.3). Nothing is ever sent to it.
+/// The email address of a CLIENT token's holder: 3 to 254 bytes with an `@` inside (RFC 5321, section 4.5.3.1.3). The server
+/// sends no mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Email(String);
 
 impl Username {
-    /// Checks a name that came from outside.
+    /// Validates a name from a client.
     pub fn parse(text: String, limits: &Limits) -> Result<Self, InvalidField> {
         check_name("username", &text, limits.username_chars)?;
         Ok(Self(text))
@@ -51,7 +52,7 @@ impl Username {
 }
 
 impl RoomName {
-    /// Checks a name that came from outside.
+    /// Validates a name from a client.
     pub fn parse(text: String, limits: &Limits) -> Result<Self, InvalidField> {
         check_name("name", &text, limits.room_name_chars)?;
         Ok(Self(text))
@@ -59,7 +60,7 @@ impl RoomName {
 }
 
 impl Content {
-    /// Checks content that came from outside.
+    /// Validates content from a client.
     pub fn parse(text: String, limits: &Limits) -> Result<Self, InvalidField> {
         if text.is_empty() {
             return Err(InvalidField::new("content", "must not be empty"));
@@ -76,7 +77,7 @@ impl Content {
 }
 
 impl ClientMessageId {
-    /// Checks an id that came from outside.
+    /// Validates an id from a client.
     pub fn parse(text: String, limits: &Limits) -> Result<Self, InvalidField> {
         check_bytes("clientMessageId", &text, limits.client_message_id_bytes)?;
         Ok(Self(text))
@@ -84,10 +85,10 @@ impl ClientMessageId {
 }
 
 impl ExternalId {
-    /// Most bytes that an id may have.
+    /// The longest id, in bytes.
     pub const MAX_BYTES: usize = 128;
 
-    /// Checks an id that came from outside.
+    /// Validates an id from a client.
     pub fn parse(text: String) -> Result<Self, InvalidField> {
         check_bytes("externalId", &text, Self::MAX_BYTES)?;
         Ok(Self(text))
@@ -95,7 +96,7 @@ impl ExternalId {
 }
 
 impl Email {
-    /// Checks an address that came from outside, no further than its shape.
+    /// Validates an address from a client, by its shape only.
     pub fn parse(text: String) -> Result<Self, InvalidField> {
         check_bytes("email", &text, 254)?;
         check_visible("email", &text)?;
@@ -106,9 +107,9 @@ impl Email {
     }
 }
 
-/// 1 to `max` characters, no control characters, nothing that nobody sees, something to see at both ends.
+/// Checks that a name has 1 to `max` characters, no control characters or invisible ones, and visible characters at both ends.
 fn check_name(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
-    // Counting stops early, so that a huge name costs no more than a long one.
+    // Counting stops at `max`, so a huge name costs no more than a long one.
     let count = text.chars().take(max + 1).count();
     if count == 0 || count > max {
         return Err(InvalidField::new(field, format!("must have 1 to {max} characters")));
@@ -117,7 +118,7 @@ fn check_name(field: &'static str, text: &str, max: usize) -> Result<(), Invalid
         return Err(InvalidField::new(field, "must not contain control characters"));
     }
     check_visible(field, text)?;
-    // A mark without a letter below it is drawn upon whatever stands before the name, or hardly seen.
+    // A combining mark without a letter before it is drawn over the text before the name, or is hardly visible.
     let mut before = None;
     for c in text.chars() {
         if is_combining_mark(c) && before.is_none_or(char::is_whitespace) {
@@ -130,10 +131,10 @@ fn check_name(field: &'static str, text: &str, max: usize) -> Result<(), Invalid
     Ok(())
 }
 
-/// Nothing that nobody sees, and no white space at the ends.
+/// Checks that a text has no invisible characters, and no white space at its ends.
 fn check_visible(field: &'static str, text: &str) -> Result<(), InvalidField> {
     if let Some(hidden) = first_invisible(text) {
-        // Named, since whoever pasted it can't see it either.
+        // The message names the character, because the user can't see it.
         let message = format!("must not contain invisible characters; this has U+{:04X}", u32::from(hidden));
         return Err(InvalidField::new(field, message));
     }
@@ -145,7 +146,7 @@ fn check_visible(field: &'static str, text: &str) -> Result<(), InvalidField> {
     Ok(())
 }
 
-/// 1 to `max` bytes, no control characters. Also the rule for `ref`.
+/// Checks that a text has 1 to `max` bytes and no control characters. This is also the rule for `ref`.
 pub fn check_bytes(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
     if text.is_empty() || text.len() > max {
         return Err(InvalidField::new(field, format!("must have 1 to {max} bytes")));
@@ -156,16 +157,16 @@ pub fn check_bytes(field: &'static str, text: &str, max: usize) -> Result<(), In
     Ok(())
 }
 
-/// Gives each text its reading side. `from_stored` is for what this server itself wrote earlier, perhaps under other limits.
+/// Adds the methods to read a text. `from_stored` accepts texts that this server stored, perhaps under other limits.
 macro_rules! reading_side {
     ($($text:ident),+) => {$(
         impl $text {
-            /// Takes a text that was checked when it was stored.
+            /// Makes the value of a text that was validated before it was stored.
             pub fn from_stored(text: String) -> Self {
                 Self(text)
             }
 
-            /// The text within.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -175,7 +176,7 @@ macro_rules! reading_side {
 reading_side!(Username, RoomName, Content, ClientMessageId, ExternalId, Email);
 
 impl fmt::Debug for Content {
-    /// Shows the length alone: contents are never logged.
+    /// Shows only the length, so that contents are never logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Content({} bytes)", self.0.len())
     }
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_something_to_see() {
+    fn names_have_visible_characters() {
         let limits = Limits::default();
         for good in ["a", "Ada Lovelace", "日本語", &"x".repeat(64), &"é".repeat(64)] {
             assert!(Username::parse(good.to_owned(), &limits).is_ok(), "{good}");
@@ -209,13 +210,13 @@ mod tests {
             let refused = Username::parse(twin.to_owned(), &limits).unwrap_err();
             assert!(refused.message.contains("U+"), "{refused}");
             assert!(RoomName::parse(twin.to_owned(), &limits).is_err(), "{twin:?}");
-            // One that was stored before this was a rule is read as it is.
+            // A name that was stored before this rule existed is still read.
             assert_eq!(Username::from_stored(twin.to_owned()).as_str(), twin);
         }
     }
 
     #[test]
-    fn both_ends_of_a_name_are_seen() {
+    fn both_ends_of_a_name_are_visible() {
         let limits = Limits::default();
         for blank in [' ', '\u{a0}', '\u{1680}', '\u{2002}', '\u{2009}', '\u{202f}', '\u{205f}', '\u{3000}'] {
             for name in [format!("ada{blank}"), format!("{blank}ada"), format!("{blank}"), format!("{blank}{blank}")] {
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_external_id_may_be_anything_to_read() {
+    fn an_external_id_may_be_any_printable_text() {
         for good in ["42", "auth0|5f/7", "日本", &"x".repeat(128), " a "] {
             assert!(ExternalId::parse(good.to_owned()).is_ok(), "{good}");
         }

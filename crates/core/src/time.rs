@@ -1,45 +1,46 @@
-//! Wall-clock time, and time for measuring spans, both taken from an injected [`Clock`] so that tests control them.
+//! Wall-clock time, and monotonic time for durations. Both come from an injected [`Clock`], so that tests control them.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use chatsphere_types::Timestamp;
 
-/// A reading of a clock that nobody sets and that never goes back, for spans within this process. It says nothing about the
-/// time of day, and means nothing to another process.
+/// A reading of the monotonic clock, which nobody sets and which never goes back. It measures durations within this process. It
+/// is not a time of day, and other processes can't use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Monotonic(Duration);
 
 impl Monotonic {
-    /// A reading so long after the clock's beginning.
+    /// Makes the reading of this duration after the clock's start.
     pub const fn from_start(since: Duration) -> Self {
         Self(since)
     }
 
-    /// How long after the clock's beginning.
+    /// Returns the duration since the clock's start.
     pub const fn since_start(self) -> Duration {
         self.0
     }
 
-    /// This reading plus `duration`.
+    /// Returns this reading plus `duration`.
     #[must_use]
     pub const fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
     }
 
-    /// How long from `self` until `later`; zero if that is earlier.
+    /// Returns the duration from `self` to `later`; zero if `later` is earlier.
     pub const fn until(self, later: Self) -> Duration {
         later.0.saturating_sub(self.0)
     }
 }
 
-/// Tells the time.
+/// The source of time.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment, for what is stored, shown or compared with another machine's. It jumps when the machine's clock is
-    /// set: to measure a span, take [`Clock::monotonic`].
+    /// Returns the wall-clock time, for data that is stored, shown or sent to other machines. It jumps when the machine's clock
+    /// is set, so measure durations by [`Clock::monotonic`].
     fn now(&self) -> Timestamp;
 
-    /// The present reading for spans. Time during which the machine was suspended counts where the system can tell (Linux).
+    /// Returns the monotonic time. It includes the time in which the machine was suspended, where the system measures that
+    /// (Linux).
     fn monotonic(&self) -> Monotonic;
 }
 
@@ -55,7 +56,7 @@ impl Clock for SystemClock {
 
     #[cfg(target_os = "linux")]
     fn monotonic(&self) -> Monotonic {
-        // Unlike CLOCK_MONOTONIC it goes on while the machine is suspended (clock_gettime(2)).
+        // Unlike CLOCK_MONOTONIC, CLOCK_BOOTTIME includes suspended time (clock_gettime(2)).
         let read = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let seconds = Duration::from_secs(u64::try_from(read.tv_sec).unwrap_or(0));
         Monotonic(seconds + Duration::from_nanos(u64::try_from(read.tv_nsec).unwrap_or(0)))
@@ -76,18 +77,18 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// Clocks that stand until they are moved; the wall clock stands at `start`.
+    /// Makes clocks that move only by the methods below. The wall clock starts at `start`.
     pub fn new(start: Timestamp) -> Self {
         Self { wall: AtomicI64::new(start.as_millis()), monotonic_nanos: AtomicU64::new(0) }
     }
 
-    /// Moves both clocks on.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         self.wall.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
         self.monotonic_nanos.fetch_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
-    /// Sets the wall clock alone, as an operator or NTP would.
+    /// Sets only the wall clock, as an operator or NTP would.
     pub fn set_wall(&self, to: Timestamp) {
         self.wall.store(to.as_millis(), Ordering::SeqCst);
     }
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn setting_the_clock_moves_no_span() {
+    fn setting_the_wall_clock_changes_no_duration() {
         let clock = ManualClock::new(Timestamp::from_millis(1_795_341_370_000));
         let began = clock.monotonic();
         clock.advance(Duration::from_secs(10));

@@ -1,4 +1,4 @@
-//! Tokens as the store knows them. The token itself, a signed JWT, is made by the front door and kept nowhere.
+//! The rows of tokens. The token itself, a signed JWT, is made by the front door and not stored.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,25 +9,25 @@ use crate::time::Timestamp;
 
 pub use chatsphere_types::TokenType;
 
-/// What a token allows at most; its user's own rights limit it further.
+/// The upper bound of a token's rights. The rights of its user limit it further.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permissions {
-    /// Read rooms, history, members; join.
+    /// Allows reading rooms, history and members, and joining over WebSocket.
     #[serde(default)]
     pub read: bool,
-    /// Post, create, add, rename, mint.
+    /// Allows posting and editing messages, creating rooms, adding members, renaming and minting.
     #[serde(default)]
     pub write: bool,
-    /// Remove members, revoke tokens.
+    /// Allows removing members and revoking tokens.
     #[serde(default)]
     pub delete: bool,
-    /// The rooms it is good for. `None`: every room of the user; an empty list: none.
+    /// The rooms for which the token is valid. `None` means every room of the user, an empty list none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rooms: Option<Vec<RoomId>>,
 }
 
 impl Permissions {
-    /// What a token without `permissions` allows: everything that its user may do.
+    /// The permissions of a token without `permissions`: everything that its user may do.
     pub const ALL: Self = Self { read: true, write: true, delete: true, rooms: None };
 
     /// Whether nothing is restricted.
@@ -35,12 +35,12 @@ impl Permissions {
         *self == Self::ALL
     }
 
-    /// Whether the token is good for this room.
+    /// Whether the token is valid for this room.
     pub fn covers_room(&self, room: RoomId) -> bool {
         self.rooms.as_ref().is_none_or(|rooms| rooms.contains(&room))
     }
 
-    /// Whether everything that `self` allows is allowed by `other` too.
+    /// Whether `other` allows everything that `self` allows.
     pub fn is_within(&self, other: &Self) -> bool {
         let rooms_within = match (&self.rooms, &other.rooms) {
             (_, None) => true,
@@ -56,30 +56,30 @@ impl Permissions {
 pub struct Token {
     /// The `jti` claim.
     pub id: TokenId,
-    /// Who holds it.
+    /// The type.
     pub token_type: TokenType,
-    /// Whom it stands for.
+    /// The user.
     pub user_id: UserId,
-    /// What it allows at most.
+    /// The permissions.
     pub permissions: Permissions,
-    /// The token that minted it, with which it dies. Only USER tokens have one.
+    /// The token that minted this one, and whose revocation revokes it too. Only USER tokens have one.
     pub parent: Option<TokenId>,
-    /// Whose CLIENT token it is.
+    /// The email address of a CLIENT token's holder.
     pub email: Option<Email>,
     /// The `iat` claim, in whole seconds.
     pub created_at: Timestamp,
     /// The `exp` claim, in whole seconds.
     pub expires_at: Timestamp,
-    /// When it was revoked.
+    /// When the token was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
-/// A token together with the user it stands for.
+/// A token and its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenWithUser {
-    /// The token's row.
+    /// The row of the token.
     pub token: Token,
-    /// Its user's row.
+    /// The row of the user.
     pub user: User,
 }
 

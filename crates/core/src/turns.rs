@@ -42,7 +42,7 @@ impl Turns {
         Self(Arc::new(Mutex::new(State { free: at_once.max(1), flows: HashMap::new(), order: VecDeque::new() })))
     }
 
-    /// Waits for a turn of this user, who has at most `most` at a time. A user's turns are given in the order of the calls.
+    /// Waits for a turn of this user, who may have `most` turns at a time. A user's turns are given in the order of the calls.
     pub async fn take(&self, user: UserId, most: usize) -> Turn {
         let turn = {
             let mut state = self.state();
@@ -65,7 +65,7 @@ impl Turns {
         turn.await.unwrap_or_else(|_| Turn { turns: Self::new(1), user })
     }
 
-    /// Ends a turn and gives the free place to the next read.
+    /// Ends a turn and starts the next waiting read.
     fn pass_on(&self, user: UserId) {
         let next = {
             let mut state = self.state();
@@ -79,7 +79,7 @@ impl Turns {
             state.next()
         };
         if let Some((user, give)) = next {
-            // If the receiver is gone, dropping the turn gives its place back.
+            // If the receiver is gone, the turn is dropped, which starts the next read.
             drop(give.send(Turn { turns: self.clone(), user }));
         }
     }
@@ -90,7 +90,7 @@ impl Turns {
 }
 
 impl State {
-    /// The next read to run, already counted as running.
+    /// Returns the next read to start, which is already counted as running.
     fn next(&mut self) -> Option<(UserId, oneshot::Sender<Turn>)> {
         for _ in 0..self.order.len() {
             let user = self.order.pop_front()?;
@@ -155,7 +155,7 @@ mod tests {
         drop(first);
         let Poll::Ready(second) = poll(second.as_mut()) else { panic!("the oldest comes first") };
         drop(second);
-        // Ada has one more that came before, but it is Bob's turn.
+        // Ada has another read that was queued earlier, but it is Bob's turn.
         assert!(poll(third.as_mut()).is_pending());
         let Poll::Ready(other) = poll(other.as_mut()) else { panic!("users take turns") };
         drop(other);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_only_so_many_at_a_time() {
+    fn a_user_has_a_maximum_of_turns_at_a_time() {
         let turns = Turns::new(4);
         let (ada, bob) = (user(1), user(2));
         let held: Vec<Turn> = (0..2)
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_goes_away_holds_up_nobody() {
+    fn a_dropped_wait_blocks_nobody() {
         let turns = Turns::new(1);
         let Poll::Ready(first) = poll(pin!(turns.take(user(1), 1))) else { panic!("nobody else reads") };
         {
@@ -190,7 +190,7 @@ mod tests {
         let mut stays = pin!(turns.take(user(3), 1));
         assert!(poll(stays.as_mut()).is_pending());
         drop(first);
-        // One who goes away with the turn in hand gives it back.
+        // A receiver that is dropped after it got the turn gives the turn back.
         {
             let mut told = Box::pin(turns.take(user(4), 1));
             assert!(poll(told.as_mut()).is_pending());

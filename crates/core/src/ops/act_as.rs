@@ -8,11 +8,11 @@ use crate::model::UserRef;
 use crate::policy;
 use crate::token::TokenType;
 
-/// The caller, or, with a CLIENT token that names a user, that user: with its rights and limits, within the token's
+/// Returns the caller or, if a CLIENT token names a user, that user with its own rights and limits, within the token's
 /// permissions.
 ///
 /// # Errors
-/// [`Error::Forbidden`] where another token names somebody else; [`NotFound::User`] if there is no such user, or it is
+/// [`Error::Forbidden`] if another type of token names another user; [`NotFound::User`] if the user does not exist or is
 /// disabled; [`Error::Unavailable`].
 pub async fn act_as<'a>(chat: &AppContext, caller: &'a Caller, user: Option<UserId>) -> Result<Cow<'a, Caller>, Error> {
     let id = policy::acting_user(caller, user)?;

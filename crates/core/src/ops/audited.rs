@@ -1,5 +1,5 @@
-//! The ops that change rights or act upon other users. Each writes a line to the audit log (target `audit`) with the actor, the
-//! subject and the outcome. Lines contain ids, never names or contents. The client's address is a field of the call's span.
+//! The ops that change rights or affect other users. Each writes a line to the audit log (target `audit`) with the actor, the
+//! subject and the outcome. Lines contain ids, but no names or contents. The client's address is a field of the call's span.
 
 use super::{
     AddMember, ChangeUser, CreateRoom, CreateUser, MintClientToken, MintUserToken, PutExternalUser, RemoveMember,
@@ -49,7 +49,7 @@ fn record<T>(caller: &Caller, action: &'static str, detail: Option<&str>, on: &O
 /// [`create::create_user`], with a line in the audit log.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn create_user(chat: &AppContext, caller: &Caller, user: CreateUser) -> Result<Done<TokenWithUser>, Error> {
     let role = user.role.unwrap_or(Role::Member);
     let outcome = create::create_user(chat, caller, user).await;
@@ -59,10 +59,10 @@ pub async fn create_user(chat: &AppContext, caller: &Caller, user: CreateUser) -
     outcome
 }
 
-/// [`rename_and_change_user`] without another name.
+/// [`rename_and_change_user`] without a new name.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn change_user(chat: &AppContext, caller: &Caller, user: ChangeUser) -> Result<User, Error> {
     rename_and_change_user(chat, caller, user, None).await
 }
@@ -70,7 +70,7 @@ pub async fn change_user(chat: &AppContext, caller: &Caller, user: ChangeUser) -
 /// [`change::rename_and_change_user`], with lines in the audit log.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn rename_and_change_user(
     chat: &AppContext,
     caller: &Caller,
@@ -96,7 +96,7 @@ pub async fn rename_and_change_user(
 /// [`mint_token::mint_user_token`], with a line in the audit log.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn mint_user_token(chat: &AppContext, caller: &Caller, mint: MintUserToken) -> Result<Done<TokenWithUser>, Error> {
     let user = mint.user_id;
     let outcome = mint_token::mint_user_token(chat, caller, mint).await;
@@ -107,7 +107,7 @@ pub async fn mint_user_token(chat: &AppContext, caller: &Caller, mint: MintUserT
 /// [`mint_token::mint_client_token`], with a line in the audit log.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn mint_client_token(
     chat: &AppContext,
     caller: &Caller,
@@ -126,17 +126,17 @@ fn minted(user: UserId, outcome: &Result<Done<TokenWithUser>, Error>) -> On {
 /// [`revoke::revoke_token`], with a line in the audit log.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn revoke_token(chat: &AppContext, caller: &Caller, token: TokenId) -> Result<(), Error> {
     let outcome = revoke::revoke_token(chat, caller, token).await;
     record(caller, "token.revoke", None, &On { token: Some(token), ..On::default() }, &outcome);
     outcome
 }
 
-/// [`add::add_member`]; with a line in the audit log where a CLIENT or an ADMIN does it, who need not be in the room.
+/// [`add::add_member`], with a line in the audit log if the caller is privileged, and so need not be in the room.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn add_member(chat: &AppContext, caller: &Caller, member: AddMember) -> Result<Done<MembershipChanged>, Error> {
     let on = On { room: Some(member.room_id), ..On::user(member.user_id) };
     let outcome = add::add_member(chat, caller, member).await;
@@ -146,10 +146,10 @@ pub async fn add_member(chat: &AppContext, caller: &Caller, member: AddMember) -
     outcome
 }
 
-/// [`remove::remove_member`]; with a line in the audit log where it is somebody else who is removed.
+/// [`remove::remove_member`], with a line in the audit log if another user is removed.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn remove_member(chat: &AppContext, caller: &Caller, member: RemoveMember) -> Result<MembershipChanged, Error> {
     let on = On { room: Some(member.room_id), ..On::user(member.user_id) };
     let outcome = remove::remove_member(chat, caller, member).await;
@@ -159,10 +159,10 @@ pub async fn remove_member(chat: &AppContext, caller: &Caller, member: RemoveMem
     outcome
 }
 
-/// [`open_room::create_room`]; with a line in the audit log where it is made in another's name.
+/// [`open_room::create_room`], with a line in the audit log if it is created for another user.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn create_room(chat: &AppContext, caller: &Caller, room: CreateRoom) -> Result<Done<Room>, Error> {
     let owner = room.owner.filter(|owner| *owner != caller.user.id);
     let outcome = open_room::create_room(chat, caller, room).await;
@@ -176,7 +176,7 @@ pub async fn create_room(chat: &AppContext, caller: &Caller, room: CreateRoom) -
 /// [`put::put_external_user`], with a line in the audit log.
 ///
 /// # Errors
-/// Those of that op.
+/// The errors of that op.
 pub async fn put_external_user(chat: &AppContext, caller: &Caller, user: PutExternalUser) -> Result<ExternalUserDone, Error> {
     let role = user.role;
     let outcome = put::put_external_user(chat, caller, user).await;

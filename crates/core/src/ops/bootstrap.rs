@@ -7,15 +7,16 @@ use crate::store::{Actor, NewToken, NewUser, PageRequest};
 use crate::text::{Email, Username};
 use crate::token::{Permissions, Token, TokenType};
 
-/// The name of the user that the first start makes.
+/// The name of the user that the first start creates.
 pub const FIRST_ADMIN: &str = "admin";
 /// The email address of the first CLIENT token, which distinguishes it from later ones.
 pub const FIRST_EMAIL: &str = "admin@localhost";
 
-/// Makes the user `admin`, an ADMIN, and one CLIENT token of it, if there is no user at all. For a single node's first start.
+/// Creates the user `admin` with the role ADMIN, and a CLIENT token for it, if there are no users. Returns `None` if there are.
+/// Used at the first start of an installation.
 ///
 /// # Errors
-/// [`Error::Unavailable`]; [`crate::Conflict::UsernameTaken`] if another process did the same at the same moment.
+/// [`Error::Unavailable`]; [`crate::Conflict::UsernameTaken`] if another process did the same at the same time.
 pub async fn bootstrap(chat: &AppContext) -> Result<Option<Token>, Error> {
     if !chat.store.users(PageRequest { cursor: None, limit: 1 }).await?.items.is_empty() {
         return Ok(None);

@@ -12,7 +12,7 @@ use crate::text::Username;
 /// [`Error::Invalid`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`], [`Error::Unavailable`].
 pub async fn change_profile(chat: &AppContext, caller: &Caller, username: String) -> Result<User, Error> {
     policy::may_write(caller)?;
-    // A name from before a rule stays good for the user who has it.
+    // A user may keep a name that is older than a rule and violates it.
     let username = match username == caller.user.username.as_str() {
         true => caller.user.username.clone(),
         false => Username::parse(username, &chat.limits)?,

@@ -7,20 +7,20 @@ use crate::policy;
 use crate::store::UserChange;
 use crate::text::Username;
 
-/// A change to a user's role or state. Absent fields stay as they are.
+/// A change of a user's role or state. Absent fields stay as they are.
 #[derive(Debug, Clone, Copy)]
 pub struct ChangeUser {
     /// The user.
     pub user_id: UserId,
     /// The new role.
     pub role: Option<Role>,
-    /// Disabled or enabled.
+    /// Whether to disable or to enable the user.
     pub disabled: Option<bool>,
 }
 
-/// Promotes, demotes, disables, enables, and gives another name if there is one, all at once or not at all. Needs `write` and
-/// an unrestricted CLIENT or ADMIN token; to disable a user in whose name a CLIENT token acts, a CLIENT token. Effective on
-/// this node, open sockets included, when this returns.
+/// Changes a user's role, state and name, all or none of them. Needs `write` and an unrestricted CLIENT or ADMIN token.
+/// Disabling a user for whom a CLIENT token acts needs a CLIENT token. The change is effective on this node, open sockets
+/// included, when this returns.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::Invalid`], [`crate::NotFound::User`], [`crate::Conflict::UsernameTaken`],

@@ -7,19 +7,19 @@ use crate::policy;
 use crate::store::{Done, Idempotency, NewRoom};
 use crate::text::RoomName;
 
-/// A room to make.
+/// A room to create.
 #[derive(Debug, Clone)]
 pub struct CreateRoom {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its owner and first member, if not the caller. For CLIENT tokens alone.
+    /// The owner and first member, if not the caller. Only for CLIENT tokens.
     pub owner: Option<UserId>,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
 }
 
-/// Makes a room. Its owner becomes the first member: that joining is the room's event 1. Needs `write`, and a token that is
-/// not bound to certain rooms.
+/// Creates a room. Its owner becomes the first member, which is the room's event 1. Needs `write`, and a token that is not
+/// restricted to certain rooms.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`crate::NotFound::User`], [`Error::RateLimited`], [`Error::Unavailable`].
@@ -29,7 +29,7 @@ pub(super) async fn create_room(chat: &AppContext, caller: &Caller, room: Create
     let name = RoomName::parse(room.name, &chat.limits)?;
     chat.count_change(caller)?;
     let at = chat.clock.now();
-    // Made in the owner's name: a backend that makes a room for somebody is not itself in it.
+    // `by` is the owner too: a backend that creates a room for somebody is not in it.
     let (id, by, actor) = (RoomId::new(at), owner, caller.actor());
     let new = NewRoom { id, name, owner, by, actor, idempotency: room.idempotency, at };
     chat.store.submit(new).await

@@ -9,18 +9,18 @@ use crate::store::{Done, Idempotency, NewUser};
 use crate::text::Username;
 use crate::token::{Permissions, TokenType, TokenWithUser};
 
-/// A user to make.
+/// A user to create.
 #[derive(Debug, Clone)]
 pub struct CreateUser {
-    /// Its name; must be free.
+    /// The username, which no other user may have.
     pub username: String,
-    /// Its role; MEMBER if absent.
+    /// The role; MEMBER if absent.
     pub role: Option<Role>,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
 }
 
-/// Makes a user and its first USER token. Needs `write` and an unrestricted CLIENT or ADMIN token.
+/// Creates a user and its first USER token. Needs `write` and an unrestricted CLIENT or ADMIN token.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`crate::Conflict::UsernameTaken`], [`Error::RateLimited`],

@@ -7,21 +7,21 @@ use crate::seq::Version;
 use crate::store::{AckTo, Changed, MessageEdit, Pending};
 use crate::text::Content;
 
-/// What a client changes of a message.
+/// An edit of a message, as a client sends it.
 #[derive(Debug, Clone)]
 pub struct EditMessage {
-    /// Where.
+    /// The room.
     pub room_id: RoomId,
-    /// Which.
+    /// The message.
     pub message_id: MessageId,
-    /// What it says from now on.
+    /// The new content.
     pub content: String,
-    /// The version that the change was made for: refused if there is a later one.
+    /// The version on which the edit is based. If the message has a later version, the edit fails.
     pub if_version: Option<Version>,
 }
 
-/// Changes what a message says. Needs `write`, and to be its author (a member, or an ADMIN), or a CLIENT token. It counts as a
-/// message for the rate. A change to what it says already changes nothing and is answered the same.
+/// Replaces a message's content. Needs `write`, and to be its author and a member, an ADMIN who is its author, or a CLIENT
+/// token. It counts against the rate limit of messages. An edit with the current content changes nothing and succeeds.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`Error::RateLimited`]; from the pending write also [`Error::NotFound`],
@@ -30,7 +30,7 @@ pub fn edit_message(chat: &AppContext, caller: &Caller, edit: EditMessage) -> Re
     Ok(chat.store.submit(accept(chat, caller, edit)?))
 }
 
-/// Changes a message like [`edit_message`]; it is acknowledged to `to`, unless it is refused now.
+/// Edits a message like [`edit_message`]. The outcome is acknowledged to `to`, unless this returns an error.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`Error::RateLimited`].

@@ -17,10 +17,10 @@ pub async fn all_messages(chat: &AppContext, caller: &Caller, page: PageRequest)
     chat.store.messages(MessageFilter { author: None, seen_by: None, rooms }, page).await
 }
 
-/// A user's own messages, newest first, in the rooms that the caller sees. Needs `read`, and to be that user or privileged.
+/// A user's messages, newest first, in the rooms that the caller may read. Needs `read`, and to be that user or privileged.
 ///
 /// # Errors
-/// [`Error::Forbidden`], [`NotFound::User`] to the privileged, [`Error::Unavailable`].
+/// [`Error::Forbidden`], [`NotFound::User`] for privileged callers, [`Error::Unavailable`].
 pub async fn messages_of_user(
     chat: &AppContext,
     caller: &Caller,
@@ -32,7 +32,7 @@ pub async fn messages_of_user(
     if !caller.is(user) && chat.store.user(user).await?.is_none() {
         return Err(Error::NotFound(NotFound::User));
     }
-    // Former members may read none of a room, their own words in it included.
+    // A former member may not read the room, nor its own messages in it.
     let seen_by = (!caller.is_privileged()).then_some(caller.user.id);
     let rooms = caller.permissions.rooms.clone();
     chat.store.messages(MessageFilter { author: Some(user), seen_by, rooms }, page).await

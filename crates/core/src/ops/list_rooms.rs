@@ -5,7 +5,8 @@ use crate::model::Room;
 use crate::policy;
 use crate::store::{Page, PageRequest, RoomFilter};
 
-/// Rooms in the order they were made: all for the privileged, one's own for others, within the token's rooms. Needs `read`.
+/// Rooms in the order of their creation, within the token's rooms: for privileged callers all, for others those that they are
+/// members of. Needs `read`.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::Unavailable`].

@@ -5,8 +5,8 @@ use crate::policy;
 use crate::store::{Page, PageRequest};
 use crate::token::TokenWithUser;
 
-/// All tokens, newest first; never the tokens themselves. Needs `read` and a CLIENT token, or an unrestricted
-/// ADMIN token: a restricted one is not to learn who else holds what.
+/// The data of all tokens, newest first, without the tokens themselves. Needs `read` and a CLIENT token, or an unrestricted
+/// ADMIN token, because a restricted one must not reveal who has which rights.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::Unavailable`].

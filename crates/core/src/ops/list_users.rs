@@ -5,8 +5,8 @@ use crate::model::User;
 use crate::policy;
 use crate::store::{Page, PageRequest};
 
-/// All users, in the order they were made. Needs `read` and a CLIENT token, or an unrestricted ADMIN token: one for a few
-/// rooms is not to learn who else there is.
+/// All users in the order of their creation. Needs `read` and a CLIENT token, or an unrestricted ADMIN token, because a token
+/// for a few rooms must not reveal all users.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::Unavailable`].

@@ -25,8 +25,9 @@ pub async fn message_versions(
     Ok(versions)
 }
 
-/// Forgets what the earlier versions of a message said; their number stays. Needs `delete`, and to be its author and a member,
-/// or a CLIENT token. Whoever sends the message again by its `clientMessageId` is answered from then on whatever it says.
+/// Erases the contents of a message's earlier versions; their numbers stay. Needs `delete`, and to be its author and a member,
+/// or a CLIENT token. After that a retry with the message's `clientMessageId` is answered whatever its content, because the
+/// first content is no longer known.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::RateLimited`], [`Error::Unavailable`].

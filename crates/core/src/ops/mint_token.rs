@@ -10,7 +10,7 @@ use crate::text::Email;
 use crate::time::Timestamp;
 use crate::token::{Permissions, Token, TokenType, TokenWithUser};
 
-/// The longest life of any token.
+/// The longest lifetime of any token: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Most rooms that a token's permissions may name.
 const MAX_ROOMS: usize = 1_000;
@@ -18,11 +18,11 @@ const MAX_ROOMS: usize = 1_000;
 /// A USER token to mint.
 #[derive(Debug, Clone)]
 pub struct MintUserToken {
-    /// The user of the token.
+    /// The token's user.
     pub user_id: UserId,
-    /// Its permissions; all if absent.
+    /// The permissions; all if absent.
     pub permissions: Option<Permissions>,
-    /// How long it is to live; the default if absent.
+    /// The lifetime; the default if absent.
     pub expires_in: Option<Duration>,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
@@ -31,11 +31,11 @@ pub struct MintUserToken {
 /// A CLIENT token to mint.
 #[derive(Debug, Clone)]
 pub struct MintClientToken {
-    /// The user in whose name it acts when it names no other.
+    /// The user for whom the token acts in calls that name no other.
     pub user_id: UserId,
     /// The email address of its holder.
     pub email: String,
-    /// How long it is to live; the default if absent.
+    /// The lifetime; the default if absent.
     pub expires_in: Option<Duration>,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
@@ -70,7 +70,7 @@ pub(super) async fn mint_user_token(
     chat.store.submit(NewToken { token, actor: caller.actor(), idempotency: mint.idempotency }).await
 }
 
-/// Mints a CLIENT token. Needs a CLIENT token: an ADMIN's is not enough, since a CLIENT token acts in anyone's name.
+/// Mints a CLIENT token. Needs a CLIENT token. An ADMIN's is not enough, because a CLIENT token may act for any user.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`crate::Forbidden::ClientOnly`], [`crate::NotFound::User`], [`crate::Conflict::UsernameLookalike`],
@@ -87,7 +87,7 @@ pub(super) async fn mint_client_token(
     chat.store.submit(NewToken { token, actor: caller.actor(), idempotency: mint.idempotency }).await
 }
 
-/// A new token's row. JWTs count in whole seconds (RFC 7519, section 2), so the row does too.
+/// Makes a new token's row. JWTs count in whole seconds (RFC 7519, section 2), so the row does too.
 pub(super) fn row(
     chat: &AppContext,
     token_type: TokenType,

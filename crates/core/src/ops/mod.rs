@@ -1,4 +1,4 @@
-//! One use case a file. Every front door (REST, WebSocket, CLI) calls these; no rule is written elsewhere.
+//! The use cases, one a file. Every front door (REST, WebSocket, command line) calls them, so that each rule exists once.
 //!
 //! Each op's docs name the permission that a token needs for it.
 
@@ -57,34 +57,35 @@ use crate::error::{Error, NotFound};
 use crate::ids::{MessageId, RoomId, TokenId, UserId};
 use crate::policy;
 
-/// Reads a room's id as the caller gave it.
+/// Parses a room's id as the caller sent it.
 ///
 /// # Errors
-/// What is no UUID names no room: [`NotFound::Room`] to those who see every room, `not_a_member` to everyone else.
+/// An id that is not a UUID gives the error of a room that does not exist: [`NotFound::Room`] for callers who see every room,
+/// `not_a_member` for all others.
 pub fn room_id(caller: &Caller, text: &str) -> Result<RoomId, Error> {
     text.parse().map_err(|_| policy::no_such_room(caller))
 }
 
-/// Reads a message's id as the caller gave it.
+/// Parses a message's id as the caller sent it.
 ///
 /// # Errors
-/// What is no UUID names no message: [`NotFound::Message`].
+/// [`NotFound::Message`] for an id that is not a UUID.
 pub fn message_id(text: &str) -> Result<MessageId, Error> {
     text.parse().map_err(|_| Error::NotFound(NotFound::Message))
 }
 
-/// Reads a user's id as the caller gave it.
+/// Parses a user's id as the caller sent it.
 ///
 /// # Errors
-/// What is no UUID names no user: [`NotFound::User`].
+/// [`NotFound::User`] for an id that is not a UUID.
 pub fn user_id(text: &str) -> Result<UserId, Error> {
     text.parse().map_err(|_| Error::NotFound(NotFound::User))
 }
 
-/// Reads a token's id as the caller gave it.
+/// Parses a token's id as the caller sent it.
 ///
 /// # Errors
-/// What is no UUID names no token: the same answer as for a token that does not exist.
+/// An id that is not a UUID gives the error of a token that does not exist.
 pub fn token_id(caller: &Caller, text: &str) -> Result<TokenId, Error> {
     text.parse().map_err(|_| policy::no_such_token(caller))
 }

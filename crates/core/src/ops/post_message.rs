@@ -14,9 +14,9 @@ pub struct PostMessage {
     pub room_id: RoomId,
     /// Its content.
     pub content: String,
-    /// The sender's own id for it.
+    /// The sender's own id of the message.
     pub client_message_id: Option<String>,
-    /// The author, if not the caller. For CLIENT tokens alone.
+    /// The author, if not the caller. Only for CLIENT tokens.
     pub author: Option<UserId>,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
@@ -24,9 +24,9 @@ pub struct PostMessage {
 
 /// Posts a message. Needs `write`, and membership unless privileged.
 ///
-/// Rules that need no data of the store are checked now, the others inside the commit. The write has its place in the queue
-/// when this returns, so messages that are posted one after the other are stored in that order. The message is published after
-/// the commit even if the caller is cancelled.
+/// Rules that need no stored data are checked now, the others in the commit. The write is in the queue when this returns, so
+/// messages are stored in the order in which they are posted. The message is published after the commit even if the caller is
+/// cancelled.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`Error::RateLimited`]; from the pending write also [`Error::NotFound`],
@@ -54,7 +54,7 @@ fn accept(chat: &AppContext, caller: &Caller, post: PostMessage) -> Result<NewMe
     let author = post.author.unwrap_or(caller.user.id);
     let access = policy::may_append(caller, author, post.room_id)?;
     if author != caller.user.id {
-        // At debug level, because posting for users is all that some backends do.
+        // This is logged at debug level, because some backends post every message for a user.
         let (by, by_token) = (caller.user.id, caller.token_id);
         tracing::debug!(target: "audit", action = "message.create", %by, %by_token, on_user = %author, "audit");
     }

@@ -11,32 +11,32 @@ use crate::store::{ExternalUser, ExternalUserDone};
 use crate::text::{ExternalId, Username};
 use crate::token::{Permissions, TokenType};
 
-/// A user to make, or to find and change, by the application's own id for it. What is absent stays; one of `username`, `role`
-/// and `token` is needed.
+/// A user to create, or to find and change, by the application's own id. Absent fields stay as they are; at least one of
+/// `username`, `role` and `token` is required.
 #[derive(Debug, Clone)]
 pub struct PutExternalUser {
-    /// The application's own id.
+    /// The application's own id of the user.
     pub external_id: String,
-    /// Its name; must be free. Needed to make the user.
+    /// The username, which no other user may have. Required to create the user.
     pub username: Option<String>,
-    /// Its role; MEMBER for a user that is made, if absent.
+    /// The role. A new user is a MEMBER by default.
     pub role: Option<Role>,
     /// A USER token to mint.
     pub token: Option<WantedToken>,
 }
 
-/// A USER token to mint with a user.
+/// A USER token to mint for a user.
 #[derive(Debug, Clone, Default)]
 pub struct WantedToken {
-    /// What it is to allow at most; everything if absent.
+    /// The permissions; all if absent.
     pub permissions: Option<Permissions>,
-    /// How long it is to live; the default if absent.
+    /// The lifetime; the default if absent.
     pub expires_in: Option<Duration>,
 }
 
-/// Makes a user, or finds and changes it, and mints a token for it if one is wanted. Needs `write` and an unrestricted CLIENT
-/// or ADMIN token; for a token of a user that is there already a CLIENT token. Changes are effective on this node, open sockets
-/// included, when this returns.
+/// Creates a user, or finds and changes it, and mints a token for it if the call requests one. Needs `write` and an
+/// unrestricted CLIENT or ADMIN token; to mint a token for an existing user, a CLIENT token. Changes are effective on this
+/// node, open sockets included, when this returns.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`crate::Conflict::UsernameTaken`], [`crate::Conflict::UsernameLookalike`],
@@ -66,7 +66,8 @@ pub(super) async fn put_external_user(
         None => (None, None),
         Some(text) => match Username::parse(text.clone(), &chat.limits) {
             Ok(name) => (Some(name), None),
-            // A name from before a rule stays good for the user who has it.
+            // A user may keep a name that is older than a rule and violates it. The commit decides, since only it knows the
+            // user.
             Err(refusal) => (Some(Username::from_stored(text)), Some(refusal)),
         },
     };

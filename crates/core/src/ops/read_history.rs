@@ -47,7 +47,7 @@ pub async fn read_events(
     chat.store.events_after(room, policy::room_access(caller, room)?, after, limit).await
 }
 
-/// The caller's access for joining a room. Needs `read`; each following read checks membership.
+/// Returns the caller's access for joining a room. Needs `read`. Each read that follows checks membership.
 ///
 /// # Errors
 /// [`Error::Forbidden`].

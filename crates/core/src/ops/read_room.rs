@@ -6,10 +6,10 @@ use crate::model::Room;
 use crate::policy;
 use crate::store::{Members, PageRequest};
 
-/// Members shown with a room.
+/// The number of members that are returned with a room.
 pub const FIRST_MEMBERS: usize = 100;
 
-/// A room and its first 100 members, as they are at an event of the room or later. Needs `read`, and membership unless
+/// A room and its first 100 members. The members are at least as new as the room. Needs `read`, and membership unless
 /// privileged.
 ///
 /// # Errors
@@ -21,7 +21,7 @@ pub async fn read_room(chat: &AppContext, caller: &Caller, room: RoomId) -> Resu
     Ok((chat.store.room(room, access).await?, members))
 }
 
-/// A room's members in the order they joined. Needs `read`, and membership unless privileged.
+/// A room's members in the order in which they joined. Needs `read`, and membership unless privileged.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::Unavailable`].

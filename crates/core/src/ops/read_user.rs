@@ -5,8 +5,8 @@ use crate::ids::UserId;
 use crate::model::User;
 use crate::policy;
 
-/// A user. Needs `read`, and for another than oneself what [`list_users`](super::list_users) needs. What only those may see
-/// who could list users, the application's own id for it, is left out for oneself.
+/// A user. Needs `read`; for another user also the rights that [`list_users`](super::list_users) needs. A caller without these
+/// rights gets its own user without the application's id.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`NotFound::User`], [`Error::Unavailable`].
@@ -20,7 +20,7 @@ pub async fn read_user(chat: &AppContext, caller: &Caller, user: UserId) -> Resu
     Ok(User { external_id: found.external_id.filter(|_| granted.is_ok()), ..found })
 }
 
-/// The user of exactly this name, byte for byte. Needs what [`list_users`](super::list_users) needs.
+/// The user with exactly this name, byte for byte. Needs the rights that [`list_users`](super::list_users) needs.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::Unavailable`].

@@ -15,7 +15,7 @@ pub struct RemoveMember {
 }
 
 /// Removes a member, or leaves the room. Removing a user who is not a member changes nothing. Needs `delete` (to leave:
-/// `write`), and to own the room, to moderate it, to be that user, or to be privileged. A moderator cannot remove the owner.
+/// `write`), and to own the room, to moderate it, to be that user, or to be privileged. A moderator can't remove the owner.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`crate::NotFound::Room`], [`Error::RateLimited`], [`Error::Unavailable`].

@@ -5,9 +5,10 @@ use crate::ids::TokenId;
 use crate::policy;
 use crate::store::Revocation;
 
-/// Revokes a token and all that it minted. Needs `delete` unless the token revokes itself, and a CLIENT token or the token's
-/// owner; an ADMIN may revoke any USER token. A token with restricted permissions revokes itself and what it minted alone.
-/// Effective on this node, open sockets included, when this returns; nothing of the token is stored after that on any node.
+/// Revokes a token and all tokens that it minted. Needs `delete`, unless the token revokes itself, and a CLIENT token or to be
+/// the token's user; an ADMIN may revoke any USER token. A restricted token may revoke only itself and the tokens that it
+/// minted. The revocation is effective on this node, open sockets included, when this returns. From then on no node stores
+/// anything on behalf of the token.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`crate::NotFound::Token`], [`Error::RateLimited`], [`Error::Unavailable`].

@@ -16,14 +16,14 @@ pub struct Typing {
     pub parent_id: Option<MessageId>,
     /// Whether the user types or has stopped.
     pub on: bool,
-    /// The user, if not the caller. For CLIENT tokens only.
+    /// The user, if not the caller. Only for CLIENT tokens.
     pub user: Option<UserId>,
 }
 
-/// Shows the others in a room that a user types, or has stopped. Needs `write`, and membership unless privileged.
+/// Signals to the room's other members that a user is typing, or has stopped. Needs `write`, and membership unless privileged.
 ///
-/// The store checks the rights on each call. Returns the room's newest event at that moment. A signal that is repeated within
-/// 2.5 s is not sent again, whatever its thread.
+/// The store checks the rights on each call. Returns the number of the room's newest event at that time. A signal that is
+/// repeated within 2.5 s is not sent again, even for another thread.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::RateLimited`], [`Error::Unavailable`].
@@ -44,10 +44,10 @@ pub async fn typing(chat: &AppContext, caller: &Caller, typing: Typing) -> Resul
     Ok(head)
 }
 
-/// Reads the id of a parent as the caller gave it.
+/// Parses the id of a thread's parent message as the caller sent it.
 ///
 /// # Errors
-/// What is no UUID names no message: [`NotFound::Parent`].
+/// [`NotFound::Parent`] for an id that is not a UUID.
 pub fn parent_id(text: &str) -> Result<MessageId, Error> {
     text.parse().map_err(|_| Error::NotFound(NotFound::Parent))
 }

@@ -28,7 +28,7 @@ fn page(messages: usize, content: &str, others: usize, name: &str) -> Newest {
     Newest { messages: vec![message; messages], others: vec![other; others], from: Seq::new(1), head: Seq::new(1) }
 }
 
-/// What a page takes at least, once as it is and once encoded.
+/// The bytes that a page takes at least, itself and encoded.
 fn taken(page: &Newest) -> usize {
     let content = |message: &Message| {
         let content = message.content.as_str();
@@ -43,9 +43,9 @@ fn taken(page: &Newest) -> usize {
 #[test]
 fn kept_pages_and_their_encodings_stay_within_their_bound() {
     let text = "x".repeat(32 * 1024);
-    // JSON writes each of these in six bytes.
+    // JSON encodes each of these in six bytes.
     let controls = "\u{1}".repeat(32 * 1024);
-    // The longest that a setting allows.
+    // The longest name that the settings allow.
     let name = "😀".repeat(1_000);
     for page in [page(10, &text, 0, "ada"), page(10, &controls, 0, "ada"), page(0, "", 200, "ada"), page(50, "x", 200, &name)] {
         let (pages, taken) = (Pages::new(), taken(&page));

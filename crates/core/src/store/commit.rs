@@ -39,9 +39,9 @@ pub struct Receipt {
     pub message_id: MessageId,
     /// The number of the event.
     pub seq: Seq,
-    /// When that event was accepted.
+    /// When the server accepted that event.
     pub at: Timestamp,
-    /// For a change: the message's present version, and the number of the event that last changed the message.
+    /// For an edit: the message's current version, and the number of the event that last changed the message.
     pub change: Option<(Version, Seq)>,
 }
 
@@ -61,8 +61,8 @@ impl From<&Changed> for Receipt {
 }
 
 /// The recipient of an acknowledgement. A front door wraps the data by which the [`CommitSink`] finds the client; the store
-/// passes it on without reading it. It is dropped without an acknowledgement only if the store ended in mid-commit, when the
-/// outcome is unknown.
+/// passes it on unread. It is dropped without an acknowledgement only if the store fails during a commit, when the outcome is
+/// unknown.
 pub struct AckTo(Box<dyn Any + Send + Sync>);
 
 impl AckTo {
@@ -71,7 +71,7 @@ impl AckTo {
         Self(Box::new(to))
     }
 
-    /// The wrapped data, if it is of this type.
+    /// Returns the wrapped data, if it is of this type.
     pub fn read<T: Any>(self) -> Option<Box<T>> {
         self.0.downcast().ok()
     }

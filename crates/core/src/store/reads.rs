@@ -1,4 +1,4 @@
-//! What can be read, by aggregate.
+//! The reads of a store, by aggregate.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -14,53 +14,53 @@ use crate::model::{Message, MessageInRoom, MessageVersion, Room, User, UserRef};
 use crate::seq::Seq;
 use crate::token::TokenWithUser;
 
-/// Reads of what decides access, and of what says whether a node is up to date. They never wait behind other reads.
+/// Reads that decide about access, or about whether a node is up to date. They never wait behind other reads.
 #[async_trait]
 pub trait UrgentReads: Send + Sync {
-    /// A token with its user.
+    /// Returns a token with its user.
     async fn token(&self, id: TokenId) -> Result<Option<TokenWithUser>, Error>;
-    /// How a user stands to a room; `None` if there is no such room.
+    /// Returns a user's relation to a room; `None` if the room does not exist.
     async fn room_relation(&self, room: RoomId, user: UserId) -> Result<Option<RoomRelation>, Error>;
-    /// The newest event of each of these rooms; rooms that do not exist are left out.
+    /// Returns the number of the newest event of each of these rooms. Rooms that do not exist are omitted.
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error>;
-    /// The control log after a position, in commit order, at most `limit`. What is older than
-    /// [`CONTROL_KEPT`](super::CONTROL_KEPT) may be gone.
+    /// Returns entries of the control log after a position, in commit order, at most `limit`. Entries older than
+    /// [`CONTROL_KEPT`](super::CONTROL_KEPT) may have been removed.
     async fn control_after(&self, after: ControlPosition, limit: usize) -> Result<Vec<ControlEntry>, Error>;
-    /// The newest position of the control log.
+    /// Returns the newest position of the control log.
     async fn control_head(&self) -> Result<ControlPosition, Error>;
-    /// Bytes that the database takes, about: with SQLite without what is only in its `-wal` file.
+    /// Returns the approximate size of the database in bytes. With SQLite it excludes data that is only in the `-wal` file.
     async fn size(&self) -> Result<u64, Error>;
 }
 
 /// Reads of users and their tokens.
 #[async_trait]
 pub trait UserReads: Send + Sync {
-    /// A user.
+    /// Returns a user.
     async fn user(&self, id: UserId) -> Result<Option<User>, Error>;
-    /// The user of this name.
+    /// Returns the user with exactly this name.
     async fn user_by_name(&self, username: &str) -> Result<Option<User>, Error>;
-    /// All users, in the order they were made.
+    /// Lists all users in the order of their creation.
     async fn users(&self, page: PageRequest) -> Result<Page<User>, Error>;
-    /// All tokens, newest first.
+    /// Lists all tokens, newest first.
     async fn tokens(&self, page: PageRequest) -> Result<Page<TokenWithUser>, Error>;
 }
 
-/// Reads of rooms and who is in them.
+/// Reads of rooms and their members.
 #[async_trait]
 pub trait RoomReads: Send + Sync {
-    /// A room.
+    /// Returns a room.
     async fn room(&self, id: RoomId, access: Access) -> Result<Room, Error>;
-    /// Rooms, in the order they were made.
+    /// Lists rooms in the order of their creation.
     async fn rooms(&self, filter: RoomFilter, page: PageRequest) -> Result<Page<Room>, Error>;
-    /// A room's members, in the order they joined.
+    /// Lists a room's members in the order in which they joined.
     async fn members(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Members, Error>;
 }
 
 /// Reads of messages and other events.
 #[async_trait]
 pub trait MessageReads: Send + Sync {
-    /// A page of a room's messages, by keyset on `(room, seq)`: at most `limit` and [`PAGE_BYTES`](super::PAGE_BYTES), those
-    /// nearest to where the range begins.
+    /// Returns a page of a room's messages, by keyset on `(room, seq)`: those nearest to the start of the range, at most
+    /// `limit` and [`PAGE_BYTES`](super::PAGE_BYTES).
     async fn history(
         &self,
         room: RoomId,
@@ -68,13 +68,13 @@ pub trait MessageReads: Send + Sync {
         range: HistoryRange,
         limit: usize,
     ) -> Result<Versioned<History>, Error>;
-    /// The events after `after`, of all kinds, at most `limit` and [`PAGE_BYTES`](super::PAGE_BYTES).
+    /// Returns the events of all kinds after `after`, at most `limit` and [`PAGE_BYTES`](super::PAGE_BYTES).
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
-    /// The newest part of a room: `messages` messages and [`PAGE_BYTES`](super::PAGE_BYTES) at most, and the other events that
-    /// lie among and after them, at most `others`.
+    /// Returns the newest part of a room: at most `messages` messages and [`PAGE_BYTES`](super::PAGE_BYTES), and at most
+    /// `others` of the other events among and after them.
     async fn newest(&self, room: RoomId, access: Access, messages: usize, others: usize) -> Result<Versioned<Newest>, Error>;
-    /// The versions of a message, newest first, at most the page's limit and [`PAGE_BYTES`](super::PAGE_BYTES). Without the
-    /// message, [`NotFound::Message`](crate::NotFound::Message).
+    /// Returns the versions of a message, newest first, at most the page's limit and [`PAGE_BYTES`](super::PAGE_BYTES). If the
+    /// message does not exist, the error is [`NotFound::Message`](crate::NotFound::Message).
     async fn message_versions(
         &self,
         room: RoomId,
@@ -82,23 +82,23 @@ pub trait MessageReads: Send + Sync {
         message: MessageId,
         page: PageRequest,
     ) -> Result<Versions, Error>;
-    /// The present version of a room, for a page that was read before. Not older than anything that was acknowledged, by
-    /// whatever node, before this call.
+    /// Returns the current version of a room, to validate a cached page. It is at least as new as everything that any node
+    /// acknowledged before this call.
     async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error>;
-    /// Messages across rooms, newest first, at most the page's limit and [`PAGE_BYTES`](super::PAGE_BYTES).
+    /// Lists messages of all rooms, newest first, at most the page's limit and [`PAGE_BYTES`](super::PAGE_BYTES).
     async fn messages(&self, filter: MessageFilter, page: PageRequest) -> Result<Page<MessageInRoom>, Error>;
 }
 
 /// A page of a list: at most `limit` items after `cursor`.
 #[derive(Debug, Clone, Copy)]
 pub struct PageRequest {
-    /// Where to go on; `None` is the beginning.
+    /// Where the page begins; `None` is the beginning of the list.
     pub cursor: Option<Cursor>,
-    /// At least 1.
+    /// The largest number of items, at least 1.
     pub limit: usize,
 }
 
-/// A place in a list, as an adapter gave it out. Opaque above the store.
+/// A place in a list, which only the adapter that made it interprets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub i64);
 
@@ -107,22 +107,22 @@ pub struct Cursor(pub i64);
 pub struct Page<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
-    /// Where the next page begins, if there is one.
+    /// Where the next page begins; `None` after the last page.
     pub next: Option<Cursor>,
 }
 
-/// Which messages of a room.
+/// A range of a room's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryRange {
-    /// The newest.
+    /// The newest messages.
     Newest,
-    /// The nearest with a smaller `seq`.
+    /// The messages with the next smaller numbers.
     Before(Seq),
-    /// The nearest with a larger `seq`.
+    /// The messages with the next larger numbers.
     After(Seq),
 }
 
-/// A page of a room's messages, ascending whatever was asked.
+/// A page of a room's messages, ascending for every range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// The messages, ascending by `seq`.
@@ -131,29 +131,29 @@ pub struct History {
     pub has_older: bool,
     /// Whether the room has messages newer than the last of these.
     pub has_newer: bool,
-    /// The room's newest event when this was read.
+    /// The room's newest event at the time of the read.
     pub head: Seq,
 }
 
 /// A page of a room's durable events of all kinds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventsPage {
-    /// The events, ascending by `seq`, without a gap: the first is `after` + 1. More follow as long as the last one is below
-    /// `head`, also where there are fewer than the limit.
+    /// The events, ascending by `seq`, without a gap from `after` + 1. More follow while the last one is below `head`, even if
+    /// there are fewer than the limit.
     pub events: Vec<Arc<Event>>,
     /// The room's newest event in the same snapshot.
     pub head: Seq,
 }
 
-/// The newest part of a room, for a join that has nothing yet.
+/// The newest part of a room, for a join without `since`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newest {
-    /// The newest messages, ascending, at most the limit asked and [`PAGE_BYTES`](super::PAGE_BYTES).
+    /// The newest messages, ascending, at most the requested limit and [`PAGE_BYTES`](super::PAGE_BYTES).
     pub messages: Vec<Message>,
-    /// The newest other events from `from` on, ascending, at most the limit asked, and [`PAGE_BYTES`](super::PAGE_BYTES)
-    /// besides the messages.
+    /// The newest other events from `from` on, ascending, at most the requested limit. They take at most another
+    /// [`PAGE_BYTES`](super::PAGE_BYTES).
     pub others: Vec<Arc<Event>>,
-    /// Every event from here to `head` is in this answer. 1 in an empty room.
+    /// The first number of the range that this contains: every event from here to `head` is in it. 1 in an empty room.
     pub from: Seq,
     /// The room's newest event in the same snapshot.
     pub head: Seq,
@@ -171,7 +171,7 @@ pub struct Members {
 /// A page of a message's versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versions {
-    /// Whose message it is.
+    /// The author of the message.
     pub author: UserId,
     /// The versions, newest first.
     pub page: Page<MessageVersion>,
@@ -179,13 +179,13 @@ pub struct Versions {
     pub head: Seq,
 }
 
-/// What the pages of a room depend on. A page shows events of its room and names of users: it is the same for as long as this
-/// is.
+/// The data that the pages of a room depend on. A page shows the room's events and users' names, so it is valid while this is
+/// unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomVersion {
     /// The room's newest event.
     pub head: Seq,
-    /// The newest entry of the control log: a change of a user's name is one.
+    /// The newest entry of the control log, because a new name of a user is an entry of it.
     pub control: ControlPosition,
 }
 
@@ -206,31 +206,31 @@ impl<T> Deref for Versioned<T> {
     }
 }
 
-/// How a user stands to a room.
+/// A user's relation to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomRelation {
-    /// Who owns the room.
+    /// The owner of the room.
     pub owner: UserId,
     /// Whether the user is a member.
     pub member: bool,
 }
 
-/// Whose messages, in which rooms, for lists across rooms.
+/// Selects messages for lists of messages of all rooms.
 #[derive(Debug, Clone, Default)]
 pub struct MessageFilter {
-    /// Only this author's.
+    /// Only messages of this author.
     pub author: Option<UserId>,
-    /// Only in rooms that this user is a member of.
+    /// Only messages in rooms that this user is a member of.
     pub seen_by: Option<UserId>,
-    /// Only in these rooms.
+    /// Only messages in these rooms.
     pub rooms: Option<Vec<RoomId>>,
 }
 
-/// Which rooms to list.
+/// Selects rooms for a list.
 #[derive(Debug, Clone, Default)]
 pub struct RoomFilter {
-    /// Only those that this user is a member of.
+    /// Only rooms that this user is a member of.
     pub member: Option<UserId>,
-    /// Only these.
+    /// Only these rooms.
     pub rooms: Option<Vec<RoomId>>,
 }

@@ -1,4 +1,4 @@
-//! What can be written. Each kind of write is one atomic step inside the adapter.
+//! The kinds of writes. Each is one atomic step inside the adapter.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,25 +17,25 @@ use crate::token::{Token, TokenWithUser};
 
 /// A kind of write. [`Store::submit`](super::Store) takes any of them.
 pub trait Write: Send + Sync + Sized + 'static {
-    /// What it answers once it is committed.
+    /// The answer after the commit.
     type Answer: Send + Sync + 'static;
 
-    /// The write as one of all kinds, with whom it answers.
+    /// Wraps the write and the recipient of its answer in the enum of all kinds.
     fn with_reply(self, reply: Reply<Self::Answer>) -> AnyWrite;
 }
 
-/// A write and whom it answers.
+/// A write and the recipient of its answer.
 pub struct Submission<W: Write> {
-    /// What is to be done.
+    /// The write.
     pub write: W,
-    /// Who waits for the answer.
+    /// The recipient of the answer.
     pub reply: Reply<W::Answer>,
 }
 
-/// Names every kind of write, and what it answers.
+/// Declares every kind of write with its answer.
 macro_rules! kinds_of_writes {
     ($($kind:ident => $answer:ty,)*) => {
-        /// A write of any kind. A store matches on it once.
+        /// A write of any kind. A store matches on it in one place.
         pub enum AnyWrite {
             $(#[doc = concat!("See [`", stringify!($kind), "`].")] $kind(Submission<$kind>),)*
         }
@@ -64,20 +64,21 @@ kinds_of_writes! {
     Revocation => (),
 }
 
-/// Who waits for the answer of a write.
+/// The recipient of a write's answer.
 pub enum Reply<T> {
     /// The task that holds the [`Pending`].
     Pending(oneshot::Sender<Result<T, Error>>),
-    /// Nobody: the outcome travels with the commit, as a [`Receipt`] of the answer.
+    /// No task waits: the [`CommitSink`](super::CommitSink) gets the outcome with the commit, as a [`Receipt`] of the answer.
     Ack(AckTo, fn(&T) -> Receipt),
 }
 
 impl<T> Reply<T> {
-    /// Answers a [`Pending`]. Where the outcome is to travel with the commit, it is returned; `room_id` is the write's.
+    /// Sends the outcome to a [`Pending`], or returns it as an [`Ack`] for the [`CommitSink`](super::CommitSink). `room_id` is
+    /// the write's room.
     pub fn send(self, room_id: Option<RoomId>, outcome: Result<T, Error>) -> Option<Ack> {
         match self {
             Self::Pending(sender) => {
-                // Whoever no longer waits misses it.
+                // If the receiver is gone, nobody waits for the outcome.
                 let _ = sender.send(outcome);
                 None
             }
@@ -86,175 +87,179 @@ impl<T> Reply<T> {
     }
 }
 
-/// Identifies a POST that may be sent again.
+/// Identifies a POST that a client may send again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Idempotency {
-    /// SHA-256 over the scope (whose token, method, path) and the `Idempotency-Key`.
+    /// SHA-256 of the scope (the caller's token, the method and the path) and the `Idempotency-Key`.
     pub key: [u8; 32],
-    /// SHA-256 over the body. The same key with another body is a conflict.
+    /// SHA-256 of the body. The same key with another body is a conflict.
     pub body: [u8; 32],
 }
 
-/// A write's answer, and whether it is the answer of an earlier, equal one.
+/// A write's answer, and whether it repeats that of an earlier, equal write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done<T> {
-    /// What was stored, now or by the earlier write.
+    /// What this write, or the earlier one, stored.
     pub value: T,
-    /// The earlier write's answer; this one stored nothing.
+    /// Whether this is the answer of an earlier write, and this one stored nothing.
     pub replayed: bool,
 }
 
-/// On whose behalf a write is carried out. The commit judges it by the rows of that moment ([`crate::policy`]), whatever was
-/// found before: so a write that is queued behind a revocation, a demotion or a removal is refused, on every node.
+/// On whose behalf a write is executed. The commit checks the rights of the actor by the rows of that moment
+/// ([`crate::policy`]), whatever was checked before. So a write that was queued behind a revocation, a demotion or a removal is
+/// rejected, on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
-    /// Whoever holds this token.
+    /// The holder of this token.
     Token(TokenId),
-    /// The server itself, or its operator at the command line: no row stands behind it, and it is not judged.
+    /// The server itself, or its operator at the command line. It has no row, and may do everything.
     Operator,
 }
 
-/// A message to append: membership, both kinds of idempotency and its `seq` are decided in the commit.
+/// A message to append. The commit checks membership and both kinds of idempotency, and assigns the `seq`.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
-    /// Its id, if it is not a replay.
+    /// The message's id, unless this is a replay.
     pub id: MessageId,
-    /// Where.
+    /// The room.
     pub room_id: RoomId,
-    /// By whom. Must exist ([`NotFound::User`](crate::NotFound::User)).
+    /// The author. If it does not exist, the error is [`NotFound::User`](crate::NotFound::User).
     pub author: UserId,
-    /// `Member(author)`, or `Any` for privileged callers, as it was when the message was accepted. The commit takes away what
-    /// the actor has lost since.
+    /// The access at the time when the message was accepted: `Member(author)`, or `Any` for privileged callers. The commit
+    /// removes the rights that the actor has lost since.
     pub access: Access,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
-    /// What it says.
+    /// The content.
     pub content: Content,
-    /// The same id of the same author in the same room again: the first one's message, or a conflict if the content differs.
+    /// The sender's own id. If the same author used it in the same room before, the answer is the earlier message, or a
+    /// conflict if the content differs.
     pub client_message_id: Option<ClientMessageId>,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
-    /// When it was accepted.
+    /// When the server accepted it.
     pub at: Timestamp,
 }
 
-/// A change of what a message says.
+/// An edit of a message's content.
 #[derive(Debug, Clone)]
 pub struct MessageEdit {
-    /// Where.
+    /// The room.
     pub room_id: RoomId,
-    /// Which. Must be in that room ([`NotFound::Message`](crate::NotFound::Message)).
+    /// The message. If it is not in that room, the error is [`NotFound::Message`](crate::NotFound::Message).
     pub message_id: MessageId,
-    /// What it says from now on. If it says so already, nothing changes.
+    /// The new content. If it equals the current one, nothing changes.
     pub content: Content,
-    /// The version that the change was made for. [`VersionConflict`](crate::Conflict::VersionConflict) if there is a later one.
+    /// The version on which the edit is based. If there is a later one, the error is
+    /// [`VersionConflict`](crate::Conflict::VersionConflict).
     pub if_version: Option<Version>,
-    /// Who does it.
+    /// The user who makes the change.
     pub by: UserId,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
-    /// When it was accepted.
+    /// When the server accepted it.
     pub at: Timestamp,
 }
 
-/// The texts of a message's earlier versions are to be forgotten. Nothing is told of it.
+/// Erases the contents of a message's earlier versions. It adds no event.
 #[derive(Debug, Clone)]
 pub struct VersionsForgotten {
-    /// Where.
+    /// The room.
     pub room_id: RoomId,
-    /// Which. Must be in that room ([`NotFound::Message`](crate::NotFound::Message)).
+    /// The message. If it is not in that room, the error is [`NotFound::Message`](crate::NotFound::Message).
     pub message_id: MessageId,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
-    /// When.
+    /// When the server accepted it.
     pub at: Timestamp,
 }
 
-/// What a change of a message has led to.
+/// The result of an edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
-    /// The message as it is now.
+    /// The message after the edit.
     pub message: Message,
-    /// The event of the change, or the room's newest where there was nothing to change.
+    /// The number of the edit's event; if nothing changed, that of the room's newest event.
     pub seq: Seq,
-    /// When that event was accepted.
+    /// When the server accepted that event.
     pub at: Timestamp,
 }
 
-/// A user to make, with its first token.
+/// A user to create, with its first token.
 #[derive(Debug, Clone)]
 pub struct NewUser {
-    /// Its id.
+    /// The id.
     pub id: UserId,
-    /// Its name; must be free.
+    /// The username, which no other user may have.
     pub username: Username,
-    /// Its role.
+    /// The role.
     pub role: Role,
-    /// The token made with it, whose `user_id` is `id`.
+    /// The user's first token, whose `user_id` is `id`.
     pub token: Token,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
-    /// When.
+    /// When the server accepted it.
     pub at: Timestamp,
 }
 
-/// A room to make. Its owner becomes the first member: its event 1 is that member's joining.
+/// A room to create. Its owner becomes the first member, which is the room's event 1.
 #[derive(Debug, Clone)]
 pub struct NewRoom {
-    /// Its id.
+    /// The id.
     pub id: RoomId,
-    /// Its name.
+    /// The name.
     pub name: RoomName,
-    /// Its owner; must exist.
+    /// The owner, who must exist.
     pub owner: UserId,
-    /// Who makes it; `by` of the first event.
+    /// The user who creates the room: `by` of the first event.
     pub by: UserId,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
-    /// When.
+    /// When the server accepted it.
     pub at: Timestamp,
 }
 
-/// What a [`NewMember`] or a [`MemberRemoval`] is about.
+/// The data of a [`NewMember`] or a [`MemberRemoval`].
 #[derive(Debug, Clone)]
 pub struct MembershipChange {
-    /// Where. Must exist.
+    /// The room, which must exist.
     pub room_id: RoomId,
-    /// Whose. Must exist when it begins; removing a user who is no member (or does not exist) changes nothing.
+    /// The user. To begin a membership, the user must exist. Ending the membership of a user who is not a member, or does not
+    /// exist, changes nothing.
     pub user_id: UserId,
-    /// Who does it.
+    /// The user who makes the change.
     pub by: UserId,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
-    /// When.
+    /// When the server accepted it.
     pub at: Timestamp,
 }
 
-/// A membership to begin; once a user is a member, nothing changes.
+/// A membership to begin. If the user is a member already, nothing changes.
 #[derive(Debug, Clone)]
 pub struct NewMember(pub MembershipChange);
 
-/// A membership to end; once a user is no member, nothing changes.
+/// A membership to end. If the user is not a member, nothing changes.
 #[derive(Debug, Clone)]
 pub struct MemberRemoval(pub MembershipChange);
 
-/// What a membership change did.
+/// The result of a membership change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MembershipChanged {
-    /// It is event `seq` of the room.
+    /// The change is this event of the room.
     At(Seq),
-    /// It was so already at this event of the room; 0 if that is no longer known.
+    /// Nothing had to change: the membership was so already at this event of the room; 0 if that is no longer known.
     NotNeeded(Seq),
 }
 
 impl MembershipChanged {
-    /// The room's event that it is as new as.
+    /// Returns the number of the room's event at which the membership is known to be so.
     pub fn seq(self) -> Seq {
         match self {
             Self::At(seq) | Self::NotNeeded(seq) => seq,
@@ -262,88 +267,89 @@ impl MembershipChanged {
     }
 }
 
-/// A token to revoke, with all that it minted: each gets an entry in the control log, one that is revoked stays as it was. Once
-/// it is answered, nothing more is committed on behalf of any of them, on any node.
+/// A token to revoke, with all tokens that it minted. Each gets an entry in the control log; one that was revoked before stays
+/// as it was. Once this is answered, no node commits anything on behalf of any of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// Which.
+    /// The token.
     pub token: TokenId,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
-    /// When.
+    /// When the server accepted it.
     pub at: Timestamp,
 }
 
-/// A token to keep.
+/// A token to store.
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// Its row. Its user must exist; its parent, if any, must not be revoked
-    /// ([`TokenRefusal::Revoked`](crate::TokenRefusal::Revoked)): both decided in the commit.
+    /// The token's row. Its user must exist, and its parent, if any, must not be revoked
+    /// ([`TokenRefusal::Revoked`](crate::TokenRefusal::Revoked)). The commit checks both.
     pub token: Token,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
     /// From the `Idempotency-Key`, if any.
     pub idempotency: Option<Idempotency>,
 }
 
-/// A change to a user; `None` leaves as it is. Writes a [`ControlChange::User`](crate::ControlChange::User) entry if
-/// anything changed.
+/// A change to a user. `None` leaves a field as it is. If anything changed, the commit adds a
+/// [`ControlChange::User`](crate::ControlChange::User) entry to the control log.
 #[derive(Debug, Clone)]
 pub struct UserChange {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
-    /// A new name; must be free.
+    /// The new username, which no other user may have.
     pub username: Option<Username>,
-    /// A new role.
+    /// The new role.
     pub role: Option<Role>,
-    /// Disabled or enabled.
+    /// Whether to disable or to enable the user.
     pub disabled: Option<bool>,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
-    /// When.
+    /// When the server accepted it.
     pub at: Timestamp,
 }
 
-/// A user to make, or to find and change, by the application's own id for it. `None` leaves as it is. Two at once make one
-/// user. Writes a [`ControlChange::User`](crate::ControlChange::User) entry if it changed one.
+/// A user to create, or to find and change, by the application's own id. `None` leaves a field as it is. Two concurrent writes
+/// create one user. If an existing user changed, the commit adds a [`ControlChange::User`](crate::ControlChange::User) entry to
+/// the control log.
 #[derive(Debug, Clone)]
 pub struct ExternalUser {
-    /// The application's own id.
+    /// The application's own id of the user.
     pub external_id: ExternalId,
-    /// The user's id, if it is made.
+    /// The user's id, if the user is created.
     pub id: UserId,
-    /// Its name; must be free. Needed to make the user.
+    /// The username, which no other user may have. Required to create the user.
     pub username: Option<Username>,
-    /// Why the name breaks a rule, if it does: it is then good only if the user is found and has it already.
+    /// Why the name is invalid, if it is. It is then accepted only if the user exists and has it already.
     pub unless_unchanged: Option<InvalidField>,
-    /// Its role; MEMBER for a user that is made, if absent.
+    /// The role. A new user is a MEMBER by default.
     pub role: Option<Role>,
-    /// A USER token to keep. Its `user_id` is set in the commit.
+    /// A USER token to store. The commit sets its `user_id`.
     pub token: Option<Token>,
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub actor: Actor,
-    /// When.
+    /// When the server accepted it.
     pub at: Timestamp,
 }
 
-/// A user that was made or found.
+/// The result of an [`ExternalUser`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalUserDone {
-    /// The user as it is now.
+    /// The user after the write.
     pub user: User,
-    /// Whether it was made now.
+    /// Whether this write created the user.
     pub made: bool,
-    /// The token that was asked for.
+    /// The token, if the write had one.
     pub token: Option<Token>,
 }
 
-/// A write that was submitted. Dropping it does not take the write back.
+/// A submitted write. Dropping this does not cancel the write.
 #[must_use = "the outcome of a write is in here"]
 #[derive(Debug)]
 pub struct Pending<T>(oneshot::Receiver<Result<T, Error>>);
 
 impl<T> Pending<T> {
-    /// A pending write and the end by which the store answers it.
+    /// Makes a pending write, and the sender with which the store answers it.
     pub fn new() -> (oneshot::Sender<Result<T, Error>>, Self) {
         let (sender, receiver) = oneshot::channel();
         (sender, Self(receiver))
@@ -354,7 +360,7 @@ impl<T> Future for Pending<T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // A writer that died in mid-commit can't say what became of it.
+        // The sender was dropped: the writer failed during a commit, so the outcome is unknown.
         Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(Unavailable::OutcomeUnknown.into())))
     }
 }
