@@ -1,17 +1,18 @@
-//! JSON as RFC 8259 has it, where `serde_json` is stricter: halves of surrogate pairs, and whole numbers written as fractions.
-//! For what could not be read at once, to tell what is wrong with it.
+//! Parts of JSON (RFC 8259) that `serde_json` rejects: halves of surrogate pairs, and whole numbers written as fractions.
+//!
+//! Used only after `serde_json` has failed, to accept such a number or to name what is wrong.
 
 use std::borrow::Cow;
 
-/// What stands in for half of a surrogate pair in a name.
+/// Replaces half of a surrogate pair in a name.
 const REPLACEMENT: &str = "\\ufffd";
 
-/// What is wrong with a text that holds half of a surrogate pair.
+/// The error message for a text with half of a surrogate pair.
 pub const HALF_A_PAIR: &str =
     "must not hold half of a surrogate pair, such as \\ud83d alone: cut texts between characters, not between UTF-16 units";
 
-/// Replaces halves of surrogate pairs (RFC 8259, section 8.2) in the names of a valid JSON text's members, so that it can be
-/// read; no name of ours holds one, so such a member is one that is not known. Values stay as they are.
+/// Replaces halves of surrogate pairs (RFC 8259, section 8.2) in the names of a valid JSON text's members, so that `serde_json`
+/// parses it. No known name has one, so such a member is ignored as unknown. Values are not changed.
 pub fn mend_names(json: &str) -> Cow<'_, str> {
     let mut mended = String::new();
     let mut copied = 0;
@@ -34,12 +35,12 @@ pub fn mend_names(json: &str) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-/// Whether a JSON string, quotes and all, holds half of a surrogate pair.
+/// Whether a JSON string, given with its quotes, contains half of a surrogate pair.
 pub fn holds_half_a_pair(string: &str) -> bool {
     halves(string).next().is_some()
 }
 
-/// Where in a JSON string the escapes of halves of surrogate pairs stand.
+/// The positions of the escapes of halves of surrogate pairs in a JSON string.
 fn halves(string: &str) -> impl Iterator<Item = usize> {
     let bytes = string.as_bytes();
     let mut at = 0;
@@ -58,21 +59,21 @@ fn halves(string: &str) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The UTF-16 unit of an escape such as `\u0041` that stands here.
+/// The UTF-16 unit of the escape at this position, such as `\u0041`.
 fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     let digits = std::str::from_utf8(digits).ok()?;
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// The strings of a valid JSON text, one after the other.
+/// Iterates over the strings of a valid JSON text.
 struct Strings<'a> {
     json: &'a str,
     at: usize,
 }
 
 impl Strings<'_> {
-    /// Where the next begins and ends, its quotes included.
+    /// The range of the next string, including its quotes.
     fn next_string(&mut self) -> Option<(usize, usize)> {
         let bytes = self.json.as_bytes();
         let start = self.at + bytes.get(self.at..)?.iter().position(|byte| *byte == b'"')?;
@@ -89,8 +90,8 @@ impl Strings<'_> {
     }
 }
 
-/// Reads a JSON number that means a whole number from 0, however it is written: `41`, `41.0`, `4.1e1`. JSON knows one kind of
-/// number (RFC 8259, section 6), and some writers give each a fraction.
+/// Parses a JSON number whose value is a whole number from 0, in any spelling: `41`, `41.0`, `4.1e1`. JSON has one kind of
+/// number (RFC 8259, section 6), and some encoders always write a fraction.
 pub fn whole_number(number: &str) -> Option<u64> {
     let (is_negative, number) = match number.strip_prefix('-') {
         Some(number) => (true, number),
@@ -110,7 +111,7 @@ pub fn whole_number(number: &str) -> Option<u64> {
     if is_negative {
         return None;
     }
-    // As many zeros as follow the significant digits, before the point is moved.
+    // The zeros after the significant digits, before the point is moved.
     let zeros = i64::try_from(digits.len() - digits.trim_end_matches('0').len()).ok()?;
     let fraction = i64::try_from(fraction.len()).ok()?;
     let exponent: i64 = exponent.parse().ok()?;
@@ -188,7 +189,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken(text in ".*") {
+        fn any_text_is_handled(text in ".*") {
             let _ = (mend_names(&text), holds_half_a_pair(&text), whole_number(&text));
         }
 

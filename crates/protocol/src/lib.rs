@@ -1,7 +1,7 @@
-//! What goes over ChatSphere's wire: REST bodies, WebSocket frames, error and close codes, protocol version 1.
+//! ChatSphere's wire protocol, version 1: REST bodies, WebSocket frames, error and close codes.
 //!
-//! Shared by the server, the Rust client and the load generator. No I/O and no rules. Fields, events and values may be added,
-//! never renamed or removed; both sides ignore fields that they do not know, and clients accept unknown values ([`Open`]).
+//! Shared by the server, the Rust client, and the tools that test them. No I/O and no rules. Later versions may add fields and
+//! events, but rename or remove none. Both sides ignore unknown fields, and clients accept unknown values ([`Open`]).
 
 pub mod close;
 pub mod frames;
@@ -11,5 +11,5 @@ pub mod rest;
 
 pub use open::Open;
 
-/// The version of this protocol, told in `hello`.
+/// The version of this protocol, which `hello` contains.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,4 +1,4 @@
-//! What a client sends.
+//! The frames that a client sends.
 
 use std::borrow::Cow;
 
@@ -7,20 +7,21 @@ use utoipa::ToSchema;
 
 use super::fields::{Fields, name};
 
-/// A frame from a client and the `ref` that its answer is to carry.
+/// A frame from a client, with its `ref`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ClientFrame)]
 pub struct Incoming<'a> {
-    /// What it asks.
+    /// The frame without its `ref`.
     #[serde(flatten)]
     pub frame: ClientFrame<'a>,
-    /// The client's own name for this frame, 1 to 64 bytes. The answer carries it too.
+    /// The client's own id of this frame, 1 to 64 bytes. The answer repeats it.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Cow<'a, str>>,
 }
 
-/// Declares every frame once, as `"type" => Variant { fields }`. Reading and writing follow from it: a field whose type is an
-/// `Option` may be absent, every other one is required. A field that no other frame has also needs a line in `fields.rs`.
+/// Declares every frame once, as `"type" => Variant { fields }`. The code that reads and writes frames follows from it. A field
+/// is optional if its type is an `Option`, and required otherwise. A field that no other frame has also needs a line in
+/// `fields.rs`.
 macro_rules! client_frames {
     (
         $(#[$about:meta])*
@@ -31,7 +32,7 @@ macro_rules! client_frames {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
         #[serde(tag = "type")]
-        #[schema(as = ClientFrameKind, description = "What a client may ask.")]
+        #[schema(as = ClientFrameKind, description = "A frame that a client sends.")]
         pub enum $frame<$lifetime> {
             $(
                 $(#[$what])*
@@ -42,7 +43,7 @@ macro_rules! client_frames {
         }
 
         impl<$lifetime> $frame<$lifetime> {
-            /// The `type` of each.
+            /// The `type` of every frame.
             pub const TYPES: &'static [&'static str] = &[$($kind,)*];
 
             fn take(kind: &str, fields: &mut Fields<$lifetime>) -> Result<Self, Wrong> {
@@ -54,7 +55,7 @@ macro_rules! client_frames {
                 })
             }
 
-            /// The text of a field, where this frame has one of this name.
+            /// The text of the field with this name on the wire, if this frame has it.
             fn text(&self, wanted: &str) -> Option<&str> {
                 match self {
                     $(Self::$variant $({ $($field,)* })? => {
@@ -70,95 +71,98 @@ macro_rules! client_frames {
 }
 
 client_frames! {
-    /// What a client may ask. Ids are still texts here: what an id that is no UUID means depends on who asks.
+    /// A frame that a client sends. Ids are unparsed texts, because the error for an id that is not a UUID depends on the
+    /// caller's rights.
     pub enum ClientFrame<'a> {
         /// Authenticates, or extends the connection with a newer token of the same user.
         "auth" => Auth {
             /// The JWT.
             token: Cow<'a, str>,
         },
-        /// Listens to a room.
+        /// Subscribes the connection to a room's events.
         "join" => Join {
-            /// Which.
+            /// The room.
             #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
-            /// The last `seq` that the client has; 0 is the beginning.
+            /// The `seq` of the last event that the client has; 0 if it has none. Without `since` the newest messages are sent.
             #[serde(skip_serializing_if = "Option::is_none")]
             since: Option<u64>,
-            /// The epoch in which it was given.
+            /// The epoch in which the client received that `seq`, from `join_confirmation`.
             #[serde(skip_serializing_if = "Option::is_none")]
             epoch: Option<Cow<'a, str>>,
         },
-        /// Listens no more.
+        /// Ends the connection's subscription to a room.
         "leave" => Leave {
-            /// Which room.
+            /// The room.
             #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
         },
         /// Posts a message.
         "message" => Message {
-            /// Where.
+            /// The room.
             #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
-            /// What it says.
+            /// The content: 1 byte to 32 KiB of UTF-8.
             content: Cow<'a, str>,
-            /// The sender's own id for it.
+            /// The sender's own id of the message, 1 to 64 bytes. A retry with the same id stores nothing and is answered like
+            /// the first attempt.
             #[serde(skip_serializing_if = "Option::is_none")]
             client_message_id: Option<Cow<'a, str>>,
-            /// The author, if not the caller.
+            /// The author, if not the caller. Only a CLIENT token may name another user.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schema(format = "uuid")]
             user_id: Option<Cow<'a, str>>,
         },
-        /// Changes what a message says.
+        /// Replaces a message's content.
         "edit" => Edit {
-            /// Where.
+            /// The room.
             #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
-            /// Which message.
+            /// The message.
             #[schema(format = "uuid")]
             message_id: Cow<'a, str>,
-            /// What it says from now on.
+            /// The new content: 1 byte to 32 KiB of UTF-8.
             content: Cow<'a, str>,
-            /// The version that the change was made for: refused if there is a later one.
+            /// The version on which this edit is based. If the message has a later version, the edit fails with
+            /// `version_conflict`.
             #[serde(skip_serializing_if = "Option::is_none")]
             if_version: Option<u64>,
         },
-        /// Shows the others in a room that a user types, or has stopped.
+        /// Signals to the room's other members that a user is typing, or has stopped.
         "typing" => Typing {
-            /// Where.
+            /// The room.
             #[schema(format = "uuid")]
             room_id: Cow<'a, str>,
-            /// The message in whose thread it types.
+            /// The message in whose thread the user types.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schema(format = "uuid")]
             parent_id: Option<Cow<'a, str>>,
-            /// Whether it types, as where this is absent, or has stopped.
+            /// Whether the user is typing (the default) or has stopped.
             #[serde(skip_serializing_if = "Option::is_none")]
             on: Option<bool>,
-            /// The user who types, if not the caller.
+            /// The user who types, if not the caller. Only a CLIENT token may name another user.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schema(format = "uuid")]
             user_id: Option<Cow<'a, str>>,
         },
-        /// Asks for a `pong`.
+        /// Requests a `pong`.
         "ping" => Ping,
     }
 }
 
 impl ClientFrame<'_> {
-    /// The room that the frame is about, as the client wrote it.
+    /// The room of the frame, as the client wrote it.
     pub fn room_id(&self) -> Option<&str> {
         self.text(name::room_id)
     }
 
-    /// The client's own id for the message.
+    /// The `clientMessageId` of the frame, if it has one.
     pub fn client_message_id(&self) -> Option<&str> {
         self.text(name::client_message_id)
     }
 }
 
-/// A frame's field, taken from those that a text had: one that is required is `None` where it is absent.
+/// Takes a frame's field from the fields that were parsed. `take` returns `None` if a required field is absent.
 trait Field<T>: Sized {
     fn take(slot: &mut Option<T>) -> Option<Self>;
 }
@@ -175,7 +179,7 @@ impl<T> Field<T> for Option<T> {
     }
 }
 
-/// A field's text, if it is one and it is there.
+/// Returns a field's text, if the field is a text and present.
 trait FieldText {
     fn text(&self) -> Option<&str>;
 }
@@ -204,7 +208,7 @@ impl<T: FieldText> FieldText for Option<T> {
     }
 }
 
-/// What keeps fields from being a frame.
+/// Why the parsed fields are not a frame.
 enum Wrong {
     /// No frame has this `type`.
     Type,
@@ -212,36 +216,36 @@ enum Wrong {
     Missing(&'static str),
 }
 
-/// A frame that could not be read.
+/// The error about a frame that could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameError {
-    /// What kind of mistake it is.
+    /// The kind of the error.
     pub kind: FrameErrorKind,
-    /// What to do.
+    /// What is wrong, and what to do.
     pub message: String,
-    /// The field that is wrong, where it is one.
+    /// The invalid field, if the error is about one.
     pub field: Option<&'static str>,
-    /// The frame's `ref`, where it could be read.
+    /// The frame's `ref`, if it could be parsed.
     pub reference: Option<String>,
-    /// The frame's `roomId`, where it could be read.
+    /// The frame's `roomId`, if it could be parsed.
     pub room_id: Option<String>,
-    /// The frame's `clientMessageId`, where it could be read.
+    /// The frame's `clientMessageId`, if it could be parsed.
     pub client_message_id: Option<String>,
 }
 
-/// The kinds of mistakes in a frame.
+/// The kinds of errors about a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameErrorKind {
-    /// Not a JSON object of the right shape.
+    /// The text is not JSON, or not an object.
     Malformed,
-    /// A `type` that this version does not know.
+    /// This version does not know the `type`.
     UnknownType,
-    /// A field that its type needs is absent, or is no text.
+    /// A required field is absent, or a field has the wrong type.
     Invalid,
 }
 
 impl FrameErrorKind {
-    /// The stable code on the wire.
+    /// Returns the stable code on the wire.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -252,10 +256,11 @@ impl FrameErrorKind {
 }
 
 impl<'a> Incoming<'a> {
-    /// Reads a text frame. Fields that are not known are ignored; lengths are not judged here.
+    /// Parses a text frame. Unknown fields are ignored. Lengths are not checked here.
     ///
     /// # Errors
-    /// What is wrong, in words that repeat nothing of the frame; with what the frame says about itself where it is JSON at all.
+    /// The error repeats no content of the frame. If the text is JSON, it has the `ref`, `roomId` and `clientMessageId` of the
+    /// frame.
     pub fn parse(text: &'a str) -> Result<Self, FrameError> {
         let mut fields = Fields::read(text)?;
         let kind = fields.kind.take().unwrap_or_default();
@@ -267,13 +272,13 @@ impl<'a> Incoming<'a> {
                 (name::kind, FrameErrorKind::UnknownType, format!("`type` must be one of {types}"))
             }
         };
-        // Some fields were taken out already.
+        // `take` has already removed some fields from `fields`, so the text is parsed again.
         Err(FrameError::of_field(Fields::read(text)?, error, field, message))
     }
 }
 
 impl FrameError {
-    /// A field is wrong in a frame that had these fields.
+    /// Makes the error about one invalid field. It takes the `ref` and the ids from `fields`.
     pub(super) fn of_field(fields: Fields<'_>, kind: FrameErrorKind, field: &'static str, message: String) -> Self {
         Self {
             kind,
@@ -286,7 +291,7 @@ impl FrameError {
     }
 }
 
-/// The text of a client's frame, for clients.
+/// Encodes a frame as a client sends it.
 pub fn encode_client_frame(incoming: &Incoming<'_>) -> Result<String, serde_json::Error> {
     serde_json::to_string(incoming)
 }
@@ -298,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_the_contract_shows() {
+    fn documented_frames_are_parsed() {
         let text = r#"{"type":"message","roomId":"r","content":"a\"b","clientMessageId":"c","ref":"1","later":{"x":[1]}}"#;
         let incoming = Incoming::parse(text).unwrap();
         assert_eq!(incoming.reference.as_deref(), Some("1"));
@@ -307,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_escapes_is_not_copied() {
+    fn a_text_without_escapes_is_not_copied() {
         let text = r#"{"type":"message","roomId":"r","content":"plain","clientMessageId":"c","ref":"1"}"#;
         let incoming = Incoming::parse(text).unwrap();
         let ClientFrame::Message { room_id, content, client_message_id, .. } = &incoming.frame else { panic!("{incoming:?}") };
@@ -317,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_written_as_the_contract_shows() {
+    fn frames_are_written_as_documented() {
         let written = |frame, reference: Option<&'static str>| {
             encode_client_frame(&Incoming { frame, reference: reference.map(Into::into) }).unwrap()
         };
@@ -346,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_mistakes_apart() {
+    fn each_error_has_its_kind() {
         for (text, code) in [
             ("", "malformed"),
             ("[]", "malformed"),
@@ -368,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_the_frame_recognised() {
+    fn an_error_names_the_field_and_the_frame() {
         let message = |more: &str| {
             format!(r#"{{"type":"message","roomId":"r","content":"c","clientMessageId":"i","userId":"u","ref":"f"{more}}}"#)
         };
@@ -407,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_unusual_is_taken() {
+    fn unusual_but_valid_json_is_accepted() {
         for since in ["41", "41.0", "4.1e1", "410e-1", "41.000"] {
             let text = format!(r#"{{"type":"join","roomId":"r","since":{since},"ref":"f"}}"#);
             let incoming = Incoming::parse(&text).unwrap();

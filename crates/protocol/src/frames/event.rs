@@ -13,84 +13,85 @@ use utoipa::ToSchema;
 
 use crate::rest::{Message, UserRef};
 
-/// Frames that have `roomId` and `seq` side by side like an event, and are none.
+/// Frames that have `roomId` and `seq` and are not events.
 const NO_EVENTS: [&str; 2] = ["ack", "join_confirmation"];
 
-/// A durable event of a room, as a frame, in `previous_messages.events` and in `GET /api/rooms/{id}/events`.
+/// A durable event of a room: a frame, an item of `previous_messages.events`, and an item of `GET /api/rooms/{id}/events`.
 #[derive(Debug, Clone, PartialEq, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventFrame<'a> {
-    /// Which room.
+    /// The room.
     #[schema(value_type = String, format = "uuid")]
     pub room_id: RoomId,
-    /// Its number in the room: 1, 2, 3 … without a gap.
+    /// The event's number in the room: 1, 2, 3 … without a gap.
     #[schema(value_type = u64)]
     pub seq: Seq,
-    /// When it was accepted. Absent from `new_message`, whose message tells it.
+    /// When the server accepted the event. Absent from `new_message`, whose message has it.
     #[schema(value_type = String, format = "date-time", required = false)]
     pub created_at: Option<Timestamp>,
-    /// What happened.
+    /// The kind of the event, with the fields of that kind.
     #[serde(flatten)]
     pub kind: EventKind<'a>,
 }
 
-/// What happened in a room.
+/// The kinds of durable events.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind<'a> {
-    /// A message was posted. In a replay it is shown in its present state.
+    /// A message was posted. A replay shows it in its current state.
     NewMessage {
         /// The message.
         message: Message<'a>,
     },
     /// A user became a member.
     MemberJoined {
-        /// Who.
+        /// The user.
         user: UserRef<'a>,
-        /// Who did it.
+        /// The user who made the change.
         by: UserRef<'a>,
     },
     /// A user is no longer a member.
     MemberLeft {
-        /// Who.
+        /// The user.
         user: UserRef<'a>,
-        /// Who did it.
+        /// The user who made the change.
         by: UserRef<'a>,
     },
-    /// What a message says was changed.
+    /// A message's content was edited.
     #[serde(rename_all = "camelCase")]
     MessageEdited {
         /// The message.
         #[serde(flatten)]
         about: AboutMessage<'a>,
-        /// Who did it.
+        /// The user who made the change.
         by: UserRef<'a>,
     },
-    /// A kind that this version does not know, or a known one of a shape that it can't read. It has its number all the same.
+    /// An event of a kind that this version does not know, or whose fields it can't parse. It still counts: the cursor moves to
+    /// its `seq`.
     #[serde(skip)]
     Unknown {
         /// The frame's `type`.
         kind: Cow<'a, str>,
-        /// Its other fields but `roomId`, `seq` and `createdAt`.
+        /// Its fields except `type`, `roomId`, `seq` and `createdAt`.
         body: Map<String, Value>,
     },
 }
 
-/// The message that an event is about.
+/// The message of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AboutMessage<'a> {
-    /// Its id.
+    /// The message's id.
     #[schema(value_type = String, format = "uuid")]
     pub message_id: MessageId,
-    /// Its number among the room's events.
+    /// The number of the event that posted the message.
     #[schema(value_type = u64)]
     pub message_seq: Seq,
-    /// The message in its present state.
+    /// The message in its current state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Message<'a>>,
-    /// In place of `message`: the page that this stands in shows a later state of it.
+    /// `true` in place of `message`: a later item of the same page has a newer state of the message.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub superseded: bool,
 }
@@ -109,12 +110,13 @@ impl EventKind<'_> {
 }
 
 impl<'a> EventFrame<'a> {
-    /// The message, if the event is that it was posted.
+    /// The message of a `new_message` event.
     pub fn message(&self) -> Option<&Message<'a>> {
         if let EventKind::NewMessage { message } = &self.kind { Some(message) } else { None }
     }
 
-    /// A state of a message that the event brings, and the number of that state: of two states the higher one is newer.
+    /// The state of a message that the event contains, and the number of that state. Of two states of one message, the one with
+    /// the higher number is newer.
     pub fn state(&self) -> Option<(Seq, &Message<'a>)> {
         match &self.kind {
             EventKind::NewMessage { message } => Some((message.change_seq.unwrap_or(message.seq), message)),
@@ -144,7 +146,7 @@ impl AboutMessage<'_> {
     }
 }
 
-/// By hand, for the order of the fields: what is of every event comes first, so that a reader can stop there.
+/// Written by hand for the order of fields: those of all kinds come first, so that a reader can stop after them.
 impl Serialize for EventFrame<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut frame = serializer.serialize_map(None)?;
@@ -195,7 +197,7 @@ struct Fields {
     body: Map<String, Value>,
 }
 
-/// A known kind, if the fields are those of one.
+/// Parses the fields of a known kind. Anything else becomes `Unknown`.
 fn read<'a>(kind: String, body: Map<String, Value>) -> EventKind<'a> {
     let tag = Value::from(kind.as_str());
     let fields = iter::once(("type", &tag)).chain(body.iter().map(|(name, value)| (name.as_str(), value)));

@@ -1,4 +1,4 @@
-//! The fields of clients' frames, whatever their `type`.
+//! The fields of clients' frames of all types.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Deserializer};
 use super::client::FrameError;
 use super::lenient::{self, OneByOne};
 
-/// Declares every field once: how it is called here, and on the wire.
+/// Declares every field once: its name in Rust and on the wire.
 macro_rules! fields {
     (
         texts { $($text:ident = $text_name:literal,)* }
         numbers { $($number:ident = $number_name:literal,)* }
         switches { $($switch:ident = $switch_name:literal,)* }
     ) => {
-        /// The fields of all frames at once, so that a frame is read in one pass and nothing is buffered.
+        /// The fields of all frames in one struct, so that a frame is parsed in one pass without buffering.
         #[derive(Default, Deserialize)]
         pub(super) struct Fields<'a> {
             $(#[serde(rename = $text_name, borrow, default, deserialize_with = "text")]
@@ -25,7 +25,7 @@ macro_rules! fields {
             pub(super) $switch: Option<bool>,)*
         }
 
-        /// How the fields are called on the wire.
+        /// The names of the fields on the wire.
         #[allow(non_upper_case_globals, dead_code, reason = "each is named like its field, whether or not it is asked for")]
         pub(super) mod name {
             $(pub(in super::super) const $text: &str = $text_name;)*
@@ -37,7 +37,7 @@ macro_rules! fields {
             /// The names of all fields on the wire.
             pub(super) const NAMES: &'static [&'static str] = &[$($text_name,)* $($number_name,)* $($switch_name,)*];
 
-            /// Reads each field by itself.
+            /// Parses each field separately.
             pub(super) fn one_by_one(members: &mut OneByOne<'_>) -> Self {
                 Self {
                     $($text: members.text($text_name),)*
@@ -72,9 +72,9 @@ fields! {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads a frame. Fields that are not known are ignored; `type` is there afterwards.
+    /// Parses a frame. Unknown fields are ignored. On success `type` is present.
     pub(super) fn read(text: &'a str) -> Result<Self, FrameError> {
-        // A struct may otherwise be read from an array of its fields.
+        // serde also parses a struct from an array of its fields.
         let is_object = text.trim_ascii_start().starts_with('{');
         let read: Option<Self> = if is_object { serde_json::from_str(text).ok() } else { None };
         match read {
@@ -84,7 +84,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A text, borrowed from the frame unless it holds escapes.
+/// Parses a text, borrowed from the frame unless it contains escapes.
 fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

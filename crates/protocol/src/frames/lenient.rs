@@ -1,5 +1,5 @@
-//! Reads a frame that could not be read at once, field by field: to take what only looks unusual, and else to say which field
-//! is wrong and to repeat what the frame says about itself.
+//! Parses a frame that failed to parse, field by field. It accepts unusual but valid JSON. Otherwise its error names the
+//! invalid field, and has the frame's `ref` and ids.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,9 +12,9 @@ use super::client::{FrameError, FrameErrorKind};
 use super::fields::{Fields, name};
 use crate::json::{HALF_A_PAIR, mend_names, whole_number};
 
-/// Reads a frame again.
+/// Parses a frame again.
 pub(super) fn read(text: &str) -> Result<Fields<'static>, FrameError> {
-    // Of what is skipped only the grammar is checked. `serde_json` may quote what it found, so only its place is told.
+    // Skipping checks the grammar only. `serde_json`'s message may quote the input, so the error gives only the place.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         return Err(unreadable(format!("this is not JSON (line {}, column {})", error.line(), error.column())));
     }
@@ -35,14 +35,14 @@ pub(super) fn read(text: &str) -> Result<Fields<'static>, FrameError> {
     }
 }
 
-/// A frame's members, each read by itself. The first that is wrong is kept to be told.
+/// A frame's members, each parsed separately. The first invalid one is kept for the error.
 pub(super) struct OneByOne<'a> {
     members: Members<'a>,
     wrong: Option<Wrong>,
 }
 
 impl OneByOne<'_> {
-    /// A member's text. `None` if it is absent, null or wrong.
+    /// Parses a member as text. `None` if it is absent, null or invalid.
     pub(super) fn text(&mut self, field: &'static str) -> Option<Cow<'static, str>> {
         let json = self.members.value(field)?.get();
         if json == "null" {
@@ -53,12 +53,12 @@ impl OneByOne<'_> {
         }
         match serde_json::from_str::<String>(json) {
             Ok(text) => Some(Cow::Owned(text)),
-            // Its grammar was checked: nothing else can be wrong with it.
+            // The grammar was checked before, so only half of a surrogate pair can be wrong.
             Err(_) => self.note(field, FrameErrorKind::Invalid, HALF_A_PAIR),
         }
     }
 
-    /// A member's number. `None` if it is absent, null or wrong.
+    /// Parses a member as a whole number. `None` if it is absent, null or invalid.
     pub(super) fn number(&mut self, field: &'static str) -> Option<u64> {
         let json = self.members.value(field)?.get();
         if json == "null" {
@@ -70,7 +70,7 @@ impl OneByOne<'_> {
         }
     }
 
-    /// A member that is true or false. `None` if it is absent, null or wrong.
+    /// Parses a member as a boolean. `None` if it is absent, null or invalid.
     pub(super) fn switch(&mut self, field: &'static str) -> Option<bool> {
         match self.members.value(field)?.get() {
             "null" => None,
@@ -86,7 +86,7 @@ impl OneByOne<'_> {
     }
 }
 
-/// A field that is wrong.
+/// An invalid field.
 struct Wrong {
     field: &'static str,
     kind: FrameErrorKind,
@@ -110,7 +110,7 @@ fn unreadable(message: String) -> FrameError {
     }
 }
 
-/// The members of a frame that are fields of ours. Of several with one name the last counts, as in browsers.
+/// The members of a frame with known names. Of several with one name the last counts, as in browsers.
 struct Members<'a> {
     values: [Option<&'a RawValue>; Fields::NAMES.len()],
     repeated: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! WebSocket frames: JSON objects told apart by their `type`.
+//! WebSocket frames: JSON objects with a `type`.
 
 mod client;
 mod event;

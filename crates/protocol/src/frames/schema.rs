@@ -1,11 +1,12 @@
-//! The JSON Schema of all frames, made from their types.
+//! The JSON Schema of all frames, generated from their types.
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{EventFrame, Incoming, ServerFrame};
 
-/// The JSON Schema (draft 2020-12) of all frames. Its `$defs` has `ClientFrame`, `ServerFrame`, and what they consist of.
+/// Returns the JSON Schema (draft 2020-12) of all frames. Its `$defs` has `ClientFrame`, `ServerFrame`, and the types that they
+/// refer to.
 pub fn frames_schema() -> Value {
     let mut definitions = schemas::<ServerFrame<'_>>();
     definitions.values_mut().for_each(|definition| {
@@ -30,23 +31,23 @@ pub fn frames_schema() -> Value {
     schema
 }
 
-/// A type's schema and those that it refers to.
+/// Returns a type's schema and those that it refers to.
 fn schemas<T: ToSchema>() -> Map<String, Value> {
     let mut schemas = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut schemas);
     schemas.into_iter().filter_map(|(name, schema)| Some((name, serde_json::to_value(schema).ok()?))).collect()
 }
 
-/// Describes frames and events of types that this version does not know, which the types in Rust don't tell.
+/// Adds the schemas of frames and events of unknown types, which the Rust types do not describe.
 fn add_unknown(definitions: &mut Map<String, Value>) {
-    // The variant of events has no tag of its own, which the derived schema does not heed.
+    // The derived schema ignores that `Event` is untagged, so its entry is removed.
     forms(definitions).map(Vec::pop);
     let mut known = Vec::new();
     for name in [&*ServerFrame::name(), "EventKind"] {
         each_object(definitions.get_mut(name).unwrap_or(&mut Value::Null), &mut |object| known.extend(tag(object)));
     }
     let event = EventFrame::name();
-    // What follows the kind: the fields of every event.
+    // The part of an event's schema after the kind: the fields of every event.
     let common = definitions.get(&*event).and_then(|event| event["allOf"].as_array()?.last().cloned());
     let known_event = definitions.remove(&*event);
     definitions.extend([
@@ -81,7 +82,7 @@ fn add_unknown(definitions: &mut Map<String, Value>) {
     }
 }
 
-/// The frames that the server sends.
+/// The list of alternatives in the schema of `ServerFrame`.
 fn forms(definitions: &mut Map<String, Value>) -> Option<&mut Vec<Value>> {
     definitions.get_mut(&*ServerFrame::name())?["oneOf"].as_array_mut()
 }
@@ -91,7 +92,7 @@ fn tag(schema: &Map<String, Value>) -> Option<Value> {
     schema.get("properties")?["type"]["enum"].get(0).cloned()
 }
 
-/// The server leaves out what it has nothing to say about. It never sends null.
+/// Removes null from the types of an object's properties: the server omits absent fields and never sends null.
 fn never_null(object: &mut Map<String, Value>) {
     if let Some(Value::Array(types)) = object.get_mut("type") {
         types.retain(|name| name != "null");
@@ -110,7 +111,7 @@ fn never_null(object: &mut Map<String, Value>) {
     }
 }
 
-/// A text that has one of some values may have others later.
+/// Allows other texts in place of an enumeration, because later versions may add values.
 fn open_values(definition: &mut Value) {
     if let Value::Object(object) = definition
         && let Some(values) = object.remove("enum")
@@ -120,7 +121,7 @@ fn open_values(definition: &mut Value) {
     }
 }
 
-/// Changes each object within a value, itself included.
+/// Applies `change` to each object within a value, including the value itself.
 fn each_object(value: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     match value {
         Value::Array(values) => values.iter_mut().for_each(|value| each_object(value, change)),

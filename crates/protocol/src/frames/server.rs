@@ -1,4 +1,4 @@
-//! What the server sends.
+//! The frames that the server sends.
 
 use std::borrow::Cow;
 
@@ -11,107 +11,108 @@ use crate::rest::{Message, UserRef};
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-// The schema does not heed `rename_all_fields`.
+// utoipa ignores `rename_all_fields`, so each variant has `rename_all`.
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
     /// The first frame, once the connection is authenticated.
     Hello(Hello),
-    /// `auth` was accepted.
+    /// The answer to `auth`: the connection now uses this token.
     #[serde(rename_all = "camelCase")]
     AuthOk {
-        /// Whom the connection stands for.
+        /// The connection's user.
         #[schema(value_type = String, format = "uuid")]
         user_id: UserId,
-        /// When it will be closed with 4001, unless a newer token comes.
+        /// When the connection will be closed with 4001, unless the client sends `auth` with a newer token before.
         #[schema(value_type = String, format = "date-time")]
         expires_at: Timestamp,
-        /// The asking frame's.
+        /// The `ref` of the frame that this answers.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<Cow<'a, str>>,
     },
-    /// `join` was accepted; `previous_messages` follow.
+    /// The answer to `join`. `previous_messages` frames follow.
     #[serde(rename_all = "camelCase")]
     JoinConfirmation {
-        /// Which room.
+        /// The room.
         #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
-        /// The room's newest event: what is replayed ends here, what is live begins after it.
+        /// The room's newest event. The replay ends with it, and live events begin after it.
         #[schema(value_type = u64)]
         seq: Seq,
-        /// This life of the server's data; send it back with `since`.
+        /// The current epoch of the server's data. Send it back with `since`.
         epoch: Cow<'a, str>,
-        /// Whether everything after `since` follows.
+        /// Whether all events after `since` follow.
         recovered: bool,
-        /// Why not, if `since` was sent.
+        /// Why not, if the client sent `since`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<NotRecovered>,
-        /// The asking frame's.
+        /// The `ref` of the frame that this answers.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<Cow<'a, str>>,
     },
-    /// A page of what was before.
+    /// A page of the room's earlier messages and events.
     PreviousMessages(PreviousMessages<'a>),
-    /// `leave` was accepted.
+    /// The answer to `leave`.
     #[serde(rename_all = "camelCase")]
     LeaveConfirmation {
-        /// Which room.
+        /// The room.
         #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
-        /// The asking frame's.
+        /// The `ref` of the frame that this answers.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<Cow<'a, str>>,
     },
-    /// A message was stored.
+    /// The answer to `message` and `edit`.
     Ack(Ack<'a>),
-    /// The connection no longer listens to the room.
+    /// The server ended the connection's subscription to the room.
     #[serde(rename_all = "camelCase")]
     Left {
-        /// Which room.
+        /// The room.
         #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
-        /// Why: `removed` from the room, or `rights_changed`.
+        /// Why: `removed` (the user is no longer a member) or `rights_changed`.
         reason: Cow<'a, str>,
     },
-    /// Somebody types in a room. Ephemeral: it has no number, and may be dropped for a client that reads slowly.
+    /// A user is typing in a room. Ephemeral: it has no number, and is dropped first for a client that reads slowly.
     #[serde(rename_all = "camelCase")]
     Typing {
-        /// Which room.
+        /// The room.
         #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
-        /// Who.
+        /// The user.
         user: UserRef<'a>,
-        /// In the thread of this message.
+        /// The message in whose thread the user types.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<String>, format = "uuid")]
         parent_id: Option<MessageId>,
-        /// For how long to show it, unless a message of this user comes before. 0 ends it.
+        /// For how long to show it, in milliseconds, unless a message of this user arrives before. 0 ends it.
         expires_in_ms: u64,
     },
-    /// How many type in a room with so many connections that it is not told who. Ephemeral; comes once a second while anybody
-    /// types, and once with 0.
+    /// How many users are typing, in a room with too many connections to name them. Ephemeral. It is sent once a second while
+    /// anybody types, and once with 0.
     #[serde(rename_all = "camelCase")]
     TypingCount {
-        /// Which room.
+        /// The room.
         #[schema(value_type = String, format = "uuid")]
         room_id: RoomId,
-        /// How many.
+        /// The number of users.
         count: usize,
     },
     /// The answer to `ping`.
     #[serde(rename_all = "camelCase")]
     Pong {
-        /// The asking frame's.
+        /// The `ref` of the frame that this answers.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<Cow<'a, str>>,
     },
-    /// Something went wrong; the connection stays up unless a close code follows.
+    /// A frame failed. The connection stays open unless a close follows.
     Error(ErrorFrame<'a>),
-    /// The last frame before a close after which waiting helps.
+    /// The last frame before a close, if the client should wait before it reconnects.
     #[serde(rename_all = "camelCase")]
     Closing {
         /// The code of the close that follows.
         code: u16,
-        /// How long to wait before connecting again, in milliseconds. Spread already, so that not all come back at once.
+        /// How long to wait before reconnecting, in milliseconds. The server already spreads this delay, so that clients do not
+        /// all reconnect at once.
         retry_after_ms: u64,
     },
     /// A durable event of a room.
@@ -119,160 +120,160 @@ pub enum ServerFrame<'a> {
     Event(EventFrame<'a>),
 }
 
-/// Says who one is, and the rules.
+/// The connection's user, token lifetime and limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
-    /// Whom the connection stands for.
+    /// The connection's user.
     #[schema(value_type = String, format = "uuid")]
     pub user_id: UserId,
-    /// Names this connection in the server's log.
+    /// The id of this connection in the server's log.
     #[schema(value_type = String, format = "uuid")]
     pub connection_id: ConnectionId,
-    /// The server pings this often, about.
+    /// The interval of the server's pings in milliseconds, before jitter.
     pub heartbeat_ms: u64,
     /// The version of this protocol.
     pub protocol: u32,
-    /// When the connection will be closed with 4001, unless a newer token comes by `auth`.
+    /// When the connection will be closed with 4001, unless the client sends `auth` with a newer token before.
     #[schema(value_type = String, format = "date-time")]
     pub expires_at: Timestamp,
-    /// What one may send and hold.
+    /// The limits that apply to this connection.
     pub limits: HelloLimits,
 }
 
-/// The limits that a WebSocket client meets.
+/// The limits that apply to a WebSocket client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloLimits {
-    /// Bytes of a message's content.
+    /// Longest message content, in bytes of UTF-8.
     pub message_bytes: usize,
-    /// Characters of a username.
+    /// Longest username, in characters.
     pub username_chars: usize,
-    /// Characters of a room's name.
+    /// Longest room name, in characters.
     pub room_name_chars: usize,
-    /// Bytes of a `ref`.
+    /// Longest `ref`, in bytes.
     pub ref_bytes: usize,
-    /// Bytes of a `clientMessageId`.
+    /// Longest `clientMessageId`, in bytes.
     pub client_message_id_bytes: usize,
-    /// Bytes of a frame.
+    /// Largest frame and message that the server accepts, in bytes.
     pub frame_bytes: usize,
-    /// Rooms that this connection may join.
+    /// Rooms that the connection may join.
     pub rooms_per_connection: usize,
-    /// Connections that this user may hold.
+    /// Connections that the user may have on one node.
     pub connections_per_user: usize,
-    /// Bytes that may wait for this connection before it is closed with 4008.
+    /// Unsent bytes after which a slow connection is closed with 4008.
     pub outbound_queue_bytes: usize,
-    /// Messages a second, sustained; 0 is no limit.
+    /// Messages that the user may send in a second, sustained; 0 is no limit.
     pub messages_per_second: u32,
-    /// Messages at once after a rest.
+    /// Messages that the user may send at once after a pause.
     pub message_burst: u32,
-    /// Sends that may wait for their answer before the server stops reading. Who sends more all the same is held to half for a
-    /// second.
+    /// Unanswered messages after which the server stops reading from the connection. A connection that keeps sending is
+    /// throttled for a second.
     pub unanswered_sends: usize,
-    /// Most events that `join` with `since` replays.
+    /// Most events that a `join` with `since` replays.
     pub replay_events: u64,
-    /// Bytes of the largest frame that the server sends.
+    /// Largest frame that the server sends, in bytes; 0 if it does not say.
     #[serde(default)]
     pub largest_frame_bytes: usize,
-    /// Frames a second that the server reads, sustained; it reads what comes faster later. 0 is no limit.
+    /// Frames that the server reads in a second, sustained; faster ones wait in the network. 0 is no limit.
     #[serde(default)]
     pub frames_per_second: u32,
-    /// Frames that it reads at once after a rest.
+    /// Frames that the server reads at once after a pause.
     #[serde(default)]
     pub frame_burst: u32,
 }
 
-/// Why a `join` with `since` could not go on from there.
+/// Why a `join` with `since` could not resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NotRecovered {
-    /// The `epoch` is another: the server's data was restored from a backup.
+    /// The `epoch` has changed: the server's data was restored from a backup.
     EpochChanged,
     /// `since` is above the room's newest event.
     SinceAhead,
-    /// More events were missed than a join replays; `GET /api/rooms/{id}/events?after=` has them.
+    /// The client lacks more events than a join replays. `GET /api/rooms/{id}/events?after=` has them.
     TooManyEvents,
 }
 
-/// A page of what was before.
+/// A page of the room's earlier messages and events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviousMessages<'a> {
-    /// Which room.
+    /// The room.
     #[schema(value_type = String, format = "uuid")]
     pub room_id: RoomId,
-    /// Messages in their present state, ascending by `seq`.
+    /// Messages in their current state, ascending by `seq`.
     pub messages: Vec<Message<'a>>,
-    /// Other durable events, ascending by `seq`, each in the shape of its frame.
+    /// Other durable events, ascending by `seq`, each in the format of its frame.
     pub events: Vec<EventFrame<'a>>,
-    /// Every event from here …
+    /// The first number of the range that this page covers: it contains every event of the range.
     #[schema(value_type = u64)]
     pub from_seq: Seq,
-    /// … to here is in this page. The client's cursor is `toSeq`.
+    /// The last number of that range. The client's cursor becomes `toSeq`.
     #[schema(value_type = u64)]
     pub to_seq: Seq,
     /// Whether another page follows.
     pub more: bool,
-    /// The asking frame's.
+    /// The `ref` of the frame that this answers.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Cow<'a, str>>,
 }
 
-/// A message was stored, or a change of one.
+/// A message, or a change of a message, was stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ack<'a> {
-    /// Which room.
+    /// The room.
     #[schema(value_type = String, format = "uuid")]
     pub room_id: RoomId,
-    /// The sender's own id for it.
+    /// The sender's own id of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<Cow<'a, str>>,
     /// The message's id.
     #[schema(value_type = String, format = "uuid")]
     pub id: MessageId,
-    /// The number of the event; where there was nothing to change, of the room's newest event.
+    /// The number of the event that was stored; if the change had no effect, the number of the room's newest event.
     #[schema(value_type = u64)]
     pub seq: Seq,
-    /// Of a change: which version the message is now.
+    /// For an edit: the message's version now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>)]
     pub version: Option<Version>,
-    /// Of a change: the number of the event that last changed anything of the message.
+    /// For an edit: the number of the event that last changed the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub change_seq: Option<Seq>,
-    /// When that event was accepted.
+    /// When the server accepted that event.
     #[schema(value_type = String, format = "date-time")]
     pub created_at: Timestamp,
-    /// The asking frame's.
+    /// The `ref` of the frame that this answers.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Cow<'a, str>>,
 }
 
-/// Something went wrong.
+/// An error, usually about a frame of the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorFrame<'a> {
     /// The stable code.
     pub code: Cow<'a, str>,
-    /// What went wrong, and what to do.
+    /// What went wrong and what to do, for people.
     pub message: Cow<'a, str>,
-    /// The room it is about.
+    /// The room of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_id: Option<Cow<'a, str>>,
-    /// The message it is about.
+    /// The `clientMessageId` of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<Cow<'a, str>>,
-    /// The field of the asking frame that is wrong, where it is one.
+    /// The invalid field of the frame, if the error is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<Cow<'a, str>>,
-    /// Whether the same frame may succeed later.
+    /// Whether the same frame may succeed if it is sent again.
     pub retryable: bool,
-    /// How long to wait first, in milliseconds.
+    /// How long to wait before a retry, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// The asking frame's.
+    /// The `ref` of the frame that this answers.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Cow<'a, str>>,
 }

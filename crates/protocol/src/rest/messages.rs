@@ -6,140 +6,141 @@ use utoipa::ToSchema;
 
 use super::UserRef;
 
-/// A message, in its present state.
+/// A message in its current state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Message<'a> {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, format = "uuid")]
     pub id: MessageId,
-    /// Its room.
+    /// The room.
     #[schema(value_type = String, format = "uuid")]
     pub room_id: RoomId,
-    /// Its author.
+    /// The author's id.
     #[schema(value_type = String, format = "uuid")]
     pub user_id: UserId,
-    /// Its number among the room's events.
+    /// The number of the event that posted the message.
     #[schema(value_type = u64)]
     pub seq: Seq,
-    /// What it says.
+    /// The content.
     #[schema(value_type = String, example = "hello")]
     pub content: Cow<'a, str>,
-    /// When it was accepted.
+    /// When the server accepted the message.
     #[schema(value_type = String, format = "date-time")]
     pub created_at: Timestamp,
-    /// When it changed last.
+    /// When the message last changed; `createdAt` if it never changed.
     #[schema(value_type = String, format = "date-time")]
     pub updated_at: Timestamp,
-    /// The sender's own id for it.
+    /// The sender's own id of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub client_message_id: Option<Cow<'a, str>>,
-    /// Which version of its content this is. Absent means 1.
+    /// The version of the content. Absent means 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>)]
     pub version: Option<Version>,
-    /// The number of the event that last changed anything of it. Absent means `seq`.
+    /// The number of the event that last changed the message. Absent means `seq`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub change_seq: Option<Seq>,
-    /// When its content changed last.
+    /// When the content was last edited. Absent if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "date-time")]
     pub edited_at: Option<Timestamp>,
-    /// Who changed it last, where that is not its author.
+    /// The user who last edited the content, if that is not the author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     pub edited_by: Option<UserId>,
-    /// Its author, under the present name.
+    /// The author, with the current username.
     pub user: UserRef<'a>,
 }
 
-/// A message as it was in one of its versions.
+/// A version of a message's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageVersion<'a> {
-    /// Which: 1 as it was posted.
+    /// The number of the version; 1 is the message as it was posted.
     #[schema(value_type = u32)]
     pub version: Version,
-    /// What it said. Absent once that was forgotten.
+    /// The content of this version. Absent once it was erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub content: Option<Cow<'a, str>>,
-    /// When that was written.
+    /// When the server accepted this version.
     #[schema(value_type = String, format = "date-time")]
     pub created_at: Timestamp,
-    /// Who wrote it.
+    /// The user who wrote this version.
     pub by: UserRef<'a>,
 }
 
-/// `PATCH /api/rooms/{roomId}/messages/{messageId}`.
+/// The body of `PATCH /api/rooms/{roomId}/messages/{messageId}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EditMessage {
-    /// What it says from now on: 1 byte to 32 KiB of UTF-8.
+    /// The new content: 1 byte to 32 KiB of UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "hello, world")]
     pub content: Option<String>,
-    /// The version that the change was made for: if there is a later one, the call is refused with `version_conflict`.
+    /// The version on which this edit is based. If the message has a later version, the call fails with `version_conflict`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>)]
     pub if_version: Option<Version>,
 }
 
-/// The room of a message, in lists across rooms.
+/// The room of a message, in lists of messages of all rooms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomRef<'a> {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, format = "uuid")]
     pub id: RoomId,
-    /// Its name.
+    /// The room's name.
     #[schema(value_type = String, example = "lobby")]
     pub name: Cow<'a, str>,
-    /// When it was made.
+    /// When the room was created.
     #[schema(value_type = String, format = "date-time")]
     pub created_at: Timestamp,
-    /// When its name changed last.
+    /// When the room's name last changed.
     #[schema(value_type = String, format = "date-time")]
     pub updated_at: Timestamp,
 }
 
-/// A message with its room, in lists across rooms.
+/// A message with its room, in lists of messages of all rooms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MessageInRoom<'a> {
     /// The message.
     #[serde(flatten)]
     pub message: Message<'a>,
-    /// Its room.
+    /// The room.
     pub room: RoomRef<'a>,
 }
 
-/// `POST /api/rooms/{roomId}/messages`.
+/// The body of `POST /api/rooms/{roomId}/messages`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PostMessage {
-    /// 1 byte to 32 KiB of UTF-8.
+    /// The content: 1 byte to 32 KiB of UTF-8.
     #[schema(example = "hello")]
     pub content: String,
-    /// The sender's own id, 1 to 64 bytes: sending the same again stores nothing and answers what the first answered.
+    /// The sender's own id of the message, 1 to 64 bytes. A retry with the same id and content stores nothing and returns the
+    /// message of the first call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<String>,
-    /// The author; the caller if absent. Only a CLIENT token may name another.
+    /// The author; the caller if absent. Only a CLIENT token may name another user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     pub user_id: Option<String>,
 }
 
-/// `POST /api/rooms/{roomId}/typing`.
+/// The body of `POST /api/rooms/{roomId}/typing`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Typing {
-    /// The message in whose thread it types.
+    /// The message in whose thread the user types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = "uuid")]
     pub parent_id: Option<String>,
-    /// `false`: it has stopped. Absent means `true`.
+    /// Whether the user is typing (the default) or has stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<bool>,
 }

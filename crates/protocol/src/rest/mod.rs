@@ -1,4 +1,4 @@
-//! The bodies of REST calls, each beside the calls that carry it.
+//! The bodies of REST calls, by resource.
 
 mod health;
 mod messages;

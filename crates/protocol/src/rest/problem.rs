@@ -3,44 +3,44 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// An error, `application/problem+json` (RFC 9457, section 3). Tell errors apart by `code`, which is stable.
+/// An error as `application/problem+json` (RFC 9457, section 3). Programs should tell errors apart by `code`, which is stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem<'a> {
-    /// `about:blank`: the status says what kind it is, `code` which.
+    /// Always `about:blank`: `status` and `code` say what kind of error it is.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "about:blank")]
     pub problem_type: Cow<'a, str>,
-    /// The status in words.
+    /// The name of the HTTP status.
     #[schema(value_type = String, example = "Forbidden")]
     pub title: Cow<'a, str>,
     /// The HTTP status.
     #[schema(example = 403)]
     pub status: u16,
-    /// What went wrong here, and what to do.
+    /// What went wrong and what to do, for people.
     #[schema(value_type = String)]
     pub detail: Cow<'a, str>,
     /// The stable code.
     #[schema(value_type = String, example = "not_a_member")]
     pub code: Cow<'a, str>,
-    /// Names this request in the server's log; also in the header `x-request-id`.
+    /// The id of this request in the server's log. The header `x-request-id` has it too.
     #[schema(value_type = String)]
     pub request_id: Cow<'a, str>,
-    /// The same as `detail`, where the first version's clients look for it.
+    /// The same as `detail`, for clients of the Node.js version.
     #[schema(value_type = String)]
     pub error: Cow<'a, str>,
-    /// The fields that break a rule.
+    /// The invalid fields of the body or the query.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError<'a>>,
 }
 
-/// A field that breaks a rule.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError<'a> {
-    /// Its name, with dots where it lies deeper.
+    /// The name of the field, with dots for nested fields: `permissions.rooms`.
     #[schema(value_type = String, example = "username")]
     pub field: Cow<'a, str>,
-    /// What would be valid.
+    /// What a valid value is.
     #[schema(value_type = String, example = "must have 1 to 64 characters")]
     pub message: Cow<'a, str>,
 }

@@ -8,63 +8,63 @@ use super::UserRef;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Room {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, format = "uuid")]
     pub id: RoomId,
-    /// Its name.
+    /// The name.
     #[schema(example = "lobby")]
     pub name: String,
-    /// When it was made.
+    /// When the room was created.
     #[schema(value_type = String, format = "date-time")]
     pub created_at: Timestamp,
-    /// When its name changed last.
+    /// When the name last changed. Messages do not change it.
     #[schema(value_type = String, format = "date-time")]
     pub updated_at: Timestamp,
-    /// The number of its newest event; 0 before the first.
+    /// The number of the room's newest event; 0 before the first.
     #[schema(value_type = u64)]
     pub seq: Seq,
-    /// How much is in it. Kept in the commit of each change, never counted on read.
+    /// The numbers of messages and members, as of the last commit.
     #[serde(rename = "_count", default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Count>,
 }
 
-/// How much is in a room.
+/// The numbers of a room's messages and members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Count {
-    /// Messages.
+    /// The number of messages.
     pub messages: u64,
-    /// Members.
+    /// The number of members.
     pub users: u64,
 }
 
-/// `POST /api/rooms`.
+/// The body of `POST /api/rooms`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateRoom {
-    /// 1 to 128 characters; need not be unique.
+    /// The name: 1 to 128 characters. Several rooms may have the same.
     #[schema(example = "lobby")]
     pub name: String,
-    /// Its owner and first member; the caller if absent. Only a CLIENT token may name another.
+    /// The owner and first member; the caller if absent. Only a CLIENT token may name another user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     pub user_id: Option<String>,
 }
 
-/// A room with its first 100 members, in the order they joined. All of them: `GET /api/rooms/{id}/users`.
+/// A room with its first 100 members, in the order in which they joined. `GET /api/rooms/{id}/users` lists all members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoomWithUsers {
     /// The room.
     #[serde(flatten)]
     pub room: Room,
-    /// Its first 100 members.
+    /// The first 100 members.
     pub users: Vec<UserRef<'static>>,
 }
 
-/// `POST /api/rooms/{roomId}/users`.
+/// The body of `POST /api/rooms/{roomId}/users`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AddUser {
-    /// Whom to add.
+    /// The user to add.
     #[schema(value_type = String, format = "uuid")]
     pub user_id: String,
 }

@@ -5,104 +5,105 @@ use utoipa::ToSchema;
 use super::{Profile, UserRef};
 use crate::Open;
 
-/// What a token allows at most. An absent boolean is false; absent `rooms`: every room of the user; `[]`: none.
+/// The upper bound of a token's rights. An absent boolean means `false`. If `rooms` is absent, the token is valid for all rooms
+/// of its user; `[]` means none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Permissions {
-    /// Read rooms, history, members; join.
+    /// Allows reading rooms, history and members, and joining over WebSocket.
     #[serde(default)]
     pub read: bool,
-    /// Post, create, add, rename, mint.
+    /// Allows posting and editing messages, creating rooms, adding members, renaming and minting.
     #[serde(default)]
     pub write: bool,
-    /// Remove members, revoke tokens.
+    /// Allows removing members and revoking tokens.
     #[serde(default)]
     pub delete: bool,
-    /// The rooms that it is good for, at most 1,000.
+    /// The rooms for which the token is valid, at most 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub rooms: Option<Vec<RoomId>>,
 }
 
-/// `POST /api/tokens/user`.
+/// The body of `POST /api/tokens/user`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MintUserToken {
-    /// Whom it stands for.
+    /// The token's user.
     #[schema(value_type = String, format = "uuid")]
     pub user_id: String,
-    /// What it allows at most; absent altogether: all.
+    /// The permissions; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Permissions>,
-    /// How long it lives, such as `7d`, `12h`, `90s`.
+    /// The lifetime, such as `7d`, `12h`, `90s`; a default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "7d")]
     pub expires_in: Option<String>,
 }
 
-/// `POST /api/tokens/client`.
+/// The body of `POST /api/tokens/client`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MintClientToken {
-    /// The user in whose name the backend acts when it names no other.
+    /// The user for whom the backend acts in calls that name no other.
     #[schema(value_type = String, format = "uuid")]
     pub user_id: String,
-    /// Whose it is. Kept to tell tokens apart; nothing is sent to it.
+    /// The email address of the token's holder, which distinguishes tokens. The server sends no mail.
     #[schema(example = "backend@example.com")]
     pub email: String,
-    /// How long it lives, such as `365d`.
+    /// The lifetime, such as `365d`; a default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "365d")]
     pub expires_in: Option<String>,
 }
 
-/// A token just made. Shown once; the server does not keep it.
+/// A new token. Only this answer contains it; the server does not store it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Minted {
-    /// The token.
+    /// The token, a JWT.
     pub token: String,
-    /// Its id, by which it can be revoked.
+    /// The id of the token, by which it can be revoked.
     #[schema(value_type = String, format = "uuid")]
     pub id: TokenId,
-    /// Whom it stands for.
+    /// The token's user.
     pub user: Profile<'static>,
-    /// When it ends.
+    /// When the token expires.
     #[schema(value_type = String, format = "date-time")]
     pub expires_at: Timestamp,
 }
 
-/// What is known of a token; never the token itself.
+/// The data of a token, without the token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Token {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, format = "uuid")]
     pub id: TokenId,
-    /// USER or CLIENT.
+    /// The type: USER or CLIENT.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "USER")]
     pub token_type: Open<TokenType>,
-    /// Whom it stands for.
+    /// The token's user.
     #[schema(value_type = String, format = "uuid")]
     pub user_id: UserId,
-    /// The same, with the name.
+    /// The token's user, with the current username.
     pub user: UserRef<'static>,
-    /// What it allows at most.
+    /// The permissions.
     pub permissions: Permissions,
-    /// The token that minted it.
+    /// The USER token that minted this one. Its revocation revokes this token too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     pub parent_id: Option<TokenId>,
-    /// Whose CLIENT token it is.
+    /// The email address of a CLIENT token's holder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// When it was made.
+    /// When the token was minted.
     #[schema(value_type = String, format = "date-time")]
     pub created_at: Timestamp,
-    /// When it ends.
+    /// When the token expires.
     #[schema(value_type = String, format = "date-time")]
     pub expires_at: Timestamp,
-    /// When it was revoked.
+    /// When the token was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "date-time")]
     pub revoked_at: Option<Timestamp>,

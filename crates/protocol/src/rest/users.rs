@@ -11,70 +11,70 @@ use crate::Open;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User<'a> {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, format = "uuid")]
     pub id: UserId,
-    /// Its name.
+    /// The username.
     #[schema(value_type = String, example = "ada")]
     pub username: Cow<'a, str>,
-    /// ADMIN, MODERATOR or MEMBER.
+    /// The role: ADMIN, MODERATOR or MEMBER.
     #[schema(value_type = String, example = "MEMBER")]
     pub role: Open<Role>,
-    /// Whether its tokens are refused.
+    /// Whether the user is disabled. The server then rejects the user's tokens.
     #[serde(default)]
     pub disabled: bool,
-    /// The application's own id for it. Shown to CLIENT tokens and ADMINs.
+    /// The application's own id of the user. Only CLIENT tokens and unrestricted ADMIN tokens see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "42")]
     pub external_id: Option<Cow<'a, str>>,
-    /// When it was made.
+    /// When the user was created.
     #[schema(value_type = String, format = "date-time")]
     pub created_at: Timestamp,
-    /// When its name, role or state changed last.
+    /// When the name, role or state last changed.
     #[schema(value_type = String, format = "date-time")]
     pub updated_at: Timestamp,
 }
 
-/// A user as others see it.
+/// The part of a user that other users see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UserRef<'a> {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, format = "uuid")]
     pub id: UserId,
-    /// Its present name.
+    /// The current username.
     #[schema(value_type = String, example = "ada")]
     pub username: Cow<'a, str>,
 }
 
 impl UserRef<'_> {
-    /// Keeps the text beyond what it was borrowed from.
+    /// Copies the borrowed text.
     pub fn into_owned(self) -> UserRef<'static> {
         UserRef { id: self.id, username: Cow::Owned(self.username.into_owned()) }
     }
 }
 
-/// `POST /api/users`.
+/// The body of `POST /api/users`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreateUser {
-    /// 1 to 64 characters; must be free.
+    /// The username: 1 to 64 characters. No other user may have it.
     #[schema(example = "ada")]
     pub username: String,
-    /// ADMIN, MODERATOR or MEMBER (the default).
+    /// The role: ADMIN, MODERATOR or MEMBER (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "MEMBER")]
     pub role: Option<Role>,
 }
 
-/// Who a caller is, or a user just made.
+/// The caller's user, or a new user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Profile<'a> {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, format = "uuid")]
     pub id: UserId,
-    /// Its name.
+    /// The username.
     #[schema(value_type = String, example = "ada")]
     pub username: Cow<'a, str>,
-    /// ADMIN, MODERATOR or MEMBER.
+    /// The role: ADMIN, MODERATOR or MEMBER.
     #[schema(value_type = String, example = "MEMBER")]
     pub role: Open<Role>,
 }
@@ -85,57 +85,57 @@ pub struct Profile<'a> {
 pub struct CreatedUser {
     /// The user.
     pub user: Profile<'static>,
-    /// Its first USER token. Shown once; the server does not keep it.
+    /// The user's first USER token. Only this answer contains it; the server does not store it.
     pub token: String,
-    /// That token's id.
+    /// The id of that token.
     #[schema(value_type = String, format = "uuid")]
     pub token_id: TokenId,
-    /// When that token ends.
+    /// When that token expires.
     #[schema(value_type = String, format = "date-time")]
     pub expires_at: Timestamp,
 }
 
-/// `PATCH /api/users/{id}`. What is absent stays as it is.
+/// The body of `PATCH /api/users/{id}`. Absent fields stay as they are; at least one is required.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeUser {
-    /// ADMIN, MODERATOR or MEMBER.
+    /// The role: ADMIN, MODERATOR or MEMBER.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "MODERATOR")]
     pub role: Option<Role>,
-    /// A disabled user's tokens are refused and its sockets closed.
+    /// Whether to disable or enable the user. The server rejects a disabled user's tokens and closes its sockets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
-    /// 1 to 64 characters; must be free.
+    /// The username: 1 to 64 characters. No other user may have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "ada")]
     pub username: Option<String>,
 }
 
-/// `PUT /api/users/external/{externalId}`. What is absent stays as it is; one of the fields is needed.
+/// The body of `PUT /api/users/external/{externalId}`. Absent fields stay as they are; at least one is required.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PutExternalUser {
-    /// 1 to 64 characters; must be free. Needed to make the user.
+    /// The username: 1 to 64 characters. No other user may have it. Required to create the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "ada")]
     pub username: Option<String>,
-    /// ADMIN, MODERATOR or MEMBER, which is the default of a user that is made.
+    /// The role: ADMIN, MODERATOR or MEMBER. A new user is a MEMBER by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "MEMBER")]
     pub role: Option<Role>,
-    /// A USER token to mint for the user, anew with each call.
+    /// A USER token to mint for the user. Each call mints a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<WantedToken>,
 }
 
-/// A USER token to mint with a user.
+/// A USER token to mint for a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WantedToken {
-    /// How long it lives, such as `7d`, `12h`, `90s`.
+    /// The lifetime, such as `7d`, `12h`, `90s`; a default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "7d")]
     pub expires_in: Option<String>,
-    /// What it allows at most; absent altogether: all.
+    /// The permissions; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Permissions>,
 }
@@ -144,44 +144,44 @@ pub struct WantedToken {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalUser {
-    /// The user as it is now.
+    /// The user after the call.
     pub user: User<'static>,
-    /// The token, if one was asked for. Shown once; the server does not keep it.
+    /// The token, if the call requested one. Only this answer contains it; the server does not store it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// That token's id.
+    /// The id of that token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     pub token_id: Option<TokenId>,
-    /// When that token ends.
+    /// When that token expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "date-time")]
     pub expires_at: Option<Timestamp>,
 }
 
-/// `PUT /api/auth/profile`.
+/// The body of `PUT /api/auth/profile`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeProfile {
-    /// 1 to 64 characters; must be free.
+    /// The username: 1 to 64 characters. No other user may have it.
     #[schema(example = "ada")]
     pub username: String,
 }
 
-/// The answer to `PUT /api/auth/profile`, and, without `message`, to `GET`.
+/// The answer to `PUT /api/auth/profile`, and, without `message`, to `GET /api/auth/profile`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProfileChanged<'a> {
-    /// Says what was done.
+    /// What was done, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "Profile updated successfully")]
     pub message: Option<Cow<'a, str>>,
-    /// The caller.
+    /// The caller's user.
     pub user: Profile<'a>,
 }
 
-/// An answer that says only that it was done.
+/// An answer without data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Done<'a> {
-    /// Says what was done.
+    /// What was done, for people.
     #[schema(value_type = String, example = "User added to room successfully")]
     pub message: Cow<'a, str>,
 }

@@ -40,9 +40,9 @@ const FIRST_ALLOCATION: usize = 16 * 1_024;
 
 /// A call with a body: its caller and its path parameters.
 ///
-/// The caller is authenticated before the body is read, so that a client without a token cannot make the server read one, and
-/// again when the body is complete, because a slow client may have lost its rights; `caller` is the second result.
-/// outcome.
+/// The caller is authenticated before the body is read, so that a client without a token can't make the server read one, and
+/// again when the body is complete, because the caller may have lost its rights during a slow transfer. `caller` is the result
+/// of the second authentication.
 pub(crate) struct JsonBody<T, P = ()> {
     pub(crate) caller: Arc<Caller>,
     pub(crate) path: P,

@@ -20,11 +20,11 @@ use crate::request::{AllowedOrigins, X_REQUEST_ID};
 /// Browsers cache a preflight for at most two hours.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Sent by `XMLHttpRequest` wrappers such as jQuery and Axios, and by clients of the first version.
+/// Sent by `XMLHttpRequest` wrappers such as jQuery and Axios, and by clients of the Node.js version.
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// Lets pages of the allowed origins call and read the headers of answers. The origin is reflected and credentials are allowed,
-/// because pages of the first version send them; no cookie is ever read.
+/// because pages for the Node.js version send them. The server reads no cookie.
 fn layer(origins: &AllowedOrigins) -> CorsLayer {
     let allowed = match origins {
         AllowedOrigins::Any => AllowOrigin::mirror_request(),

@@ -18,7 +18,8 @@ pub fn early_answers(origins: &AllowedOrigins) -> EarlyAnswers {
         let mut fields = HeaderMap::new();
         cors.add(cors.asked(method, request).as_ref(), &mut fields);
         let id = RequestId::random();
-        // A page could not read the error of a preflight. The call that follows gets one that it can read.
+        // A page could not read an error of a preflight. So the preflight passes, and the call after it gets an error that the
+        // page can read.
         let passes = error == EarlyError::Full && is_preflight(method, request) && !fields.is_empty();
         let mut answer = if passes { no_content() } else { problem(error, &id) };
         answer.headers_mut().extend(fields);

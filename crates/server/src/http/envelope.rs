@@ -59,7 +59,7 @@ pub(crate) async fn envelope(
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = match &route {
         Some(route) => route.as_str(),
-        // The WebSocket front door handles it before the router.
+        // `/ws` has no route here: the WebSocket front door handles it before the router.
         None if request.uri().path() == "/ws" => "/ws",
         None => UNMATCHED,
     };

@@ -37,8 +37,8 @@ async fn health(State(http): State<Arc<HttpState>>) -> Json<Health<'static>> {
 
 /// Check liveness
 ///
-/// For a supervisor that restarts a process that does not answer. Ignores the database, because a restart would not bring it
-/// back.
+/// For a supervisor that restarts a process that does not answer. It does not check the database, because a restart would not
+/// repair it.
 ///
 /// Who: anyone.
 #[utoipa::path(get, path = "/livez", operation_id = "getLiveness", tag = "health",
@@ -49,16 +49,16 @@ async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
 
 /// Check readiness
 ///
-/// For a load balancer. The database is queried at most once a second. A node without its bus is still ready, because it finds
-/// what other nodes write in the database within 2 s; `bus` reports the state. Signals, such as typing, are not in the
-/// database: without the bus they reach only the connections of the same node, and `signals` reports that.
+/// For a load balancer. The server queries the database at most once a second. A node without its NATS connection is still
+/// ready, because it finds what other nodes write in the database within 2 s; `bus` reports the state. Signals, such as typing,
+/// are not in the database. Without NATS they reach only the connections of the same node, and `signals` reports that.
 ///
 /// Who: anyone.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses(
         (status = 200, description = "The node is ready", body = Ready),
-        (status = 503, description = "`store_away`: the database does not answer, or takes no writes. `stopping`: the server \
-         is on its way down"),
+        (status = 503, description = "`store_away`: the database does not answer, or does not accept writes. `stopping`: the server \
+         is shutting down"),
     ))]
 async fn readyz(state: State<Arc<HttpState>>) -> Response {
     match unavailable(&state).await {

@@ -8,7 +8,7 @@ pub(crate) fn routes() -> Routes {
 
 /// List all messages
 ///
-/// Newest first, across all rooms. `next` in the header `Link` is older.
+/// Newest first, of all rooms. `next` in the header `Link` is older.
 ///
 /// Who: a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/messages", operation_id = "listMessages", tag = "messages", security(("bearer" = [])),

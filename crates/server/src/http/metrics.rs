@@ -33,12 +33,11 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<HttpState>> {
     OpenApiRouter::new().routes(routes!(metrics))
 }
 
-/// Metrics
+/// Read the metrics
 ///
 /// In Prometheus' text format.
 ///
-/// Who: a CLIENT token, an ADMIN's, or the server's own `metrics_token`; anyone where `metrics_public` is on. Permission:
-/// `read`.
+/// Who: a CLIENT token, an ADMIN's, or the server's own `metrics_token`; anyone if `metrics_public` is set. Permission: `read`.
 #[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "health", security(("bearer" = [])),
     responses(
         (status = 200, description = "All metrics", body = String, content_type = "text/plain"),

@@ -25,13 +25,14 @@ use chatsphere_protocol::rest::{FieldError, Problem};
 use super::failure::Failure;
 
 const DESCRIPTION: &str = "A self-hosted chat server.\n\n\
-    Send a token as `Authorization: Bearer <token>`: a CLIENT token is an application's own backend and may do everything, a \
-    USER token is one person's device. A token's `permissions` limit it further; each call names the one it needs.\n\n\
+    Send a token as `Authorization: Bearer <token>`: a CLIENT token belongs to an application's backend and may do \
+    everything, a USER token belongs to a device of one user. A token's `permissions` limit it further; each call names the one \
+    that it needs.\n\n\
     Errors are `application/problem+json`; tell them apart by `code`, which is stable. The field `error` repeats `detail` for \
-    clients of the first version.\n\n\
-    Lists are bare arrays. The header `Link` leads to the pages beside one; take its addresses as they are.\n\n\
-    A POST with an `Idempotency-Key` can be sent again safely for 24 hours: the same key answers what the first answered, with \
-    `Idempotency-Replayed: true`, and does nothing.";
+    clients of the Node.js version.\n\n\
+    Lists are bare arrays. The header `Link` has the addresses of the adjacent pages; use them unchanged.\n\n\
+    A POST with an `Idempotency-Key` can be sent again safely for 24 hours: a call with the same key \
+    does nothing and returns the first answer, with `Idempotency-Replayed: true`.";
 
 const ID: &str = "0198c0de-7c1a-7000-8000-0123456789ab";
 
@@ -53,10 +54,10 @@ pub(super) fn head() -> OpenApi {
         .schema(FieldError::name(), FieldError::schema())
         .build();
     let tags = [
-        ("profile", "Who one is"),
+        ("profile", "The caller's user"),
         ("users", "Users, managed by a backend"),
         ("rooms", "Rooms"),
-        ("members", "Who is in a room"),
+        ("members", "The members of rooms"),
         ("messages", "Messages and the other events of rooms"),
         ("tokens", "Tokens"),
         ("health", "For supervisors, load balancers and monitoring"),
@@ -78,7 +79,7 @@ pub fn openapi() -> OpenApi {
             post.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             for (_, response) in post.responses.responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
                 if let RefOr::T(response) = response {
-                    let replayed = header("`true` if this is an earlier call's answer, and nothing was done now.");
+                    let replayed = header("`true` if this is the answer of an earlier call, and this call did nothing.");
                     response.headers.insert("Idempotency-Replayed".to_owned(), replayed);
                 }
             }
@@ -89,7 +90,7 @@ pub fn openapi() -> OpenApi {
                 if let RefOr::T(response) = response {
                     describe(status, response);
                     if is_about_a_room && status.starts_with('2') {
-                        let about = "What is shown of the room is at least as new as this event of it.";
+                        let about = "The data about the room is at least as new as this event of it.";
                         response.headers.insert("Room-Seq".to_owned(), header(about));
                     }
                 }
@@ -127,7 +128,7 @@ fn idempotency_key() -> Parameter {
     let mut parameter = Parameter::new("Idempotency-Key");
     parameter.parameter_in = ParameterIn::Header;
     parameter.required = Required::False;
-    parameter.description = Some("1 to 128 visible ASCII characters: makes the call safe to send again.".to_owned());
+    parameter.description = Some("1 to 128 visible ASCII characters. With a key the call can be sent again safely.".to_owned());
     parameter.schema = Some(RefOr::T(Schema::Object(schema)));
     parameter
 }
@@ -143,8 +144,8 @@ const COMMON: [(&str, &str, &str); 10] = [
     ),
     ("TooManyReads", "429", "`rate_limited`"),
     ("Unauthorized", "401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"),
-    ("InvalidBody", "400", "`invalid`: a field breaks a rule; `malformed`: the body is not the JSON asked for"),
-    ("InvalidParameters", "400", "`invalid`: a parameter breaks a rule; `malformed`: the path is not UTF-8"),
+    ("InvalidBody", "400", "`invalid`: a field is invalid; `malformed`: the body is not the JSON that the call accepts"),
+    ("InvalidParameters", "400", "`invalid`: a parameter is invalid; `malformed`: the path is not UTF-8"),
     ("InvalidPath", "400", "`malformed`: the path is not UTF-8"),
     ("BodyTooSlow", "408", "`request_timeout`"),
     ("BodyTooLarge", "413", "`body_too_large`"),
@@ -185,14 +186,14 @@ fn add_common_refusals(operation: &mut Operation) {
 
 /// Adds the headers and examples that follow from the status and the codes in the description.
 fn describe(status: &str, response: &mut Response) {
-    response.headers.insert("X-Request-Id".to_owned(), header("Names this request in the server's log."));
+    response.headers.insert("X-Request-Id".to_owned(), header("The id of this request in the server's log."));
     let success = status.starts_with('2');
     if success {
         for content in response.content.values_mut() {
             if let RefOr::T(content) = content {
                 content.example = content.schema.as_ref().and_then(example);
                 if matches!(content.example, Some(Value::Array(_))) {
-                    response.headers.insert("Link".to_owned(), header("Where the pages beside this one are (RFC 8288)."));
+                    response.headers.insert("Link".to_owned(), header("The addresses of the adjacent pages (RFC 8288)."));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Answers OPTIONS requests that are no preflight (RFC 9110, section 9.3.7).
+//! Answers OPTIONS requests that are not preflights (RFC 9110, section 9.3.7).
 
 use axum::http::StatusCode;
 use axum::http::header::ALLOW;

@@ -7,17 +7,17 @@ pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(read, change))
 }
 
-/// Who am I?
+/// Read the caller's user
 ///
 /// Who: any token. Permission: none.
 #[utoipa::path(get, path = "/api/auth/profile", operation_id = "getProfile", tag = "profile", security(("bearer" = [])),
-    responses((status = 200, description = "The user that the token stands for", body = ProfileChanged)))]
+    responses((status = 200, description = "The token's user", body = ProfileChanged)))]
 async fn read(ReadInTurn { caller, .. }: ReadInTurn) -> Json<ProfileChanged<'static>> {
     let username = caller.user.username.as_str().to_owned().into();
     Json(ProfileChanged { message: None, user: Profile { id: caller.user.id, username, role: Open::Known(caller.role) } })
 }
 
-/// Rename myself
+/// Rename the caller's user
 ///
 /// Who: any token. Permission: `write`.
 #[utoipa::path(put, path = "/api/auth/profile", operation_id = "changeProfile", tag = "profile", security(("bearer" = [])),

@@ -19,10 +19,10 @@ use crate::auth::Cursors;
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "only described; read by `Query::page`")]
 pub(crate) struct PageParams {
-    /// How many at most.
+    /// Maximum number of items.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// Where to go on: taken from the `Link` header of the page before.
+    /// The position of the page, from the `Link` header of an adjacent page.
     cursor: Option<String>,
 }
 
@@ -31,13 +31,13 @@ pub(crate) struct PageParams {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "only described; read by `Query::history`")]
 pub(crate) struct HistoryParams {
-    /// How many at most.
+    /// Maximum number of items.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// The messages nearest below this `seq`. Not together with `after`.
+    /// The messages before this `seq`, nearest first. Not together with `after`.
     #[param(minimum = 0)]
     before: Option<u64>,
-    /// The messages nearest above this `seq`.
+    /// The messages after this `seq`, nearest first.
     #[param(minimum = 0)]
     after: Option<u64>,
 }
@@ -47,15 +47,15 @@ pub(crate) struct HistoryParams {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "only described; read by `Query::events`")]
 pub(crate) struct EventsParams {
-    /// How many at most.
+    /// Maximum number of items.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// The events above this `seq`; 0, the default, is the beginning.
+    /// The events after this `seq`; 0, the default, is the beginning.
     #[param(minimum = 0, default = 0)]
     after: Option<u64>,
 }
 
-/// Lists of the first version. Their clients may send unknown parameters, which only newer lists reject.
+/// Lists that the Node.js version had. Its clients may send unknown parameters, which only newer lists reject.
 const FIRST_VERSION: [&str; 7] = [
     "/api/users",
     "/api/users/{userId}/messages",
@@ -130,7 +130,7 @@ impl Query {
         Ok(self.one("as")?.map(ops::user_id).transpose()?)
     }
 
-    /// Rejects other parameters: a misspelt one would silently return a different page.
+    /// Rejects other parameters, because a misspelt one would silently return a different page.
     fn takes(&self, known: &[&str]) -> Result<(), Failure> {
         if self.lenient {
             return Ok(());
@@ -195,7 +195,7 @@ fn shown(name: &str) -> String {
     if (1..=32).contains(&name.len()) && name.bytes().all(harmless) { name.to_owned() } else { "(unnamed)".to_owned() }
 }
 
-/// Digits only: `u64::from_str` also accepts a leading plus sign, which in a query is a space.
+/// Parses digits only: `u64::from_str` also accepts a leading plus sign, which in a query is a space.
 fn number(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }

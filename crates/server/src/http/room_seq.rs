@@ -6,7 +6,7 @@ use chatsphere_core::Seq;
 
 pub(super) const ROOM_SEQ: HeaderName = HeaderName::from_static("room-seq");
 
-/// The header `Room-Seq`: what an answer shows of a room is at least as new as this event. It is no cursor.
+/// The header `Room-Seq`: the answer's data about the room is at least as new as this event. It is not a cursor.
 pub(crate) struct RoomSeq(pub(crate) Seq);
 
 impl IntoResponseParts for RoomSeq {

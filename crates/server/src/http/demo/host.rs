@@ -10,8 +10,8 @@ const NAME: &str = "demo-host";
 
 /// The user that owns the demo's rooms.
 ///
-/// It is identified only by its id, which is kept in memory or in a private file: rooms of another user with the same name are
-/// not for guests.
+/// It is identified only by its id, which is kept in memory or in a private file. A user with the same name is not the demo's,
+/// and its rooms are closed to guests.
 #[derive(Default)]
 pub(super) struct Host {
     id: Option<UserId>,

@@ -16,7 +16,7 @@ struct Invitation {
     invite: String,
 }
 
-/// Creates an invitation for another window, for a guest who came by one.
+/// Creates an invitation for another window. The caller must be a guest who was admitted by an invitation.
 pub(super) async fn make(
     State(http): State<Arc<HttpState>>,
     Local(peer): Local,

@@ -24,7 +24,7 @@ use super::failure::Failure;
 use super::state::HttpState;
 use crate::data_dir::DataDir;
 
-/// Sustained rate at which one address may admit guests or request invitations, per second.
+/// Calls a second, sustained, by which one address may admit guests or request invitations.
 pub(crate) const DEMO_PER_SECOND: u32 = 1;
 /// Such calls in a burst.
 pub(crate) const DEMO_BURST: u32 = 30;

@@ -75,7 +75,8 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, Json(session)).into_response())
 }
 
-/// The demo's oldest room of this name, or a new one. Other rooms of the same name, even the operator's, stay closed to guests.
+/// Returns the demo's oldest room of this name, or creates one. Other rooms of the same name, even the operator's, stay closed
+/// to guests.
 async fn room(chat: &AppContext, operator: &Caller, owner: UserId, name: String) -> Result<Room, Error> {
     let mut cursor = None;
     loop {

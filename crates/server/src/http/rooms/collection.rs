@@ -4,8 +4,8 @@ use crate::http::prelude::*;
 
 /// List rooms
 ///
-/// In the order they were made: all of them for a CLIENT token or an ADMIN's, one's own for others; within the token's
-/// `permissions.rooms` in either case.
+/// In the order of their creation. A CLIENT token or an ADMIN gets all rooms, other users those that they are members of, all
+/// within the token's `permissions.rooms`.
 ///
 /// Who: any token. Permission: `read`.
 #[utoipa::path(get, path = "/api/rooms", operation_id = "listRooms", tag = "rooms", security(("bearer" = [])),
@@ -27,9 +27,9 @@ pub(super) async fn list(
 
 /// Create a room
 ///
-/// Its owner is its first member.
+/// The owner becomes the first member.
 ///
-/// Who: any token that is not bound to certain rooms; another `userId`: a CLIENT token. Permission: `write`.
+/// Who: any token that is not restricted to certain rooms; for another `userId`: a CLIENT token. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms", operation_id = "createRoom", tag = "rooms", security(("bearer" = [])),
     request_body = CreateRoom,
     responses(

@@ -4,7 +4,7 @@ use crate::http::prelude::*;
 
 /// Read a room's events
 ///
-/// All durable events after `after`, ascending by `seq` and without a gap, each in the shape of its WebSocket frame. In the
+/// All durable events after `after`, ascending by `seq` and without a gap, each in the format of its WebSocket frame. In the
 /// header `Link`, `next` is newer.
 ///
 /// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
@@ -14,7 +14,7 @@ use crate::http::prelude::*;
     responses(
         (status = 200, description = "A page of events", body = Vec<EventFrame<'static>>),
         (status = 403, description = "`not_a_member`, `needs_read`"),
-        (status = 404, description = "`room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`room_not_found`: only for CLIENT tokens and ADMINs"),
     ))]
 pub(super) async fn list(
     State(http): Http,

@@ -5,7 +5,7 @@ use crate::http::prelude::*;
 
 /// List a room's members
 ///
-/// In the order they joined.
+/// In the order in which they joined.
 ///
 /// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/rooms/{roomId}/users", operation_id = "listMembers", tag = "members",
@@ -14,7 +14,7 @@ use crate::http::prelude::*;
     responses(
         (status = 200, description = "A page of members", body = Vec<UserRef<'static>>),
         (status = 403, description = "`not_a_member`, `needs_read`"),
-        (status = 404, description = "`room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`room_not_found`: only for CLIENT tokens and ADMINs"),
     ))]
 pub(super) async fn list(
     State(http): Http,
@@ -29,7 +29,7 @@ pub(super) async fn list(
 
 /// Add a member
 ///
-/// The same answer again if the user is in already.
+/// Adding a member again changes nothing, and succeeds.
 ///
 /// Who: the room's owner, a MODERATOR among its members, a CLIENT token, or an ADMIN's. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/users", operation_id = "addMember", tag = "members",
@@ -39,7 +39,7 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "The user is a member", body = Done),
         (status = 403, description = "`not_a_member`, `not_a_moderator`, `needs_write`"),
-        (status = 404, description = "`user_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`user_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
         (status = 409, description = "`idempotency_key_reused`"),
     ))]
 pub(super) async fn add(
@@ -54,10 +54,10 @@ pub(super) async fn add(
 
 /// Remove a member, or leave
 ///
-/// The same answer again if the user is out already. A moderator cannot remove the owner.
+/// Removing a user who is not a member changes nothing, and succeeds. A moderator can't remove the owner.
 ///
 /// Who: that user, the room's owner, a MODERATOR among its members, a CLIENT token, or an ADMIN's. Permission: `delete`; to
-/// leave oneself `write`.
+/// leave, `write`.
 #[utoipa::path(delete, path = "/api/rooms/{roomId}/users/{userId}", operation_id = "removeMember", tag = "members",
     security(("bearer" = [])),
     params(
@@ -65,10 +65,9 @@ pub(super) async fn add(
         ("userId" = String, Path, format = "uuid", description = "The member"),
     ),
     responses(
-        (status = 200, description = "The user is no member", body = Done),
+        (status = 200, description = "The user is not a member", body = Done),
         (status = 403, description = "`not_a_member`, `not_a_moderator`, `owner_stays`, `needs_delete`, `needs_write`"),
-        (status = 404, description = "`user_not_found`: the id is no UUID; `room_not_found`: told only to a CLIENT token and \
-         to ADMINs"),
+        (status = 404, description = "`user_not_found`: the id is not a UUID; `room_not_found`: only for CLIENT tokens and ADMINs"),
     ))]
 pub(super) async fn remove(
     State(http): Http,

@@ -5,7 +5,7 @@ use crate::http::prelude::*;
 
 /// Edit a message
 ///
-/// A change to what the message says already changes nothing. Members get an event `message_edited`.
+/// An edit with the current content changes nothing, and succeeds. Members get an event `message_edited`.
 ///
 /// Who: its author, as a member or an ADMIN, or a CLIENT token. Permission: `write`.
 #[utoipa::path(patch, path = "/api/rooms/{roomId}/messages/{messageId}", operation_id = "editMessage", tag = "messages",
@@ -16,9 +16,9 @@ use crate::http::prelude::*;
     ),
     request_body = EditMessage,
     responses(
-        (status = 200, description = "The message as it is now", body = Message),
+        (status = 200, description = "The message after the call", body = Message),
         (status = 403, description = "`not_a_member`, `not_the_author`, `needs_write`"),
-        (status = 404, description = "`message_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`message_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
         (status = 409, description = "`version_conflict`"),
         (status = 429, description = "`rate_limited`, `quota_exceeded`"),
     ))]
@@ -34,7 +34,7 @@ pub(super) async fn edit(
 
 /// List a message's versions
 ///
-/// Newest first: the present one, and those before it. `content` is absent where it was forgotten.
+/// Newest first: the current version, then the earlier ones. `content` is absent if it was erased.
 ///
 /// Who: its author, the room's owner, a MODERATOR among its members, a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/rooms/{roomId}/messages/{messageId}/versions", operation_id = "listMessageVersions",
@@ -48,7 +48,7 @@ pub(super) async fn edit(
     responses(
         (status = 200, description = "A page of versions", body = Vec<MessageVersion<'static>>),
         (status = 403, description = "`not_a_member`, `not_a_moderator`, `needs_read`"),
-        (status = 404, description = "`message_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`message_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
     ))]
 pub(super) async fn versions(
     State(http): Http,
@@ -62,10 +62,10 @@ pub(super) async fn versions(
     Ok((RoomSeq(head), links, JsonList(versions)).into_response())
 }
 
-/// Forget what a message's earlier versions said
+/// Erase a message's earlier versions
 ///
-/// Their number stays, and who wrote them when. From then on the message's `clientMessageId` answers with the message as it
-/// is, whatever content it comes with.
+/// Erases their contents. Their numbers, authors and times stay. After that a retry with the message's `clientMessageId` is
+/// answered with the current message, whatever its content.
 ///
 /// Who: its author, as a member or an ADMIN, or a CLIENT token. Permission: `delete`.
 #[utoipa::path(delete, path = "/api/rooms/{roomId}/messages/{messageId}/versions", operation_id = "forgetMessageVersions",
@@ -76,9 +76,9 @@ pub(super) async fn versions(
         ("messageId" = String, Path, format = "uuid", description = "The message"),
     ),
     responses(
-        (status = 200, description = "The message as it is now", body = Message),
+        (status = 200, description = "The message after the call", body = Message),
         (status = 403, description = "`not_a_member`, `not_the_author`, `needs_delete`"),
-        (status = 404, description = "`message_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`message_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
         (status = 429, description = "`rate_limited`"),
     ))]
 pub(super) async fn forget_versions(

@@ -6,8 +6,8 @@ use crate::http::prelude::*;
 
 /// Read a room's messages
 ///
-/// Ascending by `seq` whatever is asked: the newest without `before` and `after`, else the nearest below or above. In the
-/// header `Link`, `prev` is older and `next` newer. Events of other kinds don't count towards the page.
+/// Ascending by `seq` in every case: the newest messages without `before` and `after`, otherwise those next to that number. In
+/// the header `Link`, `prev` is older and `next` newer. Events of other kinds do not count towards the page.
 ///
 /// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/rooms/{roomId}/messages", operation_id = "listRoomMessages", tag = "messages",
@@ -16,7 +16,7 @@ use crate::http::prelude::*;
     responses(
         (status = 200, description = "A page of messages", body = Vec<Message<'static>>),
         (status = 403, description = "`not_a_member`, `needs_read`"),
-        (status = 404, description = "`room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`room_not_found`: only for CLIENT tokens and ADMINs"),
     ))]
 pub(super) async fn list(
     State(http): Http,
@@ -63,10 +63,10 @@ fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
 
 /// Post a message
 ///
-/// Answers once the message is durable. The same `clientMessageId` of the same author in the same room again stores nothing
-/// and answers what the first answered.
+/// Answers once the message is on disk. If the same author sends the same `clientMessageId` and content to the same room again,
+/// the server stores nothing and answers with the first message.
 ///
-/// Who: members, a CLIENT token, or an ADMIN's; another `userId`: a CLIENT token. Permission: `write`.
+/// Who: members, a CLIENT token, or an ADMIN's; for another `userId`: a CLIENT token. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/messages", operation_id = "postMessage", tag = "messages",
     security(("bearer" = [])),
     params(InRoom),
@@ -74,7 +74,7 @@ fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
     responses(
         (status = 201, description = "Posted", body = Message),
         (status = 403, description = "`not_a_member`, `needs_write`, `not_yourself`"),
-        (status = 404, description = "`user_not_found`; `room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`user_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
         (status = 409, description = "`client_message_id_reused`, `idempotency_key_reused`"),
         (status = 429, description = "`rate_limited`, `quota_exceeded`"),
     ))]

@@ -4,7 +4,7 @@ use crate::http::prelude::*;
 
 /// Read a room
 ///
-/// With its first 100 members, in the order they joined; all of them at `GET /api/rooms/{roomId}/users`.
+/// With its first 100 members, in the order in which they joined. `GET /api/rooms/{roomId}/users` lists all members.
 ///
 /// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/rooms/{roomId}", operation_id = "getRoom", tag = "rooms", security(("bearer" = [])),
@@ -12,7 +12,7 @@ use crate::http::prelude::*;
     responses(
         (status = 200, description = "The room", body = RoomWithUsers),
         (status = 403, description = "`not_a_member`, `needs_read`"),
-        (status = 404, description = "`room_not_found`: told only to a CLIENT token and to ADMINs"),
+        (status = 404, description = "`room_not_found`: only for CLIENT tokens and ADMINs"),
     ))]
 pub(super) async fn read(
     State(http): Http,

@@ -2,12 +2,12 @@ use chatsphere_protocol::rest::{Done, Typing};
 
 use crate::http::prelude::*;
 
-/// Show that somebody types
+/// Signal that a user is typing
 ///
-/// The room's other joined connections get a frame `typing`, which nothing stores. It ends by itself after 6 s, with
-/// `on: false`, or with the next message of that user. What is said again within 3 s is not sent again.
+/// The room's other connections get a frame `typing`, which is not stored. It expires after 6 s, and ends with `on: false` or
+/// with the user's next message. A signal that is repeated within 2.5 s is not sent again.
 ///
-/// Who: members, a CLIENT token, or an ADMIN's; `as` another user: a CLIENT token. Permission: `write`.
+/// Who: members, a CLIENT token, or an ADMIN's; with `as` for another user: a CLIENT token. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/typing", operation_id = "postTyping", tag = "messages",
     security(("bearer" = [])),
     params(
@@ -19,8 +19,7 @@ use crate::http::prelude::*;
     responses(
         (status = 200, description = "Accepted", body = Done),
         (status = 403, description = "`not_a_member`, `needs_write`, `not_yourself`"),
-        (status = 404, description = "`parent_not_found`; `user_not_found`; `room_not_found`: told only to a CLIENT token and \
-         to ADMINs"),
+        (status = 404, description = "`parent_not_found`; `user_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
         (status = 429, description = "`rate_limited`"),
     ))]
 pub(super) async fn post(

@@ -4,9 +4,9 @@ use crate::http::prelude::*;
 
 /// List tokens
 ///
-/// Newest first: what is known of them, never the tokens themselves. `next` in the header `Link` is older.
+/// Newest first: the data of all tokens, without the tokens themselves. `next` in the header `Link` is older.
 ///
-/// Who: a CLIENT token, or an ADMIN's without restrictions. Permission: `read`.
+/// Who: a CLIENT token, or an unrestricted ADMIN token. Permission: `read`.
 #[utoipa::path(get, path = "/api/tokens", operation_id = "listTokens", tag = "tokens", security(("bearer" = [])),
     params(PageParams),
     responses(

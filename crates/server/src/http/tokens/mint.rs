@@ -7,8 +7,8 @@ use crate::http::prelude::*;
 
 /// Mint a USER token
 ///
-/// A USER token mints for its own user alone: never with more rights, never living longer, and what it minted dies with it.
-/// The token is shown this once.
+/// A USER token mints only for its own user, with at most its own rights and lifetime. Its revocation revokes the tokens that
+/// it minted. Only this answer contains the token.
 ///
 /// Who: a CLIENT token, or that user. Permission: `write`.
 #[utoipa::path(post, path = "/api/tokens/user", operation_id = "mintUserToken", tag = "tokens", security(("bearer" = [])),
@@ -32,7 +32,7 @@ pub(super) async fn user(State(http): Http, body: JsonBody<MintUserToken>) -> Re
 
 /// Mint a CLIENT token
 ///
-/// It may do everything, in anyone's name: it belongs in a backend. The token is shown this once.
+/// A CLIENT token may do everything, for every user, so keep it in a backend. Only this answer contains the token.
 ///
 /// Who: a CLIENT token; an ADMIN's is not enough. Permission: none.
 #[utoipa::path(post, path = "/api/tokens/client", operation_id = "mintClientToken", tag = "tokens", security(("bearer" = [])),

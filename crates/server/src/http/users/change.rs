@@ -4,16 +4,16 @@ use crate::http::prelude::*;
 
 /// Rename a user, change its role, disable or enable it
 ///
-/// At least one of the fields must be there. When the answer comes, the change is effective on this node, open sockets
-/// included; on every other node within a second.
+/// At least one field is required. When this call returns, the change is effective on this node, open sockets included; on
+/// other nodes within a second.
 ///
-/// Who: a CLIENT token, or an ADMIN's without restrictions; to disable a user in whose name a CLIENT token acts, a CLIENT
-/// token. Permission: `write`.
+/// Who: a CLIENT token, or an unrestricted ADMIN token; to disable a user for whom a CLIENT token acts, a CLIENT token.
+/// Permission: `write`.
 #[utoipa::path(patch, path = "/api/users/{userId}", operation_id = "changeUser", tag = "users", security(("bearer" = [])),
     params(("userId" = String, Path, format = "uuid", description = "The user")),
     request_body = ChangeUser,
     responses(
-        (status = 200, description = "The user as it is now", body = User),
+        (status = 200, description = "The user after the call", body = User),
         (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`, \
          `behind_client_token`"),
         (status = 404, description = "`user_not_found`"),

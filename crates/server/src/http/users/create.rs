@@ -4,9 +4,9 @@ use crate::http::prelude::*;
 
 /// Create a user
 ///
-/// The answer holds the user's first token, shown this once.
+/// The answer contains the user's first USER token. No later answer contains it.
 ///
-/// Who: a CLIENT token, or an ADMIN's without restrictions. Permission: `write`.
+/// Who: a CLIENT token, or an unrestricted ADMIN token. Permission: `write`.
 #[utoipa::path(post, path = "/api/users", operation_id = "createUser", tag = "users", security(("bearer" = [])),
     request_body = CreateUser,
     responses(

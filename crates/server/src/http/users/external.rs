@@ -3,21 +3,20 @@ use chatsphere_protocol::rest::{ExternalUser, PutExternalUser};
 
 use crate::http::prelude::*;
 
-/// Make or find a user by the application's own id
+/// Create, or find and change, a user by the application's own id
 ///
-/// A user that is found is changed in the fields that are given. The same call again changes nothing more, but mints another
-/// token where `token` asks for one. `externalId` has 1 to 128 bytes and no control characters; in the path it is
-/// percent-encoded, a slash as `%2F`.
+/// If the user exists, the given fields are changed. The same call again changes nothing more, but mints another token if
+/// `token` is given. `externalId` has 1 to 128 bytes and no control characters. In the path it is percent-encoded, a slash as
+/// `%2F`.
 ///
-/// Who: a CLIENT token, or an ADMIN's without restrictions; with `token`, for a user that is there already, a CLIENT token.
-/// Permission: `write`.
+/// Who: a CLIENT token, or an unrestricted ADMIN token; with `token` for an existing user, a CLIENT token. Permission: `write`.
 #[utoipa::path(put, path = "/api/users/external/{externalId}", operation_id = "putExternalUser", tag = "users",
     security(("bearer" = [])),
-    params(("externalId" = String, Path, description = "The application's own id for the user")),
+    params(("externalId" = String, Path, description = "The application's own id of the user")),
     request_body = PutExternalUser,
     responses(
-        (status = 200, description = "Found, and changed in the fields that were given", body = ExternalUser),
-        (status = 201, description = "Made", body = ExternalUser),
+        (status = 200, description = "The user existed; the given fields were changed", body = ExternalUser),
+        (status = 201, description = "The user was created", body = ExternalUser),
         (status = 403, description = "`client_token_required`, `needs_write`, `needs_unrestricted_token`"),
         (status = 409, description = "`username_taken`, `username_lookalike`"),
     ))]

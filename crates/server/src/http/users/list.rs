@@ -5,11 +5,11 @@ use crate::http::prelude::*;
 
 /// List users
 ///
-/// In the order they were made. With `username` the one of exactly this name, byte for byte, or none.
+/// In the order of their creation. With `username`, only the user with exactly this name, byte for byte, or none.
 ///
-/// Who: a CLIENT token, or an ADMIN's without restrictions. Permission: `read`.
+/// Who: a CLIENT token, or an unrestricted ADMIN token. Permission: `read`.
 #[utoipa::path(get, path = "/api/users", operation_id = "listUsers", tag = "users", security(("bearer" = [])),
-    params(("username" = Option<String>, Query, description = "Only the user of this name"), PageParams),
+    params(("username" = Option<String>, Query, description = "Only the user with this name"), PageParams),
     responses(
         (status = 200, description = "A page of users", body = Vec<User<'static>>),
         (status = 403, description = "`client_token_required`, `needs_read`, `needs_unrestricted_token`"),

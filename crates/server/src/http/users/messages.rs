@@ -4,8 +4,8 @@ use crate::http::prelude::*;
 
 /// List a user's messages
 ///
-/// Newest first, across rooms; for a user itself those in the rooms that it is a member of. `next` in the header `Link` is
-/// older.
+/// Newest first, in all rooms. A user without further rights sees messages in the rooms that it is a member of. `next` in the
+/// header `Link` is older.
 ///
 /// Who: that user, a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/users/{userId}/messages", operation_id = "listUserMessages", tag = "messages",
@@ -24,11 +24,11 @@ pub(super) async fn of_user(
     answer(&http, &caller, user, &query).await
 }
 
-/// List one's own messages
+/// List the caller's messages
 ///
-/// The same as `GET /api/users/{userId}/messages` for the caller, or for `userId` where that is given.
+/// The same as `GET /api/users/{userId}/messages` for the caller, or for `userId` if given.
 ///
-/// Who: any token; another `userId`: a CLIENT token, or an ADMIN's. Permission: `read`.
+/// Who: any token; for another `userId`: a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/messages/user", operation_id = "listOwnMessages", tag = "messages",
     security(("bearer" = [])),
     params(("userId" = Option<String>, Query, format = "uuid", description = "The author; the caller if absent"), PageParams),
