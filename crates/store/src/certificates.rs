@@ -1,4 +1,4 @@
-//! TLS to a server whose certificate is judged by other rules than a browser's.
+//! TLS to a server whose certificate is checked by other rules than a browser's.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signatur
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-/// A client that accepts the certificates that `judge` accepts. It is given the server's certificate, those that the server
-/// sent with it, the server's name, its OCSP response and the time. The signatures of the handshake are verified in any case.
+/// Makes a TLS client that accepts the certificates that `judge` accepts. `judge` gets the server's certificate, the
+/// intermediate certificates, the server's name, its OCSP response and the time. The signatures of the handshake are verified
+/// in any case.
 ///
 /// # Errors
-/// The cryptographic library offers no version of TLS.
+/// The cryptographic library supports no version of TLS.
 pub fn client_config<J>(judge: J) -> Result<ClientConfig, Error>
 where
     J: Fn(&CertificateDer<'_>, &[CertificateDer<'_>], &ServerName<'_>, &[u8], UnixTime) -> Result<ServerCertVerified, Error>
@@ -20,7 +21,7 @@ where
         + Sync
         + 'static,
 {
-    // Named rather than taken from the process, where another crate may have put none or another.
+    // The process's default provider is not used: another crate may have set none, or another one.
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Verifier { judge, algorithms: provider.signature_verification_algorithms };
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

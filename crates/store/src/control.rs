@@ -1,4 +1,4 @@
-//! How entries of the control log are stored.
+//! The format of the control log's rows.
 
 use chatsphere_core::{ControlChange, ControlEntry, ControlPosition, TokenId, UserId};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 const TOKEN: &str = "token";
 const USER: &str = "user";
 
-/// The columns `kind` and `subject`.
+/// Returns the columns `kind` and `subject` of a change.
 pub(crate) fn to_row(change: &ControlChange) -> (&'static str, Uuid) {
     match change {
         ControlChange::Token(id) => (TOKEN, *id.as_uuid()),
@@ -14,7 +14,7 @@ pub(crate) fn to_row(change: &ControlChange) -> (&'static str, Uuid) {
     }
 }
 
-/// The inverse; `None` for a kind that this program did not write.
+/// Makes an entry of its columns. `None` for a kind that this program does not write.
 pub(crate) fn from_row(position: u64, kind: &str, subject: Uuid) -> Option<ControlEntry> {
     let change = match kind {
         TOKEN => ControlChange::Token(TokenId::from_uuid(subject)),

@@ -1,4 +1,4 @@
-//! Copies of a SQLite database, as backups are made and put back. PostgreSQL has its own tools.
+//! Copies of a SQLite database for backups and restores. PostgreSQL has its own tools.
 
 use std::path::Path;
 
@@ -10,22 +10,22 @@ use crate::inspect::compare;
 use crate::sqlite;
 use crate::url::{DatabaseUrl, Kind};
 
-/// Called with how many pages are copied, of how many.
+/// A callback with the number of copied pages and the number of all pages.
 pub type Progress = Box<dyn Fn(u64, u64) + Send>;
 
-/// Why there is no copy.
+/// Why copying failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// PostgreSQL is copied by its own tools.
+    /// The database is PostgreSQL, which has its own tools for copies.
     #[error("the database is not SQLite")]
     NotSqlite,
     /// The database can't be read.
     #[error(transparent)]
     Database(OpenError),
-    /// No space is left where the copy is made.
+    /// The disk of the copy has no space left.
     #[error("no space is left for {path}; make space, or name a file on another disk")]
     DiskFull {
-        /// Of the copy.
+        /// The path of the copy.
         path: String,
     },
     /// The copy is damaged, most likely because the database is.
@@ -34,33 +34,33 @@ pub enum CopyError {
          disk"
     )]
     Unsound {
-        /// What SQLite found.
+        /// The result of SQLite's check.
         reason: String,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("{path} can't be written: {reason}")]
     Failed {
-        /// Of the copy.
+        /// The path of the copy.
         path: String,
-        /// What SQLite said.
+        /// SQLite's error.
         reason: String,
     },
 }
 
-/// A copy that is sound and ours.
+/// A copy that is intact and a database of ChatSphere.
 #[derive(Debug)]
 pub struct CheckedCopy {
-    /// The version of its tables, which this program knows.
+    /// The schema version, which this program knows.
     pub version: u32,
-    /// How many rooms are in it.
+    /// The number of rooms.
     pub rooms: i64,
-    /// How many users are in it.
+    /// The number of users.
     pub users: i64,
     pub(crate) keys: Option<StoredKeys>,
 }
 
 impl CheckedCopy {
-    /// Whether a node with these keys can start on it.
+    /// Checks that a node with these keys can start on the copy.
     ///
     /// # Errors
     /// [`OpenError::OtherSecrets`].
@@ -68,14 +68,14 @@ impl CheckedCopy {
         compare(self.keys.as_ref(), Some(keys))
     }
 
-    /// Whether tokens were given out on it, which only the keys that it knows can verify.
+    /// Whether the copy has fingerprints of keys. Then tokens may have been minted that only these keys verify.
     pub fn knows_keys(&self) -> bool {
         self.keys.is_some()
     }
 }
 
-/// Copies the database into a file that is there and empty, as it is at one moment, while servers write to it. Answers how many
-/// bytes the copy has. The copy is checked, and not flushed yet.
+/// Copies the database, as it is at one moment, into an existing empty file. Servers may write to the database meanwhile. The
+/// copy is checked, and is not flushed to disk yet. Returns its size in bytes.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -86,7 +86,8 @@ pub async fn copy(url: &DatabaseUrl, to: &Path, progress: Progress) -> Result<u6
     }
 }
 
-/// Checks a copy from the first page to the last: that it is sound, ours, and of no newer version. May write beside it.
+/// Checks a copy from the first page to the last: it must be intact, a database of ChatSphere, and not of a newer schema
+/// version. May create files beside it.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -94,8 +95,9 @@ pub async fn check_copy(path: &Path) -> Result<CheckedCopy, OpenError> {
     sqlite::check_copy(path.to_owned()).await
 }
 
-/// Makes a checked copy ready to be the database: another epoch, and all of it in one file. With `forget_keys` it takes the
-/// secrets of the node that is started on it next. Answers the epoch, if the copy has one yet.
+/// Prepares a checked copy for use as the database: it gets a new epoch, and everything is moved into one file. With
+/// `forget_keys` the fingerprints are removed, so that the next node that starts on it stores its own. Returns the new epoch,
+/// or `None` if the copy has none yet.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -103,10 +105,11 @@ pub async fn adopt_copy(path: &Path, forget_keys: bool) -> Result<Option<Epoch>,
     sqlite::adopt_copy(path.to_owned(), forget_keys).await
 }
 
-/// After a server has stopped: sees to it that SQLite's file alone holds everything. Does nothing on PostgreSQL.
+/// Moves everything from SQLite's write-ahead log into the database file. Call it after the server has stopped. Does nothing on
+/// PostgreSQL.
 ///
 /// # Errors
-/// [`OpenError`]. Then the write-ahead log beside the file holds the rest, and nothing is lost.
+/// [`OpenError`]. The rest is then still in the write-ahead log, and nothing is lost.
 pub async fn empty_log(url: &DatabaseUrl) -> Result<(), OpenError> {
     match url.kind() {
         Kind::Sqlite(path) => sqlite::empty_log(path.clone(), url.to_string()).await,

@@ -1,31 +1,31 @@
-//! Why a database can't be opened.
+//! The errors of opening a database.
 
 use crate::fingerprints::SigningKey;
 
 /// Why a database can't be opened. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It can't be reached, or doesn't let this program in.
+    /// The database can't be reached, or rejects this program's credentials.
     #[error("the database at {url} can't be reached: {reason}\ncheck DATABASE_URL, and that the database runs")]
     Away {
-        /// Which, without its password.
+        /// The database's URL, without the password.
         url: String,
-        /// What the driver said.
+        /// The driver's error.
         reason: String,
     },
-    /// The server takes no writes: it is a standby, or was made read-only.
+    /// The server does not accept writes: it is a standby, or was made read-only.
     #[error(
         "the database at {url} takes no writes: {reason}\n\
          name the primary in DATABASE_URL; or name all servers, and the one that takes writes is found: \
          postgresql://user:password@db1,db2/database?target_session_attrs=read-write"
     )]
     ReadOnly {
-        /// Which, without its password.
+        /// The database's URL, without the password.
         url: String,
-        /// Why it takes none.
+        /// Why it does not.
         reason: String,
     },
-    /// The database belongs to the first version of ChatSphere, the one in Node.js.
+    /// The database is that of the Node.js version of ChatSphere.
     #[error(
         "the database at {url} is that of ChatSphere's Node.js version: it has the table \"{table}\". Nothing was changed\n\
          make an empty database for this version and name it in DATABASE_URL (or unset that for SQLite), \
@@ -33,52 +33,52 @@ pub enum OpenError {
          chatsphere import nodejs <the URL of the old database>. See docs/from-nodejs.md"
     )]
     FirstVersion {
-        /// Which, without its password.
+        /// The database's URL, without the password.
         url: String,
-        /// The table by which it was recognised.
+        /// The table by which it was recognized.
         table: String,
     },
-    /// A newer version of the program changed its tables.
+    /// A newer version of the program has changed the tables.
     #[error(
         "the database has the tables of a newer version ({database}) than this program knows ({program})\n\
          start the newer version of chatsphere, or restore a backup from before the upgrade"
     )]
     NewerVersion {
-        /// The version of the database's tables.
+        /// The database's schema version.
         database: u32,
-        /// The newest version that this program knows.
+        /// The newest schema version that this program knows.
         program: u32,
     },
-    /// The tokens in it were signed with other keys.
+    /// The tokens in the database were signed with other keys.
     #[error(
         "the tokens in this database were signed with another {which}\n\
          give this node the {which} that the other nodes have; to change it for good, also set {which}_PREVIOUS to the old one"
     )]
     OtherSecrets {
-        /// Which key differs.
+        /// The key that differs.
         which: SigningKey,
     },
-    /// No space is left for it.
+    /// The database's disk has no space left.
     #[error("no space is left for the database at {url}\nmake space on its disk and start again")]
     DiskFull {
-        /// Which, without its password.
+        /// The database's URL, without the password.
         url: String,
     },
-    /// The file is something else, or the database belongs to another program.
+    /// The file is not a database, or the database belongs to another program.
     #[error(
         "{url} is not a ChatSphere database: {reason}\ncheck DATABASE_URL; a file or database that is empty or absent is made \
          ready"
     )]
     NotADatabase {
-        /// Which, without its password.
+        /// The database's URL, without the password.
         url: String,
-        /// What was found instead.
+        /// What was found.
         reason: String,
     },
     /// The server is older than PostgreSQL 15.
     #[error("the PostgreSQL server has version {found}; ChatSphere needs 15 or newer\nupgrade the server, or use another")]
     TooOldServer {
-        /// Its version as it tells it.
+        /// The server's version, as it reports it.
         found: String,
     },
     /// A certificate for the connection to PostgreSQL can't be read.
@@ -87,43 +87,43 @@ pub enum OpenError {
          DATABASE_URL"
     )]
     Certificates {
-        /// What is wrong with them.
+        /// What is wrong with it.
         reason: String,
     },
-    /// Changing the tables failed; nothing of this step was kept.
+    /// A migration failed and was rolled back.
     #[error("bringing the database to version {version} ({name}) failed and was undone: {reason}")]
     Migration {
-        /// The version that was to be reached.
+        /// The schema version to which the migration leads.
         version: u32,
-        /// What the step is called.
+        /// The name of the migration.
         name: &'static str,
-        /// What the database said.
+        /// The database's error.
         reason: String,
     },
-    /// SQLite's file is damaged, or is read together with a log that is not its own.
+    /// SQLite's file is damaged, or the write-ahead log beside it belongs to another database.
     #[error("the database at {url} is damaged: {reason}\n{}", damaged(.log.as_deref()))]
     Damaged {
-        /// Which.
+        /// The database's URL.
         url: String,
-        /// What SQLite said.
+        /// SQLite's error.
         reason: String,
-        /// The write-ahead log beside it, if there is one.
+        /// The path of the write-ahead log, if there is one.
         log: Option<String>,
     },
     /// SQLite's file can be read but not written.
     #[error("the database at {url} can't be written: {reason}")]
     FileReadOnly {
-        /// Which.
+        /// The database's URL.
         url: String,
-        /// What SQLite said.
+        /// SQLite's error.
         reason: String,
     },
-    /// Anything else that the database said.
+    /// Any other error of the database.
     #[error("the database at {url} failed: {reason}")]
     Failed {
-        /// Which, without its password.
+        /// The database's URL, without the password.
         url: String,
-        /// What it said.
+        /// The database's error.
         reason: String,
     },
 }

@@ -1,48 +1,48 @@
-//! The fingerprints of the keys that sign tokens, kept in the database so that a node with other keys refuses to start
-//! rather than refuse every token.
+//! The fingerprints of the keys that sign tokens. The database stores them, so that a node with other keys does not start,
+//! instead of refusing every token.
 
 use std::fmt;
 
-/// An opaque text that is the same for the same key and gives nothing away about it. The server makes it.
+/// A fingerprint of a key: an opaque text that is equal for equal keys and reveals nothing about the key. The server makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Takes the text as the server made it.
+    /// Wraps the text that the server made.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text within.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The fingerprints of the keys that this node was given.
+/// The fingerprints of this node's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFingerprints {
-    /// Of the key that signs USER tokens.
+    /// The fingerprint of the key that signs USER tokens.
     pub user: Fingerprint,
-    /// Of the key that signed USER tokens before.
+    /// That of the previous key of USER tokens.
     pub user_previous: Option<Fingerprint>,
-    /// Of the key that signs CLIENT tokens.
+    /// The fingerprint of the key that signs CLIENT tokens.
     pub client: Fingerprint,
-    /// Of the key that signed CLIENT tokens before.
+    /// That of the previous key of CLIENT tokens.
     pub client_previous: Option<Fingerprint>,
 }
 
 /// One of the two keys that sign tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SigningKey {
-    /// Signs USER tokens.
+    /// The key that signs USER tokens.
     User,
-    /// Signs CLIENT tokens.
+    /// The key that signs CLIENT tokens.
     Client,
 }
 
 impl SigningKey {
-    /// The setting that holds the key.
+    /// Returns the name of the setting of the key.
     pub const fn setting(self) -> &'static str {
         match self {
             Self::User => "JWT_SECRET",
@@ -57,31 +57,32 @@ impl fmt::Display for SigningKey {
     }
 }
 
-/// The two fingerprints as a database holds them.
+/// The two fingerprints that a database stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredKeys {
     pub(crate) user: Fingerprint,
     pub(crate) client: Fingerprint,
 }
 
-/// What to do about the stored fingerprints.
+/// The result of comparing the stored fingerprints with this node's.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum KeyCheck {
-    /// They are this node's.
+    /// The fingerprints are this node's.
     Same,
-    /// At least one is this node's previous key: the keys were rotated, and these are to be stored now.
+    /// The keys were rotated: at least one fingerprint is that of this node's previous key. These fingerprints must be stored
+    /// now.
     Rotated(StoredKeys),
-    /// Neither this node's key nor its previous one.
+    /// The fingerprint is neither that of this node's key nor of its previous one.
     Other(SigningKey),
 }
 
 impl KeyFingerprints {
-    /// What a new database stores.
+    /// Returns the fingerprints that a new database stores.
     pub(crate) fn current(&self) -> StoredKeys {
         StoredKeys { user: self.user.clone(), client: self.client.clone() }
     }
 
-    /// Compares with what a database stores.
+    /// Compares the node's keys with the stored fingerprints.
     pub(crate) fn check(&self, stored: &StoredKeys) -> KeyCheck {
         let mut rotated = false;
         for (which, stored, current, previous) in [
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_keys_or_the_ones_before_are_taken() {
+    fn only_current_and_previous_keys_are_accepted() {
         let stored = keys("a", None, "x").current();
         assert_eq!(keys("a", None, "x").check(&stored), KeyCheck::Same);
         assert_eq!(keys("a", Some("z"), "x").check(&stored), KeyCheck::Same);

@@ -1,11 +1,11 @@
-//! Tells of the database's failures: each in the log and the metrics, but an outage only once until it is over.
+//! Logs and counts the database's failures. An outage is logged once until it is over.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use metrics::Counter;
 
-/// Whether the database was reached when it was last tried, for reading or for writing.
+/// Whether the database worked when it was last used, for reads or for writes.
 pub(crate) struct Health {
     side: &'static str,
     away: AtomicBool,
@@ -23,7 +23,7 @@ impl Health {
         }
     }
 
-    /// Something was answered.
+    /// The database answered.
     pub(crate) fn back(&self) {
         if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
             tracing::info!(side = self.side, "the database is back");
@@ -38,12 +38,12 @@ impl Health {
         }
     }
 
-    /// Whether it was away when it was last tried.
+    /// Whether the database was unavailable when it was last used.
     pub(crate) fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)
     }
 
-    /// What is stored can't be read any more. No later success changes that: other parts of it may still be whole.
+    /// Stored data is damaged. Later successes do not reset this, because other parts of the database may still be intact.
     pub(crate) fn damaged(&self, reason: &dyn fmt::Display) {
         self.errors.increment(1);
         if !self.damaged.swap(true, Ordering::Relaxed) {
@@ -52,18 +52,18 @@ impl Health {
         }
     }
 
-    /// Whether it was ever found damaged.
+    /// Whether damage was ever found.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// The database refused a statement.
+    /// The database rejected a statement.
     pub(crate) fn failed(&self, reason: &dyn fmt::Display) {
         self.errors.increment(1);
         tracing::error!(side = self.side, %reason, "the database failed");
     }
 
-    /// Another writer got in the way, and the same is tried again.
+    /// The transaction conflicted with that of another writer, and is repeated.
     pub(crate) fn crossed(&self, reason: &dyn fmt::Display) {
         tracing::debug!(%reason, "two writers crossed");
     }

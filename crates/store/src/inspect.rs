@@ -1,4 +1,4 @@
-//! Looking at a database without changing it.
+//! Inspects a database without changing it.
 
 use chatsphere_core::Timestamp;
 
@@ -8,23 +8,23 @@ use crate::postgres;
 use crate::sqlite;
 use crate::url::{DatabaseUrl, Kind};
 
-/// What a database is, as found without changing it.
+/// The properties of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// The version of its tables; 0 if there are none.
+    /// The schema version; 0 if there are no tables.
     pub version: u32,
-    /// The version to which opening it would bring them.
+    /// The schema version to which opening would migrate the database.
     pub newest: u32,
-    /// Whether tokens may have been given out on it, which only the keys that it knows can verify.
+    /// Whether the database has fingerprints of keys. Then tokens may have been minted that only these keys verify.
     pub knows_keys: bool,
-    /// What its clock says, if it has one of its own.
+    /// The time of the database's own clock, if it has one.
     pub now: Option<Timestamp>,
 }
 
-/// Finds what [`open`](crate::open) would find, and changes nothing. Without keys it does not compare them.
+/// Finds the problems that [`open`](crate::open) would find, without changing anything. Without `keys`, they are not compared.
 ///
 /// # Errors
-/// What `open` would answer.
+/// The error that `open` would return.
 pub async fn inspect(url: &DatabaseUrl, keys: Option<&KeyFingerprints>) -> Result<Inspection, OpenError> {
     match url.kind().clone() {
         Kind::Sqlite(path) => sqlite::inspect(path, url.to_string(), keys.cloned()).await,
@@ -32,7 +32,7 @@ pub async fn inspect(url: &DatabaseUrl, keys: Option<&KeyFingerprints>) -> Resul
     }
 }
 
-/// Compares the keys that a database knows with this node's.
+/// Compares the stored fingerprints with this node's keys.
 pub(crate) fn compare(stored: Option<&StoredKeys>, keys: Option<&KeyFingerprints>) -> Result<(), OpenError> {
     match (stored, keys) {
         (Some(stored), Some(keys)) => match keys.check(stored) {

@@ -1,7 +1,7 @@
 //! ChatSphere's store on SQLite and on PostgreSQL.
 //!
-//! [`open`] gives the port [`chatsphere_core::Store`]; nothing above it can tell which database is behind. All SQL of the
-//! project lives here.
+//! [`open`] returns the port [`chatsphere_core::Store`]. Code above the port does not depend on the database. All SQL of the
+//! project is in this crate.
 
 pub mod certificates;
 mod control;

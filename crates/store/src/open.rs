@@ -1,4 +1,4 @@
-//! Opening a store, and bringing a database's tables up to date.
+//! Opens a store, and migrates a database.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use crate::postgres;
 use crate::sqlite;
 use crate::url::{DatabaseUrl, Kind};
 
-/// What [`migrate`] did.
+/// The result of [`migrate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationReport {
-    /// The version of the tables before; 0 if there were none.
+    /// The schema version before; 0 if there were no tables.
     pub from: u32,
-    /// The version of the tables now.
+    /// The schema version now.
     pub to: u32,
-    /// The names of the steps that were taken, in order. Empty if the tables were up to date.
+    /// The names of the migrations that were run, in order. Empty if the tables were up to date.
     pub applied: Vec<&'static str>,
 }
 
-/// Opens a database, makes or updates its tables if needed, and starts its writer. Several nodes may do this at the same
+/// Opens a database, creates or migrates its tables if needed, and starts its writer. Several nodes may do this at the same
 /// time. Must be called within a tokio runtime.
 ///
-/// Register the metrics recorder before, or the store's metrics are lost.
+/// Register the metrics recorder before this call, or the store's metrics are lost.
 pub async fn open(options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
     match options.url.kind().clone() {
         Kind::Sqlite(path) => sqlite::open(path, options).await,
@@ -32,7 +32,7 @@ pub async fn open(options: OpenOptions) -> Result<Arc<dyn Store>, OpenError> {
     }
 }
 
-/// Makes or updates a database's tables and does nothing else.
+/// Creates or migrates a database's tables, and does nothing else.
 pub async fn migrate(url: &DatabaseUrl) -> Result<MigrationReport, OpenError> {
     match url.kind().clone() {
         Kind::Sqlite(path) => sqlite::migrate(path, url.to_string()).await,
@@ -40,8 +40,8 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<MigrationReport, OpenError> {
     }
 }
 
-/// Gives the data another epoch, as after a restore: clients then know that their cursors are worth nothing. `None` where
-/// nothing was stored yet. No server may be running on the database: it would go on telling the old one.
+/// Gives the data a new epoch, as after a restore. It tells clients that their cursors refer to other data. Returns `None` if
+/// the database has no epoch yet. No server may run on the database, because it would keep sending the old epoch.
 pub async fn renew_epoch(url: &DatabaseUrl) -> Result<Option<Epoch>, OpenError> {
     match url.kind().clone() {
         Kind::Sqlite(path) => sqlite::renew_epoch(path, url.to_string()).await,

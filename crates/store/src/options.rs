@@ -1,4 +1,4 @@
-//! What opening a store needs.
+//! The options for opening a store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use chatsphere_core::CommitSink;
 use crate::fingerprints::KeyFingerprints;
 use crate::url::DatabaseUrl;
 
-/// How much may wait to be written before [`Unavailable::QueueFull`](chatsphere_core::Unavailable::QueueFull) is answered.
+/// The bounds of the queue of writes. Beyond them a write is answered with
+/// [`Unavailable::QueueFull`](chatsphere_core::Unavailable::QueueFull).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueBounds {
-    /// How many writes.
+    /// The largest number of writes.
     pub writes: usize,
-    /// How many bytes of message contents and the like, as counted in memory.
+    /// The largest number of bytes, by the approximate memory that the writes take.
     pub bytes: usize,
 }
 
@@ -24,31 +25,31 @@ impl Default for QueueBounds {
     }
 }
 
-/// What [`open`](crate::open) needs.
+/// The options of [`open`](crate::open).
 #[derive(Clone)]
 pub struct OpenOptions {
-    /// Which database.
+    /// The database.
     pub url: DatabaseUrl,
-    /// Of this node's keys; compared with the database's.
+    /// The fingerprints of this node's keys, which are compared with the stored ones.
     pub keys: KeyFingerprints,
-    /// Called after each commit that added events to a room.
+    /// The sink, which is called after each commit that added events.
     pub sink: Arc<dyn CommitSink>,
-    /// How much may wait to be written.
+    /// The bounds of the queue of writes.
     pub queue: QueueBounds,
-    /// How many reads run at the same time, each on a connection of its own. At least 1. A few more
-    /// connections are kept for the look-ups that must not wait behind pages.
+    /// The number of reads that run at the same time, each on its own connection; at least 1. A few more connections serve
+    /// urgent reads, which must not wait behind pages.
     pub readers: usize,
-    /// On SQLite, how many bytes of the disk stay free: below, what lets the database grow is answered by
-    /// [`Unavailable::DiskFull`](chatsphere_core::Unavailable::DiskFull), and changes of rights go through. 0 switches that
-    /// off; `None` is 64 MiB, or an eighth of a smaller file system.
+    /// The bytes that must stay free on SQLite's disk. Below that, writes that let the database grow are answered with
+    /// [`Unavailable::DiskFull`](chatsphere_core::Unavailable::DiskFull), and rights can still be revoked. 0 is no limit;
+    /// `None` is 64 MiB, or an eighth of a smaller file system.
     pub min_free: Option<u64>,
-    /// How many bytes a user may store a day (UTC), as [`Error::QuotaExceeded`](chatsphere_core::Error::QuotaExceeded) tells; 0
-    /// is no limit. Counted over all nodes.
+    /// The bytes that a user may store in a day (UTC), counted over all nodes; 0 is no limit. Beyond it a write is answered
+    /// with [`Error::QuotaExceeded`](chatsphere_core::Error::QuotaExceeded).
     pub daily_bytes: u64,
 }
 
 impl OpenOptions {
-    /// With the defaults: 4 readers on SQLite, 16 on PostgreSQL, [`QueueBounds::default`].
+    /// Makes options with defaults: 4 readers on SQLite, 16 on PostgreSQL, [`QueueBounds::default`].
     pub fn new(url: DatabaseUrl, keys: KeyFingerprints, sink: Arc<dyn CommitSink>) -> Self {
         let readers = if url.is_sqlite() { 4 } else { 16 };
         Self { url, keys, sink, queue: QueueBounds::default(), readers, min_free: None, daily_bytes: 0 }

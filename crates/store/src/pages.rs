@@ -1,5 +1,5 @@
-//! Cuts what a database read into pages, the same for every database. Each page is read with one row more than it holds,
-//! which tells whether there is more.
+//! Cuts rows into pages, for every database. Each page is read with one row more than its limit, which shows whether there is
+//! another page.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -9,26 +9,27 @@ use std::sync::Arc;
 use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
 use chatsphere_core::{EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq};
 
-/// Where the first text of a message stands among its versions, as a [`Cursor`]: it is not among the later texts.
+/// The place of a message's first text among its versions, as a [`Cursor`]. The later texts are rows of another table, with
+/// keys above 0.
 const FIRST_TEXT: i64 = 0;
 
-/// How many rows to read for a page of `limit`.
+/// Returns the number of rows to read for a page of `limit`.
 pub(crate) fn rows_for(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
 
-/// How many rows `limit` is, for a read that needs none beyond it.
+/// Returns `limit` as a number of rows, for a read without an additional row.
 pub(crate) fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Messages up to the end of their page, and the first beyond it that was read.
+/// The items of a page, and the first item after it, if one was read.
 pub(crate) struct Cut<T> {
     kept: Vec<T>,
     omitted: Option<T>,
 }
 
-/// How many bytes a page may still grow.
+/// The bytes that a page has left.
 struct Space(usize);
 
 impl Space {
@@ -36,8 +37,8 @@ impl Space {
         Self(PAGE_BYTES)
     }
 
-    /// Whether an item has its place in the page, behind `before` others. The first always has, lest the one after it never be
-    /// seen.
+    /// Whether an item still fits into the page behind `before` others. The first always does, because the page would otherwise
+    /// stay empty and no reader would get past the item.
     fn takes(&mut self, item: &impl EncodedLen, before: usize) -> bool {
         let left = self.0.checked_sub(item.encoded_len());
         self.0 = left.unwrap_or(0);
@@ -45,7 +46,8 @@ impl Space {
     }
 }
 
-/// Takes from `rows` no more than a page of `limit` and [`PAGE_BYTES`] needs; the rest stays unread.
+/// Reads from `rows` as many items as a page of `limit` and [`PAGE_BYTES`] holds, and the next one. The other rows are not
+/// read.
 pub(crate) fn cut<T, I: EncodedLen, E>(
     rows: impl IntoIterator<Item = Result<T, E>>,
     limit: usize,
@@ -62,17 +64,17 @@ pub(crate) fn cut<T, I: EncodedLen, E>(
     Ok(Cut { kept, omitted: None })
 }
 
-/// The same of messages alone.
+/// Cuts a page that has only messages.
 pub(crate) fn cut_messages<E>(rows: impl IntoIterator<Item = Result<Message, E>>, limit: usize) -> Result<Cut<Message>, E> {
     cut(rows, limit, |message| message)
 }
 
-/// A page of messages across rooms, from rows with their places.
+/// Makes a page of messages of all rooms, from rows with their places.
 pub(crate) fn messages_page(cut: Cut<(i64, MessageInRoom)>) -> Page<MessageInRoom> {
     listed(cut)
 }
 
-/// A page of a list from rows with their places, in the list's order.
+/// Makes a page of a list, from rows with their places in the list's order.
 pub(crate) fn page<T: EncodedLen>(rows: Vec<(i64, T)>, limit: usize) -> Page<T> {
     let Ok(cut) = cut::<_, _, Infallible>(rows.into_iter().map(Ok), limit, |(_, item)| item);
     listed(cut)
@@ -83,8 +85,8 @@ fn listed<T>(cut: Cut<(i64, T)>) -> Page<T> {
     Page { items: cut.kept.into_iter().map(|(_, item)| item).collect(), next }
 }
 
-/// A page of history from the messages nearest to where the range begins, nearest first. `beyond` tells whether there are
-/// messages on the other side of that.
+/// Makes a page of history. `nearest` has the messages from the start of the range on, nearest first. `beyond` says whether
+/// there are messages on the other side of the start.
 pub(crate) fn history(nearest: Cut<Message>, range: HistoryRange, beyond: bool, version: RoomVersion) -> Versioned<History> {
     let (mut messages, more) = (nearest.kept, nearest.omitted.is_some());
     let (has_older, has_newer) = match range {
@@ -97,14 +99,14 @@ pub(crate) fn history(nearest: Cut<Message>, range: HistoryRange, beyond: bool, 
     Versioned { version, page: History { messages, has_older, has_newer, head: version.head } }
 }
 
-/// The same of events other than messages.
+/// Cuts a page that has only events other than messages.
 pub(crate) fn cut_events<E>(rows: impl IntoIterator<Item = Result<Event, E>>, limit: usize) -> Result<Cut<Event>, E> {
     cut(rows, limit, |event| event)
 }
 
-/// The two kinds of events, each ascending, as one page.
+/// Merges messages and other events, each ascending, into one page.
 pub(crate) fn events(messages: Cut<Message>, others: Cut<Event>, head: Seq, limit: usize) -> EventsPage {
-    // Nothing may come after a gap.
+    // The page ends before the first event that was omitted, so that it has no gap.
     let end = [messages.omitted.map(|omitted| omitted.seq), others.omitted.map(|omitted| omitted.seq)];
     let end = end.into_iter().flatten().min().unwrap_or(Seq::MAX);
     let messages = messages.kept.into_iter().map(message_event);
@@ -114,7 +116,7 @@ pub(crate) fn events(messages: Cut<Message>, others: Cut<Event>, head: Seq, limi
     let mut space = Space::of_a_page();
     let end = events.iter().enumerate().find(|(before, event)| !space.takes(*event, *before)).map(|(before, _)| before);
     events.truncate(end.unwrap_or(limit));
-    // Most pages have no such event.
+    // Most pages have no event about a message.
     if events.iter_mut().any(|event| event.kind.message_mut().is_some()) {
         let posted: Vec<MessageId> = events.iter().filter_map(|event| event.message()).map(|message| message.id).collect();
         supersede(posted.into_iter(), events.iter_mut().rev());
@@ -122,8 +124,8 @@ pub(crate) fn events(messages: Cut<Message>, others: Cut<Event>, head: Seq, limi
     EventsPage { events: events.into_iter().map(Arc::new).collect(), head }
 }
 
-/// Leaves the message out of events whose message the page shows in a later state, so that a message that was changed often is
-/// in it once. `posted` are the messages that the page shows by themselves; `events` are the others, newest first.
+/// Removes the message from events whose message the page shows in a later state, so that a message that was edited often is in
+/// the page once. `posted` are the messages that the page shows themselves; `events` are the others, newest first.
 fn supersede<'a>(posted: impl Iterator<Item = MessageId>, events: impl Iterator<Item = &'a mut Event>) {
     let mut events = events.filter_map(|event| Some((event.seq, event.kind.message_mut()?))).peekable();
     if events.peek().is_none() {
@@ -139,8 +141,8 @@ fn supersede<'a>(posted: impl Iterator<Item = MessageId>, events: impl Iterator<
     }
 }
 
-/// A page of a message's versions: `later` are those from the second on, newest first, each with the key of its text and read
-/// with [`rows_for`] the limit; the `first` comes after them.
+/// Makes a page of a message's versions. `later` are the versions from the second on, newest first, each with the key of its
+/// text, and with one row more than the limit (see [`rows_for`]). The `first` comes after them.
 pub(crate) fn versions<E>(
     later: impl IntoIterator<Item = Result<(i64, MessageVersion), E>>,
     first: MessageVersion,
@@ -154,10 +156,10 @@ fn message_event(message: Message) -> Event {
     Event { room_id: message.room_id, seq: message.seq, at: message.created_at, kind: EventKind::Message(message) }
 }
 
-/// The newest part of a room, from both kinds of events, newest first.
+/// Makes the newest part of a room, from messages and other events, newest first.
 pub(crate) fn newest(messages: Cut<Message>, others: Cut<Event>, version: RoomVersion) -> Versioned<Newest> {
     let (mut messages, omitted) = (messages.kept, messages.omitted.map(|message| message.seq));
-    // With all messages here, everything from the beginning is; else everything from the oldest of them on.
+    // If the page has all messages, it begins with the room; otherwise with the oldest message that it has.
     let mut from = match omitted {
         None => Seq::ZERO.next(),
         Some(omitted) => messages.last().map_or(omitted.next(), |oldest| oldest.seq),

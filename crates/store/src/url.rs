@@ -1,4 +1,4 @@
-//! Which database: `sqlite:<path>` or `postgresql://…`.
+//! The URL of a database: `sqlite:<path>` or `postgresql://…`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-/// Which database. Neither `Display` nor `Debug` shows a password.
+/// The URL of a database. Neither `Display` nor `Debug` shows a password.
 #[derive(Clone)]
 pub struct DatabaseUrl(Kind);
 
@@ -17,18 +17,18 @@ pub(crate) enum Kind {
     Postgres(Box<PostgresUrl>),
 }
 
-/// Where a PostgreSQL database is and how to get there.
+/// The location of a PostgreSQL database, and how to connect to it.
 #[derive(Clone)]
 pub(crate) struct PostgresUrl {
     pub(crate) config: Config,
     pub(crate) verify: Verify,
     pub(crate) root_certificates: Option<PathBuf>,
     pub(crate) schema: Option<String>,
-    /// Parameters of Prisma that mean nothing here.
+    /// The parameters of Prisma that have no effect here.
     pub(crate) ignored: Vec<&'static str>,
 }
 
-/// Parameters that Prisma knows and that mean nothing here: its pool, its time limits, its cache.
+/// Parameters of Prisma that have no effect here: those of its pool, its time-outs, its cache.
 const PRISMAS_OWN: &[&str] = &[
     "connection_limit",
     "pool_timeout",
@@ -40,35 +40,35 @@ const PRISMAS_OWN: &[&str] = &[
     "single_use_connections",
 ];
 
-/// How far the server's certificate is checked. The words and their meanings are libpq's, so that a URL that works with
-/// `psql` works here.
+/// How the server's certificate is verified. The words and their meanings are libpq's, so that a URL that works with `psql`
+/// works here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verify {
-    /// Not at all: `prefer`, and `require` without `sslrootcert`.
+    /// No verification: `prefer`, and `require` without `sslrootcert`.
     Nothing,
-    /// That a trusted authority signed it: `verify-ca`, and `require` with `sslrootcert`.
+    /// A trusted authority must have signed it: `verify-ca`, and `require` with `sslrootcert`.
     Authority,
-    /// That, and that it names the host: `verify-full`.
+    /// It must also name the host: `verify-full`.
     Host,
 }
 
-/// The text names no database.
+/// The text is not the URL of a database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}\nwrite sqlite:<path of a file> or postgresql://user:password@host:5432/database")]
 pub struct InvalidUrl(String);
 
 impl DatabaseUrl {
-    /// A SQLite database in this file.
+    /// Makes the URL of a SQLite database in this file.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self(Kind::Sqlite(path.into()))
     }
 
-    /// Whether it is SQLite.
+    /// Whether the database is SQLite.
     pub fn is_sqlite(&self) -> bool {
         self.sqlite_path().is_some()
     }
 
-    /// SQLite's file.
+    /// Returns the path of SQLite's file; `None` for PostgreSQL.
     pub fn sqlite_path(&self) -> Option<&Path> {
         match &self.0 {
             Kind::Sqlite(path) => Some(path),
@@ -86,7 +86,7 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         if let Some(rest) = text.strip_prefix("sqlite:") {
-            // `sqlite://relative` and `sqlite:///absolute` are how other programs write it.
+            // Other programs write `sqlite://relative` and `sqlite:///absolute`.
             let path = rest.strip_prefix("//").unwrap_or(rest);
             let path = path.split_once('?').map_or(path, |(path, _)| path);
             return match path {
@@ -102,11 +102,11 @@ impl FromStr for DatabaseUrl {
     }
 }
 
-/// Refuses an address in which it can't be told where a password ends, since a part of it would be taken for a host's name,
-/// and shown (RFC 3986, section 3.2.1: such characters are percent-encoded in it). The address may be of any scheme.
+/// Rejects a URL of any scheme in which the end of the password is ambiguous, because a part of the password could be taken for
+/// a host's name, and shown. RFC 3986, section 3.2.1, requires percent-encoding in it.
 ///
 /// # Errors
-/// What to do. Nothing of the address is repeated.
+/// What to do. The error repeats nothing of the URL.
 fn check_password_is_encoded(text: &str) -> Result<(), &'static str> {
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let end = after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len());
@@ -118,7 +118,7 @@ fn check_password_is_encoded(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Takes out of the query what the driver doesn't know, and leaves the rest to it.
+/// Removes from the query what the driver does not know, and parses the rest with the driver.
 fn postgres(text: &str) -> Result<PostgresUrl, InvalidUrl> {
     check_password_is_encoded(text).map_err(|reason| InvalidUrl(format!("the database URL can't be read: {reason}")))?;
     let (base, query) = text.split_once('?').unwrap_or((text, ""));
@@ -148,7 +148,7 @@ fn postgres(text: &str) -> Result<PostgresUrl, InvalidUrl> {
         true => base.parse(),
         false => format!("{base}?{}", for_the_driver.join("&")).parse(),
     }
-    // The driver's error may quote the text, and with it the password: only its kind is told.
+    // The driver's error may quote the text with the password, so only its kind is reported.
     .map_err(|error: tokio_postgres::Error| InvalidUrl(format!("the database URL can't be read: {}", cause(&error))))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(InvalidUrl("the database URL names no host".to_owned()));
@@ -165,7 +165,7 @@ fn postgres(text: &str) -> Result<PostgresUrl, InvalidUrl> {
         }
     };
     config.ssl_mode(mode);
-    // What Prisma calls strict is what libpq calls verify-full, except that it may be without TLS.
+    // Prisma's `strict` is libpq's `verify-full`, except that the connection may be without TLS.
     let verify = if strict && verify == Verify::Nothing { Verify::Host } else { verify };
     if host_given || port_given {
         config = override_place(&config, base, port_given);
@@ -177,7 +177,7 @@ fn postgres(text: &str) -> Result<PostgresUrl, InvalidUrl> {
     Ok(PostgresUrl { config, verify, root_certificates, schema, ignored })
 }
 
-/// A host or port among the parameters counts instead of those before them, as with libpq and Prisma.
+/// A host or port in the parameters overrides the one before them, as with libpq and Prisma.
 fn override_place(config: &Config, base: &str, port_given: bool) -> Config {
     let before: Config = base.parse().unwrap_or_default();
     let skipped = |all: usize, before: usize, given: bool| if given { before.min(all) } else { 0 };
@@ -196,7 +196,7 @@ fn override_place(config: &Config, base: &str, port_given: bool) -> Config {
 }
 
 impl PostgresUrl {
-    /// One configuration for each server that is named, in their order.
+    /// Returns a configuration for each server, in their order.
     pub(crate) fn servers(&self) -> Vec<Config> {
         let config = &self.config;
         let count = config.get_hosts().len().max(config.get_hostaddrs().len());
@@ -226,7 +226,7 @@ fn put_host(config: &mut Config, host: &Host) {
     };
 }
 
-/// The same without hosts and ports. The driver lets none be taken away again.
+/// Returns the configuration without hosts and ports, which the driver can't remove.
 fn without_hosts(config: &Config) -> Config {
     let mut bare = Config::new();
     if let Some(user) = config.get_user() {
@@ -254,7 +254,8 @@ fn without_hosts(config: &Config) -> Config {
     bare
 }
 
-/// Which of several servers is taken: always the one that takes writes, whatever is asked for.
+/// Checks `target_session_attrs`. Of several servers this program always uses the one that accepts writes, whatever the
+/// parameter says.
 fn check_session(wanted: &str) -> Result<(), InvalidUrl> {
     match wanted {
         "any" | "read-write" | "primary" => Ok(()),
@@ -265,7 +266,7 @@ fn check_session(wanted: &str) -> Result<(), InvalidUrl> {
     }
 }
 
-/// Prisma's word for how far the server's certificate is checked.
+/// Parses Prisma's word for how the server's certificate is verified.
 fn sslaccept(word: &str) -> Result<bool, InvalidUrl> {
     match word {
         "strict" => Ok(true),
@@ -281,7 +282,7 @@ fn client_certificate(name: &str) -> InvalidUrl {
     ))
 }
 
-/// Options of libpq, and of other drivers, that this program does not take.
+/// Options of libpq and of other drivers that this program does not support.
 const KNOWN_ELSEWHERE: &[&str] = &[
     "passfile",
     "require_auth",
@@ -316,7 +317,7 @@ const KNOWN_ELSEWHERE: &[&str] = &[
 
 fn cause(error: &tokio_postgres::Error) -> String {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    // Of an unknown option the name is told if it is one that other programs know; all else may be a part of a password.
+    // The name of an unknown option is shown only if other programs know it. Any other text may be a part of a password.
     let option = source.strip_prefix("unknown option").map(|name| name.trim_matches([' ', '`', '"', '\'']));
     match option.filter(|name| KNOWN_ELSEWHERE.contains(name)) {
         Some(name) => format!("the option {name} is not known here"),
@@ -330,7 +331,7 @@ fn checked_schema(name: String) -> Result<String, InvalidUrl> {
     if fits { Ok(name) } else { Err(InvalidUrl("schema must have 1 to 63 bytes".to_owned())) }
 }
 
-/// Undoes percent-encoding (RFC 3986, section 2.1).
+/// Decodes percent-encoding (RFC 3986, section 2.1).
 fn decode(value: &str) -> Result<String, InvalidUrl> {
     let invalid = || InvalidUrl("a % in the database URL's query is not followed by two hexadecimal digits".to_owned());
     let mut bytes = Vec::with_capacity(value.len());
@@ -356,7 +357,7 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
-/// Puts the URL together from its harmless parts, so that no way of writing a password can slip through.
+/// Builds the URL from its harmless parts, so that no spelling of a password can be shown.
 fn show_postgres(config: &Config, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str("postgresql://")?;
     if let Some(user) = config.get_user() {
@@ -376,11 +377,11 @@ fn show_postgres(config: &Config, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "/{}", plain(config.get_dbname().unwrap_or_default()))
 }
 
-/// A name, if it is one that people give to users, hosts and databases. What is not may be a part of a password that was
-/// written in the wrong place.
+/// Returns a name if it looks like the name of a user, a host or a database. Any other text may be a part of a password that
+/// was written in the wrong place.
 fn plain(name: &str) -> &str {
     let is_plain = |c: char| c.is_alphanumeric() || "-_.+ %[]:".contains(c);
-    // A colon is in the address of a host alone, where nothing but an address has several.
+    // A colon is allowed only in an IPv6 address.
     let is_address = || name.parse::<std::net::IpAddr>().is_ok();
     if name.chars().all(is_plain) && (!name.contains(':') || is_address()) { name } else { "***" }
 }
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_paths_are_taken_as_people_write_them() {
+    fn sqlite_paths_in_common_spellings_are_accepted() {
         for (text, path) in [
             ("sqlite:chat.db", "chat.db"),
             ("sqlite:./a/chat.db", "./a/chat.db"),
@@ -416,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_database_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "sqlite:",
@@ -453,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn prismas_parameters_are_taken() {
+    fn prismas_parameters_are_accepted() {
         let url = postgres_url(
             "postgresql://u:p@h:6432/d?schema=my-schema&connection_limit=5&pool_timeout=0&pgbouncer=true&connect_timeout=7\
              &socket_timeout=3&statement_cache_size=0&sslmode=prefer&application_name=chat",
@@ -466,14 +467,14 @@ mod tests {
             let error = format!("postgresql://u:p@h/d?{name}=s3cret").parse::<DatabaseUrl>().unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("sslrootcert") && !error.contains("s3cret"), "{error}");
         }
-        // As Cloud SQL has it: the host before the parameters is a placeholder.
+        // As Cloud SQL documents it: the host before the parameters is a placeholder.
         let socket = postgres_url("postgresql://u:p@localhost/d?host=/cloudsql/a:b:c&schema=public");
         assert_eq!(socket.config.get_hosts(), [Host::Unix("/cloudsql/a:b:c".into())]);
         assert_eq!(socket.servers().len(), 1);
     }
 
     #[test]
-    fn each_server_is_asked_for_itself() {
+    fn each_server_has_a_configuration_of_its_own() {
         let url = postgres_url("postgresql://u:p@a:1,b:2,c:3/d?target_session_attrs=read-write&sslmode=require");
         let servers: Vec<_> =
             url.servers().iter().map(|server| (server.get_hosts().to_vec(), server.get_ports().to_vec())).collect();
@@ -488,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_password_ends_must_be_plain() {
+    fn the_end_of_a_password_must_be_unambiguous() {
         for bad in [
             "postgresql://u:a@S3CRET@h/db",
             "postgresql://u:a@S3CRET:b@h:5432/db",
@@ -507,7 +508,7 @@ mod tests {
             let error = bad.parse::<DatabaseUrl>().unwrap_err().to_string();
             assert!(error.contains("percent-encode") && !error.contains("S3CRET"), "{bad}: {error}");
         }
-        // Refused or not, nothing is repeated.
+        // The error repeats nothing of the URL.
         for bad in [
             "host=h user=u password=S3CRET dbname=d",
             "jdbc:postgresql://u:S3CRET@h/d",
@@ -536,7 +537,7 @@ mod tests {
             let shown = format!("{0} {0:?}", good.parse::<DatabaseUrl>().unwrap());
             assert!(!shown.contains("S3CRET"), "{shown}");
         }
-        // Encoded where it should not be, it is a part of the name.
+        // If it is encoded in the wrong place, it is a part of the name.
         for odd in ["postgresql://u%3AS3CRET@h/db", "postgresql://u:a@h/db%40S3CRET", "postgresql://u:a@h%40S3CRET/db"] {
             if let Ok(url) = odd.parse::<DatabaseUrl>() {
                 assert!(!format!("{url} {url:?}").contains("S3CRET"), "{url}");

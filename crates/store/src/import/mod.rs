@@ -1,7 +1,8 @@
-//! Taking over the database of the first version, the one in Node.js.
+//! Imports the database of the Node.js version.
 //!
-//! The source is read in one snapshot and never written. What is there already, by its id, is left alone, so the same import
-//! may be run again: after an interruption it goes on, and what the source got since is added at the end of its room.
+//! The source is read in one snapshot and never written to. Rows whose ids are in the target already are skipped, so the same
+//! import may be run again. It then continues after an interruption, and appends to each room the messages that the source got
+//! since.
 
 mod ids;
 mod names;
@@ -25,37 +26,37 @@ use crate::url::{DatabaseUrl, Kind};
 
 /// Users or rooms that one transaction adds.
 const ROWS: usize = 1_000;
-/// Memberships that one transaction adds: each walks the events of its rooms once.
+/// Memberships that one transaction adds. Each of them reads the events of its room.
 const MEMBERS: usize = 5_000;
 /// Messages that one transaction adds.
 const MESSAGES: usize = 4_000;
-/// Bytes of contents that one transaction adds; one message may be larger.
+/// Bytes of contents that one transaction adds. A single message may be larger.
 const BYTES: usize = 4 * 1024 * 1024;
 
-/// What is to be taken over, and how.
+/// What to import, and how.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
-    /// The first version's database. A standby will do.
+    /// The Node.js version's database. A standby is enough.
     pub source: DatabaseUrl,
-    /// Where to; its tables are made if need be.
+    /// The target. Its tables are created if they do not exist.
     pub target: DatabaseUrl,
-    /// Of this installation's keys.
+    /// The fingerprints of this installation's keys.
     pub keys: KeyFingerprints,
-    /// The name or id of the user that is to own every room; otherwise each is its first author's.
+    /// The name or id of the user who becomes the owner of every room. Without it, each room's owner is its first author.
     pub owner: Option<String>,
-    /// The user that owns rooms where nobody is and nobody ever wrote.
+    /// The owner of rooms without members and messages.
     pub last_resort: UserId,
-    /// Whether roles are kept; otherwise everybody is a MEMBER.
+    /// Whether roles are kept. Otherwise everybody becomes a MEMBER.
     pub keep_roles: bool,
-    /// Whether a user whose name is taken gets another; otherwise it is left out, with its messages.
+    /// Whether a user whose name is taken gets another name. Otherwise the user and its messages are skipped.
     pub rename: bool,
 }
 
-/// Takes over users, rooms, memberships and messages, in transactions of bounded size, and compares the counts in the end.
-/// On SQLite no server may run meanwhile; on PostgreSQL servers may.
+/// Imports users, rooms, memberships and messages, in transactions of bounded size, and compares the counts at the end. With
+/// SQLite no server may run meanwhile; with PostgreSQL servers may.
 ///
 /// # Errors
-/// [`ImportError`]. What was added before stays, and the same import goes on from there.
+/// [`ImportError`]. Rows that were added stay, and the same import continues from there.
 pub async fn import_nodejs(options: &ImportOptions, observer: &mut dyn ImportObserver) -> Result<ImportReport, ImportError> {
     let Kind::Postgres(location) = options.source.kind() else { return Err(ImportError::NotPostgres) };
     let source = Source::open(location, &options.source.to_string()).await?;
@@ -71,7 +72,7 @@ pub async fn import_nodejs(options: &ImportOptions, observer: &mut dyn ImportObs
     }
 }
 
-/// Whether this is a database that [`import_nodejs`] can read.
+/// Checks that [`import_nodejs`] can read this database.
 ///
 /// # Errors
 /// [`ImportError`].
@@ -112,7 +113,7 @@ impl<T: Target> Import<'_, T> {
         Ok(self.report)
     }
 
-    /// The owner must be somebody, which is better told before anything is written.
+    /// Checks that the owner exists, before anything is written.
     async fn check_owner(&mut self) -> Result<(), ImportError> {
         let Some(owner) = &self.options.owner else { return Ok(()) };
         if self.target.user_named(owner, ids::id_of(owner).0).await?.is_some() || self.source.has_user(owner).await? {
@@ -125,7 +126,7 @@ impl<T: Target> Import<'_, T> {
         let Some(owner) = &self.options.owner else { return Ok(None) };
         match self.target.user_named(owner, ids::id_of(owner).0).await? {
             Some(id) => Ok(Some(id)),
-            // There is one in the source, but its name was taken.
+            // The source has the owner, and the owner was skipped because its name is taken.
             None => Err(ImportError::OwnerLeftOut(owner.clone())),
         }
     }
@@ -138,7 +139,7 @@ impl<T: Target> Import<'_, T> {
         id
     }
 
-    /// The source's ids of the users that are left out, since their names are taken.
+    /// Adds the users. Returns the source's ids of the skipped ones, whose names are taken.
     async fn users(&mut self, total: u64) -> Result<Vec<String>, ImportError> {
         let now = ids::now();
         let mut taken: Vec<(String, UserIn)> = Vec::new();
@@ -274,7 +275,7 @@ impl<T: Target> Import<'_, T> {
         Ok(())
     }
 
-    /// Counts what is in the target's rooms, and compares it with what their rows say.
+    /// Counts the rows of the target's rooms, and compares them with the counts that the rooms store.
     async fn check(&mut self, total: u64) -> Result<(), ImportError> {
         let rows = self.source.room_ids().await?;
         let mut rows = std::pin::pin!(rows);

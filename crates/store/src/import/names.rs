@@ -1,9 +1,9 @@
-//! Other names for users whose own is taken.
+//! New names for imported users whose names are taken.
 
-/// How many are tried.
+/// The number of names that are tried.
 const MAX: u32 = 10_000;
 
-/// `ada-2`, `ada-3` …
+/// Returns the names to try: `ada-2`, `ada-3` …
 pub(super) fn candidates(name: &str) -> impl Iterator<Item = String> + use<'_> {
     (2..=MAX).map(move |number| format!("{name}-{number}"))
 }

@@ -1,4 +1,4 @@
-//! What an import tells.
+//! The results, progress and errors of an import.
 
 use std::ops::AddAssign;
 
@@ -6,19 +6,19 @@ use uuid::Uuid;
 
 use crate::error::OpenError;
 
-/// What became of the rows of one table.
+/// The numbers of rows of one table, by their treatment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Were added.
+    /// Rows that were added.
     pub added: u64,
-    /// Were there already.
+    /// Rows that existed already.
     pub present: u64,
-    /// Were left out: their user is, or the membership has ended since it was taken over.
+    /// Rows that were skipped: their user was, or the membership has ended since it was imported.
     pub skipped: u64,
 }
 
 impl Tally {
-    /// All of them.
+    /// Returns the number of all rows.
     pub const fn seen(&self) -> u64 {
         self.added + self.present + self.skipped
     }
@@ -32,7 +32,7 @@ impl AddAssign for Tally {
     }
 }
 
-/// What an import did.
+/// The result of an import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ImportReport {
     /// Users.
@@ -43,11 +43,11 @@ pub struct ImportReport {
     pub members: Tally,
     /// Messages.
     pub messages: Tally,
-    /// Tokens that were not taken over: none ever is.
+    /// The number of tokens in the source. None is imported.
     pub tokens_left: u64,
 }
 
-/// What an import is at.
+/// The stages of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Adding users.
@@ -62,64 +62,64 @@ pub enum Stage {
     Checking,
 }
 
-/// Whose id was no UUID.
+/// The kinds of rows with derived ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Derived {
-    /// A user's.
+    /// A user.
     User,
-    /// A room's.
+    /// A room.
     Room,
-    /// A message's.
+    /// A message.
     Message,
 }
 
-/// Receives what an import meets.
+/// Receives the progress and the findings of an import.
 pub trait ImportObserver: Send {
-    /// How far it is, after each transaction.
+    /// Called after each transaction: `done` rows of `total` are imported.
     fn progress(&mut self, stage: Stage, done: u64, total: u64);
-    /// An id is no UUID, and this is the one that stands for it.
+    /// Called for an id that is not a UUID, with the UUID that replaces it.
     fn derived(&mut self, kind: Derived, old: &str, new: Uuid);
-    /// A user's name is taken. It is renamed or left out.
+    /// Called for a user whose name is taken. `renamed` is the new name; `None` if the user is skipped.
     fn name_taken(&mut self, name: &str, id: &str, renamed: Option<&str>);
 }
 
-/// Why an import ended early. What was added stays.
+/// Why an import failed. Rows that were added stay.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The first version knew PostgreSQL alone.
+    /// The source is not PostgreSQL, the only database that the Node.js version supported.
     #[error("the Node.js version's database is PostgreSQL\nname it by its URL: postgresql://user:password@host:5432/database")]
     NotPostgres,
-    /// The first version's database can't be read.
+    /// The source can't be read.
     #[error(
         "the Node.js version's database at {url} can't be read: {reason}\nwhat was taken over stays; the same command goes on"
     )]
     Source {
-        /// Which, without its password.
+        /// The database's URL, without the password.
         url: String,
-        /// What it said.
+        /// The database's error.
         reason: String,
     },
-    /// It is another program's.
+    /// The source is a database of another program.
     #[error(
         "{url} is not the Node.js version's database: there is no table \"{table}\" in its schema\n\
          check the URL; another schema is named with ?schema=…"
     )]
     NotFirstVersion {
-        /// Which, without its password.
+        /// The database's URL, without the password.
         url: String,
-        /// What is missing.
+        /// The missing table.
         table: &'static str,
     },
-    /// The database that is to take it can't be opened.
+    /// The target can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The database that is to take it failed.
+    /// The target failed.
     #[error("the database failed: {0}\nwhat was taken over stays; the same command goes on")]
     Target(String),
-    /// Nobody has the owner's name or id.
+    /// No user has the owner's name or id.
     #[error("there is no user {0:?} who could own the rooms, neither here nor there\n--owner takes a username or an id")]
     NoSuchOwner(String),
-    /// The owner's name is taken by another user, so the owner was left out.
+    /// The owner was skipped, because another user has the name.
     #[error(
         "the user {0:?} who was to own the rooms was left out, since its name is taken\nuse --rename, or name another --owner"
     )]
@@ -127,17 +127,17 @@ pub enum ImportError {
     /// All names that were tried are taken.
     #[error("no free name was found for the user {0:?}\nrename it in the old database")]
     NoFreeName(String),
-    /// The snapshot held another number of rows than it told.
+    /// The number of rows that were read differs from the number that the source counted.
     #[error("of {found} {what} only {seen} were seen\nrun the same command again; nothing is taken over twice")]
     Incomplete {
-        /// Of what.
+        /// The kind of rows.
         what: &'static str,
-        /// How many there are.
+        /// The number of rows that the source counted.
         found: u64,
-        /// How many came.
+        /// The number of rows that were read.
         seen: u64,
     },
-    /// A room's counts don't agree with its contents.
+    /// The counts of a room differ from the numbers of its rows.
     #[error("the counts of the room {0} do not agree with what is in it; this is a fault, please report it")]
     WrongCounts(Uuid),
 }

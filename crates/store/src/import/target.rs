@@ -1,4 +1,4 @@
-//! What a database must do to take an import. Each method is one transaction.
+//! The operations that a database offers to an import. Each method is one transaction.
 
 use std::collections::HashSet;
 
@@ -44,21 +44,22 @@ pub(crate) struct MessageIn {
 }
 
 pub(crate) trait Target {
-    /// The user of this name, else of this id.
+    /// Returns the id of the user with this name, or else with this id.
     async fn user_named(&mut self, name: &str, id: Uuid) -> Result<Option<Uuid>, ImportError>;
-    /// Those of the ids that are there.
+    /// Returns those of the ids that exist.
     async fn known_users(&mut self, ids: &[Uuid]) -> Result<HashSet<Uuid>, ImportError>;
-    /// Those of the names that are there, or look like that of an ADMIN, a MODERATOR or a CLIENT token's user here.
+    /// Returns those of the names that exist, or that look like the name of an ADMIN, a MODERATOR or a user for whom a CLIENT
+    /// token acts.
     async fn names_taken(&mut self, names: &[String]) -> Result<HashSet<String>, ImportError>;
-    /// Adds users; each id and name is new. How many.
+    /// Adds users, whose ids and names must be new. Returns how many.
     async fn add_users(&mut self, users: &[UserIn]) -> Result<u64, ImportError>;
-    /// Adds the rooms that are not there.
+    /// Adds the rooms that do not exist.
     async fn add_rooms(&mut self, rooms: &[RoomIn]) -> Result<Tally, ImportError>;
-    /// Adds memberships, each as the room's next event, at the room's time and by its owner. One that began before is left
-    /// as it is, ended or not.
+    /// Adds memberships, each as the room's next event, with the room's time and by its owner. Memberships that began before
+    /// are skipped, whether they have ended or not.
     async fn add_members(&mut self, members: &[MemberIn]) -> Result<Tally, ImportError>;
-    /// Adds the messages that are not there, each as the room's next event.
+    /// Adds the messages that do not exist, each as the room's next event.
     async fn add_messages(&mut self, messages: &[MessageIn]) -> Result<Tally, ImportError>;
-    /// The first of the rooms whose `seq` or counts are not those of its rows.
+    /// Returns the first room whose `seq` or counts differ from its rows.
     async fn first_wrong_room(&mut self, rooms: &[Uuid]) -> Result<Option<Uuid>, ImportError>;
 }

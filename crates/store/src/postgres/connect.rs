@@ -1,4 +1,4 @@
-//! Connections to a PostgreSQL server that takes writes, and how each session is set up.
+//! Connections to a PostgreSQL server that accepts writes, and the settings of each session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,46 +14,46 @@ use super::tls;
 use crate::error::OpenError;
 use crate::url::PostgresUrl;
 
-/// How long one server may take to let a connection in, unless `connect_timeout` says otherwise.
+/// The time-out of a connection attempt to one server, unless `connect_timeout` sets another.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
-/// The longest `connect_timeout` that is followed: writes wait for it.
+/// The longest `connect_timeout` that is used, because writes wait for it.
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
-/// How long the server may be silent in the middle of something before it is given up. Longer than the server's own time
-/// limits below, so that usually it is the server that ends what takes too long.
+/// How long the server may be silent during a step before the connection is given up. It is longer than the server's own
+/// time-outs below, so that usually the server ends what takes too long.
 pub(super) const SILENCE: Duration = Duration::from_secs(12);
 
-/// All statements find their rows by an index. The planner is kept from preferring anything else: a
-/// plan made while a table was nearly empty stays in use while it grows, until the server gathers statistics. For the same
-/// reason each look-up within a statement is a LATERAL of its own with a LIMIT, which the planner can neither turn round nor
-/// replace by a walk over the whole table.
+/// All statements find their rows by an index, and these settings keep the planner from other plans. A plan that was made while
+/// a table was nearly empty stays in use while the table grows, until the server gathers statistics. For the same reason each
+/// look-up within a statement is a LATERAL with a LIMIT of its own, which the planner can't reorder or replace by a scan of the
+/// whole table.
 const ALWAYS: &str = "SET statement_timeout = '10s';
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off;
     SET enable_material = off; SET enable_memoize = off; SET jit = off;";
-/// A writer that hangs in mid-transaction, on a machine that was frozen for example, must not keep the others from their
-/// rooms; and a commit is on disk when it answers, whatever the server's default is.
+/// A writer that hangs in a transaction, for example on a frozen machine, must not lock the rooms for other writers. And a
+/// commit must be on disk before it is answered, whatever the server's default is.
 const WRITING: &str = "SET idle_in_transaction_session_timeout = '5s';
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';";
-/// Plans for reading do not depend on values, but in a database that is filled the server would plan most statements anew each
-/// time, which takes as long as carrying them out.
+/// Plans for reading do not depend on values. Without this setting, the server of a filled database would plan most statements
+/// again each time, which takes as long as executing them.
 const READING: &str = "SET default_transaction_read_only = on; SET plan_cache_mode = force_generic_plan;";
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    /// Changing the tables, without limits of time but those of each transaction.
+    /// Migrations, without time-outs except those of each transaction.
     Migrating,
     Writing,
     Reading,
-    /// Reading what is not ours, for as long as it takes. A standby will do.
+    /// Reading the database of another program, without time-outs. A standby is enough.
     Looking,
 }
 
-/// Makes connections to the one server among those named that takes writes.
+/// Connects to the server, of those in the URL, that accepts writes.
 #[derive(Clone)]
 pub(super) struct Connector {
-    /// One configuration a server, in the order of the URL.
+    /// A configuration for each server, in the order of the URL.
     servers: Arc<[Config]>,
-    /// The server that let the last connection in. It is tried first.
+    /// The server that accepted the last connection. It is tried first.
     last: Arc<AtomicUsize>,
     tls: MakeRustlsConnect,
     search_path: String,
@@ -74,7 +74,7 @@ impl Connector {
         Ok(Self { servers, last: Arc::default(), tls: tls::connector(url)?, search_path })
     }
 
-    /// A connection without limits of time, for changing the tables.
+    /// Makes a connection without time-outs, for migrations.
     pub(super) async fn for_migrating(&self) -> Result<Client, Cause> {
         self.connect(Purpose::Migrating).await.map(|(client, _)| client)
     }
@@ -83,17 +83,17 @@ impl Connector {
         self.connect(Purpose::Writing).await.map(|(client, _)| client)
     }
 
-    /// A connection that reads, and the task behind it.
+    /// Makes a connection for reads, and the task that drives it.
     pub(super) async fn for_reading(&self) -> Result<(Client, JoinHandle<()>), Cause> {
         self.connect(Purpose::Reading).await
     }
 
-    /// A connection without limits of time that reads another program's tables.
+    /// Makes a connection without time-outs, for reading the tables of another program.
     pub(super) async fn for_looking(&self) -> Result<Client, Cause> {
         self.connect(Purpose::Looking).await.map(|(client, _)| client)
     }
 
-    /// Asks one server after the other, beginning with the one that was right last time.
+    /// Tries one server after another, beginning with the last one that worked.
     async fn connect(&self, purpose: Purpose) -> Result<(Client, JoinHandle<()>), Cause> {
         let first = self.last.load(Ordering::Relaxed);
         let mut refused: Option<Cause> = None;
@@ -101,7 +101,7 @@ impl Connector {
             let server = (first + server) % self.servers.len();
             let Some(config) = self.servers.get(server) else { continue };
             let limit = match purpose {
-                // Nobody waits for it but the operator, and the machine may be busy starting.
+                // Only the operator waits for it, and the machine may be busy with starting.
                 Purpose::Migrating | Purpose::Looking => LONGEST_CONNECT,
                 Purpose::Writing | Purpose::Reading => config.get_connect_timeout().copied().unwrap_or(CONNECT),
             };
@@ -110,7 +110,7 @@ impl Connector {
                     self.last.store(server, Ordering::Relaxed);
                     return Ok(connection);
                 }
-                // One that is there and takes no writes tells more than one that is not there.
+                // The error of a server that is read-only says more than that of one that can't be reached.
                 Err(cause) if refused.is_none() || matches!(cause, Cause::ReadOnly(_)) => refused = Some(cause),
                 Err(_) => {}
             }
@@ -120,11 +120,11 @@ impl Connector {
 
     async fn open(&self, config: &Config, purpose: Purpose) -> Result<(Client, JoinHandle<()>), Cause> {
         let (client, connection) = config.connect(self.tls.clone()).await?;
-        // Its end shows in every use of the client.
+        // When the connection ends, every use of the client fails.
         let task = tokio::spawn(async move { drop(connection.await) });
-        // Before the session is set up: reading sessions make themselves read-only.
+        // This is queried before the session is set up, because reading sessions make themselves read-only.
         let row = client.query_one("SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'", &[]).await?;
-        // What a standby shows may be older than what was acknowledged, so it is not good enough for reading either.
+        // A standby's data may be older than what was acknowledged, so it is not used for reads either.
         if purpose != Purpose::Looking && row.try_get(0)? {
             return Err(Cause::ReadOnly(ReadOnly::Standby));
         }
@@ -148,13 +148,13 @@ fn prepared(mut config: Config) -> Config {
     if config.get_application_name().is_none() {
         config.application_name("chatsphere");
     }
-    // A server that vanished without a word is noticed in seconds, not in the hours that the kernel allows.
+    // With this setting a server that vanished is noticed in seconds, instead of the hours that the kernel allows.
     config.tcp_user_timeout(SILENCE);
     config.keepalives_idle(Duration::from_secs(30)).keepalives_interval(Duration::from_secs(10)).keepalives_retries(3);
     config
 }
 
-/// An identifier as SQL (PostgreSQL's documentation, section 4.1.1).
+/// Quotes an identifier for SQL (PostgreSQL's documentation, section 4.1.1).
 pub(super) fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }

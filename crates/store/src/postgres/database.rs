@@ -1,4 +1,4 @@
-//! Who reads from a PostgreSQL database.
+//! The reading side of a PostgreSQL database.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) type PostgresStore = Adapter<Postgres>;
 pub(super) struct Postgres {
     pub(super) reads: Arc<Reads>,
     pub(super) versions: Arc<Versions>,
-    /// For [`UrgentReads`](chatsphere_core::store::UrgentReads) and probes.
+    /// The connections for [`UrgentReads`](chatsphere_core::store::UrgentReads) and probes.
     pub(super) urgent: Reads,
     pub(super) writable: Arc<Writable>,
 }

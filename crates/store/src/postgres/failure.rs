@@ -1,4 +1,4 @@
-//! What an error of PostgreSQL means.
+//! The meaning of PostgreSQL's errors.
 
 use std::fmt;
 
@@ -11,29 +11,29 @@ use crate::error::OpenError;
 use crate::health::Health;
 use crate::write::failure::Failure;
 
-/// Why something failed.
+/// The cause of a failure.
 #[derive(Debug)]
 pub(super) enum Cause {
-    /// The server refused, or the connection broke.
+    /// The server rejected a statement, or the connection broke.
     Driver(Error),
-    /// No connection could be had from the pool.
+    /// The pool gave no connection.
     Pool(String),
-    /// No answer came in time.
+    /// The server did not answer in time.
     Silent,
-    /// The server is there and takes no writes.
+    /// The server is reachable, and does not accept writes.
     ReadOnly(ReadOnly),
     /// A row that this program can't have written.
     Foreign(&'static str),
 }
 
-/// Why a server takes no writes.
+/// Why a server does not accept writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadOnly {
-    /// It follows another server.
+    /// The server is a standby.
     Standby,
     /// `default_transaction_read_only` is on for the server, the database or the user.
     ByDefault,
-    /// The user may not write.
+    /// The database user may not write.
     NotAllowed,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The error's text without the server's `DETAIL`, which quotes values.
+/// Returns the error's text without the server's `DETAIL`, which quotes values.
 pub(super) fn told(error: &Error) -> String {
     match error.as_db_error() {
         Some(told) => format!("{}: {} (SQLSTATE {})", told.severity(), told.message(), told.code().code()),
@@ -94,7 +94,7 @@ impl Cause {
         }
     }
 
-    /// Tells of it, and what it means for a write.
+    /// Logs the failure, and returns its meaning for a write.
     pub(super) fn failure(&self, health: &Health) -> Failure {
         let failure = self.meaning();
         match failure {
@@ -105,7 +105,8 @@ impl Cause {
         failure
     }
 
-    /// The same for a commit. One that the server refused was rolled back; anything else leaves it open.
+    /// The same for a commit. If the server rejected the commit, it was rolled back; after any other failure the outcome is
+    /// unknown.
     pub(super) fn commit_failure(&self, health: &Health) -> Failure {
         if let Self::Driver(error) = self
             && error.as_db_error().and_then(DbError::parsed_severity) == Some(Severity::Error)
@@ -116,7 +117,7 @@ impl Cause {
         Failure::OutcomeUnknown
     }
 
-    /// Tells of it, and what it means for a read.
+    /// Logs the failure, and returns its meaning for a read.
     pub(super) fn read_error(&self, health: &Health) -> CoreError {
         match self.failure(health) {
             Failure::Rejected => CoreError::Internal,
@@ -124,13 +125,13 @@ impl Cause {
         }
     }
 
-    /// What it means for opening the database.
+    /// Returns its meaning for opening the database.
     pub(super) fn open_error(&self, url: &str) -> OpenError {
         let (url, reason) = (url.to_owned(), self.to_string());
         if matches!(self, Self::ReadOnly(_)) || self.code().is_some_and(is_read_only) {
             return OpenError::ReadOnly { url, reason };
         }
-        // It was reached: what a running server waits for is told as it is at the start.
+        // The server was reached, so its own error is reported, although a running server would retry after this one.
         if self.code().is_some_and(|code| ["0A", "25", "26", "42", "55"].iter().any(|class| code.code().starts_with(class))) {
             return OpenError::Failed { url, reason };
         }
@@ -157,39 +158,40 @@ fn meaning(error: &Error) -> Failure {
     }
 }
 
-/// PostgreSQL's documentation, appendix A. What is no fault of the statement, but of the server's state or the session's, is
-/// [`Failure::Unavailable`]: the session is given up, and the same goes to a new one, on another server perhaps.
+/// Returns the meaning of a code (PostgreSQL's documentation, appendix A). Errors that are not caused by the statement, but by
+/// the state of the server or the session, are [`Failure::Unavailable`]: the session is dropped, and the write is repeated in a
+/// new one, perhaps on another server.
 fn meaning_of(code: &SqlState) -> Failure {
     match *code {
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => return Failure::Conflict,
         SqlState::UNIQUE_VIOLATION => return Failure::UniqueViolation,
         SqlState::DISK_FULL => return Failure::DiskFull,
-        // Only says that a statement before it failed, whose error counts.
+        // This code only says that an earlier statement failed, whose error counts.
         SqlState::IN_FAILED_SQL_TRANSACTION => return Failure::Rejected,
-        // The right to write was taken from the user, as is done to close a database down; it comes back the same way.
+        // An administrator revoked the user's right to write, for example to close the database, and will grant it again.
         SqlState::INSUFFICIENT_PRIVILEGE => return Failure::Unavailable,
-        // A prepared statement that the session lost, or has from someone else: a pooler's doing.
+        // The session lost a prepared statement, or has one of another session. This is caused by a connection pooler.
         SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => return Failure::Unavailable,
         _ => {}
     }
     let away = [
-        // Connections.
+        // Connection exceptions.
         "08", //
-        // Not supported: so a standby refuses what changes something, and a session a statement whose tables were changed.
+        // Feature not supported: a standby answers so to a change, and a session to a statement whose tables were changed.
         "0A", //
-        // The state of the transaction: read-only, idle for too long, over its time.
+        // Invalid transaction state: read-only, idle for too long, over its time-out.
         "25", //
-        // Authorization: a password that is being changed.
+        // Invalid authorization, for example while a password is changed.
         "28", //
-        // The database's name.
+        // Invalid catalog name: the database does not exist.
         "3D", //
-        // Resources.
+        // Insufficient resources.
         "53", //
-        // The state of an object: the lock of a writer that hangs, a recovery under way.
+        // Object not in prerequisite state: locked by a writer that hangs, or in recovery.
         "55", //
-        // The operator: a shutdown, a cancelled statement, a conflict with recovery.
+        // Operator intervention: a shutdown, a cancelled statement, a conflict with recovery.
         "57", //
-        // The system: input and output.
+        // System errors: input and output.
         "58",
     ];
     match away.iter().any(|class| code.code().starts_with(class)) {
@@ -198,13 +200,13 @@ fn meaning_of(code: &SqlState) -> Failure {
     }
 }
 
-/// Whether the server takes no writes at the moment.
+/// Whether this code means that the server does not accept writes now.
 fn is_read_only(code: &SqlState) -> bool {
     *code == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
-/// Whether a value did not fit its column: all else without a code is the connection's doing. The driver lets its kinds be
-/// told apart by their words alone.
+/// Whether the error is that a value does not fit its column. Other errors without a code are those of the connection. The
+/// driver's kinds of errors can be told apart only by their texts.
 fn is_ours(error: &Error) -> bool {
     let text = error.to_string();
     ["error serializing", "error deserializing", "invalid column", "expected", "query returned"]
@@ -217,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_servers_state_refuses_is_away() {
+    fn errors_of_the_servers_state_mean_unavailable() {
         for code in [
             "25006", "0A000", "25P03", "25P04", "55000", "55P03", "57P01", "57P02", "57P03", "57014", "08006", "53300",
             "53200", "58030", "42501", "26000", "42P05", "3D000", "28P01",

@@ -1,5 +1,5 @@
-//! Taking over the first version's data into PostgreSQL. Servers may run meanwhile: rooms are locked as their writers lock
-//! them.
+//! Imports the Node.js version's data into PostgreSQL. Servers may run meanwhile, because rooms are locked as their writers
+//! lock them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::fingerprints::KeyFingerprints;
 use crate::import::{ImportError, MemberIn, MessageIn, RoomIn, Tally, Target, UserIn};
 use crate::url::PostgresUrl;
 
-/// The same room may be wrong for a moment, so all is read in one statement.
+/// Reads everything in one statement: between two, a room's counts and rows could differ for a moment.
 const WRONG: &str = "SELECT r.id FROM rooms r
     CROSS JOIN LATERAL (SELECT count(*) AS n, coalesce(max(seq), 0) AS top FROM messages WHERE room_pk = r.pk) m
     CROSS JOIN LATERAL (SELECT count(*) AS n, coalesce(max(seq), 0) AS top FROM room_events WHERE room_pk = r.pk) e
@@ -26,7 +26,7 @@ const WRONG: &str = "SELECT r.id FROM rooms r
       AND (r.message_count <> m.n OR r.seq <> m.n + e.n OR r.seq <> greatest(m.top, e.top) OR r.member_count <> c.n)
     LIMIT 1";
 
-/// Of the names those that are there, or that look like a privileged user's.
+/// Selects the names that exist, or that look like a privileged user's.
 const TAKEN: &str = "SELECT x.name FROM UNNEST($1::text[], $2::text[], $3::text[]) AS x (name, key, look)
     WHERE EXISTS (SELECT FROM users u WHERE u.username = x.name)
        OR EXISTS (
@@ -37,12 +37,12 @@ const TAKEN: &str = "SELECT x.name FROM UNNEST($1::text[], $2::text[], $3::text[
               OR EXISTS (SELECT FROM tokens t WHERE t.user_pk = u.pk AND t.kind = 'CLIENT' AND t.revoked_at IS NULL)
        )";
 
-/// The database that takes an import.
+/// The target of an import.
 pub(crate) struct PostgresTarget {
     client: Client,
 }
 
-/// A room that this transaction has locked.
+/// The room's row, which this transaction has locked.
 struct Head {
     pk: i64,
     seq: i64,
@@ -53,7 +53,7 @@ struct Head {
 }
 
 impl PostgresTarget {
-    /// Makes or updates the tables and joins the installation, as a server's start does.
+    /// Creates or migrates the tables, and joins the installation, as a server's start does.
     pub(crate) async fn open(location: &PostgresUrl, url: &str, keys: &KeyFingerprints) -> Result<Self, ImportError> {
         let connector = Connector::new(location)?;
         start::prepare(&connector, url, keys).await?;
@@ -85,7 +85,7 @@ async fn user_pks(transaction: &Transaction<'_>, users: impl Iterator<Item = Uui
     rows.iter().map(|row| Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))).collect()
 }
 
-/// Brings the rooms' rows up to date.
+/// Updates the `seq` and counts of the rooms' rows.
 async fn advance(transaction: &Transaction<'_>, heads: &HashMap<Uuid, Head>) -> Result<(), ImportError> {
     let changed: Vec<&Head> = heads.values().filter(|head| head.messages > 0 || head.members > 0).collect();
     let (mut pks, mut seqs, mut messages, mut members) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -169,7 +169,7 @@ impl Target for PostgresTarget {
             }
         }
         let (room_pks, pks): (Vec<i64>, Vec<i64>) = wanted.iter().map(|(_, room, user)| (*room, *user)).unzip();
-        // Who was a member once and is none any more was removed since: that stays so.
+        // A user who was a member and no longer is was removed after an earlier import, and is not added again.
         let sql = "SELECT room_pk, user_pk, false FROM room_events
                    WHERE kind = 'member_left' AND room_pk = ANY ($1)
                      AND (room_pk, user_pk) IN (SELECT * FROM UNNEST($1::bigint[], $2::bigint[]))
@@ -179,7 +179,7 @@ impl Target for PostgresTarget {
         let mut earlier: HashMap<(i64, i64), bool> = HashMap::new();
         for row in transaction.query(sql, &[&room_pks, &pks]).await.map_err(failed)? {
             let get = |column| row.try_get::<_, i64>(column).map_err(failed);
-            // Who left and came back is a member.
+            // A user who left and came back is a member.
             *earlier.entry((get(0)?, get(1)?)).or_default() |= row.try_get::<_, bool>(2).map_err(failed)?;
         }
         let (mut rooms, mut seqs, mut who, mut by, mut at) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -244,7 +244,7 @@ impl Target for PostgresTarget {
             changed.push(message.updated_at.as_millis());
             tally.added += 1;
         }
-        // In their order, so that the keys rise as the numbers do.
+        // In the order of their numbers, so that the keys rise with them.
         let sql = "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
                    SELECT id, room_pk, seq, user_pk, content, NULL, made, changed
                    FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[])

@@ -1,4 +1,4 @@
-//! Looking at a PostgreSQL database without changing it.
+//! Inspects a PostgreSQL database without changing it.
 
 use chatsphere_core::Timestamp;
 

@@ -1,4 +1,4 @@
-//! The row that tells which installation this is.
+//! The row of the installation: its epoch and the fingerprints of its keys.
 
 use chatsphere_core::Epoch;
 use tokio_postgres::{Error, Transaction};
@@ -7,8 +7,8 @@ use super::failure::Cause;
 use crate::error::OpenError;
 use crate::fingerprints::{Fingerprint, KeyCheck, KeyFingerprints, StoredKeys};
 
-/// Finds the installation's row, or makes it in a new database, and compares its keys with this node's. Within a transaction
-/// that holds the start-up lock.
+/// Finds the installation's row, or creates it in a new database, and compares its fingerprints with this node's keys. Called
+/// within a transaction that holds the start-up lock.
 pub(super) async fn join(url: &str, transaction: &Transaction<'_>, keys: &KeyFingerprints) -> Result<Epoch, OpenError> {
     let failed = |error: Error| Cause::from(error).open_error(url);
     let Some((epoch, stored)) = find(transaction).await.map_err(failed)? else {

@@ -1,4 +1,4 @@
-//! PostgreSQL's tables, step by step.
+//! PostgreSQL's migrations.
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{GenericClient, Transaction};
@@ -17,9 +17,9 @@ const STEPS: &[Migration] = &[
     Migration { name: "changes of messages", sql: include_str!("../../migrations/postgres/0006_changes_of_messages.sql") },
     Migration { name: "rooms, members, people", sql: include_str!("../../migrations/postgres/0007_rooms_members_people.sql") },
 ];
-/// The oldest server whose behaviour this adapter was tested with, as `server_version_num` tells it.
+/// The oldest server with which this adapter is tested, as `server_version_num`.
 const OLDEST_SERVER: i32 = 150_000;
-/// Names of the first step's tables. Where one of them is there without `schema_version`, it is another program's.
+/// Names of the first migration's tables. If one of them exists without `schema_version`, it belongs to another program.
 const OURS: &[&str] = &[
     "installation",
     "users",
@@ -33,16 +33,16 @@ const OURS: &[&str] = &[
     "idempotency",
 ];
 
-/// Tables of the first version, which Prisma made. Where one of them is there without `schema_version`, the database is not for
-/// us.
+/// Tables of the Node.js version, which Prisma created. If one of them exists without `schema_version`, the database is that
+/// version's.
 const FIRST_VERSION: &[&str] = &["User", "Room", "Message", "ApiToken", "_RoomUsers", "_prisma_migrations"];
 
-/// Why the tables are not up to date.
+/// Why a migration was not completed.
 #[derive(Debug)]
 pub(super) enum Unfinished {
-    /// Others use what this step changes, for longer than it may wait.
+    /// Other transactions use the tables that this migration changes, for longer than it may wait.
     Locked(&'static Migration),
-    /// Trying again would not help.
+    /// A retry would not help.
     Failed(OpenError),
 }
 
@@ -52,7 +52,7 @@ impl From<OpenError> for Unfinished {
     }
 }
 
-/// Takes the steps that are left, within a transaction that holds the start-up lock.
+/// Runs the remaining migrations, within a transaction that holds the start-up lock.
 pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<MigrationReport, Unfinished> {
     check_server(url, transaction).await?;
     let found = version(url, transaction).await?;
@@ -62,14 +62,14 @@ pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<
     Ok(report(STEPS, found))
 }
 
-/// The version of the tables; 0 if there are none. Refuses a server that is too old, and tables of a newer program.
+/// Returns the schema version; 0 if there are no tables. Rejects a server that is too old, and tables of a newer program.
 pub(super) async fn found_version(url: &str, transaction: &Transaction<'_>) -> Result<u32, OpenError> {
     check_server(url, transaction).await?;
     let found = version(url, transaction).await?;
     left(STEPS, found).map(|_| found)
 }
 
-/// The version to which this program brings the tables.
+/// Returns the schema version to which this program migrates.
 pub(super) fn newest_version() -> u32 {
     newest(STEPS)
 }
@@ -101,7 +101,7 @@ async fn check_server(url: &str, transaction: &Transaction<'_>) -> Result<(), Op
     Ok(())
 }
 
-/// The version of the tables; 0 if there are none.
+/// Returns the schema version; 0 if there are no tables.
 pub(super) async fn version(url: &str, client: &impl GenericClient) -> Result<u32, OpenError> {
     let failed = |error: tokio_postgres::Error| Cause::from(error).open_error(url);
     let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY ($1)";

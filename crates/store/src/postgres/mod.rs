@@ -1,4 +1,4 @@
-//! The store on PostgreSQL: one writer with a connection of its own, reads on a pool.
+//! The store on PostgreSQL: one writer with a connection of its own, and a pool of connections for reads.
 
 mod connect;
 mod database;

@@ -1,4 +1,4 @@
-//! Gives names from before they had keys theirs, which SQL can't compute.
+//! Computes the keys of names that were stored before names had keys. SQL can't compute them.
 
 use chatsphere_core::NameKeys;
 use tokio_postgres::{Client, Row};
@@ -6,25 +6,25 @@ use tokio_postgres::{Client, Row};
 use super::failure::Cause;
 use crate::error::OpenError;
 
-/// Some rows whose names have no keys, locked.
+/// Selects and locks some rows whose names have no keys.
 pub(super) const NAMES_WITHOUT_KEYS: &str = "SELECT pk, username FROM users WHERE name_key IS NULL LIMIT $1 FOR UPDATE";
 /// Sets the keys of rows, given as three arrays.
 pub(super) const SET_KEYS: &str = "UPDATE users SET name_key = new.key, name_look = new.look
     FROM unnest($1::bigint[], $2::text[], $3::text[]) AS new (pk, key, look)
     WHERE users.pk = new.pk";
-/// The same of rows that no other node has taken.
+/// The same for rows that no other node has locked.
 const NAMES_LEFT: &str = "SELECT pk, username FROM users WHERE name_key IS NULL ORDER BY pk LIMIT $1 FOR UPDATE SKIP LOCKED";
-/// Rows in one transaction of [`key_all`].
+/// The number of rows in one transaction of [`key_all`].
 const AT_ONCE: i64 = 5_000;
 
-/// What [`SET_KEYS`] is given.
+/// The parameters of [`SET_KEYS`].
 pub(super) struct Keys {
     pub(super) rows: Vec<i64>,
     pub(super) keys: Vec<String>,
     pub(super) looks: Vec<String>,
 }
 
-/// The keys of rows as [`NAMES_WITHOUT_KEYS`] reads them.
+/// Computes the keys of the rows that [`NAMES_WITHOUT_KEYS`] selects.
 pub(super) fn keys(rows: &[Row]) -> Result<Keys, Cause> {
     let mut keys = Keys { rows: Vec::new(), keys: Vec::new(), looks: Vec::new() };
     for row in rows {
@@ -36,7 +36,8 @@ pub(super) fn keys(rows: &[Row]) -> Result<Keys, Cause> {
     Ok(keys)
 }
 
-/// Keys all names, some at a time, so that others can write meanwhile and whoever is interrupted goes on from there.
+/// Computes the keys of all names, some at a time, so that others can write meanwhile, and an interrupted run continues where
+/// it stopped.
 pub(super) async fn key_all(client: &mut Client, url: &str) -> Result<(), OpenError> {
     let mut total = 0;
     while let keyed @ 1.. = key_some(client).await.map_err(|cause| cause.open_error(url))? {

@@ -1,4 +1,4 @@
-//! The connections that read.
+//! The pool of connections for reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use crate::error::OpenError;
 use crate::health::Health;
 use crate::write::failure::Failure;
 
-/// How long a read waits for a connection that others use.
+/// How long a read waits for a free connection.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Reads, each one statement and so one snapshot.
+/// Executes reads. Each is one statement, and so one snapshot.
 pub(super) struct Reads {
     pool: Pool<Connections>,
     health: Arc<Health>,
 }
 
-/// Makes the pool's connections. Each limits the time that it takes by itself.
+/// Makes the pool's connections. Each has a time-out of its own.
 struct Connections(Connector);
 
 impl Manager for Connections {
@@ -54,7 +54,7 @@ impl Reads {
         Ok(Self { pool, health })
     }
 
-    /// Runs a statement and turns what it found into the answer.
+    /// Runs a statement and converts its rows into the answer.
     pub(super) async fn read<T>(
         &self,
         sql: &str,
@@ -62,7 +62,8 @@ impl Reads {
         answer: impl FnOnce(Vec<Row>) -> Result<Result<T, Error>, Cause>,
     ) -> Result<T, Error> {
         let mut rows = self.rows(sql, params).await;
-        // A connection that broke while it was idle, because the server was started anew, tells nothing about the server now.
+        // A connection that broke while it was idle, for example because the server restarted, says nothing about the server
+        // now. So the read is repeated.
         if matches!(&rows, Err(Cause::Driver(error)) if error.is_closed()) {
             rows = self.rows(sql, params).await;
         }
@@ -86,7 +87,7 @@ impl Reads {
             Err(_) => Err(Cause::Silent),
         };
         if rows.as_ref().is_err_and(|cause| cause.meaning() == Failure::Unavailable) {
-            // Whatever the session still waits for or has wrong, nobody else is to have it.
+            // The session may still be executing the statement, or be broken, so it is not reused.
             drop(Object::take(client));
         }
         rows

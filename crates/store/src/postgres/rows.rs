@@ -1,4 +1,4 @@
-//! From PostgreSQL's rows to the model.
+//! Converts PostgreSQL's rows into the model.
 
 use chatsphere_core::ids::Id;
 use chatsphere_core::{
@@ -12,13 +12,13 @@ use super::failure::Cause;
 
 type Result<T> = std::result::Result<T, Cause>;
 
-/// Columns of [`user`], given `users` as `u`.
+/// The columns of [`user`], if `users` is `u`.
 macro_rules! user_columns {
     () => {
         "u.id, u.username, u.role, u.disabled, u.created_at, u.updated_at, u.external_id"
     };
 }
-/// Columns of [`token_with_user`], given `tokens` as `t` and its parent as `p`; those of the user come first.
+/// The columns of [`token_with_user`], if `tokens` is `t` and its parent `p`; those of the user come first.
 macro_rules! token_columns {
     () => {
         concat!(
@@ -27,21 +27,21 @@ macro_rules! token_columns {
         )
     };
 }
-/// Columns of [`room`], given `rooms` as `r` and its owner as `o`.
+/// The columns of [`room`], if `rooms` is `r` and its owner `o`.
 macro_rules! room_columns {
     () => {
         "r.id, r.name, o.id, r.created_at, r.updated_at, r.seq, r.message_count, r.member_count"
     };
 }
-/// Columns of [`message`], given [`present_messages`] as `m` and its author as `u`.
+/// The columns of [`message`], if [`present_messages`] is `m` and its author `u`.
 macro_rules! message_columns {
     () => {
         "m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at, m.content_seq, \
          m.version, m.edited_at, m.edited_by"
     };
 }
-/// Messages in their present state: the rows of `messages`, as `m`, that `$rest` leads to. A change is looked for only where
-/// there is one; the LIMIT binds the planner to look it up row by row.
+/// Selects messages in their current state: the rows of `messages`, as `m`, that `$rest` selects. A change is looked up only if
+/// there is one. The LIMIT makes the planner look it up row by row.
 macro_rules! present_messages {
     ($rest:expr) => {
         crate::postgres::rows::present_messages!("messages m", $rest)
@@ -62,9 +62,9 @@ macro_rules! present_messages {
         )
     };
 }
-/// Those messages of a page that its bytes have room for, and the first beyond them, so that the server doesn't send the rest
-/// for nothing: the rows of `$messages`, in `$order`, a key. Their lengths are known without reading their contents. A
-/// message larger than a page counts as a page, lest the one after it be missed.
+/// Selects the messages that fit into a page, and the next one, so that the server does not send rows that are not needed: the
+/// rows of `$messages`, by a key in `$order`. Their lengths are known without reading their contents. A message that is larger
+/// than a page counts as a page, because the next one would otherwise be missed.
 macro_rules! within_page_bytes {
     ($messages:expr, $order:expr) => {
         concat!(
@@ -77,13 +77,13 @@ macro_rules! within_page_bytes {
     };
 }
 const _: () = assert!(chatsphere_core::store::PAGE_BYTES == 1_048_576, "the number in the statement above");
-/// The author of the message `m`, as `u`.
+/// Joins the author of the message `m`, as `u`.
 macro_rules! join_author {
     () => {
         " CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = m.user_pk LIMIT 1) AS u "
     };
 }
-/// The owner of the room `r`, as `o`.
+/// Joins the owner of the room `r`, as `o`.
 macro_rules! join_owner {
     () => {
         " CROSS JOIN LATERAL (SELECT id FROM users WHERE pk = r.owner_pk LIMIT 1) AS o "
@@ -109,7 +109,7 @@ pub(super) fn seq(row: &Row, column: usize) -> Result<Seq> {
     count(row, column).map(Seq::new)
 }
 
-/// The number as the database holds it.
+/// Returns the number in the database's type.
 pub(super) fn number(seq: Seq) -> i64 {
     i64::try_from(seq.get()).unwrap_or(i64::MAX)
 }
@@ -159,7 +159,7 @@ pub(super) fn room(row: &Row) -> Result<Room> {
     })
 }
 
-/// A message whose columns begin at `first`.
+/// Reads a message, whose columns begin at `first`.
 pub(super) fn message(row: &Row, first: usize, room_id: RoomId) -> Result<Message> {
     Ok(Message {
         id: id(row, first)?,
@@ -174,7 +174,7 @@ pub(super) fn message(row: &Row, first: usize, room_id: RoomId) -> Result<Messag
     })
 }
 
-/// How many columns [`message`] reads.
+/// The number of columns that [`message`] reads.
 pub(super) const MESSAGE_COLUMNS: usize = 12;
 
 fn change(row: &Row, first: usize) -> Result<Option<MessageChange>> {
@@ -190,8 +190,8 @@ fn change(row: &Row, first: usize) -> Result<Option<MessageChange>> {
     }))
 }
 
-/// An event other than a new message, from `first` on: the columns of the message that it is about, then `seq, kind, at`, of
-/// both users the id and the name, and `body`.
+/// Reads an event other than a new message, from column `first` on: the columns of the message that it references, then `seq,
+/// kind, at`, the ids and names of both users, and `body`.
 pub(super) fn event(row: &Row, first: usize, room_id: RoomId) -> Result<Event> {
     let message = match row.try_get::<_, Option<Uuid>>(first)? {
         Some(_) => Some(Box::new(message(row, first, room_id)?)),

@@ -1,4 +1,4 @@
-//! Reading the database of the first version, which Prisma made: in one snapshot, and never writing.
+//! Reads the database of the Node.js version, which Prisma created, in one snapshot and without writing.
 
 use chatsphere_core::{Role, Timestamp};
 use tokio_postgres::types::ToSql;
@@ -9,12 +9,12 @@ use super::failure::Cause;
 use crate::import::ImportError;
 use crate::url::PostgresUrl;
 
-/// The tables without which there is nothing to take over.
+/// The tables that an import needs.
 const TABLES: [&str; 4] = ["User", "Room", "_RoomUsers", "Message"];
-/// Years 1 to 9999, which every text of a time can hold.
+/// The years 1 to 9999, in milliseconds. Every text format of times can represent them.
 const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
-/// A column's time in milliseconds since 1970. It has no zone and means UTC.
+/// Converts a column's time to milliseconds since 1970. The column has no time zone and means UTC.
 macro_rules! millis {
     ($column:literal) => {
         concat!("CASE WHEN isfinite(", $column, ") THEN round(extract(epoch FROM ", $column, ") * 1000)::bigint END")
@@ -23,7 +23,7 @@ macro_rules! millis {
 
 const COUNTS: &str = r#"SELECT (SELECT count(*) FROM "User"), (SELECT count(*) FROM "Room"),
     (SELECT count(*) FROM "_RoomUsers"), (SELECT count(*) FROM "Message")"#;
-/// In the order in which they wrote first; those who never did come last.
+/// Selects users in the order of their first messages; users without messages come last.
 const USERS: &str = concat!(
     r#"SELECT u.id::text, u.username::text, u.role::text, "#,
     millis!("f.first"),
@@ -31,7 +31,7 @@ const USERS: &str = concat!(
        LEFT JOIN (SELECT "userId", min("createdAt") AS first FROM "Message" GROUP BY "userId") f ON f."userId" = u.id
        ORDER BY f.first NULLS LAST, u.id::text COLLATE "C""#
 );
-/// Each with its first author and one of its members, of those who are not left out.
+/// Selects rooms, each with its first author and one of its members, among the users that are not skipped.
 const ROOMS: &str = concat!(
     "SELECT r.id::text, r.name::text, ",
     millis!(r#"r."createdAt""#),
@@ -46,14 +46,14 @@ const ROOMS: &str = concat!(
            ON m."A" = r.id
        ORDER BY r."createdAt", r.id::text COLLATE "C""#
 );
-/// Room by room, in the order of their first messages there; those who wrote none come last.
+/// Selects members room by room, in the order of their first messages there; members without messages come last.
 const MEMBERS: &str = r#"SELECT x."A"::text, x."B"::text FROM "_RoomUsers" x
     LEFT JOIN (
         SELECT DISTINCT ON ("roomId", "userId") "roomId", "userId", "createdAt" AS at, id::text COLLATE "C" AS id FROM "Message"
         ORDER BY "roomId", "userId", "createdAt", id::text COLLATE "C"
     ) f ON f."roomId" = x."A" AND f."userId" = x."B"
     ORDER BY x."A"::text COLLATE "C", f.at NULLS LAST, f.id, x."B"::text COLLATE "C""#;
-/// All rooms' together, so that lists across rooms are in the order of time, too.
+/// Selects the messages of all rooms together, so that lists of messages of all rooms are in the order of time too.
 const MESSAGES: &str = concat!(
     r#"SELECT id::text, "roomId"::text, "userId"::text, content::text, "#,
     millis!(r#""createdAt""#),
@@ -62,7 +62,7 @@ const MESSAGES: &str = concat!(
     r#" FROM "Message" ORDER BY "createdAt", id::text COLLATE "C""#
 );
 
-/// How many rows there are.
+/// The numbers of rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) users: u64,
@@ -97,7 +97,7 @@ pub(crate) struct FoundMessage {
     pub(crate) updated_at: Timestamp,
 }
 
-/// A snapshot of the first version's database.
+/// A snapshot of the Node.js version's database.
 pub(crate) struct Source {
     client: Client,
     url: String,
@@ -108,7 +108,7 @@ impl Source {
         let failed = |cause: &Cause| ImportError::Source { url: url.to_owned(), reason: cause.to_string() };
         let connector = Connector::new(location)?;
         let client = connector.for_looking().await.map_err(|cause| failed(&cause))?;
-        // The server may cut off what idles, and this does while the other database writes.
+        // The server's time-outs are switched off, because this session idles while the target is written.
         let setup = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
                      SET default_transaction_read_only = on; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         client.batch_execute(setup).await.map_err(|error| failed(&error.into()))?;
@@ -121,7 +121,7 @@ impl Source {
         Ok(source)
     }
 
-    /// Tells of an error of the driver.
+    /// Converts an error of the driver.
     pub(crate) fn failed(&self, error: &tokio_postgres::Error) -> ImportError {
         ImportError::Source { url: self.url.clone(), reason: super::failure::told(error) }
     }
@@ -198,7 +198,7 @@ impl Source {
         self.stream(MEMBERS, &[]).await
     }
 
-    /// The room and the user.
+    /// Reads the ids of the room and the user.
     pub(crate) fn member(&self, row: &Row) -> Result<(String, String), ImportError> {
         Ok((self.get(row, 0)?, self.get(row, 1)?))
     }
@@ -222,7 +222,7 @@ impl Source {
         self.get(row, column)
     }
 
-    /// A time that is missing or without end is the beginning of 1970.
+    /// Reads a time. A time that is null or infinite becomes the beginning of 1970.
     fn time(&self, row: &Row, column: usize) -> Result<Timestamp, ImportError> {
         Ok(within(self.get::<Option<i64>>(row, column)?.unwrap_or_default()))
     }

@@ -1,4 +1,4 @@
-//! Opening a PostgreSQL database and starting its writer.
+//! Opens a PostgreSQL database and starts its writer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,17 +30,18 @@ use crate::write::Writes;
 use crate::write::queue::Queue;
 use crate::write::writer::Writer;
 
-/// Readers for what must not wait behind pages. Each such read is short.
+/// The number of connections for urgent reads, which must not wait behind pages. Each such read is short.
 const URGENT_READERS: usize = 4;
-/// Nodes that start together go through this one by one. The number says nothing: it only has to be the same everywhere.
+/// Takes the start-up lock, so that nodes that start at the same time do this one after another. The number has no meaning; it
+/// must be the same on all nodes.
 ///
-/// A step that waits for a table makes everybody wait who comes after it, even for reading. So it gives up soon, and lets them
-/// through.
+/// A migration that waits for a table makes all later statements on that table wait, reads too. So it gives up soon, and lets
+/// them proceed.
 const LOCK: &str = "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(4846791580151137091);
     SET LOCAL lock_timeout = '2s';";
-/// How long the others have until a step that gave up is tried again.
+/// The pause before a migration that gave up is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The oldest transaction that uses a table of ours. When it began is only shown to some users.
+/// Selects the oldest transaction that uses one of our tables. PostgreSQL shows the time when it began only to some users.
 const WHO: &str = "SELECT a.pid, a.usename::text, a.application_name
     FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE l.granted AND l.pid <> pg_backend_pid()
@@ -81,7 +82,7 @@ async fn begin_migrated<'a>(
     Ok((transaction, report))
 }
 
-/// What was done; `None`, after a pause, if others had the tables locked.
+/// Returns the result; `None`, after a pause, if other transactions have locked the tables.
 async fn unless_locked<T>(client: &Client, tried: Result<T, Unfinished>) -> Result<Option<T>, OpenError> {
     let step = match tried {
         Ok(done) => return Ok(Some(done)),
@@ -102,7 +103,7 @@ async fn unless_locked<T>(client: &Client, tried: Result<T, Unfinished>) -> Resu
     Ok(None)
 }
 
-/// Gives the data another epoch; `None` where nothing was stored yet.
+/// Gives the data a new epoch. Returns `None` if the database has no epoch yet.
 pub(crate) async fn renew_epoch(location: &PostgresUrl, url: &str) -> Result<Option<Epoch>, OpenError> {
     let connector = Connector::new(location)?;
     let mut client = connect(&connector, url).await?;
@@ -140,7 +141,7 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
         database: PostgresWriter::new(connector, Arc::new(Health::new("writing")), Arc::clone(&writable)),
         queue: Arc::clone(&queue),
         sink: Arc::clone(&options.sink),
-        // The disk is the server's, and out of sight.
+        // The disk is the server's, and can't be checked.
         space: Arc::new(Space::new(false)),
         was_low: false,
         daily_bytes: options.daily_bytes,
@@ -158,8 +159,8 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
     Ok(Arc::new(PostgresStore { writes, database: Postgres { reads, versions, urgent, writable }, epoch }))
 }
 
-/// Brings the tables up to date and joins the installation, in one transaction but for large indexes: it becomes ours whole or
-/// not at all.
+/// Migrates the tables and joins the installation, in one transaction except for large indexes, so that a start is complete or
+/// has no effect.
 pub(super) async fn prepare(connector: &Connector, url: &str, keys: &KeyFingerprints) -> Result<Epoch, OpenError> {
     let mut client = connect(connector, url).await?;
     let epoch = loop {

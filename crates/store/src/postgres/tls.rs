@@ -1,4 +1,4 @@
-//! TLS to the server. How far its certificate is checked follows libpq, so that a URL that works with `psql` works here.
+//! TLS to the server. Its certificate is verified as by libpq, so that a URL that works with `psql` works here.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::error::OpenError;
 use crate::url::{PostgresUrl, Verify};
 
 pub(super) fn connector(url: &PostgresUrl) -> Result<MakeRustlsConnect, OpenError> {
-    // `sslmode=require` asks for encryption alone; `verify-ca` for a trusted authority's certificate, whatever host it names.
+    // `sslmode=require` requires only encryption; `verify-ca` requires the certificate of a trusted authority, for any host.
     let config = match url.verify {
         Verify::Nothing => client_config(|_, _, _, _, _| Ok(ServerCertVerified::assertion())),
         Verify::Authority => {
             let inner = verifier(url.root_certificates.as_deref())?;
             client_config(move |certificate, intermediates, name, ocsp, now| {
-                // The name is checked last, when all else was found to be good.
+                // The verifier checks the name last, so after this error everything else is valid.
                 match inner.verify_server_cert(certificate, intermediates, name, ocsp, now) {
                     Err(Error::InvalidCertificate(
                         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -50,7 +50,7 @@ fn verifier(file: Option<&Path>) -> Result<Arc<WebPkiServerVerifier>, OpenError>
                 roots.add(certificate.map_err(unreadable)?).map_err(|error| certificates(&error))?;
             }
         }
-        // A system's store may hold certificates that can't be read; the others are good all the same.
+        // The system's store may contain certificates that can't be parsed. The others are used.
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(aws_lc_rs::default_provider()))

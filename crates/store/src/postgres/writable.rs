@@ -1,4 +1,4 @@
-//! Whether writes are taken at the moment: `ping` must know it also while nobody writes.
+//! Whether the server accepts writes. `ping` must know it also while nobody writes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,23 +10,23 @@ use super::connect::{Connector, SILENCE};
 use super::failure::{Cause, ReadOnly};
 use super::pool::Reads;
 
-/// Whether the server would take what the writer writes. The reading sessions made themselves read-only, so the default before
-/// that is looked up.
+/// Queries whether the server would accept the writer's statements. The reading sessions make themselves read-only, so the
+/// default from before that is queried.
 const TAKES_WRITES: &str = "SELECT NOT pg_is_in_recovery()
     AND (SELECT reset_val = 'off' FROM pg_settings WHERE name = 'default_transaction_read_only')
     AND has_table_privilege('messages', 'INSERT') AND has_table_privilege('rooms', 'UPDATE')
     AND has_table_privilege('control_log', 'INSERT')
     FROM installation";
 
-/// What the writer met last, and how to find out whether that is over.
+/// The writer's last result, and how to find out whether a failure is over.
 pub(super) struct Writable {
     connector: Connector,
     away: AtomicBool,
-    /// One look at a time.
+    /// Whether a probe is running. Only one runs at a time.
     probing: AtomicBool,
 }
 
-/// A look under way. However it ends, the next may begin.
+/// A running probe. Dropping it permits the next one.
 struct Probing(Arc<Writable>);
 
 impl Drop for Probing {
@@ -40,7 +40,7 @@ impl Writable {
         Self { connector, away: AtomicBool::new(false), probing: AtomicBool::new(false) }
     }
 
-    /// The writer committed something.
+    /// The writer has committed.
     pub(super) fn committed(&self) {
         if self.away.load(Ordering::Relaxed) {
             self.away.store(false, Ordering::Relaxed);
@@ -52,8 +52,8 @@ impl Writable {
         self.away.store(true, Ordering::Relaxed);
     }
 
-    /// Asks the server. Where the writer failed last, a new session is tried, as the writer would make it: settings of a
-    /// database or a user hold for new sessions alone.
+    /// Queries the server. If the writer's last attempt failed, this connects like the writer, because settings of a database
+    /// or a user apply only to new sessions.
     pub(super) async fn check(self: &Arc<Self>, reads: &Reads) -> Result<(), Error> {
         if !self.away.load(Ordering::Relaxed) {
             return self.ask(reads).await;
@@ -61,7 +61,8 @@ impl Writable {
         if self.probing.swap(true, Ordering::Relaxed) {
             return Err(Unavailable::StoreAway.into());
         }
-        // Goes on if whoever asks gives up: finding the right one of several servers may take longer than a probe has.
+        // The probe continues if the caller gives up: finding the right one of several servers may take longer than the caller
+        // waits.
         let probing = Probing(Arc::clone(self));
         let probe = tokio::spawn(async move { probing.0.probe().await });
         match probe.await {
@@ -76,7 +77,7 @@ impl Writable {
 
     async fn probe(&self) -> Result<(), Cause> {
         let client = self.connector.for_writing().await?;
-        // A proxy may keep a connection whose server is gone, and say nothing.
+        // A proxy may keep a connection open whose server is gone.
         let row = timeout(SILENCE, client.query_opt(TAKES_WRITES, &[])).await.map_err(|_| Cause::Silent)??;
         match row.map(|row| row.try_get(0)).transpose()? {
             Some(true) => {

@@ -1,9 +1,9 @@
-//! Moves commits from the write-ahead log into the database file, off the path of the commits: within a commit it would
-//! hold everyone up for as long as the disk takes.
+//! Copies commits from the write-ahead log into the database file, outside the commits: within a commit, all writes would wait
+//! for the disk.
 //!
-//! A thread copies while the writer goes on. Under steady load that never reaches the log's end, so that the log would grow
-//! for ever: once little is left to copy, the writer does that itself between two commits and begins the log anew. (A
-//! thread that asked for the writer's lock instead would hardly ever get it: SQLite's locks don't queue.)
+//! A thread copies while the writer continues. Under steady load the copy never reaches the log's end, and the log would grow
+//! without bound. So once little is left to copy, the writer copies that itself between two commits, and restarts the log from
+//! its beginning. (A thread that requested the writer's lock would hardly ever get it, because SQLite's locks have no queue.)
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use rusqlite::Connection;
 use super::connection::BUSY;
 use crate::health::Health;
 
-/// This many pages of 4 KiB not yet copied are worth a copy.
+/// A copy begins when this many pages of 4 KiB are not copied.
 const COPY_FROM: i32 = 1_000;
-/// From this many pages on, the log is begun anew …
+/// The log is restarted when it has this many pages …
 const RESTART_FROM: i32 = 8_000;
-/// … as soon as no more than this many are left to copy …
+/// … and at most this many are left to copy …
 const RESTART_LEFT: i32 = 4_000;
-/// … or, when that never comes, from this many pages on all the same.
+/// … or when it has this many pages, however many are left to copy.
 const RESTART_AT_LAST: i32 = 32_000;
-/// How long a relief waits for a copy that is under way. On a full disk the copy fails at once.
+/// How long [`Checkpoints::relieve`] waits for a copy that is running. On a full disk a copy fails at once.
 const COPY_ENDS: Duration = Duration::from_secs(2);
 /// How long the writer waits for reads that still need the log.
 const READS: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ const READS: Duration = Duration::from_millis(100);
 pub(super) struct Checkpoints {
     orders: SyncSender<()>,
     state: Arc<State>,
-    /// A read held the last attempt to begin anew up: the next is made when the log has this many pages.
+    /// A read prevented the last restart of the log. The next attempt is made when the log has this many pages.
     not_before: Cell<i32>,
 }
 
@@ -45,9 +45,9 @@ pub(super) struct Orders {
 
 #[derive(Default)]
 struct State {
-    /// The thread is copying, or about to.
+    /// Whether the thread is copying, or about to.
     copying: AtomicBool,
-    /// How many pages of the log are copied.
+    /// The number of copied pages of the log.
     copied: AtomicI32,
 }
 
@@ -58,10 +58,11 @@ pub(super) fn checkpoints() -> (Checkpoints, Orders) {
 }
 
 impl Checkpoints {
-    /// Called after each commit with the length of the log. Where `is_low` says that the disk has little space left, nothing is
-    /// copied here: the file would take what is left, which is for changes of rights ([`Checkpoints::relieve`] copies then).
+    /// Called after each commit with the length of the log. If `is_low` says that the disk has little space, this copies
+    /// nothing, because the file would take the space that is reserved for revoking rights. [`Checkpoints::relieve`] copies
+    /// then.
     pub(super) fn committed(&self, connection: &Connection, pages: i32, is_low: bool, health: &Health) {
-        // SQLite begins the log anew by itself when all of it is copied and nobody reads it. Then nothing of the new one is
+        // SQLite restarts the log by itself when all of it is copied and nobody reads it. Then nothing of the new log is
         // copied.
         if pages < self.state.copied.load(Ordering::Acquire) {
             self.state.copied.store(0, Ordering::Release);
@@ -76,23 +77,23 @@ impl Checkpoints {
         let short_enough = pages >= RESTART_AT_LAST || left <= RESTART_LEFT;
         if pages >= RESTART_FROM.max(self.not_before.get()) && short_enough {
             if let Err(error) = self.restart(connection, pages) {
-                // Nothing is lost: the log grows until a later attempt works.
+                // Nothing is lost: the log grows until a later attempt succeeds.
                 health.failed(&error);
             }
         } else if left >= COPY_FROM {
             self.state.copying.store(true, Ordering::Release);
-            // The thread takes orders for as long as the writer lives.
+            // The thread receives orders as long as the writer exists.
             let _ = self.orders.try_send(());
         }
     }
 
-    /// How many of the log's pages are not copied yet.
+    /// Returns the number of pages that are not copied.
     pub(super) fn uncopied(&self, pages: i32) -> i32 {
         pages - self.state.copied.load(Ordering::Acquire)
     }
 
-    /// Copies the whole log, so that it begins anew; whether that worked. Waits for a copy that is under way, which would
-    /// otherwise take what the caller gives up for changes of rights next.
+    /// Copies the whole log, so that it restarts. Returns whether that succeeded. It first waits for a running copy, which
+    /// would otherwise use the reserved space that the caller releases next.
     pub(super) fn relieve(&self, connection: &Connection, pages: i32) -> bool {
         let until = Instant::now() + COPY_ENDS;
         while self.state.copying.load(Ordering::Acquire) && Instant::now() < until {
@@ -113,7 +114,7 @@ impl Checkpoints {
 }
 
 impl Orders {
-    /// Copies whenever it is told to, until the writer is gone.
+    /// Copies at each order, until the writer is gone.
     pub(super) fn carry_out(&self, connection: &Connection, health: &Health) {
         while self.orders.recv().is_ok() {
             match checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
@@ -125,7 +126,7 @@ impl Orders {
     }
 }
 
-/// Whether something held it up, and how many pages of the log are copied now.
+/// Returns whether a lock or a read prevented the checkpoint, and how many pages of the log are copied.
 fn checkpoint(connection: &Connection, sql: &str) -> rusqlite::Result<(bool, i32)> {
     connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(2)?)))
 }
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
     use crate::sqlite::connection;
 
-    /// The length of the log, once a row of so many bytes is committed.
+    /// Commits a row of `bytes` bytes, and returns the length of the log.
     fn insert(connection: &Connection, bytes: i32) -> i32 {
         thread_local!(static PAGES: Cell<i32> = const { Cell::new(0) });
         connection.wal_hook(Some(|_: &rusqlite::hooks::Wal, pages| {
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_sqlite_began_anew_counts_from_its_beginning() {
+    fn a_log_that_sqlite_restarted_is_counted_from_its_beginning() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat.db");
         let connection = connection::open(&path).unwrap();

@@ -1,4 +1,4 @@
-//! Copies of a SQLite file: taken while a server writes to it, and checked before one takes its place.
+//! Copies a SQLite file while a server writes to it, and checks a copy before a restore.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,11 +15,11 @@ use super::start::blocking;
 use crate::copy::{CheckedCopy, CopyError, Progress};
 use crate::error::OpenError;
 
-/// Pages of one step, some MiB: often enough to tell how far it is.
+/// The pages that one step copies, some MiB. Progress is reported after each step.
 const STEP: i32 = 1_024;
-/// How long it waits where something else has the copy's file locked.
+/// The pause before a retry, if another process has locked the copy's file.
 const RETRY: Duration = Duration::from_millis(50);
-/// Tables that every version has.
+/// Tables of every schema version.
 const TABLES: [&str; 6] = ["schema_version", "installation", "users", "rooms", "messages", "tokens"];
 
 pub(crate) async fn copy(path: PathBuf, url: String, to: PathBuf, progress: Progress) -> Result<u64, CopyError> {
@@ -27,8 +27,7 @@ pub(crate) async fn copy(path: PathBuf, url: String, to: PathBuf, progress: Prog
     blocking("the copy".to_owned(), work).await.map_err(CopyError::Database)?
 }
 
-/// One read transaction from the first page to the last: commits that come meanwhile are not in the copy, and don't start it
-/// anew.
+/// Copies all pages in one read transaction. Commits during the copy are not in it, and do not restart it.
 fn copy_pages(path: &Path, url: &str, to: &Path, progress: &Progress) -> Result<u64, CopyError> {
     let failed = |error: rusqlite::Error| CopyError::Database(open_error(url, &error));
     let source = connection::open_existing(path).map_err(failed)?;
@@ -43,7 +42,7 @@ fn copy_pages(path: &Path, url: &str, to: &Path, progress: &Progress) -> Result<
         false => CopyError::Failed { path: to.display().to_string(), reason: error.to_string() },
     };
     let mut target = open_target(to).map_err(at_target)?;
-    // Whoever copies it flushes it when it is whole.
+    // The caller flushes the complete copy.
     target.pragma_update(None, "synchronous", "OFF").map_err(at_target)?;
     let backup = Backup::new(&source, &mut target).map_err(at_target)?;
     loop {
@@ -73,12 +72,12 @@ fn share(pages: i32) -> u64 {
     u64::try_from(pages).unwrap_or_default()
 }
 
-/// The file is there already, made with the mode that it is to have.
+/// Opens the file of the copy, which exists already with the right mode.
 fn open_target(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
-/// Ends the write-ahead log, so that all is in the one file, and it can be opened where nothing can be written beside it.
+/// Switches WAL mode off, so that everything is in one file, and the file can be opened in a read-only directory.
 fn one_file(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))
 }
@@ -116,8 +115,8 @@ pub(crate) async fn check_copy(path: PathBuf) -> Result<CheckedCopy, OpenError> 
     .await
 }
 
-/// Gives the copy another epoch, as the data begins another life with it. Without its keys the next start takes those that it
-/// finds.
+/// Gives the copy a new epoch, because a restore changes the timeline of the data. With `forget_keys` it removes the
+/// fingerprints, so that the next start stores its own.
 pub(crate) async fn adopt_copy(path: PathBuf, forget_keys: bool) -> Result<Option<Epoch>, OpenError> {
     let url = path.display().to_string();
     blocking(url.clone(), move || {
@@ -136,12 +135,12 @@ pub(crate) async fn adopt_copy(path: PathBuf, forget_keys: bool) -> Result<Optio
     .await
 }
 
-/// Puts what a write-ahead log still holds into the file, and empties the log. For a server that has stopped: it keeps writers
-/// waiting.
+/// Copies the rest of the write-ahead log into the file, and empties the log. The server must have stopped, because this makes
+/// writers wait.
 pub(crate) async fn empty_log(path: PathBuf, url: String) -> Result<(), OpenError> {
     blocking(url.clone(), move || {
         let failed = |error: rusqlite::Error| open_error(&url, &error);
-        // The last connection that was closed has usually done so.
+        // Usually the last connection has done so when it was closed.
         if super::log_of(&path).is_none() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Who reads from a SQLite file.
+//! The reading side of a SQLite file.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(super) type SqliteStore = Adapter<Sqlite>;
 
 pub(super) struct Sqlite {
     pub(super) readers: Readers,
-    /// For [`UrgentReads`](chatsphere_core::store::UrgentReads) and probes.
+    /// The threads for [`UrgentReads`](chatsphere_core::store::UrgentReads) and probes.
     pub(super) urgent: Readers,
     pub(super) probe: Arc<Probe>,
 }

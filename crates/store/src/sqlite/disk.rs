@@ -1,8 +1,8 @@
-//! Keeps space for what must always go through: a revocation, a user disabled, a member removed.
+//! Keeps disk space for writes that must always succeed: revoking a token, disabling a user, removing a member.
 //!
-//! A thread looks at the file system four times a second, and the writer after each quarter of a megabyte. Below a mark the
-//! writer refuses what lets the database grow. Should another program fill the disk all the same, a file that was allocated
-//! beforehand is given up.
+//! A thread checks the file system four times a second, and the writer does after each quarter of a megabyte. Below a mark, the
+//! writer rejects writes that let the database grow. If another program fills the disk nevertheless, a file that was allocated
+//! in advance is removed.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
@@ -19,34 +19,35 @@ use rustix::process::geteuid;
 
 use crate::space::Space;
 
-/// Time between two looks of the thread.
+/// The interval of the thread's checks.
 const LOOK: Duration = Duration::from_millis(250);
-/// How much longer the write-ahead log may be until the writer looks itself: 256 KiB.
+/// The growth of the write-ahead log, in pages, after which the writer checks the disk itself: 256 KiB.
 const LOOK_PAGES: i32 = 64;
-/// The mark, if none is set: this much, or on a small file system [`MARK_SHARE`] of it.
+/// The default of the mark, in bytes. On a small file system it is [`MARK_SHARE`] of it.
 const MARK: u64 = 64 * 1024 * 1024;
 const MARK_SHARE: u64 = 8;
-/// Enough for some hundred changes of rights; on a small file system [`RESERVE_SHARE`] of it.
+/// The size of the reserve, in bytes: enough for some hundred changes of rights. On a small file system it is [`RESERVE_SHARE`]
+/// of it.
 const RESERVE: u64 = 2 * 1024 * 1024;
 const RESERVE_SHARE: u64 = 32;
-/// Looks until a reserve that could not be made is tried again: about a minute.
+/// The number of checks, about a minute, until a reserve that could not be allocated is tried again.
 const RESERVE_PAUSE: u32 = 240;
-/// A page of the file, which is what the write-ahead log counts in.
+/// The size of a page of the write-ahead log, in bytes.
 const PAGE: u64 = 4096;
 
 /// The disk under a database's file.
 pub(super) struct Disk {
     path: PathBuf,
     reserve: PathBuf,
-    /// The mark that was set, if any. 0 switches all of this off.
+    /// The mark, if one was set. 0 switches all checks off.
     min_free: Option<u64>,
-    /// What the write-ahead log holds and the file has yet to take.
+    /// The bytes of the write-ahead log that are not copied into the file.
     uncopied: AtomicU64,
-    /// The size of the reserve when it was made.
+    /// The intended size of the reserve.
     reserved: AtomicU64,
-    /// How many looks pass until the reserve is seen to again; the largest number is for ever.
+    /// The number of checks until the reserve is checked again; the largest number means never.
     reserve_pause: AtomicU32,
-    /// The length of the write-ahead log at the writer's last look.
+    /// The length of the write-ahead log at the writer's last check.
     looked_at: AtomicI32,
     space: Arc<Space>,
     free: Gauge,
@@ -70,8 +71,8 @@ impl Disk {
         }
     }
 
-    /// A commit has left the write-ahead log with so many pages, of which some are not in the file yet. After each
-    /// [`LOOK_PAGES`] it looks at once: a small disk is full before the next look is due.
+    /// Called after a commit: the write-ahead log has `pages` pages, of which `uncopied` are not in the file. After each
+    /// [`LOOK_PAGES`] this checks the disk at once, because a small disk may be full before the thread's next check.
     pub(super) fn committed(&self, pages: i32, uncopied: i32) {
         self.uncopied.store(u64::try_from(uncopied).unwrap_or(0) * PAGE, Ordering::Relaxed);
         let looked_at = self.looked_at.load(Ordering::Relaxed);
@@ -81,12 +82,12 @@ impl Disk {
         }
     }
 
-    /// Whether little space is left, by the last look.
+    /// Whether little space was left at the last check.
     pub(super) fn is_low(&self) -> bool {
         self.space.is_low()
     }
 
-    /// Gives the reserve up. Whether there was one.
+    /// Removes the reserve. Returns whether there was one.
     pub(super) fn release(&self) -> bool {
         let released = fs::remove_file(&self.reserve).is_ok();
         if released {
@@ -95,12 +96,12 @@ impl Disk {
         released
     }
 
-    /// Whether this many pages would have room in the reserve, half of it left.
+    /// Whether this many pages take at most half of the reserve.
     pub(super) fn reserve_holds(&self, pages: i32) -> bool {
         u64::try_from(pages).unwrap_or(0) * PAGE <= self.reserved.load(Ordering::Relaxed) / 2
     }
 
-    /// Looks, until the sender is gone.
+    /// Checks the disk regularly, until the sender is dropped.
     pub(super) fn watch(&self, ended: &Receiver<()>) {
         if self.min_free == Some(0) {
             return;
@@ -116,7 +117,7 @@ impl Disk {
     #[allow(clippy::cast_precision_loss, reason = "a gauge")]
     fn look(&self) {
         let Ok(found) = statvfs(&self.path) else {
-            // Who can't tell how much is left keeps nobody from trying.
+            // If the free space is unknown, writes are tried.
             self.space.set_low(false);
             return;
         };
@@ -139,8 +140,8 @@ impl Disk {
         }
     }
 
-    /// Sees to it that the reserve is there and whole: whoever was killed while making it has left less. Without it, the mark
-    /// alone keeps space free.
+    /// Allocates the reserve, or completes one whose allocation was interrupted. Without a reserve, only the mark keeps space
+    /// free.
     fn keep_reserve(&self, bytes: u64) {
         let pause = self.reserve_pause.load(Ordering::Relaxed);
         if pause > 0 {
@@ -166,7 +167,7 @@ impl Disk {
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
         let file = options.open(&self.reserve).map_err(failed)?;
-        // A command that root runs leaves it to the database's owner, as SQLite does with its log.
+        // If root runs this, the reserve gets the owner of the database, as SQLite's log does.
         if geteuid().is_root()
             && let Ok(owner) = fs::metadata(&self.path)
         {

@@ -1,4 +1,4 @@
-//! What an error of SQLite means.
+//! The meaning of SQLite's errors.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::error::OpenError;
 use crate::health::Health;
 use crate::write::failure::Failure;
 
-/// Tells of the error and what it means for a write.
+/// Logs the error, and returns its meaning for a write.
 pub(super) fn failure(health: &Health, error: &rusqlite::Error) -> Failure {
     let failure = meaning(error);
     if is_damaged(error) {
@@ -26,8 +26,8 @@ pub(super) fn failure(health: &Health, error: &rusqlite::Error) -> Failure {
     failure
 }
 
-/// The same for a commit. A commit that SQLite refuses is rolled back and so known, except where the disk itself failed:
-/// then what it has of the commit shows only when it is read again.
+/// The same for a commit. A commit that SQLite rejects is rolled back. If the disk itself failed, the outcome is unknown: it
+/// shows only when the file is read again.
 pub(super) fn commit_failure(health: &Health, error: &rusqlite::Error) -> Failure {
     let failure = failure(health, error);
     if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && failure == Failure::Unavailable {
@@ -36,7 +36,7 @@ pub(super) fn commit_failure(health: &Health, error: &rusqlite::Error) -> Failur
     failure
 }
 
-/// The same for a read.
+/// Logs the error, and returns its meaning for a read.
 pub(super) fn read_error(health: &Health, error: &rusqlite::Error) -> Error {
     match failure(health, error) {
         Failure::Rejected => Error::Internal,
@@ -70,18 +70,18 @@ fn is_damaged(error: &rusqlite::Error) -> bool {
 }
 
 pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
-    // The second: the file beside the database that readers and writers share could not grow.
+    // The second code: the shared-memory file beside the database could not grow.
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE)
 }
 
-/// What it means for opening the database.
+/// Returns its meaning for opening the database.
 pub(super) fn open_error(url: &str, error: &rusqlite::Error) -> OpenError {
     let (url, reason) = (url.to_owned(), error.to_string());
     if is_disk_full(error) {
         return OpenError::DiskFull { url };
     }
-    // The path is in the URL as it was given; one that is no UTF-8 goes without this hint.
+    // The path is taken from the URL. If it is not UTF-8, the error has no hint about the log.
     let log = || url.strip_prefix("sqlite:").and_then(|path| log_of(Path::new(path))).map(|log| log.display().to_string());
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { log: log(), url, reason },

@@ -1,4 +1,4 @@
-//! Taking over the first version's data into SQLite. No server runs meanwhile: its writer keeps in memory what it has read.
+//! Imports the Node.js version's data into SQLite. No server may run meanwhile, because its writer caches rows.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -25,7 +25,7 @@ const WRONG: &str = "SELECT 1 FROM rooms r WHERE r.id = ?1 AND (
         FROM room_events WHERE room_pk = r.pk
     ), 0)
 )";
-/// A name that is there, or that looks like a privileged user's. Each part has an index of its own.
+/// Selects a name that exists, or that looks like a privileged user's. Each part has an index of its own.
 const TAKEN: &str = "SELECT 1 FROM users WHERE username = ?1
     UNION ALL
     SELECT 1 FROM (
@@ -33,7 +33,7 @@ const TAKEN: &str = "SELECT 1 FROM users WHERE username = ?1
     ) AS u
     WHERE u.role <> 'MEMBER'
        OR EXISTS (SELECT 1 FROM tokens t WHERE t.user_pk = u.pk AND t.kind = 'CLIENT' AND t.revoked_at IS NULL)";
-/// Enters all messages that are in none of the lists yet.
+/// Inserts all messages that are in none of the lists.
 const LIST: &str = "INSERT OR IGNORE INTO messages_by_author
     SELECT user_pk, pk FROM messages WHERE pk > (SELECT up_to FROM messages_listed) ORDER BY user_pk, pk;
     INSERT OR IGNORE INTO messages_by_client_id
@@ -41,12 +41,12 @@ const LIST: &str = "INSERT OR IGNORE INTO messages_by_author
     WHERE pk > (SELECT up_to FROM messages_listed) AND client_message_id IS NOT NULL;
     UPDATE messages_listed SET up_to = (SELECT coalesce(max(pk), 0) FROM messages);";
 
-/// The file that takes an import. Its methods block: nothing else is to be done meanwhile.
+/// The target of an import. Its methods block, because nothing else runs meanwhile.
 pub(crate) struct SqliteTarget {
     connection: Connection,
 }
 
-/// A room within a transaction.
+/// The row of a room within a transaction.
 struct Head {
     pk: i64,
     seq: i64,
@@ -57,7 +57,7 @@ struct Head {
 }
 
 impl SqliteTarget {
-    /// Makes or updates the tables and joins the installation, as a server's start does.
+    /// Creates or migrates the tables, and joins the installation, as a server's start does.
     pub(crate) fn open(path: &Path, url: &str, keys: &KeyFingerprints) -> Result<Self, ImportError> {
         let (mut connection, _) = prepare(path, url)?;
         installation::join(url, &mut connection, keys)?;
@@ -79,7 +79,7 @@ fn failed(error: rusqlite::Error) -> ImportError {
     ImportError::Target(error.to_string())
 }
 
-/// The room, looked up once a transaction.
+/// Returns the room, which each transaction looks up once.
 fn head<'a>(
     connection: &Connection,
     heads: &'a mut HashMap<Uuid, Option<Head>>,
@@ -115,7 +115,8 @@ fn find_user(connection: &Connection, user: Uuid) -> rusqlite::Result<Option<i64
     connection.prepare_cached("SELECT pk FROM users WHERE id = ?1")?.query_row([user.as_bytes()], |row| row.get(0)).optional()
 }
 
-/// Who of them left or was removed, as keys of the room and the user: that stays so. Each room's events are walked once.
+/// Returns which of these memberships have ended, as keys of the room and the user; they are not added again. Each room's
+/// events are read once.
 fn gone(
     connection: &Connection,
     heads: &mut HashMap<Uuid, Option<Head>>,
@@ -144,7 +145,7 @@ fn gone(
     Ok(gone)
 }
 
-/// Brings the rooms' rows up to date.
+/// Updates the `seq` and counts of the rooms' rows.
 fn advance(connection: &Connection, heads: HashMap<Uuid, Option<Head>>) -> rusqlite::Result<()> {
     let mut advance = connection.prepare_cached(
         "UPDATE rooms SET seq = ?2, message_count = message_count + ?3, member_count = member_count + ?4 WHERE pk = ?1",

@@ -1,4 +1,4 @@
-//! Looking at a SQLite file without changing it.
+//! Inspects a SQLite file without changing it.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub(crate) async fn inspect(path: PathBuf, url: String, keys: Option<KeyFingerpr
 fn look(path: &Path, url: &str, keys: Option<&KeyFingerprints>) -> Result<Inspection, OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
     let (mut version, newest, mut stored) = (0, migrations::newest_version(), None);
-    // Opening what is absent would make it.
+    // Opening an absent file would create it.
     if path.exists() {
         let connection = connection::open_guarded(path, OpenFlags::empty()).map_err(failed)?;
         connection.pragma_update(None, "query_only", true).map_err(failed)?;

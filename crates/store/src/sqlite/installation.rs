@@ -1,4 +1,4 @@
-//! The row that tells which installation this is.
+//! The row of the installation: its epoch and the fingerprints of its keys.
 
 use chatsphere_core::Epoch;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
@@ -7,7 +7,7 @@ use super::failure::open_error;
 use crate::error::OpenError;
 use crate::fingerprints::{Fingerprint, KeyCheck, KeyFingerprints, StoredKeys};
 
-/// Finds the installation's row, or makes it in a new database, and compares its keys with this node's.
+/// Finds the installation's row, or creates it in a new database, and compares its fingerprints with this node's keys.
 pub(super) fn join(url: &str, connection: &mut Connection, keys: &KeyFingerprints) -> Result<Epoch, OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;

@@ -1,19 +1,20 @@
-//! The step that makes the lists by which messages are found, out of the indexes by which they were found before.
+//! The migration that builds the lists by which messages are found, from the indexes that had this purpose before.
 //!
-//! Each index is in its list's order already, so entries are appended to the list some at a time. However many messages there
-//! are, a transaction stays small, and so does the log. Whoever is interrupted goes on behind the last entry.
+//! Each index has the order of its list, so entries are appended to the list, some at a time. So each transaction and the log
+//! stay small, however many messages there are. After an interruption the migration continues behind the last entry.
 
 use rusqlite::{OptionalExtension, Result, Transaction};
 
 use crate::pages::rows;
 
-/// Entries of a list in one transaction.
+/// The entries of a list that one transaction adds.
 #[cfg(not(test))]
 const AT_ONCE: usize = 50_000;
 #[cfg(test)]
 const AT_ONCE: usize = 2;
 
-/// The author with the last entry may have more. Apart from the others, since SQLite looks up the row's key only so.
+/// The author of the last entry may have more messages. They have a statement of their own, because SQLite uses the index for
+/// the row's key only in this form.
 const SAME_AUTHOR: &str = "INSERT INTO messages_by_author
     SELECT user_pk, pk FROM messages INDEXED BY messages_author WHERE user_pk = ?1 AND pk > ?2 ORDER BY pk LIMIT ?3";
 const NEXT_AUTHORS: &str = "INSERT INTO messages_by_author
@@ -23,8 +24,8 @@ const NEXT_CLIENT_IDS: &str = "INSERT INTO messages_by_client_id
     WHERE client_message_id IS NOT NULL AND (user_pk, room_pk, client_message_id) > (?1, ?2, ?3)
     ORDER BY user_pk, room_pk, client_message_id LIMIT ?4";
 
-/// Goes on with the step, `tables` being what makes its tables. How many entries were made if there is more to do, in another
-/// transaction; `None` when it is done.
+/// Continues the migration. `tables` creates its tables. Returns the number of added entries if another transaction must
+/// continue, and `None` at the end.
 pub(super) fn go_on(transaction: &Transaction<'_>, tables: &str) -> Result<Option<usize>> {
     if !is_begun(transaction)? {
         transaction.execute_batch(tables)?;
@@ -41,8 +42,8 @@ pub(super) fn go_on(transaction: &Transaction<'_>, tables: &str) -> Result<Optio
     Ok(None)
 }
 
-/// Whether the lists are there, and whole up to their last entries. If an earlier program has added messages since, they are
-/// removed, to be made anew.
+/// Whether the lists exist and are complete up to their last entries. If an earlier program has added messages since, the lists
+/// are dropped and built again.
 fn is_begun(transaction: &Transaction<'_>) -> Result<bool> {
     if !transaction.table_exists(None, "messages_listed")? {
         return Ok(false);

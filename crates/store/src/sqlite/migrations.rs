@@ -1,4 +1,4 @@
-//! SQLite's tables, step by step.
+//! SQLite's migrations.
 
 use std::time::{Duration, Instant};
 
@@ -19,15 +19,15 @@ const STEPS: &[Migration] = &[
     Migration { name: "changes of messages", sql: include_str!("../../migrations/sqlite/0006_changes_of_messages.sql") },
     Migration { name: "rooms, members, people", sql: include_str!("../../migrations/sqlite/0007_rooms_members_people.sql") },
 ];
-/// The version that the lists of messages lead to.
+/// The schema version after the migration of the message lists.
 const LISTS: u32 = 2;
-/// How often the log is told of a step that takes long.
+/// The interval of log lines about a long migration.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Steps of SQLite's virtual machine between two looks at the clock: some milliseconds of work.
 const PROGRESS_STEPS: std::ffi::c_int = 1_000_000;
 
-/// Takes the steps that are left, in one transaction unless there is much to do. Whoever starts at the same time waits, and
-/// finds nothing left, or goes on with what is.
+/// Runs the remaining migrations, in one transaction unless there is much to do. Another process that starts at the same time
+/// waits, and then continues with the rest, if any.
 pub(super) fn migrate(url: &str, connection: &mut Connection) -> Result<MigrationReport, OpenError> {
     tell_progress(url, connection)?;
     let report = take_all(url, connection);
@@ -66,7 +66,8 @@ fn take_all(url: &str, connection: &mut Connection) -> Result<MigrationReport, O
     }
 }
 
-/// Takes steps until all are taken, or one of them is to go on in another transaction: its name, and how much of it was done.
+/// Runs migrations until all are done, or one must continue in another transaction. Returns the name of that one, and how much
+/// of it was done.
 fn take_steps(url: &str, transaction: &Transaction<'_>, found: u32) -> Result<Option<(&'static str, usize)>, OpenError> {
     for (version, step) in left(STEPS, found)? {
         let done = run(transaction, version, step).map_err(|error| step_error(url, version, step, &error))?;
@@ -77,18 +78,18 @@ fn take_steps(url: &str, transaction: &Transaction<'_>, found: u32) -> Result<Op
     Ok(None)
 }
 
-/// The version of the tables; 0 in an empty file. Refuses those of a newer program.
+/// Returns the schema version; 0 in an empty file. Rejects tables of a newer program.
 pub(super) fn found_version(url: &str, connection: &Connection) -> Result<u32, OpenError> {
     let found = version(url, connection)?;
     left(STEPS, found).map(|_| found)
 }
 
-/// The version to which this program brings the tables.
+/// Returns the schema version to which this program migrates.
 pub(super) fn newest_version() -> u32 {
     newest(STEPS)
 }
 
-/// The version of the tables; 0 in an empty file.
+/// Returns the schema version; 0 in an empty file.
 fn version(url: &str, connection: &Connection) -> Result<u32, OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
     let tables: Vec<String> = connection
@@ -108,7 +109,7 @@ fn version(url: &str, connection: &Connection) -> Result<u32, OpenError> {
     }
 }
 
-/// Takes a step. If there is more of it to do in another transaction, how much was done.
+/// Runs a migration. If another transaction must continue it, returns how much was done.
 fn run(transaction: &Transaction<'_>, version: u32, step: &Migration) -> rusqlite::Result<Option<usize>> {
     if version == 1 {
         transaction.execute_batch("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT")?;
@@ -136,7 +137,8 @@ mod tests {
     use super::*;
     use crate::sqlite::connection;
 
-    /// A database of the first version with some messages, of which a few more than go into one transaction have a client's id.
+    /// Makes a database of schema version 1 with some messages. A few more than one transaction handles have a
+    /// `clientMessageId`.
     fn first_version(path: &std::path::Path) -> Connection {
         let mut connection = connection::open(&path.join("chat.db")).unwrap();
         let transaction = connection.transaction().unwrap();
@@ -167,7 +169,7 @@ mod tests {
         "SELECT user_pk || '-' || client_message_id || '-' || message_pk AS line FROM messages_by_client_id";
     const UP_TO: &str = "SELECT up_to AS line FROM messages_listed";
 
-    /// Commits what one transaction takes of the steps that are left.
+    /// Commits the part of the remaining migrations that one transaction handles.
     fn one_transaction(connection: &mut Connection) -> Option<(&'static str, usize)> {
         let transaction = connection.transaction().unwrap();
         let found = version("test", &transaction).unwrap();
@@ -198,7 +200,7 @@ mod tests {
             assert_eq!(all(&connection, BY_AUTHOR), entered);
             assert_eq!(found_version("test", &connection).unwrap(), 1);
         }
-        // A third of the authors' list, and two of three client's ids.
+        // A third of the list by author, and two of three `clientMessageId`s.
         assert_eq!(one_transaction(&mut connection), Some(("lists of messages", 2)));
         assert_eq!(one_transaction(&mut connection), None);
         assert_eq!(all(&connection, BY_AUTHOR), "1-5 1-8 1-9 2-6 2-7");

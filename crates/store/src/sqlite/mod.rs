@@ -1,4 +1,4 @@
-//! The store on a SQLite file: one writer on a thread of its own, readers beside it.
+//! The store on a SQLite file: one writer on a thread of its own, and threads for reads.
 
 mod checkpoint;
 mod connection;
@@ -28,7 +28,7 @@ pub(crate) use start::{migrate, open, renew_epoch};
 #[cfg(test)]
 pub(crate) use write::SqliteWriter;
 
-/// The write-ahead log beside a database, if there is anything in it.
+/// Returns the path of the write-ahead log beside a database, if it is not empty.
 fn log_of(path: &Path) -> Option<PathBuf> {
     let mut name = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
     name.push("-wal");

@@ -1,13 +1,14 @@
-//! Gives names from before they had keys theirs, which SQL can't compute.
+//! Computes the keys of names that were stored before names had keys. SQL can't compute them.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::write::key_names;
 
-/// Rows in one transaction.
+/// The number of rows in one transaction.
 const AT_ONCE: usize = 5_000;
 
-/// Keys all names, some at a time, so that others can write meanwhile and whoever is interrupted goes on from there.
+/// Computes the keys of all names, some at a time, so that others can write meanwhile, and an interrupted run continues where
+/// it stopped.
 pub(super) fn key_all(connection: &mut Connection) -> rusqlite::Result<()> {
     let mut total = 0;
     loop {

@@ -1,4 +1,4 @@
-//! Whether the file that the store was opened on can still be read and written.
+//! Checks that the file on which the store was opened can still be read and written.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,21 +14,21 @@ use super::failure::{failure, is_disk_full};
 use super::readers::Stop;
 use crate::health::Health;
 
-/// How long a test write waits for the writer: below the time-out of a probe.
+/// How long a test write waits for the writer, which is less than the time-out of a probe.
 const BUSY: Duration = Duration::from_millis(300);
 
-/// Looks at the file anew, since connections that are open see their cached pages, through descriptors of a better time.
+/// Checks the file itself, because open connections use their cached pages and older descriptors.
 pub(super) struct Probe {
     path: PathBuf,
     epoch: Epoch,
-    /// Device and inode, where they could be read.
+    /// Device and inode, if they could be read.
     file: Option<(u64, u64)>,
     writing: Arc<Health>,
     reading: Arc<Health>,
     looking: Health,
 }
 
-/// What a look found.
+/// The result of a check.
 enum Found {
     Sql(rusqlite::Error),
     Unusable(&'static str),
@@ -46,7 +46,7 @@ impl Probe {
         Self { path, epoch, file, writing, reading, looking: Health::new("probing") }
     }
 
-    /// Fails where the file is damaged, read-only, gone, or another one, or does not answer on this connection.
+    /// Fails if the file is damaged, read-only, removed or replaced, or does not answer on this connection.
     pub(super) fn look(&self, connection: &Connection) -> Result<(), Stop> {
         let sql = "SELECT count(*) = 1 FROM installation";
         let answered: bool = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
@@ -73,7 +73,8 @@ impl Probe {
                 "its file was removed or replaced while the server runs on it; stop the server, and look at the file",
             ));
         }
-        // Not by opening it: SQLite reuses descriptors, and closing one of another's making would let go of SQLite's locks.
+        // This does not open the file: closing a descriptor of it would release SQLite's locks (POSIX advisory locks belong to
+        // the process).
         if access(&self.path, Access::READ_OK | Access::WRITE_OK).is_err() {
             return Err(Found::Unusable(
                 "its file can't be written; look at its owner, its mode, and whether its disk is mounted read-only",
@@ -84,12 +85,12 @@ impl Probe {
         if epoch != self.epoch.as_str() {
             return Err(Found::Unusable("its content was replaced while the server runs on it; restart the server"));
         }
-        // Without a write that succeeds nobody would ever know that the cause of one that failed is gone.
+        // Only a successful write shows that the cause of a failed one is gone.
         if self.writing.is_away() {
             connection.busy_timeout(BUSY)?;
             match connection.execute("UPDATE installation SET epoch = epoch", []) {
                 Ok(_) => self.writing.back(),
-                // Then reading works, and each write is told by itself.
+                // On a full disk reads work, and each write reports its own error.
                 Err(error) if is_disk_full(&error) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -1,8 +1,8 @@
-//! The threads that read, each with a connection of its own.
+//! The threads for reads, each with a connection of its own.
 //!
-//! Threads of its own rather than the runtime's pool for blocking work: that one wakes another thread for each read, and under
-//! load the waking costs more than the reading. Here a thread that is done takes the next read that waits, and only reads that
-//! find everyone asleep wake someone.
+//! The runtime's pool for blocking work is not used, because it wakes another thread for each read, and under load the waking
+//! costs more than the read. Here a thread that has finished takes the next waiting read, and a new read wakes a thread only if
+//! one sleeps.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,7 @@ use super::connection::open_reader;
 use super::failure::read_error;
 use crate::health::Health;
 
-/// A bounded set of reading threads, started when first needed. They end when it is closed or dropped.
+/// A bounded set of threads for reads. Each starts when it is first needed, and ends when the set is closed or dropped.
 pub(super) struct Readers(Arc<Shared>);
 
 struct Shared {
@@ -26,25 +26,25 @@ struct Shared {
     health: Arc<Health>,
     queue: Mutex<JobQueue>,
     called: Condvar,
-    /// Notified whenever a thread has ended.
+    /// Notified when a thread has ended.
     left: Notify,
 }
 
-/// A read that waits. Given no connection, it tells that the file could not be opened.
+/// A waiting read. If the file could not be opened, it gets the error in place of a connection.
 type Read = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
 
 #[derive(Default)]
 struct JobQueue {
     waiting: VecDeque<Read>,
     threads: usize,
-    /// Threads that sleep and were not called yet.
+    /// The sleeping threads that were not woken.
     idle: usize,
-    /// Threads that were called and have not woken yet.
+    /// The threads that were woken and do not run yet.
     calls: usize,
     closed: bool,
 }
 
-/// Why a read ended early.
+/// Why a read failed.
 pub(super) enum Stop {
     Sql(rusqlite::Error),
     Refused(Error),
@@ -74,7 +74,7 @@ impl Readers {
         }))
     }
 
-    /// Runs a read on a thread that may block. All its statements see one snapshot.
+    /// Runs a read on one of the threads. All its statements see one snapshot.
     pub(super) async fn read<T, F>(&self, read: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -83,7 +83,7 @@ impl Readers {
         let (answer, answered) = oneshot::channel();
         self.hand_in(Box::new(move |connection| {
             let result = match connection {
-                // A reader who no longer waits need not be read for.
+                // The caller was dropped, so the read is skipped.
                 Ok(_) if answer.is_closed() => return,
                 Ok(connection) => in_snapshot(connection, read),
                 Err(error) => Err(Stop::Sql(error)),
@@ -97,7 +97,7 @@ impl Readers {
             }
             Ok(Err(Stop::Refused(error))) => Err(error),
             Ok(Err(Stop::Sql(error))) => Err(read_error(&self.0.health, &error)),
-            // It panicked, or the readers were closed before its turn.
+            // The read panicked, or the readers were closed before its turn.
             Err(_) if self.0.queue().closed => Err(Unavailable::StoreAway.into()),
             Err(_) => Err(Error::Internal),
         }
@@ -131,7 +131,7 @@ impl Readers {
         Ok(())
     }
 
-    /// Returns once no thread is left, nor its connection.
+    /// Returns once all threads have ended and closed their connections.
     pub(super) async fn closed(&self) {
         loop {
             let mut left = std::pin::pin!(self.0.left.notified());
@@ -143,7 +143,7 @@ impl Readers {
         }
     }
 
-    /// Takes no more reads; their threads end and close their connections. Those under way are finished.
+    /// Accepts no more reads. The threads finish the current reads, close their connections and end.
     pub(super) fn close(&self) {
         let mut queue = self.0.queue();
         queue.closed = true;
@@ -152,7 +152,7 @@ impl Readers {
     }
 }
 
-/// Tells that a thread has ended, however it did.
+/// Counts the end of a thread on drop, also after a panic.
 struct Leave<'a>(&'a Shared);
 
 impl Drop for Leave<'_> {
@@ -172,9 +172,9 @@ impl Shared {
             };
             match opened {
                 Ok(opened) => {
-                    // A connection that a panic went through may be in any state.
+                    // After a panic the connection may be in any state, so it is closed.
                     match catch_unwind(AssertUnwindSafe(|| read(Ok(&opened)))) {
-                        // One that is still in a transaction would refuse every other.
+                        // A connection that is still in a transaction would reject every other, so it is closed.
                         Ok(()) => connection = opened.is_autocommit().then_some(opened),
                         Err(_) => self.health.failed(&"a read panicked"),
                     }
@@ -215,7 +215,7 @@ impl Drop for Readers {
 fn in_snapshot<T>(connection: &Connection, read: impl FnOnce(&Connection) -> Result<T, Stop>) -> Result<T, Stop> {
     connection.prepare_cached("BEGIN")?.execute([])?;
     let result = read(connection);
-    // A read has nothing to undo, and after some errors SQLite has ended the transaction by itself.
+    // A read changes nothing, so it is rolled back. After some errors SQLite has already ended the transaction.
     if !connection.is_autocommit() {
         connection.prepare_cached("COMMIT")?.execute([])?;
     }

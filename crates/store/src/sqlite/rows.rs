@@ -1,4 +1,4 @@
-//! From SQLite's rows to the model.
+//! Converts SQLite's rows into the model.
 
 use chatsphere_core::ids::Id;
 use chatsphere_core::{
@@ -8,13 +8,13 @@ use chatsphere_core::{
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Result, Row};
 
-/// Columns of [`user`], given `users` as `u`.
+/// The columns of [`user`], if `users` is `u`.
 macro_rules! user_columns {
     () => {
         "u.id, u.username, u.role, u.disabled, u.created_at, u.updated_at, u.external_id"
     };
 }
-/// Columns of [`token_with_user`], given `tokens` as `t` and its parent as `p`; those of the user come first.
+/// The columns of [`token_with_user`], if `tokens` is `t` and its parent `p`; those of the user come first.
 macro_rules! token_columns {
     () => {
         concat!(
@@ -23,13 +23,13 @@ macro_rules! token_columns {
         )
     };
 }
-/// Columns of [`room`], given `rooms` as `r` and its owner as `o`.
+/// The columns of [`room`], if `rooms` is `r` and its owner `o`.
 macro_rules! room_columns {
     () => {
         "r.id, r.name, o.id, r.created_at, r.updated_at, r.seq, r.message_count, r.member_count"
     };
 }
-/// Columns of [`message`], given `messages` as `m` and its author as `u`.
+/// The columns of [`message`], if `messages` is `m` and its author `u`.
 macro_rules! message_columns {
     () => {
         "m.id, u.id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at, m.pk"
@@ -54,12 +54,12 @@ pub(super) fn seq(row: &Row<'_>, column: usize) -> Result<Seq> {
     count(row, column).map(Seq::new)
 }
 
-/// The number as the database holds it.
+/// Returns the number in the database's type.
 pub(super) fn number(seq: Seq) -> i64 {
     i64::try_from(seq.get()).unwrap_or(i64::MAX)
 }
 
-/// A text that this program can't have written.
+/// Makes the error about a text that this program can't have written.
 fn foreign(column: usize, reason: &str) -> Error {
     Error::FromSqlConversionFailure(column, Type::Text, reason.into())
 }
@@ -110,7 +110,7 @@ pub(super) fn room(row: &Row<'_>) -> Result<Room> {
     })
 }
 
-/// A message in its present state. Its change is looked up only where there is one.
+/// Reads a message in its current state. Its change is looked up only if there is one.
 pub(super) fn message(connection: &Connection, row: &Row<'_>, room_id: RoomId) -> Result<Message> {
     let (created_at, updated_at) = (time(row, 6)?, time(row, 7)?);
     let changed = if created_at == updated_at { None } else { change(connection, row.get(8)?)? };
@@ -131,7 +131,7 @@ pub(super) fn message(connection: &Connection, row: &Row<'_>, room_id: RoomId) -
     })
 }
 
-/// What a message says now, and how that came.
+/// Returns the current content of a message, and its last change.
 fn change(connection: &Connection, message_pk: i64) -> Result<Option<(String, MessageChange)>> {
     connection
         .prepare_cached(
@@ -150,7 +150,7 @@ fn change(connection: &Connection, message_pk: i64) -> Result<Option<(String, Me
         .optional()
 }
 
-/// The message of a key, in its present state.
+/// Returns the message with this key, in its current state.
 fn message_of(connection: &Connection, pk: i64, room_id: RoomId) -> Result<Option<Message>> {
     connection
         .prepare_cached(concat!(
@@ -162,8 +162,8 @@ fn message_of(connection: &Connection, pk: i64, room_id: RoomId) -> Result<Optio
         .optional()
 }
 
-/// An event other than a new message: `seq, kind, at`, of both users the id and the name, the key of the message that it is
-/// about, and `body`.
+/// Reads an event other than a new message: `seq, kind, at`, the ids and names of both users, the key of the message that it
+/// references, and `body`.
 pub(super) fn event(connection: &Connection, row: &Row<'_>, room_id: RoomId) -> Result<Event> {
     let message = match row.get::<_, Option<i64>>(7)? {
         Some(pk) => message_of(connection, pk, room_id)?.map(Box::new),

@@ -1,4 +1,4 @@
-//! Opening a SQLite file and starting its threads.
+//! Opens a SQLite file and starts its threads.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,16 +29,16 @@ use crate::write::Writes;
 use crate::write::queue::Queue;
 use crate::write::writer::Writer;
 
-/// How long another process may hold up the first switch to the write-ahead log.
+/// How long another process may delay the first switch to WAL mode.
 const SWITCH: Duration = Duration::from_secs(5);
-/// Readers for what must not wait behind pages. Each such read is short.
+/// The number of threads for urgent reads, which must not wait behind pages. Each such read is short.
 const URGENT_READERS: usize = 2;
 
 pub(crate) async fn migrate(path: PathBuf, url: String) -> Result<MigrationReport, OpenError> {
     blocking(url.clone(), move || prepare(&path, &url).map(|(_, report)| report)).await
 }
 
-/// Gives the data another epoch; `None` where nothing was stored yet.
+/// Gives the data a new epoch. Returns `None` if the database has no epoch yet.
 pub(crate) async fn renew_epoch(path: PathBuf, url: String) -> Result<Option<Epoch>, OpenError> {
     blocking(url.clone(), move || {
         let (connection, _) = prepare(&path, &url)?;
@@ -65,7 +65,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Opens the file and brings its tables up to date.
+/// Opens the file and migrates its tables.
 pub(super) fn prepare(path: &Path, url: &str) -> Result<(Connection, MigrationReport), OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
     let mut connection = connection::open_guarded(path, OpenFlags::SQLITE_OPEN_CREATE).map_err(failed)?;
@@ -73,14 +73,14 @@ pub(super) fn prepare(path: &Path, url: &str) -> Result<(Connection, MigrationRe
         return Err(OpenError::FileReadOnly { url: url.to_owned(), reason: "its file can only be read".to_owned() });
     }
     let report = migrations::migrate(url, &mut connection)?;
-    // Only now is it known to be ours to change.
+    // Only now is it known that the file is a database of ChatSphere.
     switch_to_wal(&connection).map_err(failed)?;
     names::key_all(&mut connection).map_err(failed)?;
     connection::unguard(&connection).map_err(failed)?;
     Ok((connection, report))
 }
 
-/// Where two processes make the switch at once, SQLite refuses one of them without waiting.
+/// Switches to WAL mode. If two processes do so at once, SQLite rejects one of them without waiting, so it retries.
 fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
     let until = Instant::now() + SWITCH;
     loop {
@@ -138,7 +138,7 @@ fn start_threads(
     thread(url, "sqlite-write", move || {
         let _ended = ended;
         runtime.block_on(writer.run());
-        // The writer is gone, and with it the checkpointer's orders.
+        // The writer has ended, so the checkpointer gets no more orders and ends too.
         let _ = checkpointer.join();
         drop(watching);
         let _ = watcher.join();

@@ -1,5 +1,5 @@
-//! The port on a database, as far as it is the same for every one. Each database implements the traits of the reads on its
-//! [`Adapter`], where its SQL stands.
+//! The part of the port that is the same for every database. Each database implements the traits of the reads on its
+//! [`Adapter`], with its SQL.
 
 use async_trait::async_trait;
 use chatsphere_core::store::{AnyWrite, MessageReads, RoomReads, UrgentReads, UserReads};
@@ -8,16 +8,16 @@ use chatsphere_core::{Epoch, Error, Store};
 use super::Writes;
 use super::database::WriteDatabase;
 
-/// A database: who reads from it, and what writes to it.
+/// The reading side and the writing side of a database.
 #[async_trait]
 pub(crate) trait Database: Send + Sync + 'static {
     type Writer: WriteDatabase;
 
-    /// Whether it answers reads and takes writes.
+    /// Checks that the database answers reads and accepts writes.
     async fn ping(&self) -> Result<(), Error>;
-    /// Takes no more reads.
+    /// Accepts no more reads.
     fn close(&self);
-    /// After [`Database::close`]: returns once no reader has a connection any more.
+    /// Returns once no reader has a connection. Call it after [`Database::close`].
     async fn closed(&self) {}
 }
 

@@ -1,4 +1,4 @@
-//! A write that waits for its turn, whatever its kind.
+//! A queued write of any kind.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use super::rules::{self, Batch, Rule, WriteInfo};
 /// A write in the queue of a database `D`.
 pub(crate) struct Command<D> {
     pub(crate) work: Work<D>,
-    /// When it was submitted.
+    /// When the write was submitted.
     pub(crate) since: Instant,
 }
 
-/// What is to be done. Messages are most of it, and runs of them are carried out together; everything else one by one.
+/// The write. Most writes are messages, and runs of them are executed together; every other write is executed separately.
 #[allow(clippy::large_enum_variant, reason = "nearly all are messages, which need no allocation of their own")]
 pub(crate) enum Work<D> {
     Message(Queued<NewMessage>),
@@ -26,7 +26,7 @@ pub(crate) enum Work<D> {
 }
 
 impl<D: WriteDatabase> Command<D> {
-    /// The one place that tells the kinds of writes apart.
+    /// Converts a write. This is the only place that distinguishes the kinds of writes.
     pub(crate) fn new(write: AnyWrite) -> Self {
         let work = match write {
             AnyWrite::NewMessage(it) => Work::Message(Queued::from(it)),
@@ -67,17 +67,17 @@ impl<D> Command<D> {
         }
     }
 
-    /// What it holds in memory, near enough to bound a queue.
+    /// Returns the approximate bytes of memory that it takes, to bound the queue.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + self.info().held_bytes()
     }
 
-    /// It is not carried out.
+    /// Sets the outcome of a write that is not executed.
     pub(crate) fn refuse(&mut self, error: Error) {
         self.waiting().refuse(error);
     }
 
-    /// It was carried out as a message.
+    /// Sets the outcome of a message.
     pub(crate) fn decided(&mut self, outcome: Result<Done<Message>, Error>) {
         if let Work::Message(queued) = &mut self.work {
             queued.outcome = outcome;
@@ -92,7 +92,7 @@ impl<D> Command<D> {
     }
 }
 
-/// Tells the sink of what was committed, with all acknowledgements, and then whoever waits for an answer.
+/// Notifies the sink of the committed events and all acknowledgements, then answers the callers that wait.
 pub(crate) fn tell<D>(sink: &dyn CommitSink, events: Vec<Arc<Event>>, mut batch: Vec<Command<D>>) {
     let acks: Vec<Ack> = batch.iter_mut().filter_map(|command| command.waiting().take_ack()).collect();
     if !events.is_empty() || !acks.is_empty() {
@@ -101,26 +101,26 @@ pub(crate) fn tell<D>(sink: &dyn CommitSink, events: Vec<Arc<Event>>, mut batch:
     batch.iter_mut().for_each(|command| command.waiting().reply());
 }
 
-/// Somebody waits for what becomes of a write.
+/// A write with the recipient of its outcome.
 pub(crate) trait Waiting: Send + Sync {
     fn info(&self) -> &dyn WriteInfo;
     fn refuse(&mut self, error: Error);
-    /// The outcome, if it is to travel with the commit.
+    /// Takes the outcome, if the sink is to get it with the commit.
     fn take_ack(&mut self) -> Option<Ack>;
-    /// Answers, unless the outcome was taken.
+    /// Answers the caller, unless the outcome was taken.
     fn reply(&mut self);
 }
 
-/// A write that is carried out by itself.
+/// A write that is executed separately.
 pub(crate) trait Task<D>: Waiting {
-    /// Within a transaction, which may be undone and begun anew.
+    /// Executes the write within a transaction, which may be rolled back and repeated.
     fn carry_out<'a>(&'a mut self, batch: &'a mut Batch<'_, D>) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
-/// A write of a certain kind, and its outcome so far.
+/// A write of one kind, and its outcome so far.
 pub(crate) struct Queued<W: Write> {
     write: W,
-    /// `None` once it was answered.
+    /// `None` once the write was answered.
     reply: Option<Reply<W::Answer>>,
     outcome: Result<W::Answer, Error>,
 }

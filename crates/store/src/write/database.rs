@@ -1,7 +1,7 @@
-//! What a database must be able to do within a transaction. Each adapter implements one trait a file; the
-//! [rules](super::rules) above them are written once.
+//! The operations that a database offers within a transaction. Each adapter implements one trait a file; the
+//! [rules](super::rules) that use them exist once.
 //!
-//! `pk` is a row's integer key, which never leaves the store.
+//! `pk` is a row's integer key. It never leaves the store.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -17,13 +17,13 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::rules::outcome::{FoundRecord, IdempotencyRecord};
 
-/// A map by ids of rows that exist. Each message of a batch looks into several; this hash takes a quarter of the standard
-/// library's time. It is not for keys that clients choose, which stay with the standard library's.
+/// A map by ids of rows that exist. Each message of a batch looks into several such maps; this hash takes a quarter of the
+/// standard library's time. Keys that clients choose must use the standard library's hash.
 pub(crate) type IdMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 /// The same for sets.
 pub(crate) type IdSet<K> = HashSet<K, foldhash::fast::RandomState>;
 
-/// Does something within the transaction.
+/// A future that is a step of a transaction.
 pub(crate) trait Step<T>: Future<Output = Result<T, Failure>> + Send {}
 impl<T, F: Future<Output = Result<T, Failure>> + Send> Step<T> for F {}
 
@@ -35,45 +35,45 @@ pub(crate) trait WriteDatabase:
 impl<D: Transactions + Messages + Users + Rooms + Tokens + Idempotencies + ControlLog + Usage> WriteDatabase for D {}
 
 pub(crate) trait Transactions: Send {
-    /// Begins a transaction, first of all connecting again if need be, and keeps every other writer from adding events to
-    /// `rooms` (sorted, each once) until it ends, and from taking rights away from tokens and users. With `takes_rights`, which
-    /// a transaction needs that does so itself, it waits until no other writer is at work, and has none beside it. Facts read
-    /// later hold until the end. The oldest write in it has waited `since`.
+    /// Begins a transaction, and first connects again if needed. Until it ends, no other writer can add events to `rooms`
+    /// (sorted, each once), or revoke rights of tokens and users. A transaction that revokes rights itself needs
+    /// `takes_rights`: it then waits until no other writer has a transaction, and runs alone. Facts that are read later hold
+    /// until the end. `since` is the submission time of its oldest write.
     fn begin(&mut self, rooms: &[RoomId], takes_rights: bool, since: Instant) -> impl Step<()>;
     /// Makes the transaction durable.
     fn commit(&mut self) -> impl Step<()>;
-    /// Undoes what [`Transactions::begin`] began, if that is not already so.
+    /// Rolls back what [`Transactions::begin`] began, unless that is already done.
     fn rollback(&mut self) -> impl Future<Output = ()> + Send;
-    /// Finds some space for transactions that must go through, with `full` even what was kept for that. Whether there is some
-    /// now.
+    /// Frees disk space for transactions that must succeed; with `full` also the reserve for them. Returns whether there is
+    /// some space now.
     fn relieve(&mut self, full: bool) -> impl Future<Output = bool> + Send;
 }
 
-/// What the database knows about a run of messages before it is decided.
+/// The facts about a run of messages, by which it is decided.
 #[derive(Debug, Default)]
 pub(crate) struct AppendFacts {
     /// The rooms that exist.
     pub(crate) rooms: IdMap<RoomId, RoomHead>,
     /// The authors that exist.
     pub(crate) authors: IdMap<UserId, Author>,
-    /// The tokens on whose behalf they are written, those that exist.
+    /// Those of the actors' tokens that exist.
     pub(crate) tokens: IdMap<TokenId, TokenState>,
-    /// Who of those asked about is a member where.
+    /// The memberships that exist, of those that were looked up.
     pub(crate) members: IdSet<(RoomId, UserId)>,
-    /// Messages that already have one of the client's ids.
+    /// Stored messages that have a `clientMessageId` of the run.
     pub(crate) sent: HashMap<(RoomId, UserId, ClientMessageId), Sent>,
-    /// Idempotency keys that are known, expired or not.
+    /// The known `Idempotency-Key`s, expired or not.
     pub(crate) records: HashMap<[u8; 32], FoundRecord>,
-    /// The messages that those name.
+    /// The messages that these records reference.
     pub(crate) answered: HashMap<(RoomId, Seq), Message>,
 }
 
-/// A message that was sent before.
+/// A message that was sent before with the same `clientMessageId`.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
-    /// As it is now.
+    /// The message in its current state.
     pub(crate) message: Message,
-    /// What it said first; empty if that was forgotten.
+    /// Its first content; empty if it was erased.
     pub(crate) first: String,
 }
 
@@ -97,37 +97,37 @@ pub(crate) struct MessageRow {
     pub(crate) message: Message,
 }
 
-/// What a run of messages does to a room's row.
+/// The change of a room's row by a run of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RoomAdvance {
     pub(crate) pk: i64,
-    /// Its newest event.
+    /// The number of the newest event.
     pub(crate) seq: Seq,
-    /// How many messages came.
+    /// The number of new messages.
     pub(crate) messages: i64,
 }
 
-/// A new text of a message.
+/// A new content of a message.
 #[derive(Debug)]
 pub(crate) struct NewText<'a> {
     pub(crate) message_pk: i64,
-    /// The message with this text and its change.
+    /// The message with this content and its change.
     pub(crate) message: &'a Message,
     pub(crate) change: &'a MessageChange,
-    /// Who wrote it.
+    /// The user who wrote it.
     pub(crate) by_pk: i64,
 }
 
 pub(crate) trait Messages {
     fn append_facts(&mut self, messages: &[&NewMessage]) -> impl Step<AppendFacts>;
     fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> impl Step<()>;
-    /// A message of a room, in its present state.
+    /// Returns a message of a room, in its current state.
     fn find_message(&mut self, room: RoomId, id: MessageId) -> impl Step<Option<Keyed<Message>>>;
-    /// Appends a text to those of a message, which it has from now on.
+    /// Appends a content to a message, which becomes the current one.
     fn append_text(&mut self, text: &NewText<'_>) -> impl Step<()>;
-    /// Empties all texts of a message but the present one.
+    /// Erases all contents of a message except the current one.
     fn forget_texts(&mut self, message_pk: i64) -> impl Step<()>;
-    /// When a room's event was accepted.
+    /// Returns when a room's event was accepted.
     fn event_time(&mut self, room_pk: i64, seq: Seq) -> impl Step<Option<Timestamp>>;
 }
 
@@ -140,25 +140,25 @@ pub(crate) struct Keyed<T> {
 
 pub(crate) trait Users {
     fn find_user(&mut self, id: UserId) -> impl Step<Option<Keyed<User>>>;
-    /// The same, and keeps other writers from changing it.
+    /// The same, and locks the user against changes by other writers.
     fn find_user_to_change(&mut self, id: UserId) -> impl Step<Option<Keyed<User>>>;
     /// The same by the application's own id.
     fn find_external_user_to_change(&mut self, id: &ExternalId) -> impl Step<Option<Keyed<User>>>;
-    /// Keeps every other writer that claims one of these from going on, until the transaction ends. What is read from then on
-    /// is newer than what they wrote.
+    /// Makes every other writer that claims one of these wait until the transaction ends. Later reads see what earlier holders
+    /// have written.
     fn claim(&mut self, claims: &[Claim<'_>]) -> impl Step<()>;
-    /// Gives rows from before names had keys theirs, at most `limit` of them. Answers how many.
+    /// Computes the keys of at most `limit` names that were stored before names had keys. Returns how many.
     fn key_names(&mut self, limit: usize) -> impl Step<usize>;
-    /// Whether a user other than `except` has a name of this key.
+    /// Whether a user other than `except` has a name with this key.
     fn is_name_taken(&mut self, keys: &NameKeys, except: Option<i64>) -> impl Step<bool>;
-    /// Whether a user whom `wanted` asks for has a name that looks the same.
+    /// Whether a user that `wanted` selects has a name that looks the same.
     fn has_lookalike(&mut self, keys: &NameKeys, wanted: &Lookalikes) -> impl Step<bool>;
-    /// The new row's key.
+    /// Returns the new row's key.
     fn insert_user(&mut self, user: &User) -> impl Step<i64>;
     fn update_user(&mut self, pk: i64, user: &User) -> impl Step<()>;
 }
 
-/// What no two users may have, as far as two writers could give it at once.
+/// A value that must be unique among users, and that two writers could assign at the same time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Claim<'a> {
     NameKey(&'a str),
@@ -166,20 +166,20 @@ pub(crate) enum Claim<'a> {
     External(&'a ExternalId),
 }
 
-/// Which users' names must not look like a name.
+/// Selects the users whose names are compared by look.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lookalikes {
-    /// Not this one's, which has the name itself.
+    /// The user who has the name, and is not compared.
     pub(crate) except: Option<i64>,
-    /// Besides the names of users who have rights over others (ADMIN, MODERATOR, in whose name a CLIENT token acts), those of
-    /// all users that are not disabled.
+    /// Whether to compare with the names of all users that are not disabled, in addition to those of users with rights over
+    /// others (ADMIN, MODERATOR, or with a CLIENT token).
     pub(crate) ordinary: bool,
-    /// When a CLIENT token must be good.
+    /// The time at which a CLIENT token must be valid.
     pub(crate) now: Timestamp,
 }
 
 impl Claim<'_> {
-    /// A number for the claim. Two claims of the same number only wait for each other.
+    /// Returns a number for the claim. If two claims have the same number, one only waits for the other.
     pub(crate) fn number(self) -> i64 {
         let (kind, text) = match self {
             Self::NameKey(key) => (b'k', key),
@@ -199,17 +199,17 @@ pub(crate) struct NewEvent<'a> {
     pub(crate) seq: Seq,
     pub(crate) at: Timestamp,
     pub(crate) kind: &'a EventKind,
-    /// Whom it is about; the same as `by_pk` where it is about nobody.
+    /// The user concerned; the same as `by_pk` if the event concerns no user.
     pub(crate) user_pk: i64,
     pub(crate) by_pk: i64,
-    /// The message that it is about.
+    /// The referenced message.
     pub(crate) message_pk: Option<i64>,
-    /// What else there is to say: see [`body`](chatsphere_core::EventRow::body).
+    /// The other data: see [`body`](chatsphere_core::EventRow::body).
     pub(crate) body: Option<&'a str>,
 }
 
 impl NewEvent<'_> {
-    /// By how many it changes the number of the room's members.
+    /// Returns the change of the room's number of members.
     pub(crate) fn members(&self) -> i64 {
         match self.kind {
             EventKind::MemberJoined { .. } => 1,
@@ -221,18 +221,18 @@ impl NewEvent<'_> {
 
 pub(crate) trait Rooms {
     fn find_room(&mut self, id: RoomId) -> impl Step<Option<RoomHead>>;
-    /// The new row's key. Its counts and `seq` stay as they are: [`Rooms::insert_event`] is not to be called for what they
-    /// count already.
+    /// Returns the new row's key. The row keeps the given counts and `seq`, so do not call [`Rooms::insert_event`] for events
+    /// that they include.
     fn insert_room(&mut self, room: &Room, owner_pk: i64) -> impl Step<i64>;
     fn is_member(&mut self, room_pk: i64, user_pk: i64) -> impl Step<bool>;
-    /// How a user stands to a room that exists.
+    /// Returns a user's relation to a room that exists.
     fn room_relation(&mut self, room: RoomId, user: UserId) -> impl Step<Option<RoomRelation>>;
-    /// Inserts the event, begins or ends the membership if it is one's beginning or end, and brings the room's `seq` and count
-    /// of members up to date.
+    /// Inserts the event, begins or ends the membership if the event does so, and updates the room's `seq` and number of
+    /// members.
     fn insert_event(&mut self, event: &NewEvent<'_>) -> impl Step<()>;
 }
 
-/// A token's row as a rule needs it.
+/// The part of a token's row that rules need.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenKey {
     pub(crate) pk: i64,
@@ -240,42 +240,43 @@ pub(crate) struct TokenKey {
 }
 
 pub(crate) trait Tokens {
-    /// Who calls by a token, as the rows are within the transaction.
+    /// Returns the state of a token, by the rows within the transaction.
     fn token_state(&mut self, id: TokenId) -> impl Step<Option<TokenState>>;
-    /// A token's whole row.
+    /// Returns a token's whole row.
     fn token_row(&mut self, id: TokenId) -> impl Step<Option<Token>>;
-    /// Whether `elder` minted the token, itself or through others.
+    /// Whether `elder` minted the token, directly or through others.
     fn descends(&mut self, id: TokenId, elder: TokenId) -> impl Step<bool>;
-    /// Whether a CLIENT token that is good at this moment acts in this user's name.
+    /// Whether a CLIENT token that is valid at this time acts for this user.
     fn has_client_token(&mut self, user: UserId, now: Timestamp) -> impl Step<bool>;
-    /// The token, which other writers can't revoke before this transaction ends.
+    /// Returns the token, and locks it against revocation by other writers until the transaction ends.
     fn find_token(&mut self, id: TokenId) -> impl Step<Option<TokenKey>>;
     fn insert_token(&mut self, token: &Token, user_pk: i64, parent_pk: Option<i64>) -> impl Step<()>;
-    /// Revokes a token and all below it; answers those that were not revoked yet, parents before children.
+    /// Revokes a token and all tokens that it minted. Returns those that were not revoked before, parents first.
     fn revoke_family(&mut self, id: TokenId, at: Timestamp) -> impl Step<Vec<TokenId>>;
 }
 
 pub(crate) trait Idempotencies {
-    /// What a key stands for, expired or not.
+    /// Returns the record of a key, expired or not.
     fn find_record(&mut self, key: &[u8; 32]) -> impl Step<Option<FoundRecord>>;
-    /// Keeps answers; each key is expired or new. [`Failure::Conflict`] if another writer just stored one of them.
+    /// Stores records, whose keys are expired or new. Returns [`Failure::Conflict`] if another writer has just stored one of
+    /// them.
     fn insert_records(&mut self, records: &[IdempotencyRecord]) -> impl Step<()>;
-    /// Removes at most `limit` that are older than `before`.
+    /// Removes at most `limit` records that are older than `before`.
     fn forget(&mut self, before: Timestamp, limit: usize) -> impl Step<()>;
 }
 
 pub(crate) trait Usage {
-    /// How many bytes these users (sorted, each once) have stored on this day since 1970, for those of whom that is known; and
-    /// keeps other writers from counting any of them until the transaction ends.
+    /// Returns how many bytes these users (sorted, each once) have stored on this day since 1970; users without a row are
+    /// missing. Other writers can't count any of these users until the transaction ends.
     fn stored(&mut self, users: &[UserId], day: i64) -> impl Step<HashMap<UserId, u64>>;
-    /// What users have stored on this day.
+    /// Sets the bytes that users have stored on this day.
     fn set_stored(&mut self, bytes: &[(UserId, u64)], day: i64) -> impl Step<()>;
 }
 
 pub(crate) trait ControlLog {
-    /// Adds to the log. Positions rise in commit order: no other writer can add until this transaction ends.
+    /// Adds entries to the log. Positions rise in commit order, because no other writer can add until this transaction ends.
     fn add_control(&mut self, changes: &[(ControlChange, Timestamp)]) -> impl Step<()>;
-    /// Removes those of the oldest `limit` that are older than `before`, but none of the newest `spared`. Comes after
+    /// Removes, of the oldest `limit` entries, those older than `before`, but none of the newest `spared`. Called after
     /// [`ControlLog::add_control`] in the same transaction, so that no two writers do it at once.
     fn forget_control(&mut self, before: Timestamp, spared: u64, limit: usize) -> impl Step<()>;
 }

@@ -1,22 +1,22 @@
-//! What a database did not do, as far as the writer must know.
+//! The failures of a database, as far as they concern the writer.
 
 use chatsphere_core::{Error, Forbidden, TokenRefusal, Unavailable};
 
-/// A database's failure. Logged where it is made: what comes here tells only what to do about it.
+/// A database's failure. It was logged where it occurred; this only says what the writer must do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// It can't be reached. Nothing was stored.
+    /// The database can't be reached. Nothing was stored.
     Unavailable,
-    /// No space is left. Nothing was stored.
+    /// The disk has no space left. Nothing was stored.
     DiskFull,
-    /// The commit was sent and not answered.
+    /// The commit was sent and not answered, so its outcome is unknown.
     OutcomeUnknown,
-    /// Another writer got in the way; the same again may succeed. Nothing was stored.
+    /// The transaction conflicted with that of another writer, and may succeed if repeated. Nothing was stored.
     Conflict,
-    /// A row that must be unique is there already: another writer was faster, or the write itself is broken. The same again
-    /// tells which. Nothing was stored.
+    /// A row that must be unique exists already: another writer was faster, or the write itself is wrong. Repeating the
+    /// transaction shows which. Nothing was stored.
     UniqueViolation,
-    /// It refused a statement. Nothing was stored.
+    /// The database rejected a statement. Nothing was stored.
     Rejected,
 }
 
@@ -34,9 +34,9 @@ impl From<Failure> for Error {
 /// Why a rule stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The database failed: the whole batch is undone.
+    /// The database failed, so the whole batch is rolled back.
     Failed(Failure),
-    /// The write is not allowed: only it is answered so. A rule refuses before its first write, so there is nothing to undo.
+    /// The write is rejected, and only this write. A rule rejects before it writes, so there is nothing to roll back.
     Refused(Error),
 }
 
@@ -64,7 +64,7 @@ impl From<TokenRefusal> for Stop {
     }
 }
 
-/// Refuses the write.
+/// Rejects the write.
 pub(crate) fn refuse<T>(error: impl Into<Error>) -> Result<T, Stop> {
     Err(Stop::Refused(error.into()))
 }

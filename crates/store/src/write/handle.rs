@@ -10,22 +10,22 @@ use super::command::{Command, tell};
 use super::database::WriteDatabase;
 use super::queue::Queue;
 
-/// The queue's open end. Dropping it lets the writer finish what waits and end.
+/// The handle that submits writes. When it is dropped, the writer executes the queued writes and ends.
 pub(crate) struct Writes<D: WriteDatabase> {
     queue: Arc<Queue<D>>,
-    /// Called for refusals that are to be acknowledged.
+    /// The sink, which gets the rejections of writes with an [`AckTo`](chatsphere_core::store::AckTo).
     sink: Arc<dyn CommitSink>,
-    /// Closed when the writer has ended.
+    /// This channel is closed when the writer has ended.
     ended: watch::Receiver<()>,
 }
 
 impl<D: WriteDatabase> Writes<D> {
-    /// `ended` must be closed when the writer has ended.
+    /// Makes a handle. `ended` must be closed when the writer has ended.
     pub(crate) fn new(queue: Arc<Queue<D>>, sink: Arc<dyn CommitSink>, ended: watch::Receiver<()>) -> Self {
         Self { queue, sink, ended }
     }
 
-    /// Lets a write wait for its turn, or refuses it at once.
+    /// Queues a write, or rejects it at once.
     pub(crate) fn submit(&self, write: AnyWrite) {
         if let Err((unavailable, mut command)) = self.queue.push(Command::new(write)) {
             command.refuse(unavailable.into());
@@ -33,12 +33,12 @@ impl<D: WriteDatabase> Writes<D> {
         }
     }
 
-    /// Fails once the writer has ended, be it by a panic: nothing would ever be written again.
+    /// Fails once the writer has ended, also by a panic, because nothing would ever be written.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.ended.has_changed().map(drop).map_err(|_| Unavailable::StoreAway.into())
     }
 
-    /// Takes no more, and returns when all that waits has been carried out and the writer has ended.
+    /// Accepts no more writes, and returns when all queued writes are executed and the writer has ended.
     pub(crate) async fn close(&self) {
         self.queue.close(Unavailable::Stopping);
         self.ended().await;
@@ -46,7 +46,7 @@ impl<D: WriteDatabase> Writes<D> {
 
     /// Returns when the writer has ended.
     pub(crate) async fn ended(&self) {
-        // It never sends; the only change is its end.
+        // The writer never sends a value; `changed` returns when the channel is closed.
         let _ = self.ended.clone().changed().await;
     }
 }

@@ -1,6 +1,6 @@
-//! Group commit, the same for every database: a bounded [`queue`], one [`writer`] that commits all that waits as one
-//! transaction, and the [`rules`], one for each kind of write. What a database must be able to do stands in [`database`]; the
-//! adapters hold nothing but its SQL.
+//! Group commit, the same for every database: a bounded [`queue`], one [`writer`] that commits all queued writes in one
+//! transaction, and the [`rules`], one for each kind of write. [`database`] lists the operations that a database must offer;
+//! the adapters contain only its SQL.
 
 pub(crate) mod adapter;
 mod command;

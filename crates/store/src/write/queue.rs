@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 use super::command::Command;
 use crate::options::QueueBounds;
 
-/// The most that one transaction takes. A longer transaction would gain little throughput and cost everyone in it latency.
+/// The bounds of one transaction. A longer transaction would gain little throughput, and delay all its writes.
 const BATCH: QueueBounds = QueueBounds { writes: 1_000, bytes: 4 * 1024 * 1024 };
 
-/// Writes that wait, in the order they came.
+/// The queued writes, in the order of their submission.
 pub(crate) struct Queue<D> {
     bounds: QueueBounds,
     waiting: Mutex<Waiting<D>>,
@@ -24,7 +24,7 @@ pub(crate) struct Queue<D> {
 struct Waiting<D> {
     commands: VecDeque<Command<D>>,
     bytes: usize,
-    /// What a new write is told once no more are taken.
+    /// The error for new writes, once the queue is closed.
     closed: Option<Unavailable>,
 }
 
@@ -34,7 +34,7 @@ impl<D> Queue<D> {
         Self { bounds, waiting: Mutex::new(waiting), ready: Notify::new(), length }
     }
 
-    /// Lets a write wait for its turn, or gives it back at once with why it can't.
+    /// Queues a write, or returns it at once with the reason why it can't.
     #[allow(clippy::result_large_err, reason = "moved once, on the way to its refusal")]
     pub(crate) fn push(&self, command: Command<D>) -> Result<(), (Unavailable, Command<D>)> {
         let mut waiting = self.lock();
@@ -53,7 +53,7 @@ impl<D> Queue<D> {
         Ok(())
     }
 
-    /// All that waits, as much as one transaction takes. `None` once the queue is closed and empty.
+    /// Waits for writes and takes as many as one transaction may have. Returns `None` once the queue is closed and empty.
     pub(crate) async fn take(&self) -> Option<Vec<Command<D>>> {
         loop {
             {
@@ -65,7 +65,7 @@ impl<D> Queue<D> {
                     return None;
                 }
             }
-            // A push between the look and this wait leaves a permit behind, so none is missed.
+            // A push between the check and this wait leaves a permit, so no write is missed.
             self.ready.notified().await;
         }
     }
@@ -83,13 +83,13 @@ impl<D> Queue<D> {
         batch
     }
 
-    /// Takes no more; what waits is still carried out. Later writes get `unavailable`.
+    /// Accepts no more writes; the queued ones are still executed. Later writes get `unavailable`.
     pub(crate) fn close(&self, unavailable: Unavailable) {
         self.lock().closed.get_or_insert(unavailable);
         self.ready.notify_one();
     }
 
-    /// Drops what waits, for a writer that can't go on.
+    /// Removes the queued writes, for a writer that can't continue.
     pub(crate) fn abandon(&self) -> Vec<Command<D>> {
         let mut waiting = self.lock();
         waiting.bytes = 0;
@@ -102,7 +102,7 @@ impl<D> Queue<D> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting<D>> {
-        // No code that can panic runs under the lock half-way through a change.
+        // The mutex can't be poisoned in an inconsistent state: no code that can panic runs in the middle of a change.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         Queue::new(QueueBounds { writes, bytes }, Gauge::noop())
     }
 
-    /// Why it is refused, if it is.
+    /// Pushes a message. Returns why it is rejected, if it is.
     fn push(queue: &Queue<SqliteWriter>) -> Option<Unavailable> {
         let at = Timestamp::from_millis(1);
         let write = Revocation { token: TokenId::new(at), actor: Actor::Operator, at };
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_is_refused_at_once() {
+    async fn a_full_queue_rejects_at_once() {
         let by_count = queue(2, usize::MAX);
         assert_eq!([push(&by_count), push(&by_count), push(&by_count)], [None, None, Some(Unavailable::QueueFull)]);
         assert_eq!(by_count.take().await.map(|batch| batch.len()), Some(2));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_queue_gives_out_what_waits_and_takes_no_more() {
+    async fn a_closed_queue_is_drained_and_accepts_no_more() {
         let queue = queue(10_000, usize::MAX);
         assert!((0..BATCH.writes + 1).all(|_| push(&queue).is_none()));
         queue.close(Unavailable::Stopping);

@@ -1,4 +1,4 @@
-//! The one writer of a node: takes all that waits, commits it as one transaction, tells the sink, then answers.
+//! The one writer of a node. It takes all queued writes, commits them as one transaction, notifies the sink, then answers.
 
 use std::sync::Arc;
 
@@ -14,30 +14,30 @@ use super::queue::Queue;
 use super::rules;
 use crate::space::Space;
 
-/// How often a batch is tried when other writers get in its way.
+/// How often a batch is tried if it conflicts with other writers.
 const TRIES: u32 = 4;
-/// How often a batch is tried when there is no space for changes that must go through.
+/// How often a batch is tried if there is no space for writes that must succeed.
 const RELIEFS: u32 = 2;
-/// The newest entries of the control log stay whatever their age: a node whose clock is wrong must not remove what the others
-/// have yet to read.
+/// The newest entries of the control log are kept whatever their age, because a node with a wrong clock must not remove entries
+/// that others have yet to read.
 const CONTROL_SPARED: u64 = 1_000;
-/// How many entries of the control log one transaction looks at to remove them.
+/// The number of entries of the control log that one transaction checks for removal.
 const CONTROL_FORGOTTEN: usize = 500;
 
-/// Carries out what comes through a queue, until that is closed and empty.
+/// Executes the writes of a queue, until the queue is closed and empty.
 pub(crate) struct Writer<D> {
     pub(crate) database: D,
     pub(crate) queue: Arc<Queue<D>>,
     pub(crate) sink: Arc<dyn CommitSink>,
-    /// Whether there is room to grow.
+    /// The state of the disk.
     pub(crate) space: Arc<Space>,
-    /// Whether there was none before, and what could be done about it was done.
+    /// Whether there was little space at the last batch, and it was tried to free some.
     pub(crate) was_low: bool,
-    /// How many bytes a user may store a day; 0 is no limit.
+    /// The bytes that a user may store in a day; 0 is no limit.
     pub(crate) daily_bytes: u64,
-    /// Messages a commit.
+    /// The metric of messages per commit.
     pub(crate) batch_messages: Histogram,
-    /// Seconds from taking a batch to its commit.
+    /// The metric of seconds from taking a batch to its commit.
     pub(crate) commit_seconds: Histogram,
 }
 
@@ -49,8 +49,8 @@ impl<D: WriteDatabase> Writer<D> {
         }
     }
 
-    /// Commits a batch, as one transaction if it can be. A batch that the database refuses is halved until the write that it
-    /// can't take stands alone, so that the others don't fail with it.
+    /// Commits a batch, as one transaction if possible. A batch that the database rejects is halved until the bad write is
+    /// alone, so that the others do not fail with it.
     async fn carry_out(&mut self, batch: Vec<Command<D>>) {
         let mut parts = vec![self.admit(batch).await];
         let mut reliefs = RELIEFS;
@@ -91,20 +91,20 @@ impl<D: WriteDatabase> Writer<D> {
         }
     }
 
-    /// What of a batch may be carried out at the moment.
+    /// Returns the writes of a batch that may be executed now.
     async fn admit(&mut self, batch: Vec<Command<D>>) -> Vec<Command<D>> {
         if !self.space.is_low() {
             self.was_low = false;
             return batch;
         }
         if !self.was_low {
-            // While there still is some space to do it in. It may be that somebody reads, or copies at this moment.
+            // Freeing space needs some space itself, so this is done early. It may fail while somebody reads or copies.
             self.was_low = self.database.relieve(false).await;
         }
         self.refuse_growth(batch)
     }
 
-    /// Refuses what would let the database grow, and leaves the rest.
+    /// Rejects the writes that let the database grow, and returns the others.
     fn refuse_growth(&self, batch: Vec<Command<D>>) -> Vec<Command<D>> {
         let (growing, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|command| command.info().grows());
         growing.iter().for_each(|_| self.space.refused());
@@ -112,7 +112,7 @@ impl<D: WriteDatabase> Writer<D> {
         rest
     }
 
-    /// Answers what was added to rooms.
+    /// Commits the batch, and returns the events that it added.
     async fn commit(&mut self, batch: &mut [Command<D>]) -> Result<Vec<Arc<Event>>, Failure> {
         let mut rooms: Vec<RoomId> = batch.iter().filter_map(|command| command.info().room()).collect();
         rooms.sort_unstable();
@@ -144,7 +144,7 @@ impl<D: WriteDatabase> Writer<D> {
         let takes_rights = batch.iter().any(|command| command.info().takes_rights());
         self.database.begin(rooms, takes_rights, since).await?;
         let effects = rules::carry_out(&mut self.database, batch, self.daily_bytes).await?;
-        // Last of all, since every writer's control entries wait for this one from here on.
+        // This comes last, because from here on every other writer's control entries wait for this transaction.
         if let Some(newest) = effects.control.iter().map(|(_, at)| *at).max() {
             self.database.add_control(&effects.control).await?;
             let kept = i64::try_from(CONTROL_KEPT.as_millis()).unwrap_or(i64::MAX);
@@ -156,13 +156,13 @@ impl<D: WriteDatabase> Writer<D> {
     }
 }
 
-/// Answers that nothing of a batch was done.
+/// Rejects all writes of a batch.
 fn refuse<D>(sink: &dyn CommitSink, mut batch: Vec<Command<D>>, reason: impl Into<Error> + Copy) {
     batch.iter_mut().for_each(|command| command.refuse(reason.into()));
     tell(sink, Vec::new(), batch);
 }
 
-/// However the writer ends, nobody waits for it in vain.
+/// Closes the queue and rejects its writes when the writer ends, also by a panic, so that no caller waits forever.
 struct NoMore<D>(Arc<Queue<D>>, Arc<dyn CommitSink>);
 
 impl<D> Drop for NoMore<D> {

@@ -1,4 +1,4 @@
-//! Reading the events of a room, of all kinds.
+//! Reads the events of a room, of all kinds.
 
 use chatsphere_core::store::{EventsPage, Newest, Versioned};
 use chatsphere_core::{Access, Error, Event, Message, RoomId, Seq};
@@ -10,8 +10,8 @@ use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
 use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, number, present_messages, within_page_bytes};
 
-/// Both kinds in one form: the columns of a message, which of an event other than a new message is the one that it is about,
-/// then those of [`rows::event`], whose `kind` is null of a new message.
+/// Selects messages and other events in one format: the columns of a message, which for an event are those of the message that
+/// it references, then those of [`rows::event`], whose `kind` is null for a new message.
 macro_rules! both_kinds {
     ($messages:literal, $others:literal, $order:literal) => {
         concat!(
@@ -102,10 +102,10 @@ pub(super) async fn newest(
         .await
 }
 
-/// Where the columns of an event other than a message's begin.
+/// The first column of an event other than a message.
 const OTHER: usize = 3 + MESSAGE_COLUMNS;
 
-/// Parts the two kinds, each in the order it came and cut to its page.
+/// Separates the two kinds, each in the order of the rows and cut to its page.
 fn split(found: &[Row], room: RoomId, message_limit: usize, other_limit: usize) -> Result<(Cut<Message>, Cut<Event>), Cause> {
     let (mut messages, mut others) = (Vec::new(), Vec::new());
     for row in page_rows(found, OTHER) {

@@ -1,4 +1,4 @@
-//! Reading the messages of a room.
+//! Reads the messages of a room.
 
 use chatsphere_core::store::{History, HistoryRange, Versioned};
 use chatsphere_core::{Access, Error, RoomId};
@@ -8,7 +8,8 @@ use crate::pages::{self, rows_for};
 use crate::postgres::pool::Reads;
 use crate::postgres::rows::{self, join_author, message_columns, number, present_messages, within_page_bytes};
 
-/// Towards the older ones, or towards the newer ones; nearest first, with a look at what lies beyond the beginning.
+/// The statement for one direction: towards older or towards newer messages, nearest first. It also queries whether there are
+/// messages on the other side of the start.
 macro_rules! history_sql {
     ($beyond:literal, $within:literal, $order:literal) => {
         concat!(

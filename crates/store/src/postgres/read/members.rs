@@ -1,4 +1,4 @@
-//! Reading memberships.
+//! Reads memberships.
 
 use chatsphere_core::store::{Members, PageRequest};
 use chatsphere_core::{Access, Error, RoomId};

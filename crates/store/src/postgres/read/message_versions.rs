@@ -1,4 +1,4 @@
-//! Reading the versions of a message.
+//! Reads the versions of a message.
 
 use chatsphere_core::store::{PageRequest, Versions};
 use chatsphere_core::{Access, Content, Error, MessageId, MessageVersion, NotFound, RoomId, Version};
@@ -10,7 +10,7 @@ use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
 use crate::postgres::rows::{self, within_page_bytes};
 
-/// The first text, and those from the second on, each of which leads to the one before it.
+/// Selects the first text, and those from the second on. Each of these references the one before it.
 const VERSIONS: &str = concat!(
     room_cte!(),
     ", message AS MATERIALIZED (

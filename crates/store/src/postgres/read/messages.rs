@@ -1,4 +1,4 @@
-//! Reading messages, also across rooms.
+//! Reads messages, of one room or of all.
 
 use async_trait::async_trait;
 use chatsphere_core::store::{
@@ -61,8 +61,8 @@ const ALL: &str = messages_from!(
     ),
     "LIMIT $2"
 );
-/// Each room is walked by itself: a walk over all messages might pass millions of other rooms'. `seq` and `pk` rise together
-/// within a room, since both are given while its row is locked.
+/// Scans each room separately, because a scan of all messages might pass millions of other rooms'. `seq` and `pk` rise together
+/// within a room, because both are assigned while its row is locked.
 const SEEN_BY: &str = messages_from!(
     concat!(
         "(SELECT room_pk FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3)) AS x
@@ -136,7 +136,7 @@ impl MessageReads for PostgresStore {
 }
 
 fn message_in_room(row: &Row) -> Result<(i64, MessageInRoom), Cause> {
-    // The columns after the message's.
+    // The first column after the message's.
     const ROOM: usize = MESSAGE_COLUMNS;
     let message = rows::message(row, 0, rows::id(row, ROOM)?)?;
     let item = MessageInRoom {

@@ -1,5 +1,5 @@
-//! The reading side of a PostgreSQL database. Each read is one statement, and so one snapshot: a page comes together with the
-//! membership that allows it.
+//! The reads of a PostgreSQL database. Each is one statement, and so one snapshot: a page is read together with the membership
+//! that permits it.
 
 mod events;
 mod history;
@@ -20,8 +20,8 @@ use uuid::Uuid;
 use super::failure::Cause;
 use super::rows;
 
-/// Whether the user of id `$2` is a member of the room `r`: `member.yes` is true or null. The LIMIT binds the planner to look
-/// up this one row; joined plainly, or by EXISTS, it may gather all of the user's rooms.
+/// Joins whether the user with id `$2` is a member of the room `r`: `member.yes` is true or null. The LIMIT makes the planner
+/// look up this one row; with a plain join or EXISTS it may gather all rooms of the user.
 macro_rules! join_membership {
     () => {
         " LEFT JOIN LATERAL (
@@ -29,8 +29,8 @@ macro_rules! join_membership {
         ) AS member ON true "
     };
 }
-/// The room of id `$1`, and whether the user of id `$2` is a member; `$3` tells whether that matters not. `open` says whether
-/// the page may be read, so that it isn't for nothing.
+/// Selects the room with id `$1`, and whether the user with id `$2` is a member; `$3` says that the membership does not matter.
+/// `open` says whether the page may be read; if not, it is not read.
 macro_rules! room_cte {
     () => {
         concat!(
@@ -45,7 +45,7 @@ macro_rules! room_cte {
 use join_membership;
 use room_cte;
 
-/// `$2` and `$3` of [`room_cte`].
+/// Returns `$2` and `$3` of [`room_cte`].
 fn reader(access: Access) -> (Option<Uuid>, bool) {
     match access {
         Access::Member(user) => (Some(*user.as_uuid()), false),
@@ -53,21 +53,21 @@ fn reader(access: Access) -> (Option<Uuid>, bool) {
     }
 }
 
-/// The room's head, if it may be read, from rows that begin with the columns `seq` and `member` of [`room_cte`]. There is at
-/// least one row if there is a room.
+/// Returns the room's head, if the room may be read, from rows that begin with the columns `seq` and `member` of [`room_cte`].
+/// If the room exists, there is at least one row.
 fn enter(found: &[Row], access: Access) -> Result<Result<Seq, Error>, Cause> {
     let Some(row) = found.first() else { return Ok(policy::may_enter(access, None).map(|()| Seq::ZERO)) };
     let head = rows::seq(row, 0)?;
     Ok(policy::may_enter(access, Some(row.try_get(1)?)).map(|()| head))
 }
 
-/// The same with the position of the control log, which is the column after these.
+/// The same with the position of the control log, which is the next column.
 fn enter_version(found: &[Row], access: Access) -> Result<Result<RoomVersion, Error>, Cause> {
     let control = found.first().map_or(Ok(0), |row| rows::count(row, 2))?;
     Ok(enter(found, access)?.map(|head| RoomVersion { head, control: ControlPosition(control) }))
 }
 
-/// The rows of the page itself: an empty one is a row without a value in `column`.
+/// Returns the rows of the page. An empty page is one row without a value in `column`.
 fn page_rows(found: &[Row], column: usize) -> impl Iterator<Item = &Row> {
     found.iter().filter(move |row| matches!(row.try_get::<_, Option<i64>>(column), Ok(Some(_)) | Err(_)))
 }

@@ -1,4 +1,4 @@
-//! Reading rooms.
+//! Reads rooms.
 
 use async_trait::async_trait;
 use chatsphere_core::store::{Members, Page, PageRequest, RoomFilter, RoomReads, RoomRelation};
@@ -18,7 +18,7 @@ impl RoomReads for PostgresStore {
     async fn room(&self, id: RoomId, access: Access) -> Result<Room, Error> {
         let answer = |found: Vec<Row>| {
             let Some(row) = found.first() else {
-                // Without a room, nobody may enter.
+                // If the room does not exist, `may_enter` always returns an error.
                 return Ok(policy::may_enter(access, None).and(Err(Error::Internal)));
             };
             let room = rows::room(row)?;
@@ -31,7 +31,7 @@ impl RoomReads for PostgresStore {
         let only = filter.rooms.as_ref().map(|ids| ids.iter().map(|id| *id.as_uuid()).collect::<Vec<Uuid>>());
         let (after, count) = (request.cursor.map_or(0, |cursor| cursor.0), rows_for(request.limit));
         let member = filter.member.map(|member| *member.as_uuid());
-        // Several statements rather than one with conditions, so that each walks the index that suits it.
+        // There are several statements instead of one with conditions, so that each uses the index that suits it.
         let (sql, params): (&str, &[&(dyn ToSql + Sync)]) = match (&member, &only) {
             (Some(member), None) => (OF_MEMBER, &[member, &after, &count]),
             (Some(member), Some(only)) => (OF_MEMBER_AMONG, &[member, &after, &count, only]),
@@ -61,7 +61,7 @@ const ONE: &str = concat!(
 pub(in crate::postgres) const STANDING: &str =
     concat!("SELECT o.id, member.yes IS TRUE FROM rooms r", join_owner!(), join_membership!(), "WHERE r.id = $1");
 
-/// What [`STANDING`] found.
+/// Converts the rows of [`STANDING`].
 pub(in crate::postgres) fn room_relation_of(found: &[Row]) -> Result<Option<RoomRelation>, Cause> {
     found.first().map(|row| Ok(RoomRelation { owner: rows::id(row, 0)?, member: row.try_get(1)? })).transpose()
 }
@@ -76,7 +76,7 @@ const OF_MEMBER: &str = rooms_from!(
     "(SELECT room_pk FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $1) AND room_pk > $2
       ORDER BY room_pk LIMIT $3) AS m CROSS JOIN LATERAL (SELECT * FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r"
 );
-// Those asked for are found by their ids first, lest the planner walk through all rooms in the order wanted.
+// The rooms are found by their ids first, because the planner might otherwise scan all rooms in the list's order.
 const OF_MEMBER_AMONG: &str = rooms_from!(
     "WITH picked AS MATERIALIZED (SELECT * FROM rooms WHERE id = ANY ($4)) ",
     "(SELECT picked.* FROM picked CROSS JOIN LATERAL (

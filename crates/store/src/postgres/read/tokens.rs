@@ -1,4 +1,4 @@
-//! Reading tokens.
+//! Reads tokens.
 
 use crate::postgres::rows::token_columns;
 
@@ -17,7 +17,7 @@ macro_rules! tokens_where {
     };
 }
 pub(in crate::postgres) const ONE: &str = tokens_where!("id = $1", "");
-/// Of the given ids, those that exist.
+/// Selects those of the given ids that exist.
 pub(in crate::postgres) const SOME: &str = tokens_where!("id = ANY ($1)", "");
 pub(super) const PAGE: &str = tokens_where!("pk < $1 ORDER BY pk DESC LIMIT $2", "ORDER BY t.pk DESC");
 pub(in crate::postgres) const CLIENT_TOKEN: &str =

@@ -1,4 +1,4 @@
-//! Reading what decides access, and what says whether a node is up to date.
+//! Reads that decide about access, or about whether a node is up to date.
 
 use async_trait::async_trait;
 use chatsphere_core::store::{RoomRelation, UrgentReads};

@@ -1,4 +1,4 @@
-//! Reading users and their tokens.
+//! Reads users and their tokens.
 
 use async_trait::async_trait;
 use chatsphere_core::store::{Page, PageRequest, UserReads};
@@ -20,7 +20,7 @@ impl UserReads for PostgresStore {
     }
 
     async fn user_by_name(&self, username: &str) -> Result<Option<User>, Error> {
-        // No name holds this character, and the server would refuse it.
+        // No name contains this character, and PostgreSQL would reject the text.
         if username.contains('\0') {
             return Ok(None);
         }

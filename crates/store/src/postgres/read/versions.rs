@@ -1,4 +1,4 @@
-//! The versions of rooms at this moment. Questions that come while a query is under way share the next one.
+//! The current versions of rooms. Requests that arrive during a query share the next query.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,13 +16,13 @@ use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
 use crate::postgres::rows;
 
-/// How long questions wait for the query before theirs. Then they are asked beside it: its connection may hang.
+/// How long requests wait for the query before theirs. Then their query runs beside it, because its connection may hang.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Questions of one query.
+/// The largest number of requests in one query.
 const MAX_QUESTIONS: usize = 256;
 
-/// One row a question, in their order; the first column is null if there is no such room. The LIMITs bind the planner, as in
-/// [`join_membership`](super::join_membership).
+/// Selects a row for each request, in their order; the first column is null if the room does not exist. The LIMITs guide the
+/// planner, as in [`join_membership`](super::join_membership).
 const VERSIONS: &str = "SELECT r.seq, member.yes IS TRUE, (SELECT position FROM control_head) AS control
     FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS asked (room, reader, place)
     LEFT JOIN LATERAL (SELECT pk, seq FROM rooms WHERE id = asked.room LIMIT 1) AS r ON true
@@ -32,12 +32,12 @@ const VERSIONS: &str = "SELECT r.seq, member.yes IS TRUE, (SELECT position FROM 
     ) AS member ON true
     ORDER BY asked.place";
 
-/// Asks for versions, many at a time.
+/// Queries versions, many at a time.
 pub(in crate::postgres) struct Versions {
     reads: Arc<Reads>,
-    /// Not asked yet. Whoever adds the first sees to it that they are.
+    /// Requests that are in no query yet. The task that adds the first one starts the query.
     waiting: Mutex<Vec<Question>>,
-    /// Held by the query under way.
+    /// Held by the query that runs.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -52,7 +52,7 @@ impl Versions {
         Self { reads, waiting: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
-    /// The version of a room and whether it may be read, as they are after this call began.
+    /// Returns the version of a room, and whether it may be read, as they are after the beginning of this call.
     pub(in crate::postgres) async fn ask(self: &Arc<Self>, room: RoomId, access: Access) -> Result<RoomVersion, Error> {
         let (answer, answered) = oneshot::channel();
         let is_first = {
@@ -61,7 +61,7 @@ impl Versions {
             waiting.len() == 1
         };
         if is_first {
-            // In a task of its own, since the one who asked first may go away.
+            // The query has a task of its own, because the first caller may be dropped.
             tokio::spawn(Arc::clone(self).answer_waiting());
         }
         answered.await.unwrap_or_else(|_| Err(Unavailable::StoreAway.into()))
@@ -69,7 +69,7 @@ impl Versions {
 
     async fn answer_waiting(self: Arc<Self>) {
         let _turn = timeout(PATIENCE, self.turn.lock()).await;
-        // Who comes from now on waits for the next query: this one may be under way before they ask.
+        // Requests that arrive from now on wait for the next query, because this one may have started before them.
         let mut questions = mem::take(&mut *self.waiting());
         while !questions.is_empty() {
             let rest = questions.split_off(questions.len().min(MAX_QUESTIONS));
@@ -108,7 +108,7 @@ impl Versions {
 
 fn version(row: &Row, access: Access) -> Result<Result<RoomVersion, Error>, Cause> {
     if row.try_get::<_, Option<i64>>(0)?.is_none() {
-        // Without a room, nobody is admitted.
+        // If the room does not exist, `may_enter` always returns an error.
         return Ok(policy::may_enter(access, None).and(Err(Error::Internal)));
     }
     let version = RoomVersion { head: rows::seq(row, 0)?, control: ControlPosition(rows::count(row, 2)?) };

@@ -1,4 +1,4 @@
-//! The control log, as the writer needs it.
+//! The writer's access to the control log.
 
 use chatsphere_core::{ControlChange, Timestamp};
 use uuid::Uuid;

@@ -12,15 +12,15 @@ use crate::write::failure::Failure;
 use crate::write::{FoundRecord, IdempotencyRecord, Outcome};
 
 pub(super) const FIND_RECORDS: &str = "SELECT key, body, outcome, at FROM idempotency WHERE key = ANY ($1)";
-/// In the order of the keys, as every node does. A key that is there and not expired came from another node after it was
-/// looked for; it is left as it is, and counted as missing.
+/// Inserts in the order of the keys, as every node does, so that nodes can't deadlock. If a key exists and has not expired,
+/// another node inserted it after it was looked up. It is left as it is, and missing in the number of changed rows.
 const INSERT_RECORDS: &str = "INSERT INTO idempotency (key, body, outcome, at)
     SELECT key, body, outcome, at
     FROM UNNEST($1::bytea[], $2::bytea[], $3::text[], $4::bigint[]) AS new (key, body, outcome, at)
     ORDER BY key
     ON CONFLICT (key) DO UPDATE SET body = excluded.body, outcome = excluded.outcome, at = excluded.at
     WHERE idempotency.at < excluded.at - $5::bigint";
-/// Those that another node is removing are left to it.
+/// Skips rows that another node is removing.
 const FORGET: &str = "DELETE FROM idempotency WHERE key = ANY (ARRAY(
     SELECT key FROM idempotency WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 

@@ -1,17 +1,17 @@
-//! The keys of rows that this connection has asked for before, so that look-ups among messages and members need not begin with
-//! those of their room and user.
+//! A cache of the keys of rooms and users, so that look-ups of messages and members need not begin with those of their room and
+//! user.
 //!
-//! They can't be stale: rooms and users are never removed, a key is never used again, what a transaction made is forgotten with
-//! it, and what was read of another database before a restore went with its connection. Whether a room or a user is there is
-//! asked each time all the same.
+//! The keys can't be stale. Rooms and users are never removed, and a key is never used again. Keys of rows that a transaction
+//! inserted are removed if it is rolled back. The keys of a database before a restore are dropped with its connection. Whether
+//! a room or a user exists is still queried each time.
 
 use chatsphere_core::BoundedMap;
 use uuid::Uuid;
 
-/// Entries of a kind: some megabytes. More than one batch asks for.
+/// The maximum of entries of each kind, which take some megabytes. It exceeds the needs of one batch.
 const MAX_KEYS: usize = 32_768;
 
-/// Each row's key by its id.
+/// The keys of rows by their ids.
 #[derive(Debug)]
 pub(super) struct Keys {
     pub(super) rooms: BoundedMap<Uuid, i64>,
@@ -25,13 +25,13 @@ impl Default for Keys {
 }
 
 impl Keys {
-    /// The keys of a room and a user, if both exist.
+    /// Returns the keys of a room and a user, if both are cached and exist.
     pub(super) fn of(&self, room: &Uuid, user: &Uuid) -> Option<(i64, i64)> {
         Some((*self.rooms.peek(room)?, *self.users.peek(user)?))
     }
 }
 
-/// Those of `ids` that are not known yet.
+/// Returns those of `ids` that are not cached.
 pub(super) fn unknown(keys: &mut BoundedMap<Uuid, i64>, ids: &[Uuid]) -> Vec<Uuid> {
     ids.iter().filter(|id| keys.get(*id).is_none()).copied().collect()
 }

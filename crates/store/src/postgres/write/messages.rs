@@ -1,4 +1,4 @@
-//! Messages, as the writer needs them: a few statements for the whole run, whatever its length.
+//! The writer's access to messages: a few statements for a run of messages, whatever its length.
 
 use chatsphere_core::store::NewMessage;
 use chatsphere_core::{Access, Actor, Message, MessageId, RoomId, Seq, Timestamp, TokenId, UserId, UserRef, Username, policy};
@@ -102,7 +102,7 @@ impl Messages for PostgresWriter {
         let heads: Vec<i64> = rooms.iter().map(|room| number(room.seq)).collect();
         let counts: Vec<i64> = rooms.iter().map(|room| room.messages).collect();
         self.run(|session| async move {
-            // Biased, so that the error is the first one: what follows it in a transaction only says that there was one.
+            // Biased, so that the error is the first one: the later ones only say that the transaction has failed.
             tokio::try_join!(
                 biased;
                 async { session.change(INSERT, &[&ids, &room_pks, &seqs, &author_pks, &contents, &client_ids, &times]).await },
@@ -146,7 +146,7 @@ fn by_token(message: &NewMessage) -> Option<TokenId> {
     if let Actor::Token(token) = message.actor { Some(token) } else { None }
 }
 
-/// What is asked about a run of messages.
+/// The look-ups for a run of messages.
 #[derive(Default)]
 struct Asked {
     rooms: Vec<Uuid>,
@@ -157,7 +157,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// `facts` has the tokens.
+    /// Collects the look-ups. `facts` already has the tokens.
     fn new(messages: &[&NewMessage], facts: &AppendFacts) -> Self {
         let mut asked = Self::default();
         for message in messages {
@@ -180,7 +180,7 @@ impl Asked {
         asked
     }
 
-    /// The memberships among rooms and users that exist, with their keys.
+    /// Returns the memberships to look up, among rooms and users that exist, by their keys.
     fn known_members(&self, keys: &Keys) -> KnownMembers {
         let mut known = KnownMembers::default();
         for (room, user) in &self.members {
@@ -193,7 +193,7 @@ impl Asked {
         known
     }
 
-    /// The same for messages with an id of the client's.
+    /// The same for messages with a `clientMessageId`.
     fn known_sent(&self, keys: &Keys) -> KnownSent<'_> {
         let mut known = KnownSent::default();
         for (room, user, client_id) in &self.sent {
@@ -252,7 +252,7 @@ impl Asked {
     }
 }
 
-/// Memberships to ask for, by the keys of their rooms and users.
+/// Memberships to look up, by the keys of their rooms and users.
 #[derive(Default)]
 struct KnownMembers {
     asked: Vec<(RoomId, UserId)>,
@@ -261,14 +261,14 @@ struct KnownMembers {
 }
 
 impl KnownMembers {
-    /// The membership that a row of the answer means, by its place among those asked for, counted from 1.
+    /// Returns the membership of a row of the answer, which has its index in the parameters, counted from 1.
     fn named(&self, row: &Row) -> Result<(RoomId, UserId), Cause> {
         let place = usize::try_from(row.try_get::<_, i64>(0)?).ok().and_then(|number| number.checked_sub(1));
         place.and_then(|place| self.asked.get(place)).copied().ok_or(Cause::Foreign("a membership that was not asked for"))
     }
 }
 
-/// Messages to ask for, by the keys of their rooms and authors.
+/// Messages to look up, by the keys of their rooms and authors.
 #[derive(Default)]
 struct KnownSent<'a> {
     rooms: Vec<Uuid>,

@@ -1,4 +1,4 @@
-//! The writing side of a PostgreSQL database: one connection, made anew whenever it breaks.
+//! The writing side of a PostgreSQL database: one connection, which is replaced whenever it breaks.
 
 mod control;
 mod idempotency;
@@ -28,13 +28,13 @@ use crate::health::Health;
 use crate::write::database::Transactions;
 use crate::write::failure::Failure;
 
-/// How long a write waits for a database that is away, counted from when it was submitted: enough for a restart or a
-/// failover that is quick, and short enough for someone to wait.
+/// How long a write waits for an unavailable database, from its submission on. This is enough for a restart or a quick
+/// failover, and short enough for a waiting user.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between the attempts to connect; doubled from the first to the last.
+/// The pauses between attempts to connect: the first, doubled each time up to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// The connection that writes, if there is one at the moment.
+/// The connection for writes, if there is one.
 pub(super) struct PostgresWriter {
     connector: Connector,
     session: Option<Session>,
@@ -47,7 +47,7 @@ impl PostgresWriter {
         Self { connector, session: None, health, writable }
     }
 
-    /// Runs a step of the transaction, or several that the connection sends together.
+    /// Runs a step of the transaction: a statement, or several that the connection sends together.
     async fn run<T, F>(&mut self, step: impl FnOnce(Session) -> F + Send) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Cause>> + Send,
@@ -59,12 +59,12 @@ impl PostgresWriter {
         }
     }
 
-    /// One statement as a step.
+    /// Runs one statement as a step.
     async fn query(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
         self.run(|session| async move { session.query(sql, params).await }).await
     }
 
-    /// Takes apart what a step found.
+    /// Converts the error of reading a step's rows.
     fn read<T>(&mut self, value: Result<T, Cause>) -> Result<T, Failure> {
         value.map_err(|cause| self.failed(&cause))
     }
@@ -72,14 +72,14 @@ impl PostgresWriter {
     fn failed(&mut self, cause: &Cause) -> Failure {
         let failure = cause.failure(&self.health);
         if failure == Failure::Unavailable {
-            // The server rolls back what a lost connection began.
+            // When a connection is lost, the server rolls back its transaction.
             self.session = None;
             self.writable.lost();
         }
         failure
     }
 
-    /// Connects unless that is done, however often it takes until `deadline`, but at least once.
+    /// Connects if there is no connection. Tries until `deadline`, but at least once.
     async fn connect(&mut self, deadline: Instant) -> Result<(), Failure> {
         if self.session.as_ref().is_some_and(|session| !session.is_closed()) {
             return Ok(());
@@ -102,7 +102,7 @@ impl PostgresWriter {
         }
     }
 
-    /// The transaction has changed what these name.
+    /// Removes from the cache what the transaction has changed.
     fn forget_rights(&self, changes: impl IntoIterator<Item = ControlChange>) {
         if let Some(session) = &self.session {
             session.forget_rights(changes);
@@ -121,7 +121,8 @@ impl Transactions for PostgresWriter {
         loop {
             self.connect(deadline).await?;
             match self.try_begin(rooms, takes_rights).await {
-                // The connection broke since it was used last, which shows only now. Nothing was sent that matters.
+                // The connection broke after its last use, which shows only now. Nothing of this transaction was sent, so a new
+                // connection is tried.
                 Err(Failure::Unavailable) if Instant::now() < deadline => sleep(PAUSE.0).await,
                 result => return result,
             }

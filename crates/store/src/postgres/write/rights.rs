@@ -1,29 +1,28 @@
-//! The tokens that this connection has looked up before, so that a message needs no look-up of the token on whose behalf it is
-//! written.
+//! A cache of tokens, so that a message needs no look-up of the token on whose behalf it is written.
 //!
-//! They can't be stale. A transaction that takes rights away has no other beside it on the database ([`GUARD_ALONE`]), so that
-//! they are what they were when a transaction began for as long as it lasts. It begins by comparing the control log's position
-//! with the one that this was read at, and forgets what the entries between name. What the transaction itself changes is
-//! forgotten at once, and everything when it is undone or the connection ends.
+//! The tokens can't be stale. A transaction that revokes rights runs alone on the database ([`GUARD_ALONE`]), so tokens do not
+//! change during any other transaction. Each transaction first compares the control log's position with that of the cache, and
+//! removes the tokens that the entries between them name. What the transaction itself changes is removed at once. After a
+//! rollback, or when the connection ends, everything is.
 
 use chatsphere_core::{BoundedMap, ControlChange, ControlEntry, TokenId, TokenState};
 
-/// Held by every transaction that writes on somebody's behalf. Two may hold it; the number says nothing, it only has to be the
-/// same everywhere. The second part keeps installations in different schemas of a database apart.
+/// Takes the lock that every transaction holds that writes on behalf of a user; several may hold it together. The number has no
+/// meaning; it must be the same on all nodes. The second part separates installations in different schemas of a database.
 pub(super) const GUARD: &str = "SELECT pg_advisory_xact_lock_shared(484679158, hashtext(current_schema()))";
-/// Held by a transaction that takes rights away: waits for those that hold [`GUARD`], and keeps new ones waiting.
+/// Takes the lock of a transaction that revokes rights. It waits for the holders of [`GUARD`], and makes new ones wait.
 pub(super) const GUARD_ALONE: &str = "SELECT pg_advisory_xact_lock(484679158, hashtext(current_schema()))";
-/// After the lock, in a statement of its own: a statement sees what was committed before it began.
+/// This is a statement of its own after the lock, because a statement sees only what was committed before it began.
 pub(super) const POSITION: &str = "SELECT position FROM control_head WHERE one = 1";
 
-/// Entries of the control log that are followed; if there are more, everything is forgotten.
+/// The largest number of entries of the control log that are read. If there are more, the whole cache is cleared.
 pub(super) const MAX_FOLLOWED: usize = 500;
-/// What the tokens may weigh: some megabytes.
+/// The largest weight of the tokens, which take some megabytes.
 const MAX_WEIGHT: usize = 32_768;
 
 #[derive(Debug)]
 pub(super) struct Rights {
-    /// The control log's position that all below is as new as.
+    /// The control log's position up to which the cache is current.
     pub(super) position: u64,
     tokens: BoundedMap<TokenId, TokenState>,
 }
@@ -35,7 +34,8 @@ impl Default for Rights {
 }
 
 impl Rights {
-    /// A transaction begins and finds the control log at `position`: whether its entries since must be followed first.
+    /// A transaction begins with the control log at `position`. Returns whether the entries since the cache's position must be
+    /// read first.
     pub(super) fn begin(&mut self, position: u64) -> bool {
         if self.tokens.is_empty() || position < self.position {
             *self = Self { position, ..Self::default() };
@@ -43,7 +43,8 @@ impl Rights {
         self.position != position
     }
 
-    /// Forgets what these entries name, the first after `self.position`; or everything, if some are missing.
+    /// Removes the tokens that these entries name. The first entry must follow `self.position`; if entries are missing, the
+    /// whole cache is cleared.
     pub(super) fn follow(&mut self, entries: &[ControlEntry], position: u64) {
         let (first, last) = (entries.first(), entries.last());
         let complete = entries.len() <= MAX_FOLLOWED

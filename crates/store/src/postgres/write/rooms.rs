@@ -1,4 +1,4 @@
-//! Rooms and memberships, as the writer needs them.
+//! The writer's access to rooms and memberships.
 
 use chatsphere_core::store::RoomRelation;
 use chatsphere_core::{Room, RoomId, UserId};

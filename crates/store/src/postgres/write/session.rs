@@ -1,4 +1,4 @@
-//! One connection with its prepared statements.
+//! A connection with its prepared statements.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +15,12 @@ use crate::postgres::read;
 use crate::postgres::rows;
 use crate::write::database::IdMap;
 
-/// Locks rooms, and tells [`POSITION`] with each, which saves a statement.
+/// Locks rooms, and returns [`POSITION`] with each, which saves a statement.
 const LOCK_ROOMS: &str = "SELECT (SELECT position FROM control_head WHERE one = 1) FROM rooms WHERE id = ANY ($1) ORDER BY id
     FOR NO KEY UPDATE";
 
-/// Cheap to clone. What several clones send at once goes out together and is carried out in that order.
+/// A session of the writer. It is cheap to clone. Statements that several clones send at once go out together, and are executed
+/// in that order.
 #[derive(Clone)]
 pub(super) struct Session {
     client: Arc<Client>,
@@ -37,10 +38,10 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// Begins a transaction, read-only where that is the server's default: then no writes are wanted. Takes the lock that
-    /// guards rights, before all others, and locks the rooms' rows, in the order of their ids as every node does: so two can't
-    /// wait for each other. What is read from the next statement on is newer than the locks, since each statement has a
-    /// snapshot of its own.
+    /// Begins a transaction. If the server's default is read-only, so is the transaction, because then no writes are wanted. It
+    /// first takes the lock that guards rights, then locks the rooms' rows in the order of their ids. All nodes use this order,
+    /// so they can't deadlock. Each statement has a snapshot of its own, so the next ones see what was committed before the
+    /// locks were taken.
     pub(super) async fn begin(&self, rooms: &[Uuid], takes_rights: bool) -> Result<(), Cause> {
         let (lock, position) = (self.prepare(LOCK_ROOMS).await?, self.prepare(POSITION).await?);
         let guard = self.prepare(if takes_rights { GUARD_ALONE } else { GUARD }).await?;
@@ -60,7 +61,7 @@ impl Session {
         self.follow(position).await
     }
 
-    /// Brings what is known of tokens up to the control log's position.
+    /// Updates the cache of tokens to the control log's position.
     async fn follow(&self, position: u64) -> Result<(), Cause> {
         let known = {
             let mut rights = self.rights();
@@ -76,7 +77,7 @@ impl Session {
         Ok(())
     }
 
-    /// Who calls by these tokens, those that exist.
+    /// Returns the states of those of these tokens that exist.
     pub(super) async fn token_states(&self, tokens: &[TokenId]) -> Result<IdMap<TokenId, TokenState>, Cause> {
         let mut states = IdMap::with_capacity_and_hasher(tokens.len(), Default::default());
         let mut unknown: Vec<Uuid> = Vec::new();
@@ -100,7 +101,7 @@ impl Session {
         Ok(states)
     }
 
-    /// The transaction has changed these.
+    /// Removes what the transaction has changed from the cache of tokens.
     pub(super) fn forget_rights(&self, changes: impl IntoIterator<Item = ControlChange>) {
         self.rights().forget(changes);
     }
@@ -119,13 +120,13 @@ impl Session {
         Ok(self.client.query(&statement, params).await?)
     }
 
-    /// How many rows it changed.
+    /// Executes a statement, and returns how many rows it changed.
     pub(super) async fn change(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Cause> {
         let statement = self.prepare(sql).await?;
         Ok(self.client.execute(&statement, params).await?)
     }
 
-    /// Learns the keys of these rooms and users, those that exist, and shows what is known.
+    /// Looks up the keys of those of these rooms and users that exist, and calls `look` with the cached keys.
     pub(super) async fn with_keys<T>(&self, rooms: &[Uuid], users: &[Uuid], look: impl FnOnce(&Keys) -> T) -> Result<T, Cause> {
         let (rooms, users) = {
             let mut keys = self.keys();
@@ -147,7 +148,8 @@ impl Session {
         Ok(look(&self.keys()))
     }
 
-    /// A transaction is undone: the rows that it made had keys, too, and tokens and users are as they were before it.
+    /// Clears the caches after a rollback: they may have keys of rows that the transaction inserted, and tokens that it
+    /// changed.
     pub(super) fn forget(&self) {
         *self.keys() = Keys::default();
         *self.rights() = Rights::default();

@@ -1,4 +1,4 @@
-//! Tokens, as the writer needs them.
+//! The writer's access to tokens.
 
 use chatsphere_core::{ControlChange, Timestamp, Token, TokenId, TokenState, UserId};
 
@@ -48,7 +48,8 @@ impl Tokens for PostgresWriter {
     }
 
     async fn find_token(&mut self, id: TokenId) -> Result<Option<TokenKey>, Failure> {
-        // Who mints holds its parent's row: a revocation on another node waits for the child, and then takes it along.
+        // A minting transaction locks the parent's row. So a revocation on another node waits for the child, and then revokes
+        // it too.
         let sql = "SELECT pk, revoked_at IS NOT NULL FROM tokens WHERE id = $1 FOR NO KEY UPDATE";
         let found = self.query(sql, &[id.as_uuid()]).await?;
         let key = found.first().map(|row| Ok(TokenKey { pk: row.try_get(0)?, revoked: row.try_get(1)? }));
@@ -71,8 +72,8 @@ impl Tokens for PostgresWriter {
 
     async fn revoke_family(&mut self, id: TokenId, at: Timestamp) -> Result<Vec<TokenId>, Failure> {
         let mut family = Vec::new();
-        // A member of the family may be minting on another node: it is waited for, but its child was not there yet when the
-        // statement began. So until a statement finds nobody any more.
+        // Another node may be minting a child of one of these tokens. This statement waits for it, and does not see the child,
+        // which did not exist when the statement began. So it is repeated until it finds no token.
         loop {
             let revoked = self.query(REVOKE, &[id.as_uuid(), &at.as_millis()]).await?;
             if revoked.is_empty() {

@@ -1,4 +1,4 @@
-//! What users have stored today.
+//! The bytes that users have stored today.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::postgres::rows;
 use crate::write::database::Usage;
 use crate::write::failure::Failure;
 
-/// In the order of the keys, as every node does.
+/// Inserts in the order of the keys, as every node does, so that nodes can't deadlock.
 const MAKE: &str = "INSERT INTO stored_bytes (user_pk, day, bytes)
     SELECT pk, $2, 0 FROM users WHERE id = ANY ($1) ORDER BY pk ON CONFLICT (user_pk) DO NOTHING";
 const LOCK: &str = "SELECT u.id, s.bytes, s.day = $2 FROM users u JOIN stored_bytes s ON s.user_pk = u.pk

@@ -1,4 +1,4 @@
-//! Users, as the writer needs them.
+//! The writer's access to users.
 
 use chatsphere_core::{ControlChange, ExternalId, NameKeys, User, UserId};
 use tokio_postgres::Row;
@@ -13,9 +13,9 @@ use crate::write::failure::Failure;
 const FIND: &str = concat!("SELECT ", user_columns!(), ", u.pk FROM users u WHERE u.id = $1");
 const FIND_TO_CHANGE: &str = concat!("SELECT ", user_columns!(), ", u.pk FROM users u WHERE u.id = $1 FOR UPDATE");
 const FIND_EXTERNAL: &str = concat!("SELECT ", user_columns!(), ", u.pk FROM users u WHERE u.external_id = $1 FOR UPDATE");
-/// In the order of their numbers, as every writer does: so two with the same claims can't wait for each other.
+/// Locks in the order of the numbers, as every writer does, so that two writers can't deadlock.
 const CLAIM: &str = "SELECT pg_advisory_xact_lock(number) FROM (SELECT unnest($1::bigint[]) AS number ORDER BY 1) AS claims";
-/// Users whose names look like one. Each half has an index of its own.
+/// Selects users whose names look like one. Each half has an index of its own.
 const LOOKALIKE: &str = "SELECT FROM (
         SELECT pk, role, disabled FROM users WHERE name_look = $1
         UNION ALL
@@ -96,7 +96,7 @@ fn keyed_user(row: &Row) -> Result<Keyed<User>, Cause> {
     Ok(Keyed { value: rows::user(row)?, pk: row.try_get(7)? })
 }
 
-/// What `RETURNING pk` returned.
+/// Returns the key that `RETURNING pk` returned.
 pub(super) fn new_key(made: &[Row]) -> Result<i64, Cause> {
     match made.first() {
         Some(row) => Ok(row.try_get(0)?),

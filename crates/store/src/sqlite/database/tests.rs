@@ -28,7 +28,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
     let options = OpenOptions::new(DatabaseUrl::sqlite(&path), keys, Arc::new(NoSink));
     let store = Arc::new(start(path, "sqlite", &options).unwrap());
 
-    // More than there are readers: the rest waits in line.
+    // There are more pages than readers, so the others wait.
     let mut busy = tokio::task::JoinSet::new();
     let mut release = Vec::new();
     for _ in 0..options.readers * 2 {

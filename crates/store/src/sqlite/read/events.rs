@@ -1,4 +1,4 @@
-//! Reading the events of a room, of all kinds.
+//! Reads the events of a room, of all kinds.
 
 use chatsphere_core::store::{EventsPage, Newest, Versioned};
 use chatsphere_core::{Access, RoomId, Seq};
@@ -10,7 +10,7 @@ use crate::pages::{self, rows_for};
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows::{self, number};
 
-/// Events other than new messages, as [`rows::event`] reads them.
+/// Selects events other than new messages, as [`rows::event`] reads them.
 macro_rules! other_events {
     ($rest:literal) => {
         concat!(

@@ -1,4 +1,4 @@
-//! Reading the messages of a room.
+//! Reads the messages of a room.
 
 use chatsphere_core::store::{History, HistoryRange, Versioned};
 use chatsphere_core::{Access, Message, RoomId, Seq};
@@ -37,7 +37,7 @@ fn exists(connection: &Connection, sql: &str, room: &OpenRoom, seq: Seq) -> rusq
     connection.prepare_cached(sql)?.exists((room.pk, number(seq)))
 }
 
-/// A page of the messages below `seq`, newest first.
+/// Returns a page of the messages below `seq`, newest first.
 pub(super) fn newest_below(connection: &Connection, room: &OpenRoom, seq: i64, limit: usize) -> rusqlite::Result<Cut<Message>> {
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
@@ -51,7 +51,7 @@ pub(super) fn newest_below(connection: &Connection, room: &OpenRoom, seq: i64, l
     )
 }
 
-/// A page of the messages above `seq`, oldest first.
+/// Returns a page of the messages above `seq`, oldest first.
 pub(super) fn oldest_above(connection: &Connection, room: &OpenRoom, seq: Seq, limit: usize) -> rusqlite::Result<Cut<Message>> {
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",

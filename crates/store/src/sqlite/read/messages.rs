@@ -1,4 +1,4 @@
-//! Reading messages, also across rooms.
+//! Reads messages, of one room or of all.
 
 use async_trait::async_trait;
 use chatsphere_core::store::{
@@ -87,7 +87,7 @@ pub(in crate::sqlite) fn messages(
     Ok(messages_page(found))
 }
 
-/// The newest of an author. The list of authors lacks some of the newest messages, so those are looked through one by one.
+/// Returns the newest messages of an author. The list by author lacks some of the newest messages, so those are scanned.
 fn of_author(
     connection: &Connection,
     author: i64,
@@ -97,7 +97,7 @@ fn of_author(
     limit: usize,
 ) -> rusqlite::Result<Cut<(i64, MessageInRoom)>> {
     let listed: i64 = connection.prepare_cached("SELECT up_to FROM messages_listed")?.query_row([], |row| row.get(0))?;
-    // The `+` keeps SQLite from walking any way but by `pk`.
+    // The `+` makes SQLite scan by `pk`.
     let mut newest = connection.prepare_cached(messages_in_rooms!(
         "m.pk > ?6 AND m.pk < ?2 AND +m.user_pk = ?1
          AND (?3 IS NULL OR EXISTS (SELECT 1 FROM members s WHERE s.user_pk = ?3 AND s.room_pk = m.room_pk))
@@ -118,8 +118,8 @@ fn of_author(
     cut(newest.chain(older), limit, |(_, item)| &item.message)
 }
 
-/// The newest of some rooms. Each room is walked by itself: a walk over all messages might pass millions of other rooms'. Only
-/// the keys are gathered of all rooms: their contents might be gigabytes.
+/// Returns the newest messages of some rooms. Each room is scanned separately, because a scan of all messages might pass
+/// millions of other rooms'. Only the keys of all rooms are gathered, because the contents might be gigabytes.
 fn of_rooms(
     connection: &Connection,
     seen_by: Option<i64>,
@@ -135,7 +135,7 @@ fn of_rooms(
         )?
         .query_map((seen_by, only), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    // `seq` and `pk` rise together within a room. The `+` keeps SQLite from walking by `pk`.
+    // `seq` and `pk` rise together within a room. The `+` keeps SQLite from scanning by `pk`.
     let mut newest = connection.prepare_cached(
         "SELECT m.pk FROM messages m WHERE m.room_pk = ?1 AND m.lane = 0 AND +m.pk < ?2 ORDER BY m.seq DESC LIMIT ?3",
     )?;

@@ -1,4 +1,4 @@
-//! The reading side of a SQLite file. Each function is one read, within one snapshot.
+//! The reads of a SQLite file. Each function is one read, in one snapshot.
 
 mod events;
 mod history;
@@ -24,7 +24,7 @@ struct OpenRoom {
     version: RoomVersion,
 }
 
-/// Finds the room and judges the access in the same look.
+/// Finds the room, and checks the access in the same snapshot.
 fn enter(connection: &Connection, id: RoomId, access: Access) -> Result<OpenRoom, Stop> {
     let reader = match access {
         Access::Member(user) => Some(*user.as_bytes()),
@@ -43,11 +43,11 @@ fn enter(connection: &Connection, id: RoomId, access: Access) -> Result<OpenRoom
         })
         .optional()?;
     policy::may_enter(access, found.as_ref().map(|(_, member)| *member))?;
-    // Without a room, nobody is admitted.
+    // If the room does not exist, `may_enter` always returns an error.
     found.map(|(room, _)| room).ok_or(Stop::Refused(chatsphere_core::Error::Internal))
 }
 
-/// The keys of those of these rooms that exist, as JSON for `json_each`.
+/// Returns the keys of those of these rooms that exist, as JSON for `json_each`.
 fn room_pks(connection: &Connection, ids: &[RoomId]) -> Result<String> {
     let mut find = connection.prepare_cached("SELECT pk FROM rooms WHERE id = ?1")?;
     let mut pks: Vec<i64> = Vec::with_capacity(ids.len());
@@ -57,7 +57,7 @@ fn room_pks(connection: &Connection, ids: &[RoomId]) -> Result<String> {
     serde_json::to_string(&pks).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
-/// The user's key; one that no row has if there is no such user.
+/// Returns the user's key. If there is no such user, it is a key that no row has.
 fn user_pk(connection: &Connection, id: chatsphere_core::UserId) -> Result<i64> {
     let pk = connection.prepare_cached("SELECT pk FROM users WHERE id = ?1")?.query_row([id.as_bytes()], |row| row.get(0));
     Ok(pk.optional()?.unwrap_or(-1))

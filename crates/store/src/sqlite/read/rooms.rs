@@ -1,4 +1,4 @@
-//! Reading rooms.
+//! Reads rooms.
 
 use async_trait::async_trait;
 use chatsphere_core::store::{Members, Page, PageRequest, RoomFilter, RoomReads, RoomRelation};
@@ -50,7 +50,7 @@ fn rooms(connection: &Connection, filter: &RoomFilter, request: PageRequest) -> 
     let only = filter.rooms.as_ref().map(|ids| room_pks(connection, ids)).transpose()?;
     let after = request.cursor.map_or(0, |cursor| cursor.0);
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(8)?, rows::room(row)?));
-    // Three statements rather than one with conditions, so that each walks the index that suits it.
+    // There are several statements instead of one with conditions, so that each uses the index that suits it.
     let found = match (filter.member, only) {
         (Some(member), only) => connection
             .prepare_cached(concat!(

@@ -1,4 +1,4 @@
-//! Reading tokens.
+//! Reads tokens.
 
 use chatsphere_core::store::{Page, PageRequest};
 use chatsphere_core::{Timestamp, TokenId, TokenWithUser, UserId};

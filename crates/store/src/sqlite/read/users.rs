@@ -1,4 +1,4 @@
-//! Reading users and their tokens.
+//! Reads users and their tokens.
 
 use async_trait::async_trait;
 use chatsphere_core::store::{Page, PageRequest, UserReads};

@@ -1,4 +1,4 @@
-//! Reading the versions of a message.
+//! Reads the versions of a message.
 
 use chatsphere_core::store::{PageRequest, Versions};
 use chatsphere_core::{Access, Content, Error, MessageId, MessageVersion, NotFound, RoomId, Version};
@@ -28,7 +28,7 @@ pub(super) fn versions(
         .optional()?;
     let Some((pk, (_, first), head)) = first else { return Err(Error::NotFound(NotFound::Message).into()) };
     let author = first.by.id;
-    // The texts from the second on lead from each to the one before it.
+    // Each text from the second on references the one before it.
     let mut later = connection.prepare_cached(
         "WITH RECURSIVE chain (pk) AS (
                  SELECT CASE WHEN ?2 IS NULL THEN ?3 ELSE (SELECT prev FROM texts WHERE pk = ?2 AND message_pk = ?1) END

@@ -1,4 +1,4 @@
-//! What can only be tried from within: a database that may not grow.
+//! Tests that need access to the connection: a database that may not grow, and the length of the write-ahead log.
 
 use chatsphere_core::store::{HistoryRange, NewMessage, NewRoom, NewUser};
 use chatsphere_core::{
@@ -90,10 +90,10 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     };
     assert_eq!(refused, Error::Unavailable(Unavailable::DiskFull));
     assert!(stored > 10);
-    // Reads go on, and see nothing of what was refused.
+    // Reads still work, and see nothing of the rejected writes.
     let history = store.history(room, Access::Any, HistoryRange::Newest, 1000).await.unwrap();
     assert_eq!((history.messages.len() as u64, history.head.get()), (stored, stored + 1));
-    // So it is for as long as there is no space; then it goes on by itself, and no number is missing.
+    // Writes are rejected as long as there is no space. Then they succeed again, without a gap in the numbers.
     assert_eq!(store.submit(message(room, ada)).await, Err(Error::Unavailable(Unavailable::DiskFull)));
     store.close().await;
     let again = open(path, options).await.unwrap();
@@ -109,14 +109,14 @@ async fn the_log_beside_the_file_stays_short_under_load_and_goes_when_closed() {
     let log = dir.path().join("chat.db-wal");
     let mut longest = 0;
     for _ in 0..100 {
-        // About 4 MiB of contents each.
+        // Each round has about 4 MiB of contents.
         let pending: Vec<_> = (0..1000).map(|_| store.submit(message(room, ada))).collect();
         for pending in pending {
             pending.await.unwrap();
         }
         longest = longest.max(std::fs::metadata(&log).unwrap().len());
     }
-    // 400 MiB went through it.
+    // 400 MiB were written to the log.
     assert!(longest < 150 * 1024 * 1024, "{longest}");
     store.close().await;
     assert!(!log.exists());

@@ -1,27 +1,27 @@
-//! The lists by which messages are found besides their place: by author, and by their client's own id.
+//! Two indexes of messages that lag behind: the lists by author, and by `clientMessageId`.
 //!
-//! A message belongs to a leaf of each list that few others of its commit belong to, so that with many rooms and users nearly
-//! all that a commit writes would be leaves. So the newest messages are kept here, and entered later in runs: thousands in the
-//! lists' own order, of which many fall on one leaf. What is not entered is found here by the writer, and by readers among the
-//! messages above `messages_listed`. After a crash it is read from there.
+//! Each message of a commit usually belongs to a different leaf of each list. With many rooms and users, nearly everything that
+//! a commit writes would be leaves. So the newest messages are kept in memory, and are inserted later in runs: thousands in the
+//! list's order, of which many belong to one leaf. The writer finds the others in memory, and readers scan the messages above
+//! `messages_listed`. After a crash the memory is rebuilt from these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Result};
 
-/// Messages that are gathered before they are entered. Whoever lists an author's messages looks through up to three times as
-/// many, which takes a quarter of a millisecond.
+/// The number of messages in a run. A reader who lists an author's messages scans up to three times as many, which takes a
+/// quarter of a millisecond.
 #[cfg(not(test))]
 const RUN: usize = 2_048;
 #[cfg(test)]
 const RUN: usize = 8;
-/// No fewer are entered at once, so that commits of a few messages write to no list most of the time.
+/// The smallest number of messages that are inserted at once, so that most commits of a few messages write to no list.
 #[cfg(not(test))]
 const STEP: usize = 64;
 #[cfg(test)]
 const STEP: usize = 3;
 
-/// A message, as the lists know it.
+/// The fields of a message that the lists need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Listed<'a> {
     pub(super) pk: i64,
@@ -30,16 +30,16 @@ pub(super) struct Listed<'a> {
     pub(super) client_id: Option<&'a str>,
 }
 
-/// What the lists lack.
+/// The messages that the lists lack.
 #[derive(Debug, Default)]
 pub(super) struct DeferredIndex {
-    /// Whether what the file's lists lack is known.
+    /// Whether the messages that the file's lists lack were read.
     read: bool,
-    /// Is being entered.
+    /// The run that is being inserted.
     leaving: Run,
-    /// Is entered after that.
+    /// The run that is inserted after that.
     coming: Run,
-    /// Messages that came since something was entered.
+    /// The number of messages since the last insertion.
     since: usize,
 }
 
@@ -48,17 +48,17 @@ pub(super) struct DeferredIndex {
 struct Run {
     by_author: BTreeSet<(i64, i64)>,
     by_client_id: BTreeMap<(i64, i64), BTreeMap<Box<str>, i64>>,
-    /// The newest of them.
+    /// The key of the newest of them.
     last: i64,
 }
 
 impl DeferredIndex {
-    /// What was entered, or added, is not so.
+    /// Clears the memory after a rollback.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// Within a transaction: a message was stored.
+    /// Adds a message that the transaction has stored.
     pub(super) fn add(&mut self, connection: &Connection, message: Listed<'_>) -> Result<()> {
         self.read(connection)?;
         self.coming.add(message);
@@ -66,7 +66,7 @@ impl DeferredIndex {
         Ok(())
     }
 
-    /// Within a transaction: the message with a client's own id.
+    /// Returns the key of the message with a `clientMessageId`. Called within a transaction.
     pub(super) fn find(&mut self, connection: &Connection, user_pk: i64, room_pk: i64, client_id: &str) -> Result<Option<i64>> {
         self.read(connection)?;
         let place = (user_pk, room_pk);
@@ -81,13 +81,15 @@ impl DeferredIndex {
             .optional()
     }
 
-    /// Within a transaction that has added messages: enters some of those before, twice as many as have come.
+    /// Inserts some of the older messages into the lists, twice as many as were added since. Called within a transaction that
+    /// has added messages.
     pub(super) fn enter(&mut self, connection: &Connection) -> Result<()> {
         if self.leaving.is_empty() && self.coming.by_author.len() >= RUN {
             self.leaving = std::mem::take(&mut self.coming);
             self.since = 0;
         }
-        // What was begun and forgotten is a longer run. It is not begun in vain again and again.
+        // After a rollback all messages are in one longer run, which is inserted at once. Otherwise repeated rollbacks could
+        // let it grow.
         let step = if self.leaving.by_author.len() > RUN + RUN / 2 { usize::MAX } else { self.since * 2 };
         if self.leaving.is_empty() || step < STEP {
             return Ok(());
@@ -135,7 +137,7 @@ impl Run {
         self.by_client_id.get(&place)?.get(client_id).copied()
     }
 
-    /// Enters the next `most` into each list. Some may have been before a crash.
+    /// Inserts the next `most` messages into each list. After a crash the lists may have some of them already.
     fn enter(&mut self, connection: &Connection, most: usize) -> Result<()> {
         let mut by_author =
             connection.prepare_cached("INSERT OR IGNORE INTO messages_by_author (user_pk, message_pk) VALUES (?1, ?2)")?;

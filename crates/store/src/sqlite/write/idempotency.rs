@@ -16,7 +16,7 @@ impl Idempotencies for SqliteWriter {
 
     async fn insert_records(&mut self, records: &[IdempotencyRecord]) -> Result<(), Failure> {
         self.run(|connection| {
-            // A key that is there all the same is an expired one.
+            // If the key exists nevertheless, it is an expired one.
             let mut insert = connection
                 .prepare_cached("INSERT OR REPLACE INTO idempotency (key, body, outcome, at) VALUES (?1, ?2, ?3, ?4)")?;
             for record in records {

@@ -1,4 +1,4 @@
-//! Messages, as the writer needs them.
+//! The writer's access to messages.
 
 use chatsphere_core::store::NewMessage;
 use chatsphere_core::{Access, Actor, Message, MessageId, RoomId, Seq, Timestamp, UserId, UserRef, Username, policy};
@@ -27,7 +27,7 @@ impl Messages for SqliteWriter {
     async fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<(), Failure> {
         let Self { connection, lists, health, .. } = self;
         insert(connection, lists, rows, rooms).map_err(|error| failure(health, &error))?;
-        // A room's rows come in the order of their numbers.
+        // A room's rows are in the order of their numbers.
         for row in rows {
             if let Some(head) = self.known.rooms.get(&row.message.room_id) {
                 head.seq = row.message.seq;
@@ -137,7 +137,7 @@ fn insert(connection: &Connection, lists: &mut DeferredIndex, rows: &[MessageRow
     Ok(())
 }
 
-/// Adds what there is to know about one more message; most of it is known from the messages before.
+/// Adds the facts about another message. Most of them are cached, or known from the messages before.
 fn gather(
     connection: &Connection,
     known: &mut WriterCache,
@@ -153,7 +153,7 @@ fn gather(
     }
     let Some(room_pk) = room_pk(connection, known, new.room_id, facts)? else { return Ok(()) };
     let author_pk = author_pk(connection, known, new.author, facts)?;
-    // Of a message that is refused no membership needs to be known.
+    // The membership of a rejected message is not needed.
     if let Ok(Access::Member(user)) = policy::append_access(new, state_of(new, facts)) {
         let membership = (new.room_id, user);
         if !facts.members.contains(&membership) && is_known_member(connection, known, membership, room_pk, facts)? {
@@ -250,7 +250,7 @@ pub(super) fn is_member(connection: &Connection, room_pk: i64, user_pk: i64) -> 
     connection.prepare_cached("SELECT 1 FROM members WHERE user_pk = ?1 AND room_pk = ?2")?.exists((user_pk, room_pk))
 }
 
-/// The message with this key, if it is surely the one that was asked for.
+/// Returns the message with this key, if it has these ids.
 fn sent(connection: &Connection, room: RoomId, pk: i64, key: (i64, i64, &str)) -> Result<Option<Sent>> {
     let (author_pk, room_pk, client_id) = key;
     connection

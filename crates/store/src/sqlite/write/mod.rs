@@ -1,4 +1,4 @@
-//! The writing side of a SQLite file: one connection, on a thread of its own.
+//! The writing side of a SQLite file: one connection on a thread of its own.
 
 mod control;
 mod deferred_index;
@@ -29,7 +29,7 @@ use crate::health::Health;
 use crate::write::database::Transactions;
 use crate::write::failure::Failure;
 
-/// The connection that writes. Its methods block, which its own thread may.
+/// The connection for writes. Its methods block, which is allowed on its own thread.
 pub(crate) struct SqliteWriter {
     connection: Connection,
     known: WriterCache,
@@ -40,13 +40,13 @@ pub(crate) struct SqliteWriter {
 }
 
 thread_local! {
-    /// How many pages the write-ahead log had after this thread's last commit.
+    /// The number of pages of the write-ahead log after this thread's last commit.
     static LOG_PAGES: Cell<i32> = const { Cell::new(0) };
 }
 
 impl SqliteWriter {
     pub(super) fn new(connection: Connection, health: Arc<Health>, checkpoints: Checkpoints, disk: Arc<Disk>) -> Self {
-        // Also keeps SQLite from checkpointing within a commit.
+        // The hook also replaces SQLite's own checkpoints within commits.
         connection.wal_hook(Some(|_: &Wal, pages| {
             LOG_PAGES.set(pages);
             Ok(())
@@ -54,7 +54,7 @@ impl SqliteWriter {
         Self { connection, known: WriterCache::default(), lists: DeferredIndex::default(), health, checkpoints, disk }
     }
 
-    /// What the transaction has changed in memory is not so in the file.
+    /// Discards what the transaction has changed in memory.
     fn forget_changes(&mut self) {
         self.known.forget();
         self.lists.forget();
@@ -68,7 +68,7 @@ impl SqliteWriter {
 
 impl Transactions for SqliteWriter {
     async fn begin(&mut self, _rooms: &[RoomId], _takes_rights: bool, _since: Instant) -> Result<(), Failure> {
-        // Another process may write to the file too: the lock is taken before anything is read.
+        // Another process may write to the file too, so the lock is taken before anything is read.
         let version = self.run(|connection| {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
@@ -93,13 +93,13 @@ impl Transactions for SqliteWriter {
     }
 
     async fn relieve(&mut self, full: bool) -> bool {
-        // A log that begins anew takes no more space than it has, and the file then has all that it held.
+        // A log that restarts reuses its space, and the file then has everything that the log had.
         let pages = LOG_PAGES.get();
         if self.checkpoints.relieve(&self.connection, pages) {
             return true;
         }
         let released = full && self.disk.release();
-        // If what was kept does not suffice for that, it is for the log.
+        // If the released reserve is too small for the copy, it is left to the log.
         if released && self.disk.reserve_holds(self.checkpoints.uncopied(pages)) {
             self.checkpoints.relieve(&self.connection, pages);
         }
@@ -108,7 +108,7 @@ impl Transactions for SqliteWriter {
 
     async fn rollback(&mut self) {
         self.forget_changes();
-        // After some errors SQLite has rolled back by itself.
+        // After some errors SQLite has already rolled back.
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {

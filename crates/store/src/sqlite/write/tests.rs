@@ -11,7 +11,7 @@ use crate::write::database::{MessageRow, Messages, RoomAdvance};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
-/// Stores a message in a transaction; whether its client's id was known before.
+/// Stores a message in a transaction. Returns whether its `clientMessageId` was known before.
 async fn store(writer: &mut SqliteWriter, room_id: RoomId, author: UserId, client_id: &str, commit: bool) -> bool {
     let client_message_id = ClientMessageId::parse(client_id.to_owned(), &Limits::default()).unwrap();
     let content = Content::parse("x".to_owned(), &Limits::default()).unwrap();
@@ -73,7 +73,7 @@ async fn what_was_rolled_back_is_not_remembered() {
     let mut writer = SqliteWriter::new(connection, Arc::new(Health::new("writing")), checkpoints, disk);
 
     assert!(!store(&mut writer, room, author, "undone", false).await);
-    // Takes the place in the file that the other had.
+    // This message gets the same key as the one that was rolled back.
     assert!(!store(&mut writer, room, author, "done", true).await);
     assert!(!store(&mut writer, room, author, "undone", false).await, "it would be answered with another's message");
     assert!(store(&mut writer, room, author, "done", true).await);

@@ -1,4 +1,4 @@
-//! Tokens, as the writer needs them.
+//! The writer's access to tokens.
 
 use chatsphere_core::{Timestamp, Token, TokenId, TokenState, UserId};
 use rusqlite::OptionalExtension;

@@ -1,4 +1,4 @@
-//! What users have stored today.
+//! The bytes that users have stored today.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Users, as the writer needs them.
+//! The writer's access to users.
 
 use chatsphere_core::{ExternalId, NameKeys, User, UserId};
 use rusqlite::{Connection, OptionalExtension, ToSql};
@@ -10,7 +10,7 @@ use crate::write::failure::Failure;
 
 const FIND: &str = concat!("SELECT ", user_columns!(), ", u.pk FROM users u WHERE u.id = ?1");
 const FIND_EXTERNAL: &str = concat!("SELECT ", user_columns!(), ", u.pk FROM users u WHERE u.external_id = ?1");
-/// Users whose names look like one. Each half has an index of its own.
+/// Selects users whose names look like one. Each half has an index of its own.
 const LOOKALIKE: &str = "SELECT 1 FROM (
         SELECT pk, role, disabled FROM users WHERE name_look = ?1
         UNION ALL
@@ -28,7 +28,7 @@ impl Users for SqliteWriter {
     }
 
     async fn find_user_to_change(&mut self, id: UserId) -> Result<Option<Keyed<User>>, Failure> {
-        // The transaction has the file to itself.
+        // The transaction holds the file's only write lock.
         self.find_user(id).await
     }
 
@@ -37,7 +37,7 @@ impl Users for SqliteWriter {
     }
 
     async fn claim(&mut self, _: &[Claim<'_>]) -> Result<(), Failure> {
-        // The transaction has the file to itself.
+        // The transaction holds the file's only write lock.
         Ok(())
     }
 
@@ -116,7 +116,7 @@ fn find(connection: &Connection, sql: &str, id: impl ToSql) -> rusqlite::Result<
     connection.prepare_cached(sql)?.query_row([id], |row| Ok(Keyed { value: rows::user(row)?, pk: row.get(7)? })).optional()
 }
 
-/// Gives names that have no keys theirs, at most `limit` of them. Answers how many.
+/// Computes the keys of at most `limit` names without keys. Returns how many.
 pub(in crate::sqlite) fn key_names(connection: &Connection, limit: usize) -> rusqlite::Result<usize> {
     let without: Vec<(i64, String)> = connection
         .prepare_cached("SELECT pk, username FROM users WHERE name_key IS NULL LIMIT ?1")?

@@ -1,8 +1,8 @@
-//! What the writer remembers from one transaction to the next, so that a message needs no look-up of its room, its author, the
+//! A cache of the writer that lasts over transactions, so that a message needs no look-up of its room, its author, the
 //! membership, and the token on whose behalf it is written.
 //!
-//! It can't be stale: the file is ours alone while a transaction lasts, and before each the file is asked whether another
-//! connection has changed it since. What our own connection changes is changed here, or all is forgotten.
+//! It can't be stale. During a transaction no other connection can write to the file, and before each transaction SQLite is
+//! asked whether another connection has changed the file. Changes by our own connection update or clear the cache.
 
 use chatsphere_core::{BoundedMap, RoomId, TokenId, TokenState, UserId};
 use rusqlite::{Connection, Result};
@@ -10,12 +10,12 @@ use rusqlite::{Connection, Result};
 use crate::sqlite::read;
 use crate::write::database::{Author, RoomHead};
 
-/// Entries of each kind: some megabytes.
+/// The maximum of entries of each kind, which take some megabytes.
 const MAX_ENTRIES: usize = 16_384;
 
 #[derive(Debug)]
 pub(super) struct WriterCache {
-    /// The file's version that this was read in.
+    /// The version of the file from which the entries were read.
     version: i64,
     pub(super) rooms: BoundedMap<RoomId, RoomHead>,
     pub(super) authors: BoundedMap<UserId, Author>,
@@ -36,8 +36,8 @@ impl Default for WriterCache {
 }
 
 impl WriterCache {
-    /// A transaction begins and finds the file in this version, which changes when another connection writes. Answers whether
-    /// it has.
+    /// A transaction begins, and the file has this version, which changes when another connection writes. Returns whether it
+    /// has changed.
     pub(super) fn begin(&mut self, version: i64) -> bool {
         let changed = version != self.version;
         if changed {
@@ -46,7 +46,7 @@ impl WriterCache {
         changed
     }
 
-    /// Within a transaction: who calls by a token, if it exists.
+    /// Returns the state of a token, if it exists. Called within a transaction.
     pub(super) fn token(&mut self, connection: &Connection, id: TokenId) -> Result<Option<TokenState>> {
         if let Some(state) = self.tokens.get(&id) {
             return Ok(Some(state.clone()));
@@ -57,12 +57,12 @@ impl WriterCache {
         Ok(Some(state))
     }
 
-    /// Tokens have been revoked.
+    /// Removes all tokens, because some were revoked.
     pub(super) fn forget_tokens(&mut self) {
         self.tokens.clear();
     }
 
-    /// Something has changed that is not followed here.
+    /// Clears the cache after a change that does not update it.
     pub(super) fn forget(&mut self) {
         *self = Self { version: self.version, ..Self::default() };
     }

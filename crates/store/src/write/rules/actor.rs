@@ -1,4 +1,4 @@
-//! On whose behalf a write is carried out, by the rows as they are within the transaction.
+//! The actor of a write, by the rows within the transaction.
 
 use std::sync::Arc;
 
@@ -7,8 +7,9 @@ use chatsphere_core::{Actor, Caller, Timestamp, TokenRefusal};
 use crate::write::database::Tokens;
 use crate::write::failure::{Stop, refuse};
 
-/// The caller behind a write, whom [`policy`](chatsphere_core::policy) is then asked about; `None` for the operator, who is not
-/// judged. Comes before everything else in a rule: who may not write any more learns nothing, and is replayed nothing.
+/// Returns the caller on whose behalf a write is executed, for [`policy`](chatsphere_core::policy); `None` for the operator,
+/// who may do everything. A rule calls this first, so that a caller without the right to write learns nothing, and gets no
+/// replay.
 pub(super) async fn caller(database: &mut impl Tokens, actor: Actor, at: Timestamp) -> Result<Option<Arc<Caller>>, Stop> {
     let Actor::Token(token) = actor else { return Ok(None) };
     match database.token_state(token).await? {

@@ -1,4 +1,4 @@
-//! Appending a run of messages: what is known is asked of the database once for all, then decided, then written at once.
+//! Appends a run of messages: all facts are queried at once, then the outcomes are decided, then the rows are written.
 
 use std::sync::Arc;
 
@@ -30,14 +30,14 @@ impl WriteInfo for NewMessage {
         true
     }
 
-    /// The author, unless a backend speaks in its own name.
+    /// The author, unless a CLIENT token posts for its own user.
     fn payer(&self, state: &TokenState) -> Option<UserId> {
         let own = state.token_type() == TokenType::Client && state.user_id() == self.author;
         (!own).then_some(self.author)
     }
 }
 
-/// Carries out commands that are all messages.
+/// Executes commands that are all messages.
 pub(super) async fn append<D: WriteDatabase>(batch: &mut Batch<'_, D>, run: &mut [Command<D>]) -> Result<(), Failure> {
     let messages: Vec<&NewMessage> = run.iter().filter_map(Command::message).collect();
     let facts = batch.database.append_facts(&messages).await?;

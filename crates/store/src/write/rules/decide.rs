@@ -1,4 +1,4 @@
-//! What becomes of each message of a run: stored under which `seq`, an earlier one's answer again, or refused. Pure.
+//! Decides the outcome of each message of a run: stored with a `seq`, a replay of an earlier one, or rejected. A pure function.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use super::outcome::{IdempotencyRecord, Outcome};
 use super::quota::Quota;
 use crate::write::database::{AppendFacts, IdMap, MessageRow, RoomAdvance};
 
-/// What is to be written and answered.
+/// The rows to write and the answers.
 #[derive(Debug, Default)]
 pub(super) struct Decision {
-    /// One a message, in the same order.
+    /// An answer for each message, in the same order.
     pub(super) answers: Vec<Result<Done<Message>, Error>>,
     pub(super) rows: Vec<MessageRow>,
     pub(super) rooms: Vec<RoomAdvance>,
@@ -37,7 +37,7 @@ pub(super) fn decide(messages: &[&NewMessage], facts: &AppendFacts, quota: &mut 
     deciding.decision
 }
 
-/// The state of the token on whose behalf the message is written, if there is one.
+/// Returns the state of the actor's token, if the token exists.
 pub(crate) fn state_of<'a>(new: &NewMessage, facts: &'a AppendFacts) -> Option<&'a TokenState> {
     if let Actor::Token(token) = new.actor { facts.tokens.get(&token) } else { None }
 }
@@ -46,18 +46,18 @@ struct Deciding<'a> {
     facts: &'a AppendFacts,
     quota: &'a mut Quota,
     decision: Decision,
-    /// Where the room stands in `decision.rooms`.
+    /// The index of each room in `decision.rooms`.
     rooms: IdMap<RoomId, usize>,
-    /// The client's ids that this run stores, and where in `decision.rows`.
+    /// The `clientMessageId`s that this run stores, with their indexes in `decision.rows`.
     sent: HashMap<(RoomId, UserId, &'a ClientMessageId), usize>,
-    /// The idempotency keys that this run stores: the body's hash and the answer. None of them is forgotten yet: what shares
-    /// a batch was accepted within seconds.
+    /// The `Idempotency-Key`s that this run stores, with the hash of the body and the answer. None has expired, because the
+    /// messages of a batch were accepted within seconds.
     answered: HashMap<[u8; 32], ([u8; 32], Message)>,
 }
 
 impl<'a> Deciding<'a> {
     fn one(&mut self, new: &'a NewMessage) -> Result<Done<Message>, Error> {
-        // Rights come before both kinds of idempotency: a former member learns nothing, not even of their own messages.
+        // Rights are checked before both kinds of idempotency: a former member gets no replay, not even of its own messages.
         self.allowed(new)?;
         if let Some(earlier) = self.same_key(new)? {
             return Ok(Done { value: earlier, replayed: true });
@@ -112,7 +112,7 @@ impl<'a> Deciding<'a> {
             }
         };
         match earlier {
-            // Once the first text was forgotten, nobody can tell whether this is another.
+            // Once the first content is erased, it can't be compared.
             Some((_, first)) if !first.is_empty() && first != new.content.as_str() => {
                 Err(Conflict::ClientMessageIdReused.into())
             }

@@ -1,4 +1,4 @@
-//! Changing what messages say.
+//! Edits messages, and erases their earlier versions.
 
 use chatsphere_core::store::{Changed, MessageEdit, VersionsForgotten};
 use chatsphere_core::{
@@ -40,7 +40,8 @@ impl Rule for MessageEdit {
         }
         let Some(by) = database.find_user(self.by).await? else { return refuse(Error::NotFound(NotFound::User)) };
         let (pk, message) = (found.pk, &mut found.value);
-        // Later than its last change whatever the clock says: readers look for a change only where a message's times differ.
+        // This is later than the last change, even if the clock is not: readers look up a change only if a message's times
+        // differ.
         let at = self.at.max(Timestamp::from_millis(message.updated_at.as_millis() + 1));
         let change = MessageChange {
             seq: head.seq.next(),
@@ -89,7 +90,7 @@ impl Rule for VersionsForgotten {
     }
 }
 
-/// The message, if the caller may look into its room. `None` is the operator.
+/// Returns the message, if the caller may read its room. `None` is the operator.
 async fn find<D: WriteDatabase>(
     database: &mut D,
     caller: Option<&Caller>,
@@ -113,7 +114,7 @@ async fn find<D: WriteDatabase>(
     }
 }
 
-/// Nothing is to be done: the room's newest event stands for it.
+/// Answers an edit that changes nothing with the room's newest event.
 async fn unchanged<D: WriteDatabase>(database: &mut D, head: RoomHead, message: Message) -> Result<Changed, Stop> {
     let at = database.event_time(head.pk, head.seq).await?.unwrap_or(message.updated_at);
     Ok(Changed { message, seq: head.seq, at })

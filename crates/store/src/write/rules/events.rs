@@ -1,4 +1,4 @@
-//! Adding events other than new messages.
+//! Adds events other than new messages.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use super::Effects;
 use crate::write::database::{Keyed, NewEvent, RoomHead, WriteDatabase};
 use crate::write::failure::Failure;
 
-/// Where and when an event happens, and by whom.
+/// The circumstances of an event: its room, its time, and its user.
 #[derive(Clone, Copy)]
 pub(super) struct Occasion<'a> {
     pub(super) room_id: RoomId,
-    /// The room before the event.
+    /// The room's row before the event.
     pub(super) head: RoomHead,
-    /// Whom it is about; the same as `by` where it is about nobody.
+    /// The user concerned; the same as `by` if the event concerns no user.
     pub(super) user: &'a Keyed<User>,
     pub(super) by: &'a Keyed<User>,
-    /// The message that it is about.
+    /// The referenced message.
     pub(super) message_pk: Option<i64>,
     pub(super) at: Timestamp,
 }
 
 impl Occasion<'_> {
-    /// Adds the room's next event: `kind` makes it of the user and of who did it. Answers its number.
+    /// Adds the room's next event, whose kind `kind` makes of both users. Returns its number.
     pub(super) async fn add<D: WriteDatabase>(
         self,
         database: &mut D,

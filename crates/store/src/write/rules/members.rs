@@ -1,4 +1,4 @@
-//! Beginning and ending memberships.
+//! Begins and ends memberships.
 
 use chatsphere_core::store::{Done, MemberRemoval, MembershipChange, MembershipChanged, NewMember};
 use chatsphere_core::{Error, EventKind, NotFound, User, UserRef, policy};
@@ -96,7 +96,7 @@ async fn room<D: WriteDatabase>(database: &mut D, change: &MembershipChange) -> 
     }
 }
 
-/// Adds the event that the membership begins or ends.
+/// Adds the event of the membership's beginning or end.
 async fn record<D: WriteDatabase>(
     database: &mut D,
     change: &MembershipChange,
@@ -112,7 +112,7 @@ async fn record<D: WriteDatabase>(
     Ok(MembershipChanged::At(occasion.add(database, kind, effects).await?))
 }
 
-/// The event that `user` becomes a member.
+/// Makes the event of a user who becomes a member.
 pub(super) fn joined(user: UserRef, by: UserRef) -> EventKind {
     EventKind::MemberJoined { user, by }
 }

@@ -1,7 +1,7 @@
-//! What each kind of write is and does, written once for every database.
+//! The properties and the execution of each kind of write, the same for every database.
 //!
-//! A kind of write has one [`WriteInfo`] and one [`Rule`], which stand together in the file of what they are about. A rule
-//! looks first, refuses if it must, and writes last: a refused write has changed nothing, so its batch goes on.
+//! A kind of write has one [`WriteInfo`] and one [`Rule`], in the same file. A rule first reads, then rejects if it must, and
+//! writes last. So a rejected write has changed nothing, and its batch continues.
 
 mod actor;
 mod append;
@@ -26,88 +26,89 @@ use super::database::WriteDatabase;
 use super::failure::{Failure, Stop};
 use quota::Quota;
 
-/// What the queue, the quotas and the transaction must know of a write before it is carried out.
+/// The properties of a write that the queue, the quotas and the transaction need before it is executed.
 pub(crate) trait WriteInfo: Sync {
-    /// Where it comes from, and where it goes.
+    /// Returns the actor, the time and the room of the write.
     fn origin(&self) -> Origin;
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     fn actor(&self) -> Actor {
         self.origin().actor
     }
-    /// When it was accepted.
+    /// When the server accepted it.
     fn at(&self) -> Timestamp {
         self.origin().at
     }
-    /// The room whose events it may add to.
+    /// The room to which the write may add events.
     fn room(&self) -> Option<RoomId> {
         self.origin().room
     }
-    /// Bytes that it holds in memory besides its own size, about.
+    /// Returns the approximate bytes of memory that it takes besides its own size.
     fn held_bytes(&self) -> usize {
         0
     }
-    /// Bytes that it stores, as they are counted for quotas: texts as they are, and what rows and their indexes take, roughly.
+    /// Returns the bytes that it stores, as quotas count them: the sizes of texts, and a rough size of rows and their indexes.
     fn stored_bytes(&self) -> u64;
-    /// Whether the database is larger afterwards. What the operator does besides messages is little, and must go through.
+    /// Whether it lets the database grow. The operator's writes other than messages are small, and must always succeed.
     fn grows(&self) -> bool {
         self.stored_bytes() > 0 && self.actor() != Actor::Operator
     }
-    /// Whose quota it counts against, given its token.
+    /// Returns the user whose quota it counts against, given its token.
     fn payer(&self, state: &TokenState) -> Option<UserId> {
         (state.token_type() == TokenType::User).then(|| state.user_id())
     }
-    /// Whether it may take rights away from whoever writes: from a token or a user, not from a member of a room.
+    /// Whether it may revoke rights that writes of others need: rights of a token or a user. The rights of a room's members are
+    /// guarded by the lock of the room.
     fn takes_rights(&self) -> bool {
         false
     }
 }
 
-/// What every write carries.
+/// The actor, the time and the room of a write.
 pub(crate) struct Origin {
-    /// By whose token.
+    /// The actor whose rights the commit checks.
     pub(crate) actor: Actor,
-    /// When it was accepted.
+    /// When the server accepted it.
     pub(crate) at: Timestamp,
-    /// The room whose events it may add to.
+    /// The room to which the write may add events.
     pub(crate) room: Option<RoomId>,
 }
 
-/// What a kind of write does. Messages have none: [`append`] carries out whole runs of them.
+/// The execution of a kind of write. Messages have no rule: [`append`] executes whole runs of them.
 pub(crate) trait Rule: Write + WriteInfo {
-    /// Carries it out within the transaction that has begun. The answer holds only once that is committed.
+    /// Executes the write within the transaction that has begun. The answer holds only once the transaction is committed.
     fn carry_out<D: WriteDatabase>(
         &self,
         database: &mut D,
         effects: &mut Effects,
     ) -> impl Future<Output = Result<Self::Answer, Stop>> + Send;
 
-    /// Whether an answer tells of something that was stored now, which counts for quotas.
+    /// Whether the write stored something, which counts for quotas.
     fn stored(_answer: &Self::Answer) -> bool {
         true
     }
 }
 
-/// Whether something was stored now.
+/// Whether the write stored something, and is not a replay.
 fn is_new<T>(done: &Done<T>) -> bool {
     !done.replayed
 }
 
-/// What a transaction changed so far, for those who are told after its commit.
+/// The changes of a transaction so far, which are published after its commit.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) events: Vec<Arc<Event>>,
     pub(crate) control: Vec<(ControlChange, Timestamp)>,
 }
 
-/// The transaction that carries out a batch.
+/// The transaction that executes a batch.
 pub(crate) struct Batch<'a, D> {
     database: &'a mut D,
     quota: Quota,
     effects: Effects,
 }
 
-/// Carries out a batch in its order within the transaction that has begun. The outcomes stay with the commands, and hold only
-/// once it is committed.
+/// Executes a batch, in its order, within the transaction that has begun. The commands keep their outcomes, which hold only
+/// once the transaction is committed.
 pub(crate) async fn carry_out<D: WriteDatabase>(
     database: &mut D,
     commands: &mut [Command<D>],
@@ -126,7 +127,7 @@ pub(crate) async fn carry_out<D: WriteDatabase>(
     Ok(effects)
 }
 
-/// Carries out one write, unless whoever pays for it has nothing left.
+/// Executes one write, unless the quota of the user it counts against is exhausted.
 pub(super) async fn within<W: Rule, D: WriteDatabase>(
     batch: &mut Batch<'_, D>,
     write: &W,

@@ -1,4 +1,4 @@
-//! What is remembered under an `Idempotency-Key`.
+//! The stored outcomes of `Idempotency-Key`s.
 
 mod stored;
 
@@ -9,21 +9,20 @@ use self::stored::Stored;
 use crate::write::database::Idempotencies;
 use crate::write::failure::{Failure, Stop, refuse};
 
-/// How a write turned out. Stored as JSON, for a day at most.
+/// The outcome of a write. It is stored as JSON, for a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// A message, named rather than held: contents are kept once.
+    /// A message. It is referenced, so that its content is stored only once.
     Message { room: RoomId, seq: Seq },
-    /// A token with its user, whether made with it or for it.
+    /// A token with its user, which may have been created with it.
     Token(Box<Minted>),
-    /// A room as it was when it was made.
+    /// A room at its creation.
     Room(Box<Room>),
-    /// What a membership change did.
+    /// The result of a membership change.
     Membership(MembershipChanged),
 }
 
-/// A token that was minted, its user, and by which token. The last is absent where the operator did it, or an earlier release
-/// of the program.
+/// A minted token, its user, and the token that minted it. The last is absent if the operator or an earlier release minted it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Minted {
     pub(crate) token: Token,
@@ -32,18 +31,18 @@ pub(crate) struct Minted {
 }
 
 impl Outcome {
-    /// The JSON to store.
+    /// Returns the JSON to store.
     pub(crate) fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string(&Stored::from(self))
     }
 
-    /// Reads what was stored. `None` if a newer release stored it in a shape that this one does not know.
+    /// Parses stored JSON. Returns `None` if a newer release stored it in a format that this one does not know.
     pub(crate) fn from_json(json: &str) -> Option<Self> {
         serde_json::from_str::<Stored>(json).ok().map(Self::from)
     }
 }
 
-/// An answer to keep.
+/// An outcome to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IdempotencyRecord {
     pub(crate) idempotency: Idempotency,
@@ -51,16 +50,16 @@ pub(crate) struct IdempotencyRecord {
     pub(crate) at: Timestamp,
 }
 
-/// An answer that was kept.
+/// A stored outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FoundRecord {
     pub(crate) body: [u8; 32],
-    /// Absent if this release can't read it.
+    /// `None` if this release can't read it.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) at: Timestamp,
 }
 
-/// What was stored before this moment is as good as absent at `now`.
+/// Returns the time before which a record counts as expired at `now`.
 pub(crate) fn forgotten_before(now: Timestamp) -> Timestamp {
     let kept = i64::try_from(IDEMPOTENCY_KEPT.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millis(now.as_millis().saturating_sub(kept))
@@ -71,7 +70,7 @@ impl FoundRecord {
         self.at < forgotten_before(now)
     }
 
-    /// The earlier outcome, if this is the same request again.
+    /// Returns the earlier outcome, if this is the same request.
     pub(crate) fn same(&self, idempotency: &Idempotency) -> Result<&Outcome, Error> {
         if self.body != idempotency.body {
             return Err(Conflict::IdempotencyKeyReused.into());
@@ -80,7 +79,7 @@ impl FoundRecord {
     }
 }
 
-/// A value that can be an outcome; of messages, [`decide`](super::decide) takes care.
+/// An answer that can be an outcome. [`decide`](super::decide) handles those of messages.
 pub(super) trait Recordable: Clone + Sized {
     fn to_outcome(&self) -> Outcome;
     fn from_outcome(outcome: Outcome) -> Option<Self>;
@@ -116,7 +115,7 @@ impl Recordable for MembershipChanged {
     }
 }
 
-/// What the same request answered before, if it came before.
+/// Returns the answer of an earlier, equal request.
 pub(super) async fn earlier<T: Recordable>(
     database: &mut impl Idempotencies,
     idempotency: Option<&Idempotency>,
@@ -129,7 +128,7 @@ pub(super) async fn earlier<T: Recordable>(
     }
     match record.same(idempotency) {
         Err(error) => refuse(error),
-        // Another kind of request under the same key is another request.
+        // The same key with another kind of request is a conflict.
         Ok(outcome) => match T::from_outcome(outcome.clone()) {
             Some(value) => Ok(Some(Done { value, replayed: true })),
             None => refuse(Conflict::IdempotencyKeyReused),
@@ -137,7 +136,7 @@ pub(super) async fn earlier<T: Recordable>(
     }
 }
 
-/// Keeps what is answered now, and lets go of some that nobody may ask for any more.
+/// Stores the answer of this request, and removes some expired records.
 pub(super) async fn keep<T: Recordable>(
     database: &mut impl Idempotencies,
     idempotency: Option<&Idempotency>,
@@ -150,10 +149,10 @@ pub(super) async fn keep<T: Recordable>(
     Ok(Done { value, replayed: false })
 }
 
-/// Keeps several at once.
+/// Stores several at once.
 pub(super) async fn keep_all(database: &mut impl Idempotencies, records: &[IdempotencyRecord]) -> Result<(), Failure> {
     let Some(now) = records.iter().map(|record| record.at).max() else { return Ok(()) };
     database.insert_records(records).await?;
-    // Twice as many may go as came, so that the table shrinks to a day's worth, without ever a long pause for it.
+    // Up to twice as many are removed as are added, so that the table shrinks to the records of a day without a long pause.
     database.forget(forgotten_before(now), records.len() * 2).await
 }

@@ -1,4 +1,4 @@
-//! How many bytes users have stored today, where that is bounded.
+//! The quotas: how many bytes users have stored today, if that is limited.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::write::failure::Failure;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-/// What is left to the users of a transaction. The default bounds nobody.
+/// The quotas of the users of a transaction. The default limits nobody.
 #[derive(Debug, Default)]
 pub(crate) struct Quota {
-    /// Bytes a user and day; 0 is no limit.
+    /// The bytes that a user may store in a day; 0 is no limit.
     most: u64,
-    /// The day, counted from 1970.
+    /// The day, counted from 1970 in UTC.
     day: i64,
     stored: HashMap<UserId, u64>,
     changed: BTreeSet<UserId>,
 }
 
 impl Quota {
-    /// Reads what is known of those who pay for a batch.
+    /// Reads how much the users of a batch have stored.
     pub(super) async fn read<D: WriteDatabase>(database: &mut D, batch: &[Command<D>], most: u64) -> Result<Self, Failure> {
         let Some(at) = batch.iter().map(|command| command.info().at()).max().filter(|_| most > 0) else {
             return Ok(Self::default());
@@ -42,7 +42,7 @@ impl Quota {
         Ok(quota)
     }
 
-    /// Who pays for a write, if anybody does.
+    /// Returns the user whose quota a write counts against, if there is one.
     pub(super) async fn payer<D: WriteDatabase>(
         &self,
         database: &mut D,
@@ -55,7 +55,7 @@ impl Quota {
         Ok(database.token_state(token).await?.and_then(|state| write.payer(&state)))
     }
 
-    /// Counts a message that is about to be stored.
+    /// Counts a message that is about to be stored, or rejects it.
     pub(super) fn take_message(&mut self, new: &NewMessage, state: Option<&TokenState>) -> Result<(), Error> {
         if self.most == 0 {
             return Ok(());
@@ -69,18 +69,18 @@ impl Quota {
         Ok(())
     }
 
-    /// Whether this user has anything left.
+    /// Checks that this user's quota is not exhausted.
     pub(super) fn check(&self, user: UserId, at: Timestamp) -> Result<(), Error> {
         if self.stored(user) >= self.most { Err(self.exceeded(at)) } else { Ok(()) }
     }
 
-    /// Counts what was stored.
+    /// Counts stored bytes.
     pub(super) fn count(&mut self, user: UserId, bytes: u64) {
         *self.stored.entry(user).or_default() += bytes;
         self.changed.insert(user);
     }
 
-    /// Writes down what was counted.
+    /// Stores the counts in the database.
     pub(super) async fn keep<D: WriteDatabase>(self, database: &mut D) -> Result<(), Failure> {
         if self.changed.is_empty() {
             return Ok(());

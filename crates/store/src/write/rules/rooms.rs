@@ -1,4 +1,4 @@
-//! Making rooms.
+//! Creates rooms.
 
 use chatsphere_core::store::{Done, NewRoom};
 use chatsphere_core::{Error, NotFound, Room, Seq, policy};

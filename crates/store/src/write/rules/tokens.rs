@@ -1,4 +1,4 @@
-//! Keeping and revoking tokens.
+//! Stores and revokes tokens.
 
 use chatsphere_core::store::{Done, Idempotency, NewToken, Revocation};
 use chatsphere_core::{
@@ -20,7 +20,7 @@ impl WriteInfo for NewToken {
         held_bytes(&self.token)
     }
 
-    /// Its row and the answer that is remembered name its rooms.
+    /// The rooms of the permissions are counted for the row and for the stored outcome.
     fn stored_bytes(&self) -> u64 {
         let rooms = self.token.permissions.rooms.as_ref().map_or(0, Vec::len);
         u64::try_from(600 + rooms * 100).unwrap_or(u64::MAX)
@@ -57,12 +57,12 @@ impl Rule for NewToken {
     }
 }
 
-/// What a token's rooms hold in memory.
+/// Returns the bytes of memory that a token's rooms take.
 pub(super) fn held_bytes(token: &Token) -> usize {
     token.permissions.rooms.as_ref().map_or(0, |rooms| size_of_val(rooms.as_slice()))
 }
 
-/// What the same minting call answered before, if it came before, and by the same token.
+/// Returns the answer of an earlier, equal minting call, if the same token made it.
 pub(super) async fn minted_earlier(
     database: &mut impl Idempotencies,
     actor: Actor,
@@ -75,7 +75,7 @@ pub(super) async fn minted_earlier(
     Ok(Some(Done { value: TokenWithUser { token, user }, replayed: done.replayed }))
 }
 
-/// Keeps what a minting call answers, and who may get it again.
+/// Stores the answer of a minting call, and which token may get it again.
 pub(super) async fn keep_minted(
     database: &mut impl Idempotencies,
     actor: Actor,
@@ -92,7 +92,7 @@ pub(super) async fn keep_minted(
     Ok(Done { value, replayed: false })
 }
 
-/// A user in whose name a backend acts has a name that nobody else's looks like.
+/// Checks that no other name looks like that of a user for whom a CLIENT token acts.
 async fn guard_name<D: WriteDatabase>(database: &mut D, user: &Keyed<User>, now: Timestamp) -> Result<(), Stop> {
     if user.value.role != Role::Member || database.has_client_token(user.value.id, now).await? {
         return Ok(());
@@ -100,7 +100,7 @@ async fn guard_name<D: WriteDatabase>(database: &mut D, user: &Keyed<User>, now:
     names::check(database, &Named { pk: Some(user.pk), name: &user.value.username, set: false, guarded: true, now }).await
 }
 
-/// The key of the token's parent, if it has one. A parent that is revoked, or was never kept here, mints nothing.
+/// Returns the key of the token's parent, if it has one. A parent that is revoked or not stored can't mint.
 pub(super) async fn living_parent<D: WriteDatabase>(database: &mut D, token: &Token) -> Result<Option<i64>, Stop> {
     let Some(parent) = token.parent else { return Ok(None) };
     match database.find_token(parent).await? {
@@ -130,15 +130,14 @@ impl Rule for Revocation {
         let caller = actor::caller(database, actor, at).await?;
         let row = database.token_row(token).await?;
         if let Some(caller) = caller {
-            // Only for a restricted token it matters where the other comes from, and that look goes back through all
-            // generations.
+            // The origin of the token matters only to a restricted token. This look-up goes back through all generations.
             let asks = row.is_some() && !caller.permissions.is_all() && token != caller.token_id;
             let descends = asks && database.descends(token, caller.token_id).await?;
             policy::may_revoke(&caller, row.as_ref(), descends)?;
         }
         match row {
             None => refuse(Error::NotFound(NotFound::Token)),
-            // All below it was revoked with it.
+            // The tokens that it minted were revoked with it.
             Some(row) if row.revoked_at.is_some() => Ok(()),
             Some(_) => {
                 let revoked = database.revoke_family(token, at).await?;

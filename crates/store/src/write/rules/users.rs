@@ -1,4 +1,4 @@
-//! Making and changing users.
+//! Creates and changes users.
 
 use chatsphere_core::store::{Done, ExternalUser, ExternalUserDone, NewUser, UserChange};
 use chatsphere_core::{ControlChange, Error, InvalidField, NotFound, Role, Timestamp, Token, TokenWithUser, User, policy};
@@ -105,7 +105,8 @@ impl WriteInfo for ExternalUser {
 impl Rule for ExternalUser {
     async fn carry_out<D: WriteDatabase>(&self, database: &mut D, effects: &mut Effects) -> Result<ExternalUserDone, Stop> {
         let caller = actor::caller(database, self.actor, self.at).await?;
-        // Before looking: of two at once the second is to find what the first makes.
+        // The claim comes before the look-up, so that the second of two concurrent writes finds the user that the first
+        // creates.
         database.claim(&[Claim::External(&self.external_id)]).await?;
         let found = database.find_external_user_to_change(&self.external_id).await?;
         if let Some(caller) = caller {
@@ -160,7 +161,7 @@ async fn make_external<D: WriteDatabase>(database: &mut D, wish: &ExternalUser) 
     Ok(Keyed { pk, value: user })
 }
 
-/// Writes a user as it is to be, if that is another than it was.
+/// Stores a user, if it has changed.
 async fn apply<D: WriteDatabase>(
     database: &mut D,
     found: &Keyed<User>,
@@ -179,8 +180,8 @@ async fn apply<D: WriteDatabase>(
     Ok(after)
 }
 
-/// A name is looked at when it is set, when its user gets rights over others, and when its user is let in again: those who
-/// stand out by their rights keep their names while they are disabled.
+/// Checks a name when it is set, when its user gets rights over others, and when its user is enabled again. Disabled users with
+/// rights over others keep their names protected.
 async fn check_name<D: WriteDatabase>(
     database: &mut D,
     pk: i64,

@@ -10,7 +10,7 @@ use crate::sqlite::read;
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
-/// A message, as the file has to know it.
+/// A message that the file must have.
 #[derive(Debug, Clone)]
 struct Stored {
     id: MessageId,
@@ -23,7 +23,7 @@ struct Stored {
 struct World {
     connection: Connection,
     lists: DeferredIndex,
-    /// With the keys of their rows.
+    /// The users with the keys of their rows.
     users: Vec<(i64, UserId)>,
     rooms: Vec<(i64, RoomId)>,
     stored: Vec<Stored>,
@@ -55,7 +55,7 @@ impl World {
         Self { connection, lists: DeferredIndex::default(), users, rooms, stored: Vec::new(), random }
     }
 
-    /// A transaction of some messages, which may come to nothing.
+    /// Runs a transaction of some messages, which may be rolled back.
     fn transact(&mut self) {
         let before = self.stored.clone();
         self.connection.execute_batch("BEGIN").unwrap();
@@ -71,12 +71,12 @@ impl World {
             self.connection.execute_batch("COMMIT").unwrap();
         }
         if self.random.random_ratio(1, 10) {
-            // The server starts again.
+            // The server restarts.
             self.lists = DeferredIndex::default();
         }
     }
 
-    /// Stores a message, unless its client's id shows that it is there already.
+    /// Stores a message, unless its `clientMessageId` is stored already.
     fn send(&mut self) {
         let (room, user) = (self.random.random_range(0..self.rooms.len()), self.random.random_range(0..self.users.len()));
         let client_id = self.random.random_ratio(3, 4).then(|| self.random.random_range(0..60).to_string());
@@ -101,8 +101,8 @@ impl World {
         self.stored.push(Stored { id, pk, room, user, client_id });
     }
 
-    /// DeferredIndex an author's messages, all or those of one room or those that somebody may read, in pages. Each room has
-    /// one member.
+    /// Compares an author's messages, in pages: all, those of one room, or those that a user may read. Each room has one
+    /// member.
     fn check_author(&mut self) {
         let (user, limit) = (self.random.random_range(0..self.users.len()), self.random.random_range(1..12));
         let room = self.random.random_ratio(1, 3).then(|| self.random.random_range(0..self.rooms.len()));
@@ -131,7 +131,7 @@ impl World {
         assert_eq!(found, expected);
     }
 
-    /// How many messages are in the file, and how many of them the lists may lack.
+    /// Returns the number of messages in the file, and of those that the lists may lack.
     fn lacking(&self) -> (i64, i64) {
         let sql = "SELECT count(*), count(*) FILTER (WHERE pk > (SELECT up_to FROM messages_listed)) FROM messages";
         self.connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap()

@@ -22,7 +22,7 @@ fn client_id(number: u8) -> ClientMessageId {
     ClientMessageId::from_stored(number.to_string())
 }
 
-/// Rooms 0 to 2, of which room n stands at 10 × n; users 0 to 2, of whom user 2 is nowhere a member.
+/// Facts about rooms 0 to 2, where room n has `seq` 10 × n, and about users 0 to 2, of whom user 2 is a member of no room.
 fn facts() -> AppendFacts {
     let mut facts = AppendFacts::default();
     for number in 0..3_u8 {
@@ -53,7 +53,7 @@ fn decided(messages: &[NewMessage], facts: &AppendFacts) -> Decision {
 }
 
 #[test]
-fn each_room_goes_on_from_where_it_stands() {
+fn each_room_continues_from_its_seq() {
     let messages = [room(2), room(0), room(2), room(0)].map(|room| message(room, user(0), "x"));
     let decision = decided(&messages, &facts());
     let seqs: Vec<_> = decision.rows.iter().map(|row| (row.room_pk, row.message.seq.get())).collect();
@@ -115,7 +115,7 @@ fn any_message() -> impl Strategy<Value = NewMessage> {
 
 proptest! {
     #[test]
-    fn whatever_comes_rooms_stay_gapless_and_answers_true(messages in prop::collection::vec(any_message(), 0..60)) {
+    fn rooms_have_no_gaps_and_answers_match_the_rows(messages in prop::collection::vec(any_message(), 0..60)) {
         let facts = facts();
         let decision = decided(&messages, &facts);
         prop_assert_eq!(decision.answers.len(), messages.len());

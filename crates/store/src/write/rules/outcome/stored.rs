@@ -1,8 +1,8 @@
-//! The JSON in which outcomes are stored.
+//! The JSON formats of stored outcomes.
 //!
-//! Its shapes belong to the rows of the last day, not to the model: a field that the model gains is no reason to refuse an
-//! answer that was stored before an upgrade. A shape is never edited. Another one gets a name of its own, beside those before
-//! it, and an earlier release answers it with [`Unavailable::NewerVersion`](chatsphere_core::Unavailable::NewerVersion).
+//! The formats are independent of the model: a new field of the model must not make stored answers unreadable after an upgrade.
+//! A format is never edited. A new format gets a name of its own beside the earlier ones, and an earlier release answers it
+//! with [`Unavailable::NewerVersion`](chatsphere_core::Unavailable::NewerVersion).
 
 use chatsphere_core::store::MembershipChanged;
 use chatsphere_core::{
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Minted, Outcome};
 
-/// All shapes, by name.
+/// All formats, by name.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Stored {
     Message { room: RoomId, seq: Seq },
