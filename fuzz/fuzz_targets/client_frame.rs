@@ -1,4 +1,4 @@
-//! Any text is a client's frame or a mistake with a code; what was read survives being written and read again.
+//! Parsing any text gives a client's frame or an error with a code. A parsed frame can be encoded and parsed again.
 
 #![no_main]
 

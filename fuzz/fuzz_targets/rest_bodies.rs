@@ -1,4 +1,4 @@
-//! Whatever stands in a body, reading it and checking its fields ends in a value within the limits or an error.
+//! Parsing any body and checking its fields gives a value within the limits or an error.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
-/// Some of what no name may hold, wherever it stands.
+/// Some of the characters that no name may contain.
 const HIDDEN: [char; 4] = ['\n', '\u{200b}', '\u{202e}', '\u{feff}'];
 
 fuzz_target!(|body: &[u8]| {
@@ -38,7 +38,7 @@ fuzz_target!(|body: &[u8]| {
     let _ = (read::<MintUserToken>(body), read::<AddUser>(body), read::<ChangeProfile>(body), read::<ChangeUser>(body));
 });
 
-/// Reads a body; one that is understood can be written and understood again.
+/// Parses a body. If that succeeds, it can be encoded and parsed again.
 fn read<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(body: &[u8]) -> Option<T> {
     let read: T = serde_json::from_slice(body).ok()?;
     let written = serde_json::to_vec(&read).expect("what was read can be written");

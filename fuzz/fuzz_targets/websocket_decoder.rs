@@ -1,4 +1,4 @@
-//! Whatever a client sends, and however it arrives, there is one outcome within the limits.
+//! Decoding any bytes gives one result within the limits, whatever the pieces in which they arrive.
 
 #![no_main]
 

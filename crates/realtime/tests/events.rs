@@ -34,7 +34,7 @@ fn message() -> core::Message {
     }
 }
 
-/// The same after its second change, by somebody else.
+/// The same message after its second edit, by another user.
 fn edited() -> Box<core::Message> {
     let change = core::MessageChange { seq: Seq::new(9), version: Version::new(3), edited_at: AT, edited_by: Some(ada().id) };
     Box::new(core::Message { change: Some(Box::new(change)), ..message() })
@@ -99,7 +99,7 @@ fn a_frame_is_read_as_it_was_written() {
         let frame = wire::event(&event);
         assert_eq!(frame.kind.name(), event.kind.name());
         assert_eq!(serde_json::from_str::<EventFrame<'static>>(&text(&event)).unwrap(), frame);
-        // In any order of the fields.
+        // The order of the fields makes no difference.
         let value: Value = serde_json::to_value(&frame).unwrap();
         assert_eq!(serde_json::from_value::<EventFrame<'static>>(value).unwrap(), frame);
         let ServerFrame::Event(read) = serde_json::from_str(&text(&event)).unwrap() else { panic!("another frame") };

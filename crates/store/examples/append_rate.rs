@@ -1,7 +1,6 @@
-//! How many messages a second a store appends:
-//! `cargo run --profile dist -p chatsphere-store --example append_rate -- <database URL> [senders] [seconds] [rooms]`.
+//! Measures how many messages a second a store appends:
 //!
-//! Each sender waits for its answer before it sends again, as a client does that wants every message acknowledged.
+//! Each sender waits for its answer before it sends again, like a client that wants each message acknowledged.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -73,7 +73,7 @@ async fn signals_go_where_their_topic_is_wanted() {
     let BusMessage::Signals(signals) = until_received(&mut b, || a.signal(signal.clone())).await else { panic!("no signals") };
     assert_eq!(signals, [signal]);
 
-    // A withheld signal is not accepted later, and no event can take its place.
+    // A captured signal that was not delivered is not accepted later, and no event can take its place.
     let captured = loop {
         let (subject, payload) = stranger.capture().await;
         if subject == "chatsphere.v3.room.01" {

@@ -47,7 +47,7 @@ impl Node {
         let status = link.status();
         let (hub, tasks) = Hub::new(1);
         let hub = Arc::new(hub);
-        // As if a client had joined.
+        // The interest of a node with a client that has joined.
         hub.interest.add(Topic::Room(room(0)));
         let (bus, publish_queue) = Bus::clustered(hub.clone(), status.clone());
         let (sender, received) = mpsc::unbounded_channel();

@@ -41,7 +41,7 @@ async fn with_an_authority_and_a_certificate_of_ones_own() {
     let others = path("node-ca.pem");
     let Some(nats) = Nats::start(&server).await else { return };
     let full = NatsTls { authorities: Some(ca.clone()), certificate: Some(certificate), key: Some(key) };
-    // Whatever the scheme.
+    // The scheme makes no difference.
     for scheme in ["nats", "tls"] {
         let with = |tls: &NatsTls| NatsOptions { tls: tls.clone(), ..options(&format!("{scheme}://localhost:{}", nats.port)) };
         let a = Node::connected(with(&full)).await;

@@ -5,11 +5,11 @@
 //!     [--messages 1000,100000,10000000] [--rooms 1000000] [--bytes 100] [--rooms-file rooms.json]
 //! ```
 //!
-//! Start and stop a server on the database before, so that its tables exist; no server may run on it meanwhile. All rooms
-//! belong to one new user. One room is made for each number of `--messages`, then empty ones until the database has `--rooms`
-//! rooms. `--rooms-file` is what `chatsphere-bench growth --rooms-file` takes. Rows are written in bulk and without waiting for
-//! the disk, but as the store would have written them: numbers without a gap, and counters that are right. Never use it on data
-//! that matters.
+//! Start and stop a server on the database before, so that its tables exist. No server may run on it meanwhile. All rooms
+//! belong to one new user. The program creates a room for each number of `--messages`, then empty ones until the database has
+//! `--rooms` rooms. `--rooms-file` is what `chatsphere-bench growth --rooms-file` takes. Rows are written in bulk and without
+//! waiting for the disk, but like those of the store: numbers without a gap, and correct counters. Never use it on data that
+//! matters.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool for measurements, not a part of the program")]
 
 mod postgres;
@@ -19,14 +19,14 @@ use std::path::PathBuf;
 
 use chatsphere_core::{Clock, RoomId, SystemClock, Timestamp, UserId};
 
-/// What is to be written.
+/// The rows to write.
 struct Plan {
     user: UserId,
     at: Timestamp,
     bytes: usize,
-    /// Rooms, each with its number of messages.
+    /// Rooms with their numbers of messages.
     full: Vec<(RoomId, u64)>,
-    /// How many rooms the database is to have.
+    /// The number of rooms that the database is to have.
     rooms: u64,
 }
 

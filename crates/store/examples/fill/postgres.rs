@@ -4,13 +4,13 @@ use uuid::Uuid;
 
 use crate::Plan;
 
-/// Rows of one statement.
+/// The number of rows of one statement.
 const AT_ONCE: i64 = 200_000;
-/// A version 7 UUID of a millisecond: what is random in it is made by the server.
+/// A version 7 UUID of a millisecond, whose random part the server generates.
 const ID: &str = "(lpad(to_hex($1::bigint + g), 12, '0') || '7' || substr(md5(random()::text), 1, 3)
     || '8' || substr(md5(random()::text), 1, 15))::uuid";
 
-/// Writes the plan; how many rooms there are then.
+/// Writes the plan. Returns the number of rooms in the database.
 pub(crate) async fn fill(url: &str, plan: &Plan) -> u64 {
     let (mut client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -49,7 +49,7 @@ async fn rooms(client: &Client) -> i64 {
     client.query_one("SELECT count(*) FROM rooms", &[]).await.unwrap().get(0)
 }
 
-/// A room as the store makes it: its first event is its owner's joining.
+/// Inserts a room like the store: its first event is that its owner joined.
 async fn room(client: &mut Client, id: RoomId, user_pk: i64, at: i64) -> i64 {
     let row = client
         .query_one(
@@ -86,7 +86,7 @@ async fn empty_rooms(client: &Client, user_pk: i64, at: i64, some: i64) {
 
 async fn messages(client: &mut Client, plan: &Plan, room_pk: i64, user_pk: i64, written: i64, some: i64) {
     let transaction = client.transaction().await.unwrap();
-    // A millisecond each, so that ids rise as those of real messages do.
+    // Each message has its own millisecond, so that ids rise like those of real messages.
     let statement = format!(
         "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
          SELECT {ID}, $2, g + 2, $3, $4, NULL, $1 + g, $1 + g

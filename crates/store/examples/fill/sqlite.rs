@@ -3,12 +3,12 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 
 use crate::Plan;
 
-/// Rows of one transaction.
+/// The number of rows of one transaction.
 const AT_ONCE: u64 = 200_000;
 
-/// Writes the plan; how many rooms there are then.
+/// Writes the plan. Returns the number of rooms in the database.
 pub(crate) fn fill(path: &str, plan: &Plan) -> u64 {
-    // Not made if it is absent: its tables are the server's to make.
+    // The file must exist, because the server creates its tables.
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
     connection.pragma_update(None, "synchronous", "OFF").unwrap();
     connection.pragma_update(None, "cache_size", -512_000).unwrap();
@@ -53,7 +53,7 @@ pub(crate) fn fill(path: &str, plan: &Plan) -> u64 {
     there(&connection)
 }
 
-/// A room as the store makes it: its first event is its owner's joining.
+/// Inserts a room like the store: its first event is that its owner joined.
 fn room(transaction: &Transaction<'_>, id: RoomId, user_pk: i64, at: i64) -> i64 {
     transaction
         .prepare_cached(
@@ -79,7 +79,7 @@ fn room(transaction: &Transaction<'_>, id: RoomId, user_pk: i64, at: i64) -> i64
     room_pk
 }
 
-/// Enters all that was written into the lists of messages.
+/// Inserts all new messages into the lists.
 fn list(connection: &Connection) {
     connection
         .execute_batch(
@@ -104,7 +104,7 @@ fn messages(transaction: &Transaction<'_>, plan: &Plan, room_pk: i64, user_pk: i
         .unwrap();
     let content = plan.content();
     for number in (written..written + some).map(u64::cast_signed) {
-        // A millisecond each, so that ids rise as those of real messages do.
+        // Each message has its own millisecond, so that ids rise like those of real messages.
         let at = plan.at.as_millis() + number;
         let id = MessageId::new(Timestamp::from_millis(at));
         insert.execute((id.as_bytes(), room_pk, number + 2, user_pk, &content, at)).unwrap();

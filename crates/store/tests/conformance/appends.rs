@@ -1,4 +1,4 @@
-//! Appending messages.
+//! Tests of appending messages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ async fn an_acknowledgement_comes_once_and_with_its_commit(fixture: Arc<Fixture>
     let first = acks.recv().await.unwrap().unwrap();
     assert_eq!(first, Receipt { room_id: room, message_id: new.id, seq: Seq::new(2), at: new.at, change: None });
     assert!(world.node.sink.events().iter().any(|event| event.seq == first.seq), "the sink is told of it before, or with it");
-    // Refusals and replays are acknowledged too, in the order of the calls.
+    // Rejections and replays are acknowledged too, in the order of the calls.
     store.submit_for(new, to());
     store.submit_for(new_message(room, world.bob.id, "no member"), to());
     store.submit_for(new_message(room, world.ada.id, "again"), to());
@@ -73,7 +73,7 @@ async fn a_message_is_stored_as_it_was_given(fixture: Arc<Fixture>) {
 async fn every_character_and_the_longest_content_survive(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
-    // One character of each plane that has some, the borders of the encoding's lengths, and the awkward ones.
+    // One character of each plane that has some, the borders of UTF-8's lengths, and characters that need escaping.
     let mut texts = vec!["x".repeat(32 * 1024), "é".repeat(16 * 1024), "\u{1}\t\r\n'\"\\%_$1;--".to_owned()];
     texts.push("\u{7f}\u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{fffe}\u{ffff}\u{10000}\u{10ffff}".to_owned());
     texts.extend((0..=0x10).filter_map(|plane| char::from_u32(plane * 0x1_0000 + 0x41)).map(|c| c.to_string()));

@@ -1,4 +1,4 @@
-//! Changing what messages say: versions, events, retries, pages.
+//! Tests of edits: versions, events, retries, pages.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ on_every_database!(
     an_edit_that_changes_nothing_adds_nothing,
     an_edit_for_an_earlier_version_is_refused,
     an_edit_names_a_message_of_the_room,
-    every_read_shows_the_present_text,
+    every_read_shows_the_current_content,
     versions_come_newest_first_page_by_page,
-    texts_that_are_forgotten_are_nowhere,
-    a_retry_is_answered_with_the_message_as_it_is,
-    a_page_shows_a_message_that_changed_often_once,
+    erased_contents_are_nowhere,
+    a_retry_is_answered_with_the_current_message,
+    a_page_shows_a_message_once_however_often_it_was_edited,
     a_page_of_edits_is_bounded_by_bytes,
     edits_and_messages_of_one_batch_are_in_order,
-    a_page_that_is_kept_shows_an_edit,
-    edits_on_two_nodes_are_versions_one_after_the_other,
+    a_cached_page_shows_an_edit,
+    edits_on_two_nodes_have_consecutive_versions,
 );
 
 fn edit(room: RoomId, message: MessageId, by: UserId, text: &str) -> MessageEdit {
@@ -63,14 +63,14 @@ async fn an_edit_is_a_version_and_an_event(fixture: Arc<Fixture>) {
     assert_eq!((message.seq, message.change_seq(), message.created_at), (posted.seq, first.seq, posted.created_at));
     assert!(message.updated_at > posted.updated_at);
     assert_eq!(message.change.as_ref().unwrap().edited_by, None);
-    // A backend changes it.
+    // A CLIENT token edits it.
     let second = world.node.store.submit(edit(room, posted.id, world.bob.id, "moderated")).await.unwrap();
     let change = second.message.change.clone().unwrap();
     assert_eq!((change.version.get(), change.edited_by, change.seq), (3, Some(world.bob.id), second.seq));
     let events = all_events(&world.node, room).await;
     let [.., one, two] = &events[..] else { panic!("{events:?}") };
     assert_eq!((one.seq, two.seq), (first.seq, second.seq));
-    // What a page shows is the present state; the last event shows it, the one before is superseded by it.
+    // A page shows the current state of a message: the last event has it, and supersedes the one before.
     let EventKind::MessageEdited { message: EventMessage::Superseded(key), by } = &one.kind else { panic!("{one:?}") };
     assert_eq!((key.id, by.id), (posted.id, world.ada.id));
     let EventKind::MessageEdited { message: EventMessage::Shown(shown), by } = &two.kind else { panic!("{two:?}") };
@@ -89,7 +89,7 @@ async fn an_edit_that_changes_nothing_adds_nothing(fixture: Arc<Fixture>) {
         assert_eq!((&again.message, again.seq, again.at), (&edited.message, newest.seq, newest.created_at));
     }
     assert_eq!(all_events(&world.node, posted.room_id).await.last().unwrap().seq, newest.seq);
-    // In a room whose newest event is no message.
+    // The newest event of the room is not a message.
     world.add(posted.room_id, world.bob.id).await;
     let again = world.edit(&posted, "hello, world").await;
     assert_eq!((again.seq, again.message.version().get()), (newest.seq.next(), 2));
@@ -127,7 +127,7 @@ async fn an_edit_names_a_message_of_the_room(fixture: Arc<Fixture>) {
     }
 }
 
-async fn every_read_shows_the_present_text(fixture: Arc<Fixture>) {
+async fn every_read_shows_the_current_content(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await.id;
     let (store, ada) = (&world.node.store, Access::Member(world.ada.id));
@@ -170,11 +170,11 @@ async fn versions_come_newest_first_page_by_page(fixture: Arc<Fixture>) {
     assert!(versions.page.items.iter().all(|version| version.by.id == world.ada.id));
 }
 
-async fn texts_that_are_forgotten_are_nowhere(fixture: Arc<Fixture>) {
+async fn erased_contents_are_nowhere(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let posted = world.post(world.room().await.id, "a secret").await;
     let forget = || VersionsForgotten { room_id: posted.room_id, message_id: posted.id, actor: Actor::Operator, at: now() };
-    // There is nothing to forget of the first version: it is the present one.
+    // The first version is the current one, so there is nothing to erase.
     world.node.store.submit(forget()).await.unwrap();
     assert_eq!(world.texts(&posted, 10).await, [(1, Some("a secret".to_owned()))]);
     world.edit(&posted, "another secret").await;
@@ -189,7 +189,7 @@ async fn texts_that_are_forgotten_are_nowhere(fixture: Arc<Fixture>) {
     assert_eq!(texts, [(4, Some("more".to_owned())), (3, Some("public".to_owned())), (2, None), (1, None)]);
 }
 
-async fn a_retry_is_answered_with_the_message_as_it_is(fixture: Arc<Fixture>) {
+async fn a_retry_is_answered_with_the_current_message(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await.id;
     let store = &world.node.store;
@@ -201,7 +201,7 @@ async fn a_retry_is_answered_with_the_message_as_it_is(fixture: Arc<Fixture>) {
     let edited = world.edit(&posted, "second").await.message;
     let again = store.submit(send("first")).await.unwrap();
     assert_eq!((again.value, again.replayed), (edited.clone(), true));
-    // What is compared is what was first sent.
+    // The content of a retry is compared with the first content.
     assert_eq!(store.submit(send("second")).await.err(), Some(Conflict::ClientMessageIdReused.into()));
     let forget = VersionsForgotten { room_id: room, message_id: posted.id, actor: Actor::Operator, at: now() };
     store.submit(forget).await.unwrap();
@@ -211,7 +211,7 @@ async fn a_retry_is_answered_with_the_message_as_it_is(fixture: Arc<Fixture>) {
     }
 }
 
-async fn a_page_shows_a_message_that_changed_often_once(fixture: Arc<Fixture>) {
+async fn a_page_shows_a_message_once_however_often_it_was_edited(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await.id;
     let posted = world.post(room, "0").await;
@@ -226,7 +226,8 @@ async fn a_page_shows_a_message_that_changed_often_once(fixture: Arc<Fixture>) {
         };
         events.iter().filter_map(shown).collect()
     };
-    // With the message itself and without it: the newest event of the page shows it, unless the message does in a later state.
+    // Pages with the message itself, and without it. The newest event shows the message, unless the message is in the page in a
+    // later state.
     for (after, limit, expected) in [
         (1, 7, vec![false, false, false, false, false, true]),
         (1, 4, vec![false, false, false]),
@@ -288,7 +289,7 @@ async fn edits_and_messages_of_one_batch_are_in_order(fixture: Arc<Fixture>) {
     assert!(events.windows(2).all(|pair| pair[1].seq == pair[0].seq.next()));
 }
 
-async fn a_page_that_is_kept_shows_an_edit(fixture: Arc<Fixture>) {
+async fn a_cached_page_shows_an_edit(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await.id;
     let (store, pages) = (&*world.node.store, chatsphere_core::PageCache::default());
@@ -301,7 +302,7 @@ async fn a_page_that_is_kept_shows_an_edit(fixture: Arc<Fixture>) {
     }
 }
 
-async fn edits_on_two_nodes_are_versions_one_after_the_other(fixture: Arc<Fixture>) {
+async fn edits_on_two_nodes_have_consecutive_versions(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let other = fixture.node().await;
     let room = world.room().await.id;

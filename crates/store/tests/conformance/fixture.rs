@@ -9,7 +9,7 @@ use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenError, Ope
 use tempfile::TempDir;
 use tokio::runtime::RuntimeFlavor;
 
-/// A database that is gone after the test.
+/// A database that is removed after the test.
 pub(crate) struct Fixture {
     pub(crate) url: DatabaseUrl,
     _dir: Option<TempDir>,
@@ -33,7 +33,7 @@ pub(crate) async fn on_postgres<F: Future<Output = ()> + Send + 'static>(test: i
     }
 }
 
-/// A superuser's URL, or none if this machine has no server for tests.
+/// Returns a superuser's URL, or `None` if this machine has no server for tests.
 pub(crate) fn postgres_server() -> Option<String> {
     let server = std::env::var("CHATSPHERE_TEST_POSTGRES").ok();
     if server.is_none() {
@@ -42,7 +42,7 @@ pub(crate) fn postgres_server() -> Option<String> {
     server
 }
 
-/// Tells that a test does nothing here, which must not be where all are wanted.
+/// Prints that a test is skipped. Fails if all tests must run.
 pub(crate) fn left_out(why: &str) {
     assert!(std::env::var_os("CHATSPHERE_TEST_ALL").is_none(), "{why}");
     println!("left out: {why}");
@@ -53,7 +53,7 @@ pub(crate) fn with_database(server: &str, database: &str) -> String {
     format!("{base}/{database}")
 }
 
-/// Runs a statement outside of the store.
+/// Runs a statement on a connection of its own.
 pub(crate) async fn administer(url: &str, sql: &str) {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -72,12 +72,12 @@ pub(crate) fn keys() -> KeyFingerprints {
 }
 
 impl Fixture {
-    /// A database that somebody else looks after.
+    /// Makes a fixture of a database that the caller removes.
     pub(crate) fn on(url: DatabaseUrl) -> Self {
         Self { url, _dir: None }
     }
 
-    /// One more node on the database.
+    /// Starts another node on the database.
     pub(crate) async fn node(&self) -> Node {
         self.node_with(|_| {}).await.unwrap()
     }
@@ -89,7 +89,7 @@ impl Fixture {
         Ok(Node { store: chatsphere_store::open(options).await?, sink })
     }
 
-    /// Runs a statement behind the store's back.
+    /// Runs a statement that bypasses the store.
     pub(crate) async fn execute(&self, sql: &str) {
         match self.url.sqlite_path() {
             Some(path) => rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap(),
@@ -119,17 +119,17 @@ impl Fixture {
     }
 }
 
-/// A store and what its sink was told.
+/// A store, and the sink that records its commits.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sink: Arc<Recorder>,
 }
 
-/// Where a test wants its acknowledgements.
+/// The channel to which a test's acknowledgements go.
 pub(crate) type ToldTo = tokio::sync::mpsc::UnboundedSender<Result<Receipt, Error>>;
 
-/// Keeps what it is told, and can hold the writer up so that writes come together in one batch.
+/// A sink that records commits. It can block the writer, so that writes share a batch.
 #[derive(Default)]
 pub(crate) struct Recorder {
     state: Mutex<State>,
@@ -156,7 +156,7 @@ impl CommitSink for Recorder {
             return;
         }
         let wait = move || drop(self.changed.wait_while(state, |state| state.hold).unwrap());
-        // PostgreSQL's writer is a task among others, which a real sink would never hold up.
+        // PostgreSQL's writer is a task of the runtime, which a real sink never blocks.
         match tokio::runtime::Handle::current().runtime_flavor() {
             RuntimeFlavor::MultiThread => tokio::task::block_in_place(wait),
             _ => wait(),
@@ -165,12 +165,12 @@ impl CommitSink for Recorder {
 }
 
 impl Recorder {
-    /// The next commit stays with the sink until [`Recorder::release`].
+    /// Blocks the next commit in the sink until [`Recorder::release`].
     pub(crate) fn hold(&self) {
         self.state.lock().unwrap().hold = true;
     }
 
-    /// Waits until a commit is held up.
+    /// Waits until a commit is blocked.
     pub(crate) fn wait_until_held(&self) {
         let state = self.state.lock().unwrap();
         tokio::task::block_in_place(|| drop(self.changed.wait_while(state, |state| !state.held).unwrap()));

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same again answers the same and stores nothing.
+//! Tests of `Idempotency-Key`: the same request again gets the same answer and stores nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ on_every_database!(
     equal_messages_in_one_batch_are_stored_once,
     another_body_is_a_conflict,
     a_key_and_a_client_message_id_together,
-    refusals_are_not_kept,
-    a_key_is_forgotten_after_a_day,
+    rejections_are_not_stored,
+    a_key_expires_after_a_day,
     old_keys_are_removed,
     users_rooms_members_and_tokens_are_answered_again,
     equal_writes_at_once_are_stored_once,
@@ -30,7 +30,7 @@ async fn a_message_is_answered_again(fixture: Arc<Fixture>) {
     let mut new = new_message(room.id, world.ada.id, "hello");
     new.idempotency = Some(idempotency(1, 1));
     let once = world.node.store.submit(new.clone()).await.unwrap();
-    // Another attempt has another id and time.
+    // A retry has another id and time.
     let mut retry = new_message(room.id, world.ada.id, "hello");
     retry.idempotency = new.idempotency;
     let again = world.node.store.submit(retry).await.unwrap();
@@ -66,7 +66,7 @@ async fn another_body_is_a_conflict(fixture: Arc<Fixture>) {
     world.node.store.submit(new.clone()).await.unwrap();
     new.idempotency = Some(idempotency(1, 2));
     assert_eq!(world.node.store.submit(new).await, Err(Conflict::IdempotencyKeyReused.into()));
-    // So is another kind of request, though front doors never make one.
+    // Another kind of request is a conflict too, although front doors never send one.
     let mut other = new_room(world.ada.id);
     other.idempotency = Some(idempotency(1, 1));
     assert_eq!(world.node.store.submit(other).await, Err(Conflict::IdempotencyKeyReused.into()));
@@ -78,7 +78,7 @@ async fn a_key_and_a_client_message_id_together(fixture: Arc<Fixture>) {
     let mut new = new_message(room.id, world.ada.id, "hello");
     new.client_message_id = Some(client_id("c"));
     let first = world.node.store.submit(new.clone()).await.unwrap();
-    // The first attempt came over the WebSocket, the second over REST: the key then stands for the first's message.
+    // The first attempt came over the WebSocket, the second over REST: the key then stands for the message of the first.
     new.idempotency = Some(idempotency(1, 1));
     let second = world.node.store.submit(new.clone()).await.unwrap();
     new.client_message_id = None;
@@ -87,7 +87,7 @@ async fn a_key_and_a_client_message_id_together(fixture: Arc<Fixture>) {
     assert_eq!((&second.value, &third.value), (&first.value, &first.value));
 }
 
-async fn refusals_are_not_kept(fixture: Arc<Fixture>) {
+async fn rejections_are_not_stored(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
     let mut new = new_message(room.id, world.bob.id, "hello");
@@ -97,7 +97,7 @@ async fn refusals_are_not_kept(fixture: Arc<Fixture>) {
     assert!(!world.node.store.submit(new).await.unwrap().replayed);
 }
 
-async fn a_key_is_forgotten_after_a_day(fixture: Arc<Fixture>) {
+async fn a_key_expires_after_a_day(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
     let mut new = new_message(room.id, world.ada.id, "hello");
@@ -127,7 +127,7 @@ async fn old_keys_are_removed(fixture: Arc<Fixture>) {
     for key in 0..10 {
         say(key, Duration::ZERO).await.unwrap();
     }
-    // Each new one lets two old ones go.
+    // Each new record removes up to two old ones.
     for key in 10..15 {
         say(key, IDEMPOTENCY_KEPT * 2).await.unwrap();
     }

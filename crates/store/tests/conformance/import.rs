@@ -1,4 +1,4 @@
-//! Taking over the first version's database, into every database.
+//! Tests of importing the Node.js version's database, into every database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::on_every_database;
 use crate::world::{World, all_events, all_pages, membership, new_message, new_user, page_of, text_of};
 
 on_every_database!(
-    everything_is_taken_over_as_it_was,
-    a_name_that_is_taken_is_left_out_or_changed,
+    everything_is_imported_unchanged,
+    a_user_with_a_taken_name_is_skipped_or_renamed,
     the_owner_and_the_roles_are_those_that_were_asked_for,
     an_import_that_was_cut_off_goes_on,
     what_came_since_is_added_and_what_changed_here_stays,
 );
 
-/// As Prisma makes it.
+/// The tables as Prisma creates them.
 const TABLES: &str = r#"
     CREATE TYPE "Role" AS ENUM ('ADMIN', 'MODERATOR', 'MEMBER');
     CREATE TYPE "TokenType" AS ENUM ('USER', 'CLIENT');
@@ -51,7 +51,7 @@ const ADA: &str = "11111111-1111-4111-8111-111111111111";
 const LOBBY: &str = "22222222-2222-4222-8222-222222222222";
 const FIRST: &str = "33333333-3333-4333-8333-333333333333";
 
-/// A database of the first version that is gone after the test.
+/// A database of the Node.js version that is removed after the test.
 struct Old {
     server: String,
     name: String,
@@ -123,7 +123,7 @@ async fn import(options: &ImportOptions) -> (ImportReport, Heard) {
     (report, heard)
 }
 
-/// A fresh installation with one ADMIN, and no server on it any more.
+/// Makes a new installation with one ADMIN, and stops its node.
 async fn installation(fixture: &Fixture) -> UserId {
     let node = fixture.node().await;
     let mut admin = new_user("admin");
@@ -141,7 +141,7 @@ fn user(text: &str) -> UserId {
     text.parse().unwrap_or_else(|_| UserId::from_uuid(derived_id(text)))
 }
 
-/// The room's messages in their order, and its members in theirs. Counts and numbers are checked.
+/// Returns the room's messages and its members, each in their order, after checking the counts and numbers.
 async fn contents(node: &Node, id: RoomId) -> (Vec<String>, Vec<String>) {
     let events = all_events(node, id).await;
     let row = node.store.room(id, Access::Any).await.unwrap();
@@ -158,7 +158,7 @@ fn tally(added: u64, present: u64, skipped: u64) -> Tally {
     Tally { added, present, skipped }
 }
 
-async fn everything_is_taken_over_as_it_was(fixture: Arc<Fixture>) {
+async fn everything_is_imported_unchanged(fixture: Arc<Fixture>) {
     let Some(old) = Old::new(&format!(
         r#"
         INSERT INTO "User" VALUES
@@ -193,7 +193,7 @@ async fn everything_is_taken_over_as_it_was(fixture: Arc<Fixture>) {
     assert_eq!(derived, ["bob", "default-room", "eve", "idle", "m-a", "m-b", "m-c", "m-d", "nobody", "quiet"]);
     assert!(heard.derived.iter().all(|(old, new)| derived_id(old) == *new));
 
-    // Again: nothing changes.
+    // A second import changes nothing.
     let (again, same) = import(&options).await;
     assert_eq!((again.users, again.messages, again.members), (tally(0, 4, 0), tally(0, 5, 0), tally(0, 5, 0)));
     assert_eq!(same.derived, heard.derived);
@@ -202,7 +202,8 @@ async fn everything_is_taken_over_as_it_was(fixture: Arc<Fixture>) {
     let long = "long ".repeat(600_000);
     let (texts, members) = contents(&node, room(LOBBY)).await;
     assert_eq!(texts, ["one", "three", "", &long]);
-    // In the order of their first message; who wrote none comes last, and who is no member is none.
+    // Members are in the order of their first message. Those without messages come last, and users who are not members are
+    // missing.
     assert_eq!(members, ["ada", &format!("Bob  {}", "x".repeat(300)), "idle"]);
     assert_eq!(contents(&node, room("default-room")).await.0, ["elsewhere"]);
     let lobby = node.store.room(room(LOBBY), Access::Any).await.unwrap();
@@ -225,12 +226,12 @@ async fn everything_is_taken_over_as_it_was(fixture: Arc<Fixture>) {
         let found = node.store.user(user(id)).await.unwrap().unwrap();
         assert_eq!((found.username.as_str(), found.role, found.disabled), (name, Role::Member, false));
     }
-    // DeferredIndex across rooms are in the order of time, of an author as of all.
+    // Lists of messages of all rooms are in the order of time, for one author and for all.
     let of_eve = MessageFilter { author: Some(user("eve")), ..MessageFilter::default() };
     let listed = all_pages(1, |page| node.store.messages(of_eve.clone(), page)).await;
     let listed: Vec<&str> = listed.iter().map(|item| item.message.content.as_str()).collect();
     assert_eq!(listed, ["elsewhere", "one"]);
-    // And what comes now is what always comes.
+    // New writes work as always.
     node.store.submit(NewMember(membership(room(LOBBY), user("eve"), user("eve")))).await.unwrap();
     let posted = node.store.submit(new_message(room(LOBBY), user("eve"), "now")).await.unwrap().value;
     assert_eq!(posted.seq.get(), 9);
@@ -243,7 +244,7 @@ fn times(created: &str, updated: &str) -> (String, String) {
     (created.to_owned(), updated.to_owned())
 }
 
-async fn a_name_that_is_taken_is_left_out_or_changed(fixture: Arc<Fixture>) {
+async fn a_user_with_a_taken_name_is_skipped_or_renamed(fixture: Arc<Fixture>) {
     let Some(old) = Old::new(&format!(
         r#"
         INSERT INTO "User" VALUES ('1', 'admin', 'ADMIN'), ('2', 'admin-2', 'MEMBER'), ('3', 'ADMlN', 'MEMBER'),
@@ -263,12 +264,12 @@ async fn a_name_that_is_taken_is_left_out_or_changed(fixture: Arc<Fixture>) {
     let mut options = old.options(&fixture, admin);
     let (report, heard) = import(&options).await;
     assert_eq!((report.users, report.members, report.messages), (tally(3, 0, 2), tally(1, 0, 1), tally(1, 0, 1)));
-    // One that only looks like an ADMIN's is as good as taken; among themselves the names are as they were.
+    // A name that only looks like an ADMIN's counts as taken. The imported names are not compared with each other.
     assert_eq!(heard.taken, [("admin".to_owned(), None), ("ADMlN".to_owned(), None)]);
     let node = fixture.node().await;
     assert_eq!(node.store.room(room(LOBBY), Access::Any).await.unwrap().owner, user("2"), "not one who is left out");
     assert_eq!(contents(&node, room(LOBBY)).await, (vec!["by 2".to_owned()], vec!["admin-2".to_owned()]));
-    // Nobody becomes the ADMIN that is here.
+    // No imported user becomes the existing ADMIN.
     assert_eq!(node.store.user_by_name("admin").await.unwrap().unwrap().id, admin);
     node.store.close().await;
 
@@ -320,7 +321,7 @@ async fn the_owner_and_the_roles_are_those_that_were_asked_for(fixture: Arc<Fixt
     assert_eq!(roles.map(|user| user.unwrap().unwrap().role), [Role::Admin, Role::Moderator]);
     node.store.close().await;
 
-    // What is no such database is told, and so is one that is not PostgreSQL.
+    // A source that is not such a database, or is not PostgreSQL, is an error.
     options.source = with_database(&old.server, "postgres").parse().unwrap();
     let refused = import_nodejs(&options, &mut Heard::default()).await;
     assert!(matches!(refused, Err(ImportError::NotFirstVersion { table: "User", .. })), "{refused:?}");
@@ -345,7 +346,7 @@ async fn an_import_that_was_cut_off_goes_on(fixture: Arc<Fixture>) {
     };
     let admin = installation(&fixture).await;
     let options = old.options(&fixture, admin);
-    // Cut off again and again, each time a little later.
+    // The import is interrupted several times, each time a little later.
     for enough in [1, 9_000, 20_000] {
         let (messages, mut done) = tokio::sync::mpsc::unbounded_channel();
         let mut heard = Heard { messages: Some(messages), ..Heard::default() };
@@ -363,7 +364,7 @@ async fn an_import_that_was_cut_off_goes_on(fixture: Arc<Fixture>) {
         assert_eq!(members.len(), 50);
         let texts: Vec<u32> = texts.iter().map(|text| text.parse().unwrap()).collect();
         assert_eq!(texts.len(), 1_500);
-        // Three have the same time, each in a room of its own.
+        // Three messages have the same time, each in a room of its own.
         assert!(texts.is_sorted(), "{texts:?}");
     }
     old.drop().await;

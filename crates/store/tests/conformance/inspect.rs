@@ -1,4 +1,4 @@
-//! Looking at a database without changing it.
+//! Tests of inspecting a database without changing it.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use chatsphere_store::{Fingerprint, OpenError, SigningKey, inspect, migrate};
 use crate::fixture::{Fixture, keys};
 use crate::on_every_database;
 
-on_every_database!(looking_changes_nothing, looking_finds_what_opening_would_find);
+on_every_database!(inspecting_changes_nothing, inspecting_finds_what_opening_would_find);
 
-async fn looking_changes_nothing(fixture: Arc<Fixture>) {
+async fn inspecting_changes_nothing(fixture: Arc<Fixture>) {
     for _ in 0..2 {
         let found = inspect(&fixture.url, Some(&keys())).await.unwrap();
         assert_eq!((found.version, found.knows_keys, found.now.is_some()), (0, false, !fixture.url.is_sqlite()));
@@ -22,7 +22,7 @@ async fn looking_changes_nothing(fixture: Arc<Fixture>) {
     assert!(fixture.node_with(|options| options.keys = other).await.is_ok(), "the keys that were looked with were stored");
 }
 
-async fn looking_finds_what_opening_would_find(fixture: Arc<Fixture>) {
+async fn inspecting_finds_what_opening_would_find(fixture: Arc<Fixture>) {
     let node = fixture.node().await;
     let found = inspect(&fixture.url, Some(&keys())).await.unwrap();
     assert!(found.knows_keys && found.version == found.newest);

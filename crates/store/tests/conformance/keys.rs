@@ -1,4 +1,4 @@
-//! Which installation a database is, and whose keys signed its tokens.
+//! Tests of the installation's row: its epoch, and the fingerprints of the keys that signed its tokens.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::on_every_database;
 
 on_every_database!(
     an_installation_keeps_its_epoch,
-    other_keys_are_refused_and_rotated_ones_taken,
+    other_keys_are_rejected_and_rotated_ones_accepted,
     many_nodes_open_a_new_database_at_once,
 );
 
@@ -22,7 +22,7 @@ async fn an_installation_keeps_its_epoch(fixture: Arc<Fixture>) {
     assert_eq!(fixture.node().await.store.epoch(), one.store.epoch());
 }
 
-async fn other_keys_are_refused_and_rotated_ones_taken(fixture: Arc<Fixture>) {
+async fn other_keys_are_rejected_and_rotated_ones_accepted(fixture: Arc<Fixture>) {
     drop(fixture.node().await);
     let other = fixture.node_with(|options| options.keys.client = Fingerprint::new("other")).await;
     assert!(matches!(other.err(), Some(OpenError::OtherSecrets { which: SigningKey::Client })));
@@ -34,7 +34,7 @@ async fn other_keys_are_refused_and_rotated_ones_taken(fixture: Arc<Fixture>) {
     };
     fixture.node_with(rotate).await.unwrap();
     fixture.node_with(rotate).await.unwrap();
-    // The new key is the installation's now; the old one alone no longer is.
+    // The new key is now the installation's key; the old one alone is rejected.
     let new = |options: &mut chatsphere_store::OpenOptions| options.keys.user = Fingerprint::new("new user key");
     fixture.node_with(new).await.unwrap();
     assert!(matches!(fixture.node_with(|_| {}).await.err(), Some(OpenError::OtherSecrets { which: SigningKey::User })));

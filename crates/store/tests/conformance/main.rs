@@ -1,5 +1,5 @@
-//! What every adapter of the store does alike. Each test runs on SQLite in a temporary directory, and on PostgreSQL in a
-//! database of its own if `CHATSPHERE_TEST_POSTGRES` names a server (`cargo xtask with-services -- cargo test`).
+//! Tests of the behaviour of every adapter. Each test runs on SQLite in a temporary directory, and on PostgreSQL in a database
+//! of its own if `CHATSPHERE_TEST_POSTGRES` names a server (`cargo xtask with-services -- cargo test`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 
@@ -30,7 +30,7 @@ mod upgrade;
 mod users;
 mod world;
 
-/// Makes of each function a test on every database.
+/// Makes a test on every database of each function.
 macro_rules! on_every_database {
     ($($(#[$attribute:meta])* $name:ident),+ $(,)?) => {
         mod sqlite {

@@ -1,4 +1,4 @@
-//! Memberships.
+//! Tests of memberships.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::world::{World, all_events, all_pages, first, membership, new_user, pa
 
 on_every_database!(
     joining_and_leaving_are_events,
-    what_is_so_already_is_not_done_again,
+    an_unneeded_change_adds_no_event,
     memberships_need_their_room_and_users,
     members_are_listed_in_the_order_they_joined,
 );
@@ -33,7 +33,7 @@ async fn joining_and_leaving_are_events(fixture: Arc<Fixture>) {
     assert_eq!((room.member_count, room.seq, room.message_count), (1, Seq::new(3), 0));
 }
 
-async fn what_is_so_already_is_not_done_again(fixture: Arc<Fixture>) {
+async fn an_unneeded_change_adds_no_event(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
     assert!(matches!(world.add(room.id, world.ada.id).await, MembershipChanged::NotNeeded(_)));
@@ -66,7 +66,7 @@ async fn members_are_listed_in_the_order_they_joined(fixture: Arc<Fixture>) {
         world.post(room.id, "in between").await;
         joined.push(user);
     }
-    // Who comes again is last.
+    // A user who returns is last.
     let again = joined.remove(2);
     world.remove(room.id, again).await;
     world.add(room.id, again).await;

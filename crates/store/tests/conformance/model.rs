@@ -1,4 +1,4 @@
-//! Random writes against a simple model in memory. A failure prints its seed; `CHATSPHERE_TEST_SEED` repeats it.
+//! Compares random writes with a simple model in memory. A failure prints its seed; `CHATSPHERE_TEST_SEED` repeats it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::world::{all_events, all_pages, client_id, content, idempotency, name,
 
 on_every_database!(random_writes_do_what_the_model_does);
 
-/// What is remembered under a key.
+/// The stored outcome of a key.
 #[derive(Clone)]
 enum Outcome {
     Message(RoomId, Seq),
@@ -39,7 +39,7 @@ struct Model {
     rooms: Vec<Room>,
     members: BTreeMap<RoomId, Vec<UserId>>,
     events: BTreeMap<RoomId, Vec<Event>>,
-    /// Messages that were edited, as they are now.
+    /// Edited messages in their current state.
     edited: HashMap<MessageId, Message>,
     keys: HashMap<[u8; 32], ([u8; 32], Outcome, Timestamp)>,
     control: Vec<ControlChange>,
@@ -54,13 +54,14 @@ impl Model {
         self.users.iter().find(|user| user.id == id)
     }
 
-    /// A message as it is now, with the present name of its author.
+    /// Returns a message in its current state, with the current name of its author.
     fn present_message(&self, message: &Message) -> Message {
         let author = UserRef::from(self.user(message.author.id).unwrap());
         Message { author, ..self.edited.get(&message.id).unwrap_or(message).clone() }
     }
 
-    /// With present names and messages. Of what an edit shows the key alone: how much a page shows depends on the page.
+    /// Returns an event with current names and messages. The message of an edit is reduced to its key, because whether a page
+    /// shows it depends on the page.
     fn present(&self, event: &Event) -> Event {
         let named = |user: &UserRef| UserRef::from(self.user(user.id).unwrap());
         let kind = match &event.kind {
@@ -280,7 +281,7 @@ impl Model {
                 false => EventKind::MemberLeft { user, by },
             }))
         };
-        // Which event it was so at is not remembered.
+        // The number of the event is not stored in this case.
         let kept = if let MembershipChanged::At(_) = changed { changed } else { MembershipChanged::NotNeeded(Seq::ZERO) };
         self.keep(change.idempotency, Outcome::Membership(kept), change.at);
         done(changed, false)
@@ -342,7 +343,7 @@ impl Model {
         let control = store.control_after(ControlPosition(0), 100_000).await.unwrap();
         assert_eq!(control.iter().map(|entry| entry.change).collect::<Vec<_>>(), self.control);
         assert_eq!(store.control_head().await.unwrap(), ControlPosition(self.control.len() as u64));
-        // The sink heard the same, with the names of then.
+        // The sink got the same events, with the names of that time.
         for room in &self.rooms {
             let told: Vec<_> = node.sink.events().into_iter().filter(|event| event.room_id == room.id).collect();
             assert_eq!(told.iter().map(|event| (**event).clone()).collect::<Vec<_>>(), self.events[&room.id]);
@@ -350,7 +351,7 @@ impl Model {
     }
 }
 
-/// Makes random commands from few names, rooms and keys, so that they collide often.
+/// Generates random writes from few names, rooms and keys, so that they often conflict.
 struct Random {
     rng: StdRng,
     now: i64,
@@ -416,7 +417,7 @@ impl Random {
 }
 
 impl Random {
-    /// Of few messages, so that several edits meet one.
+    /// Generates an edit of one of a few messages, so that several edits meet one message.
     fn edit(&mut self, model: &Model) -> MessageEdit {
         let room_id = self.room(model);
         let messages = model.events.get(&room_id).into_iter().flatten().filter_map(Event::message).take(5);
@@ -496,7 +497,7 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
             assert_eq!(store.submit(new.clone()).await, model.create_token(&new));
         }
         13 | 14 => {
-            // Several of them share a batch.
+            // Several edits share a batch.
             let edits: Vec<_> = (0..random.rng.random_range(1..10)).map(|_| random.edit(model)).collect();
             let pending: Vec<_> = edits.iter().map(|edit| store.submit(edit.clone())).collect();
             for (edit, pending) in edits.iter().zip(pending) {
@@ -508,7 +509,7 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
             assert_eq!(store.submit(revocation(token, at)).await, model.revoke(token, at));
         }
         _ => {
-            // Submitted together, so that they share batches.
+            // They are submitted together, so that they share batches.
             let messages: Vec<_> = (0..random.rng.random_range(1..30)).map(|_| random.message(model)).collect();
             let pending: Vec<_> = messages.iter().map(|new| store.submit(new.clone())).collect();
             for (new, pending) in messages.iter().zip(pending) {
@@ -525,7 +526,7 @@ async fn random_writes_do_what_the_model_does(fixture: Arc<Fixture>) {
     let mut model = Model::default();
     let mut random = Random { rng: StdRng::seed_from_u64(seed), now: 1_800_000_000_000 };
     for round in 0..600 {
-        // Between the batches alone: what shares a batch was accepted within seconds.
+        // Time passes only between batches, because the messages of a batch were accepted within seconds.
         if random.rng.random_ratio(1, 20) {
             random.now += Duration::from_secs(13 * 60 * 60).as_millis() as i64;
         }

@@ -1,4 +1,4 @@
-//! What another release has stored: an earlier one, or a newer one from which this one was gone back to.
+//! Tests of data that another release has stored: an earlier one, or a newer one before a downgrade.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::world::{World, all_events, idempotency, membership, new_message, new_
 on_every_database!(
     an_event_of_an_unknown_kind_keeps_its_place,
     outcomes_of_earlier_releases_are_answered,
-    outcomes_of_newer_releases_are_told_as_such,
+    outcomes_of_newer_releases_are_reported_as_such,
 );
 
 async fn an_event_of_an_unknown_kind_keeps_its_place(fixture: Arc<Fixture>) {
@@ -43,7 +43,7 @@ async fn an_event_of_an_unknown_kind_keeps_its_place(fixture: Arc<Fixture>) {
     assert_eq!(*newest.others[1], events[2]);
 }
 
-/// Stores an outcome under the key `key` for a body of `1`.
+/// Stores an outcome with the key `key`, for a body of `1`.
 async fn store_outcome(fixture: &Fixture, key: u8, outcome: &str) {
     let bytes = |byte: u8| match fixture.url.is_sqlite() {
         true => format!("x'{}'", format!("{byte:02x}").repeat(32)),
@@ -57,7 +57,7 @@ async fn store_outcome(fixture: &Fixture, key: u8, outcome: &str) {
     fixture.execute(&sql).await;
 }
 
-/// Byte by byte as the program wrote them before outcomes had shapes of their own.
+/// The outcomes are byte for byte those of releases before outcomes had formats of their own.
 async fn outcomes_of_earlier_releases_are_answered(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let (room, store) = (world.room().await, &world.node.store);
@@ -111,7 +111,7 @@ async fn outcomes_of_earlier_releases_are_answered(fixture: Arc<Fixture>) {
     }
 }
 
-async fn outcomes_of_newer_releases_are_told_as_such(fixture: Arc<Fixture>) {
+async fn outcomes_of_newer_releases_are_reported_as_such(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let (room, store) = (world.room().await, &world.node.store);
     for (key, outcome) in [(1, r#"{"Message2":{"id":"x"}}"#), (2, r#"{"Room":{"id":1}}"#), (3, "[]")] {
@@ -125,6 +125,6 @@ async fn outcomes_of_newer_releases_are_told_as_such(fixture: Arc<Fixture>) {
         new.idempotency = Some(idempotency(key, 1));
         assert_eq!(store.submit(new).await, Err(Unavailable::NewerVersion.into()));
     }
-    // Nothing was stored, and nothing else was held up.
+    // Nothing was stored, and other writes work.
     assert_eq!(all_events(&world.node, room.id).await.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Several nodes on one database: two on one PostgreSQL, or a server and a command on one SQLite file.
+//! Tests of several nodes on one database: two on one PostgreSQL, or a server and a command on one SQLite file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +15,8 @@ on_every_database!(
     each_sees_what_the_other_committed,
     a_retry_through_the_other_node_is_a_replay,
     a_removal_on_one_node_holds_on_the_other,
-    what_a_writer_remembers_is_what_others_wrote,
-    a_kept_page_shows_what_another_node_acknowledged,
+    a_writers_cache_has_what_others_wrote,
+    a_cached_page_shows_what_another_node_acknowledged,
 );
 
 async fn two_nodes_append_to_the_same_rooms(fixture: Arc<Fixture>) {
@@ -31,7 +31,7 @@ async fn two_nodes_append_to_the_same_rooms(fixture: Arc<Fixture>) {
         let (rooms, ada, bob) = (rooms.clone(), one.ada.id, one.bob.id);
         senders.spawn(async move {
             for number in 0..25_usize {
-                // Neighbouring senders go through the rooms in opposite directions.
+                // Neighbouring senders use the rooms in opposite orders.
                 let room = rooms[if sender % 4 < 2 { (sender + number) % 4 } else { 3 - (sender + number) % 4 }];
                 store.submit(new_message(room, ada, "x")).await.unwrap();
                 if number % 8 == 0 {
@@ -52,7 +52,7 @@ async fn two_nodes_append_to_the_same_rooms(fixture: Arc<Fixture>) {
         assert_eq!(row.member_count, members as u64);
         assert_eq!(row.seq.get(), events.len() as u64);
     }
-    // Each event was told by exactly one of the nodes, and by each in order.
+    // Exactly one node's sink got each event, and each sink got its events in order.
     for node in [&one.node, &two] {
         for room in &rooms {
             let seqs: Vec<_> =
@@ -118,8 +118,8 @@ async fn a_removal_on_one_node_holds_on_the_other(fixture: Arc<Fixture>) {
     }
 }
 
-/// Each change in turn by the one and by the other: what a node knows of before a change counts no more after it.
-async fn what_a_writer_remembers_is_what_others_wrote(fixture: Arc<Fixture>) {
+/// Both nodes make each change in turn: after a change by the other, a node must not use its cache from before.
+async fn a_writers_cache_has_what_others_wrote(fixture: Arc<Fixture>) {
     let (one, two) = (World::new(&fixture).await, fixture.node().await);
     let (room, bob) = (one.room().await.id, one.bob.id);
     one.add(room, bob).await;
@@ -144,8 +144,9 @@ async fn what_a_writer_remembers_is_what_others_wrote(fixture: Arc<Fixture>) {
     }
 }
 
-/// Many read through one cache at a time, so that their checks share queries. Each shows what was acknowledged before it began.
-async fn a_kept_page_shows_what_another_node_acknowledged(fixture: Arc<Fixture>) {
+/// Many readers use one cache at a time, so that their checks share queries. Each must see everything that was acknowledged
+/// before its call.
+async fn a_cached_page_shows_what_another_node_acknowledged(fixture: Arc<Fixture>) {
     const READERS: usize = 8;
     const MESSAGES: u64 = 100;
     let (one, two) = (World::new(&fixture).await, fixture.node().await);

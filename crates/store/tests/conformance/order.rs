@@ -1,4 +1,4 @@
-//! What the sink is told, when, and in which order.
+//! Tests of the sink: what it gets, when, and in which order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use crate::world::{World, all_events, client_id, membership, new_message, new_us
 
 on_every_database!(
     the_sink_is_told_before_the_answer_and_after_the_commit,
-    one_batch_is_told_once,
-    the_sink_hears_each_room_in_order,
+    the_sink_gets_each_batch_once,
+    the_sink_gets_each_room_in_order,
     a_bad_write_does_not_fail_its_batch,
     writes_take_effect_in_the_order_they_were_submitted,
     a_dropped_write_is_carried_out,
-    closing_carries_out_what_waits,
-    a_broken_writer_is_told,
+    closing_executes_queued_writes,
+    a_broken_writer_is_reported,
     a_full_queue_refuses_at_once,
     the_database_answers,
 );
 
-/// Checks that the events of each room came as 1, 2, 3 …
+/// Checks that the sink got each room's events as 1, 2, 3 …
 fn in_order(sink: &Recorder) -> HashMap<RoomId, Vec<Arc<Event>>> {
     let mut rooms: HashMap<RoomId, Vec<Arc<Event>>> = HashMap::new();
     for event in sink.events() {
@@ -42,7 +42,7 @@ async fn the_sink_is_told_before_the_answer_and_after_the_commit(fixture: Arc<Fi
     world.node.sink.hold();
     let mut pending = std::pin::pin!(world.node.store.submit(new_message(room.id, world.ada.id, "hello")));
     world.node.sink.wait_until_held();
-    // The sink knows it, every read sees it, and nobody was answered.
+    // The sink has the event, every read sees it, and no write was answered.
     assert_eq!(world.node.sink.events().last().and_then(|event| text_of(event).map(str::to_owned)), Some("hello".to_owned()));
     assert_eq!(all_events(&world.node, room.id).await.len(), 2);
     let answered = std::future::poll_fn(|context| std::task::Poll::Ready(pending.as_mut().poll(context).is_ready())).await;
@@ -51,7 +51,7 @@ async fn the_sink_is_told_before_the_answer_and_after_the_commit(fixture: Arc<Fi
     pending.await.unwrap();
 }
 
-async fn one_batch_is_told_once(fixture: Arc<Fixture>) {
+async fn the_sink_gets_each_batch_once(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
     let before = world.node.sink.batches().len();
@@ -63,13 +63,13 @@ async fn one_batch_is_told_once(fixture: Arc<Fixture>) {
     for (number, pending) in pending.into_iter().enumerate() {
         assert_eq!(pending.await.unwrap().value.seq, Seq::new(number as u64 + 2));
     }
-    // The decoy's room, the decoy, and the hundred together.
+    // Three batches: the decoy's room, the decoy, and the hundred together.
     let batches = world.node.sink.batches();
     assert_eq!(batches.len(), before + 3);
     assert_eq!(batches.last().unwrap().len(), 100);
 }
 
-async fn the_sink_hears_each_room_in_order(fixture: Arc<Fixture>) {
+async fn the_sink_gets_each_room_in_order(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let rooms = [world.room().await.id, world.room().await.id, world.room().await.id];
     let mut senders = tokio::task::JoinSet::new();
@@ -113,14 +113,14 @@ async fn a_bad_write_does_not_fail_its_batch(fixture: Arc<Fixture>) {
     assert_eq!(bad.await.unwrap().map(|_| ()), Err(Conflict::UsernameTaken.into()));
     good_too.await.unwrap();
 
-    // An id that is there already: nothing looks for it before, so the database itself refuses the row.
+    // The id exists already. Nothing checks that before, so the database rejects the row.
     let first = store.history(room.id, Access::Any, HistoryRange::Newest, 1).await.unwrap().messages[0].id;
     let pending = world
         .in_one_batch(async || {
             (0..7)
                 .map(|number| {
                     let mut new = new_message(room.id, world.ada.id, &format!("in one batch {number}"));
-                    // What a refused batch has left in memory must not be taken for stored.
+                    // Data in memory of a rejected batch must not count as stored.
                     new.client_message_id = Some(client_id(&number.to_string()));
                     if number == 3 {
                         new.id = first;
@@ -167,12 +167,12 @@ async fn a_dropped_write_is_carried_out(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
     drop(world.node.store.submit(new_message(room.id, world.ada.id, "nobody waits")));
-    // What is submitted later is carried out later.
+    // Later writes are executed later.
     assert_eq!(world.post(room.id, "somebody waits").await.seq, Seq::new(3));
     assert_eq!(text_of(&all_events(&world.node, room.id).await[1]), Some("nobody waits"));
 }
 
-/// As the hub would be, if it had a bug.
+/// A sink that panics, like a hub with a bug.
 struct Breaks;
 
 impl CommitSink for Breaks {
@@ -181,7 +181,7 @@ impl CommitSink for Breaks {
     }
 }
 
-async fn a_broken_writer_is_told(fixture: Arc<Fixture>) {
+async fn a_broken_writer_is_reported(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
     let breaking = fixture.node_with(|options| options.sink = Arc::new(Breaks)).await.unwrap();
@@ -190,12 +190,12 @@ async fn a_broken_writer_is_told(fixture: Arc<Fixture>) {
     assert!(answer.is_err(), "{answer:?}");
     breaking.store.ended().await;
     assert!(breaking.store.ping().await.is_err());
-    // It was committed all the same, and others go on.
+    // The write was committed nevertheless, and reads still work.
     assert_eq!(all_events(&world.node, room.id).await.len(), 2);
     world.post(room.id, "y").await;
 }
 
-async fn closing_carries_out_what_waits(fixture: Arc<Fixture>) {
+async fn closing_executes_queued_writes(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
     let store = &world.node.store;
@@ -232,7 +232,7 @@ async fn a_full_queue_refuses_at_once(fixture: Arc<Fixture>) {
     for held in held {
         held.await.unwrap();
     }
-    // By bytes as well; and what was refused did not take a number.
+    // The queue is bounded in bytes as well, and the rejected writes took no number.
     let long = "x".repeat(32 * 1024);
     let (held, refused) = world.in_one_batch(async || (say(&long), say(&long).await)).await;
     assert_eq!(refused, Err(Unavailable::QueueFull.into()));

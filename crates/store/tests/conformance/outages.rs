@@ -1,4 +1,4 @@
-//! A PostgreSQL server that goes away and comes back.
+//! Tests with a PostgreSQL server that stops and returns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::fixture::{Fixture, Node};
 use crate::postgres_server::{PostgresServer, Stop};
 use crate::world::{World, all_events, client_id, new_message};
 
-/// The longest that anyone waits for an answer, whatever happens to the server.
+/// The longest time until any answer, whatever happens to the server.
 const BOUND: Duration = Duration::from_secs(30);
 
 fn fixture(server: &PostgresServer) -> Fixture {
     Fixture::on(server.url().parse().unwrap())
 }
 
-/// Sends until it is told that it is stored, as a client does; answers what it was told.
+/// Retries a message until it is acknowledged, as a client does. Returns its content and number.
 async fn send(node: &Node, room: RoomId, author: UserId, client: &str) -> (String, Seq) {
     loop {
         let mut new = new_message(room, author, client);
@@ -81,7 +81,7 @@ async fn nothing_is_lost_or_doubled_when_the_server_is_stopped_under_load() {
     for (room, client, seq) in told {
         assert_eq!(in_store.get(&(room, client)), Some(&seq));
     }
-    // What the sink was told is in order, though it can't know of commits that were not answered.
+    // The sink's events are in order, although some commits that were not answered may be missing.
     for room in rooms {
         let seqs: Vec<_> =
             world.node.sink.events().iter().filter(|event| event.room_id == room).map(|event| event.seq).collect();
@@ -90,7 +90,7 @@ async fn nothing_is_lost_or_doubled_when_the_server_is_stopped_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn while_the_server_is_away_everything_answers_and_a_restart_is_bridged() {
+async fn calls_are_answered_during_an_outage_and_a_restart_is_bridged() {
     let Some(mut server) = PostgresServer::start().await else { return };
     let world = World::new(&fixture(&server)).await;
     let room = world.room().await.id;
@@ -102,19 +102,19 @@ async fn while_the_server_is_away_everything_answers_and_a_restart_is_bridged() 
     assert_eq!(store.ping().await.as_ref(), Err(&away));
     assert_eq!(store.submit(new_message(room, world.ada.id, "too early")).await.as_ref(), Err(&away));
     assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
-    // A write that waits while the server comes back is stored.
+    // A write that waits while the server returns is stored.
     let waiting = store.submit(new_message(room, world.ada.id, "just in time"));
     server.run().await;
     let started = Instant::now();
     assert_eq!(waiting.await.unwrap().value.seq, Seq::new(2));
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(store.room(room, Access::Any).await.unwrap().seq, Seq::new(2));
-    // An idle connection that broke meanwhile shows in nothing.
+    // An idle connection that broke meanwhile causes no error.
     server.stop(Stop::Immediate);
     server.run().await;
     store.ping().await.unwrap();
     assert_eq!(world.post(room, "after a restart").await.seq, Seq::new(3));
-    // Closing while it is away ends.
+    // Closing ends also while the server is stopped.
     server.stop(Stop::Fast);
     drop(store.submit(new_message(room, world.ada.id, "never stored")));
     tokio::time::timeout(BOUND, store.close()).await.expect("an end");

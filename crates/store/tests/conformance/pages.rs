@@ -1,4 +1,4 @@
-//! Pages of a room's events and of messages across rooms, exactly at their borders.
+//! Tests of pages of a room's events and of messages of all rooms, exactly at their borders.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ on_every_database!(
     pages_are_bounded_by_their_json,
     pages_of_every_list_are_bounded,
     one_message_larger_than_a_page_is_a_page,
-    a_page_read_again_is_the_present_one,
+    a_cached_page_is_current,
 );
 
 async fn history(
@@ -42,9 +42,9 @@ async fn newest(pages: &PageCache, store: &dyn Store, room: RoomId, access: Acce
     Ok(pages.newest(store, room, access, (50, 50), async { Ok(()) }).await?.0)
 }
 
-/// The newest page of a room may be kept between two reads: whatever it shows must be as it is now, and nobody gets it who may
-/// no longer read the room.
-async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
+/// The newest page of a room may be cached between two reads. It must be current, and only users who may read the room now get
+/// it.
+async fn a_cached_page_is_current(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let (room, store) = (world.room().await.id, &*world.node.store);
     let pages = PageCache::default();
@@ -86,7 +86,7 @@ async fn a_page_read_again_is_the_present_one(fixture: Arc<Fixture>) {
 async fn history_ends_where_it_says(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await.id;
-    // The messages are 2 to 11.
+    // The messages have the numbers 2 to 11.
     for number in 2..=11 {
         world.post(room, &number.to_string()).await;
     }
@@ -181,7 +181,7 @@ async fn the_newest_part_says_where_it_begins(fixture: Arc<Fixture>) {
             let seqs: Vec<_> = newest.messages.iter().map(|message| message.seq).collect();
             assert_eq!(seqs, messages[messages.len().saturating_sub(message_limit)..], "{case}");
             assert!(newest.others.len() <= other_limit, "{case}");
-            // From `from` on, nothing is missing.
+            // From `from` on, no event is missing.
             let mut here: Vec<_> = seqs.iter().copied().chain(newest.others.iter().map(|event| event.seq)).collect();
             here.retain(|seq| *seq >= newest.from);
             here.sort();
@@ -296,7 +296,7 @@ async fn pages_are_bounded_by_bytes(fixture: Arc<Fixture>) {
     let rooms = [world.room().await.id, world.room().await.id];
     let text = "x".repeat(32 * 1024);
     let full = PAGE_BYTES / (text.len() + 512);
-    // Messages 2 to 81 of the first room; a membership begins at 82 and ends at 83; then one more message, 84.
+    // The first room has messages 2 to 81, a membership that begins at 82 and ends at 83, and message 84.
     for _ in 0..80 {
         world.post(rooms[0], &text).await;
     }
@@ -322,13 +322,13 @@ async fn pages_are_bounded_by_bytes(fixture: Arc<Fixture>) {
     let after = store.history(rooms[0], access, HistoryRange::After(Seq::ZERO), 200).await.unwrap();
     assert_eq!(seqs(&after.messages), (2..=32).collect::<Vec<_>>());
     assert_eq!((after.has_older, after.has_newer), (false, true));
-    // Exactly as many bytes as fit are no reason to expect more.
+    // A page whose bytes are exactly used up does not imply that more follows.
     let rest = store.history(rooms[0], access, HistoryRange::After(Seq::new(51)), 200).await.unwrap();
     assert_eq!((rest.messages.len(), rest.has_older, rest.has_newer), (full, true, false));
 
     let events = store.events_after(rooms[0], access, Seq::ZERO, 100).await.unwrap();
     assert_eq!((events.events.len(), events.head), (1 + full, last.seq));
-    // The others lie beyond the message that ended the page, or are in it.
+    // The other events lie after the message that ended the page, or are in it.
     let events = store.events_after(rooms[0], access, Seq::new(50), 100).await.unwrap();
     assert_eq!(events.events.last().unwrap().seq, Seq::new(81 + 2));
     let events = store.events_after(rooms[0], access, Seq::new(51), 100).await.unwrap();
@@ -362,7 +362,7 @@ async fn pages_are_bounded_by_bytes(fixture: Arc<Fixture>) {
     }
 }
 
-/// JSON writes some characters in six bytes.
+/// JSON encodes some characters in six bytes.
 async fn pages_are_bounded_by_their_json(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
@@ -448,7 +448,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
         let store = &world.node.store;
         store.submit(token.clone()).await.unwrap();
 
-        // Whoever reads messages waits for this lock, and everybody else for a connection.
+        // Reads of messages wait for this lock, and other page reads for a connection.
         let (client, connection) = tokio_postgres::connect(&fixture.postgres_url(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client.batch_execute("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await.unwrap();

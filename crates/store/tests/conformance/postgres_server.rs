@@ -1,4 +1,4 @@
-//! A PostgreSQL server of one test's own, which may be stopped, killed and frozen.
+//! A PostgreSQL server for one test, which the test may stop, kill and freeze.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -12,29 +12,29 @@ use tempfile::TempDir;
 
 use crate::fixture::left_out;
 
-/// How long a server may take to start or to stop.
+/// The time-out for starting or stopping a server.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct PostgresServer {
     bin: PathBuf,
     dir: TempDir,
     port: u16,
-    /// Root may not run the server.
+    /// The user that runs the server, because root may not.
     account: Option<(u32, u32)>,
     running: Option<Child>,
 }
 
-/// How to end a server.
+/// The ways to stop a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stop {
-    /// Ends connections and shuts down.
+    /// Closes connections and shuts down.
     Fast,
-    /// Ends at once, as if it had crashed.
+    /// Stops at once, like a crash.
     Immediate,
 }
 
 impl PostgresServer {
-    /// A running server, or none if this machine's tests are to do without.
+    /// Starts a server. Returns `None` if this machine has none and tests may be skipped.
     pub(crate) async fn start() -> Option<Self> {
         let mut server = Self::prepare()?;
         server.run().await;
@@ -58,7 +58,7 @@ impl PostgresServer {
         Some(server)
     }
 
-    /// A running server that follows this one.
+    /// Starts a standby of this server.
     pub(crate) async fn start_standby(&self) -> Self {
         let dir = Self::directory(self.account);
         let mut standby = Self { bin: self.bin.clone(), dir, port: free_port(), account: self.account, running: None };
@@ -74,7 +74,7 @@ impl PostgresServer {
         standby
     }
 
-    /// Makes a standby the primary.
+    /// Promotes this standby to the primary.
     pub(crate) async fn promote(&self) {
         let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -93,7 +93,7 @@ impl PostgresServer {
         dir
     }
 
-    /// A server's directory, with nothing running in it yet.
+    /// Creates a server's directory, without starting it.
     fn prepare() -> Option<Self> {
         let Some(bin) = std::env::var_os("CHATSPHERE_TEST_PG_BIN") else {
             left_out("CHATSPHERE_TEST_PG_BIN names no directory with PostgreSQL's programs");
@@ -117,7 +117,7 @@ impl PostgresServer {
         format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Starts the server that was stopped.
+    /// Starts the server again.
     pub(crate) async fn run(&mut self) {
         assert!(self.running.is_none());
         let data = self.data();
@@ -139,7 +139,7 @@ impl PostgresServer {
         }
     }
 
-    /// Lets no process of the server run, as if its machine hung.
+    /// Stops all processes of the server with SIGSTOP, like a machine that hangs.
     pub(crate) fn freeze(&self) {
         self.signal_all("STOP");
     }
@@ -180,7 +180,7 @@ fn free_port() -> u16 {
 }
 
 fn signal(process: u32, name: &str) {
-    // One that ended in the meantime needs none.
+    // A process that has ended needs no signal.
     let _ = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).stderr(Stdio::null()).status().unwrap();
 }
 

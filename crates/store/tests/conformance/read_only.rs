@@ -1,5 +1,5 @@
-//! A PostgreSQL server that takes no writes for a while: a standby behind the address, a switch to read-only, rights taken
-//! away.
+//! Tests with a PostgreSQL server that does not accept writes for a while: a standby behind the address, a switch to read-only,
+//! revoked rights.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::postgres_server::{PostgresServer, Stop};
 use crate::switch::Switch;
 use crate::world::{World, new_message};
 
-/// The longest that anything here may take to be noticed.
+/// The longest time until a change is noticed.
 const BOUND: Duration = Duration::from_secs(60);
 const AWAY: Error = Error::Unavailable(Unavailable::StoreAway);
 
@@ -25,7 +25,7 @@ async fn execute(url: &str, statements: &[&str]) {
 }
 
 impl World {
-    /// Writes until a write is refused, and checks that it is refused as it should be.
+    /// Writes until a write is rejected, and checks the error.
     async fn write_until_away(&self, room: RoomId) {
         let begun = Instant::now();
         loop {
@@ -36,7 +36,7 @@ impl World {
         }
     }
 
-    /// Asks whether the store is well until it is, without a write; then writes.
+    /// Pings the store until it is available, without a write; then writes.
     async fn write_when_back(&self, room: RoomId) {
         let begun = Instant::now();
         while let Err(error) = self.node.store.ping().await {
@@ -56,7 +56,7 @@ async fn a_standby_behind_the_address_is_away_until_it_is_promoted_or_the_primar
     world.post(room, "before").await;
     let standby = primary.start_standby().await;
 
-    // Nobody starts on a standby, with or without tables.
+    // No node starts on a standby, with or without tables.
     let url = standby.url().parse().unwrap();
     for refused in [
         Fixture::on(standby.url().parse().unwrap()).node_with(|_| {}).await.err(),
@@ -72,13 +72,13 @@ async fn a_standby_behind_the_address_is_away_until_it_is_promoted_or_the_primar
     switch.turn(standby.port());
     world.write_until_away(room).await;
     assert_eq!(world.node.store.ping().await, Err(AWAY));
-    // What the standby shows may be older than what was acknowledged.
+    // The standby's data may be older than what was acknowledged.
     assert_eq!(world.node.store.room(room, Access::Any).await.unwrap_err(), AWAY);
 
     switch.turn(primary.port());
     world.write_when_back(room).await;
 
-    // The standby must have all before it takes over.
+    // The standby must have all data before it is promoted.
     let (client, connection) = tokio_postgres::connect(&primary.url(), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     let begun = Instant::now();
@@ -96,7 +96,7 @@ async fn a_standby_behind_the_address_is_away_until_it_is_promoted_or_the_primar
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_several_servers_the_one_that_takes_writes_is_used() {
+async fn of_several_servers_the_writable_one_is_used() {
     let Some(mut primary) = PostgresServer::start().await else { return };
     let standby = primary.start_standby().await;
     // Nothing listens on the first, and the second is a standby.
@@ -126,12 +126,12 @@ async fn a_server_or_database_that_is_made_read_only_is_away_until_it_is_not() {
     let cut_off = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chatsphere'";
     let reload = "SELECT pg_reload_conf()";
     for (on, off) in [
-        // Holds for sessions that are there.
+        // This applies to existing sessions.
         (
             ["ALTER SYSTEM SET default_transaction_read_only = on", reload],
             ["ALTER SYSTEM RESET default_transaction_read_only", reload],
         ),
-        // Holds for new ones alone.
+        // This applies only to new ones.
         (
             ["ALTER DATABASE postgres SET default_transaction_read_only = on", cut_off],
             ["ALTER DATABASE postgres RESET default_transaction_read_only", cut_off],
@@ -144,7 +144,7 @@ async fn a_server_or_database_that_is_made_read_only_is_away_until_it_is_not() {
         execute(&url, &on).await;
         world.write_until_away(room).await;
         assert_eq!(world.node.store.ping().await, Err(AWAY), "{on:?}");
-        // It is the primary all the same: what it shows is true.
+        // The server is still the primary, so its data is current.
         world.node.store.room(room, Access::Any).await.unwrap();
         let refused = migrate(&url.parse().unwrap()).await.unwrap_err();
         assert!(matches!(refused, OpenError::ReadOnly { .. }), "{refused:?}");
@@ -155,7 +155,7 @@ async fn a_server_or_database_that_is_made_read_only_is_away_until_it_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rights_that_were_taken_away_and_given_back_are_no_faults() {
+async fn revoked_and_restored_rights_are_an_outage() {
     let Some(server) = PostgresServer::start().await else { return };
     execute(&server.url(), &["CREATE ROLE chat LOGIN", "CREATE DATABASE chat OWNER chat"]).await;
     let owner = server.url().replace("/postgres", "/chat");
@@ -163,7 +163,7 @@ async fn rights_that_were_taken_away_and_given_back_are_no_faults() {
     let world = World::new(&Fixture::on(url.parse().unwrap())).await;
     let room = world.room().await.id;
     execute(&owner, &["REVOKE INSERT ON messages FROM chat"]).await;
-    // Noticed without a write, too.
+    // This is noticed without a write, too.
     assert_eq!(world.node.store.ping().await, Err(AWAY));
     world.write_until_away(room).await;
     execute(&owner, &["GRANT INSERT ON messages TO chat"]).await;

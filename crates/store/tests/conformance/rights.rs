@@ -1,4 +1,4 @@
-//! Rights are judged in the commit: what waits behind a write that takes them away is refused, through whatever node.
+//! Tests that the commit checks rights: a write that is queued behind a loss of its rights is rejected, on every node.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ on_every_database!(
     what_waits_behind_a_removal_is_refused,
     what_waits_behind_a_demoted_moderator_is_refused,
     a_restricted_token_is_held_to_its_permissions,
-    who_may_not_write_is_replayed_nothing,
-    what_was_minted_is_handed_to_its_minter_alone,
+    a_token_without_write_gets_no_replay,
+    a_minted_token_is_replayed_only_to_its_minter,
     a_restricted_token_revokes_itself_and_what_it_minted,
     another_node_refuses_as_soon_as_a_loss_is_answered,
     nothing_is_stored_once_a_revocation_is_answered,
@@ -33,25 +33,25 @@ on_every_database!(
 
 type Attempt = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-/// Lets the write take its place in the queue.
+/// Queues the write.
 fn submitted(mut attempt: Attempt) -> Attempt {
     let mut context = Context::from_waker(Waker::noop());
     assert!(attempt.as_mut().poll(&mut context).is_pending(), "the writer is held up");
     attempt
 }
 
-/// What somebody may want to write, in a room with a guest, by a token.
+/// The writes that a token may try, in a room with a guest.
 #[derive(Clone)]
 struct Scene {
     store: Arc<dyn Store>,
     room: RoomId,
-    /// Is in the room.
+    /// A member of the room.
     guest: UserId,
-    /// Is not.
+    /// A user who is not a member.
     stranger: UserId,
-    /// Another user's token.
+    /// The token of another user.
     other_token: TokenId,
-    /// Is in the room, of whoever writes, and was edited.
+    /// A message of the writer in the room, which was edited.
     message: MessageId,
     by: UserId,
     actor: Actor,
@@ -138,7 +138,7 @@ impl Scene {
                 "mint" => {
                     let mut new = new_token(by, Some(token));
                     new.actor = actor;
-                    // The store takes the moment of a mint from the token.
+                    // The store takes the time of a mint from the token.
                     new.token.created_at = Timestamp::from_millis(at.as_seconds() * 1_000);
                     new.token.expires_at = new.token.created_at;
                     store.submit(new).await.map(drop)
@@ -149,19 +149,19 @@ impl Scene {
         })
     }
 
-    /// All that a write could have made or changed.
+    /// Returns all data that a write could have created or changed.
     async fn everything(&self) -> String {
         let store = &self.store;
         let users = all_pages(100, |page| store.users(page)).await;
         let tokens = all_pages(100, |page| store.tokens(page)).await;
         let rooms = all_pages(100, |page| store.rooms(chatsphere_core::store::RoomFilter::default(), page)).await;
         let versions = store.message_versions(self.room, Access::Any, self.message, first(100)).await.unwrap();
-        // A content is shown by its length, which is another once it is forgotten.
+        // The `Debug` output shows the length of a content, which changes when the content is erased.
         format!("{users:?} {tokens:?} {rooms:?} {versions:?}")
     }
 }
 
-/// A message of this user that was edited once.
+/// Posts a message of this user and edits it once.
 async fn edited(store: &Arc<dyn Store>, room: RoomId, by: UserId) -> MessageId {
     let posted = store.submit(NewMessage { access: Access::Any, ..new_message(room, by, "posted") }).await.unwrap().value;
     let (content, at) = (Content::from_stored("edited".to_owned()), now());
@@ -173,7 +173,7 @@ fn change(user_id: UserId) -> UserChange {
     UserChange { user_id, username: None, role: None, disabled: None, actor: Actor::Operator, at: now() }
 }
 
-/// An ADMIN with a token of its own.
+/// Creates an ADMIN with a token of its own.
 async fn admin(world: &World) -> (UserId, TokenId) {
     let mut new = new_user(&unique("admin"));
     new.role = Role::Admin;
@@ -237,12 +237,12 @@ async fn what_waits_behind_a_loss_of_rights_is_refused(fixture: Arc<Fixture>) {
             assert_eq!(answer, expected, "{losing}, then {write}");
             if losing == "nothing" {
                 assert_ne!(scene.everything().await, before, "{write}");
-                // At its token's end.
+                // The write is accepted when its token expires.
                 let end = store.token(token).await.unwrap().unwrap().token.expires_at;
                 let late = Scene { at: end, ..Scene::new(&world, user, token).await };
                 assert_eq!(late.write(write).await.err(), refusal_after("expired", write), "expired, then {write}");
             }
-            // Once more, in a transaction of its own.
+            // The same again, in a transaction of its own.
             if losing != "nothing" {
                 assert_eq!(Scene::new(&world, user, token).await.write(write).await.err(), refusal_after(losing, write));
             }
@@ -250,7 +250,7 @@ async fn what_waits_behind_a_loss_of_rights_is_refused(fixture: Arc<Fixture>) {
     }
 }
 
-/// The owner's and a moderator's add and remove behind their own removal, and a member's message behind its own.
+/// The owner and a moderator add and remove a member behind their own removal, and a member posts behind its own.
 async fn what_waits_behind_a_removal_is_refused(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = Arc::clone(&world.node.store);
@@ -305,7 +305,7 @@ async fn what_waits_behind_a_demoted_moderator_is_refused(fixture: Arc<Fixture>)
     }
 }
 
-/// Whatever an op has let pass.
+/// The commit checks permissions itself, whatever an op has allowed.
 async fn a_restricted_token_is_held_to_its_permissions(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
@@ -337,7 +337,7 @@ async fn a_restricted_token_is_held_to_its_permissions(fixture: Arc<Fixture>) {
     }
 }
 
-async fn who_may_not_write_is_replayed_nothing(fixture: Arc<Fixture>) {
+async fn a_token_without_write_gets_no_replay(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
     let room = world.room().await.id;
@@ -362,7 +362,7 @@ async fn who_may_not_write_is_replayed_nothing(fixture: Arc<Fixture>) {
     assert_eq!(store.submit(made).await, Err(revoked));
 }
 
-async fn what_was_minted_is_handed_to_its_minter_alone(fixture: Arc<Fixture>) {
+async fn a_minted_token_is_replayed_only_to_its_minter(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
     let (admin, first) = admin(&world).await;
@@ -382,7 +382,7 @@ async fn what_was_minted_is_handed_to_its_minter_alone(fixture: Arc<Fixture>) {
         user.actor = Actor::Token(other);
         assert_eq!(store.submit(user).await, Err(Forbidden::MoreRights.into()));
     }
-    // A message is nobody's secret: whoever may write gets the answer of a sibling, as after a new login.
+    // A message is not secret: any token that may write gets the answer of a sibling, as after a new login.
     let room = world.room().await.id;
     let mut message = NewMessage { access: Access::Any, ..new_message(room, admin, "x") };
     (message.actor, message.idempotency) = (Actor::Token(first), Some(idempotency(20, 1)));
@@ -427,7 +427,7 @@ async fn a_restricted_token_revokes_itself_and_what_it_minted(fixture: Arc<Fixtu
     }
 }
 
-/// What the other node has known of the token counts no more.
+/// The other node must not use its cached state of the token.
 async fn another_node_refuses_as_soon_as_a_loss_is_answered(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let other = fixture.node().await;
@@ -444,9 +444,8 @@ async fn another_node_refuses_as_soon_as_a_loss_is_answered(fixture: Arc<Fixture
     }
 }
 
-/// A node that appends as fast as it can, while the token is revoked on the other or its user disabled there.
-/// Writes again and again until a write is refused. An outage refuses nothing: a machine that stalls for longer than a
-/// statement may take is no reason to stop writing, and whoever waits for what is written would wait for ever.
+/// Writes repeatedly until a write is rejected. An outage does not count: a machine may stall for longer than the time-out of a
+/// statement, and if this stopped then, a test that waits for later writes would wait forever.
 async fn until_refused<W, T>(mut write: impl FnMut() -> W) -> Error
 where
     W: Future<Output = Result<T, Error>>,
@@ -468,7 +467,7 @@ async fn nothing_is_stored_once_a_revocation_is_answered(fixture: Arc<Fixture>) 
         let room = world.room().await.id;
         let mut senders = tokio::task::JoinSet::new();
         for number in 0..8 {
-            // On this node, too.
+            // Some of the writers are on this node.
             let store = if number % 4 == 0 { Arc::clone(&world.node.store) } else { Arc::clone(&other.store) };
             senders.spawn(until_refused(move || {
                 let new = NewMessage { access: Access::Any, actor: Actor::Token(token), ..new_message(room, user, "x") };
@@ -513,7 +512,7 @@ async fn no_admin_is_made_once_a_demotion_is_answered(fixture: Arc<Fixture>) {
     }
 }
 
-/// More changes than a node follows one by one, renames among them, which take no rights.
+/// There are more changes than a node reads one by one, among them renames, which revoke no rights.
 async fn many_tokens_and_changes_are_followed(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let other = fixture.node().await;

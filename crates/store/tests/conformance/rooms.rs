@@ -1,4 +1,4 @@
-//! Rooms, and how users stand to them.
+//! Tests of rooms, and of users' relations to them.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ on_every_database!(
     a_room_begins_with_its_owner,
     a_room_needs_its_users,
     a_room_is_seen_by_its_members,
-    standing_tells_owner_and_membership,
+    the_relation_has_owner_and_membership,
     rooms_are_listed_in_the_order_they_were_made,
-    heads_are_told_of_rooms_that_exist,
+    heads_are_returned_for_rooms_that_exist,
 );
 
 async fn a_room_begins_with_its_owner(fixture: Arc<Fixture>) {
@@ -68,7 +68,7 @@ async fn a_room_is_seen_by_its_members(fixture: Arc<Fixture>) {
     assert_eq!(store.room(nowhere, Access::Any).await, Err(Error::NotFound(NotFound::Room)));
 }
 
-async fn standing_tells_owner_and_membership(fixture: Arc<Fixture>) {
+async fn the_relation_has_owner_and_membership(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let room = world.room().await;
     let store = &world.node.store;
@@ -110,7 +110,7 @@ async fn rooms_are_listed_in_the_order_they_were_made(fixture: Arc<Fixture>) {
     }
 }
 
-async fn heads_are_told_of_rooms_that_exist(fixture: Arc<Fixture>) {
+async fn heads_are_returned_for_rooms_that_exist(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let (one, two) = (world.room().await.id, world.room().await.id);
     world.post(two, "x").await;

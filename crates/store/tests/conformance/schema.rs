@@ -1,4 +1,4 @@
-//! The tables' version, and databases that are none of ours.
+//! Tests of migrations, and of databases that belong to other programs.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ on_every_database!(
     several_migrate_at_once,
     a_newer_version_is_recognised,
     another_programs_tables_are_left_alone,
-    a_renewed_epoch_is_told_from_the_next_start_on,
+    a_renewed_epoch_is_used_from_the_next_start_on,
 );
 
-async fn a_renewed_epoch_is_told_from_the_next_start_on(fixture: Arc<Fixture>) {
+async fn a_renewed_epoch_is_used_from_the_next_start_on(fixture: Arc<Fixture>) {
     assert_eq!(renew_epoch(&fixture.url).await.unwrap(), None, "nothing is stored yet");
     let before = fixture.node().await.store.epoch();
     let renewed = renew_epoch(&fixture.url).await.unwrap();
@@ -54,13 +54,13 @@ async fn another_programs_tables_are_left_alone(fixture: Arc<Fixture>) {
     fixture.execute("CREATE TABLE users (name TEXT)").await;
     let opened = fixture.node_with(|_| {}).await.err();
     assert!(matches!(opened, Some(OpenError::NotADatabase { .. })), "{opened:?}");
-    // Nothing was changed: the same again goes through.
+    // Nothing was changed, so the migration succeeds afterwards.
     fixture.execute("DROP TABLE users").await;
     fixture.node().await;
 }
 
 #[tokio::test]
-async fn the_first_versions_database_is_refused_and_left_as_it_is() {
+async fn the_node_js_versions_database_is_rejected_unchanged() {
     on_postgres(|fixture| async move {
         for table in ["User", "Room", "Message", "ApiToken", "_RoomUsers", "_prisma_migrations"] {
             fixture.execute(&format!("CREATE TABLE \"{table}\" (id text)")).await;
@@ -80,7 +80,7 @@ async fn the_first_versions_database_is_refused_and_left_as_it_is() {
                 .await;
             fixture.execute(&format!("DROP TABLE \"{table}\"")).await;
         }
-        // Who runs there already goes on.
+        // A server that runs there already is not affected.
         migrate(&fixture.url).await.unwrap();
         fixture.execute("CREATE TABLE \"User\" (id text); CREATE TABLE _prisma_migrations (id text)").await;
         fixture.node().await.store.ping().await.unwrap();
@@ -103,7 +103,7 @@ async fn a_migration_behind_a_dump_lets_the_others_through() {
         while watching.query(waits, &[]).await.unwrap().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        // Who comes after it has a way, though the dump goes on.
+        // Later statements are executed, although the dump still runs.
         let read = fixture.execute("SELECT count(*) FROM users");
         tokio::time::timeout(std::time::Duration::from_secs(30), read).await.unwrap();
         assert!(!migrating.is_finished());
@@ -114,7 +114,7 @@ async fn a_migration_behind_a_dump_lets_the_others_through() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused() {
+async fn a_file_that_is_not_a_database_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notes.txt");
     std::fs::write(&path, "no database at all, but long enough to be taken for one\n".repeat(100)).unwrap();
@@ -124,7 +124,7 @@ async fn a_file_that_is_no_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_path_that_leads_nowhere_is_told() {
+async fn a_path_that_does_not_exist_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let error = migrate(&DatabaseUrl::sqlite(dir.path().join("absent/chat.db"))).await.unwrap_err();
     assert!(matches!(error, OpenError::Away { .. }), "{error:?}");
@@ -132,7 +132,7 @@ async fn a_path_that_leads_nowhere_is_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told() {
+async fn an_unreachable_server_is_reported() {
     // Port 1 is reserved, and nothing listens on it.
     let url: DatabaseUrl = "postgresql://ada:s3cret@127.0.0.1:1/chat".parse().unwrap();
     let error = migrate(&url).await.unwrap_err();
@@ -142,7 +142,7 @@ async fn a_server_that_is_not_there_is_told() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_is_told() {
+async fn a_missing_database_is_reported() {
     let Some(server) = postgres_server() else { return left_out("no PostgreSQL") };
     let url: DatabaseUrl = with_database(&server, "never_made").parse().unwrap();
     let error = migrate(&url).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! A disk that fills up, and users who may store only so much.
+//! Tests of a disk that fills up, and of users' daily quotas.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +23,7 @@ fn disable(user_id: UserId, disabled: bool) -> UserChange {
     UserChange { user_id, username: None, role: None, disabled: Some(disabled), actor: Actor::Operator, at: now() }
 }
 
-/// Posts until the disk is said to be full.
+/// Posts until the error is that the disk is full.
 async fn fill(node: &Node, room: RoomId, author: UserId) -> usize {
     let filling = async {
         let mut stored = 0;
@@ -41,7 +41,7 @@ async fn fill(node: &Node, room: RoomId, author: UserId) -> usize {
     tokio::time::timeout(Duration::from_secs(60), filling).await.unwrap()
 }
 
-/// Each change that takes rights away, several times.
+/// Makes each change that revokes rights, several times.
 async fn take_rights_away(world: &World, store: &dyn chatsphere_core::Store, room: RoomId, members: &[(UserId, TokenId)]) {
     for (number, (user, token)) in members.iter().enumerate() {
         let place = format!("{number} of {}", members.len());
@@ -69,7 +69,7 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         let members = members(&world, room, 3).await;
         let ada = world.node.store.submit(new_token(world.ada.id, None)).await.unwrap().value.token.id;
         let posted = world.post(room, "short").await;
-        // No disk has that much.
+        // No disk has that much free space.
         let node = fixture.node_with(|options| options.min_free = Some(u64::MAX / 2)).await.unwrap();
         let store = &node.store;
         fill(&node, room, world.ada.id).await;
@@ -93,14 +93,14 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         minted.actor = actor;
         assert_eq!(store.submit(minted).await.err(), Some(FULL));
         take_rights_away(&world, &**store, room, &members).await;
-        // The operator's own access is little, and may be what is needed now.
+        // The operator's own writes are small, and may be what is needed now.
         store.submit(new_token(world.ada.id, None)).await.unwrap();
         assert_eq!(store.submit(new_message(room, world.ada.id, "x")).await.err(), Some(FULL));
     })
     .await;
 }
 
-/// A small file system of its own, where this process may mount one.
+/// A small file system, if this process may mount one.
 struct Mounted<'a>(&'a Path);
 
 impl<'a> Mounted<'a> {
@@ -124,7 +124,7 @@ async fn on_a_full_disk_rights_are_taken_away() {
         return;
     };
     let path = dir.path().join("chat.db");
-    // As whoever was killed in the middle of making it leaves it.
+    // The reserve as an interrupted allocation leaves it.
     let reserve = dir.path().join("chat.db-reserve");
     std::fs::write(&reserve, "").unwrap();
     let world = World::new(&Fixture::on(DatabaseUrl::sqlite(&path))).await;
@@ -138,14 +138,14 @@ async fn on_a_full_disk_rights_are_taken_away() {
     tokio::time::timeout(Duration::from_secs(10), reserved).await.unwrap();
     assert!(fill(&world.node, room, world.ada.id).await > 100);
     take_rights_away(&world, &*world.node.store, room, &members[..10]).await;
-    // Another program takes all that is left, to the last byte.
+    // Another program fills the disk, to the last byte.
     let junk = dir.path().join("junk");
     let mut file = std::fs::File::create(&junk).unwrap();
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
     while std::io::Write::write_all(&mut file, &[1]).is_ok() {}
     take_rights_away(&world, &*world.node.store, room, &members[10..]).await;
     assert_eq!(world.node.store.submit(new_message(room, world.ada.id, "x")).await.err(), Some(FULL));
-    // Once there is space, all is as before.
+    // Once there is space, all writes succeed again.
     drop(file);
     std::fs::remove_file(junk).unwrap();
     let page = world.node.store.history(room, Access::Any, chatsphere_core::store::HistoryRange::Newest, 1).await;
@@ -153,7 +153,7 @@ async fn on_a_full_disk_rights_are_taken_away() {
     world.node.store.close().await;
 }
 
-/// Nobody looks at the disk then, so a full one is met by each write for itself.
+/// Without a thread that checks the disk, each write finds a full disk by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_unwatched_disk_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -192,7 +192,7 @@ async fn a_servers_full_disk_is_tried_again() {
     .await;
 }
 
-/// A room of Ada's with a token of hers, on a node that lets her store 2,000 bytes a day.
+/// Makes a room of Ada's and a token of hers, on a node that lets her store 2,000 bytes a day.
 async fn bounded(fixture: &Fixture) -> (World, RoomId, Actor) {
     let world = World::on(fixture.node_with(|options| options.daily_bytes = 2_000).await.unwrap()).await;
     let room = world.room().await.id;
@@ -221,22 +221,22 @@ async fn a_user_stores_so_much_a_day(fixture: Arc<Fixture>) {
     let mut first = of(ada, room, world.ada.id, 1_000);
     first.client_message_id = Some(client_id("c"));
     let said = store.submit(first.clone()).await.unwrap().value;
-    // In one batch: the second finds what the first has taken.
+    // Both are in one batch, and the second is counted after the first.
     let (second, third) = (store.submit(of(ada, room, world.ada.id, 300)), store.submit(of(ada, room, world.ada.id, 300)));
     assert!(second.await.is_ok());
     assert!(is_exceeded(&third.await));
     assert!(is_exceeded(&store.submit(of(ada, room, world.ada.id, 300)).await));
-    // What stores nothing is answered all the same, and what is small enough still fits.
+    // A replay stores nothing, and is still answered. A message that is small enough still fits.
     assert_eq!(store.submit(first).await.unwrap().value, said);
     assert!(store.submit(of(ada, room, world.ada.id, 1)).await.is_ok());
-    // Others are not concerned; a backend's messages are their author's, its own are nobody's.
+    // Other users are not affected. A CLIENT token's messages count for their author, and its own for nobody.
     let mut client = new_token(world.bob.id, None);
     client.token.token_type = TokenType::Client;
     let client = Actor::Token(store.submit(client).await.unwrap().value.token.id);
     assert!(store.submit(of(client, room, world.bob.id, 5_000)).await.is_ok());
     assert!(is_exceeded(&store.submit(of(client, room, world.ada.id, 1_000)).await));
     assert!(store.submit(of(Actor::Operator, room, world.ada.id, 5_000)).await.is_ok());
-    // Until the next day begins.
+    // The quota is restored when the next day begins.
     let mut late = new_token(world.ada.id, None);
     late.token.expires_at = Timestamp::from_millis(late.token.created_at.as_millis() + 3 * DAY);
     let late = Actor::Token(store.submit(late).await.unwrap().value.token.id);
@@ -263,7 +263,7 @@ async fn a_quota_is_counted_over_all_nodes(fixture: Arc<Fixture>) {
     assert_eq!(senders.join_all().await.into_iter().filter(|stored| *stored).count(), 5);
 }
 
-/// Rooms, members and tokens count as well; what takes rights away does not.
+/// Rooms, members and tokens count as well; revoking rights does not.
 async fn who_is_over_the_quota_still_takes_back(fixture: Arc<Fixture>) {
     let (world, room, ada) = bounded(&fixture).await;
     let store = &world.node.store;

@@ -1,11 +1,11 @@
-//! An address that leads now to one server, now to another, as behind a failover.
+//! An address that leads to one server, then to another, as at a failover.
 
 use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Forwards what connects to it.
+/// A proxy that forwards connections.
 pub(crate) struct Switch {
     port: u16,
     state: Arc<Mutex<State>>,
@@ -39,7 +39,7 @@ impl Switch {
         Self { port, state, accepting: accepting.abort_handle() }
     }
 
-    /// From now on leads there. What was connected is cut off.
+    /// Forwards new connections to this target, and closes the existing ones.
     pub(crate) fn turn(&self, target: u16) {
         let mut state = self.state.lock().unwrap();
         state.target = target;

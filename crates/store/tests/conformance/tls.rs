@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: `sslmode` means what it means to `psql`.
+//! Tests of TLS to PostgreSQL: `sslmode` means what it means to `psql`.
 
 use chatsphere_store::{OpenError, migrate};
 
@@ -12,7 +12,7 @@ struct Certificate {
     key: String,
 }
 
-/// An authority, and a certificate of it for this host.
+/// Makes an authority, and a certificate by it for this host.
 fn authority_and_server(name: &str) -> (Certificate, Certificate) {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
@@ -29,7 +29,7 @@ fn authority_and_server(name: &str) -> (Certificate, Certificate) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_servers_certificate_is_checked_as_far_as_was_asked() {
+async fn the_servers_certificate_is_verified_as_sslmode_says() {
     let (authority, certificate) = authority_and_server("localhost");
     let Some(server) = PostgresServer::start_with_tls(&certificate.certificate, &certificate.key).await else { return };
     let dir = tempfile::tempdir().unwrap();
@@ -78,7 +78,7 @@ async fn the_servers_certificate_is_checked_as_far_as_was_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_tls_on_the_server_only_those_who_insist_fail() {
+async fn a_server_without_tls_fails_only_urls_that_require_it() {
     let Some(server) = PostgresServer::start().await else { return };
     for (mode, works) in [("disable", true), ("prefer", true), ("require", false), ("verify-full", false)] {
         let result = migrate(&format!("{}?sslmode={mode}", server.url()).parse().unwrap()).await;
@@ -87,7 +87,7 @@ async fn without_tls_on_the_server_only_those_who_insist_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_schema_of_ones_own_keeps_the_tables_apart() {
+async fn a_schema_in_the_url_separates_the_tables() {
     let Some(server) = PostgresServer::start().await else { return };
     let url = format!("{}?schema=chat", server.url()).parse().unwrap();
     let error = migrate(&url).await.unwrap_err().to_string();
@@ -97,6 +97,6 @@ async fn a_schema_of_ones_own_keeps_the_tables_apart() {
     let room = world.room().await;
     world.post(room.id, "hello").await;
     administer(&server.url(), "DO $$ BEGIN ASSERT (SELECT count(*) = 1 FROM chat.messages); END $$").await;
-    // In the other schema, somebody else's table is in the way.
+    // In the other schema, a table of another program prevents the migration.
     assert!(matches!(migrate(&server.url().parse().unwrap()).await, Err(OpenError::NotADatabase { .. })));
 }

@@ -1,4 +1,4 @@
-//! Tokens, their families, and the control log.
+//! Tests of tokens, of those that they minted, and of the control log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::world::{World, all_pages, name, new_room, new_token, new_user, now, r
 on_every_database!(
     a_token_is_kept_as_it_was_given,
     a_token_needs_its_user_and_a_living_parent,
-    revoking_takes_the_whole_family,
+    revoking_a_token_revokes_all_that_it_minted,
     revoking_again_changes_nothing,
     a_parent_dies_with_those_it_is_minting,
     positions_rise_in_commit_order_across_nodes,
     tokens_are_listed_newest_first,
-    a_client_token_shields_its_user_while_it_is_good,
+    a_client_token_protects_its_user_while_it_is_valid,
     the_control_log_forgets_what_is_old,
-    a_store_without_a_writer_is_not_well,
+    a_store_without_a_writer_is_not_ready,
 );
 
 async fn a_token_is_kept_as_it_was_given(fixture: Arc<Fixture>) {
@@ -48,7 +48,7 @@ async fn a_token_is_kept_as_it_was_given(fixture: Arc<Fixture>) {
     assert_eq!(store.token(TokenId::new(Timestamp::from_millis(1))).await, Ok(None));
 }
 
-async fn a_client_token_shields_its_user_while_it_is_good(fixture: Arc<Fixture>) {
+async fn a_client_token_protects_its_user_while_it_is_valid(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
     let mut admin = new_user(&unique("admin"));
@@ -94,7 +94,7 @@ async fn a_token_needs_its_user_and_a_living_parent(fixture: Arc<Fixture>) {
     assert_eq!(store.token(orphan.token.id).await, Ok(None));
 }
 
-async fn revoking_takes_the_whole_family(fixture: Arc<Fixture>) {
+async fn revoking_a_token_revokes_all_that_it_minted(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = &world.node.store;
     let mint = async |parent| store.submit(new_token(world.ada.id, parent)).await.unwrap().value.token.id;
@@ -102,7 +102,7 @@ async fn revoking_takes_the_whole_family(fixture: Arc<Fixture>) {
     let (left, right) = (mint(Some(root)).await, mint(Some(root)).await);
     let below_left = mint(Some(left)).await;
     let (other, below_other) = (mint(None).await, mint(None).await);
-    // One branch was revoked before: it stays as it was.
+    // One branch was revoked before, and stays as it was.
     let early = now();
     store.submit(revocation(right, early)).await.unwrap();
     let before = store.control_head().await.unwrap();
@@ -139,7 +139,7 @@ async fn revoking_again_changes_nothing(fixture: Arc<Fixture>) {
 async fn a_parent_dies_with_those_it_is_minting(fixture: Arc<Fixture>) {
     let (one, two) = (World::new(&fixture).await, fixture.node().await);
     for _ in 0..10 {
-        // A family of three generations, the youngest of which mints through one node while the eldest is revoked on the other.
+        // Tokens of three generations: the youngest mints through one node while the eldest is revoked on the other.
         let eldest = one.node.store.submit(new_token(one.ada.id, None)).await.unwrap().value.token.id;
         let middle = one.node.store.submit(new_token(one.ada.id, Some(eldest))).await.unwrap().value.token.id;
         let mut minting = tokio::task::JoinSet::new();
@@ -169,7 +169,7 @@ async fn positions_rise_in_commit_order_across_nodes(fixture: Arc<Fixture>) {
             store.submit(revocation(token, now())).await.unwrap();
         });
     }
-    // A reader that asks for what is new never misses a position that appears later.
+    // A reader of new entries never misses a position that becomes visible later.
     let mut seen = ControlPosition(0);
     while seen.0 < 40 {
         for entry in two.store.control_after(seen, 7).await.unwrap() {
@@ -216,7 +216,7 @@ async fn the_control_log_forgets_what_is_old(fixture: Arc<Fixture>) {
     };
     assert_eq!(positions().await, (1, 1_700, 1_700));
 
-    // Some hundred at a time, and never the newest thousand.
+    // Some hundred are removed at a time, and never the newest thousand.
     let tomorrow = now().after(CONTROL_KEPT);
     for expected in [(501, 1_701, 1_201), (703, 1_702, 1_000), (704, 1_703, 1_000)] {
         store.submit(rename(tomorrow)).await.unwrap();
@@ -235,7 +235,7 @@ impl CommitSink for Panics {
     }
 }
 
-async fn a_store_without_a_writer_is_not_well(fixture: Arc<Fixture>) {
+async fn a_store_without_a_writer_is_not_ready(fixture: Arc<Fixture>) {
     let world = World::on(fixture.node_with(|options| options.sink = Arc::new(Panics)).await.unwrap()).await;
     let store = &world.node.store;
     assert_eq!(store.ping().await, Ok(()));

@@ -1,4 +1,4 @@
-//! Users and what changes about them.
+//! Tests of users and their changes.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::world::{World, all_events, all_pages, name, new_token, new_user, now,
 
 on_every_database!(
     a_user_comes_with_a_token,
-    what_is_one_name_is_given_once,
-    a_name_may_be_written_otherwise_by_its_user,
-    names_from_before_stay_and_may_share_a_key,
-    a_rename_by_a_program_that_knows_no_keys_counts,
+    spellings_of_one_name_are_given_once,
+    a_user_may_change_the_spelling_of_its_name,
+    names_without_keys_stay_and_may_share_a_key,
+    a_rename_by_an_older_program_counts,
     nobody_looks_like_one_with_rights_over_others,
     who_gets_rights_over_others_has_a_name_of_its_own,
     looking_alike_and_getting_rights_at_once,
@@ -51,7 +51,7 @@ async fn a_user_comes_with_a_token(fixture: Arc<Fixture>) {
     assert_eq!(store.user_by_name("ada lovelace").await, Ok(None));
 }
 
-/// Makes a user.
+/// Creates a user.
 async fn make(store: &dyn Store, username: &str) -> Result<User, Error> {
     store.submit(new_user(username)).await.map(|done| done.value.user)
 }
@@ -67,7 +67,7 @@ async fn give(store: &dyn Store, user: UserId, role: Role) -> Result<User, Error
 const TAKEN: Error = Error::Conflict(Conflict::UsernameTaken);
 const LOOKALIKE: Error = Error::Conflict(Conflict::UsernameLookalike);
 
-async fn what_is_one_name_is_given_once(fixture: Arc<Fixture>) {
+async fn spellings_of_one_name_are_given_once(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
     for (first, again) in [
         ("é", &["é", "e\u{301}", "É"][..]),
@@ -83,40 +83,40 @@ async fn what_is_one_name_is_given_once(fixture: Arc<Fixture>) {
             assert_eq!(rename(&*store, other.id, username).await, Err(TAKEN), "{username}");
         }
     }
-    // Ordinary users may look like each other, and differ in accents.
+    // The names of ordinary users may look alike, and differ only in accents.
     for username in ["аda", "ı", "1", "l", "rn", "m", "a da", "àda"] {
         make(&*store, username).await.unwrap();
     }
-    // A refused user left no token behind.
+    // A rejected user left no token.
     assert_eq!(store.tokens(crate::world::first(200)).await.unwrap().items.len(), 5 + 5 + 8);
 }
 
-async fn a_name_may_be_written_otherwise_by_its_user(fixture: Arc<Fixture>) {
+async fn a_user_may_change_the_spelling_of_its_name(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
     let ada = make(&*store, "ada").await.unwrap();
     give(&*store, ada.id, Role::Admin).await.unwrap();
     for username in ["Ada", "ADA", "ａｄａ", "аda", "ada"] {
         assert_eq!(rename(&*store, ada.id, username).await.unwrap().username.as_str(), username);
     }
-    // What it was called before is free again.
+    // The earlier name is free again.
     rename(&*store, ada.id, "countess").await.unwrap();
     make(&*store, "Ada").await.unwrap();
 }
 
-async fn names_from_before_stay_and_may_share_a_key(fixture: Arc<Fixture>) {
+async fn names_without_keys_stay_and_may_share_a_key(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
     let mut before = Vec::new();
     for index in 0..3 {
         before.push(make(&*store, &format!("before {index}")).await.unwrap());
     }
-    // As a program that knows no keys writes them.
+    // An older program writes names without keys.
     for (user, username) in before.iter().zip(["ada", "Ada ", "ａda"]) {
         let from = user.username.as_str();
         let sql =
             format!("UPDATE users SET username = '{username}', name_key = NULL, name_look = NULL WHERE username = '{from}'");
         fixture.execute(&sql).await;
     }
-    // Before the keys are there they count, too.
+    // Names count also before their keys are computed.
     assert_eq!(make(&*store, "ADA").await, Err(TAKEN));
     fixture.execute("UPDATE users SET name_key = NULL, name_look = NULL").await;
     let store = fixture.node().await.store;
@@ -124,20 +124,20 @@ async fn names_from_before_stay_and_may_share_a_key(fixture: Arc<Fixture>) {
     for (user, username) in before.iter().zip(["ada", "Ada ", "ａda"]) {
         assert_eq!(store.user(user.id).await.unwrap().unwrap().username.as_str(), username);
         assert_eq!(store.user_by_name(username).await.unwrap().unwrap().id, user.id);
-        // What changes nothing is no new name.
+        // Setting the current name again is allowed.
         assert!(rename(&*store, user.id, username).await.is_ok());
     }
     assert_eq!(rename(&*store, before[0].id, "ADA").await, Err(TAKEN));
     rename(&*store, before[1].id, "another").await.unwrap();
 }
 
-async fn a_rename_by_a_program_that_knows_no_keys_counts(fixture: Arc<Fixture>) {
+async fn a_rename_by_an_older_program_counts(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
     let user = make(&*store, "ada").await.unwrap();
     fixture.execute("UPDATE users SET username = 'Grace', role = role WHERE username = 'ada'").await;
     assert_eq!(make(&*store, "grace").await, Err(TAKEN));
     make(&*store, "ADA").await.unwrap();
-    // The keys are there again: a name that is written otherwise, by the same program, stays the user's.
+    // The keys were computed again: another spelling, written by the same program, stays the user's.
     fixture.execute("UPDATE users SET username = 'GRACE' WHERE username = 'Grace'").await;
     assert_eq!(make(&*store, "grace").await, Err(TAKEN));
     rename(&*store, user.id, "grace").await.unwrap();
@@ -160,7 +160,7 @@ async fn nobody_looks_like_one_with_rights_over_others(fixture: Arc<Fixture>) {
         assert_eq!(make(&*store, username).await, Err(TAKEN), "{username}");
         assert_eq!(rename(&*store, eve.id, username).await, Err(TAKEN), "{username}");
     }
-    // Those who lost their rights are as others; a disabled ADMIN has not.
+    // A demoted user is not protected any more; a disabled ADMIN is.
     give(&*store, moderator.id, Role::Member).await.unwrap();
     make(&*store, "mоna").await.unwrap();
     store.submit(revocation(token.token.id, now())).await.unwrap();
@@ -179,12 +179,12 @@ async fn who_gets_rights_over_others_has_a_name_of_its_own(fixture: Arc<Fixture>
         let mut token = new_token(one.id, None);
         token.token.token_type = TokenType::Client;
         assert_eq!(store.submit(token).await, Err(LOOKALIKE));
-        // A token of its own gives no rights over others.
+        // A USER token gives no rights over others.
         store.submit(new_token(one.id, None)).await.unwrap();
         assert_eq!(store.user(other.id).await.unwrap().unwrap().role, Role::Member);
     }
     assert_eq!(store.submit(NewUser { role: Role::Admin, ..new_user("Ьob") }).await.err(), Some(TAKEN));
-    // With the other disabled it may be; then the other stays so while it has this name.
+    // It is allowed while the other is disabled. Then the other can't be enabled as long as it has this name.
     store.submit(UserChange { disabled: Some(true), ..change(imitator.id) }).await.unwrap();
     give(&*store, bob.id, Role::Moderator).await.unwrap();
     let enable = || UserChange { disabled: Some(false), ..change(imitator.id) };
@@ -193,7 +193,7 @@ async fn who_gets_rights_over_others_has_a_name_of_its_own(fixture: Arc<Fixture>
     assert!(!store.submit(renamed).await.unwrap().disabled);
 }
 
-/// Of those who take a name and those who get rights with a name that looks like it, some succeed, but not both kinds.
+/// Some users take a name, and others get rights with a name that looks like it. Some succeed, but never both kinds.
 async fn looking_alike_and_getting_rights_at_once(fixture: Arc<Fixture>) {
     let (one, two) = (fixture.node().await, fixture.node().await);
     for round in 0..10 {
@@ -238,7 +238,7 @@ async fn a_user_is_made_or_found_by_an_external_id(fixture: Arc<Fixture>) {
     assert_eq!((renamed.id, renamed.username.as_str(), renamed.role), (made.user.id, "Countess", Role::Moderator));
     assert_ne!(store.control_head().await.unwrap(), head);
 
-    // Nothing is half done where the name is taken.
+    // If the name is taken, nothing is stored.
     make(&*store, "bob").await.unwrap();
     let taken = ExternalUser { role: Some(Role::Admin), ..external("42", Some("Bob")) };
     assert_eq!(store.submit(taken).await, Err(TAKEN));
@@ -250,7 +250,7 @@ async fn a_user_is_made_or_found_by_an_external_id(fixture: Arc<Fixture>) {
     let kept = store.token(with_token.token.as_ref().unwrap().id).await.unwrap().unwrap();
     assert_eq!((kept.token.user_id, kept.user.id), (made.user.id, made.user.id));
     assert_eq!(kept.user.external_id, Some(external("42", None).external_id));
-    // An ADMIN may make users with a token, but gets none of a user that is there already.
+    // An ADMIN may create users with a token, but gets no token of an existing user.
     let boss = NewUser { role: Role::Admin, ..new_user("boss") };
     store.submit(boss.clone()).await.unwrap();
     let by_admin = |id, username: Option<&str>| {
@@ -262,7 +262,7 @@ async fn a_user_is_made_or_found_by_an_external_id(fixture: Arc<Fixture>) {
     assert_eq!(dora.token.map(|token| token.user_id), Some(dora.user.id));
     let by_member = ExternalUser { actor: Actor::Token(with_token.token.unwrap().id), ..external("45", Some("eve")) };
     assert_eq!(store.submit(by_member).await, Err(Forbidden::ClientOnly.into()));
-    // Compared byte by byte.
+    // External ids are compared byte by byte.
     assert!(store.submit(external("A", Some("upper"))).await.unwrap().made);
     assert!(store.submit(external("a", Some("lower"))).await.unwrap().made);
 }

@@ -1,4 +1,4 @@
-//! Short ways to say what a test needs.
+//! Helpers that make the objects of a test.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,11 +14,11 @@ use chatsphere_core::{
 
 use crate::fixture::{Fixture, Node};
 
-/// 2027-01-15, so that no test depends on today.
+/// The tests' clock begins at 2027-01-15, so that no test depends on the date.
 static NOW: AtomicI64 = AtomicI64::new(1_800_000_000_000);
 static COUNT: AtomicU64 = AtomicU64::new(1);
 
-/// Each moment is later than the one before.
+/// Returns the time, which is later than that of the call before.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(NOW.fetch_add(1, Ordering::Relaxed))
 }
@@ -99,12 +99,12 @@ pub(crate) fn first(limit: usize) -> PageRequest {
     PageRequest { cursor: None, limit }
 }
 
-/// A page of members without what it is as new as.
+/// Returns a page of members without its `head`.
 pub(crate) async fn page_of(members: impl Future<Output = Result<Members, Error>>) -> Result<Page<UserRef>, Error> {
     Ok(members.await?.page)
 }
 
-/// Reads a list to its end, page by page; every page but the last is full.
+/// Reads a list to its end, page by page, and checks that every page but the last is full.
 pub(crate) async fn all_pages<T, F>(limit: usize, mut read: impl FnMut(PageRequest) -> F) -> Vec<T>
 where
     F: Future<Output = Result<Page<T>, Error>>,
@@ -124,7 +124,7 @@ where
 /// A node with some users and rooms.
 pub(crate) struct World {
     pub(crate) node: Node,
-    /// The owner of rooms.
+    /// The owner of the rooms.
     pub(crate) ada: User,
     pub(crate) bob: User,
 }
@@ -140,7 +140,7 @@ impl World {
         Self { node, ada, bob }
     }
 
-    /// A room of Ada's alone.
+    /// Creates a room whose only member is Ada.
     pub(crate) async fn room(&self) -> Room {
         self.node.store.submit(new_room(self.ada.id)).await.unwrap().value
     }
@@ -153,12 +153,12 @@ impl World {
         self.node.store.submit(MemberRemoval(membership(room, user, self.ada.id))).await.unwrap().value
     }
 
-    /// A message of Ada's.
+    /// Posts a message of Ada's.
     pub(crate) async fn post(&self, room: RoomId, text: &str) -> Message {
         self.node.store.submit(new_message(room, self.ada.id, text)).await.unwrap().value
     }
 
-    /// Runs `submit` while the writer is held up, so that all it submits goes into one batch.
+    /// Runs `submit` while the writer is blocked, so that all its writes share one batch.
     pub(crate) async fn in_one_batch<T>(&self, submit: impl AsyncFnOnce() -> T) -> T {
         let decoy = self.room().await;
         self.node.sink.hold();
@@ -171,7 +171,7 @@ impl World {
     }
 }
 
-/// The room's events from 1 to its head, checked to have no gap.
+/// Returns the room's events from 1 to its head, after checking that there is no gap.
 pub(crate) async fn all_events(node: &Node, room: RoomId) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     loop {
