@@ -1,4 +1,5 @@
-//! The program as it is typed: its first and second start, what it refuses and how, and its commands beside a running server.
+//! Tests of the program from the command line: its first and second start, its errors, and its commands beside a running
+//! server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, reason = "tests say what they leave out")]
@@ -28,10 +29,10 @@ mod readiness;
 mod signals;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatsphere");
-/// Far more than anything here takes; only a fault waits that long.
+/// The time-out of each step. It is far above what any step takes, so only a fault reaches it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An empty working directory, and an environment with nothing of ours in it.
+/// An empty working directory, and an environment without our settings.
 struct Place {
     directory: TempDir,
     variables: Vec<(String, String)>,
@@ -67,7 +68,7 @@ impl Place {
         Ended::from(self.command(arguments).output().unwrap())
     }
 
-    /// Runs a command that must succeed, and gives its answer.
+    /// Runs a command that must succeed, and returns its output.
     fn answer(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments);
         assert_eq!(ended.code, 0, "{arguments:?}: {}", ended.errors);
@@ -105,7 +106,7 @@ struct Server {
 }
 
 impl Server {
-    /// Waits until it listens. What it logs goes where the command says.
+    /// Starts a server and waits until it listens. Its log goes where the command says.
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let errors = child.stderr.take();
@@ -137,7 +138,7 @@ impl Server {
         }
     }
 
-    /// Stops it as a supervisor does, and gives all that it wrote.
+    /// Stops the server as a supervisor does, and returns all that it wrote.
     fn stop(mut self) -> String {
         self.signal(Signal::TERM);
         assert_eq!(self.wait(), 0);
@@ -153,7 +154,7 @@ impl Server {
         text
     }
 
-    /// A call with a token: the status and the body.
+    /// Makes a call with a token, and returns the status and the body.
     fn get(&self, path: &str, token: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -179,13 +180,13 @@ impl Server {
         (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
     }
 
-    /// A new room's id.
+    /// Creates a room, and returns its id.
     fn room(&self, token: &str) -> String {
         let made: serde_json::Value = serde_json::from_str(&self.post("/api/rooms", token, r#"{"name":"General"}"#).1).unwrap();
         made["id"].as_str().unwrap().to_owned()
     }
 
-    /// What a change from another process must do within a second.
+    /// Asserts that the token is refused within a second, as after a change by another process.
     fn refuses_within_a_second(&self, token: &str) {
         let changed = Instant::now();
         while self.get("/api/auth/profile", token).0 != 401 {
@@ -207,7 +208,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn the_first_start_makes_all_and_the_second_finds_it() {
+fn the_first_start_creates_everything_and_the_second_finds_it() {
     let place = Place::new();
     let server = place.serve(&[]);
     let token = place.client_token();
@@ -256,7 +257,7 @@ fn one_server_a_directory() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_before_anything_is_made() {
+fn a_taken_port_is_reported_before_anything_is_created() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let place = Place::new();
@@ -346,7 +347,7 @@ fn commands_say_what_they_can_not_do() {
         (&["user", "create", "ada"][..], 1, "this username is taken"),
         (&["user", "create", "Ada"], 1, "this username is taken"),
         (&["user", "create", "ada "], 1, "must not begin or end with white space"),
-        // Its a is Cyrillic.
+        // The first letter is a Cyrillic a.
         (&["user", "create", "аdmin"], 1, "this username is taken"),
         (&["user", "rename", "ada", "ADMIN"], 1, "this username is taken"),
         (&["user", "show", "Ada"], 1, "there is no user \"Ada\""),
@@ -402,7 +403,7 @@ fn the_doctor_misses_secrets_that_are_lost() {
 }
 
 #[test]
-fn a_database_that_is_away_is_told_without_its_password() {
+fn an_unavailable_database_is_reported_without_its_password() {
     let place = Place::new().with("DATABASE_URL", "postgresql://ada:s3cret@127.0.0.1:1/chat");
     for arguments in [&["serve", "--port", "0"][..], &["user", "list"], &["migrate"], &["doctor"], &["config", "check"]] {
         let ended = place.run(arguments);
@@ -415,7 +416,7 @@ fn a_database_that_is_away_is_told_without_its_password() {
 }
 
 #[test]
-fn a_stop_finishes_what_is_under_way_and_a_second_signal_does_not() {
+fn a_stop_finishes_calls_in_progress_and_a_second_signal_does_not() {
     let place = Place::new();
     let mut server = place.serve(&[]);
     let mut slow = TcpStream::connect(&server.address).unwrap();
@@ -425,7 +426,7 @@ fn a_stop_finishes_what_is_under_way_and_a_second_signal_does_not() {
     let body = r#"{"username":"ada"}"#;
     let (begin, end) = body.split_at(5);
     write!(slow, "{}{begin}", request(body.len())).unwrap();
-    // The request is under way once a later one on another connection was answered.
+    // The request is in progress once a later one on another connection was answered.
     assert_eq!(server.get("/livez", "").0, 200);
     server.signal(Signal::TERM);
     while TcpStream::connect(&server.address).is_ok() {
@@ -453,7 +454,7 @@ fn a_stop_finishes_what_is_under_way_and_a_second_signal_does_not() {
 }
 
 #[test]
-fn what_is_printed_is_what_was_asked_for() {
+fn commands_print_only_what_was_requested() {
     let place = Place::new();
     assert!(place.answer(&["--version"]).starts_with("chatsphere "));
     assert!(place.answer(&["config", "docs"]).contains("| `port`<br>`--port` |"));
@@ -474,7 +475,7 @@ fn what_is_printed_is_what_was_asked_for() {
 }
 
 #[test]
-fn an_epoch_is_renewed_only_while_no_server_tells_the_old_one() {
+fn an_epoch_is_renewed_only_while_no_server_runs() {
     let place = Place::new();
     let server = place.serve(&[]);
     let refused = place.run(&["epoch", "renew"]);

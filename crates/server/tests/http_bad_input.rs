@@ -1,4 +1,4 @@
-//! Invalid input gets a 4xx answer with the right code in the standard form, and never a 5xx.
+//! Tests that invalid input gets a 4xx answer with the right code in the standard form, and never a 5xx.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -17,7 +17,7 @@ const UNKNOWN: &str = "0198c0de-7c1a-7000-8000-0123456789ab";
 struct Case {
     server: TestServer,
     world: World,
-    /// Of the member, in the room.
+    /// A message of the member in the room.
     message: String,
 }
 
@@ -29,7 +29,7 @@ impl Case {
         Self { server, world, message }
     }
 
-    /// A target whose user is the member, so that nothing is used up: none of these calls is to succeed.
+    /// A target whose user is the member. It is shared, because none of these calls is to succeed.
     fn target(&self) -> Target {
         let member = self.world.member.clone();
         Target {
@@ -52,7 +52,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_json() {
+async fn bodies_that_are_not_json() {
     let case = Case::new().await;
     let deep = format!("{{\"content\":{}", "[".repeat(200_000));
     let deep_objects = "{\"a\":".repeat(40_000);
@@ -92,14 +92,14 @@ async fn bodies_that_are_no_json() {
         ] {
             let answer = case.call(route).raw("application/json", bad.clone()).send().await;
             assert_eq!(answer.status.as_u16(), 400, "{name} {:?}", String::from_utf8_lossy(&bad[..bad.len().min(40)]));
-            // Missing fields may be noticed before the end of the text is.
+            // Missing fields may be found before the end of the text.
             assert!(matches!(answer.problem().as_str(), "malformed" | "invalid"), "{name}");
         }
     }
 }
 
 #[tokio::test]
-async fn fields_that_are_wrong() {
+async fn invalid_fields() {
     let case = Case::new().await;
     let deep: Value = serde_json::from_str(&format!("{}{}", "[".repeat(100), "]".repeat(100))).unwrap();
     for (route, body) in case.with_bodies() {
@@ -115,12 +115,12 @@ async fn fields_that_are_wrong() {
                 answer.invalid(field);
             }
         }
-        // Whoever types says it by the call alone.
+        // `typing` needs no body.
         if route.path.ends_with("/typing") {
             assert_eq!(case.call(route).json(&json!({})).send().await.status.as_u16(), 200);
             continue;
         }
-        // At least one must be there, and most must be.
+        // At least one field is required, in most calls more.
         for nothing in ["{}", r#"{"unknown":7,"Role":"ADMIN"}"#, "\u{feff}{}"] {
             let answer = case.call(route).raw("application/json", nothing.as_bytes().to_vec()).send().await;
             let text = answer.text();
@@ -141,7 +141,7 @@ async fn fields_that_are_wrong() {
 }
 
 #[tokio::test]
-async fn texts_that_are_wrong() {
+async fn invalid_texts() {
     let case = Case::new().await;
     let huge = "x".repeat(200_000);
     for (route, body) in case.with_bodies() {
@@ -149,7 +149,7 @@ async fn texts_that_are_wrong() {
             if !value.is_string() {
                 continue;
             }
-            // In JSON's own escapes, since a text of Rust could not hold a lone surrogate.
+            // The texts are JSON escapes, because a text of Rust can't contain a lone surrogate.
             for text in [r"\u0000", r"a\u0000b", r"\ud800", r"\udc00\ud800", "", huge.as_str()] {
                 let mut body = body.clone();
                 body[field] = json!("@@@");
@@ -161,7 +161,7 @@ async fn texts_that_are_wrong() {
                     400 => {
                         assert_eq!((code.as_str(), &answer.json()["errors"][0]["field"]), ("invalid", &json!(field)), "{what}")
                     }
-                    // A text that is no UUID names nobody.
+                    // A text that is not a UUID is the id of no user.
                     404 => assert_eq!((code.as_str(), field.as_str()), ("user_not_found", "userId"), "{what}"),
                     status => panic!("{status}: {what}"),
                 }
@@ -171,7 +171,7 @@ async fn texts_that_are_wrong() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_compressed() {
+async fn compressed_bodies() {
     let case = Case::new().await;
     for (number, (route, _)) in case.with_bodies().enumerate() {
         let target = route.target(&case.server, &case.world, 1_000 + number).await;
@@ -192,13 +192,13 @@ async fn bodies_that_are_compressed() {
         }
         let answer = call().header("content-encoding", "Identity").raw("application/json", good.clone()).send().await;
         assert!(answer.status.is_success(), "{}: {}", route.name(), answer.text());
-        // Another media type is no matter of codings.
+        // For another media type the error is not about content codings.
         let answer = call().raw("text/plain", good).send().await;
         assert_eq!(answer.header("accept-encoding"), None);
     }
 }
 
-/// What some libraries and editors write before JSON.
+/// Some libraries and editors write a byte order mark before JSON.
 #[tokio::test]
 async fn a_byte_order_mark_is_skipped() {
     let case = Case::new().await;
@@ -222,13 +222,14 @@ async fn a_change_of_nothing_says_what_it_takes() {
         let problem = answer.refused(400, "invalid");
         assert!(problem["detail"].as_str().unwrap().contains("role, disabled"), "{problem}");
     }
-    // Beside a known field an unknown one stays ignored.
+    // Next to a known field, an unknown one is ignored.
     case.server.call("PATCH", &path).client().json(&json!({ "disabled": false, "x": 1 })).send().await.ok(200);
 }
 
-/// A misspelt parameter would silently give another page. The first version took whatever came, and its calls still do.
+/// A misspelt parameter would silently give another page. The Node.js version ignored unknown parameters, and so do its calls
+/// here.
 #[tokio::test]
-async fn parameters_that_a_list_does_not_take() {
+async fn unknown_parameters_of_lists() {
     let case = Case::new().await;
     let document = chatsphere::http::openapi();
     let first_version = [
@@ -272,7 +273,7 @@ async fn bodies_that_are_too_large() {
             large["padding"] = json!("x".repeat(size));
             case.call(route).json(&large).send().await.refused(413, "body_too_large");
         }
-        // As large as allowed, to the byte: the padding is ignored.
+        // The body has exactly the largest size: the padding is ignored.
         let mut exact = body.to_string();
         exact.insert_str(1, &" ".repeat(256 * 1024 - exact.len()));
         let answer = case.call(route).raw("application/json", exact.into_bytes()).send().await;
@@ -280,7 +281,7 @@ async fn bodies_that_are_too_large() {
     }
 }
 
-/// Without a length told first, the limit is met while reading.
+/// Without a `Content-Length`, the limit is reached while the body is read.
 #[tokio::test]
 async fn a_chunked_body_that_is_too_large() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -301,7 +302,7 @@ async fn a_chunked_body_that_is_too_large() {
 }
 
 #[tokio::test]
-async fn ids_that_name_nothing() {
+async fn unknown_ids_in_paths() {
     let case = Case::new().await;
     let long = "a".repeat(5_000);
     for route in ROUTES.iter().filter(|route| route.path.contains('{')) {
@@ -312,7 +313,7 @@ async fn ids_that_name_nothing() {
                 if !route.path.contains(parameter) {
                     continue;
                 }
-                // Removing somebody who is not there changes nothing, and says so.
+                // Removing a user who is not a member changes nothing, and succeeds.
                 let noop = name == "DELETE /api/rooms/{roomId}/users/{userId}" && parameter == "{userId}" && id == UNKNOWN;
                 let path = route.path.replace(parameter, id);
                 let path = path.replace("{roomId}", &good.room).replace("{userId}", &good.user.id.to_string());
@@ -335,14 +336,15 @@ async fn ids_that_name_nothing() {
                 }
                 let by_user = call().bearer(&case.world.stranger.token).send().await;
                 match parameter {
-                    // What is not theirs, what is not there and what is no id must look the same.
+                    // A USER gets the same answer for a room of others, a room that does not exist, and an id that is not a
+                    // UUID.
                     "{roomId}" => assert_eq!(by_user.problem(), "not_a_member", "{name} {id}"),
                     "{tokenId}" => assert_eq!(by_user.problem(), "client_token_required", "{name} {id}"),
                     _ => assert!(matches!(by_user.status.as_u16(), 403 | 404), "{name} {id}: {}", by_user.text()),
                 }
             }
         }
-        // Bytes that are no UTF-8 name nothing either.
+        // Bytes that are not UTF-8 are no id either.
         let path = route
             .path
             .replace("{roomId}", "%ff")
@@ -356,7 +358,7 @@ async fn ids_that_name_nothing() {
 }
 
 #[tokio::test]
-async fn ids_in_bodies_that_name_nothing() {
+async fn unknown_ids_in_bodies() {
     let case = Case::new().await;
     for (route, body) in case.with_bodies() {
         if body.get("userId").is_none() && route.path != "/api/rooms" && !route.path.ends_with("/messages") {
@@ -375,7 +377,7 @@ async fn ids_in_bodies_that_name_nothing() {
     };
     mint(json!(["x"])).send().await.invalid("permissions.rooms[0]");
     mint(json!(vec![UNKNOWN; 1_001])).send().await.invalid("permissions.rooms");
-    // A room that does not exist gives a token that is good for nothing, and that tells nobody whether it does.
+    // A token for a room that does not exist is valid for no room. Minting it does not reveal whether the room exists.
     mint(json!([UNKNOWN])).send().await.ok(201);
     let mut email = json!({ "userId": case.world.member.id, "email": "nobody" });
     case.server.post("/api/tokens/client", &email).client().send().await.invalid("email");
@@ -388,7 +390,7 @@ async fn ids_in_bodies_that_name_nothing() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_no_good() {
+async fn invalid_tokens() {
     let case = Case::new().await;
     let (server, member) = (&case.server, &case.world.member);
     let [head, claims, signature]: [&str; 3] = member.token.split('.').collect::<Vec<_>>().try_into().unwrap();
@@ -402,7 +404,7 @@ async fn tokens_that_are_no_good() {
     let row = server.backend.chat.store.token(member.token_id.parse().unwrap()).await.unwrap().unwrap();
     let strangers = Keys::new(&secret('x'), None, &secret('y'), None).sign(&row.token, &row.user).unwrap();
     let swapped = Keys::new(&secret('c'), None, &secret('u'), None).sign(&row.token, &row.user).unwrap();
-    // Signed here, but of a token that the store does not have.
+    // The token is signed by this server, and the store does not have it.
     let mut unknown = row.token.clone();
     unknown.id = UNKNOWN.parse().unwrap();
     let unknown = server.backend.keys.sign(&unknown, &row.user).unwrap();
@@ -486,7 +488,7 @@ async fn numbers_out_of_range() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_others() {
+async fn rooms_and_tokens_of_others() {
     let case = Case::new().await;
     let (server, world) = (&case.server, &case.world);
     let stranger = &world.stranger.token;

@@ -1,4 +1,4 @@
-//! The success of each call, with the bodies that clients rely on.
+//! Tests of each call's success, with the bodies that clients rely on.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,7 +16,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn users_are_made_listed_changed() {
+async fn users_are_created_listed_and_changed() {
     let server = start().await;
     let made = server.post("/api/users", &json!({ "username": "ada" })).client().send().await.ok(201);
     assert_eq!(keys(&made), ["expiresAt", "token", "tokenId", "user"]);
@@ -43,7 +43,7 @@ async fn users_are_made_listed_changed() {
 }
 
 #[tokio::test]
-async fn one_renames_oneself() {
+async fn a_user_renames_itself() {
     let server = start().await;
     let (ada, _) = (server.user("ada").await, server.user("bob").await);
     let profile = server.get("/api/auth/profile").bearer(&ada.token).send().await.ok(200);
@@ -58,7 +58,7 @@ async fn one_renames_oneself() {
 }
 
 #[tokio::test]
-async fn names_are_compared_by_what_they_say() {
+async fn names_are_compared_by_their_keys() {
     let server = start().await;
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let make = |name: &str| server.post("/api/users", &json!({ "username": name })).client();
@@ -75,11 +75,11 @@ async fn names_are_compared_by_what_they_say() {
         rename(blank).send().await.invalid("username");
         server.post("/api/rooms", &json!({ "name": blank })).bearer(&bob.token).send().await.invalid("name");
     }
-    // One's own name may be written otherwise.
+    // A user may change the spelling of its own name.
     let own = server.call("PUT", "/api/auth/profile").json(&json!({ "username": "Ada" })).bearer(&ada.token);
     assert_eq!(own.send().await.ok(200)["user"]["username"], "Ada");
 
-    // Ordinary users may look like each other, until one of them is to have rights over others. Its o is Cyrillic.
+    // The names of ordinary users may look alike, until one of them gets rights over others. The o of this name is Cyrillic.
     let twin = server.user("bоb").await;
     let patch = |user, body: Value| server.call("PATCH", &format!("/api/users/{user}")).json(&body).client();
     patch(bob.id, json!({ "role": "MODERATOR" })).send().await.refused(409, "username_lookalike");
@@ -92,7 +92,7 @@ async fn names_are_compared_by_what_they_say() {
 }
 
 #[tokio::test]
-async fn a_name_from_before_stays() {
+async fn a_name_older_than_a_rule_stays() {
     let server = start().await;
     let ada = server.user("ada").await;
     let chat = &server.backend.chat;
@@ -115,7 +115,7 @@ async fn a_name_from_before_stays() {
 }
 
 #[tokio::test]
-async fn one_user_is_found_by_name_and_by_id() {
+async fn a_user_is_found_by_name_and_by_id() {
     let server = start().await;
     let (ada, bob) = (server.user("Ada Lovelace").await, server.user("bob").await);
     let by_name = async |name: &str| server.get(&format!("/api/users?username={name}")).client().send().await.ok(200);
@@ -166,7 +166,7 @@ async fn a_user_is_put_by_the_applications_own_id() {
         .send()
         .await
         .refused(403, "needs_write");
-    // Minted anew each time.
+    // Each call mints a new token.
     assert_ne!(put("auth0%7C5f%2F7", wish.clone()).client().send().await.ok(200)["tokenId"], with_token["tokenId"]);
 
     put("2", json!({ "username": "countess" })).client().send().await.refused(409, "username_taken");
@@ -177,7 +177,7 @@ async fn a_user_is_put_by_the_applications_own_id() {
     for bad in ["a%0Ab", "%00", &"x".repeat(129), &"%C3%A9".repeat(65)] {
         put(bad, json!({ "username": "bob" })).client().send().await.invalid("externalId");
     }
-    // An ADMIN makes and changes, but gets no token of somebody who is there already.
+    // An ADMIN creates and changes users, but gets no token of an existing user.
     let boss = server.user_as("boss", "ADMIN").await;
     put("2", json!({ "username": "bob", "token": {} })).bearer(&boss.token).send().await.ok(201);
     put("2", json!({ "username": "bobby", "token": {} }))
@@ -242,7 +242,7 @@ async fn rooms_have_members_and_messages() {
 }
 
 #[tokio::test]
-async fn a_backend_acts_in_anyones_name() {
+async fn a_client_token_acts_for_any_user() {
     let server = start().await;
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let body = json!({ "name": "lobby", "userId": ada.id });
@@ -258,7 +258,7 @@ async fn a_backend_acts_in_anyones_name() {
 }
 
 #[tokio::test]
-async fn tokens_are_minted_listed_revoked() {
+async fn tokens_are_minted_listed_and_revoked() {
     let server = start().await;
     let ada = server.user("ada").await;
     let body = json!({ "userId": ada.id, "expiresIn": "12h", "permissions": { "read": true } });
@@ -341,9 +341,9 @@ async fn posting_is_limited() {
     server.post(&format!("/api/rooms/{room}/messages"), &body).client().send().await.ok(201);
 }
 
-/// An ADMIN is a person: its changes are counted like everybody's, and so are its messages. A backend's are not.
+/// An ADMIN is a person: its changes and messages are counted like everybody's. Those of a CLIENT token are not.
 #[tokio::test]
-async fn admins_are_limited_and_backends_are_not() {
+async fn admins_are_rate_limited_and_client_tokens_are_not() {
     let limits = chatsphere_core::Limits { messages_per_second: 1, message_burst: 3, ..chatsphere_core::Limits::default() };
     let server = support::TestServer::rest(support::Setup { limits, ..Default::default() }).await;
     let world = World::new(&server).await;
@@ -372,7 +372,7 @@ async fn admins_are_limited_and_backends_are_not() {
             assert!(call.send().await.status.is_success());
         }
     }
-    // To give oneself up is never too often.
+    // A token may always revoke itself.
     let path = format!("/api/users/{}", world.stranger.id);
     for _ in 0..3 {
         server.call("PATCH", &path).json(&json!({ "role": "MEMBER" })).bearer(&world.admin.token).send().await.ok(200);

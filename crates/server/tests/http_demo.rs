@@ -1,4 +1,4 @@
-//! The demo: the page, invitations, and the admission of guests.
+//! Tests of the demo: the page, invitations, and the admission of guests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -22,7 +22,7 @@ fn ask(invite: &str, username: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_invitation_lets_one_in() {
+async fn an_invitation_admits_one_guest() {
     let server = demo().await;
     let invite = server.invite();
     let session = server.post("/demo/session", &ask(&invite, "ada")).send().await.ok(201);
@@ -33,7 +33,7 @@ async fn an_invitation_lets_one_in() {
     assert_eq!(users.as_array().unwrap().len(), 2);
     server.post("/demo/session", &ask(&invite, "bob")).send().await.refused(403, "invite_invalid");
 
-    // Another window.
+    // The guest invites another window.
     let invite = server.call("POST", "/demo/invite").bearer(token).send().await.ok(201)["invite"].as_str().unwrap().to_owned();
     server.post("/demo/session", &ask(&invite, "ada")).send().await.refused(409, "username_taken");
     let body = json!({ "invite": invite, "username": "bob", "roomName": "lobby" });
@@ -51,7 +51,7 @@ async fn an_invitation_ends() {
 }
 
 #[tokio::test]
-async fn only_this_machine_is_let_in() {
+async fn only_this_machine_is_admitted() {
     let server = demo().await;
     let ada = server.user("ada").await;
     let invite = server.invite();
@@ -104,7 +104,7 @@ async fn twenty_guests_meet_in_one_lobby() {
     assert_eq!(rooms.len(), 1);
 }
 
-/// Lets a guest in, and gives the answer.
+/// Admits a guest, and returns the answer.
 async fn let_in(running: &Running, username: &str) -> Value {
     let body = ask(&running.demo_invite().unwrap(), username);
     let url = format!("http://{}/demo/session", running.http_addr());
@@ -113,7 +113,7 @@ async fn let_in(running: &Running, username: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn its_rooms_are_found_again_after_a_restart() {
+async fn the_demos_rooms_are_found_again_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let settings = || Settings { data_dir: directory.path().join("data"), port: 0, ..Settings::default() };
     let running = start(settings(), Arc::new(SystemClock)).await.unwrap();
@@ -125,7 +125,7 @@ async fn its_rooms_are_found_again_after_a_restart() {
     assert_eq!(second["room"], first["room"]);
     assert!(running.shutdown().await);
 
-    // Who the host is was lost: its rooms are nobody's that the demo knows, and stay closed to guests.
+    // The file with the host's id is lost: its rooms are no longer the demo's, and stay closed to guests.
     std::fs::remove_file(directory.path().join("data/demo-host")).unwrap();
     let running = start(settings(), Arc::new(SystemClock)).await.unwrap();
     let third = let_in(&running, "eve").await;
@@ -135,7 +135,7 @@ async fn its_rooms_are_found_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn the_page_keeps_to_itself() {
+async fn the_page_loads_and_calls_only_its_own_server() {
     let server = demo().await;
     for (path, kind) in [
         ("/demo", "text/html; charset=utf-8"),
@@ -154,7 +154,7 @@ async fn the_page_keeps_to_itself() {
 }
 
 #[tokio::test]
-async fn an_address_lets_in_only_so_many_at_once() {
+async fn the_admissions_of_an_address_are_rate_limited() {
     let server = demo().await;
     for number in 0..30 {
         server.post("/demo/session", &ask("x", &format!("eve {number}"))).send().await.refused(403, "invite_invalid");
@@ -163,7 +163,7 @@ async fn an_address_lets_in_only_so_many_at_once() {
     let refused = server.post("/demo/session", &session).send().await;
     assert_eq!((refused.header("retry-after"), refused.header("ratelimit")), (Some("1"), Some("\"demo\";r=0;t=1")));
     refused.refused(429, "rate_limited");
-    // It does not use the invitation up.
+    // A rejected attempt does not consume the invitation.
     server.advance(Duration::from_secs(1)).await;
     let token = server.post("/demo/session", &session).send().await.ok(201)["token"].as_str().unwrap().to_owned();
     server.call("POST", "/demo/invite").bearer(&token).send().await.refused(429, "rate_limited");

@@ -1,4 +1,4 @@
-//! Early errors are problems like all others, which pages can read.
+//! Tests that early errors are problems like all others, which pages can read.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Far above what any step takes, so that a busy machine fails no test.
+/// The time-out of each step. It is far above what a step takes, so that a busy machine fails no test.
 const AMPLE: Duration = Duration::from_secs(20);
 const HERE: &str = "https://chat.example";
 
@@ -34,7 +34,7 @@ async fn start(early_answers: EarlyAnswers, options: ListenerOptions) -> SocketA
     serve(listener, app, options, CancellationToken::new()).unwrap().local_addr()
 }
 
-/// Sends `bytes` on a connection of their own and reads to its end. A reset would fail the test.
+/// Sends `bytes` on a new connection, and reads to its end. A reset would fail the test.
 async fn exchange(addr: SocketAddr, bytes: &[u8]) -> String {
     let mut tcp = TcpStream::connect(addr).await.unwrap();
     tcp.write_all(bytes).await.unwrap();
@@ -43,7 +43,7 @@ async fn exchange(addr: SocketAddr, bytes: &[u8]) -> String {
     text
 }
 
-/// Asserts that an answer is a problem in the one form that all have, and gives its code.
+/// Asserts that an answer is a problem in the standard form, and returns its code.
 #[track_caller]
 fn problem(text: &str, status: u16) -> String {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
@@ -84,7 +84,7 @@ fn is_readable(answer: &str, origin: &str) -> bool {
 }
 
 #[tokio::test]
-async fn pages_read_what_is_answered_before_a_call() {
+async fn pages_can_read_early_errors() {
     let any = early_answers(&AllowedOrigins::Any);
     for (answers, allowed, denied) in
         [(any, vec![HERE, "https://other.example"], vec![]), (listed(), vec![HERE], vec!["https://other.example", "null"])]
@@ -113,7 +113,7 @@ async fn pages_read_what_is_answered_before_a_call() {
                 assert_eq!(is_readable(&text, origin), readable, "{status} {origin}: {text}");
             }
         }
-        // A program is no page.
+        // A program sends no `Origin`.
         let text = exchange(addr, b"GET / HTTP/1.1\r\n\r\n").await;
         problem(&text, 400);
         assert!(!text.contains(HERE), "{text}");
@@ -143,7 +143,7 @@ async fn each_answer_has_an_id_of_its_own() {
     let addr = start(listed(), ListenerOptions::default()).await;
     let mut answers = Vec::new();
     for _ in 0..2 {
-        // Its own id is in a head that was not read.
+        // The id that the client sent is in a head that was not read.
         let text = exchange(addr, b"GET / HTTP/9.9\r\nhost: a\r\nx-request-id: mine\r\n\r\n").await;
         problem(&text, 400);
         assert!(!text.contains("mine"), "{text}");
@@ -152,7 +152,7 @@ async fn each_answer_has_an_id_of_its_own() {
     assert_ne!(answers[0], answers[1]);
 }
 
-/// A page's call is preceded by a preflight. Were that refused, the page would learn nothing.
+/// A page's call is preceded by a preflight. If that were rejected, the page could not read the error.
 #[tokio::test]
 async fn a_full_server_tells_pages_when_to_come_back() {
     let addr = start(listed(), ListenerOptions { connections: 1, ..ListenerOptions::default() }).await;
@@ -175,7 +175,7 @@ async fn a_full_server_tells_pages_when_to_come_back() {
     let text = exchange(addr, call.as_bytes()).await;
     assert_eq!(problem(&text, 503), "too_many_connections");
     assert!(is_readable(&text, HERE) && text.to_ascii_lowercase().contains("\r\nretry-after: "), "{text}");
-    // Nor is a load balancer's OPTIONS taken for a preflight.
+    // A load balancer's OPTIONS is not taken for a preflight.
     let text = exchange(addr, b"OPTIONS / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(problem(&text, 503), "too_many_connections");
 }

@@ -1,4 +1,4 @@
-//! The parts common to all calls: error bodies, headers, probes, embedded pages.
+//! Tests of the parts common to all calls: error bodies, headers, probes, embedded pages.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -14,7 +14,7 @@ use serde_json::json;
 use support::{Answer, ROUTES, Setup, TestServer, World, start};
 
 #[tokio::test]
-async fn paths_and_methods_that_are_not_there() {
+async fn unknown_paths_and_methods() {
     let server = start().await;
     for path in [
         "/nothing",
@@ -49,9 +49,9 @@ async fn paths_and_methods_that_are_not_there() {
     assert!(server.get("/").send().await.text().contains("/docs"));
 }
 
-/// The same handler answers, without a detour that a client would have to follow.
+/// The same handler answers a path with a trailing slash, without a redirect.
 #[tokio::test]
-async fn a_slash_at_the_end_is_one_too_many() {
+async fn a_trailing_slash_is_tolerated() {
     let metrics = chatsphere::observability::metrics::install_metrics();
     let server = start().await;
     let world = World::new(&server).await;
@@ -77,7 +77,7 @@ async fn a_slash_at_the_end_is_one_too_many() {
     assert_eq!(answer.links()["prev"], format!("{history}?limit=1&before={}", answer.json()[0]["seq"]));
     server.call("PATCH", "/api/rooms/").client().send().await.refused(405, "method_not_allowed");
     assert_eq!(server.call("HEAD", "/api/health/").send().await.status.as_u16(), 200);
-    // The same call, made by both paths, is one.
+    // By both paths it is the same call, so the second is a replay.
     let body = json!({ "name": "a" });
     let first = server.post("/api/rooms", &body).client().key("k").send().await.ok(201);
     let second = server.post("/api/rooms/", &body).client().key("k").send().await.ok(201);
@@ -86,8 +86,8 @@ async fn a_slash_at_the_end_is_one_too_many() {
     assert!(text.contains("route=\"/api/rooms/{roomId}/messages\"") && !text.contains("/messages/\""), "{text}");
 }
 
-/// RFC 9110, section 9.3.7: what a load balancer asks by OPTIONS is answered as by GET, and the rest says which methods it
-/// takes.
+/// OPTIONS requests (RFC 9110, section 9.3.7): those of load balancers are answered like GET, all others with the allowed
+/// methods.
 #[tokio::test]
 async fn options_is_a_call_unless_it_is_a_preflight() {
     let draining = Arc::new(AtomicBool::new(false));
@@ -111,12 +111,12 @@ async fn options_is_a_call_unless_it_is_a_preflight() {
         }
         let head = server.call("HEAD", "/readyz").send().await;
         assert_eq!(head.status.as_u16(), if ready { 200 } else { 503 });
-        // As HAProxy asks by default, and of the server as a whole.
+        // The first is HAProxy's default, and the last is about the server as a whole.
         for request in ["OPTIONS /readyz HTTP/1.0", "OPTIONS / HTTP/1.0", "OPTIONS * HTTP/1.1"] {
             let answer = raw(&server, &format!("{request}\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
             assert_eq!(answer.get(9..12), Some(if ready { "204" } else { "503" }), "{request}: {answer}");
         }
-        // Half a preflight is none.
+        // A request with only one of a preflight's headers is not a preflight.
         for (name, value) in [("origin", "https://a.example"), ("access-control-request-method", "GET")] {
             let answer = options("/readyz").header(name, value).send().await;
             assert_eq!(answer.status.as_u16(), if ready { 204 } else { 503 }, "{name}");
@@ -139,7 +139,7 @@ async fn options_is_a_call_unless_it_is_a_preflight() {
     server.expect_faults(failed);
 }
 
-/// Sends a request as it stands.
+/// Sends the bytes of a request unchanged.
 async fn raw(server: &TestServer, request: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(server.addr).await.unwrap();
@@ -195,7 +195,7 @@ async fn any_page_may_call_unless_origins_are_named() {
     assert_eq!(answer.header("access-control-max-age"), Some("7200"));
     assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
 
-    // Errors, too, must be readable by the page.
+    // The page must also be able to read errors.
     let answer = server.get("/api/rooms").header("origin", "https://a.example").send().await;
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
     assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
@@ -216,7 +216,7 @@ async fn any_page_may_call_unless_origins_are_named() {
 }
 
 #[tokio::test]
-async fn probes_tell_the_state() {
+async fn probes_report_the_state() {
     let draining = Arc::new(AtomicBool::new(false));
     let readiness = Arc::new(Draining(draining.clone()));
     let server =
@@ -257,7 +257,8 @@ async fn metrics_are_for_the_privileged() {
     let server = with_metrics(MetricsAccess::default()).await;
     let ada = server.user("ada").await;
     let writer = server.token(server.admin_id, json!({ "permissions": { "write": true } })).await;
-    // From this machine itself, from a page that a browser on it shows, through a proxy, and through one that doesn't say so.
+    // Requests from this machine itself, from a page in a browser on it, through a proxy, and through a proxy that does not say
+    // that it is one.
     for header in
         [None, Some(("origin", "https://evil.example")), Some(("origin", "null")), Some(("x-forwarded-for", "203.0.113.9"))]
     {
@@ -283,7 +284,7 @@ async fn metrics_have_a_token_of_their_own_or_are_open() {
     for wrong in [&secret[1..], &format!("{secret}x"), ""] {
         assert_eq!(server.get("/metrics").bearer(wrong).send().await.status.as_u16(), 401, "{wrong}");
     }
-    // It is good for nothing else.
+    // The token is valid for nothing else.
     server.get("/api/rooms").bearer(secret).send().await.refused(401, "token_invalid");
 
     let open = with_metrics(MetricsAccess { token: None, public: true }).await;
@@ -333,7 +334,7 @@ async fn a_panic_is_a_problem_like_any_other() {
     let server = TestServer::rest(setup).await;
     let answer = server.get("/panics").header("origin", "https://a.example").send().await;
     assert!(!answer.text().contains("on purpose"));
-    // Nor is it hidden from the page that called.
+    // The page that called can read it, too.
     assert!(answer.header("access-control-allow-origin").is_some());
     answer.refused(500, "internal");
     server.get("/api/health").send().await.ok(200);

@@ -1,4 +1,4 @@
-//! Repeated POSTs with `Idempotency-Key` or `clientMessageId`.
+//! Tests of repeated POSTs with `Idempotency-Key` or `clientMessageId`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,7 +12,7 @@ fn replayed(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
-async fn the_same_again_answers_the_same() {
+async fn a_repeated_call_gets_the_same_answer() {
     let server = start().await;
     let world = World::new(&server).await;
     let messages = format!("/api/rooms/{}/messages", world.room);
@@ -59,7 +59,7 @@ async fn twenty_at_once_do_it_once() {
 }
 
 #[tokio::test]
-async fn a_client_message_id_is_its_authors_and_its_rooms() {
+async fn a_client_message_id_belongs_to_an_author_and_a_room() {
     let server = start().await;
     let world = World::new(&server).await;
     let other = server.room("other", &world.owner).await;
@@ -89,7 +89,7 @@ async fn a_key_has_a_scope() {
     assert!(!replayed(&post(rooms, &server.client_token).await), "a backend");
     assert!(!replayed(&post(&format!("/api/rooms/{}/messages", world.room), &world.owner.token).await), "another path");
     assert!(replayed(&post(rooms, &world.owner.token).await));
-    // The same user by another token of theirs.
+    // The same user calls with another of its tokens.
     let token = server.token(world.owner.id, json!({})).await;
     assert!(replayed(&post(rooms, &token.token).await));
 }
@@ -104,8 +104,9 @@ async fn a_replayed_token_works() {
     server.get("/api/auth/profile").bearer(second["token"].as_str().unwrap()).send().await.ok(200);
 }
 
-/// Keys are a user's, rights are a token's: a token that repeats what another of the same user sent must not be handed that
-/// one's answer. It may hold more rights than its own; and with equal rights it would live on when its own is revoked.
+/// A key belongs to a user, and rights belong to a token. A token that repeats a call of another token of the same user must
+/// not get the minted token. That may have more rights; and with equal rights it would stay valid after its own token is
+/// revoked.
 #[tokio::test]
 async fn a_replay_gives_no_token_with_more_rights() {
     let server = start().await;
@@ -119,8 +120,8 @@ async fn a_replay_gives_no_token_with_more_rights() {
     assert_eq!(mint(&ada.token).await.ok(201), first);
 }
 
-/// A new user's token is as good as minted: whoever sends the call again by another token of the same ADMIN, or of the same
-/// backend, does not get it.
+/// Creating a user mints a token. Another token of the same ADMIN, or of the same backend, that repeats the call does not get
+/// it.
 #[tokio::test]
 async fn a_replay_hands_a_new_users_token_to_its_maker_alone() {
     let server = start().await;
@@ -142,7 +143,7 @@ async fn a_replay_hands_a_new_users_token_to_its_maker_alone() {
             assert_eq!(call(first).await.ok(201), made, "{path}");
         }
     }
-    // What holds no token is answered to any token of the user, as after a new login.
+    // An answer without a token is replayed to any token of the user, as after a new login.
     let room = |token: &str| server.post("/api/rooms", &json!({ "name": "lobby" })).bearer(token).key("r").send();
     let made = room(&admin.token).await.ok(201);
     let again = room(&sibling).await;
@@ -150,9 +151,9 @@ async fn a_replay_hands_a_new_users_token_to_its_maker_alone() {
     assert_eq!(again.ok(201), made);
 }
 
-/// Who may not do it any more is not told what came of it before either.
+/// A caller that has lost the right gets no replay of the earlier answer.
 #[tokio::test]
-async fn who_lost_the_right_is_replayed_nothing() {
+async fn a_caller_without_the_right_gets_no_replay() {
     let server = start().await;
     let world = World::new(&server).await;
     let members = format!("/api/rooms/{}/users", world.room);
@@ -169,7 +170,7 @@ async fn who_lost_the_right_is_replayed_nothing() {
 }
 
 #[tokio::test]
-async fn what_failed_is_not_kept() {
+async fn failures_are_not_stored() {
     let server = start().await;
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let room = server.room("lobby", &ada).await;

@@ -1,4 +1,4 @@
-//! Limits of one user's concurrent calls, and their isolation from other users.
+//! Tests of the limits of one user's concurrent calls, and their isolation from other users.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
 
-/// Only a fault takes that long.
+/// The time-out of each step, which only a fault reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at what is waited for.
+/// The interval between checks of an awaited condition.
 const LOOK: Duration = Duration::from_millis(10);
 
 async fn server(change: impl FnOnce(&mut Limits)) -> TestServer {
@@ -25,7 +25,7 @@ async fn server(change: impl FnOnce(&mut Limits)) -> TestServer {
     TestServer::rest(setup).await
 }
 
-/// A room with this user in it, and more than a page of messages that JSON makes six times as long.
+/// Creates a room with this user, and more than a page of messages, which JSON makes six times as long.
 async fn heavy_room(server: &TestServer, user: &Person) -> RoomId {
     let room = server.room("heavy", user).await;
     let content = "\u{1}".repeat(32 * 1024);
@@ -39,7 +39,7 @@ async fn status(server: &TestServer, path: &str, user: &Person) -> u16 {
     server.get(path).bearer(&user.token).send().await.status.as_u16()
 }
 
-/// The head of a request, on a connection that takes little before it is read.
+/// Sends requests on a connection with a small receive buffer, without reading the answers.
 async fn ask(server: &TestServer, requests: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
@@ -69,7 +69,7 @@ async fn reads_have_a_rate() {
     assert_eq!(refused.header("ratelimit-policy"), Some("\"reads\";q=3;w=2"));
     assert_eq!(refused.header("ratelimit"), Some("\"reads\";r=0;t=1"));
     refused.refused(429, "rate_limited");
-    // Another token of the same user is the same user; what it changes is counted apart.
+    // Another token of the same user has the same limit; its changes are counted separately.
     let other = server.token(ada.id, json!({})).await;
     assert_eq!(status(&server, "/api/rooms", &other).await, 429);
     server.room("lobby", &ada).await;
@@ -80,7 +80,7 @@ async fn reads_have_a_rate() {
     server.advance(Duration::from_millis(500)).await;
     assert_eq!(status(&server, "/api/rooms", &ada).await, 200);
     assert_eq!(status(&server, "/api/rooms", &ada).await, 429);
-    // An ADMIN is a user like others.
+    // An ADMIN is limited like other users.
     let boss = server.user_as("boss", "ADMIN").await;
     let answers = [status(&server, "/api/users", &boss).await, status(&server, "/api/tokens", &boss).await];
     assert_eq!(answers, [200, 200]);
@@ -88,7 +88,7 @@ async fn reads_have_a_rate() {
 }
 
 #[tokio::test]
-async fn a_user_has_only_so_many_calls_under_way() {
+async fn a_users_concurrent_calls_are_limited() {
     let server = server(|limits| limits.calls_per_user = 2).await;
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let head = |user: &Person| {
@@ -143,7 +143,7 @@ async fn answers_that_nobody_reads_are_bounded() {
         refused
     })
     .await;
-    // Others are answered meanwhile.
+    // Other users are answered meanwhile.
     for _ in 0..10 {
         assert_eq!(status(&server, &path, &bob).await, 200);
     }
@@ -154,7 +154,7 @@ async fn answers_that_nobody_reads_are_bounded() {
 }
 
 #[tokio::test]
-async fn who_has_no_token_uses_up_no_memory_for_answers() {
+async fn calls_without_a_token_use_no_budget() {
     let server = server(|limits| limits.answer_bytes = 16 * 1024).await;
     let ada = server.user("ada").await;
     let mut unread = Vec::new();
@@ -173,7 +173,7 @@ async fn who_has_no_token_uses_up_no_memory_for_answers() {
 }
 
 #[tokio::test]
-async fn what_was_changed_is_told_even_if_there_is_no_memory_for_answers() {
+async fn changes_are_answered_even_if_the_budget_is_used_up() {
     let server = server(|limits| limits.answer_bytes = PAGE_BYTES).await;
     let ada = server.user("ada").await;
     let room = server.room("lobby", &ada).await;
@@ -187,11 +187,11 @@ async fn what_was_changed_is_told_even_if_there_is_no_memory_for_answers() {
 }
 
 #[tokio::test]
-async fn one_who_reads_much_waits_for_nobody_but_itself() {
+async fn many_reads_of_a_user_delay_only_its_own() {
     let server = server(|_| {}).await;
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let chat = &server.backend.chat;
-    // As if this many of Ada's pages were being read.
+    // Takes turns as if this many of Ada's pages were being read.
     let row = chat.store.token(ada.token_id.parse::<TokenId>().unwrap()).await.unwrap().unwrap();
     let caller = Caller::from(&row);
     let mut turns = Vec::new();

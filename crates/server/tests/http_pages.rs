@@ -1,4 +1,4 @@
-//! Lists in pages, and the header `Link` that leads through them.
+//! Tests of pages of lists, and of the header `Link` that leads through them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -7,7 +7,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{TestServer, World, start};
 
-/// Follows a relation from page to page, and gives the pages' items.
+/// Follows a relation from page to page, and returns the pages' items.
 async fn walk(server: &TestServer, token: &str, path: &str, relation: &str) -> Vec<Vec<Value>> {
     let mut pages = Vec::new();
     let mut next = Some(path.to_owned());
@@ -27,7 +27,7 @@ fn ids(pages: &[Vec<Value>]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_list_is_walked_without_gap_or_double() {
+async fn each_list_has_pages_without_gap_or_duplicate() {
     let server = start().await;
     let world = World::new(&server).await;
     for number in 0..7 {
@@ -53,7 +53,7 @@ async fn each_list_is_walked_without_gap_or_double() {
 }
 
 #[tokio::test]
-async fn a_list_shows_fifty_unless_asked() {
+async fn a_page_has_fifty_items_by_default() {
     let server = start().await;
     let ada = server.user("ada").await;
     let room = server.room("lobby", &ada).await;
@@ -66,7 +66,7 @@ async fn a_list_shows_fifty_unless_asked() {
 }
 
 #[tokio::test]
-async fn history_is_walked_both_ways() {
+async fn history_has_pages_in_both_directions() {
     let server = start().await;
     let world = World::new(&server).await;
     for number in 0..10 {
@@ -98,7 +98,7 @@ async fn history_is_walked_both_ways() {
     assert_eq!(middle.links()["next"], format!("{path}?limit=4&after={last}"));
     assert!(middle.links().contains_key("prev"));
 
-    // Beyond either end there is nothing, and the way back.
+    // Beyond either end the page is empty, and links back.
     let beyond = server.get(&format!("{path}?after=1000000")).bearer(token).send().await;
     assert_eq!((beyond.json(), beyond.links().contains_key("next")), (json!([]), false));
     let back = server.get(&beyond.links()["prev"]).bearer(token).send().await.ok(200);
@@ -112,7 +112,7 @@ async fn history_is_walked_both_ways() {
 }
 
 #[tokio::test]
-async fn events_are_walked_without_a_gap() {
+async fn pages_of_events_have_no_gap() {
     let server = start().await;
     let world = World::new(&server).await;
     for number in 0..8 {
@@ -130,7 +130,7 @@ async fn events_are_walked_without_a_gap() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_its_own_list_alone() {
+async fn a_cursor_is_valid_only_for_its_own_list() {
     let server = start().await;
     for number in 0..3 {
         server.user(&format!("user {number}")).await;
@@ -140,7 +140,7 @@ async fn a_cursor_is_good_for_its_own_list_alone() {
     for path in ["/api/rooms", "/api/tokens", "/api/messages"] {
         server.get(&format!("{path}?cursor={cursor}")).client().send().await.invalid("cursor");
     }
-    // Another's, even of the same list.
+    // A cursor of another user is invalid, even for the same list.
     let boss = server.user_as("boss", "ADMIN").await;
     server.get(&format!("/api/users?cursor={cursor}")).bearer(&boss.token).send().await.invalid("cursor");
     server.get(&format!("/api/users?cursor={cursor}")).client().send().await.ok(200);

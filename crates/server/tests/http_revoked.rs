@@ -1,5 +1,4 @@
-//! Rights that end while a call's body is still on its way: what the caller may do is judged by what holds once the call can
-//! be carried out.
+//! Tests of rights that are lost while a call's body is being sent: the rights at the time of execution count.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,14 +9,14 @@ use support::{Person, ROUTES, TestServer, World, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A call of whose body the last byte is missing.
+/// A call whose body lacks the last byte.
 struct Unfinished {
     stream: TcpStream,
     last: u8,
 }
 
 impl Unfinished {
-    /// Returns when the server waits for the body, which is to say that it has let the caller pass.
+    /// Sends the call. Returns when the server waits for the body, so it has authenticated the caller.
     async fn begin(server: &TestServer, method: &str, path: &str, token: &str, body: &Value) -> Self {
         let body = body.to_string().into_bytes();
         let (last, most) = body.split_last().unwrap();
@@ -36,7 +35,7 @@ impl Unfinished {
         Self { stream, last: *last }
     }
 
-    /// Sends the last byte, and gives the answer's status and code.
+    /// Sends the last byte, and returns the answer's status and code.
     async fn finish(mut self) -> (u16, String) {
         self.stream.write_all(&[self.last]).await.unwrap();
         let mut answer = String::new();
@@ -54,14 +53,14 @@ async fn client_token(server: &TestServer) -> Person {
     Person { id: server.admin_id, username: String::new(), token: text("token"), token_id: text("id") }
 }
 
-/// Everything that a call could have created or changed.
+/// Returns all data that a call could have created or changed.
 async fn everything(server: &TestServer, world: &World) -> Vec<Value> {
     let room = format!("/api/rooms/{}", world.room);
     let mut all = Vec::new();
     for path in ["/api/users", "/api/rooms", "/api/tokens", "/api/messages", &room] {
         all.push(server.get(&format!("{path}?limit=200")).client().send().await.ok(200));
     }
-    // When a token was revoked is what the test itself changes.
+    // The test itself changes `revokedAt`.
     for token in all[2].as_array_mut().unwrap() {
         token.as_object_mut().unwrap().remove("revokedAt");
     }
@@ -69,7 +68,7 @@ async fn everything(server: &TestServer, world: &World) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_token_that_is_revoked_meanwhile_does_nothing() {
+async fn a_token_that_is_revoked_during_the_body_does_nothing() {
     let server = start().await;
     let world = World::new(&server).await;
     for (number, route) in ROUTES.iter().enumerate() {
@@ -85,7 +84,7 @@ async fn a_token_that_is_revoked_meanwhile_does_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_demoted_or_disabled_meanwhile_does_nothing() {
+async fn a_user_who_is_demoted_or_disabled_during_the_body_does_nothing() {
     let server = start().await;
     let world = World::new(&server).await;
     let path = format!("/api/users/{}", world.admin.id);
@@ -103,9 +102,9 @@ async fn who_is_demoted_or_disabled_meanwhile_does_nothing() {
     }
 }
 
-/// The other way round, too: it is the second look that counts.
+/// Gained rights count too: the second authentication decides.
 #[tokio::test]
-async fn who_is_promoted_meanwhile_may() {
+async fn a_user_who_is_promoted_during_the_body_may_call() {
     let server = start().await;
     let world = World::new(&server).await;
     let body = json!({ "username": "made" });
@@ -115,7 +114,7 @@ async fn who_is_promoted_meanwhile_may() {
     assert_eq!(call.finish().await.0, 201);
 }
 
-/// Calls that are under way when the answer comes do nothing any more: whatever is stored by then is all there will be.
+/// Once the answer to the revocation arrives, calls in progress store nothing more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_stored_once_a_right_is_gone() {
     let server = start().await;
@@ -136,7 +135,7 @@ async fn nothing_is_stored_once_a_right_is_gone() {
             _ => (server.delete(&format!("{own}/{}", owner.id)), own.clone()),
         };
         let loss = loss.client();
-        // As many as one user may have under way, less those of the loss.
+        // The number of calls that one user may have in progress, without those that revoke.
         let calls = (0..30).map(|number| match round % 3 {
             0 => server.post(&format!("{room}/messages"), &json!({ "content": "x" })).bearer(&token.token),
             1 => {

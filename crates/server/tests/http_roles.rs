@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{Actor, ROUTES, TestServer, World, start};
 
-/// The token of each of [`Actor::ALL`].
+/// Returns the token of each of [`Actor::ALL`].
 async fn tokens(server: &TestServer, world: &World) -> Vec<Option<String>> {
     let mut tokens = Vec::new();
     for actor in Actor::ALL {
@@ -101,7 +101,7 @@ async fn no_call_works_without_a_good_token() {
             );
             answer.refused(401, code);
         }
-        // Targets have names of their own; the next would have the same.
+        // The user of this target is renamed, because that of the next one has the same name.
         if target.user.username.starts_with("target") {
             let rename = json!({ "username": route.name() });
             server.call("PUT", "/api/auth/profile").json(&rename).bearer(&target.user.token).send().await.ok(200);
@@ -109,7 +109,7 @@ async fn no_call_works_without_a_good_token() {
     }
 }
 
-/// A new call without a row in the table would be a call whose rights nobody tests.
+/// Without a row, nobody would test the rights of a new call.
 #[test]
 fn every_call_is_in_the_table() {
     let described: BTreeSet<String> = chatsphere::http::openapi()
@@ -127,9 +127,9 @@ fn every_call_is_in_the_table() {
     assert_eq!(tested, described);
 }
 
-/// Those that are open to all are few, and named here too.
+/// Only a few calls are open to all. They are listed here too.
 #[test]
-fn what_needs_no_token_says_so() {
+fn public_calls_are_described_as_such() {
     let document = chatsphere::http::openapi();
     for route in ROUTES {
         let item = &document.paths.paths[route.path];
@@ -155,19 +155,19 @@ async fn a_role_is_taken_away_at_once() {
 }
 
 #[tokio::test]
-async fn an_admin_does_not_turn_a_backend_off() {
+async fn an_admin_may_not_disable_the_user_of_a_client_token() {
     let server = start().await;
     let world = World::new(&server).await;
     let disable = |user, token: &str| {
         server.call("PATCH", &format!("/api/users/{user}")).json(&json!({ "disabled": true })).bearer(token)
     };
     disable(server.admin_id, &world.admin.token).send().await.refused(403, "behind_client_token");
-    // Any other change, and any other user.
+    // An ADMIN may make any other change, and disable any other user.
     let demote = server.call("PATCH", &format!("/api/users/{}", server.admin_id)).json(&json!({ "role": "MEMBER" }));
     demote.bearer(&world.admin.token).send().await.ok(200);
     disable(world.member.id, &world.admin.token).send().await.ok(200);
 
-    // A CLIENT token that is revoked, or has ended, is nobody's backend.
+    // A CLIENT token that is revoked or has expired protects nobody.
     let mint = |more: Value| {
         let mut body = json!({ "userId": world.owner.id, "email": "a@b.example" });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -181,13 +181,13 @@ async fn an_admin_does_not_turn_a_backend_off() {
     server.advance(Duration::from_secs(2)).await;
     disable(world.owner.id, &world.admin.token).send().await.ok(200);
 
-    // A backend may, even itself.
+    // A CLIENT token may disable this user, even its own.
     disable(server.admin_id, &server.client_token).send().await.ok(200);
     server.get("/api/users").client().send().await.refused(401, "user_disabled");
 }
 
 #[tokio::test]
-async fn a_restricted_admin_does_not_see_who_there_is_and_who_holds_which_token() {
+async fn a_restricted_admin_may_not_list_users_and_tokens() {
     let server = start().await;
     let world = World::new(&server).await;
     let all = json!({ "read": true, "write": true, "delete": true });
@@ -210,7 +210,7 @@ async fn a_restricted_admin_does_not_see_who_there_is_and_who_holds_which_token(
 }
 
 #[tokio::test]
-async fn a_moderator_does_not_remove_the_owner() {
+async fn a_moderator_may_not_remove_the_owner() {
     let server = start().await;
     let world = World::new(&server).await;
     let path = format!("/api/rooms/{}/users/{}", world.room, world.owner.id);
@@ -244,8 +244,8 @@ async fn a_token_for_other_rooms_is_like_a_strangers() {
     assert_eq!(server.get("/api/rooms").bearer(&none.token).send().await.ok(200), json!([]));
 }
 
-/// A token for a few rooms, or without some permission, is often in other hands than its user's: it ends no other token but
-/// those that it minted itself.
+/// A token for a few rooms, or without some permission, may be held by somebody else than its user. It may revoke only itself
+/// and the tokens that it minted.
 #[tokio::test]
 async fn a_restricted_token_revokes_only_itself_and_what_it_minted() {
     let server = start().await;

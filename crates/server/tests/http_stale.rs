@@ -1,4 +1,4 @@
-//! A node that cannot check rights rejects every call.
+//! Tests that a node that can't check rights rejects every call.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -20,7 +20,7 @@ async fn call_all(server: &TestServer, world: &World) -> Vec<(String, u16, Strin
             token_id: world.stranger.token_id.clone(),
             message: world.room.to_string(),
         };
-        // Metrics are open to this machine itself; a call that came through a proxy is not from here.
+        // Calls from this machine may read metrics; a call through a proxy is not one.
         let mut call = server.call(route.method, &route.path_for(&target)).header("x-forwarded-for", "203.0.113.9").client();
         if let Some(body) = route.body {
             call = call.json(&body(&target));
@@ -38,7 +38,7 @@ async fn who_cannot_read_the_control_log_refuses_every_call() {
     let world = World::new(&server).await;
     let users = server.get("/api/users").client().send().await.ok(200);
 
-    // As long as it may last, and not longer.
+    // Calls are accepted up to this age of the last reading, and rejected after it.
     server.backend.clock.advance(STALE_AFTER);
     server.get("/api/users").client().send().await.ok(200);
     server.backend.clock.advance(Duration::from_millis(1));
@@ -50,15 +50,15 @@ async fn who_cannot_read_the_control_log_refuses_every_call() {
         assert_eq!((status, code.as_str()), expected, "{name}");
     }
     server.expect_faults(refused);
-    // Nobody's token is judged, not even one that is none any more.
+    // The token itself is still verified, so an invalid one gets its own error.
     server.get("/api/users").bearer("x.y.z").send().await.refused(401, "token_invalid");
 
-    // The log is read again: all is as it was, and nothing of what was refused was done.
+    // The log is read again: calls succeed, and nothing of the rejected ones was done.
     server.advance(Duration::ZERO).await;
     assert_eq!(server.get("/api/users").client().send().await.ok(200), users);
 }
 
-/// Clocks are set, by NTP and by hand. How long ago the control log was read has nothing to do with that.
+/// NTP and people set the wall clock. The age of the control log's last reading must not depend on it.
 #[tokio::test]
 async fn a_clock_that_is_set_changes_nothing_about_it() {
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -72,7 +72,7 @@ async fn a_clock_that_is_set_changes_nothing_about_it() {
     server.expect_faults(1);
     server.advance(Duration::ZERO).await;
     server.get("/api/users").client().send().await.ok(200);
-    // And forward: what was read a moment ago was read a moment ago.
+    // Setting the clock forward does not change the age either.
     clock.set_wall(before.after(HOUR));
     server.get("/api/users").client().send().await.ok(200);
 }

@@ -1,5 +1,5 @@
-//! What a call leaves behind: a line in the log and two metrics, none of them with anything that was sent. The recorder and
-//! the subscriber are the whole program's, so this is one test in a program of its own.
+//! Tests that a call writes a line to the log and changes two metrics, and that none of them contains anything that was sent.
+//! The recorder and the subscriber are global to a process, so this test is alone in its program.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -84,7 +84,7 @@ async fn a_call_is_logged_and_counted_without_what_was_sent() {
     assert!(metrics.contains("chatsphere_http_request_seconds"));
     for (what, text) in [("log", &log), ("metrics", &metrics)] {
         for secret in ["sesame", "eyJ", &room.to_string()] {
-            // What other crates log of their own connections is not ours.
+            // Lines of other crates about their own connections are not checked.
             let line = text
                 .lines()
                 .filter(|line| !line.contains("hyper") && !line.contains("reqwest"))

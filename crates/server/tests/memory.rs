@@ -1,4 +1,4 @@
-//! The resident memory of a whole server.
+//! Tests of the resident memory of a whole server.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -40,7 +40,7 @@ impl Server {
         Self { child, addr: addr.parse().unwrap(), client_token, _directory: directory }
     }
 
-    /// A call and its JSON answer.
+    /// Makes a call, and returns the status and the JSON body.
     fn call(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> (u16, Value) {
         let mut stream = TcpStream::connect(self.addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -52,7 +52,7 @@ impl Server {
         (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
     }
 
-    /// Resident bytes: at most so far, and now.
+    /// Returns a field of `/proc/…/status` in bytes, such as the highest or the current resident size.
     fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
@@ -76,7 +76,7 @@ fn request(method: &str, path: &str, token: &str, body: Option<&Value>, close: b
     )
 }
 
-/// A connection whose system keeps as little as it can for whoever does not read.
+/// Connects with the smallest receive buffer.
 fn narrow(addr: SocketAddr) -> TcpStream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     sockopt::set_socket_recv_buffer_size(&socket, 4 * 1024).unwrap();
@@ -97,7 +97,7 @@ fn heavy_pages_that_nobody_reads_take_little_memory() {
     let body = json!({ "name": "heavy", "userId": ada_id });
     let (_, room) = server.call("POST", "/api/rooms", &server.client_token, Some(&body));
     let path = format!("/api/rooms/{}/messages", room["id"].as_str().unwrap());
-    // JSON writes each of these in six bytes.
+    // JSON encodes each of these in six bytes.
     let message = json!({ "content": "\u{1}".repeat(32 * 1024), "userId": ada_id });
     for _ in 0..60 {
         assert_eq!(server.call("POST", &path, &server.client_token, Some(&message)).0, 201);
@@ -113,7 +113,7 @@ fn heavy_pages_that_nobody_reads_take_little_memory() {
             assert_eq!(server.call("GET", "/api/rooms", &bob, None).0, 200);
         }
     }
-    // Whoever asks now is answered behind all of these.
+    // A request at this time is answered behind all of these.
     let refused = server.call("GET", &format!("{path}?limit=200&after=0"), &ada, None).0;
     assert!([429, 503].contains(&refused), "{refused}");
     assert_eq!(server.call("GET", "/api/rooms", &bob, None).0, 200);

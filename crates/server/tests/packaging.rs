@@ -1,4 +1,4 @@
-//! The parts of packages: completions, manual pages, the health check, and service files.
+//! Tests of the parts of packages: completions, manual pages, the health check, and service files.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
@@ -24,7 +24,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A server on a free port, killed when it goes out of scope.
+/// A server on a free port. Dropping this kills it.
 struct Server {
     child: Child,
     port: String,
@@ -83,14 +83,14 @@ fn the_manual_is_printed_or_written() {
 }
 
 #[test]
-fn the_health_check_tells_a_server_from_none() {
+fn the_health_check_finds_a_running_server() {
     let directory = TempDir::new().unwrap();
     let server = Server::start(directory.path(), &[]);
     for arguments in [&["healthcheck", "--port", &server.port][..], &["healthcheck", "--ready", "--port", &server.port]] {
         let asked = run(directory.path(), arguments);
         assert!(asked.status.success(), "{}", text(&asked.stderr));
     }
-    // Listening everywhere, it is asked on the loopback address.
+    // For a server that listens on all addresses, the health check uses the loopback address.
     assert!(run(directory.path(), &["healthcheck", "--host", "0.0.0.0", "--port", &server.port]).status.success());
     let port = server.port.clone();
     drop(server);
@@ -100,7 +100,7 @@ fn the_health_check_tells_a_server_from_none() {
 }
 
 #[test]
-fn the_health_check_knows_the_certificate_that_is_configured() {
+fn the_health_check_accepts_the_configured_certificate() {
     let directory = TempDir::new().unwrap();
     let write = |name: &str| {
         let made = rcgen::generate_simple_self_signed(vec!["chat.example".to_owned()]).unwrap();
@@ -120,9 +120,9 @@ fn the_health_check_knows_the_certificate_that_is_configured() {
     assert_eq!(run(directory.path(), &["healthcheck", "--port", &server.port]).status.code(), Some(1));
 }
 
-/// A variable that is misspelt in a package would be ignored, or stop the server at its first start.
+/// A misspelt variable in a package would be ignored, or fail the first start.
 #[test]
-fn packages_name_settings_that_there_are() {
+fn packages_use_existing_settings() {
     let directory = TempDir::new().unwrap();
     let settings = text(&run(directory.path(), &["config", "docs"]).stdout);
     let mut seen = 0;
@@ -137,7 +137,7 @@ fn packages_name_settings_that_there_are() {
     assert!(seen >= 5, "{seen}");
 }
 
-/// `systemd-analyze` comes with systemd; elsewhere there is nothing that could read the unit.
+/// `systemd-analyze` is a part of systemd; without it nothing can check the unit.
 #[test]
 fn the_unit_is_confined() {
     let unit = root().join("packaging/chatsphere.service");

@@ -1,10 +1,9 @@
-//! The commands of README.md and docs/api.md, run as a reader would paste them, and what the other documents claim, compared
-//! with the code.
+//! Runs the commands of README.md and docs/api.md as a reader would paste them, and compares the documents with the code.
 //!
-//! Blocks marked `sh` run one after the other in one shell, in an empty directory. A comment before a block changes that: `<!--
-//! test: background -->` runs it in a terminal of its own, beside the rest, until the end; `<!-- test: serve -->` starts a
-//! server in one first; `<!-- test: skip, why -->` leaves the block out. A block marked `text` after `<!-- test: printed -->`
-//! holds lines that the first terminal must have shown by then, in this order, each once.
+//! Blocks of type `sh` run one after another in one shell, in an empty directory. A comment before a block changes that. `<!--
+//! test: background -->` runs it in a terminal of its own until the end of the test. `<!-- test: serve -->` first starts a
+//! server in a terminal of its own. `<!-- test: skip, why -->` skips the block. A block of type `text` after `<!-- test:
+//! printed -->` has lines that the first terminal must have printed by then, in this order, each once.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
@@ -23,10 +22,10 @@ use chatsphere_protocol::close;
 use chatsphere_protocol::frames::{Incoming, ServerFrame, encode_client_frame};
 use serde_json::Value;
 
-/// How long one block may take, a server's start included.
+/// The time-out of one block, which includes the start of a server.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// What the documents type; a reader's cargo has built the program that this test was given.
+/// The command in the documents. The test replaces it by the program that cargo has built.
 const PROGRAM: &str = "cargo run --release -p chatsphere --";
 const ADDRESS: &str = "127.0.0.1:3001";
 
@@ -62,7 +61,7 @@ fn follow(blocks: &[Block]) {
     }
 }
 
-/// Runs a line of Python beside the example.
+/// Runs a line of Python that can import the example.
 fn python(code: &str) -> String {
     let run = Command::new("python3").args(["-B", "-c", code]).current_dir(root().join("examples")).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
@@ -158,7 +157,7 @@ fn every_error_code_is_in_the_documents() {
     }
 }
 
-/// The codes that the Rust client's documentation names for a call are those of its description.
+/// The error codes that the Rust client's documentation lists for a call are those of its OpenAPI description.
 #[test]
 fn the_client_names_the_codes_of_each_call() {
     let description: Value = serde_json::from_str(&chatsphere::http::openapi_json()).unwrap();
@@ -180,7 +179,7 @@ fn the_client_names_the_codes_of_each_call() {
             let responses = operation["responses"].as_object().unwrap_or_else(|| panic!("{verb} {path} is no call"));
             let described: BTreeSet<String> =
                 responses.values().filter_map(|response| response["description"].as_str()).flat_map(codes).collect();
-            // The client sends no such key.
+            // The client sends no `Idempotency-Key`.
             let described: BTreeSet<String> = described.into_iter().filter(|code| code != "idempotency_key_reused").collect();
             let named: BTreeSet<String> = codes(documentation).collect();
             assert_eq!(named, described, "the client on the left, the description of {verb} {path} on the right");
@@ -190,7 +189,7 @@ fn the_client_names_the_codes_of_each_call() {
     assert!(seen >= 20, "{seen} calls were found");
 }
 
-/// The codes that stand between backticks.
+/// Returns the codes in backticks.
 fn codes(text: &str) -> impl Iterator<Item = String> {
     let words = text.split('`').skip(1).step_by(2);
     words.filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).map(str::to_owned)
@@ -204,21 +203,22 @@ fn every_close_code_is_in_the_websocket_document() {
     assert_eq!(rows.collect::<BTreeSet<_>>(), codes, "docs/websocket.md on the left, the code on the right");
 }
 
-/// Read by the types of the wire and written again, an example is the same: no field is missing, misspelt or too many.
+/// An example is parsed and encoded by the protocol's types. The result must be the same, so no field is missing, misspelt or
+/// unknown.
 #[test]
 fn the_examples_of_frames_are_frames() {
     let text = fs::read_to_string(root().join("docs/websocket.md")).unwrap();
     let examples = text.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let mut seen = 0;
     for example in examples {
-        // Ids are cut short for people.
+        // The documents abbreviate ids.
         let whole = example.replace("-…\"", "-7c1a-7000-8000-0123456789ab\"");
         for example in serde_json::Deserializer::from_str(&whole).into_iter::<Value>() {
             let example = example.unwrap();
             let written = example.to_string();
             seen += 1;
             let up = Incoming::parse(&written).ok().map(|frame| encode_client_frame(&frame).unwrap());
-            // Some types go both ways, with fields of their own.
+            // Some types are sent in both directions, with different fields.
             if up.is_some_and(|up| serde_json::from_str::<Value>(&up).unwrap() == example) {
                 continue;
             }
@@ -230,13 +230,13 @@ fn the_examples_of_frames_are_frames() {
 }
 
 #[test]
-fn the_operator_is_told_of_the_metrics_that_there_are() {
+fn every_metric_is_in_the_documents() {
     let mut made = BTreeSet::new();
     let (root, files) = (root(), sources());
     let is_test = |file: &PathBuf| file.strip_prefix(&root).unwrap_or(file).iter().any(|part| part == "tests");
     for file in files.iter().filter(|file| !is_test(file)) {
         let text = fs::read_to_string(file).unwrap();
-        // Names made up in unit tests are not told of.
+        // Metrics of unit tests need no documentation.
         let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         made.extend(words_after(text, "\"").into_iter().filter(|word| is_metric(word)));
     }
@@ -253,7 +253,7 @@ fn the_operator_is_told_of_the_metrics_that_there_are() {
 }
 
 #[test]
-fn what_the_architecture_names_is_there() {
+fn every_name_in_the_architecture_exists() {
     let files = sources();
     let code: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     let words: BTreeSet<&str> = code.split(|c: char| !is_of_a_name(c)).collect();
@@ -280,7 +280,7 @@ fn is_of_a_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// How a block is to be treated.
+/// How to treat a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
     Paste,
@@ -292,7 +292,7 @@ enum How {
 /// A block between two lines of three backticks.
 struct Block {
     how: How,
-    /// The document and its line.
+    /// The name of the document and the line of the block.
     place: String,
     text: String,
 }
@@ -333,7 +333,7 @@ fn blocks(document: &str) -> Vec<Block> {
     blocks
 }
 
-/// Somebody who follows a document.
+/// A reader who follows a document.
 struct Reader {
     directory: tempfile::TempDir,
     port: u16,
@@ -351,7 +351,7 @@ impl Reader {
         Self { directory, port, terminal, others: Vec::new(), pasted: 0 }
     }
 
-    /// What this reader types where the document says the same for everyone.
+    /// Replaces the program and the address in the documents by those of this reader.
     fn own(&self, text: &str) -> String {
         let program = format!("'{}'", env!("CARGO_BIN_EXE_chatsphere"));
         text.replace(PROGRAM, &program).replace(ADDRESS, &format!("127.0.0.1:{}", self.port))
@@ -373,7 +373,7 @@ impl Reader {
         let mut other = Terminal::open(self.directory.path(), &name, self.port);
         other.paste(self.directory.path(), 100 + self.others.len(), &self.own(&block.text));
         self.others.push(other);
-        // A reader waits for the server's words; this one asks it.
+        // A reader waits for the server's banner; this one polls the server.
         let port = self.port;
         assert!(wait(|| is_ready(port).then_some(())).is_some(), "{}: no server\n{}", block.place, self.everything());
     }
@@ -395,7 +395,7 @@ impl Reader {
     }
 }
 
-/// A shell, all that it starts, and what they show.
+/// A shell, its processes, and their output.
 struct Terminal {
     name: String,
     shell: Child,
@@ -422,14 +422,14 @@ impl Terminal {
         terminal
     }
 
-    /// Runs a block, and leaves a file behind when it has succeeded.
+    /// Runs a block, which creates a file when it has succeeded.
     fn paste(&mut self, directory: &Path, number: usize, text: &str) {
         fs::write(directory.join(format!("block-{number}")), text).unwrap();
         self.type_in(&format!(". ./block-{number} < /dev/null; : > done-{number}"));
     }
 
     fn type_in(&mut self, line: &str) {
-        // A shell that has ended shows it soon enough.
+        // If the shell has ended, the next check notices it.
         let _ = writeln!(self.shell.stdin.as_mut().unwrap(), "{line}");
     }
 
@@ -444,14 +444,14 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // The whole group: the server, the listener.
+        // The whole process group, with the server and the listener.
         let group = format!("-{}", self.shell.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.shell.wait();
     }
 }
 
-/// Whether a line of a terminal is this one. What another program was writing at that moment may stand before it.
+/// Whether a line of a terminal is this one. The output of another program may precede it in the same line.
 fn shows(seen: &str, line: &str) -> bool {
     seen.ends_with(line)
 }
@@ -486,7 +486,7 @@ fn documents() -> Vec<PathBuf> {
     in_docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")).chain(above).collect()
 }
 
-/// The anchor that GitHub gives a heading.
+/// Returns the anchor that GitHub gives a heading.
 fn anchor(line: &str) -> String {
     let title = line.trim_start_matches('#').trim();
     if !line.starts_with('#') {
@@ -496,7 +496,7 @@ fn anchor(line: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// The words of lower case letters, digits and underscores between `before` and a quote or backtick.
+/// Returns the words of lower case letters, digits and underscores between `before` and a quote or backtick.
 fn words_after(text: &str, before: &str) -> BTreeSet<String> {
     let words = text.match_indices(before).filter_map(|(place, _)| {
         let rest = &text[place + before.len()..];
@@ -524,7 +524,7 @@ fn is_metric(word: &str) -> bool {
     word.starts_with("chatsphere_") && kinds.iter().any(|kind| word.ends_with(kind))
 }
 
-/// Every file of Rust, tests included.
+/// Returns all Rust files, including tests.
 fn sources() -> Vec<PathBuf> {
     fn gather(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {

@@ -1,4 +1,4 @@
-//! The Rust client against a whole server: over TLS, over a failing connection, and under a rate limit.
+//! Tests of the Rust client with a whole server: over TLS, over a failing connection, and under a rate limit.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -19,14 +19,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Far above what any step takes, so that a busy machine fails no test.
+/// The time-out of each step. It is far above what a step takes, so that a busy machine fails no test.
 const AMPLE: Duration = Duration::from_secs(30);
 
 async fn soon<F: Future>(future: F) -> F::Output {
     timeout(AMPLE, future).await.expect("it did not happen in time")
 }
 
-/// A server, and the token of its first CLIENT.
+/// Starts a server, and returns it with its first CLIENT token.
 async fn serve(directory: &TempDir, settings: Settings) -> (Running, String) {
     let settings = Settings { data_dir: directory.path().join("data"), port: 0, ..settings };
     let running = start(settings, Arc::new(SystemClock)).await.unwrap();
@@ -34,7 +34,7 @@ async fn serve(directory: &TempDir, settings: Settings) -> (Running, String) {
     (running, token)
 }
 
-/// Settings with a certificate that signed itself, and the certificate.
+/// Returns settings with a self-signed certificate, and the certificate.
 fn tls(directory: &TempDir) -> (Settings, String) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
@@ -51,7 +51,7 @@ async fn room(backend: &Client) -> RoomId {
     backend.create_room(&CreateRoom { name: "lobby".to_owned(), user_id: None }).await.unwrap().id
 }
 
-/// Passes bytes on, until it breaks.
+/// A proxy that forwards bytes until it is cut.
 struct Wire {
     addr: SocketAddr,
     tasks: JoinSet<()>,
@@ -74,14 +74,14 @@ impl Wire {
         Self { addr, tasks }
     }
 
-    /// Every connection is cut, and no new one comes through.
+    /// Closes all connections and accepts no new ones. Returns its address.
     async fn cut(mut self) -> SocketAddr {
         self.tasks.shutdown().await;
         self.addr
     }
 }
 
-/// What comes next, as (seq, content), other than joins.
+/// Returns the next message as (seq, content), and skips joins.
 async fn message(events: &mut Events) -> (u64, String) {
     soon(async {
         loop {
@@ -96,7 +96,7 @@ async fn message(events: &mut Events) -> (u64, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tls_it_joins_sends_receives_and_resumes() {
+async fn the_client_joins_sends_receives_and_resumes_over_tls() {
     let directory = TempDir::new().unwrap();
     let (settings, certificate) = tls(&directory);
     let (running, token) = serve(&directory, settings).await;
@@ -137,7 +137,7 @@ async fn over_tls_it_joins_sends_receives_and_resumes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tls_whom_nobody_trusts_gets_no_token() {
+async fn an_untrusted_server_gets_no_token() {
     let directory = TempDir::new().unwrap();
     let (settings, _) = tls(&directory);
     let (running, token) = serve(&directory, settings).await;

@@ -18,7 +18,7 @@ impl Place {
         }
     }
 
-    /// All files of the data directory with their contents, but for locks.
+    /// Returns all files of the data directory with their contents, except locks.
     fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let Ok(entries) = fs::read_dir(self.data("")) else { return Vec::new() };
         let paths = entries.map(|entry| entry.unwrap().path());
@@ -36,7 +36,7 @@ fn post(server: &Server, token: &str, room: &str, n: usize) {
     assert_eq!(status, 201, "{body}");
 }
 
-/// The numbers of a room's messages.
+/// Returns the numbers in a room's messages.
 fn stored(server: &Server, token: &str, room: &str) -> Vec<u64> {
     let mut numbers = Vec::new();
     loop {
@@ -105,9 +105,9 @@ fn what_was_there_is_kept() {
     post(&server, &token, &room, 1);
     place.answer(&["backup", "copy.db"]);
     post(&server, &token, &room, 2);
-    // It waits for the running server in vain.
+    // The restore waits for the running server, and fails because the server does not end.
     place.refused(&["restore", "copy.db"], &["in use by another chatsphere server", &server.child.id().to_string()]);
-    // A crash leaves a log, which belongs to the old database.
+    // A crash leaves a write-ahead log, which belongs to the old database.
     drop(server);
     assert!(place.data("chatsphere.db-wal").exists());
     let told = place.run(&["restore", "copy.db"]);
@@ -141,7 +141,7 @@ fn a_file_that_is_no_backup_changes_nothing() {
         place.refused(&["restore", file], &[file]);
         assert!(place.contents() == before, "{file}");
     }
-    // Nor is another program's database one, nor that of a newer version.
+    // The database of another program, or of a newer version, is not a backup either.
     for sql in
         ["CREATE TABLE other (x)", "CREATE TABLE schema_version (version INTEGER); INSERT INTO schema_version VALUES (9999)"]
     {
@@ -196,7 +196,7 @@ fn a_backup_needs_its_secrets() {
 fn a_backup_replaces_nothing_by_accident() {
     let place = Place::new();
     place.serve(&[]).stop();
-    // The remains of a killed backup do not prevent the next one.
+    // The file of a killed backup does not prevent the next one.
     fs::write(place.path("copy.db.partial"), "half").unwrap();
     place.answer(&["backup", "copy.db"]);
     assert!(!Path::new(&place.path("copy.db.partial")).exists());
@@ -235,14 +235,14 @@ fn a_restore_that_was_cut_off_goes_on_where_it_was() {
     let aside = ".before-restore-20260101T000000Z";
     let name = |ending: &str| place.data(&format!("chatsphere.db{aside}{ending}"));
     let mark = place.data("chatsphere.db.restore-under-way");
-    // Killed between the database and its log: they come together again.
+    // The restore was killed after it had set the database aside and before its log: the next run sets the log aside, too.
     fs::rename(place.data("chatsphere.db"), name("")).unwrap();
     fs::write(place.data("chatsphere.db-wal"), "its log").unwrap();
     fs::write(&mark, aside).unwrap();
     place.answer(&["restore", "copy.db"]);
     assert_eq!(fs::read_to_string(name("-wal")).unwrap(), "its log");
     assert!(!mark.exists() && name("").exists());
-    // Killed when the copy was in place: what was kept stays what it was.
+    // The restore was killed when the copy was in place; the old database that was set aside stays.
     fs::write(name(""), "the database").unwrap();
     fs::write(&mark, aside).unwrap();
     place.answer(&["restore", "copy.db"]);

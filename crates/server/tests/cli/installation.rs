@@ -5,10 +5,10 @@ use std::os::unix::process::CommandExt;
 
 use super::*;
 
-/// A user without rights of its own, on every Linux.
+/// A user without rights of its own, which every Linux has.
 const NOBODY: u32 = 65_534;
 
-/// Whether the tests may run programs as somebody else; only root may.
+/// Whether the tests may run programs as another user, which only root may.
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -43,7 +43,7 @@ impl Place {
 }
 
 #[test]
-fn commands_make_nothing_where_no_server_has_run() {
+fn commands_create_nothing_where_no_server_has_run() {
     let place = Place::new();
     let id = "0198c0de-7c1a-7000-8000-0123456789ab";
     for arguments in [
@@ -66,7 +66,7 @@ fn commands_make_nothing_where_no_server_has_run() {
         assert!(told.contains("--data-dir"), "{arguments:?}: {told}");
         assert_eq!(fs::read_dir(place.directory.path()).unwrap().count(), 0, "{arguments:?}");
     }
-    // A directory with something else in it, and an empty file in the database's place, are none either.
+    // A directory with other files in it, or an empty file in place of the database, is not an installation either.
     fs::create_dir(place.directory.path().join("chatsphere-data")).unwrap();
     fs::write(place.data("chatsphere.db"), "").unwrap();
     for arguments in [&["epoch", "renew"][..], &["token", "list"], &["backup", "copy.db"]] {
@@ -77,7 +77,7 @@ fn commands_make_nothing_where_no_server_has_run() {
 }
 
 #[test]
-fn the_doctor_in_the_wrong_directory_stops_nobody() {
+fn the_doctor_in_the_wrong_directory_prevents_no_start() {
     let place = Place::new();
     let server = place.serve(&[]);
     let port = server.address.rsplit_once(':').unwrap().1.to_owned();
@@ -88,7 +88,7 @@ fn the_doctor_in_the_wrong_directory_stops_nobody() {
 }
 
 #[test]
-fn files_of_another_user_are_told_with_the_cure() {
+fn files_of_another_user_are_reported_with_the_remedy() {
     if !is_root() {
         return;
     }
@@ -115,7 +115,7 @@ fn files_of_another_user_are_told_with_the_cure() {
         set_mode(&place.data(file), 0o600);
     }
 
-    // A directory above that may not be entered is no sign that nothing is there.
+    // If a parent directory may not be entered, the installation may exist nevertheless.
     set_mode(place.directory.path(), 0o700);
     let data_dir = place.data("");
     let mut command = place.as_nobody(&["user", "list", "--data-dir", data_dir.to_str().unwrap()]);
@@ -142,7 +142,7 @@ fn the_server_believes_no_files_of_others() {
     let data = place.data("");
     give_to(&data, NOBODY);
     refused(&["belongs to nobody (uid 65534)", "root (uid 0)", "chown -R root: "]);
-    // Root may still work on it, and what it makes there is left to its owner.
+    // Root may still use the installation, and files that it creates there belong to the owner of the directory.
     place.answer(&["user", "create", "ada"]);
     for entry in fs::read_dir(&data).unwrap() {
         let entry = entry.unwrap();
@@ -183,7 +183,7 @@ fn links_in_the_place_of_its_files_are_not_followed() {
         fs::remove_file(place.data(name)).unwrap();
         fs::write(place.data(name), kept).unwrap();
     }
-    // The first token goes over a link, not through it.
+    // The file of the first token replaces a link, and is not written through it.
     let place = Place::new();
     fs::create_dir(place.directory.path().join("chatsphere-data")).unwrap();
     symlink(&target, place.data("client-token")).unwrap();
@@ -200,7 +200,7 @@ fn secrets_are_read_through_a_link() {
     fs::rename(&file, &target).unwrap();
     symlink(&target, &file).unwrap();
     place.serve(&[]).stop();
-    // What the link leads to must be nobody else's.
+    // The target of the link must belong to the same user.
     let refused = |words: &str| {
         let ended = place.run(&["serve", "--port", "0"]);
         assert_eq!(ended.code, 1, "{words}");
@@ -218,7 +218,7 @@ fn secrets_are_read_through_a_link() {
     assert!(!target.exists());
 }
 
-/// A volume that Kubernetes gives to an `fsGroup`: its root directory is root's, and the group may write to all.
+/// A volume of an `fsGroup` in Kubernetes: its root directory belongs to root, and the group may write to all of it.
 #[test]
 fn a_volume_of_a_group_is_used_where_that_is_trusted() {
     if !is_root() {
@@ -245,7 +245,7 @@ fn a_volume_of_a_group_is_used_where_that_is_trusted() {
 }
 
 #[test]
-fn no_core_dump_of_a_process_with_secrets() {
+fn a_process_with_secrets_has_no_core_dump() {
     let place = Place::new();
     let server = place.serve(&[]);
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
@@ -255,7 +255,7 @@ fn no_core_dump_of_a_process_with_secrets() {
     if !is_root() {
         return;
     }
-    // The kernel gives the files of a process that must not be dumped to root (proc(5)).
+    // The files of a process in /proc belong to root if the process must not be dumped (proc(5)).
     set_mode(place.directory.path(), 0o755);
     give_to(&place.data(""), NOBODY);
     let server = Server::start(place.as_nobody(&["serve", "--port", "0"]).stderr(Stdio::piped()));
@@ -287,7 +287,7 @@ fn after_a_stop_the_database_alone_holds_everything() {
     let server = copy.serve(&[]);
     assert!(server.get(&path, &token).1.contains("message 49"));
     drop(server);
-    // After a crash a command beside no server takes the log in.
+    // After a crash, a command without a running server applies the log.
     place.answer(&["user", "list"]);
     assert!(!place.data("chatsphere.db-wal").exists());
 }

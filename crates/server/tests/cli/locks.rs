@@ -1,8 +1,8 @@
-//! A server that starts while another one runs, or has not ended yet.
+//! Tests of a server that starts while another one runs, or has not ended yet.
 
 use super::*;
 
-/// A server that waits for the locks of another, up to the line that says so.
+/// A server that waits for the locks of another, and has logged that it does.
 struct Waiting {
     child: Child,
     errors: BufReader<ChildStderr>,
@@ -21,7 +21,7 @@ impl Waiting {
         Self { child, errors, told }
     }
 
-    /// Reads on up to a line with this in it.
+    /// Reads the log up to a line that contains `part`.
     fn read_to(&mut self, part: &str) {
         let mut line = String::new();
         while !line.contains(part) {

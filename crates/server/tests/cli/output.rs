@@ -1,4 +1,4 @@
-//! The server runs and stops correctly, whatever happens to standard output and standard error.
+//! Tests that the server runs and stops correctly, whatever happens to standard output and standard error.
 
 use super::*;
 
@@ -27,14 +27,14 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// All that still comes. A close frame with 1001 must be in it (RFC 6455, section 5.5.1).
+/// Reads to the end. Asserts that a close frame with 1001 was received (RFC 6455, section 5.5.1).
 fn closed_with_1001(mut stream: TcpStream) {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
     assert!(contains(&rest, &1_001_u16.to_be_bytes()), "{rest:?}");
 }
 
-/// Many calls on one connection, each of which is logged.
+/// Makes many calls on one connection, each of which is logged.
 fn make_it_log(server: &Server, lines: usize) {
     let mut stream = TcpStream::connect(&server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -71,7 +71,8 @@ fn a_reader_of_the_log_that_goes_away_takes_nothing_with_it() {
     drop(server.errors.take());
     let token = place.client_token();
     let socket = socket(&server, &token);
-    // A process that another test is just starting may hold the other end for a moment longer, and a line pass.
+    // A process that another test starts at the moment may hold the other end of the pipe for a moment, and a line gets
+    // through.
     let deadline = Instant::now() + PATIENCE;
     while lines_dropped(&server, &token) < 50 {
         assert!(Instant::now() < deadline, "lines that nobody reads are not counted");
@@ -85,7 +86,8 @@ fn a_reader_of_the_log_that_goes_away_takes_nothing_with_it() {
 #[test]
 fn a_reader_of_the_log_that_reads_nothing_holds_nobody_up() {
     let place = Place::new();
-    // Not one that is read for the error's text, should the start fail: nobody reads.
+    // This pipe is not the one that the helper reads for the error's text after a failed start, because nobody may read this
+    // one.
     let (_reader, writer) = std::io::pipe().unwrap();
     let mut server = serve_to(&place, writer);
     let socket = socket(&server, &place.client_token());

@@ -1,4 +1,4 @@
-//! Signals without a meaning for the server do not end it.
+//! Tests that signals without a meaning for the server do not end it.
 
 use super::*;
 

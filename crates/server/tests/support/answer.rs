@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 
-/// An answer, read to its end.
+/// An answer with its complete body.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -30,14 +30,14 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("a header in ASCII"))
     }
 
-    /// Asserts a success of this status and gives its JSON.
+    /// Asserts a success with this status, and returns the JSON.
     #[track_caller]
     pub(crate) fn ok(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self.json()
     }
 
-    /// Asserts that this is a problem in the one form that all have, and gives its code.
+    /// Asserts that this is a problem in the standard form, and returns its code.
     #[track_caller]
     pub(crate) fn problem(&self) -> String {
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -54,7 +54,7 @@ impl Answer {
         body["code"].as_str().expect("a code").to_owned()
     }
 
-    /// Asserts a problem of this status and code.
+    /// Asserts a problem with this status and code.
     #[track_caller]
     pub(crate) fn refused(self, status: u16, code: &str) -> Value {
         let found = self.problem();
@@ -62,14 +62,14 @@ impl Answer {
         self.json()
     }
 
-    /// Asserts that the value of this field is refused.
+    /// Asserts that the value of this field is rejected.
     #[track_caller]
     pub(crate) fn invalid(self, field: &str) {
         let body = self.refused(400, "invalid");
         assert_eq!(body["errors"][0]["field"], field, "{body}");
     }
 
-    /// The addresses of the header `Link`, by their relation.
+    /// Returns the addresses of the header `Link`, by relation.
     pub(crate) fn links(&self) -> HashMap<String, String> {
         let Some(header) = self.header("link") else { return HashMap::new() };
         let link = |link: &str| {

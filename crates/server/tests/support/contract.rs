@@ -1,7 +1,7 @@
 //! Checks every answer of every test against the API's description.
 //!
-//! An answer's status must be one that its operation lists; its content type, its body and its headers must be as described,
-//! and the code of a problem must be one that is named for it. So must the body of a call that succeeded.
+//! The operation must list the answer's status. The content type, the body and the headers must be as described, and so must
+//! the code of a problem. The body of a successful request must be as described too.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -18,16 +18,16 @@ use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-/// The name under which the description's schemas refer to each other.
+/// The URI by which the schemas refer to each other.
 const DOCUMENT: &str = "http://test.invalid/openapi.json";
 
-/// Headers that an answer has only if there is something to tell.
+/// Headers that answers have only in some cases.
 const OPTIONAL: [&str; 2] = ["Link", "Idempotency-Replayed"];
 
-/// What lies beside the API without being described.
+/// Paths that are not described.
 const UNDESCRIBED: [&str; 3] = ["/api", "/api/openapi.json", "/api/frames.schema.json"];
 
-/// What was not as described.
+/// The differences from the description.
 #[derive(Clone, Default)]
 pub(crate) struct Violations(Arc<Mutex<Vec<String>>>);
 
@@ -43,7 +43,7 @@ impl Violations {
     }
 }
 
-/// Looks at all that passes.
+/// Wraps a router so that all requests and answers are checked.
 pub(crate) fn watched(router: Router, violations: Violations) -> Router {
     Router::new().fallback_service(router).layer(from_fn_with_state(violations, watch))
 }
@@ -71,7 +71,7 @@ async fn watch(State(violations): State<Violations>, request: Request, next: Nex
     Response::from_parts(head, Body::from(body))
 }
 
-/// Keeps what the server reads of a request's body.
+/// Copies what the server reads of a request's body.
 fn tee(request: Request, sent: Arc<Mutex<Vec<u8>>>) -> Request {
     let headers = request.headers();
     if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
@@ -115,7 +115,7 @@ impl Contract {
         Self { document, schemas, by_pointer }
     }
 
-    /// The described path that a path is of.
+    /// Returns the described path of a request's path.
     fn template(&self, path: &str) -> Option<&str> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let paths = self.document["paths"].as_object().expect("paths");
@@ -133,7 +133,7 @@ impl Contract {
         templates().find(|template| *template == path).or_else(|| templates().find(|template| matches(template)))
     }
 
-    /// Whether an event is of a kind that is described: a newer release may have stored others.
+    /// Whether the kind of an event is described. A newer release may have stored others.
     fn is_described(&self, event: &Value) -> bool {
         let kinds = self.document["components"]["schemas"]["EventKind"]["oneOf"].as_array().expect("kinds");
         let mut parts = kinds.iter().flat_map(|kind| kind["allOf"].as_array().into_iter().flatten().chain([kind]));
@@ -191,7 +191,7 @@ impl Contract {
         Ok(())
     }
 
-    /// Where the value at this place stands, behind references.
+    /// Follows references from this place, and returns the place of the value.
     fn resolved(&self, pointer: String) -> Result<String, String> {
         let value = self.document.pointer(&pointer).ok_or("its status is not listed")?;
         match value["$ref"].as_str() {
@@ -200,14 +200,14 @@ impl Contract {
         }
     }
 
-    /// Whether a value is as the schema at this place of the document says.
+    /// Checks a value by the schema at this place of the document.
     fn holds(&self, pointer: &str, value: &Value) -> Result<(), String> {
         let index = self.by_pointer.get(pointer).expect("a schema");
         self.schemas.validate(value, *index).map_err(|error| error.to_string())
     }
 }
 
-/// Where the schemas of bodies stand.
+/// Collects the places of the schemas of bodies.
 fn described(value: &Value, pointer: String, found: &mut Vec<String>) {
     for (name, inner) in value.as_object().into_iter().flatten() {
         let pointer = format!("{pointer}/{}", escaped(name));
@@ -221,7 +221,7 @@ fn described(value: &Value, pointer: String, found: &mut Vec<String>) {
     }
 }
 
-/// One part of a JSON pointer (RFC 6901, section 3).
+/// Escapes a part of a JSON pointer (RFC 6901, section 3).
 fn escaped(part: &str) -> String {
     part.replace('~', "~0").replace('/', "~1")
 }

@@ -1,11 +1,11 @@
-//! Holds the frames of tests to the schema of frames: every frame in both directions, not samples.
+//! Validates all frames of the tests against the JSON Schema, in both directions.
 
 use std::sync::LazyLock;
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value;
 
-/// The name under which the schema refers to itself.
+/// The URI by which the schema refers to itself.
 const DOCUMENT: &str = "http://test.invalid/frames.schema.json";
 
 static FRAMES: LazyLock<Frames> = LazyLock::new(Frames::new);
@@ -33,23 +33,23 @@ impl Frames {
     }
 }
 
-/// Whether a frame is one that a client may send.
+/// Checks that a client may send the frame.
 pub(crate) fn client_frame(frame: &Value) -> Result<(), String> {
     FRAMES.check(FRAMES.client, frame)
 }
 
-/// Whether a frame is one that the server may send, of a type that is not known included.
+/// Checks that the server may send the frame. Unknown types are allowed.
 pub(crate) fn server_frame(frame: &Value) -> Result<(), String> {
     FRAMES.check(FRAMES.server, frame)
 }
 
-/// Fails for a frame that no client may send.
+/// Panics if no client may send the frame.
 #[track_caller]
 pub(crate) fn hold_client_frame(frame: &Value) {
     client_frame(frame).unwrap();
 }
 
-/// Fails for a frame that the server may not send.
+/// Panics if the server may not send the frame.
 #[track_caller]
 pub(crate) fn hold_server_frame(frame: &Value) {
     server_frame(frame).unwrap();

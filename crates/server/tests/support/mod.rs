@@ -1,11 +1,11 @@
 //! Servers for tests: the real router, the real store in a temporary directory, and a clock that the test controls.
 //!
-//! [`Backend`] is what stands behind every front door; a test of another front door puts its own router upon one with
+//! [`Backend`] is the part behind every front door. A test of another front door adds its own router with
 //! [`TestServer::serve`].
 
-// Each test binary uses a part of this.
+// Each test program uses a part of this.
 #![allow(dead_code, unused_imports)]
-// Helpers of tests fail like tests; clippy knows only the tests themselves.
+// Helpers may panic like tests; clippy recognizes only tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod answer;

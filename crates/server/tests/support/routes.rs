@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Person, TestServer, World};
 
-/// Who calls.
+/// The callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Actor {
     Nobody,
@@ -14,13 +14,13 @@ pub(crate) enum Actor {
     Moderator,
     Admin,
     Client,
-    /// The member, with `read` alone.
+    /// The member, with a token that allows only `read`.
     ReadOnly,
-    /// The member, with a token for this room alone.
+    /// The member, with a token for this room only.
     Scoped,
     /// The member, with a revoked token.
     Revoked,
-    /// The ADMIN, with a token for this room alone.
+    /// The ADMIN, with a token for this room only.
     ScopedAdmin,
 }
 
@@ -43,19 +43,19 @@ impl Actor {
 /// A call.
 pub(crate) struct Route {
     pub(crate) method: &'static str,
-    /// As in the API's description.
+    /// The path as in the API's description.
     pub(crate) path: &'static str,
-    /// A valid body, made for a [`Target`].
+    /// Makes a valid body for a [`Target`].
     pub(crate) body: Option<fn(&Target) -> Value>,
     /// The expected status for each of [`Actor::ALL`].
     pub(crate) expected: [u16; 11],
 }
 
-/// What a call is about, made anew for each, so that one call does not spoil the next.
+/// The objects that a call uses. Each call gets new ones, so that calls do not affect each other.
 pub(crate) struct Target {
-    /// Unlike any other.
+    /// A number that no other target has.
     pub(crate) number: usize,
-    /// Whose token is revoked, whose messages are read, who is removed.
+    /// The user whose token is revoked, whose messages are read, who is removed.
     pub(crate) user: Person,
     pub(crate) room: String,
     /// A second token of `user`.
@@ -83,8 +83,7 @@ impl Route {
             .replace("{externalId}", &target.number.to_string())
     }
 
-    /// Makes what the call is about. What concerns a user concerns the world's member, except where that user would be gone
-    /// afterwards.
+    /// Creates the objects of the call. The user is the world's member, unless the call would remove that user.
     pub(crate) async fn target(&self, server: &TestServer, world: &World, number: usize) -> Target {
         let spent = self.path == "/api/rooms/{roomId}/users/{userId}" || self.name() == "PATCH /api/users/{userId}";
         let user = if spent || self.path == "/api/rooms/{roomId}/users" {
@@ -110,11 +109,11 @@ impl Route {
 const ANYONE: [u16; 11] = [200; 11];
 const ANY_TOKEN: [u16; 11] = [401, 200, 200, 200, 200, 200, 200, 200, 200, 401, 200];
 const PRIVILEGED: [u16; 11] = [401, 403, 403, 403, 403, 200, 200, 403, 403, 401, 200];
-/// The privileged, by a token without restrictions.
+/// Privileged callers with an unrestricted token.
 const UNRESTRICTED: [u16; 11] = [401, 403, 403, 403, 403, 200, 200, 403, 403, 401, 403];
 const INSIDERS: [u16; 11] = [401, 403, 200, 200, 200, 200, 200, 200, 200, 401, 200];
 const STEWARDS: [u16; 11] = [401, 403, 403, 200, 200, 200, 200, 403, 403, 401, 200];
-/// `target.user`, which is the member, and the privileged.
+/// `target.user`, which is the member, and privileged callers.
 const ONESELF: [u16; 11] = [401, 403, 200, 403, 403, 200, 200, 200, 200, 401, 200];
 
 macro_rules! route {

@@ -23,21 +23,21 @@ use tokio_util::sync::CancellationToken;
 use super::Answer;
 use super::contract::{Violations, watched};
 
-/// 2026-11-22T09:56:10.473Z
+/// The time at the start of each test: 2026-11-22T09:56:10.473Z.
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_473);
 
 pub(crate) fn secret(letter: char) -> Secret {
     Secret::parse("JWT_SECRET", &format!("{letter}123456789abcdef0123456789abcdef0")).expect("a secret")
 }
 
-/// Sinks of tests that listen to nothing.
+/// A sink for tests without connections.
 struct NobodyListens;
 
 impl CommitSink for NobodyListens {
     fn committed(&self, _: Committed) {}
 }
 
-/// What stands behind every front door.
+/// The part of the server behind every front door.
 pub(crate) struct Backend {
     pub(crate) chat: Arc<AppContext>,
     pub(crate) keys: Arc<Keys>,
@@ -46,7 +46,7 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// A chat on an empty database of its own.
+    /// Makes a context on a new, empty database.
     pub(crate) async fn new(limits: Limits, sink: Arc<dyn CommitSink>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let clock = Arc::new(ManualClock::new(START));
@@ -70,33 +70,32 @@ impl Backend {
 
 type Before = Box<dyn FnOnce(Router<Arc<HttpState>>) -> Router<Arc<HttpState>>>;
 
-/// How a test's server differs from the usual one.
+/// The differences of a test's server from the default.
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
-    /// Serves the demo, in the first ADMIN's name.
+    /// Whether to serve the demo, on behalf of the first ADMIN.
     pub(crate) demo: bool,
-    /// Changes the state before the router is made of it.
+    /// Changes the state before the router is made.
     pub(crate) adjust: Box<dyn FnOnce(&mut HttpState)>,
-    /// Puts something in front of the router's own routes.
+    /// Adds a layer in front of the router's routes.
     pub(crate) before: Before,
 }
 
 impl Default for Setup {
-    /// Without a limit to how often one may post.
+    /// The default has no rate limit of messages.
     fn default() -> Self {
         let limits = Limits { messages_per_second: 0, reads_per_second: 0, ..Limits::default() };
         Self { limits, demo: false, adjust: Box::new(|_| {}), before: Box::new(|routes| routes) }
     }
 }
 
-/// A server on a port of its own. Dropped, it fails the test if any call was answered with a fault of the server's own that
-/// the test did not expect.
+/// A server on a port of its own. When it is dropped, it fails the test if a call was answered with an unexpected 5xx.
 pub(crate) struct TestServer {
     pub(crate) backend: Backend,
     pub(crate) addr: SocketAddr,
     /// The first CLIENT token.
     pub(crate) client_token: String,
-    /// The ADMIN user in whose name the first CLIENT token acts.
+    /// The ADMIN for whom the first CLIENT token acts.
     pub(crate) admin_id: UserId,
     pub(crate) handle: ListenerHandle,
     pub(crate) shutdown: CancellationToken,
@@ -106,13 +105,13 @@ pub(crate) struct TestServer {
     state: Option<Arc<HttpState>>,
 }
 
-/// The usual server.
+/// Starts a server with the default setup.
 pub(crate) async fn start() -> TestServer {
     TestServer::rest(Setup::default()).await
 }
 
 impl TestServer {
-    /// The REST front door alone.
+    /// Starts a server with only the REST front door.
     pub(crate) async fn rest(setup: Setup) -> Self {
         let backend = Backend::new(setup.limits, Arc::new(NobodyListens)).await;
         let mut state = HttpState::new(backend.chat.clone(), backend.keys.clone());
@@ -128,7 +127,7 @@ impl TestServer {
         server
     }
 
-    /// Any router upon a backend, with the first ADMIN and CLIENT token made.
+    /// Serves any router on a backend, with the first ADMIN and CLIENT token.
     pub(crate) async fn serve(backend: Backend, router: Router) -> Self {
         let first = Self::bootstrap(&backend).await;
         Self::serve_with(backend, router, first).await
@@ -158,13 +157,13 @@ impl TestServer {
         Self { backend, addr, client_token, admin_id, handle, shutdown, http, faults, violations, state: None }
     }
 
-    /// Moves the clock on. The control log is read meanwhile, as a running server does.
+    /// Advances the clock. The control log is read meanwhile, as in a running server.
     pub(crate) async fn advance(&self, by: Duration) {
         self.backend.clock.advance(by);
         self.backend.chat.authority.poll(&*self.backend.chat.store).await.expect("the control log");
     }
 
-    /// An invitation to the demo.
+    /// Issues an invitation to the demo.
     pub(crate) fn invite(&self) -> String {
         self.state.as_ref().and_then(|state| state.demo.as_ref()).expect("a demo").invites.issue()
     }
@@ -190,7 +189,7 @@ impl TestServer {
         self.call("DELETE", path)
     }
 
-    /// Says that so many answers with a status of 5xx were meant to be, and asserts that there were no others.
+    /// Declares that this many 5xx answers were expected, and asserts that there were no others.
     #[track_caller]
     pub(crate) fn expect_faults(&self, expected: usize) {
         assert_eq!(self.faults.swap(0, Ordering::SeqCst), expected, "answers with a status of 5xx");
@@ -208,7 +207,7 @@ impl Drop for TestServer {
     }
 }
 
-/// A call to be sent.
+/// A call to send.
 pub(crate) struct Call<'a> {
     server: &'a TestServer,
     request: RequestBuilder,
@@ -220,7 +219,7 @@ impl Call<'_> {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
-    /// With the first CLIENT token.
+    /// Uses the first CLIENT token.
     #[must_use]
     pub(crate) fn client(self) -> Self {
         let token = self.server.client_token.clone();

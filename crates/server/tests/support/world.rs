@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::TestServer;
 
-/// A user and a token of theirs.
+/// A user and one of its tokens.
 #[derive(Debug, Clone)]
 pub(crate) struct Person {
     pub(crate) id: UserId,
@@ -28,7 +28,7 @@ impl TestServer {
         }
     }
 
-    /// Another token of the same user; `more` is added to the body.
+    /// Mints another token of the same user; `more` is added to the body.
     pub(crate) async fn token(&self, user: UserId, more: Value) -> Person {
         let mut body = json!({ "userId": user });
         if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
@@ -53,7 +53,7 @@ impl TestServer {
     }
 }
 
-/// A room with an owner and the people around it.
+/// A room with its owner, and users with various relations to it.
 pub(crate) struct World {
     pub(crate) room: RoomId,
     pub(crate) owner: Person,

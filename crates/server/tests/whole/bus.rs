@@ -13,7 +13,7 @@ use crate::needs;
 use crate::server::{Api, Server};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// With what an address does not take as it is.
+/// A password with characters that must be encoded in a URL.
 const PASSWORD: &str = "p@ss/w:rd,#%";
 const ENCODED: &str = "p%40ss%2Fw%3Ard%2C%23%25";
 

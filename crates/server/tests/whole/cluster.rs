@@ -11,9 +11,9 @@ use crate::nats::Nats;
 use crate::needs;
 use crate::server::Server;
 
-/// The contract's bound for an event of another node, bus or no bus, and something for a loaded machine.
+/// The bound for an event of another node, with or without NATS: 2 s, and more for a busy machine.
 const BOUND: Duration = Duration::from_secs(10);
-/// Rooms compare themselves with the database every 1.5 s. What comes sooner, again and again, came over the bus.
+/// Rooms are compared with the database every 1.5 s. Events that repeatedly arrive sooner came over NATS.
 const BUS: Duration = Duration::from_millis(750);
 
 struct Person {
@@ -29,7 +29,7 @@ impl Person {
         Self { connection, events, seen: Vec::new() }
     }
 
-    /// Reads on until this message is there; answers how long that took.
+    /// Reads until this message arrives. Returns how long that took.
     async fn see(&mut self, content: &str) -> Duration {
         let begun = Instant::now();
         while self.seen.last().is_none_or(|(_, seen)| seen != content) {
@@ -81,7 +81,7 @@ async fn two_nodes_are_one_chat_with_the_bus_and_without() {
     let mut on_a = Person::join(&a, &user.token, room).await;
     let mut on_b = Person::join(&b, &token, room).await;
 
-    // The first may find the nodes still on their way to NATS.
+    // The nodes may not be connected to NATS yet when the first message is sent.
     on_a.connection.send(room, "warm up").await.unwrap();
     on_b.see("warm up").await;
     let mut slowest = Duration::ZERO;
@@ -108,7 +108,7 @@ async fn two_nodes_are_one_chat_with_the_bus_and_without() {
     on_a.see("it is back").await;
     assert_eq!(on_a.seen, on_b.seen, "both nodes show the same, once, in one order");
 
-    // Revoked on one node, refused on the other within the second that the contract allows (and time to look).
+    // A token that is revoked on one node is refused on the other within a second (plus the time to check).
     backend.revoke_token(user.token_id).await.unwrap();
     let there = Client::new(&b.url(), user.token.as_str()).unwrap();
     let revoked = Instant::now();

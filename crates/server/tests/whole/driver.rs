@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// Guards against hanging; the programs' own limits are shorter.
+/// A time-out against hanging; the programs' own time-outs are shorter.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 pub struct Driver {
@@ -32,7 +32,7 @@ impl Driver {
         Self { child, input, output, program: arguments[0].to_owned() }
     }
 
-    /// Gives a command and waits for its answer.
+    /// Sends a command and waits for its answer.
     pub async fn ask(&mut self, command: Value) -> Value {
         let mut line = command.to_string();
         line.push('\n');
@@ -46,7 +46,7 @@ impl Driver {
         }
     }
 
-    /// Waits for a line that has this key.
+    /// Waits for a line with this key.
     pub async fn line_with(&mut self, key: &str) -> Value {
         loop {
             let line = self.line().await;
@@ -56,7 +56,7 @@ impl Driver {
         }
     }
 
-    /// Ends the program, which must not have found anything wrong.
+    /// Ends the program, and asserts that it found no error.
     pub async fn quit(mut self) {
         self.ask(serde_json::json!({"do": "quit"})).await;
         let status = timeout(PATIENCE, self.child.wait()).await.expect("the program ends").unwrap();

@@ -1,4 +1,4 @@
-//! Migration from the Node.js version: its database is rejected as it is, and imported by a command.
+//! Tests of migration from the Node.js version: the server rejects its database, and a command imports it.
 
 use std::path::Path;
 use std::process::Output;
@@ -31,7 +31,7 @@ const OLD: &str = r#"
     INSERT INTO "Message" VALUES ('big', repeat('x', 2000000), '2023-01-02 12:00', '2023-01-02', 'u-ada', 'default-room');
     INSERT INTO "Message" VALUES ('m', 'by admin', '2023-01-03', '2023-01-03', 'u-admin', 'default-room');
 "#;
-/// By Python: `uuid.uuid5(uuid.NAMESPACE_URL, "chatsphere:default-room")`.
+/// Computed by Python's `uuid.uuid5(uuid.NAMESPACE_URL, "chatsphere:default-room")`.
 const LOBBY: &str = "2393a148-81ef-521f-a8b4-0eb42ed7338c";
 
 async fn run(arguments: &[&str], data: &Path, database: Option<&str>) -> Output {
@@ -46,7 +46,7 @@ fn told(output: &Output) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_old_database_is_refused_and_its_data_comes_over() {
+async fn the_old_database_is_rejected_and_its_data_imported() {
     let Some(old) = needs::postgres_database().await else { return };
     old.execute(OLD).await;
     let url = format!("{}?schema=public&connection_limit=5&pool_timeout=2&pgbouncer=true", old.url);
@@ -65,7 +65,7 @@ async fn the_old_database_is_refused_and_its_data_comes_over() {
     }
     old.execute("DO $$ BEGIN ASSERT (SELECT count(*) = 6 FROM pg_tables WHERE schemaname = 'public'); END $$").await;
 
-    // A wrong URL makes nothing.
+    // A wrong URL creates nothing.
     let wrong = run(&["import", "nodejs", "postgresql://nobody@127.0.0.1:1/x"], &data, None).await;
     assert_eq!(wrong.status.code(), Some(1), "{}", told(&wrong));
     assert!(!data.exists());

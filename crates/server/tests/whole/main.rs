@@ -1,5 +1,5 @@
-//! Whole servers as processes of their own, with the programs around them that they meet in life: a browser, a client of
-//! another make, PostgreSQL, NATS. What a test needs and does not find it says it left out, or fails if nothing may be.
+//! Tests of whole servers as separate processes, with the programs around them: a browser, a third-party client, PostgreSQL,
+//! NATS. If a test lacks a program, it prints that it is skipped, or fails if all tests must run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, unreachable_pub, reason = "a test program has no outside, and tells what it leaves out")]

@@ -1,4 +1,5 @@
-//! What these tests need beyond the server. Without it they say what they left out, or fail if nothing may be left out.
+//! The programs that these tests need beyond the server. Without them a test prints that it is skipped, or fails if all tests
+//! must run.
 
 use std::env;
 
@@ -11,7 +12,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// A file of the end-to-end scripts.
+    /// Returns the path of an end-to-end script.
     pub fn e2e(&self, file: &str) -> String {
         format!("{}/{file}", self.e2e)
     }
@@ -38,7 +39,7 @@ pub fn browser_and_python() -> Option<Needs> {
     needs
 }
 
-/// The program `nats-server`.
+/// Returns the path of the program `nats-server`.
 pub fn nats_server() -> Option<String> {
     let program = env::var("CHATSPHERE_TEST_NATS_SERVER").ok();
     if program.is_none() {
@@ -47,14 +48,14 @@ pub fn nats_server() -> Option<String> {
     program
 }
 
-/// A database of the test's own.
+/// A database for one test.
 pub struct Database {
     pub url: String,
     server: String,
     name: String,
 }
 
-/// Makes an empty database on the tests' PostgreSQL server.
+/// Creates an empty database on the tests' PostgreSQL server.
 pub async fn postgres_database() -> Option<Database> {
     let Ok(server) = env::var("CHATSPHERE_TEST_POSTGRES") else {
         left_out("CHATSPHERE_TEST_POSTGRES names no PostgreSQL server");
@@ -67,12 +68,12 @@ pub async fn postgres_database() -> Option<Database> {
 }
 
 impl Database {
-    /// Runs statements on it.
+    /// Runs statements on the database.
     pub async fn execute(&self, statements: &str) {
         execute(&self.url, statements).await;
     }
 
-    /// Removes it, whoever is still connected.
+    /// Removes the database, also if clients are still connected.
     pub async fn drop(self) {
         execute(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }

@@ -1,4 +1,4 @@
-//! The server's JSON log, audit log and metrics.
+//! Tests of the server's JSON log, audit log and metrics.
 
 use std::fs::{self, File};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::server::{Api, Server};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The rules of `promtool check metrics` that concern what is written out.
+/// Checks the rules of `promtool check metrics` that concern the output format.
 fn check_metrics(text: &str) {
     let mut seen = std::collections::BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("# ")) {
@@ -44,7 +44,7 @@ async fn metrics(url: &str, token: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_tells_who_did_what_and_how_it_is() {
+async fn a_server_logs_audits_and_measures() {
     let directory = tempfile::tempdir().unwrap();
     let (data, log) = (directory.path().join("data"), directory.path().join("log"));
     let environment = [

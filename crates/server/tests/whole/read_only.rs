@@ -1,4 +1,4 @@
-//! A server whose PostgreSQL is temporarily read-only, from a client's and a load balancer's point of view.
+//! Tests of a server whose PostgreSQL is temporarily read-only, as clients and load balancers see it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::server::Server;
 
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Cuts off who is connected, since the setting holds for new sessions alone.
+/// Returns a statement that alters the database, and closes its connections, because the setting applies only to new sessions.
 fn alter(what: &str) -> String {
     format!(
         "SET transaction_read_only = off;
@@ -20,7 +20,7 @@ fn alter(what: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_closed_for_writing_is_told_and_comes_back() {
+async fn a_read_only_database_is_reported_and_service_resumes() {
     let Some(database) = needs::postgres_database().await else { return };
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");

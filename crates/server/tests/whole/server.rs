@@ -1,4 +1,4 @@
-//! The real program as a separate process, and a backend's client for its REST API.
+//! The program as a separate process, and a client of a backend for its REST API.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -15,16 +15,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server and waits until it listens. Port 0 is a free one.
+    /// Starts the server and waits until it listens. Port 0 means a free one.
     pub async fn start(data: &Path, port: u16, environment: &[(&str, String)]) -> Self {
         Self::start_logging(data, port, environment, Stdio::inherit()).await
     }
 
-    /// The same with its log elsewhere.
+    /// The same with another destination of its log.
     pub async fn start_logging(data: &Path, port: u16, environment: &[(&str, String)], log: Stdio) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chatsphere"));
         command.args(["serve", "--data-dir"]).arg(data).env_clear().env("PORT", port.to_string());
-        // A thousand lines at 20 a second would take most of a minute.
+        // With the default rate limit, a thousand lines would take most of a minute.
         command.env("CHATSPHERE_RATE_LIMIT", "off").current_dir(data.parent().unwrap());
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdout(Stdio::piped()).stderr(log).kill_on_drop(true).spawn().unwrap();
@@ -47,20 +47,20 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// `kill -9`. Answers the port, for the next start.
+    /// Kills the server with SIGKILL. Returns its port, for the next start.
     pub async fn kill(mut self) -> u16 {
-        // Waits for the end too: only then is the lock of the data directory free.
+        // This also waits for the end, because only then the lock of the data directory is free.
         self.child.kill().await.unwrap();
         self.port
     }
 
-    /// Sends it a signal, such as `STOP`.
+    /// Sends the server a signal, such as `STOP`.
     pub async fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap().success());
     }
 
-    /// SIGTERM. The server must end in time and with status 0.
+    /// Sends SIGTERM. The server must end in time with status 0.
     pub async fn stop(mut self, within: Duration) {
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
@@ -69,7 +69,7 @@ impl Server {
     }
 }
 
-/// An application's backend.
+/// A client with the CLIENT token of an application's backend.
 pub struct Api {
     http: reqwest::Client,
     url: String,
@@ -92,7 +92,7 @@ impl Api {
         request.json(body).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
     }
 
-    /// All messages of a room, page by page.
+    /// Returns all messages of a room, read page by page.
     pub async fn history(&self, room: &str) -> Vec<Value> {
         let mut messages: Vec<Value> = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! A process that was suspended reads data that arrived meanwhile before its timeouts apply.
+//! Tests that a suspended process reads the data that arrived meanwhile before its time-outs apply.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 use crate::server::Server;
 
 const AMPLE: Duration = Duration::from_secs(60);
-/// Longer than the heartbeat's second and the 10 s of silence after it, than the 5 s for a token and the time for a head.
+/// The duration of the suspension. It is longer than the heartbeat of a second with 10 s of silence after it, than the 5 s to
+/// authenticate, and than the time-out of a request's head.
 const STANDSTILL: Duration = Duration::from_secs(14);
 
 type Socket = WebSocketStream<TcpStream>;
@@ -54,7 +55,7 @@ async fn a_server_that_stood_still_drops_nobody() {
         assert_eq!(read(&mut socket).await["type"], "hello");
         sockets.push(socket);
     }
-    // One that has not shown its token yet, and a request of which a part is there.
+    // A connection that has not sent its token yet, and an incomplete request.
     let builder = ClientBuilder::new().uri(&format!("ws://{address}/ws")).unwrap();
     let (mut unknown, _) = builder.connect_on(TcpStream::connect(&address).await.unwrap()).await.unwrap();
     let mut request = TcpStream::connect(&address).await.unwrap();
@@ -62,7 +63,7 @@ async fn a_server_that_stood_still_drops_nobody() {
 
     server.signal("STOP").await;
     for (n, socket) in sockets.iter_mut().enumerate() {
-        // Half of them say something that waits to be read, the others have nothing to say.
+        // Half of the clients send a frame, the others nothing.
         if n % 2 == 0 {
             socket.send(Message::text(json!({ "type": "ping", "ref": "meanwhile" }).to_string())).await.unwrap();
         }
@@ -72,7 +73,7 @@ async fn a_server_that_stood_still_drops_nobody() {
     sleep(STANDSTILL).await;
     server.signal("CONT").await;
 
-    // Its time was not up. Until the control log has been read again it is asked to come back.
+    // Its time-out did not apply. Until the control log has been read again, the server asks it to retry.
     let first = read(&mut unknown).await;
     assert!(first["type"] == "hello" || first["code"] == "authority_stale", "{first}");
     let mut answer = String::new();
@@ -83,7 +84,7 @@ async fn a_server_that_stood_still_drops_nobody() {
             let pong = read(socket).await;
             assert!(pong["ref"] == "meanwhile", "{pong}");
         }
-        // Until the control log has been read again nobody's frames are carried out.
+        // Until the control log has been read again, no frame is executed.
         loop {
             socket.send(Message::text(json!({ "type": "ping", "ref": "after" }).to_string())).await.unwrap();
             let answer = read(socket).await;

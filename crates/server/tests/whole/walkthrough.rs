@@ -1,5 +1,5 @@
-//! The product as people meet it: a fresh server, one person on the demo page in Chromium, another on a WebSocket client
-//! that is not ours, a thousand lines of real text between them, and a `kill -9` half way.
+//! Tests of the whole product: a new server, one user on the demo page in Chromium, another on a third-party WebSocket client,
+//! a thousand lines of real text between them, and a `kill -9` half way.
 //!
 //! Needs Chromium, Node.js and Python (`cargo xtask test` finds or installs them), and for the second test PostgreSQL.
 
@@ -13,7 +13,7 @@ use crate::needs::{self, Needs};
 use crate::server::{Api, Server};
 
 const LINES: usize = 1_000;
-/// Lines acknowledged before the server is killed.
+/// The number of acknowledged lines before the server is killed.
 const HALF_WAY: usize = 400;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +38,7 @@ async fn the_demo_page_passes_its_unit_tests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_page_tells_what_is_wrong_and_takes_nobody_elses_name() {
+async fn the_demo_page_reports_errors_and_uses_no_other_users_name() {
     let Some(needs) = needs::browser_and_python() else { return };
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
@@ -87,7 +87,7 @@ async fn the_demo_page_tells_what_is_wrong_and_takes_nobody_elses_name() {
         assert_eq!(shown["view"], "enter", "{stored}: {shown}");
     }
 
-    // Ada is there, and perhaps ada too, if the server lets names differ in their case alone.
+    // Ada exists. The page tries ada too, which the server would allow if names could differ only in case.
     api.post("/api/users", &json!({"username": "Ada"})).await;
     for name in ["ada", "ada", "Ada"] {
         let shown = page.ask(json!({"do": "enter_as", "name": name})).await;
@@ -109,7 +109,7 @@ async fn walk(needs: &Needs, database: Option<&str>) {
     let client_token = std::fs::read_to_string(data.join("client-token")).unwrap();
     let api = Api::new(&server.url(), client_token.trim());
 
-    // Alice enters through the demo page, which makes her user and the room.
+    // Alice enters through the demo page, which creates her user and the room.
     let mut alice = Driver::spawn(
         &needs.node,
         &[
@@ -132,7 +132,7 @@ async fn walk(needs: &Needs, database: Option<&str>) {
     let rooms = api.get("/api/rooms").await;
     let room = rooms[0]["id"].as_str().unwrap().to_owned();
 
-    // Bob is made by the backend and comes with a client that shares no code with ours.
+    // The backend creates Bob, who uses a client that shares no code with ours.
     let bob = api.post("/api/users", &json!({"username": "bob"})).await;
     let bob_id = bob["user"]["id"].as_str().unwrap();
     api.post(&format!("/api/rooms/{room}/users"), &json!({"userId": bob_id})).await;
@@ -165,7 +165,7 @@ async fn walk(needs: &Needs, database: Option<&str>) {
     alice.ask(json!({"do": "wait_seq", "page": 0, "seq": head, "timeoutMs": 60_000})).await;
     alice.ask(json!({"do": "sound", "page": 0})).await;
 
-    // And back: Alice answers, Bob reads it.
+    // Alice answers, and Bob reads it.
     alice.ask(json!({"do": "send", "page": 0, "text": "and what is the use of a book without a reply?"})).await;
     alice.ask(json!({"do": "wait_settled", "page": 0})).await;
     bob.ask(json!({"do": "wait_seq", "seq": head + 1})).await;
@@ -204,7 +204,7 @@ async fn walk(needs: &Needs, database: Option<&str>) {
     let log = alice.ask(json!({"do": "log", "page": 0})).await;
     let seen_by_alice: Vec<&str> =
         log["lines"].as_array().unwrap().iter().filter(|line| line[2] == "bob").map(|line| line[1].as_str().unwrap()).collect();
-    // The page shows what it had when it entered and everything since.
+    // The page shows the lines from before it entered and all since.
     assert_eq!(seen_by_alice, lines, "the demo page saw each line once, in order");
 
     alice.quit().await;

@@ -1,4 +1,4 @@
-//! Authentication of connections, at the start and with newer tokens.
+//! Tests of authentication of connections, at the start and with newer tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,18 +18,18 @@ on_every_database!(
     only_the_version_of_the_offered_subprotocols_is_echoed,
     a_bad_token_in_the_header_is_a_401,
     two_authorization_fields_are_a_401_by_either_way_in,
-    a_bad_token_of_a_page_is_told_to_the_page,
-    who_brings_no_token_in_time_is_closed,
-    fragments_do_not_put_off_the_time_to_authenticate,
+    a_page_gets_the_error_of_a_bad_token,
+    a_connection_without_a_token_in_time_is_closed,
+    fragments_do_not_extend_the_time_to_authenticate,
     frames_before_the_token_are_refused_and_harmless,
-    another_token_of_the_same_user_goes_on,
-    a_token_of_another_user_does_not,
+    another_token_of_the_same_user_is_accepted,
+    a_token_of_another_user_is_rejected,
     a_bad_token_later_changes_nothing,
-    a_newer_token_that_cannot_be_judged_closes_the_connection,
-    a_user_has_only_so_many_connections,
+    a_newer_token_that_cannot_be_checked_closes_the_connection,
+    a_users_connections_are_limited,
 );
 
-/// The ways that a page can use.
+/// The ways in which a page can send its token.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     Query,
@@ -99,7 +99,7 @@ async fn a_client_token_is_not_for_urls(database: Arc<Database>) {
     }
     assert_eq!((&error["retryable"], error.get("field")), (&json!(false), None));
     client.closed(4501).await;
-    // Of a bad token nothing is told.
+    // The error about an invalid token reveals nothing of it.
     let mut client = open(&server, Way::Query, "x.y.z").await;
     assert!(!client.refused("token_invalid").await["message"].as_str().unwrap().contains("CLIENT"));
     for way in [Way::Subprotocol, Way::FirstFrame] {
@@ -123,7 +123,7 @@ async fn only_the_version_of_the_offered_subprotocols_is_echoed(database: Arc<Da
         assert!(!raw.head.contains(&ada.token));
         assert_eq!(raw.read().await.json()["type"], "hello");
     }
-    // A browser would have to fail the connection, whatever the answer.
+    // A browser fails the connection if the server selects none of these, whatever the answer.
     for offered in [format!("bearer.{}", ada.token), format!("graphql-ws, bearer.{}, chatsphere.v9", ada.token)] {
         for (path, more) in [("/ws", ""), ("/", ""), ("/ws", "content-length: 0\r\n")] {
             let request = upgrade(path, &format!("sec-websocket-protocol: {offered}\r\n{more}"));
@@ -140,7 +140,7 @@ async fn only_the_version_of_the_offered_subprotocols_is_echoed(database: Arc<Da
     assert_eq!(raw.read().await.json()["type"], "hello", "offers in two lines are one list");
 }
 
-/// Tokens that are no good, each with its code and close code.
+/// Returns invalid tokens, each with its error code and close code.
 async fn bad_tokens(server: &Server) -> Vec<(String, &'static str, u16)> {
     let ada = server.user("ada").await;
     let revoked = server.token(ada.id, json!({})).await;
@@ -186,10 +186,10 @@ async fn two_authorization_fields_are_a_401_by_either_way_in(database: Arc<Datab
         for path in ["/ws", "/"] {
             let mut one = Raw::request(addr, &upgrade(path, &field), b"").await;
             assert!(one.head.starts_with("HTTP/1.1 101 "), "{}", one.head);
-            // HTTP's machinery puts it there.
+            // The HTTP library adds `Date`, and the fast path does not.
             assert_eq!(!one.head.to_lowercase().contains("\r\ndate:"), is_short, "{}", one.head);
             assert_eq!(one.read().await.json()["type"], "hello");
-            // Whose word would count? A proxy in front may have looked at the other.
+            // Which of the two would count is ambiguous: a proxy in front may have checked the other.
             for second in [&field, "authorization: Basic YTpi\r\n"] {
                 let mut two = Raw::request(addr, &upgrade(path, &format!("{field}{second}")), b"").await;
                 assert!(two.head.starts_with("HTTP/1.1 401 "), "{}", two.head);
@@ -199,7 +199,7 @@ async fn two_authorization_fields_are_a_401_by_either_way_in(database: Arc<Datab
     }
 }
 
-async fn a_bad_token_of_a_page_is_told_to_the_page(database: Arc<Database>) {
+async fn a_page_gets_the_error_of_a_bad_token(database: Arc<Database>) {
     let server = Server::start(&database).await;
     for (token, code, close) in bad_tokens(&server).await {
         for way in WAYS {
@@ -215,7 +215,7 @@ async fn a_bad_token_of_a_page_is_told_to_the_page(database: Arc<Database>) {
     assert_eq!(server.sessions.count(), 0);
 }
 
-async fn who_brings_no_token_in_time_is_closed(database: Arc<Database>) {
+async fn a_connection_without_a_token_in_time_is_closed(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup::times(|times| times.authenticate = Duration::from_millis(200))).await;
     let mut silent = Client::open(server.addr, "/ws", &[]).await;
     let mut chatty = Client::open(server.addr, "/", &[]).await;
@@ -227,12 +227,13 @@ async fn who_brings_no_token_in_time_is_closed(database: Arc<Database>) {
     }
 }
 
-async fn fragments_do_not_put_off_the_time_to_authenticate(database: Arc<Database>) {
+async fn fragments_do_not_extend_the_time_to_authenticate(database: Arc<Database>) {
     let mut setup = Setup::times(|times| times.authenticate = Duration::from_millis(200));
     (setup.limits.messages_per_second, setup.limits.message_burst) = (20, 100);
     let server = Server::start_with(&database, setup).await;
     let mut raw = Raw::request(server.addr, &upgrade("/ws", ""), &frame(0x01, b" ")).await;
-    // More than are read without a rest, and then some at each rest's end, so that there is always something to read.
+    // There are more fragments than the server reads without a pause, and some more after each pause, so that it always has
+    // something to read.
     let closed = async {
         raw.write(&frame(0x00, b" ").repeat(4_000)).await;
         loop {
@@ -272,7 +273,7 @@ async fn frames_before_the_token_are_refused_and_harmless(database: Arc<Database
     client.quiet().await;
 }
 
-async fn another_token_of_the_same_user_goes_on(database: Arc<Database>) {
+async fn another_token_of_the_same_user_is_accepted(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup::times(|times| times.look = Duration::from_millis(20))).await;
     let (room, ada, _) = server.pair().await;
     let brief = server.token(ada.id, json!({ "expiresIn": "1m" })).await;
@@ -287,7 +288,7 @@ async fn another_token_of_the_same_user_goes_on(database: Arc<Database>) {
     server.advance(Duration::from_secs(3_600)).await;
     client.post(room, "still here").await;
     client.expect("new_message").await;
-    // The token that it showed first counts no more, not even when it is revoked.
+    // The first token does not count any more, so its revocation has no effect.
     server.delete(&format!("/api/tokens/{}", brief.token_id)).client().send().await.ok(200);
     client.quiet().await;
     server.delete(&format!("/api/tokens/{}", ada.token_id)).client().send().await.ok(200);
@@ -295,7 +296,7 @@ async fn another_token_of_the_same_user_goes_on(database: Arc<Database>) {
     client.closed(4501).await;
 }
 
-async fn a_token_of_another_user_does_not(database: Arc<Database>) {
+async fn a_token_of_another_user_is_rejected(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let mut client = server.connect(&ada.token).await;
@@ -318,7 +319,7 @@ async fn a_bad_token_later_changes_nothing(database: Arc<Database>) {
     }
 }
 
-async fn a_user_has_only_so_many_connections(database: Arc<Database>) {
+async fn a_users_connections_are_limited(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup::limits(|limits| limits.connections_per_user = 2)).await;
     let (ada, bob) = (server.user("ada").await, server.user("bob").await);
     let (mut first, _second) = (server.connect(&ada.token).await, server.connect(&ada.token).await);
@@ -328,7 +329,7 @@ async fn a_user_has_only_so_many_connections(database: Arc<Database>) {
     server.connect(&bob.token).await.quiet().await;
     first.close(1000, "").await;
     first.closed(1000).await;
-    // The place is free once the server has seen the end.
+    // The connection counts until the server has seen its end.
     let mut tries = 0;
     loop {
         let mut again = open(&server, Way::Query, &ada.token).await;
@@ -341,14 +342,14 @@ async fn a_user_has_only_so_many_connections(database: Arc<Database>) {
 }
 
 /// The connection is subscribed with a CLIENT token's access; only the store knows whether the newer token has access.
-async fn a_newer_token_that_cannot_be_judged_closes_the_connection(database: Arc<Database>) {
+async fn a_newer_token_that_cannot_be_checked_closes_the_connection(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;
     let body = json!({ "userId": ada.id, "email": "backend@example.org" });
     let minted = server.post("/api/tokens/client", &body).bearer(&server.client_token).send().await.ok(201);
     let mut client = server.connect(minted["token"].as_str().unwrap()).await;
     client.join(room, json!({})).await;
-    // Known on this node now, so that nothing of it has to be read.
+    // This caches the token on this node, so that it need not be read.
     server.connect(&ada.token).await;
     server.backend.chat.store.close().await;
     client.send(json!({ "type": "auth", "token": ada.token })).await;

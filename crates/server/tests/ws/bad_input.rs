@@ -1,4 +1,4 @@
-//! Invalid frames get an `error`, and the connection stays open.
+//! Tests that invalid frames get an `error`, and that the connection stays open.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ on_every_database!(
 
 const UNKNOWN: &str = "0198c0de-7c1a-7000-8000-0123456789ab";
 
-/// Texts and the codes of their answers. `ROOM`, `FOREIGN`, `ME` and `OTHER` stand for ids.
+/// Returns texts and the codes of their errors. `ROOM`, `FOREIGN`, `ME` and `OTHER` stand for ids.
 fn mistakes() -> Vec<(String, &'static str)> {
     let mut all: Vec<(String, &'static str)> = Vec::new();
     let mut say = |text: &str, code| all.push((text.to_owned(), code));
@@ -57,7 +57,7 @@ fn mistakes() -> Vec<(String, &'static str)> {
     ] {
         say(text, "malformed");
     }
-    // Half of a surrogate pair, as `slice` leaves it in JavaScript: this is JSON, and no text.
+    // Half of a surrogate pair, as `slice` leaves it in JavaScript, is JSON but not valid Unicode.
     for text in [
         r#"{"type":"ping","ref":"\ud800"}"#,
         r#"{"type":"\ud800"}"#,
@@ -69,7 +69,7 @@ fn mistakes() -> Vec<(String, &'static str)> {
     for kind in ["", "PING", "ping ", "hello", "auth_ok", "join_confirmation", "ack", "new_message", "\\u0000", "__proto__"] {
         say(&format!("{{\"type\":\"{kind}\"}}"), "unknown_type");
     }
-    // Fields that are missing.
+    // Missing fields.
     for text in [
         r#"{"type":"auth"}"#,
         r#"{"type":"auth","token":null}"#,
@@ -124,7 +124,7 @@ fn mistakes() -> Vec<(String, &'static str)> {
     ] {
         say(&format!(r#"{{"type":"join","roomId":"ROOM","since":{since}}}"#), "malformed");
     }
-    // Ids.
+    // Invalid ids.
     for id in [
         "",
         "x",
@@ -147,7 +147,7 @@ fn mistakes() -> Vec<(String, &'static str)> {
     for (id, code) in [("OTHER", "not_yourself"), (UNKNOWN, "not_yourself"), ("x", "user_not_found"), ("", "user_not_found")] {
         say(&format!(r#"{{"type":"message","roomId":"ROOM","content":"x","userId":"{id}"}}"#), code);
     }
-    // Texts that break their rules.
+    // Invalid texts.
     let (long, wide) = ("x".repeat(65), "é".repeat(33));
     for text in ["", "\\u0000", "a\\nb", "\\u0085", &long, &wide] {
         say(&format!(r#"{{"type":"message","roomId":"ROOM","content":"x","clientMessageId":"{text}"}}"#), "invalid");
@@ -166,7 +166,7 @@ fn mistakes() -> Vec<(String, &'static str)> {
     for token in ["", "x", "a.b.c", "\\u0000", &"x".repeat(60_000)] {
         say(&format!(r#"{{"type":"auth","token":"{token}"}}"#), "token_invalid");
     }
-    // Nesting.
+    // Deep nesting.
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let nested = format!("{}1{}", open.repeat(9_000), close.repeat(9_000));
         say(&nested, "malformed");
@@ -295,7 +295,7 @@ async fn the_field_that_is_wrong_is_named(database: Arc<Database>) {
             assert!(error.get(key) == Some(&value) || field == key, "{key}: {text}: {error}");
         }
     }
-    // A name that is no text is one that is not known; a whole number may look like a fraction.
+    // A name that is not valid Unicode is unknown; a whole number may be written as a fraction.
     client.send_text(&whole((r#""content""#, r#""\ud83d":"\ude00","content""#))).await;
     assert_eq!(client.expect("ack").await["clientMessageId"], "c");
     for since in ["1.0", "0.1e1", "10e-1"] {
@@ -319,13 +319,13 @@ async fn extra_fields_are_ignored(database: Arc<Database>) {
     }
 }
 
-/// A frame with every field: whatever its `type`, it is carried out and answered.
+/// A frame with every field is executed and answered, whatever its `type`.
 async fn no_frame_is_swallowed(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;
     let posted = server.say(room, &ada, "before").await;
     let mut client = server.connect(&ada.token).await;
-    // Nothing but an error answers `typing`; `typing.rs` has what others see of it.
+    // `typing` is answered only by errors; `typing.rs` tests what others receive.
     for kind in ClientFrame::TYPES.iter().filter(|kind| **kind != "typing") {
         let message = &posted["id"];
         let frame = json!({ "type": kind, "roomId": room, "token": ada.token, "content": "hello", "messageId": message });

@@ -13,20 +13,20 @@ use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
 use crate::support::{hold_client_frame, hold_server_frame};
 
-/// Far above what any step takes, so that a busy machine fails no test.
+/// The time-out of each step. It is far above what a step takes, so that a busy machine fails no test.
 pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Client {
     stream: WebSocketStream<TcpStream>,
     asked: usize,
-    /// Frames that no answer has come to, by their `ref`.
+    /// Sent frames without an answer, by their `ref`.
     unanswered: HashMap<String, Value>,
-    /// Frames that came while another was waited for.
+    /// Frames that arrived while another was awaited.
     early: VecDeque<Value>,
     pub(crate) hello: Value,
 }
 
-/// What comes next.
+/// The next thing that is received.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Got {
     Frame(Value),
@@ -69,12 +69,12 @@ impl Client {
         self.send_text(&text).await;
     }
 
-    /// Sends what need not be a frame.
+    /// Sends a text that need not be a frame.
     pub(crate) async fn send_text(&mut self, text: &str) {
         self.stream.send(Message::text(text.to_owned())).await.expect("an open connection");
     }
 
-    /// Hands frames over without waiting for the socket; [`Client::flush`] sends them.
+    /// Buffers a frame; [`Client::flush`] sends it.
     pub(crate) async fn feed(&mut self, frame: Value) {
         let text = self.held(frame);
         self.stream.feed(Message::text(text)).await.expect("an open connection");
@@ -84,7 +84,8 @@ impl Client {
         self.stream.flush().await.expect("an open connection");
     }
 
-    /// A frame's text. One with a `ref` is held to the schema once the server has taken it, another at once.
+    /// Returns a frame's text, and validates it against the schema: a frame with a `ref` once the server has accepted it,
+    /// another at once.
     fn held(&mut self, frame: Value) -> String {
         let text = frame.to_string();
         match frame["ref"].as_str() {
@@ -122,7 +123,7 @@ impl Client {
         }
     }
 
-    /// The next frame.
+    /// Returns the next frame.
     pub(crate) async fn frame(&mut self) -> Value {
         match self.next().await {
             Got::Frame(frame) => frame,
@@ -130,14 +131,14 @@ impl Client {
         }
     }
 
-    /// The next frame, which must be of this type.
+    /// Returns the next frame, which must have this type.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let frame = self.frame().await;
         assert_eq!(frame["type"], kind, "{frame}");
         frame
     }
 
-    /// The frames up to the next of this type.
+    /// Returns the frames up to the next of this type.
     pub(crate) async fn until(&mut self, kind: &str) -> Vec<Value> {
         let mut frames = Vec::new();
         loop {
@@ -150,20 +151,20 @@ impl Client {
         }
     }
 
-    /// The next frame, if one comes before so much time has passed.
+    /// Returns the next frame, if one arrives within this time.
     pub(crate) async fn within(&mut self, patience: Duration) -> Option<Value> {
         timeout(patience, self.frame()).await.ok()
     }
 
-    /// The next frame, which must be an error of this code.
+    /// Returns the next frame, which must be an error with this code.
     pub(crate) async fn refused(&mut self, code: &str) -> Value {
         let frame = self.expect("error").await;
         assert_eq!(frame["code"], code, "{frame}");
         frame
     }
 
-    /// The next thing must be a close with this code, and then the end. Where waiting helps, a frame before it must say for how
-    /// long.
+    /// Asserts that the next thing is a close with this code, and then the end. If the client should wait before it reconnects,
+    /// a frame before the close must say how long.
     pub(crate) async fn closed(&mut self, code: u16) -> String {
         if crate::raw::WAITS.contains(&code) {
             let closing = self.expect("closing").await;
@@ -179,7 +180,7 @@ impl Client {
         }
     }
 
-    /// Whatever comes, up to the close.
+    /// Returns all frames up to the close, and its code.
     pub(crate) async fn until_closed(&mut self) -> (Vec<Value>, u16) {
         let mut frames = Vec::new();
         loop {
@@ -191,13 +192,13 @@ impl Client {
         }
     }
 
-    /// Sends a frame with a `ref` of its own and waits for its first answer. What else comes is kept.
+    /// Sends a frame with a `ref` of its own and waits for the first answer. Other frames are kept.
     pub(crate) async fn ask(&mut self, frame: Value) -> Value {
         let reference = self.reference(frame).await;
         self.answer(&reference).await
     }
 
-    /// Sends a frame with a `ref` of its own.
+    /// Sends a frame with a `ref` of its own, and returns the `ref`.
     pub(crate) async fn reference(&mut self, mut frame: Value) -> String {
         self.asked += 1;
         let reference = format!("ref {}", self.asked);
@@ -206,7 +207,7 @@ impl Client {
         reference
     }
 
-    /// Waits for an answer with this `ref`. What else comes is kept.
+    /// Waits for an answer with this `ref`. Other frames are kept.
     pub(crate) async fn answer(&mut self, reference: &str) -> Value {
         if let Some(place) = self.early.iter().position(|frame| frame["ref"] == reference) {
             return self.early.remove(place).expect("a frame");
@@ -241,21 +242,21 @@ impl Client {
         }
     }
 
-    /// Posts a message, gives its `ack`.
+    /// Posts a message, and returns its `ack`.
     pub(crate) async fn post(&mut self, room: impl std::fmt::Display, content: &str) -> Value {
         let ack = self.ask(json!({ "type": "message", "roomId": room.to_string(), "content": content })).await;
         assert_eq!(ack["type"], "ack", "{ack}");
         ack
     }
 
-    /// Everything that the server had sent before it answered a ping sent now.
+    /// Returns everything that the server sends before it answers a ping that is sent now.
     pub(crate) async fn drain(&mut self) -> Vec<Value> {
         let pong = self.ask(json!({ "type": "ping" })).await;
         assert_eq!(pong["type"], "pong");
         self.early.drain(..).collect()
     }
 
-    /// Asserts that the server has sent nothing that was not read.
+    /// Asserts that there are no unread frames.
     pub(crate) async fn quiet(&mut self) {
         assert_eq!(self.drain().await, Vec::<Value>::new());
     }
@@ -267,7 +268,7 @@ impl Client {
 }
 
 impl Joined {
-    /// The seqs of all pages, each of which must be whole.
+    /// Returns the `seq`s of all pages, and asserts that each page is complete.
     pub(crate) fn seqs(&self) -> Vec<u64> {
         self.pages.iter().flat_map(page_seqs).collect()
     }
@@ -281,7 +282,7 @@ pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
 }
 
-/// The seqs of a page, ascending; messages and other events must each be ascending already.
+/// Returns the `seq`s of a page, ascending. Asserts that messages and other events are each ascending.
 pub(crate) fn page_seqs(page: &Value) -> Vec<u64> {
     let seqs =
         |key: &str| -> Vec<u64> { page[key].as_array().expect("a list").iter().map(|event| number(&event["seq"])).collect() };
@@ -292,7 +293,7 @@ pub(crate) fn page_seqs(page: &Value) -> Vec<u64> {
     all
 }
 
-/// The seqs of those frames that are events of this room.
+/// Returns the `seq`s of the frames that are events of this room.
 pub(crate) fn live_seqs(frames: &[Value], room: impl std::fmt::Display) -> Vec<u64> {
     let room = room.to_string();
     frames.iter().filter(|frame| is_event(frame) && frame["roomId"] == room).map(|frame| number(&frame["seq"])).collect()

@@ -1,4 +1,4 @@
-//! RFC 6455 on the wire.
+//! Tests of RFC 6455 on the wire.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ async fn each_breach_is_closed_with_its_code(database: Arc<Database>) {
     let large = vec![b' '; 65_537];
     let half = &large[..40_000];
     let unmasked = [&[TEXT, 2][..], b"{}"].concat();
-    // A header that announces more than is allowed; what it announces never comes.
+    // A header that announces more than is allowed, without the payload.
     let declared = [&[TEXT, 0xff][..], &(1u64 << 40).to_be_bytes(), &[0; 4]].concat();
     for (bytes, code) in [
         (frame(BINARY, b"{\"type\":\"ping\"}"), 1003),
@@ -77,7 +77,7 @@ async fn control_frames_are_answered(database: Arc<Database>) {
         let pong = raw.read().await;
         assert_eq!((pong.first, &pong.payload[..]), (PONG, payload));
     }
-    // Between the pieces of a message, and an unasked pong is nothing.
+    // Control frames may be between the fragments of a message, and an unsolicited pong is ignored.
     let pieces = [frame(START, br#"{"type":"#), frame(PING, b"1"), frame(PONG, b"2"), frame(END, br#""ping"}"#)].concat();
     raw.write(&pieces).await;
     assert_eq!(raw.read().await.payload, b"1");
@@ -130,7 +130,7 @@ async fn many_frames_may_come_in_one_piece(database: Arc<Database>) {
     for n in 0..500 {
         assert_eq!(raw.read().await.json()["ref"], n.to_string());
     }
-    // Without a word: the server must notice.
+    // The client closes TCP without a close frame, which the server must notice.
     raw.tcp.shutdown().await.unwrap();
     let mut rest = Vec::new();
     timeout(AMPLE, raw.tcp.read_to_end(&mut rest)).await.expect("the connection stays open").unwrap();

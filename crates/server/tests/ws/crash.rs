@@ -1,4 +1,4 @@
-//! `kill -9` during traffic: every acknowledged message is stored once afterwards.
+//! Tests that after a `kill -9` during traffic every acknowledged message is stored once.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -37,7 +37,7 @@ impl Program {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        // From here on dropping it ends the program.
+        // From here on, dropping this kills the program.
         let mut program = Self { child, addr: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let begun = Instant::now();
         loop {
@@ -68,12 +68,12 @@ impl Drop for Program {
     }
 }
 
-/// What a client that follows the rules keeps.
+/// The state of a client that follows the documentation.
 #[derive(Default)]
 struct Kept {
     cursor: u64,
     epoch: Value,
-    /// Every event by its number.
+    /// Every received event by its number.
     seen: BTreeMap<u64, Value>,
     /// Messages without an `ack`, by their `clientMessageId`.
     unanswered: BTreeMap<u64, ()>,

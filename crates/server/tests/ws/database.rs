@@ -6,16 +6,16 @@ use std::sync::Arc;
 use chatsphere_store::DatabaseUrl;
 use tempfile::TempDir;
 
-/// A database that is gone after the test, and a directory that is too.
+/// A database and a directory, which are removed after the test.
 pub(crate) struct Database {
     pub(crate) url: DatabaseUrl,
-    /// The same with its password.
+    /// The URL with its password.
     pub(crate) text: String,
     pub(crate) directory: TempDir,
 }
 
 impl Database {
-    /// Runs statements behind the server's back.
+    /// Runs statements that bypass the server.
     pub(crate) async fn execute(&self, sql: &str) {
         match self.url.sqlite_path() {
             Some(path) => rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap(),

@@ -1,4 +1,4 @@
-//! The graceful shutdown of a server.
+//! Tests of the graceful shutdown of a server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::on_every_database;
 use crate::raw::Raw;
 use crate::server::Server;
 
-on_every_database!(what_was_accepted_is_answered_before_the_end, a_replay_does_not_hold_the_end_up, a_whole_server_ends);
+on_every_database!(what_was_accepted_is_answered_before_the_end, a_replay_does_not_delay_the_shutdown, a_whole_server_ends);
 
 async fn what_was_accepted_is_answered_before_the_end(database: Arc<Database>) {
     let server = Server::start(&database).await;
@@ -48,7 +48,7 @@ async fn what_was_accepted_is_answered_before_the_end(database: Arc<Database>) {
     assert!((200..=2_000).contains(&delay));
     assert_eq!(retry_after, Some(delay), "the frame says what the reason says");
     waiting.closed(1001).await;
-    // What was stored is what was acknowledged: nothing was accepted and left without an answer.
+    // The stored messages are the acknowledged ones: none was accepted and left without an answer.
     assert_eq!(server.events(room).await.len(), acked + 2);
     let answer = server.get("/ws").bearer(&ada.token).header("connection", "upgrade").header("upgrade", "websocket");
     let answer = answer.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
@@ -59,7 +59,7 @@ async fn what_was_accepted_is_answered_before_the_end(database: Arc<Database>) {
     assert_eq!(server.sessions.count(), 0);
 }
 
-async fn a_replay_does_not_hold_the_end_up(database: Arc<Database>) {
+async fn a_replay_does_not_delay_the_shutdown(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     server.fill(room, &ada, (0..600).map(|_| "x".repeat(16 * 1024))).await;
@@ -70,7 +70,7 @@ async fn a_replay_does_not_hold_the_end_up(database: Arc<Database>) {
     server.stopping.cancel();
     server.tasks.close();
     server.tasks.wait().await;
-    // The time for the close frame to go out and for its answer, not the 10 s for a replay without progress.
+    // The shutdown may take the time for the close frame and its answer, but not the 10 s for a replay without progress.
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 

@@ -1,4 +1,4 @@
-//! Changing what messages say, over both doors.
+//! Tests of edits over both front doors.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::server::{Server, Setup, elsewhere, elsewhere_on_a_bus, nats};
 use crate::support::Person;
 
 on_every_database!(
-    others_get_an_edit_and_who_asked_gets_an_ack,
+    others_get_an_edit_and_the_sender_gets_an_ack,
     an_edit_over_rest_is_the_same,
-    what_may_not_be_changed_is_refused,
-    who_was_removed_changes_nothing,
-    a_backend_changes_any_message,
-    a_page_shows_the_present_state,
-    versions_are_listed_and_forgotten,
+    forbidden_edits_are_rejected,
+    a_removed_user_edits_nothing,
+    a_client_token_edits_any_message,
+    a_page_shows_the_current_state,
+    versions_are_listed_and_erased,
     every_answer_about_a_room_says_how_new_it_is,
     another_node_hears_of_it,
 );
@@ -34,7 +34,7 @@ fn path(room: RoomId, message: &Value) -> String {
     format!("/api/rooms/{room}/messages/{}", message["id"].as_str().unwrap())
 }
 
-async fn others_get_an_edit_and_who_asked_gets_an_ack(database: Arc<Database>) {
+async fn others_get_an_edit_and_the_sender_gets_an_ack(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
@@ -66,7 +66,7 @@ async fn others_get_an_edit_and_who_asked_gets_an_ack(database: Arc<Database>) {
         "ref": "e1",
     });
     assert_eq!(of_ada.until("ack").await.last(), Some(&ack));
-    // The same again is done already: the room's newest event stands for it, and nobody is told.
+    // The same edit again changes nothing: it is acknowledged with the room's newest event, and nobody gets an event.
     let newest = server.say(room, &bob, "next").await;
     of_ada.until("new_message").await;
     of_bob.expect("new_message").await;
@@ -95,13 +95,13 @@ async fn an_edit_over_rest_is_the_same(database: Arc<Database>) {
     call().json(&json!({ "content": "" })).send().await.invalid("content");
     call().json(&json!({ "content": "x".repeat(32 * 1024 + 1) })).send().await.invalid("content");
     call().json(&json!({ "content": "other", "ifVersion": 1 })).send().await.refused(409, "version_conflict");
-    // What it says already is done, whatever the version.
+    // An edit with the current content succeeds, whatever the version.
     call().json(&json!({ "content": "hello, world", "ifVersion": 1 })).send().await.ok(200);
     call().json(&json!({ "content": "other", "ifVersion": 2 })).send().await.ok(200);
     assert_eq!(of_bob.frame().await["message"]["version"], 3);
 }
 
-async fn what_may_not_be_changed_is_refused(database: Arc<Database>) {
+async fn forbidden_edits_are_rejected(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let eve = server.user("eve").await;
@@ -122,7 +122,7 @@ async fn what_may_not_be_changed_is_refused(database: Arc<Database>) {
         (&ada.token, edit(json!({ "messageId": room })), "message_not_found", json!("messageId")),
         (&ada.token, edit(json!({ "roomId": other })), "message_not_found", json!("messageId")),
         (&ada.token, edit(json!({ "ifVersion": 0 })), "version_conflict", json!("ifVersion")),
-        // A stranger learns nothing of what there is.
+        // A user who is not a member learns nothing about the message.
         (&eve.token, edit(json!({ "messageId": room })), "not_a_member", json!("roomId")),
     ] {
         let mut client = server.connect(token).await;
@@ -137,7 +137,7 @@ async fn what_may_not_be_changed_is_refused(database: Arc<Database>) {
     assert_eq!(shown, json!([posted]));
 }
 
-async fn who_was_removed_changes_nothing(database: Arc<Database>) {
+async fn a_removed_user_edits_nothing(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let posted = server.say(room, &bob, "hello").await;
@@ -145,7 +145,7 @@ async fn who_was_removed_changes_nothing(database: Arc<Database>) {
     server.remove(room, &bob).await;
     let edit = json!({ "type": "edit", "roomId": room, "messageId": posted["id"], "content": "x" });
     assert_eq!(of_bob.ask(edit).await["code"], "not_a_member");
-    // On another node, which has not heard of it.
+    // The removal is made on another node, of which this one has not heard.
     server.add(room, bob.id).await;
     let chat = elsewhere(&database).await;
     server.remove(room, &bob).await;
@@ -159,20 +159,20 @@ async fn who_was_removed_changes_nothing(database: Arc<Database>) {
     assert_eq!(shown, json!([posted]));
 }
 
-async fn a_backend_changes_any_message(database: Arc<Database>) {
+async fn a_client_token_edits_any_message(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;
     let posted = server.say(room, &ada, "hello").await;
     let edited = server.call("PATCH", &path(room, &posted)).client().json(&json!({ "content": "***" })).send().await.ok(200);
     assert_eq!((&edited["content"], &edited["userId"]), (&json!("***"), &json!(ada.id)));
     assert_eq!(edited["editedBy"], json!(server.admin_id));
-    // Its author changes it back: nobody else has changed it last.
+    // Its author edits it again, so the last editor is the author.
     let content = json!({ "content": "hello again" });
     let edited = server.call("PATCH", &path(room, &posted)).bearer(&ada.token).json(&content).send().await.ok(200);
     assert_eq!((&edited["version"], &edited["editedBy"]), (&json!(3), &Value::Null));
 }
 
-async fn a_page_shows_the_present_state(database: Arc<Database>) {
+async fn a_page_shows_the_current_state(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let posted = server.say(room, &ada, "0").await;
@@ -200,7 +200,7 @@ async fn a_page_shows_the_present_state(database: Arc<Database>) {
     assert_eq!(events[5]["message"], edited);
 }
 
-async fn versions_are_listed_and_forgotten(database: Arc<Database>) {
+async fn versions_are_listed_and_erased(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let posted = server.say(room, &bob, "one").await;
@@ -220,14 +220,14 @@ async fn versions_are_listed_and_forgotten(database: Arc<Database>) {
         contents.iter().map(|version| (version["version"].as_u64().unwrap(), version["content"].clone())).collect();
     assert_eq!(shown, [(3, json!("three")), (2, json!("two")), (1, json!("one"))]);
     assert!(contents.iter().all(|version| version["by"]["id"] == json!(bob.id)));
-    // The room's owner moderates it, and may see them; to forget them is the author's.
+    // The room's owner may see the versions; only the author may erase them.
     server.get(&versions).bearer(&ada.token).send().await.ok(200);
     server.delete(&versions).bearer(&ada.token).send().await.refused(403, "not_the_author");
     server.delete(&versions).bearer(&bob.token).send().await.ok(200);
     let left = server.get(&versions).bearer(&bob.token).send().await.ok(200);
     let left: Vec<_> = left.as_array().unwrap().iter().map(|version| version["content"].clone()).collect();
     assert_eq!(left, [json!("three"), Value::Null, Value::Null]);
-    // A cursor of one list is none of another's.
+    // A cursor of one message's versions is invalid for another's.
     let other = server.say(room, &bob, "other").await;
     let cursor = server.get(&format!("{versions}?limit=1")).bearer(&bob.token).send().await.links()["next"].clone();
     let (_, cursor) = cursor.split_once("cursor=").unwrap();

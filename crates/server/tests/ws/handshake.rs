@@ -1,4 +1,4 @@
-//! Accepted and rejected WebSocket handshakes.
+//! Tests of accepted and rejected WebSocket handshakes.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::raw::{Raw, TEXT, frame, upgrade};
 use crate::server::{Server, Setup};
 
 on_every_database!(
-    what_is_no_websocket_is_told_how_to_be_one,
+    other_requests_are_told_how_to_open_a_websocket,
     a_proxy_that_drops_the_upgrade_is_told_what_it_lacks,
     the_root_stays_a_page_for_all_others,
     frames_may_come_right_behind_the_request,
     pages_of_other_origins_are_closed,
 );
 
-async fn what_is_no_websocket_is_told_how_to_be_one(database: Arc<Database>) {
+async fn other_requests_are_told_how_to_open_a_websocket(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let ada = server.user("ada").await;
     let answer = server.get("/ws").bearer(&ada.token).send().await;
@@ -38,7 +38,7 @@ async fn what_is_no_websocket_is_told_how_to_be_one(database: Arc<Database>) {
     }
 }
 
-/// What nginx sends if its configuration lacks one line or more.
+/// The requests that nginx sends if its configuration lacks one line or more.
 async fn a_proxy_that_drops_the_upgrade_is_told_what_it_lacks(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let ada = server.user("ada").await;
@@ -108,7 +108,7 @@ async fn pages_of_other_origins_are_closed(database: Arc<Database>) {
         page.closed(4503).await;
     }
     Client::open(server.addr, &path, &[("origin", "https://chat.example")]).await.expect("hello").await;
-    // Programs are no pages.
+    // Programs send no `Origin`.
     server.connect(&ada.token).await;
     let anywhere = Server::start(&Arc::new(other(&database))).await;
     let ada = anywhere.user("ada").await;
@@ -116,7 +116,7 @@ async fn pages_of_other_origins_are_closed(database: Arc<Database>) {
     Client::open(anywhere.addr, &path, &[("origin", "https://evil.example")]).await.expect("hello").await;
 }
 
-/// A database of its own in SQLite: where origins are allowed has nothing to do with the database.
+/// Makes a separate SQLite database, because allowed origins do not depend on the database.
 fn other(database: &Database) -> Database {
     let text = format!("sqlite:{}", database.directory.path().join("other.db").display());
     Database { url: text.parse().unwrap(), text, directory: tempfile::tempdir().unwrap() }

@@ -1,4 +1,4 @@
-//! Pings, and the closing of silent connections.
+//! Tests of pings, and of closing silent connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ async fn the_server_pings(database: Arc<Database>) {
     for n in 0..5 {
         let ping = raw.read().await;
         assert_eq!((ping.first, &ping.payload[..]), (PING, &b""[..]));
-        // The first up to a half early, the others up to a tenth, never earlier.
+        // The first ping may come up to a half of the interval early, the others up to a tenth.
         assert!(begun.elapsed() >= Duration::from_millis(99 + n * 180), "{n}: {:?}", begun.elapsed());
         raw.write(&frame(PONG, b"")).await;
     }
@@ -58,7 +58,7 @@ async fn any_frame_is_a_sign_of_life(database: Arc<Database>) {
         frame(TEXT, br#"{"type":"ping"}"#),
         frame(TEXT, b"nonsense"),
         frame(TEXT, json!({ "type": "message", "roomId": room, "content": "x" }).to_string().as_bytes()),
-        // Half a frame, a byte at a time.
+        // An incomplete frame, sent byte by byte.
         vec![TEXT, 0xfd, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
     ];
     let mut clients = Vec::new();
@@ -69,7 +69,7 @@ async fn any_frame_is_a_sign_of_life(database: Arc<Database>) {
     let gone = tokio::spawn(async move { while silent.try_read().await.is_some() {} });
     let mut rounds = 0;
     while !gone.is_finished() {
-        // The time between signs is what this is about.
+        // This test is about the time between signs of life, so it sleeps.
         tokio::time::sleep(Duration::from_millis(250)).await;
         for (client, sign) in &mut clients {
             let part = if sign.starts_with(&[TEXT, 0xfd]) { &sign[rounds % sign.len()..][..1] } else { &sign[..] };

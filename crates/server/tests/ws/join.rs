@@ -1,4 +1,4 @@
-//! The answers to joins.
+//! Tests of the answers to joins.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ on_every_database!(
     without_since_the_newest_come,
     an_old_message_is_shown_though_newer_events_crowd_it_out,
     with_since_everything_after_it_comes,
-    where_a_replay_is_not_possible_it_says_so,
+    a_join_says_why_a_replay_is_not_possible,
     a_replay_of_ten_thousand_comes_whole,
     large_messages_do_not_overflow_the_queue,
     joining_again_answers_again_and_live_goes_on,
-    whoever_may_not_join_is_told_no_more_than_that,
+    a_rejected_join_reveals_nothing_about_the_room,
     a_token_without_read_may_not_join,
     no_frame_is_larger_than_hello_says,
 );
@@ -92,7 +92,7 @@ async fn an_old_message_is_shown_though_newer_events_crowd_it_out(database: Arc<
     }
 }
 
-/// Joins anew from `since`, and asserts that everything after it comes in whole pages.
+/// Joins again from `since`, and asserts that everything after it arrives in complete pages.
 async fn replay(client: &mut Client, room: RoomId, since: u64, head: u64) -> usize {
     let joined = client.join(room, json!({ "since": since })).await;
     assert_eq!((&joined.confirmation["recovered"], &joined.confirmation["seq"]), (&json!(true), &json!(head)), "since {since}");
@@ -124,7 +124,7 @@ async fn with_since_everything_after_it_comes(database: Arc<Database>) {
     assert_eq!(client.expect("new_message").await["seq"], 251);
 }
 
-async fn where_a_replay_is_not_possible_it_says_so(database: Arc<Database>) {
+async fn a_join_says_why_a_replay_is_not_possible(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup::limits(|limits| limits.replay_events = 100)).await;
     let (room, ada, bob) = server.pair().await;
     server.fill(room, &ada, (3..=160).map(|n| n.to_string())).await;
@@ -150,7 +150,7 @@ async fn where_a_replay_is_not_possible_it_says_so(database: Arc<Database>) {
         assert_eq!(joined.seqs(), (111..=160).collect::<Vec<_>>(), "{ask}");
         client.ask(json!({ "type": "leave", "roomId": room })).await;
     }
-    // As many as may be; and an epoch without `since` means nothing.
+    // The largest number of events that a replay may have. An epoch without `since` has no effect.
     assert_eq!(client.join(room, json!({ "since": 60 })).await.seqs(), (61..=160).collect::<Vec<_>>());
     assert_eq!(client.join(room, json!({ "epoch": "another" })).await.confirmation.get("reason"), None);
 }
@@ -167,7 +167,7 @@ async fn a_replay_of_ten_thousand_comes_whole(database: Arc<Database>) {
 async fn large_messages_do_not_overflow_the_queue(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
-    // Each is six times as long in JSON: 19 MiB in all, where 1 MiB may wait.
+    // Each message is six times as long in JSON: 19 MiB in all, with a queue of 1 MiB.
     server.fill(room, &ada, (0..100).map(|_| "\u{1}".repeat(32 * 1024))).await;
     let mut client = server.connect(&bob.token).await;
     for ask in [json!({ "since": 0 }), json!({ "since": 2 }), json!({})] {
@@ -215,7 +215,7 @@ async fn joining_again_answers_again_and_live_goes_on(database: Arc<Database>) {
     client.quiet().await;
 }
 
-async fn whoever_may_not_join_is_told_no_more_than_that(database: Arc<Database>) {
+async fn a_rejected_join_reveals_nothing_about_the_room(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;
     let stranger = server.user("stranger").await;
@@ -260,7 +260,7 @@ async fn a_token_without_read_may_not_join(database: Arc<Database>) {
     client.quiet().await;
 }
 
-/// With everything in it that JSON writes in more bytes than it has, and names as long as they may be.
+/// The messages have all the characters that JSON escapes, and names are as long as allowed.
 async fn no_frame_is_larger_than_hello_says(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let wide = server.user(&"\u{1f980}".repeat(64)).await;
@@ -286,7 +286,7 @@ async fn no_frame_is_larger_than_hello_says(database: Arc<Database>) {
     measure(&reader.read().await);
     for n in 0..24_usize {
         let id = format!("{}{}", "\"".repeat(62), (b'a' + u8::try_from(n).unwrap()) as char);
-        // Over REST, whose bodies may be larger than frames.
+        // This uses REST, whose bodies may be larger than frames.
         let body = json!({ "content": contents[n % 4], "clientMessageId": id });
         server.post(&format!("/api/rooms/{room}/messages"), &body).bearer(&quoted.token).send().await.ok(201);
         measure(&reader.read().await);

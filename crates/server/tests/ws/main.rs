@@ -1,8 +1,8 @@
-//! The WebSocket front door over real sockets, against a whole server. Each test runs on SQLite in a temporary
-//! directory, and on PostgreSQL in a database of its own if `CHATSPHERE_TEST_POSTGRES` names a server
-//! (`cargo xtask with-services -- cargo test`).
+//! Tests of the WebSocket front door with real sockets and a whole server. Each test runs on SQLite in a temporary directory,
+//! and on PostgreSQL in a database of its own if `CHATSPHERE_TEST_POSTGRES` names a server (`cargo xtask with-services -- cargo
+//! test`).
 
-// Helpers of tests fail and tell like tests; clippy knows only the tests themselves.
+// Helpers may panic and print like tests; clippy recognizes only tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../support/mod.rs"]
@@ -40,7 +40,7 @@ mod tls;
 mod typing;
 mod unknown;
 
-/// Makes of each function a test on every database.
+/// Makes a test on every database of each function.
 macro_rules! on_every_database {
     ($($(#[$attribute:meta])* $name:ident),+ $(,)?) => {
         mod sqlite {

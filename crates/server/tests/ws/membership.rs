@@ -1,4 +1,4 @@
-//! Members join and leave a room while others are subscribed.
+//! Tests of members who join and leave a room while others are subscribed.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use crate::server::Server;
 use crate::support::Person;
 
 on_every_database!(
-    comings_and_goings_are_events,
-    a_removed_member_hears_nothing_more_on_any_connection,
+    joining_and_leaving_are_events,
+    a_removed_member_receives_nothing_more_on_any_connection,
     a_removal_ends_a_replay_under_way,
-    who_is_added_again_may_join_again,
+    a_user_who_is_added_again_may_join_again,
     a_removed_admin_stays,
     removal_and_return_race_with_joins,
 );
 
-async fn comings_and_goings_are_events(database: Arc<Database>) {
+async fn joining_and_leaving_are_events(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let eve = server.user("eve").await;
@@ -43,7 +43,7 @@ async fn comings_and_goings_are_events(database: Arc<Database>) {
     client.quiet().await;
 }
 
-/// Waits until everything that was posted before has been handed to everyone.
+/// Waits until everything that was posted before has been delivered to everyone.
 async fn settle(server: &Server, witness: &mut Client, room: RoomId, by: &Person) {
     for _ in 0..2 {
         let seq = server.say(room, by, "settled").await["seq"].clone();
@@ -51,7 +51,7 @@ async fn settle(server: &Server, witness: &mut Client, room: RoomId, by: &Person
     }
 }
 
-async fn a_removed_member_hears_nothing_more_on_any_connection(database: Arc<Database>) {
+async fn a_removed_member_receives_nothing_more_on_any_connection(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let other_token = server.token(bob.id, json!({})).await;
@@ -91,7 +91,7 @@ async fn a_removal_ends_a_replay_under_way(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     server.fill(room, &ada, (3..=600).map(|n| format!("{n}{}", "x".repeat(16 * 1024)))).await;
-    // They read nothing, so their replay of 10 MB stands still.
+    // These clients read nothing, so their replay of 10 MB stops.
     let mut slow = Vec::new();
     for _ in 0..3 {
         let mut raw = Raw::connect_narrow(server.addr, &bob.token).await;
@@ -125,7 +125,7 @@ async fn a_removal_ends_a_replay_under_way(database: Arc<Database>) {
     }
 }
 
-async fn who_is_added_again_may_join_again(database: Arc<Database>) {
+async fn a_user_who_is_added_again_may_join_again(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let mut client = server.connect(&bob.token).await;
@@ -137,7 +137,8 @@ async fn who_is_added_again_may_join_again(database: Arc<Database>) {
         assert_eq!(client.expect("member_left").await["seq"], removed);
         client.expect("left").await;
         server.add(room, bob.id).await;
-        // Back, it hears nothing until it joins; then nothing is missing, not even what was said while it was away.
+        // After it is added again, it receives nothing until it joins. Then nothing is missing, not even messages from its
+        // absence.
         client.quiet().await;
         let joined = client.join(room, json!({ "since": removed })).await;
         assert_eq!(joined.seqs(), [removed + 1, removed + 2]);
@@ -160,7 +161,7 @@ async fn a_removed_admin_stays(database: Arc<Database>) {
     client.quiet().await;
 }
 
-/// Joins over and over while one is removed and added: what comes is never out of order, and never after `left`.
+/// Joins repeatedly while the user is removed and added. Events are never out of order, and none comes after `left`.
 async fn removal_and_return_race_with_joins(database: Arc<Database>) {
     let server = Arc::new(Server::start(&database).await);
     let (room, ada, bob) = server.pair().await;
@@ -198,7 +199,7 @@ async fn removal_and_return_race_with_joins(database: Arc<Database>) {
                 "left" => {
                     assert_eq!(frame["reason"], "removed");
                     inside = false;
-                    // It ends this join, or the one before while this one is still to be answered.
+                    // `left` ends this join, or the one before while this one is unanswered.
                     if confirmed {
                         break;
                     }
@@ -210,7 +211,7 @@ async fn removal_and_return_race_with_joins(database: Arc<Database>) {
                 _ => {
                     assert!(inside, "outside: {frame}");
                     let seq = number(&frame["seq"]);
-                    // What is live may overtake the answer to a second join, but never leaves anything out.
+                    // Live events may overtake the answer to a second join, but never leave a gap.
                     assert!(seq <= cursor + 1, "{cursor}: {frame}");
                     cursor = cursor.max(seq);
                 }
@@ -222,7 +223,7 @@ async fn removal_and_return_race_with_joins(database: Arc<Database>) {
     while number(&head) > cursor {
         let frame = client.frame().await;
         if frame["type"] == "left" {
-            // The last round's: it was removed after it had joined.
+            // The last removal came after the join.
             client.send(json!({ "type": "join", "roomId": room, "since": cursor, "ref": "j" })).await;
         } else if frame["type"] == "previous_messages" {
             cursor = cursor.max(number(&frame["toSeq"]));

@@ -1,4 +1,4 @@
-//! Posting messages over WebSocket.
+//! Tests of posting messages over WebSocket.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use crate::raw::{PING, Raw, TEXT, frame};
 use crate::server::{Server, Setup};
 
 on_every_database!(
-    who_asks_for_an_ack_gets_one,
+    a_message_with_a_ref_gets_an_ack,
     pipelined_messages_keep_their_order,
-    more_than_may_be_unanswered_are_not_lost,
-    the_same_message_again_is_the_same_message,
+    messages_beyond_the_send_window_are_not_lost,
+    a_retry_is_the_same_message,
     only_client_tokens_name_the_author,
     membership_is_needed_and_joining_is_not,
-    too_fast_is_told_when_to_try_again,
+    a_rate_limited_message_says_when_to_retry,
     a_flood_ends_the_connection,
     fragments_without_an_end_are_a_flood,
-    who_comes_back_joins_all_rooms_and_sends_all_again,
+    a_client_that_reconnects_joins_all_rooms_and_retries_all_messages,
     an_application_is_not_limited,
     frames_that_come_too_fast_are_read_later,
     a_message_that_trickles_in_ends_the_connection,
     content_has_its_limits,
-    what_was_sent_is_stored_though_the_sender_is_gone,
+    a_sent_message_is_stored_though_the_sender_is_gone,
 );
 
-async fn who_asks_for_an_ack_gets_one(database: Arc<Database>) {
+async fn a_message_with_a_ref_gets_an_ack(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;
     let mut client = server.connect(&ada.token).await;
@@ -87,7 +87,7 @@ async fn pipelined_messages_keep_their_order(database: Arc<Database>) {
     assert_eq!(contents, (0..500).map(|n| json!(n.to_string())).collect::<Vec<_>>());
 }
 
-async fn more_than_may_be_unanswered_are_not_lost(database: Arc<Database>) {
+async fn messages_beyond_the_send_window_are_not_lost(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup::limits(|limits| limits.unanswered_sends = 1)).await;
     let (room, ada, _) = server.pair().await;
     let mut client = server.connect(&ada.token).await;
@@ -113,12 +113,12 @@ async fn more_than_may_be_unanswered_are_not_lost(database: Arc<Database>) {
     assert_eq!((acks, news), (200, 200));
 }
 
-async fn the_same_message_again_is_the_same_message(database: Arc<Database>) {
+async fn a_retry_is_the_same_message(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let mut client = server.connect(&ada.token).await;
     let message = |content: &str| json!({ "type": "message", "roomId": room, "content": content, "clientMessageId": "once" });
-    // Several in flight together, and on another connection, and over REST.
+    // Retries: several in flight together, on another connection, and over REST.
     for _ in 0..5 {
         client.feed(message("hello")).await;
     }
@@ -141,7 +141,7 @@ async fn the_same_message_again_is_the_same_message(database: Arc<Database>) {
         (&error["clientMessageId"], &error["roomId"], &error["retryable"]),
         (&json!("once"), &json!(room), &json!(false))
     );
-    // The scope is one author in one room.
+    // The scope of the id is one author in one room.
     let other = server.room("other", &ada).await;
     again.send(json!({ "type": "message", "roomId": other, "content": "x", "clientMessageId": "once" })).await;
     assert_eq!(again.expect("ack").await["seq"], 2);
@@ -189,7 +189,7 @@ async fn membership_is_needed_and_joining_is_not(database: Arc<Database>) {
     member.quiet().await;
 }
 
-async fn too_fast_is_told_when_to_try_again(database: Arc<Database>) {
+async fn a_rate_limited_message_says_when_to_retry(database: Arc<Database>) {
     let setup = Setup::limits(|limits| (limits.messages_per_second, limits.message_burst) = (20, 100));
     let server = Server::start_with(&database, setup).await;
     let (room, ada, bob) = server.pair().await;
@@ -242,7 +242,7 @@ async fn fragments_without_an_end_are_a_flood(database: Arc<Database>) {
     let server = Server::start_with(&database, setup).await;
     let ada = server.user("ada").await;
     let mut raw = Raw::connect(server.addr, &ada.token).await;
-    // They do end, after more of them than may come: who does not count them answers a ping.
+    // The fragments end, after more of them than allowed. A server that does not count them would answer the ping.
     let (begin, more, end) = (frame(0x01, br#"{"type":"#), frame(0x00, b"").repeat(10_000), frame(0x80, br#""ping"}"#));
     raw.write(&[begin, more, end].concat()).await;
     let error = raw.read().await.json();
@@ -250,12 +250,12 @@ async fn fragments_without_an_end_are_a_flood(database: Arc<Database>) {
     raw.closed(4029).await;
 }
 
-/// What docs/websocket.md asks of a client after a reconnect, as fast as the network takes it.
-async fn who_comes_back_joins_all_rooms_and_sends_all_again(database: Arc<Database>) {
+/// A client does after a reconnect what docs/websocket.md says, as fast as the network permits.
+async fn a_client_that_reconnects_joins_all_rooms_and_retries_all_messages(database: Arc<Database>) {
     let setup = Setup::limits(|limits| {
         let usual = Limits::default();
         (limits.messages_per_second, limits.message_burst) = (usual.messages_per_second, usual.message_burst);
-        // As many as the usual limits let one join, without the time that it takes to make them.
+        // The number of rooms that the default limits allow, without the time to create them.
         limits.rooms_per_connection = 200;
     });
     let server = Server::start_with(&database, setup).await;
@@ -286,7 +286,7 @@ async fn who_comes_back_joins_all_rooms_and_sends_all_again(database: Arc<Databa
         }
     }
     let mut client = server.connect(&ada.token).await;
-    // More than may be sent at once: those that were refused come again when they were told to.
+    // There are more messages than the rate limit allows at once. Rejected ones are sent again after the delay in their error.
     let mut waiting: VecDeque<u64> = (0..160).collect();
     for room in &rooms {
         client.feed(json!({ "type": "join", "roomId": room, "since": 0 })).await;
@@ -314,7 +314,7 @@ async fn who_comes_back_joins_all_rooms_and_sends_all_again(database: Arc<Databa
     assert!(refused > 0, "nothing of this was too much");
 }
 
-/// A backend's token has no rate limit: only its send window throttles it.
+/// A CLIENT token has no rate limit: only its send window throttles it.
 async fn an_application_is_not_limited(database: Arc<Database>) {
     let setup = Setup::limits(|limits| (limits.messages_per_second, limits.message_burst) = (1, 1));
     let server = Server::start_with(&database, setup).await;
@@ -353,7 +353,7 @@ async fn frames_that_come_too_fast_are_read_later(database: Arc<Database>) {
     let room = server.room("lobby", &ada).await;
     let mut client = server.connect(&ada.token).await;
     let begun = std::time::Instant::now();
-    // 1,000 at once, and 200 a second.
+    // The limit is 1,000 frames at once, and 200 in a second.
     for n in 0..1_100 {
         client.feed(json!({ "type": "leave", "roomId": room, "ref": n.to_string() })).await;
     }
@@ -365,13 +365,13 @@ async fn frames_that_come_too_fast_are_read_later(database: Arc<Database>) {
     client.quiet().await;
 }
 
-/// A message that never ends holds its connection no longer than another would be idle.
+/// A message that never ends keeps its connection open no longer than an idle one.
 async fn a_message_that_trickles_in_ends_the_connection(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup::times(|times| times.message = Duration::from_millis(400))).await;
     let (room, ada, _) = server.pair().await;
     let text = json!({ "type": "message", "roomId": room, "content": "x" }).to_string();
     let whole = frame(TEXT, text.as_bytes());
-    // One frame that has begun, one of many fragments, one between which pings come, and a ping that does not end.
+    // An incomplete frame, endless fragments, endless fragments with pings between them, and an incomplete ping.
     let begun = frame(0x01, &text.as_bytes()[..10]);
     for (first, then) in [
         (whole[..9].to_vec(), Vec::new()),
@@ -396,7 +396,7 @@ async fn a_message_that_trickles_in_ends_the_connection(database: Arc<Database>)
         assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("slow_message")), "{error}");
         raw.closed(1008).await;
     }
-    // One that is sent piece by piece and ends in time, again and again, is no such message.
+    // A message that is sent in pieces and ends in time is allowed, again and again.
     let mut raw = Raw::connect(server.addr, &ada.token).await;
     let begun = std::time::Instant::now();
     while begun.elapsed() < Duration::from_millis(1_200) {
@@ -432,7 +432,7 @@ async fn content_has_its_limits(database: Arc<Database>) {
     }
 }
 
-async fn what_was_sent_is_stored_though_the_sender_is_gone(database: Arc<Database>) {
+async fn a_sent_message_is_stored_though_the_sender_is_gone(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let mut witness = server.connect(&bob.token).await;
@@ -442,14 +442,14 @@ async fn what_was_sent_is_stored_though_the_sender_is_gone(database: Arc<Databas
     for n in 0..20 {
         let mut raw = Raw::connect(server.addr, &ada.token).await;
         raw.write(&message(n)).await;
-        // Both ways to go: in order, and without a word.
+        // Half of the clients close in order, the others without a close frame.
         if n % 2 == 0 {
             raw.tcp.shutdown().await.unwrap();
         } else {
             raw.tcp.set_zero_linger().unwrap();
         }
         drop(raw);
-        // A reset may overtake what was sent before it; an end in order does not.
+        // A reset may overtake earlier data; an orderly close does not.
         let content = json!(n.to_string());
         while n % 2 == 0 && witness.expect("new_message").await["message"]["content"] != content {}
     }

@@ -1,4 +1,4 @@
-//! Random sequences of calls and frames by several users, compared with a model of one room.
+//! Compares random sequences of calls and frames by several users with a model of one room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,22 +20,22 @@ const STEPS: usize = 150;
 const PEOPLE: usize = 4;
 const CLIENTS: usize = 7;
 
-/// A room as it should be.
+/// The expected state of a room.
 struct Model {
-    /// What each event is, from 1 on.
+    /// The description of each event, from 1 on.
     events: Vec<String>,
     members: BTreeSet<usize>,
-    /// The seq of each `clientMessageId` by its author.
+    /// The `seq` and content of each `clientMessageId` of an author.
     posted: HashMap<(usize, u64), (usize, String)>,
 }
 
-/// A connection, and the frames that it should get.
+/// A connection, and the frames that it must get.
 struct Ear {
     client: Client,
     person: usize,
-    /// Whether it listens.
+    /// Whether it is subscribed.
     inside: bool,
-    /// What is on its way to it: events by their seq, and `left`.
+    /// The frames that it must still get: events by their `seq`, and `left`.
     due: Vec<String>,
     cursor: usize,
 }
@@ -117,7 +117,7 @@ async fn play(server: &Server, run: usize, mut rng: StdRng) {
                 let answer = ear.client.ask(json!({ "type": "leave", "roomId": room })).await;
                 assert_eq!(answer["type"], "leave_confirmation");
                 if ear.inside {
-                    // What was due may or may not have been sent before.
+                    // The frames that were due may or may not have been sent before.
                     ear.inside = false;
                     let frames = ear.client.drain().await;
                     let seen: Vec<_> = frames.iter().map(|frame| tell(frame, &people)).collect();
@@ -141,7 +141,7 @@ async fn play(server: &Server, run: usize, mut rng: StdRng) {
     assert_eq!(told, model.events.iter().enumerate().map(|(place, what)| format!("{} {what}", place + 1)).collect::<Vec<_>>());
 }
 
-/// Something becomes the room's newest event.
+/// Adds the room's newest event.
 fn happen(model: &mut Model, ears: &mut [Ear], what: String) {
     model.events.push(what.clone());
     let seq = model.events.len();
@@ -175,7 +175,7 @@ async fn join(ear: &mut Ear, model: &Model, people: &[Person], room: chatsphere_
     ear.cursor = model.events.len();
 }
 
-/// Reads all that is due.
+/// Reads all due frames.
 async fn settle(ear: &mut Ear, people: &[Person]) {
     for due in std::mem::take(&mut ear.due) {
         let frame = ear.client.frame().await;

@@ -1,4 +1,4 @@
-//! Events stored by a newer release, during an upgrade or after a downgrade.
+//! Tests of events that a newer release has stored, during an upgrade or before a downgrade.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::server::Server;
 
 on_every_database!(an_unknown_event_fails_no_page);
 
-/// Stores an event as a newer release may, in the one room that there is.
+/// Stores an event of a newer release, in the only room.
 const PINNED: &str = r#"
     INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at, message_pk, body)
     SELECT r.pk, r.seq + 1, 'message_pinned', u.pk, u.pk, 1795341370473, (SELECT max(pk) FROM messages), '{"until":"tomorrow"}'
@@ -41,7 +41,7 @@ async fn an_unknown_event_fails_no_page(database: Arc<Database>) {
         "type": "message_pinned", "roomId": room, "seq": 4, "until": "tomorrow", "messageId": message["id"], "messageSeq": 3,
         "user": person, "by": person, "createdAt": "2026-11-22T09:56:10.473Z",
     });
-    // It shows as a gap, which is read from the store.
+    // The next event reveals the gap, and the missing event is read from the store.
     assert_eq!(live.expect("message_pinned").await, pinned);
     assert_eq!(live.expect("new_message").await["seq"], 5);
 

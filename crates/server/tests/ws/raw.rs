@@ -16,7 +16,7 @@ pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
 
-/// Close codes after which waiting helps: a `closing` frame comes before.
+/// Close codes after which a client should wait: a `closing` frame comes before.
 pub(crate) const WAITS: [u16; 4] = [1001, 1013, 4008, 4029];
 
 pub(crate) struct Raw<S = TcpStream> {
@@ -25,7 +25,7 @@ pub(crate) struct Raw<S = TcpStream> {
     pub(crate) head: String,
 }
 
-/// A frame as it came.
+/// A received frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RawFrame {
     pub(crate) first: u8,
@@ -40,14 +40,14 @@ impl RawFrame {
         frame
     }
 
-    /// The code of a close frame.
+    /// Returns the code of a close frame.
     pub(crate) fn code(&self) -> u16 {
         assert_eq!(self.first, CLOSE, "{}", String::from_utf8_lossy(&self.payload));
         u16::from_be_bytes([self.payload[0], self.payload[1]])
     }
 }
 
-/// A client's frame: masked, with the shortest length.
+/// Makes a client's frame: masked, with the shortest length.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let mut bytes = vec![first];
@@ -75,17 +75,17 @@ pub(crate) fn upgrade(path: &str, headers: &str) -> String {
 }
 
 impl Raw {
-    /// Sends a request and these bytes right behind it, and reads the head of the answer.
+    /// Sends a request and these bytes after it, and reads the head of the answer.
     pub(crate) async fn request(addr: SocketAddr, request: &str, behind: &[u8]) -> Self {
         Self::request_on(TcpStream::connect(addr).await.unwrap(), request, behind).await
     }
 
-    /// Connects with this token, reads `hello`.
+    /// Connects with this token, and reads `hello`.
     pub(crate) async fn connect(addr: SocketAddr, token: &str) -> Self {
         Self::connect_on(TcpStream::connect(addr).await.unwrap(), token).await
     }
 
-    /// The same with little memory for what was not read yet.
+    /// The same with a small receive buffer.
     pub(crate) async fn connect_narrow(addr: SocketAddr, token: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();
@@ -103,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         Self { tcp, head: String::from_utf8(head).unwrap() }
     }
 
-    /// The same on a connection that is open already.
+    /// The same on an open connection.
     pub(crate) async fn connect_on(tcp: S, token: &str) -> Self {
         let request = upgrade("/ws", &format!("authorization: Bearer {token}\r\n"));
         let mut raw = Self::request_on(tcp, &request, b"").await;
@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         raw
     }
 
-    /// The body of an answer that opened nothing.
+    /// Returns the body of an answer that opened no WebSocket.
     pub(crate) async fn body(&mut self) -> Value {
         let head = self.head.to_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
@@ -130,12 +130,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         self.write(&frame(TEXT, value.to_string().as_bytes())).await;
     }
 
-    /// The next frame, of any kind.
+    /// Returns the next frame, of any kind.
     pub(crate) async fn read(&mut self) -> RawFrame {
         self.try_read().await.expect("the connection ended")
     }
 
-    /// The next frame; none at the connection's end.
+    /// Returns the next frame; `None` at the connection's end.
     pub(crate) async fn try_read(&mut self) -> Option<RawFrame> {
         timeout(AMPLE, async {
             let first = self.tcp.read_u8().await.ok()?;
@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         .expect("nothing came")
     }
 
-    /// The next frame must close the connection with this code, and the connection must end after it.
+    /// Asserts that the next frame closes the connection with this code, and that the connection then ends.
     pub(crate) async fn closed(&mut self, code: u16) {
         if WAITS.contains(&code) {
             let closing = self.read().await.json();

@@ -1,4 +1,4 @@
-//! How soon a change of rights takes effect under load.
+//! Tests of how soon a change of rights takes effect under load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +18,12 @@ use crate::support::Person;
 
 on_every_database!(
     whoever_takes_long_to_judge_holds_up_nobody,
-    what_was_not_told_to_its_end_is_told_again,
+    an_abandoned_notification_is_repeated,
     renames_of_many_sockets_hold_up_no_revocation,
     a_rename_changes_no_rights,
 );
 
-/// Takes as long as it must.
+/// A listener that waits for the test before it returns.
 struct Slow {
     told: mpsc::UnboundedSender<Option<Vec<Affected>>>,
     may_end: Semaphore,
@@ -68,7 +68,7 @@ async fn whoever_takes_long_to_judge_holds_up_nobody(database: Arc<Database>) {
 
     server.delete(&format!("/api/tokens/{}", bob.token_id)).client().send().await.ok(200);
     let second = authority.read(&*node.store).await.unwrap();
-    // Calls are judged by it at once, though nobody has been told.
+    // The change applies to calls at once, although the listener has not returned.
     let refused = authority.caller(&*node.store, token_id(&bob)).await;
     assert_eq!(refused.err(), Some(Error::Token(TokenRefusal::Revoked)));
     let closing = tell(second);
@@ -76,7 +76,7 @@ async fn whoever_takes_long_to_judge_holds_up_nobody(database: Arc<Database>) {
     assert_eq!(timeout(AMPLE, telling.recv()).await.unwrap(), Some(Some(vec![revoked])));
     assert!(!judging.is_finished() && !closing.is_finished());
 
-    // An op waits for all that came before it.
+    // An op waits for the notifications of all earlier changes.
     listener.may_end.add_permits(1);
     assert!(!authority.is_told(second));
     listener.may_end.add_permits(1);
@@ -85,7 +85,7 @@ async fn whoever_takes_long_to_judge_holds_up_nobody(database: Arc<Database>) {
     node.store.close().await;
 }
 
-async fn what_was_not_told_to_its_end_is_told_again(database: Arc<Database>) {
+async fn an_abandoned_notification_is_repeated(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let ada = server.user("ada").await;
     let node = elsewhere(&database).await;
@@ -95,7 +95,7 @@ async fn what_was_not_told_to_its_end_is_told_again(database: Arc<Database>) {
     node.authority.poll(&*node.store).await.unwrap();
     server.delete(&format!("/api/tokens/{}", ada.token_id)).client().send().await.ok(200);
     let reading = node.authority.read(&*node.store).await.unwrap();
-    // Whoever told vanishes, as the caller of an op may.
+    // The notifying task is cancelled, as the caller of an op may be.
     let telling_node = node.clone();
     let vanishing = tokio::spawn(async move { telling_node.authority.tell(reading).await });
     let first = timeout(AMPLE, telling.recv()).await.unwrap();
@@ -109,7 +109,7 @@ async fn what_was_not_told_to_its_end_is_told_again(database: Arc<Database>) {
     node.store.close().await;
 }
 
-/// Far fewer sockets than it takes to hold up a node that judges each of them, but every step of the way.
+/// There are far fewer sockets than would delay a node that checks each of them, but every step is covered.
 async fn renames_of_many_sockets_hold_up_no_revocation(database: Arc<Database>) {
     const USERS: usize = 10;
     let sockets: usize = std::env::var("CHATSPHERE_TEST_SOCKETS_A_USER").map_or(20, |number| number.parse().unwrap());
@@ -140,7 +140,7 @@ async fn renames_of_many_sockets_hold_up_no_revocation(database: Arc<Database>) 
                 if !going.load(Ordering::SeqCst) {
                     return round;
                 }
-                // Refused when it comes too often.
+                // A rename that exceeds the rate limit is rejected.
                 let _ = ops::change_profile(&node, &caller, format!("user {n} {round}")).await;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -176,7 +176,7 @@ async fn a_rename_changes_no_rights(database: Arc<Database>) {
     client.join(room, json!({})).await;
     for name in ["lovelace", "ada again"] {
         server.call("PUT", "/api/auth/profile").bearer(&ada.token).json(&json!({ "username": name })).send().await.ok(200);
-        // What comes next names the user as they are called now.
+        // The next event has the user's current name.
         client.post(room, "x").await;
         assert_eq!(client.expect("new_message").await["message"]["user"]["username"], name);
         server.remove(room, &bob).await;
@@ -186,7 +186,7 @@ async fn a_rename_changes_no_rights(database: Arc<Database>) {
         let profile = server.get("/api/auth/profile").bearer(&ada.token).send().await.ok(200);
         assert_eq!(profile["user"]["username"], name);
     }
-    // Another role is judged all the same, and so is a state.
+    // A new role is checked, and so is a new state.
     server.call("PATCH", &format!("/api/users/{}", ada.id)).client().json(&json!({ "disabled": true })).send().await.ok(200);
     client.refused("user_disabled").await;
     client.closed(4501).await;

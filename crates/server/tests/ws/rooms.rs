@@ -1,4 +1,4 @@
-//! Joining and leaving rooms.
+//! Tests of joining and leaving rooms.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::server::{Server, Setup};
 
 on_every_database!(
     many_rooms_on_one_connection,
-    leaving_ends_it_and_is_no_end_of_the_membership,
-    only_so_many_rooms,
+    leaving_ends_the_subscription_and_not_the_membership,
+    the_rooms_of_a_connection_are_limited,
     at_the_root_one_room_at_a_time,
     a_refused_join_at_the_root_leaves_nothing,
 );
@@ -41,7 +41,7 @@ async fn many_rooms_on_one_connection(database: Arc<Database>) {
     }
 }
 
-async fn leaving_ends_it_and_is_no_end_of_the_membership(database: Arc<Database>) {
+async fn leaving_ends_the_subscription_and_not_the_membership(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let (mut client, mut witness) = (server.connect(&ada.token).await, server.connect(&bob.token).await);
@@ -60,7 +60,7 @@ async fn leaving_ends_it_and_is_no_end_of_the_membership(database: Arc<Database>
     assert_eq!(client.ask(json!({ "type": "leave", "roomId": "x" })).await["code"], "not_a_member");
 }
 
-async fn only_so_many_rooms(database: Arc<Database>) {
+async fn the_rooms_of_a_connection_are_limited(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup::limits(|limits| limits.rooms_per_connection = 2)).await;
     let ada = server.user("ada").await;
     let (one, two) = (server.room("one", &ada).await, server.room("two", &ada).await);

@@ -1,4 +1,4 @@
-//! What the schema of frames takes and what it refuses. Every other test of the WebSocket is held to it.
+//! Tests of what the schema of frames accepts and rejects. All other WebSocket tests validate their frames against it.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn page(events: &[Value]) -> Value {
 }
 
 #[test]
-fn a_known_type_of_another_shape_is_refused() {
+fn a_known_type_with_other_fields_is_rejected() {
     let ack = json!({ "type": "ack", "roomId": ID, "id": ID, "seq": 1, "createdAt": AT, "ref": "r" });
     let error = json!({ "type": "error", "code": "invalid", "message": "m", "retryable": false });
     for frame in [ack.clone(), error.clone(), joined(), page(&[joined()]), json!({ "type": "pong" })] {
@@ -54,7 +54,7 @@ fn a_known_type_of_another_shape_is_refused() {
 }
 
 #[test]
-fn an_unknown_type_from_the_server_is_taken() {
+fn an_unknown_type_from_the_server_is_accepted() {
     let pinned = json!({ "type": "message_pinned", "roomId": ID, "seq": 2, "until": "tomorrow" });
     for frame in [json!({ "type": "presence" }), pinned.clone(), page(std::slice::from_ref(&pinned))] {
         server_frame(&frame).unwrap();

@@ -1,4 +1,4 @@
-//! The transition from replay to live delivery under constant writes.
+//! Tests of the transition from replay to live delivery under constant writes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,12 @@ use crate::database::Database;
 use crate::on_every_database;
 use crate::server::Server;
 
-on_every_database!(whoever_joins_in_the_middle_misses_nothing_and_gets_nothing_twice);
+on_every_database!(a_join_under_load_has_no_gap_and_no_duplicate);
 
 const JOINERS: u64 = 24;
 const JOINS: usize = 8;
 
-async fn whoever_joins_in_the_middle_misses_nothing_and_gets_nothing_twice(database: Arc<Database>) {
+async fn a_join_under_load_has_no_gap_and_no_duplicate(database: Arc<Database>) {
     let server = Arc::new(Server::start(&database).await);
     let (room, ada, bob) = server.pair().await;
     server.fill(room, &ada, (3..=300).map(|n| n.to_string())).await;
@@ -29,7 +29,7 @@ async fn whoever_joins_in_the_middle_misses_nothing_and_gets_nothing_twice(datab
             tokio::spawn(async move {
                 let mut client = server.connect(&person.token).await;
                 while !done.load(Ordering::SeqCst) {
-                    // Several at once, so that they come in one commit.
+                    // Several at once, so that they share a commit.
                     for _ in 0..4 {
                         client.feed(json!({ "type": "message", "roomId": room, "content": "x", "ref": "m" })).await;
                     }
@@ -64,7 +64,7 @@ async fn whoever_joins_in_the_middle_misses_nothing_and_gets_nothing_twice(datab
     }
 }
 
-/// Joins from somewhere, listens for a while, leaves.
+/// Joins from a random `since`, receives for a while, and leaves.
 async fn listen(client: &mut Client, room: RoomId, rng: &mut impl Rng) {
     let since = rng.random_bool(0.8).then(|| rng.random_range(0..300_u64));
     client.send(json!({ "type": "join", "roomId": room, "since": since, "ref": "j" })).await;

@@ -1,4 +1,4 @@
-//! The effect of changed rights on open connections.
+//! Tests of the effect of changed rights on open connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,26 +17,26 @@ use crate::support::Person;
 on_every_database!(
     a_revoked_token_ends_its_connections_before_the_call_returns,
     the_children_of_a_revoked_token_end_with_it,
-    a_disabled_user_is_out_at_once,
+    a_disabled_users_connections_are_closed_at_once,
     a_demoted_admin_keeps_only_the_rooms_of_a_member,
     a_promoted_member_may_join_any_room,
-    a_demotion_and_a_removal_together_leave_no_ear_behind,
+    a_demotion_and_a_removal_together_leave_no_subscription,
     a_token_for_some_rooms,
-    a_token_to_read_with,
-    weaker_rights_by_another_token_leave_rooms,
+    a_token_with_read_only,
+    a_newer_token_with_fewer_rights_leaves_rooms,
     an_expired_token_ends_its_connection,
-    what_another_process_changes_holds_within_a_second,
-    who_cannot_read_the_control_log_refuses,
+    a_change_by_another_process_is_effective_within_a_second,
+    a_node_that_cannot_read_the_control_log_rejects_frames,
     a_demotion_ends_a_replay_under_way,
-    a_token_revoked_while_it_is_shown_opens_nothing,
-    a_token_revoked_while_it_is_shown_again_ends_the_connection,
+    a_token_revoked_during_authentication_opens_nothing,
+    a_token_revoked_during_reauthentication_ends_the_connection,
 );
 
 async fn revoke(server: &Server, token: &Person) {
     server.delete(&format!("/api/tokens/{}", token.token_id)).client().send().await.ok(200);
 }
 
-/// Asserts that this is already on its way: an error and a close.
+/// Asserts that the connection's next frames are this error and this close.
 async fn ended(client: &mut Client, code: &str, close: u16) {
     let begun = Instant::now();
     client.refused(code).await;
@@ -45,7 +45,7 @@ async fn ended(client: &mut Client, code: &str, close: u16) {
 }
 
 async fn a_revoked_token_ends_its_connections_before_the_call_returns(database: Arc<Database>) {
-    // Nothing but the call itself can close them.
+    // The control log is not polled, so only the call itself can close the connections.
     let server = Server::start_with(&database, Setup { follows_control_log: false, ..Setup::default() }).await;
     let (room, ada, bob) = server.pair().await;
     let other = server.token(ada.id, json!({})).await;
@@ -58,7 +58,7 @@ async fn a_revoked_token_ends_its_connections_before_the_call_returns(database: 
         }
         let path = format!("/api/tokens/{}{}", token.token_id, if by == "PUT" { "/revoke" } else { "" });
         server.call(by, &path).client().send().await.ok(200);
-        // Said after the call returned, so it must not get through.
+        // This is posted after the call returned, so it must not arrive.
         server.say(room, &bob, "after").await;
         for client in &mut theirs {
             ended(client, "token_revoked", 4501).await;
@@ -97,7 +97,7 @@ async fn change(server: &Server, person: &Person, body: Value) {
     server.call("PATCH", &format!("/api/users/{}", person.id)).client().json(&body).send().await.ok(200);
 }
 
-async fn a_disabled_user_is_out_at_once(database: Arc<Database>) {
+async fn a_disabled_users_connections_are_closed_at_once(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup { follows_control_log: false, ..Setup::default() }).await;
     let (room, ada, bob) = server.pair().await;
     let second = server.token(ada.id, json!({})).await;
@@ -127,7 +127,7 @@ async fn a_demoted_admin_keeps_only_the_rooms_of_a_member(database: Arc<Database
     assert_eq!(client.ask(json!({ "type": "join", "roomId": room })).await["code"], "not_a_member");
     client.post(own, "still here").await;
     assert_eq!(client.expect("new_message").await["roomId"], json!(own));
-    // What it listens to it hears as a member now: a removal ends it.
+    // It is still subscribed, now with a member's rights: a removal ends the subscription.
     server.add(own, bob.id).await;
     client.expect("member_joined").await;
     server.remove(own, &boss).await;
@@ -157,7 +157,7 @@ async fn a_promoted_member_may_join_any_room(database: Arc<Database>) {
     member.expect("new_message").await;
 }
 
-async fn a_demotion_and_a_removal_together_leave_no_ear_behind(database: Arc<Database>) {
+async fn a_demotion_and_a_removal_together_leave_no_subscription(database: Arc<Database>) {
     let server = Arc::new(Server::start(&database).await);
     let (room, ada, _) = server.pair().await;
     let mut witness = server.connect(&ada.token).await;
@@ -193,7 +193,7 @@ async fn a_token_for_some_rooms(database: Arc<Database>) {
     let none = json!({ "permissions": { "read": true, "write": true, "rooms": [] } });
     let mut client = server.connect(&server.token(bob.id, none).await.token).await;
     assert_eq!(client.ask(json!({ "type": "join", "roomId": room })).await["code"], "not_a_member");
-    // An ADMIN's token is bound by them too.
+    // The rooms of the permissions restrict an ADMIN's token, too.
     let boss = server.user_as("boss", "ADMIN").await;
     let permissions = json!({ "permissions": { "read": true, "rooms": [room] } });
     let mut client = server.connect(&server.token(boss.id, permissions).await.token).await;
@@ -203,7 +203,7 @@ async fn a_token_for_some_rooms(database: Arc<Database>) {
     }
 }
 
-async fn a_token_to_read_with(database: Arc<Database>) {
+async fn a_token_with_read_only(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let reader = server.token(ada.id, json!({ "permissions": { "read": true } })).await;
@@ -219,7 +219,7 @@ async fn a_token_to_read_with(database: Arc<Database>) {
     client.expect("new_message").await;
 }
 
-async fn weaker_rights_by_another_token_leave_rooms(database: Arc<Database>) {
+async fn a_newer_token_with_fewer_rights_leaves_rooms(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let other = server.room("other", &ada).await;
@@ -254,7 +254,7 @@ async fn an_expired_token_ends_its_connection(database: Arc<Database>) {
     }
     other.quiet().await;
 
-    // Not even a frame that comes before the server has looked gets through.
+    // A frame that arrives before the server has checked for expiry is rejected, too.
     let server =
         Server::start_with(&database_beside(&database), Setup::times(|times| times.look = Duration::from_secs(3_600))).await;
     let (room, ada, _) = server.pair().await;
@@ -266,13 +266,13 @@ async fn an_expired_token_ends_its_connection(database: Arc<Database>) {
     assert_eq!(server.events(room).await.len(), 2);
 }
 
-/// Another database for the same test; what it is about is no different there.
+/// Makes another database for the same test, for a part that does not depend on the database.
 fn database_beside(database: &Database) -> Arc<Database> {
     let text = format!("sqlite:{}", database.directory.path().join("beside.db").display());
     Arc::new(Database { url: text.parse().unwrap(), text, directory: tempfile::tempdir().unwrap() })
 }
 
-async fn what_another_process_changes_holds_within_a_second(database: Arc<Database>) {
+async fn a_change_by_another_process_is_effective_within_a_second(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let boss = server.user_as("boss", "ADMIN").await;
@@ -299,7 +299,7 @@ async fn what_another_process_changes_holds_within_a_second(database: Arc<Databa
     other.store.close().await;
 }
 
-async fn who_cannot_read_the_control_log_refuses(database: Arc<Database>) {
+async fn a_node_that_cannot_read_the_control_log_rejects_frames(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup { follows_control_log: false, ..Setup::default() }).await;
     let (room, ada, _) = server.pair().await;
     let mut client = server.connect(&ada.token).await;
@@ -331,7 +331,7 @@ async fn who_cannot_read_the_control_log_refuses(database: Arc<Database>) {
     client.post(room, "x").await;
 }
 
-async fn a_token_revoked_while_it_is_shown_opens_nothing(database: Arc<Database>) {
+async fn a_token_revoked_during_authentication_opens_nothing(database: Arc<Database>) {
     let server = Arc::new(Server::start(&database).await);
     let ada = server.user("ada").await;
     for _ in 0..30 {
@@ -343,7 +343,7 @@ async fn a_token_revoked_while_it_is_shown_opens_nothing(database: Arc<Database>
     }
 }
 
-async fn a_token_revoked_while_it_is_shown_again_ends_the_connection(database: Arc<Database>) {
+async fn a_token_revoked_during_reauthentication_ends_the_connection(database: Arc<Database>) {
     let server = Arc::new(Server::start(&database).await);
     let ada = server.user("ada").await;
     for _ in 0..60 {
@@ -353,14 +353,14 @@ async fn a_token_revoked_while_it_is_shown_again_ends_the_connection(database: A
         tokio::join!(auth, revoke(&server, &token));
         let answer = client.frame().await;
         match (answer["type"].as_str(), answer["ref"].as_str()) {
-            // Accepted, and then revoked.
+            // The token was accepted, and then revoked.
             (Some("auth_ok"), _) => ended(&mut client, "token_revoked", 4501).await,
-            // Refused: the connection goes on with the token that it has.
+            // The token was rejected: the connection keeps the token that it has.
             (Some("error"), Some(_)) => {
                 assert_eq!(answer["code"], "token_revoked");
                 client.quiet().await;
             }
-            // Revoked before the answer was on its way.
+            // The token was revoked before the answer was sent.
             _ => {
                 assert_eq!(answer["code"], "token_revoked");
                 client.closed(4501).await;
@@ -380,7 +380,7 @@ async fn a_demotion_ends_a_replay_under_way(database: Arc<Database>) {
     raw.send(&json!({ "type": "join", "roomId": room, "since": 0 })).await;
     assert_eq!(raw.read().await.json()["type"], "join_confirmation");
     change(&server, &boss, json!({ "role": "MEMBER" })).await;
-    // What waited for the socket already may come; of the 30 MB the rest must not.
+    // Frames in the socket's queue may still arrive. Of the 30 MB, the rest must not.
     let mut bytes = 0;
     loop {
         let frame = raw.read().await;

@@ -31,22 +31,22 @@ use crate::database::Database;
 use crate::nats::Nats;
 use crate::support::{Backend, Person, TestServer, secret};
 
-/// 2026-11-22T09:56:10.473Z
+/// The time at the start of each test: 2026-11-22T09:56:10.473Z.
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_473);
 
-/// How a test's server differs from the usual one.
+/// The differences of a test's server from the default.
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) times: Timeouts,
     pub(crate) origins: AllowedOrigins,
-    /// Whether the control log is read every so often.
+    /// Whether the control log is polled.
     pub(crate) follows_control_log: bool,
-    /// The NATS server by which it hears of other nodes' commits.
+    /// The NATS server from which it receives the commits of other nodes.
     pub(crate) nats: Option<String>,
 }
 
 impl Default for Setup {
-    /// Without a limit to how often one may post.
+    /// The default has no rate limit of messages.
     fn default() -> Self {
         let limits = Limits { messages_per_second: 0, ..Limits::default() };
         Self { limits, times: Timeouts::default(), origins: AllowedOrigins::Any, follows_control_log: true, nats: None }
@@ -71,12 +71,12 @@ impl Setup {
 pub(crate) struct Server {
     rest: TestServer,
     pub(crate) sessions: Arc<ConnectionRegistry>,
-    /// Cancelled, it makes the connections end.
+    /// Cancelling this closes the connections.
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    /// How often what others wrote was withheld, since this node could not tell who may read it.
+    /// How often events of other nodes were withheld, because this node could not check who may read them.
     pub(crate) withheld: Arc<AtomicUsize>,
-    /// Takes handshakes the short way.
+    /// Accepts handshakes by the fast path.
     pub(crate) door: PreUpgradeHandler,
     router: Router,
     _background: JoinSet<()>,
@@ -91,7 +91,7 @@ impl Deref for Server {
     }
 }
 
-/// Commits of another process are told to nobody here.
+/// A sink that drops the commits of another process.
 struct Elsewhere;
 
 impl CommitSink for Elsewhere {
@@ -122,7 +122,7 @@ async fn open(
     (Arc::new(chat), Arc::new(Keys::new(&user, None, &client, None)))
 }
 
-/// A NATS server of the test's own, if it is said where its program is.
+/// Starts a NATS server for the test, if its program is known.
 pub(crate) async fn nats() -> Option<Nats> {
     let Ok(program) = std::env::var("CHATSPHERE_TEST_NATS_SERVER") else {
         let why = "CHATSPHERE_TEST_NATS_SERVER names no nats-server";
@@ -133,18 +133,18 @@ pub(crate) async fn nats() -> Option<Nats> {
     Some(Nats::start(&program).await)
 }
 
-/// A node's way to the others.
+/// Makes a node's connection to NATS.
 fn link(nats: &str) -> NatsLink {
     let options = NatsOptions::new(nats.parse().expect("an address"));
     NatsLink::new(options, BusKeys::derive(&[b"user"], &[b"client"]), Arc::new(ManualClock::new(START))).expect("no files")
 }
 
-/// What another process, such as the command line, does on the same database.
+/// Makes the context of another process on the same database, such as the command line.
 pub(crate) async fn elsewhere(database: &Database) -> Arc<AppContext> {
     open(database, Limits::default(), Arc::new(Elsewhere), Arc::new(ManualClock::new(START))).await.0
 }
 
-/// The same for another node, which tells of its commits over NATS as long as the task lives.
+/// The same for another node, which publishes its commits over NATS as long as the task lives.
 pub(crate) async fn elsewhere_on_a_bus(
     database: &Database,
     nats: &str,
@@ -190,7 +190,7 @@ impl Server {
             }
         });
         if let Some(url) = &setup.nats {
-            // What it commits itself is told to nobody.
+            // Its own commits are delivered to no hub.
             let link = link(url);
             let (_, publish_queue) = Bus::clustered(hub.clone(), link.status());
             let (hub, gate, interest) = (hub.clone(), gate.clone(), hub.interest.clone());
@@ -239,7 +239,7 @@ impl Server {
         }
     }
 
-    /// Another listener of the same server, where the system holds little of what a client does not read.
+    /// Starts another listener of the same server, with a small send buffer.
     pub(crate) fn listen(&self, change: impl FnOnce(&mut ListenerOptions)) -> SocketAddr {
         let mut options = listener_options(&self.backend.chat.limits);
         change(&mut options);
@@ -259,7 +259,7 @@ impl Server {
         self.delete(&format!("/api/rooms/{room}/users/{}", person.id)).client().send().await.ok(200);
     }
 
-    /// All events of a room, as REST tells them.
+    /// Returns all events of a room, as REST shows them.
     pub(crate) async fn events(&self, room: RoomId) -> Vec<Value> {
         let mut events: Vec<Value> = Vec::new();
         loop {
@@ -274,7 +274,7 @@ impl Server {
         }
     }
 
-    /// Posts many messages, as fast as the store takes them.
+    /// Posts many messages, as fast as the store accepts them.
     pub(crate) async fn fill(&self, room: RoomId, by: &Person, contents: impl IntoIterator<Item = String>) {
         let chat = &self.backend.chat;
         let admin = chat.store.user(self.admin_id).await.expect("the store").expect("the first ADMIN");
@@ -288,7 +288,7 @@ impl Server {
         }
     }
 
-    /// Two people who are members of one room.
+    /// Creates a room with two members.
     pub(crate) async fn pair(&self) -> (RoomId, Person, Person) {
         let (ada, bob) = (self.user("ada").await, self.user("bob").await);
         let room = self.room("lobby", &ada).await;
@@ -301,7 +301,7 @@ async fn follow(chat: Arc<AppContext>) {
     let mut ticks = interval(chatsphere_core::authority::POLL_INTERVAL);
     loop {
         ticks.tick().await;
-        // A store that is away answers the next time.
+        // If the store is unavailable, the next poll may succeed.
         let _ = chat.authority.poll(&*chat.store).await;
     }
 }

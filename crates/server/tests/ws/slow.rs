@@ -1,4 +1,4 @@
-//! Slow consumers.
+//! Tests of slow consumers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::raw::{CLOSE, Raw, TEXT};
 use crate::server::{Server, Setup};
 
 on_every_database!(
-    a_slow_reader_is_closed_and_harms_nobody,
-    a_replay_that_nobody_takes_is_given_up,
-    a_replay_that_is_taken_slowly_is_not,
+    a_slow_reader_is_closed_and_delays_nobody,
+    a_replay_that_is_not_read_is_given_up,
+    a_replay_that_is_read_slowly_is_not_given_up,
 );
 
-async fn a_slow_reader_is_closed_and_harms_nobody(database: Arc<Database>) {
-    // Patient enough for the close frame to be read once the test reads.
+async fn a_slow_reader_is_closed_and_delays_nobody(database: Arc<Database>) {
+    // The time-out is long enough that the test can read the close frame.
     let server = Server::start_with(&database, Setup::times(|times| times.close = Duration::from_secs(300))).await;
     let (room, ada, bob) = server.pair().await;
     let mut slow = Raw::connect_narrow(server.addr, &bob.token).await;
@@ -28,7 +28,7 @@ async fn a_slow_reader_is_closed_and_harms_nobody(database: Arc<Database>) {
     let mut fast = server.connect(&bob.token).await;
     fast.join(room, json!({})).await;
 
-    // 16 MB: more than the kernel holds for one socket, and far more than the queue.
+    // 16 MB is more than the kernel buffers for one socket, and far more than the queue.
     let reading = tokio::spawn(async move {
         for seq in 3..=1_002 {
             assert_eq!(fast.expect("new_message").await["seq"], seq);
@@ -70,7 +70,7 @@ async fn a_slow_reader_is_closed_and_harms_nobody(database: Arc<Database>) {
     fast.expect("new_message").await;
 }
 
-/// A room with 30 MB in it, and a client that has asked for all of it.
+/// Creates a room with 30 MB, and a client that has requested all of it.
 async fn begin_replay(server: &Server) -> (Client, Raw) {
     let (room, ada, bob) = server.pair().await;
     for _ in 0..10 {
@@ -84,7 +84,7 @@ async fn begin_replay(server: &Server) -> (Client, Raw) {
     (other, raw)
 }
 
-async fn a_replay_that_nobody_takes_is_given_up(database: Arc<Database>) {
+async fn a_replay_that_is_not_read_is_given_up(database: Arc<Database>) {
     let setup = Setup::times(|times| {
         times.no_progress = Duration::from_millis(300);
         times.close = Duration::from_millis(300);
@@ -92,19 +92,19 @@ async fn a_replay_that_nobody_takes_is_given_up(database: Arc<Database>) {
     let server = Server::start_with(&database, setup).await;
     let (mut other, raw) = begin_replay(&server).await;
     while server.sessions.count() > 1 {
-        // Each answer takes its time, so this is no busy loop.
+        // Each answer takes some time, so this is not a busy loop.
         other.quiet().await;
     }
     drop(raw);
     other.quiet().await;
 }
 
-async fn a_replay_that_is_taken_slowly_is_not(database: Arc<Database>) {
+async fn a_replay_that_is_read_slowly_is_not_given_up(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup::times(|times| times.no_progress = Duration::from_secs(20))).await;
     let (mut other, mut raw) = begin_replay(&server).await;
     let mut cursor = 0;
     loop {
-        // What is live reaches the others meanwhile.
+        // Live events reach the others meanwhile.
         other.quiet().await;
         let frame = raw.read().await;
         if frame.first != TEXT {

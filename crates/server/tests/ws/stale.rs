@@ -1,4 +1,4 @@
-//! A node that cannot check rights delivers no events of other nodes until it can.
+//! Tests that a node that can't check rights delivers no events of other nodes until it can.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,10 +21,10 @@ on_every_database!(
     what_another_node_wrote_waits_until_it_is_known_who_may_read_it,
     what_the_bus_brings_waits_too,
     a_replay_stops_when_it_is_not_known_who_may_read,
-    a_clock_that_is_set_back_opens_no_ear,
+    a_clock_that_is_set_back_permits_no_delivery,
 );
 
-/// What another process does on the same database.
+/// Another process on the same database.
 struct Other {
     chat: Arc<AppContext>,
     operator: Caller,
@@ -48,7 +48,7 @@ impl Other {
     }
 }
 
-/// Waits until so often was withheld what others wrote.
+/// Waits until events of other nodes were withheld this often.
 async fn withheld(server: &Server, times: usize) {
     let waiting = async {
         while server.withheld.load(Ordering::SeqCst) < times {
@@ -73,7 +73,7 @@ async fn what_another_node_wrote_waits_until_it_is_known_who_may_read_it(databas
     server.backend.clock.advance(STALE_AFTER + Duration::from_millis(1));
     other.revoke(&ada).await;
     other.post(room, bob.id).await;
-    // Twice: the first look may have begun before the message was there.
+    // Twice, because the first reading may have begun before the message was stored.
     withheld(&server, 2).await;
     is_stale(&mut revoked).await;
     is_stale(&mut stays).await;
@@ -100,7 +100,7 @@ async fn what_the_bus_brings_waits_too(database: Arc<Database>) {
     let other = Other::new(&server, chat).await;
     server.backend.clock.advance(STALE_AFTER + Duration::from_millis(1));
     other.revoke(&ada).await;
-    // The comparison with the store looks once in 1.5 s: so many looks were for the bus.
+    // The comparison with the store runs once in 1.5 s, so this many events were withheld from the bus.
     let (mut posted, mut looks) = (0, 0);
     while looks < 100 {
         other.post(room, bob.id).await;
@@ -131,13 +131,13 @@ async fn a_replay_stops_when_it_is_not_known_who_may_read(database: Arc<Database
     raw.send(&json!({ "type": "join", "roomId": room, "since": 0, "ref": "first" })).await;
     assert_eq!(raw.read().await.json()["type"], "join_confirmation");
     server.backend.clock.advance(STALE_AFTER + Duration::from_millis(1));
-    // What waited for the socket already may come; of the 18 MB the rest must not.
+    // Frames in the socket's queue may still arrive. Of the 18 MB, the rest must not.
     let (mut cursor, error) = pages(&mut raw, 0).await;
     let error = error.expect("the replay went on to its end");
     let expected = (&json!("error"), &json!("authority_stale"), &json!(true), &json!("first"));
     assert_eq!((&error["type"], &error["code"], &error["retryable"], &error["ref"]), expected);
 
-    // The log can be read again, and the client goes on from where it is.
+    // The log can be read again, and the client resumes from its cursor.
     server.advance(Duration::ZERO).await;
     raw.send(&json!({ "type": "join", "roomId": room, "since": cursor })).await;
     assert_eq!(raw.read().await.json()["type"], "join_confirmation");
@@ -145,7 +145,7 @@ async fn a_replay_stops_when_it_is_not_known_who_may_read(database: Arc<Database
     assert_eq!(cursor, 602);
 }
 
-async fn a_clock_that_is_set_back_opens_no_ear(database: Arc<Database>) {
+async fn a_clock_that_is_set_back_permits_no_delivery(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup { follows_control_log: false, ..Setup::default() }).await;
     let (room, ada, bob) = server.pair().await;
     let mut client = server.connect(&ada.token).await;
@@ -163,7 +163,7 @@ async fn a_clock_that_is_set_back_opens_no_ear(database: Arc<Database>) {
     other.chat.store.close().await;
 }
 
-/// Reads a replay to its last page or to what breaks it off, and how far it has come.
+/// Reads a replay to its last page, or to the error that ends it. Returns the cursor and the error.
 async fn pages(raw: &mut Raw, mut cursor: u64) -> (u64, Option<Value>) {
     loop {
         let frame = raw.read().await;

@@ -1,4 +1,4 @@
-//! Connections over TLS, where only the connection's task writes.
+//! Tests of connections over TLS, where only the connection's task writes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::on_every_database;
 use crate::raw::{CLOSE, Raw, TEXT};
 use crate::server::{Server, Setup};
 
-on_every_database!(a_stop_while_a_write_is_blocked_cuts_no_frame);
+on_every_database!(a_stop_during_a_blocked_write_truncates_no_frame);
 
-/// A certificate for this machine, and a client that trusts it.
+/// Makes a certificate for this machine, and a client that trusts it.
 fn identity(database: &Database) -> (Tls, TlsConnector) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let path = |name| database.directory.path().join(name);
@@ -33,8 +33,8 @@ fn identity(database: &Database) -> (Tls, TlsConnector) {
     (Tls::load(&path("cert.pem"), &path("key.pem")).unwrap(), TlsConnector::from(Arc::new(config)))
 }
 
-async fn a_stop_while_a_write_is_blocked_cuts_no_frame(database: Arc<Database>) {
-    // Patient enough for all that was taken to be read.
+async fn a_stop_during_a_blocked_write_truncates_no_frame(database: Arc<Database>) {
+    // The time-out is long enough to read everything that was queued.
     let server = Server::start_with(&database, Setup::times(|times| times.close = Duration::from_secs(300))).await;
     let (room, ada, bob) = server.pair().await;
     server.fill(room, &ada, (0..300).map(|_| "x".repeat(16 * 1024))).await;
@@ -46,7 +46,7 @@ async fn a_stop_while_a_write_is_blocked_cuts_no_frame(database: Arc<Database>) 
     let stream = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap();
     let mut raw = Raw::connect_on(stream, &bob.token).await;
 
-    // The first page, which follows at once, is more than the system holds.
+    // The first page follows at once, and exceeds the system's buffers.
     raw.send(&json!({ "type": "join", "roomId": room, "since": 0 })).await;
     assert_eq!(raw.read().await.json()["type"], "join_confirmation");
     server.stopping.cancel();

@@ -1,4 +1,4 @@
-//! Typing signals.
+//! Tests of typing signals.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::support::Person;
 on_every_database!(
     others_see_who_types_and_that_it_stops,
     a_new_subscriber_is_shown_who_types,
-    rights_are_judged_each_time,
-    a_backend_types_as_a_user,
-    what_is_repeated_is_not_sent_again,
-    nobody_who_was_removed_sees_or_is_seen,
-    a_slow_client_loses_it_and_nothing_else,
-    another_node_is_heard,
+    rights_are_checked_each_time,
+    a_client_token_types_as_a_user,
+    a_repeated_signal_is_not_sent_again,
+    a_removed_user_sends_and_receives_no_signals,
+    a_slow_client_loses_signals_and_no_events,
+    signals_of_another_node_are_received,
 );
 
 const REPEATED: Duration = Duration::from_secs(3);
@@ -38,7 +38,7 @@ async fn joined(server: &Server, room: RoomId, person: &Person) -> Client {
     client
 }
 
-/// Types as a person on another node.
+/// Sends a typing signal as a user on another node.
 async fn types_on(chat: &AppContext, room_id: RoomId, person: &Person) {
     let user = chat.store.user(person.id).await.unwrap().unwrap();
     let caller = Caller { operator: false, ..Caller::operator(UserRef::from(&user), chat.clock.now()) };
@@ -69,7 +69,7 @@ async fn others_see_who_types_and_that_it_stops(database: Arc<Database>) {
     server.post(&url, &json!({ "on": false })).bearer(&bob.token).send().await.ok(200);
     assert_eq!(of_ada.frame().await, typing(room, &bob, 0));
     assert_eq!(other_of_ada.frame().await, typing(room, &bob, 0));
-    // It has no number and moves no cursor: what comes next is the next event.
+    // A signal has no number and moves no cursor: the next frame is the next event.
     of_ada.post(room, "that").await;
     for client in [&mut of_ada, &mut other_of_ada, &mut of_bob] {
         assert_eq!(client.expect("new_message").await["seq"], 4);
@@ -97,7 +97,7 @@ async fn a_new_subscriber_is_shown_who_types(database: Arc<Database>) {
     joined(&server, room, &bob).await.quiet().await;
 }
 
-async fn rights_are_judged_each_time(database: Arc<Database>) {
+async fn rights_are_checked_each_time(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let stranger = server.user("eve").await;
@@ -123,7 +123,7 @@ async fn rights_are_judged_each_time(database: Arc<Database>) {
         assert_eq!((&error["code"], &error["field"]), (&json!(code), &field), "{frame}");
     }
     let mut of_ada = server.connect(&ada.token).await;
-    // Without having joined.
+    // A connection may send typing signals without having joined.
     of_ada.send(frame(json!({ "userId": ada.id }))).await;
     assert_eq!(of_bob.frame().await, typing(room, &ada, 6_000));
     server.remove(room, &ada).await;
@@ -132,7 +132,7 @@ async fn rights_are_judged_each_time(database: Arc<Database>) {
     of_bob.quiet().await;
 }
 
-async fn a_backend_types_as_a_user(database: Arc<Database>) {
+async fn a_client_token_types_as_a_user(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let stranger = server.user("eve").await;
@@ -144,7 +144,7 @@ async fn a_backend_types_as_a_user(database: Arc<Database>) {
     assert_eq!(of_bob.frame().await, typing(room, &ada, 6_000));
     server.post(&format!("{url}?as={}", bob.id), &json!({})).client().send().await.ok(200);
     assert_eq!(of_ada.frame().await, typing(room, &bob, 6_000));
-    // With that user's rights, not its own.
+    // That user's rights count, not the backend's own.
     server.post(&format!("{url}?as={}", stranger.id), &json!({})).client().send().await.refused(403, "not_a_member");
     let nobody = RoomId::new(server.backend.clock.now());
     for nobody in [nobody.to_string(), "none".to_owned()] {
@@ -153,7 +153,7 @@ async fn a_backend_types_as_a_user(database: Arc<Database>) {
         let error = backend.ask(json!({ "type": "typing", "roomId": room, "userId": nobody })).await;
         assert_eq!((&error["code"], &error["field"]), (&json!("user_not_found"), &json!("userId")));
     }
-    // In its own name it may type anywhere, as others see it.
+    // In its own name it may type in any room, and others see its own user.
     backend.send(json!({ "type": "typing", "roomId": room })).await;
     for client in [&mut of_ada, &mut of_bob] {
         assert_eq!(client.frame().await["user"]["id"], json!(server.admin_id));
@@ -161,7 +161,7 @@ async fn a_backend_types_as_a_user(database: Arc<Database>) {
     }
 }
 
-async fn what_is_repeated_is_not_sent_again(database: Arc<Database>) {
+async fn a_repeated_signal_is_not_sent_again(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let (mut of_ada, mut of_bob) = (server.connect(&ada.token).await, joined(&server, room, &bob).await);
@@ -179,7 +179,7 @@ async fn what_is_repeated_is_not_sent_again(database: Arc<Database>) {
     server.backend.clock.advance(REPEATED);
     say(true, Value::Null).await;
     assert_eq!(of_bob.frame().await, typing(room, &ada, 6_000));
-    // In many rooms at once.
+    // In many rooms at once, the rate limit applies.
     let mut rooms = Vec::new();
     for number in 0..10 {
         rooms.push(server.room(&format!("room {number}"), &ada).await);
@@ -196,8 +196,8 @@ async fn what_is_repeated_is_not_sent_again(database: Arc<Database>) {
     of_bob.quiet().await;
 }
 
-/// On the answering node at once, and on others without anybody having told them.
-async fn nobody_who_was_removed_sees_or_is_seen(database: Arc<Database>) {
+/// The removal is effective at once on the node that answers it, and on others even if no notification reaches them.
+async fn a_removed_user_sends_and_receives_no_signals(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let elsewhere = elsewhere(&database).await;
@@ -227,7 +227,7 @@ async fn nobody_who_was_removed_sees_or_is_seen(database: Arc<Database>) {
     }
 }
 
-async fn a_slow_client_loses_it_and_nothing_else(database: Arc<Database>) {
+async fn a_slow_client_loses_signals_and_no_events(database: Arc<Database>) {
     let server = Server::start_with(&database, Setup::limits(|limits| limits.outbound_queue_bytes = 400_000)).await;
     let (room, ada, bob) = server.pair().await;
     let mut raw = Raw::connect_narrow(server.addr, &bob.token).await;
@@ -245,7 +245,7 @@ async fn a_slow_client_loses_it_and_nothing_else(database: Arc<Database>) {
     let mut of_eve = server.connect(&eve.token).await;
     of_eve.send(json!({ "type": "typing", "roomId": room })).await;
     assert_eq!(of_ada.frame().await["type"], "typing");
-    // What it reads late is every event, and no more.
+    // It receives every event late, and no signal.
     let mut seen = 0;
     while seen < count + 1 {
         let frame = raw.read().await;
@@ -259,14 +259,14 @@ async fn a_slow_client_loses_it_and_nothing_else(database: Arc<Database>) {
     assert_eq!(raw.read().await.json()["type"], "typing");
 }
 
-async fn another_node_is_heard(database: Arc<Database>) {
+async fn signals_of_another_node_are_received(database: Arc<Database>) {
     let Some(nats) = nats().await else { return };
     let server = Server::start_with(&database, Setup { nats: Some(nats.url()), ..Setup::default() }).await;
     let (room, ada, bob) = server.pair().await;
     let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
     let clock = Arc::new(ManualClock::new(server.backend.clock.now()));
     let (other, _tasks) = elsewhere_on_a_bus(&database, &nats.url(), clock.clone()).await;
-    // Both may be on their way to NATS still.
+    // Both nodes may not be connected to NATS yet.
     let seen = loop {
         types_on(&other, room, &ada).await;
         if let Some(frame) = of_bob.within(Duration::from_millis(100)).await {
@@ -276,7 +276,7 @@ async fn another_node_is_heard(database: Arc<Database>) {
     };
     assert_eq!(seen, typing(room, &ada, 6_000));
     of_ada.quiet().await;
-    // The other node has removed somebody; what it tells next waits until this one has heard of that.
+    // The other node has removed a member. Its next signal waits until this node knows of that.
     let admin = other.store.user(server.admin_id).await.unwrap().unwrap();
     let caller = Caller::operator(UserRef::from(&admin), clock.now());
     let removal = ops::RemoveMember { room_id: room, user_id: bob.id };

@@ -1,4 +1,4 @@
-//! A change of rights that is stored while the control log is unreadable.
+//! Tests of a change of rights that is stored while the control log can't be read.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::database::{Database, administer, on_postgres};
 use crate::server::{Server, Setup, elsewhere};
 use crate::support::{Call, Person};
 
-/// From now on reading an entry of the control log fails as long as `fault` says so; writing does not.
+/// Makes reading an entry of the control log fail while `fault` says so; writing still works.
 const PLANT: &str = "
     CREATE TABLE fault (present boolean NOT NULL);
     INSERT INTO fault VALUES (true);
@@ -23,11 +23,11 @@ const PLANT: &str = "
     CREATE VIEW control_log AS SELECT position, kind, subject, at FROM control_entries WHERE readable();";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_change_that_is_stored_is_never_said_not_to_be() {
+async fn a_stored_change_is_never_reported_as_failed() {
     on_postgres(stored_but_not_known).await;
 }
 
-/// Everything that the control log tells of: a role, a name, a token.
+/// Makes each kind of change that the control log has: a role, a name, a token.
 fn changes<'a>(server: &'a Server, ada: &Person, bob: &Person) -> [Call<'a>; 3] {
     [
         server.call("PATCH", &format!("/api/users/{}", ada.id)).json(&json!({ "role": "MODERATOR" })).client(),
@@ -37,7 +37,7 @@ fn changes<'a>(server: &'a Server, ada: &Person, bob: &Person) -> [Call<'a>; 3] 
 }
 
 async fn stored_but_not_known(database: Arc<Database>) {
-    // Makes the tables, before a server prepares its statements upon them.
+    // Creates the tables, before a server prepares statements that use them.
     elsewhere(&database).await.store.close().await;
     administer(&database.text, PLANT).await;
     administer(&database.text, "UPDATE fault SET present = false").await;
@@ -50,7 +50,7 @@ async fn stored_but_not_known(database: Arc<Database>) {
         answer.refused(503, "outcome_unknown");
     }
     server.expect_faults(3);
-    // Stored they are.
+    // The changes are stored.
     let users = server.get("/api/users").client().send().await.ok(200);
     let found = users.as_array().unwrap().iter().find(|user| user["id"] == json!(ada.id)).unwrap();
     assert_eq!((&found["username"], &found["role"]), (&json!("lovelace"), &json!("MODERATOR")));
