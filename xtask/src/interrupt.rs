@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_leaves_behind_is_ended_with_it() {
+    fn processes_that_a_program_leaves_behind_are_ended() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}", file.display());

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_named_is_found() {
+    fn an_unused_dependency_is_found() {
         let manifest = "[dependencies]\nserde-json = \"1\"\nuuid.workspace = true\nurl = \"2\"\n\
             [target.'cfg(unix)'.dependencies]\nrustix = \"1\"\n[dev-dependencies]\ninsta = \"1\"\nuuid = \"1\"\n";
         let sources = Sources { product: "use url::Url;".to_owned(), all: "use url::Url; serde_json::Value, uuid".to_owned() };

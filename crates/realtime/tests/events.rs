@@ -146,7 +146,7 @@ fn a_page_with_unknown_events_is_read() {
 }
 
 #[test]
-fn what_is_no_event_is_not_taken_for_one() {
+fn other_frames_are_not_read_as_events() {
     // `id` is missing.
     let ack = json!({ "type": "ack", "roomId": ROOM, "seq": 7, "createdAt": "2026-11-22T09:56:10.473Z" });
     assert!(serde_json::from_value::<ServerFrame<'_>>(ack).is_err());

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_malformed() {
+    fn json_other_than_an_object_is_malformed() {
         let deep = format!("{{\"username\":{}", "[".repeat(100_000));
         for body in ["", " ", "null", "[]", r#"["ada",null]"#, "{", r#"{"username":"a"}x"#, r#"{"username":"\ud800"}"#, &deep] {
             let failure = decode::<CreateUser>(body.as_bytes()).unwrap_err();
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_announced_takes_no_memory() {
+    async fn an_announced_length_takes_no_memory() {
         let headers = HeaderMap::from_iter([(CONTENT_LENGTH, axum::http::HeaderValue::from_static("1000000"))]);
         let patience = Patience { whole: BODY_TIMEOUT, chunk: CHUNK_TIMEOUT };
         let bytes = read(Body::empty(), &headers, 1_000_000, patience).await.unwrap();

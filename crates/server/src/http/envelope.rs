@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_hangs_or_panics_is_answered() {
+    async fn calls_that_hang_or_panic_are_answered() {
         // A read can be repeated; for a write it is unknown whether it took effect.
         for (method, code) in [(Method::GET, "timeout"), (Method::POST, "outcome_unknown"), (Method::PATCH, "outcome_unknown")]
         {

@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_text_each_time() {
+    fn the_description_is_deterministic() {
         assert_eq!(openapi_json(), openapi_json());
         assert!(openapi_json().contains("\"openapi\": \"3.1.0\""));
     }

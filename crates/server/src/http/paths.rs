@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_slash_is_one_too_many() {
+    fn only_one_trailing_slash_is_removed() {
         for (path, expected) in [
             ("/api/rooms/", Some("/api/rooms")),
             ("/api//rooms/", Some("/api//rooms")),

@@ -97,7 +97,7 @@ fn a_backup_is_one_moment_of_a_busy_server() {
 }
 
 #[test]
-fn what_was_there_is_kept() {
+fn a_restore_keeps_the_old_database() {
     let place = Place::new();
     let server = place.serve(&[]);
     let token = place.client_token();

@@ -14,9 +14,9 @@ use crate::on_every_database;
 use crate::raw::Raw;
 use crate::server::Server;
 
-on_every_database!(what_was_accepted_is_answered_before_the_end, a_replay_does_not_delay_the_shutdown, a_whole_server_ends);
+on_every_database!(accepted_frames_are_answered_before_the_end, a_replay_does_not_delay_the_shutdown, a_whole_server_ends);
 
-async fn what_was_accepted_is_answered_before_the_end(database: Arc<Database>) {
+async fn accepted_frames_are_answered_before_the_end(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;
     let mut client = server.connect(&ada.token).await;

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_program_wrote_meanwhile_is_entered_too() {
+    fn messages_that_an_earlier_program_added_meanwhile_are_listed_too() {
         let dir = tempfile::tempdir().unwrap();
         let mut connection = first_version(dir.path());
         one_transaction(&mut connection);

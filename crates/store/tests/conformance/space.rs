@@ -15,7 +15,11 @@ use crate::world::{
     World, client_id, content, membership, new_message, new_room, new_token, new_user, now, revocation, unique,
 };
 
-on_every_database!(a_user_stores_so_much_a_day, a_quota_is_counted_over_all_nodes, who_is_over_the_quota_still_takes_back);
+on_every_database!(
+    a_user_stores_so_much_a_day,
+    a_quota_is_counted_over_all_nodes,
+    a_user_over_the_quota_can_still_revoke_rights
+);
 
 const FULL: Error = Error::Unavailable(Unavailable::DiskFull);
 
@@ -264,7 +268,7 @@ async fn a_quota_is_counted_over_all_nodes(fixture: Arc<Fixture>) {
 }
 
 /// Rooms, members and tokens count as well; revoking rights does not.
-async fn who_is_over_the_quota_still_takes_back(fixture: Arc<Fixture>) {
+async fn a_user_over_the_quota_can_still_revoke_rights(fixture: Arc<Fixture>) {
     let (world, room, ada) = bounded(&fixture).await;
     let store = &world.node.store;
     let Actor::Token(token) = ada else { panic!("no token") };

@@ -19,7 +19,7 @@ on_every_database!(
     names_without_keys_stay_and_may_share_a_key,
     a_rename_by_an_older_program_counts,
     nobody_looks_like_one_with_rights_over_others,
-    who_gets_rights_over_others_has_a_name_of_its_own,
+    rights_over_others_need_a_name_that_looks_like_no_other,
     looking_alike_and_getting_rights_at_once,
     a_user_is_made_or_found_by_an_external_id,
     one_user_is_made_by_an_external_id_even_at_once,
@@ -170,7 +170,7 @@ async fn nobody_looks_like_one_with_rights_over_others(fixture: Arc<Fixture>) {
     store.submit(UserChange { disabled: Some(false), ..change(admin.id) }).await.unwrap();
 }
 
-async fn who_gets_rights_over_others_has_a_name_of_its_own(fixture: Arc<Fixture>) {
+async fn rights_over_others_need_a_name_that_looks_like_no_other(fixture: Arc<Fixture>) {
     let store = fixture.node().await.store;
     let (bob, imitator) = (make(&*store, "bob").await.unwrap(), make(&*store, "bоb").await.unwrap());
     for (one, other) in [(&bob, &imitator), (&imitator, &bob)] {

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_after_ten_minutes() {
+    fn an_invitation_expires_after_ten_minutes() {
         let (clock, invites) = invites();
         let text = invites.issue();
         clock.advance(LIFE - Duration::from_millis(1));
