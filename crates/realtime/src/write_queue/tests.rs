@@ -340,7 +340,7 @@ fn events_have_the_whole_bound_however_many_signals_wait() {
     (0..8).for_each(|_| write_queue.send(frame(10_000)));
     assert_eq!(write_queue.closing(), None, "signals have taken its place");
     (0..2).for_each(|_| write_queue.send(frame(10_000)));
-    assert_eq!(write_queue.closing(), Some(CloseCode::SLOW_CONSUMER));
+    assert_eq!(write_queue.closing(), Some(close::SLOW_CONSUMER));
 }
 
 #[test]
