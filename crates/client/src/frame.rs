@@ -15,6 +15,7 @@ use crate::event::Event;
 
 /// A frame from the server.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are events, which then need no allocation of their own")]
 pub(crate) enum Frame {
     Hello(Box<Hello>),
     AuthOk(AuthOk),

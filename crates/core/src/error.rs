@@ -169,6 +169,9 @@ pub enum Conflict {
         "this message was changed meanwhile: look at it again, and send the change with its present version as `ifVersion`"
     )]
     VersionConflict,
+    /// The message was deleted, and can't be changed any more.
+    #[error("this message was deleted: nothing about it can be changed any more")]
+    MessageDeleted,
 }
 
 impl Conflict {
@@ -180,6 +183,7 @@ impl Conflict {
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::ClientMessageIdReused => "client_message_id_reused",
             Self::VersionConflict => "version_conflict",
+            Self::MessageDeleted => "message_deleted",
         }
     }
 }

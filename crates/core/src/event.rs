@@ -42,11 +42,13 @@ pub enum EventKind {
         /// The user who made the change; the same as `user` if nobody else did.
         by: UserRef,
     },
-    /// The content of a message was changed by `by`.
-    MessageEdited {
+    /// A message was changed by `by`.
+    MessageChanged {
+        /// What was done to it.
+        how: MessageChangeKind,
         /// The message.
         message: EventMessage,
-        /// The user who edited it.
+        /// The user who did it.
         by: UserRef,
     },
     /// An event of a kind that a newer release has stored. It keeps its number, and is shown as far as its row is understood.
@@ -58,6 +60,15 @@ pub enum EventKind {
         /// The row of the event.
         row: Box<EventRow>,
     },
+}
+
+/// What an event did to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MessageChangeKind {
+    /// The content was edited.
+    Edited,
+    /// The message was deleted.
+    Deleted,
 }
 
 /// The row of an event other than a new message, without its room, number, kind and time. Names are the current ones. The row
@@ -99,7 +110,7 @@ impl EventKind {
             Self::Message(_) => "new_message",
             Self::MemberJoined { .. } => "member_joined",
             Self::MemberLeft { .. } => "member_left",
-            Self::MessageEdited { .. } => "message_edited",
+            Self::MessageChanged { how, .. } => how.event_name(),
             Self::Unknown { kind, .. } => kind,
         }
     }
@@ -109,8 +120,14 @@ impl EventKind {
         match (kind, row) {
             ("member_joined", row) => Self::MemberJoined { user: row.user, by: row.by },
             ("member_left", row) => Self::MemberLeft { user: row.user, by: row.by },
-            ("message_edited", EventRow { message: Some(message), by, .. }) => {
-                Self::MessageEdited { message: EventMessage::Shown(message), by }
+            (kind, row) => Self::of_message(kind, row),
+        }
+    }
+
+    fn of_message(kind: &str, row: EventRow) -> Self {
+        match (MessageChangeKind::of_event(kind), row) {
+            (Some(how), EventRow { message: Some(message), by, .. }) => {
+                Self::MessageChanged { how, message: EventMessage::Shown(message), by }
             }
             (_, row) => Self::Unknown { kind: kind.into(), row: Box::new(row) },
         }
@@ -119,9 +136,25 @@ impl EventKind {
     /// Returns the message of an event about an existing message.
     pub fn message_mut(&mut self) -> Option<&mut EventMessage> {
         match self {
-            Self::MessageEdited { message, .. } => Some(message),
+            Self::MessageChanged { message, .. } => Some(message),
             Self::Message(_) | Self::MemberJoined { .. } | Self::MemberLeft { .. } | Self::Unknown { .. } => None,
         }
+    }
+}
+
+impl MessageChangeKind {
+    const ALL: [Self; 2] = [Self::Edited, Self::Deleted];
+
+    /// Returns the name of the event's kind.
+    pub const fn event_name(self) -> &'static str {
+        match self {
+            Self::Edited => "message_edited",
+            Self::Deleted => "message_deleted",
+        }
+    }
+
+    fn of_event(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.event_name() == name)
     }
 }
 
@@ -161,7 +194,7 @@ impl Event {
         match &self.kind {
             EventKind::Message(message) => message.text_len(),
             EventKind::MemberJoined { user, by } | EventKind::MemberLeft { user, by } => user.text_len() + by.text_len(),
-            EventKind::MessageEdited { message, by } => message.text_len() + by.text_len(),
+            EventKind::MessageChanged { message, by, .. } => message.text_len() + by.text_len(),
             EventKind::Unknown { kind, row } => kind.len() + row.text_len(),
         }
     }
@@ -186,7 +219,7 @@ impl EncodedLen for Event {
             EventKind::MemberJoined { user, by } | EventKind::MemberLeft { user, by } => {
                 FIXED + user.encoded_len() + by.encoded_len()
             }
-            EventKind::MessageEdited { message, by } => message.encoded_len() + by.encoded_len(),
+            EventKind::MessageChanged { message, by, .. } => message.encoded_len() + by.encoded_len(),
             // `body` is JSON, which is not escaped again.
             EventKind::Unknown { kind, row } => {
                 let body = row.body.as_ref().map_or(0, String::len);

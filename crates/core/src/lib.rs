@@ -41,7 +41,7 @@ pub use control::{ControlChange, ControlEntry, ControlPosition};
 pub use duration::{InvalidDuration, parse_duration};
 pub use encoded::EncodedLen;
 pub use error::{Conflict, Error, Forbidden, InvalidField, NotFound, RateLimited, TokenRefusal, Unavailable};
-pub use event::{Event, EventKind, EventMessage, EventRow, MessageKey};
+pub use event::{Event, EventKind, EventMessage, EventRow, MessageChangeKind, MessageKey};
 pub use limits::{FrameRate, Limits};
 pub use model::{Message, MessageChange, MessageInRoom, MessageVersion, Room, User, UserRef};
 pub use name_key::NameKeys;

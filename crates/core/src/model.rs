@@ -103,9 +103,13 @@ pub struct MessageChange {
     /// The version: 2 after the first change, then one more for each.
     pub version: Version,
     /// When the content was last edited.
-    pub edited_at: Timestamp,
+    pub edited_at: Option<Timestamp>,
     /// The user who last edited the content, if not the author.
     pub edited_by: Option<UserId>,
+    /// When the message was deleted. It keeps its place, without its content.
+    pub deleted_at: Option<Timestamp>,
+    /// The user who deleted it.
+    pub deleted_by: Option<UserId>,
 }
 
 /// A version of a message's content.
@@ -130,6 +134,11 @@ impl Message {
     /// Returns the current version.
     pub fn version(&self) -> Version {
         self.change.as_ref().map_or(Version::FIRST, |change| change.version)
+    }
+
+    /// Returns whether the message was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.change.as_ref().is_some_and(|change| change.deleted_at.is_some())
     }
 
     /// Returns the number of the event that last changed the message.

@@ -100,6 +100,12 @@ pub fn may_see_versions(caller: &Caller, author: UserId, relation: Option<RoomRe
     if caller.is(author) { Ok(()) } else { stewards(caller, relation) }
 }
 
+/// The caller may delete this author's message: it is the author, or manages the room's members.
+pub fn may_delete_message(caller: &Caller, author: UserId, relation: Option<RoomRelation>) -> Result<(), Error> {
+    may_delete(caller)?;
+    if caller.is(author) { Ok(()) } else { stewards(caller, relation) }
+}
+
 /// The caller may erase the contents of earlier versions of this author's message.
 pub fn may_forget_versions(caller: &Caller, author: UserId) -> Result<(), Forbidden> {
     may_delete(caller)?;

@@ -30,8 +30,8 @@ pub use reads::{
 };
 pub use writes::{
     Actor, AnyWrite, Changed, Done, ExternalUser, ExternalUserDone, Idempotency, MemberRemoval, MembershipChange,
-    MembershipChanged, MessageEdit, NewMember, NewMessage, NewRoom, NewToken, NewUser, Pending, Reply, Revocation, Submission,
-    UserChange, VersionsForgotten, Write,
+    MembershipChanged, MessageDeletion, MessageEdit, NewMember, NewMessage, NewRoom, NewToken, NewUser, Pending, Reply,
+    Revocation, Submission, UserChange, VersionsForgotten, Write,
 };
 
 use crate::error::Error;

@@ -97,7 +97,7 @@ const fn wrong_field(error: &Error) -> Option<&'static str> {
         Error::Invalid(invalid) => Some(invalid.field),
         Error::Forbidden(Forbidden::NotAMember) | Error::NotFound(NotFound::Room) => Some("roomId"),
         Error::Forbidden(Forbidden::NotYourself) | Error::NotFound(NotFound::User) => Some("userId"),
-        Error::NotFound(NotFound::Message) => Some("messageId"),
+        Error::NotFound(NotFound::Message) | Error::Conflict(Conflict::MessageDeleted) => Some("messageId"),
         Error::NotFound(NotFound::Parent) => Some("parentId"),
         Error::Conflict(Conflict::ClientMessageIdReused) => Some("clientMessageId"),
         Error::Conflict(Conflict::VersionConflict) => Some("ifVersion"),

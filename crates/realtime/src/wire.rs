@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use chatsphere_core::{self as core, Event, EventKind, EventMessage, EventRow, MessageKey, Signal, SignalKind};
+use chatsphere_core::{
+    self as core, Event, EventKind, EventMessage, EventRow, MessageChangeKind, MessageKey, Signal, SignalKind,
+};
 use chatsphere_protocol::frames::{self, AboutMessage, EventFrame, ServerFrame};
 use chatsphere_protocol::rest::{Message, UserRef};
 use serde_json::{Map, Value, json};
@@ -14,8 +16,12 @@ pub fn event(event: &Event) -> EventFrame<'_> {
         EventKind::Message(posted) => return message(posted).into(),
         EventKind::MemberJoined { user, by } => frames::EventKind::MemberJoined { user: user_ref(user), by: user_ref(by) },
         EventKind::MemberLeft { user, by } => frames::EventKind::MemberLeft { user: user_ref(user), by: user_ref(by) },
-        EventKind::MessageEdited { message, by } => {
-            frames::EventKind::MessageEdited { about: about(message), by: user_ref(by) }
+        EventKind::MessageChanged { how, message, by } => {
+            let (about, by) = (about(message), user_ref(by));
+            match how {
+                MessageChangeKind::Edited => frames::EventKind::MessageEdited { about, by },
+                MessageChangeKind::Deleted => frames::EventKind::MessageDeleted { about, by },
+            }
         }
         EventKind::Unknown { kind, row } => frames::EventKind::Unknown { kind: Cow::Borrowed(kind), body: body(row) },
     };
@@ -72,8 +78,10 @@ pub fn message(message: &core::Message) -> Message<'_> {
         client_message_id: message.client_message_id.as_ref().map(|id| Cow::Borrowed(id.as_str())),
         version: change.map(|change| change.version),
         change_seq: change.map(|change| change.seq),
-        edited_at: change.map(|change| change.edited_at),
+        edited_at: change.and_then(|change| change.edited_at),
         edited_by: change.and_then(|change| change.edited_by),
+        deleted_at: change.and_then(|change| change.deleted_at),
+        deleted_by: change.and_then(|change| change.deleted_by),
         user: user_ref(&message.author),
     }
 }

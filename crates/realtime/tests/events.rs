@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use chatsphere_core as core;
-use chatsphere_core::{ClientMessageId, Content, Event, EventMessage, EventRow, Seq, Timestamp, UserRef, Username, Version};
+use chatsphere_core::{
+    ClientMessageId, Content, Event, EventMessage, EventRow, MessageChangeKind, Seq, Timestamp, UserRef, Username, Version,
+};
 use chatsphere_protocol::frames::{EventFrame, EventKind, PreviousMessages, ServerFrame};
 use chatsphere_realtime::wire;
 use serde_json::{Value, json};
@@ -36,7 +38,14 @@ fn message() -> core::Message {
 
 /// The same message after its second edit, by another user.
 fn edited() -> Box<core::Message> {
-    let change = core::MessageChange { seq: Seq::new(9), version: Version::new(3), edited_at: AT, edited_by: Some(ada().id) };
+    let change = core::MessageChange {
+        seq: Seq::new(9),
+        version: Version::new(3),
+        edited_at: Some(AT),
+        edited_by: Some(ada().id),
+        deleted_at: None,
+        deleted_by: None,
+    };
     Box::new(core::Message { change: Some(Box::new(change)), ..message() })
 }
 
@@ -75,7 +84,7 @@ fn the_bytes_of_each_kind_are_fixed() {
     );
     let superseded = r#","superseded":true"#;
     for (message, told) in [(EventMessage::Shown(edited()), &*shown), (EventMessage::Superseded(message_key()), superseded)] {
-        let edited = event(core::EventKind::MessageEdited { message, by: ada() });
+        let edited = event(core::EventKind::MessageChanged { how: MessageChangeKind::Edited, message, by: ada() });
         assert_eq!(text(&edited), format!("{about}{told}{end}"));
     }
 }
@@ -90,8 +99,12 @@ fn a_frame_is_read_as_it_was_written() {
         core::EventKind::Message(message()),
         core::EventKind::MemberJoined { user: ada(), by: ada() },
         core::EventKind::MemberLeft { user: ada(), by: ada() },
-        core::EventKind::MessageEdited { message: EventMessage::Shown(edited()), by: ada() },
-        core::EventKind::MessageEdited { message: EventMessage::Superseded(message_key()), by: ada() },
+        core::EventKind::MessageChanged { how: MessageChangeKind::Edited, message: EventMessage::Shown(edited()), by: ada() },
+        core::EventKind::MessageChanged {
+            how: MessageChangeKind::Edited,
+            message: EventMessage::Superseded(message_key()),
+            by: ada(),
+        },
         unknown(None),
         unknown(Some(r#"{"emoji":"👍","count":3}"#)),
     ];

@@ -10,6 +10,7 @@ use crate::event::Event;
 /// An update of a connection for its application.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "nearly all are events, which then need no allocation of their own")]
 pub enum Update {
     /// An event of a joined room: each once, in order.
     Event(Event),

@@ -49,9 +49,18 @@ impl Client {
     ///
     /// # Errors
     /// `not_a_member`, `not_the_author`, `needs_write`, `room_not_found`, `message_not_found`, `version_conflict`,
-    /// `rate_limited`, `quota_exceeded`, and those of any call.
+    /// `message_deleted`, `rate_limited`, `quota_exceeded`, and those of any call.
     pub async fn edit_message(&self, room: RoomId, message: MessageId, edit: &EditMessage) -> Result<Message<'static>, Error> {
         self.call(Method::PATCH, &format!("/api/rooms/{room}/messages/{message}"), Some(edit)).await
+    }
+
+    /// Deletes a message. It keeps its place, without its content.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_a_moderator`, `needs_delete`, `room_not_found`, `message_not_found`, `rate_limited`, and those of
+    /// any call.
+    pub async fn delete_message(&self, room: RoomId, message: MessageId) -> Result<Message<'static>, Error> {
+        self.call(Method::DELETE, &format!("/api/rooms/{room}/messages/{message}"), None::<&()>).await
     }
 
     /// The versions of a message, newest first. For its author, and those who moderate the room.

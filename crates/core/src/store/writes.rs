@@ -53,6 +53,7 @@ macro_rules! kinds_of_writes {
 kinds_of_writes! {
     NewMessage => Done<Message>,
     MessageEdit => Changed,
+    MessageDeletion => Changed,
     VersionsForgotten => Changed,
     NewUser => Done<TokenWithUser>,
     UserChange => User,
@@ -161,6 +162,21 @@ pub struct MessageEdit {
     pub at: Timestamp,
 }
 
+/// A message to delete. It keeps its place and its author, without its contents. If it is deleted already, nothing changes.
+#[derive(Debug, Clone)]
+pub struct MessageDeletion {
+    /// The room.
+    pub room_id: RoomId,
+    /// The message. If it is not in that room, the error is [`NotFound::Message`](crate::NotFound::Message).
+    pub message_id: MessageId,
+    /// The user who deletes it.
+    pub by: UserId,
+    /// The actor whose rights the commit checks.
+    pub actor: Actor,
+    /// When the server accepted it.
+    pub at: Timestamp,
+}
+
 /// Erases the contents of a message's earlier versions. It adds no event.
 #[derive(Debug, Clone)]
 pub struct VersionsForgotten {
@@ -174,12 +190,12 @@ pub struct VersionsForgotten {
     pub at: Timestamp,
 }
 
-/// The result of an edit.
+/// The result of a change to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
-    /// The message after the edit.
+    /// The message after the change.
     pub message: Message,
-    /// The number of the edit's event; if nothing changed, that of the room's newest event.
+    /// The number of the change's event; if nothing changed, that of the room's newest event.
     pub seq: Seq,
     /// When the server accepted that event.
     pub at: Timestamp,

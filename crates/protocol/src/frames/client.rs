@@ -128,6 +128,15 @@ client_frames! {
             #[serde(skip_serializing_if = "Option::is_none")]
             if_version: Option<u64>,
         },
+        /// Deletes a message.
+        "delete" => Delete {
+            /// The room.
+            #[schema(format = "uuid")]
+            room_id: Cow<'a, str>,
+            /// The message.
+            #[schema(format = "uuid")]
+            message_id: Cow<'a, str>,
+        },
         /// Signals to the room's other members that a user is typing, or has stopped.
         "typing" => Typing {
             /// The room.

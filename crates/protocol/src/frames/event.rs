@@ -67,6 +67,15 @@ pub enum EventKind<'a> {
         /// The user who made the change.
         by: UserRef<'a>,
     },
+    /// A message was deleted. It keeps its place, with an empty `content`.
+    #[serde(rename_all = "camelCase")]
+    MessageDeleted {
+        /// The message.
+        #[serde(flatten)]
+        about: AboutMessage<'a>,
+        /// The user who made the change.
+        by: UserRef<'a>,
+    },
     /// An event of a kind that this version does not know, or whose fields it can't parse. It still counts: the cursor moves to
     /// its `seq`.
     #[serde(skip)]
@@ -104,6 +113,7 @@ impl EventKind<'_> {
             Self::MemberJoined { .. } => "member_joined",
             Self::MemberLeft { .. } => "member_left",
             Self::MessageEdited { .. } => "message_edited",
+            Self::MessageDeleted { .. } => "message_deleted",
             Self::Unknown { kind, .. } => kind,
         }
     }
@@ -120,7 +130,9 @@ impl<'a> EventFrame<'a> {
     pub fn state(&self) -> Option<(Seq, &Message<'a>)> {
         match &self.kind {
             EventKind::NewMessage { message } => Some((message.change_seq.unwrap_or(message.seq), message)),
-            EventKind::MessageEdited { about, .. } => about.message.as_ref().map(|message| (self.seq, message)),
+            EventKind::MessageEdited { about, .. } | EventKind::MessageDeleted { about, .. } => {
+                about.message.as_ref().map(|message| (self.seq, message))
+            }
             EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } | EventKind::Unknown { .. } => None,
         }
     }
@@ -159,7 +171,7 @@ impl Serialize for EventFrame<'_> {
                 frame.serialize_entry("user", user)?;
                 frame.serialize_entry("by", by)?;
             }
-            EventKind::MessageEdited { about, by } => {
+            EventKind::MessageEdited { about, by } | EventKind::MessageDeleted { about, by } => {
                 about.serialize_into(&mut frame)?;
                 frame.serialize_entry("by", by)?;
             }

@@ -13,6 +13,7 @@ use crate::rest::{Message, UserRef};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 // utoipa ignores `rename_all_fields`, so each variant has `rename_all`.
 #[serde(tag = "type", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are events, which then need no allocation of their own")]
 pub enum ServerFrame<'a> {
     /// The first frame, once the connection is authenticated.
     Hello(Hello),

@@ -51,6 +51,14 @@ pub struct Message<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     pub edited_by: Option<UserId>,
+    /// When the message was deleted. Its `content` is then empty. Absent if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub deleted_at: Option<Timestamp>,
+    /// The user who deleted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub deleted_by: Option<UserId>,
     /// The author, with the current username.
     pub user: UserRef<'a>,
 }

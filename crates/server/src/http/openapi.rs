@@ -259,6 +259,7 @@ fn catalogue() -> Vec<Failure> {
         Conflict::IdempotencyKeyReused,
         Conflict::ClientMessageIdReused,
         Conflict::VersionConflict,
+        Conflict::MessageDeleted,
     ];
     let outages = [
         Unavailable::StoreAway,

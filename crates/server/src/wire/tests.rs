@@ -2,8 +2,8 @@
 
 use chatsphere_core::event::largest_event;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, EncodedLen, EventKind, EventRow, ExternalId, Limits, MessageId, Permissions, Role, RoomId,
-    RoomName, Seq, Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
+    ClientMessageId, Content, Email, EncodedLen, EventKind, EventRow, ExternalId, Limits, MessageChangeKind, MessageId,
+    Permissions, Role, RoomId, RoomName, Seq, Timestamp, TokenId, TokenType, TokenWithUser, UserId, Username,
 };
 use serde::Serialize;
 
@@ -42,8 +42,10 @@ fn changed(message: &core::Message) -> core::Message {
     let change = core::MessageChange {
         seq: Seq::MAX,
         version: core::Version::new(u32::MAX),
-        edited_at: NOW,
+        edited_at: Some(NOW),
         edited_by: Some(message.author.id),
+        deleted_at: Some(NOW),
+        deleted_by: Some(message.author.id),
     };
     core::Message { change: Some(Box::new(change)), ..message.clone() }
 }
@@ -79,7 +81,7 @@ fn every_form_of_an_item_has_its_measure() {
         check(changed.encoded_len(), &[json(&super::message(&changed))]);
         let superseded = core::EventMessage::Superseded(changed.key());
         for about in [core::EventMessage::Shown(Box::new(changed)), superseded] {
-            let edited = event(EventKind::MessageEdited { message: about, by: user.clone() });
+            let edited = event(EventKind::MessageChanged { how: MessageChangeKind::Edited, message: about, by: user.clone() });
             check(edited.encoded_len(), &[json(&super::event(&edited)), json(&edited)]);
         }
         let version = core::MessageVersion {

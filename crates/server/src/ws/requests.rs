@@ -8,7 +8,7 @@ use chatsphere_core::ops::{self, EditMessage, PostMessage, Typing};
 use chatsphere_core::store::AckTo;
 use chatsphere_core::{Access, Caller, Error, Version};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
-use chatsphere_realtime::{Join, PendingAck, join};
+use chatsphere_realtime::{Join, PendingAck, SendWindow, WriteQueue, join};
 use tokio::time::sleep;
 
 use super::Mode;
@@ -43,6 +43,7 @@ impl Connection {
                 let version = if_version.map(|version| Version::new(version.try_into().unwrap_or(u32::MAX)));
                 self.edit(&caller, (&room_id, &message_id), content.into_owned(), version, &about)
             }
+            ClientFrame::Delete { room_id, message_id } => self.delete(&caller, &room_id, &message_id, &about),
             ClientFrame::Leave { room_id } => self.leave(session, &caller, &room_id, &about),
             ClientFrame::Auth { token } => {
                 let (session, token) = (session.clone(), token.into_owned());
@@ -110,8 +111,7 @@ impl Connection {
             author,
             idempotency: None,
         };
-        let window = self.unanswered.get_or_insert_default();
-        let to = || AckTo::new(PendingAck::new(about.clone(), self.write_queue.clone(), window));
+        let to = ack_to(&mut self.unanswered, &self.write_queue, about);
         ops::post_message_for(&self.state.chat, caller, message, to)
     }
 
@@ -125,9 +125,14 @@ impl Connection {
     ) -> Result<(), Error> {
         let (room_id, message_id) = (ops::room_id(caller, room_id)?, ops::message_id(message_id)?);
         let edit = EditMessage { room_id, message_id, content, if_version };
-        let window = self.unanswered.get_or_insert_default();
-        let to = || AckTo::new(PendingAck::new(about.clone(), self.write_queue.clone(), window));
+        let to = ack_to(&mut self.unanswered, &self.write_queue, about);
         ops::edit_message_for(&self.state.chat, caller, edit, to)
+    }
+
+    fn delete(&mut self, caller: &Caller, room_id: &str, message_id: &str, about: &Correlation) -> Result<(), Error> {
+        let (room_id, message_id) = (ops::room_id(caller, room_id)?, ops::message_id(message_id)?);
+        let to = ack_to(&mut self.unanswered, &self.write_queue, about);
+        ops::delete_message_for(&self.state.chat, caller, room_id, message_id, to)
     }
 
     async fn join(
@@ -186,6 +191,16 @@ impl Connection {
             }
         }
     }
+}
+
+/// Makes the recipient of a write's acknowledgement. The write counts as unanswered once it is submitted.
+fn ack_to<'a>(
+    unanswered: &'a mut Option<Box<SendWindow>>,
+    write_queue: &'a Arc<WriteQueue>,
+    about: &'a Correlation,
+) -> impl FnOnce() -> AckTo + 'a {
+    let window = unanswered.get_or_insert_default();
+    move || AckTo::new(PendingAck::new(about.clone(), write_queue.clone(), window))
 }
 
 /// The parameters of a `typing` frame.

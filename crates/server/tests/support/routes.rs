@@ -155,6 +155,7 @@ pub(crate) const ROUTES: &[Route] = &[
         |_| json!({ "content": "hello" })),
     route!("PATCH" "/api/rooms/{roomId}/messages/{messageId}", [401, 403, 200, 403, 403, 403, 200, 403, 200, 401, 403],
         |_| json!({ "content": "hello, world" })),
+    route!("DELETE" "/api/rooms/{roomId}/messages/{messageId}", [401, 403, 200, 200, 200, 200, 200, 403, 200, 401, 200]),
     route!("GET" "/api/rooms/{roomId}/messages/{messageId}/versions", [401, 403, 200, 200, 200, 200, 200, 200, 200, 401, 200]),
     route!("DELETE" "/api/rooms/{roomId}/messages/{messageId}/versions", [401, 403, 200, 403, 403, 403, 200, 403, 200, 401, 403]),
     route!("GET" "/api/rooms/{roomId}/events", INSIDERS),

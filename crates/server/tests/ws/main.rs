@@ -18,6 +18,7 @@ mod client;
 mod codec;
 mod crash;
 mod database;
+mod delete;
 mod drain;
 mod edit;
 mod handshake;

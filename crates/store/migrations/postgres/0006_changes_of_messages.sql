@@ -5,6 +5,14 @@
 -- A message's row keeps the text that it had first; later texts are appended to `texts`, and `changes.head` names the present
 -- one. No foreign keys, as in `messages`, and no statistics of texts, which would keep copies of them.
 
+-- A room's newest event when read positions came. It is the position of members from before whose `read_seq` is absent.
+-- Copied first, while nothing is locked yet.
+CREATE TABLE first_read_seqs (
+    room_pk bigint PRIMARY KEY,
+    seq     bigint NOT NULL
+);
+INSERT INTO first_read_seqs (room_pk, seq) SELECT pk, seq FROM rooms;
+
 CREATE TABLE changes (
     message_pk    bigint PRIMARY KEY,
     updated_at    bigint NOT NULL,

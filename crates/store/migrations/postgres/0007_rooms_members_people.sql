@@ -74,13 +74,6 @@ ALTER TABLE members
     ADD COLUMN changed bigint NOT NULL DEFAULT 0,
     SET (fillfactor = 80);
 
--- A room's newest event when read positions came. It is the position of members from before whose `read_seq` is absent.
-CREATE TABLE first_read_seqs (
-    room_pk bigint PRIMARY KEY,
-    seq     bigint NOT NULL
-);
-INSERT INTO first_read_seqs (room_pk, seq) SELECT pk, seq FROM rooms;
-
 -- An owner who is no member is none any more.
 UPDATE rooms SET ownerless = true
 WHERE NOT EXISTS (SELECT FROM members m WHERE m.user_pk = rooms.owner_pk AND m.room_pk = rooms.pk);

@@ -6,6 +6,13 @@
 -- one. So texts are only appended and emptied, since a row that grew could leave copies of itself in the file. (A row from
 -- before `lane` grows by a byte when it is first rewritten. A copy of it may stay in an upgraded file until that is rewritten.)
 
+-- A room's newest event when read positions came. It is the position of members from before whose `read_seq` is absent.
+CREATE TABLE first_read_seqs (
+    room_pk INTEGER PRIMARY KEY,
+    seq     INTEGER NOT NULL
+) STRICT;
+INSERT INTO first_read_seqs (room_pk, seq) SELECT pk, seq FROM rooms;
+
 CREATE TABLE changes (
     message_pk    INTEGER PRIMARY KEY,
     updated_at    INTEGER NOT NULL,

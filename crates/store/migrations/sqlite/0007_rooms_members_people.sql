@@ -44,13 +44,6 @@ CREATE TABLE room_details (
     public_seq           INTEGER
 ) STRICT;
 
--- A room's newest event when read positions came. It is the position of members from before whose `read_seq` is absent.
-CREATE TABLE first_read_seqs (
-    room_pk INTEGER PRIMARY KEY,
-    seq     INTEGER NOT NULL
-) STRICT;
-INSERT INTO first_read_seqs (room_pk, seq) SELECT pk, seq FROM rooms;
-
 -- An owner who is no member is none any more.
 UPDATE rooms SET ownerless = 1
 WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.user_pk = rooms.owner_pk AND m.room_pk = rooms.pk);

@@ -37,7 +37,7 @@ macro_rules! room_columns {
 macro_rules! message_columns {
     () => {
         "m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at, m.content_seq, \
-         m.version, m.edited_at, m.edited_by"
+         m.version, m.edited_at, m.edited_by, m.deleted_at, m.deleted_by"
     };
 }
 /// Selects messages in their current state: the rows of `messages`, as `m`, that `$rest` selects. A change is looked up only if
@@ -49,16 +49,42 @@ macro_rules! present_messages {
     ($from:expr, $rest:expr) => {
         concat!(
             "SELECT m.pk, m.id, m.room_pk, m.seq, m.user_pk, coalesce(c.content, m.content) AS content, m.client_message_id,
-                    m.created_at, m.updated_at, c.content_seq, c.version, c.edited_at, c.edited_by
+                    m.created_at, m.updated_at, c.content_seq, c.version, c.edited_at, c.edited_by, c.deleted_at,
+                    c.deleted_by
              FROM ",
             $from,
             " LEFT JOIN LATERAL (
-                 SELECT texts.content, changes.content_seq, changes.version, changes.edited_at,
-                        (SELECT id FROM users WHERE pk = changes.edited_by_pk) AS edited_by
-                 FROM changes JOIN texts ON texts.pk = changes.head
-                 WHERE changes.message_pk = m.pk AND m.updated_at <> m.created_at LIMIT 1
+                 SELECT (SELECT content FROM texts WHERE pk = changes.head) AS content, changes.content_seq, changes.version,
+                        changes.edited_at, (SELECT id FROM users WHERE pk = changes.edited_by_pk) AS edited_by,
+                        changes.deleted_at, (SELECT id FROM users WHERE pk = changes.deleted_by_pk) AS deleted_by
+                 FROM changes WHERE changes.message_pk = m.pk AND m.updated_at <> m.created_at LIMIT 1
              ) AS c ON true ",
             $rest
+        )
+    };
+}
+/// Selects the messages of the room `$room` in their current state, in all lanes that it has and in the order `$order`, at most
+/// `$limit`. In each lane the index gives them in that order.
+macro_rules! messages_of_room {
+    ($room:literal, $where:expr, $order:expr, $limit:literal) => {
+        concat!(
+            "SELECT m.* FROM generate_series(0, 3) AS lanes (lane) CROSS JOIN LATERAL (",
+            crate::postgres::rows::present_messages!(concat!(
+                "WHERE m.room_pk = ",
+                $room,
+                ".pk AND m.lane = lanes.lane ",
+                $where,
+                " ORDER BY m.",
+                $order,
+                " LIMIT ",
+                $limit
+            )),
+            ") AS m WHERE ",
+            $room,
+            ".lanes >> lanes.lane & 1 = 1 ORDER BY m.",
+            $order,
+            " LIMIT ",
+            $limit
         )
     };
 }
@@ -90,7 +116,8 @@ macro_rules! join_owner {
     };
 }
 pub(super) use {
-    join_author, join_owner, message_columns, present_messages, room_columns, token_columns, user_columns, within_page_bytes,
+    join_author, join_owner, message_columns, messages_of_room, present_messages, room_columns, token_columns, user_columns,
+    within_page_bytes,
 };
 
 pub(super) fn id<Kind>(row: &Row, column: usize) -> Result<Id<Kind>> {
@@ -175,7 +202,7 @@ pub(super) fn message(row: &Row, first: usize, room_id: RoomId) -> Result<Messag
 }
 
 /// The number of columns that [`message`] reads.
-pub(super) const MESSAGE_COLUMNS: usize = 12;
+pub(super) const MESSAGE_COLUMNS: usize = 14;
 
 fn change(row: &Row, first: usize) -> Result<Option<MessageChange>> {
     if row.try_get::<_, Option<i64>>(first)?.is_none() {
@@ -185,8 +212,10 @@ fn change(row: &Row, first: usize) -> Result<Option<MessageChange>> {
     Ok(Some(MessageChange {
         seq: seq(row, first)?,
         version: Version::new(version),
-        edited_at: time(row, first + 2)?,
+        edited_at: row.try_get::<_, Option<i64>>(first + 2)?.map(Timestamp::from_millis),
         edited_by: row.try_get::<_, Option<Uuid>>(first + 3)?.map(Id::from_uuid),
+        deleted_at: row.try_get::<_, Option<i64>>(first + 4)?.map(Timestamp::from_millis),
+        deleted_by: row.try_get::<_, Option<Uuid>>(first + 5)?.map(Id::from_uuid),
     }))
 }
 

@@ -115,7 +115,8 @@ pub(super) fn message(connection: &Connection, row: &Row<'_>, room_id: RoomId) -
     let (created_at, updated_at) = (time(row, 6)?, time(row, 7)?);
     let changed = if created_at == updated_at { None } else { change(connection, row.get(8)?)? };
     let (content, change) = match changed {
-        Some((content, change)) => (content, Some(Box::new(change))),
+        Some((Some(content), change)) => (content, Some(Box::new(change))),
+        Some((None, change)) => (row.get(4)?, Some(Box::new(change))),
         None => (row.get(4)?, None),
     };
     Ok(Message {
@@ -131,19 +132,23 @@ pub(super) fn message(connection: &Connection, row: &Row<'_>, room_id: RoomId) -
     })
 }
 
-/// Returns the current content of a message, and its last change.
-fn change(connection: &Connection, message_pk: i64) -> Result<Option<(String, MessageChange)>> {
+/// Returns the last change of a message, and its current text unless that is still the first.
+fn change(connection: &Connection, message_pk: i64) -> Result<Option<(Option<String>, MessageChange)>> {
     connection
         .prepare_cached(
-            "SELECT t.content, c.content_seq, c.version, c.edited_at, e.id FROM changes c JOIN texts t ON t.pk = c.head
-             LEFT JOIN users e ON e.pk = c.edited_by_pk WHERE c.message_pk = ?1",
+            "SELECT (SELECT content FROM texts WHERE pk = c.head), c.content_seq, c.version,
+                    c.edited_at, (SELECT id FROM users WHERE pk = c.edited_by_pk),
+                    c.deleted_at, (SELECT id FROM users WHERE pk = c.deleted_by_pk)
+             FROM changes c WHERE c.message_pk = ?1",
         )?
         .query_row([message_pk], |row| {
             let change = MessageChange {
                 seq: seq(row, 1)?,
                 version: Version::new(row.get(2)?),
-                edited_at: time(row, 3)?,
+                edited_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
                 edited_by: row.get::<_, Option<[u8; 16]>>(4)?.map(Id::from_bytes),
+                deleted_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_millis),
+                deleted_by: row.get::<_, Option<[u8; 16]>>(6)?.map(Id::from_bytes),
             };
             Ok((row.get(0)?, change))
         })

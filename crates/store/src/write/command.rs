@@ -31,6 +31,7 @@ impl<D: WriteDatabase> Command<D> {
         let work = match write {
             AnyWrite::NewMessage(it) => Work::Message(Queued::from(it)),
             AnyWrite::MessageEdit(it) => Work::of(it),
+            AnyWrite::MessageDeletion(it) => Work::of(it),
             AnyWrite::VersionsForgotten(it) => Work::of(it),
             AnyWrite::NewUser(it) => Work::of(it),
             AnyWrite::UserChange(it) => Work::of(it),

@@ -107,14 +107,14 @@ pub(crate) struct RoomAdvance {
     pub(crate) messages: i64,
 }
 
-/// A new content of a message.
+/// A new state of a message.
 #[derive(Debug)]
-pub(crate) struct NewText<'a> {
+pub(crate) struct MessageUpdate<'a> {
     pub(crate) message_pk: i64,
-    /// The message with this content and its change.
+    /// The message in that state.
     pub(crate) message: &'a Message,
     pub(crate) change: &'a MessageChange,
-    /// The user who wrote it.
+    /// The user who made the change.
     pub(crate) by_pk: i64,
 }
 
@@ -124,7 +124,9 @@ pub(crate) trait Messages {
     /// Returns a message of a room, in its current state.
     fn find_message(&mut self, room: RoomId, id: MessageId) -> impl Step<Option<Keyed<Message>>>;
     /// Appends a content to a message, which becomes the current one.
-    fn append_text(&mut self, text: &NewText<'_>) -> impl Step<()>;
+    fn append_text(&mut self, update: &MessageUpdate<'_>) -> impl Step<()>;
+    /// Deletes a message of a room: erases all its texts, and moves it to the lane of messages that do not count.
+    fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
     /// Erases all contents of a message except the current one.
     fn forget_texts(&mut self, message_pk: i64) -> impl Step<()>;
     /// Returns when a room's event was accepted.

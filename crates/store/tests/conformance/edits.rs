@@ -28,17 +28,17 @@ on_every_database!(
     edits_on_two_nodes_have_consecutive_versions,
 );
 
-fn edit(room: RoomId, message: MessageId, by: UserId, text: &str) -> MessageEdit {
+pub(crate) fn edit(room: RoomId, message: MessageId, by: UserId, text: &str) -> MessageEdit {
     let content = Content::from_stored(text.to_owned());
     MessageEdit { room_id: room, message_id: message, content, if_version: None, by, actor: Actor::Operator, at: now() }
 }
 
 impl World {
-    async fn edit(&self, message: &Message, text: &str) -> Changed {
+    pub(crate) async fn edit(&self, message: &Message, text: &str) -> Changed {
         self.node.store.submit(edit(message.room_id, message.id, self.ada.id, text)).await.unwrap()
     }
 
-    async fn texts(&self, message: &Message, limit: usize) -> Vec<(u32, Option<String>)> {
+    pub(crate) async fn texts(&self, message: &Message, limit: usize) -> Vec<(u32, Option<String>)> {
         let (room, id) = (message.room_id, message.id);
         let versions =
             all_pages(
@@ -71,9 +71,9 @@ async fn an_edit_is_a_version_and_an_event(fixture: Arc<Fixture>) {
     let [.., one, two] = &events[..] else { panic!("{events:?}") };
     assert_eq!((one.seq, two.seq), (first.seq, second.seq));
     // A page shows the current state of a message: the last event has it, and supersedes the one before.
-    let EventKind::MessageEdited { message: EventMessage::Superseded(key), by } = &one.kind else { panic!("{one:?}") };
+    let EventKind::MessageChanged { message: EventMessage::Superseded(key), by, .. } = &one.kind else { panic!("{one:?}") };
     assert_eq!((key.id, by.id), (posted.id, world.ada.id));
-    let EventKind::MessageEdited { message: EventMessage::Shown(shown), by } = &two.kind else { panic!("{two:?}") };
+    let EventKind::MessageChanged { message: EventMessage::Shown(shown), by, .. } = &two.kind else { panic!("{two:?}") };
     assert_eq!((&**shown, by.id), (&second.message, world.bob.id));
     assert_eq!(world.node.store.room(room, Access::Any).await.unwrap().message_count, 1);
 }
@@ -221,7 +221,7 @@ async fn a_page_shows_a_message_once_however_often_it_was_edited(fixture: Arc<Fi
     let store = &world.node.store;
     let states = |events: &[Arc<chatsphere_core::Event>]| -> Vec<bool> {
         let shown = |event: &Arc<chatsphere_core::Event>| match &event.kind {
-            EventKind::MessageEdited { message, .. } => Some(matches!(message, EventMessage::Shown(_))),
+            EventKind::MessageChanged { message, .. } => Some(matches!(message, EventMessage::Shown(_))),
             _ => None,
         };
         events.iter().filter_map(shown).collect()

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::{
-    Changed, HistoryRange, IDEMPOTENCY_KEPT, MemberRemoval, MembershipChange, MembershipChanged, MessageEdit, NewMember,
-    NewMessage, NewRoom, NewToken, NewUser, RoomFilter, UserChange,
+    Changed, HistoryRange, IDEMPOTENCY_KEPT, MemberRemoval, MembershipChange, MembershipChanged, MessageDeletion, MessageEdit,
+    NewMember, NewMessage, NewRoom, NewToken, NewUser, RoomFilter, UserChange,
 };
 use chatsphere_core::{
-    Access, Actor, Conflict, ControlChange, ControlPosition, Done, Error, Event, EventKind, EventMessage, Forbidden,
-    Idempotency, Message, MessageChange, MessageId, NotFound, Permissions, Role, Room, RoomId, RoomName, Seq, Timestamp, Token,
-    TokenId, TokenRefusal, TokenType, TokenWithUser, User, UserId, UserRef, Version,
+    Access, Actor, Conflict, Content, ControlChange, ControlPosition, Done, Error, Event, EventKind, EventMessage, Forbidden,
+    Idempotency, Message, MessageChange, MessageChangeKind, MessageId, NotFound, Permissions, Role, Room, RoomId, RoomName,
+    Seq, Timestamp, Token, TokenId, TokenRefusal, TokenType, TokenWithUser, User, UserId, UserRef, Version,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -39,8 +39,8 @@ struct Model {
     rooms: Vec<Room>,
     members: BTreeMap<RoomId, Vec<UserId>>,
     events: BTreeMap<RoomId, Vec<Event>>,
-    /// Edited messages in their current state.
-    edited: HashMap<MessageId, Message>,
+    /// Changed messages in their current state.
+    changed: HashMap<MessageId, Message>,
     keys: HashMap<[u8; 32], ([u8; 32], Outcome, Timestamp)>,
     control: Vec<ControlChange>,
 }
@@ -57,7 +57,7 @@ impl Model {
     /// Returns a message in its current state, with the current name of its author.
     fn present_message(&self, message: &Message) -> Message {
         let author = UserRef::from(self.user(message.author.id).unwrap());
-        Message { author, ..self.edited.get(&message.id).unwrap_or(message).clone() }
+        Message { author, ..self.changed.get(&message.id).unwrap_or(message).clone() }
     }
 
     /// Returns an event with current names and messages. The message of an edit is reduced to its key, because whether a page
@@ -68,8 +68,8 @@ impl Model {
             EventKind::Message(message) => EventKind::Message(self.present_message(message)),
             EventKind::MemberJoined { user, by } => EventKind::MemberJoined { user: named(user), by: named(by) },
             EventKind::MemberLeft { user, by } => EventKind::MemberLeft { user: named(user), by: named(by) },
-            EventKind::MessageEdited { message, by } => {
-                EventKind::MessageEdited { message: EventMessage::Superseded(message.key()), by: named(by) }
+            EventKind::MessageChanged { how, message, by } => {
+                EventKind::MessageChanged { how: *how, message: EventMessage::Superseded(message.key()), by: named(by) }
             }
             EventKind::Unknown { .. } => event.kind.clone(),
         };
@@ -106,7 +106,7 @@ impl Model {
             EventKind::Message(_) => row.message_count += 1,
             EventKind::MemberJoined { .. } => row.member_count += 1,
             EventKind::MemberLeft { .. } => row.member_count -= 1,
-            EventKind::MessageEdited { .. } | EventKind::Unknown { .. } => {}
+            EventKind::MessageChanged { .. } | EventKind::Unknown { .. } => {}
         }
         let seq = row.seq;
         self.events.entry(room).or_default().push(event);
@@ -139,7 +139,9 @@ impl Model {
             _ => None,
         });
         let (seq, replayed) = match same {
-            Some(same) if same.content != new.content => return Err(Conflict::ClientMessageIdReused.into()),
+            Some(same) if same.content != new.content && !self.present_message(&same).is_deleted() => {
+                return Err(Conflict::ClientMessageIdReused.into());
+            }
             Some(same) => (same.seq, true),
             None => {
                 let new = new.clone();
@@ -163,28 +165,63 @@ impl Model {
         done(self.message(new.room_id, seq), replayed)
     }
 
+    /// Finds a message in its current state, with the number and the time of its room's newest event.
+    fn find(&self, room: RoomId, message: MessageId) -> Result<Changed, Error> {
+        let row = self.rooms.iter().find(|row| row.id == room).ok_or(Error::NotFound(NotFound::Room))?;
+        let events = &self.events[&room];
+        let found = events.iter().filter_map(Event::message).find(|found| found.id == message);
+        let message = self.present_message(found.ok_or(Error::NotFound(NotFound::Message))?);
+        Ok(Changed { message, seq: row.seq, at: events.last().unwrap().at })
+    }
+
     fn edit(&mut self, edit: &MessageEdit) -> Result<Changed, Error> {
-        let room = self.rooms.iter().find(|room| room.id == edit.room_id).ok_or(Error::NotFound(NotFound::Room))?;
-        let (head, events) = (room.seq, &self.events[&edit.room_id]);
-        let newest = events.last().map(|event| event.at);
-        let found = events.iter().filter_map(Event::message).find(|message| message.id == edit.message_id);
-        let mut message = self.present_message(found.ok_or(Error::NotFound(NotFound::Message))?);
-        if message.content == edit.content {
-            return Ok(Changed { message, seq: head, at: newest.unwrap() });
+        let found = self.find(edit.room_id, edit.message_id)?;
+        if found.message.is_deleted() {
+            return Err(Conflict::MessageDeleted.into());
         }
-        if edit.if_version.is_some_and(|version| version < message.version()) {
+        if found.message.content == edit.content {
+            return Ok(found);
+        }
+        if edit.if_version.is_some_and(|version| version < found.message.version()) {
             return Err(Conflict::VersionConflict.into());
         }
-        let by = UserRef::from(self.user(edit.by).ok_or(Error::NotFound(NotFound::User))?);
-        let version = message.version().next();
-        let edited_by = (edit.by != message.author.id).then_some(edit.by);
-        let at = edit.at.max(Timestamp::from_millis(message.updated_at.as_millis() + 1));
-        message.change = Some(Box::new(MessageChange { seq: head.next(), version, edited_at: at, edited_by }));
-        message.content = edit.content.clone();
-        message.updated_at = at;
-        self.edited.insert(message.id, message.clone());
+        let edited_by = (edit.by != found.message.author.id).then_some(edit.by);
+        self.change(found, edit.by, edit.at, MessageChangeKind::Edited, |message, change, at| {
+            message.content = edit.content.clone();
+            (change.edited_at, change.edited_by) = (Some(at), edited_by);
+        })
+    }
+
+    fn delete(&mut self, deletion: &MessageDeletion) -> Result<Changed, Error> {
+        let found = self.find(deletion.room_id, deletion.message_id)?;
+        if found.message.is_deleted() {
+            return Ok(found);
+        }
+        self.change(found, deletion.by, deletion.at, MessageChangeKind::Deleted, |message, change, at| {
+            message.content = Content::from_stored(String::new());
+            (change.deleted_at, change.deleted_by) = (Some(at), Some(deletion.by));
+        })
+    }
+
+    fn change(
+        &mut self,
+        found: Changed,
+        by: UserId,
+        at: Timestamp,
+        how: MessageChangeKind,
+        apply: impl FnOnce(&mut Message, &mut MessageChange, Timestamp),
+    ) -> Result<Changed, Error> {
+        let Changed { mut message, seq: head, .. } = found;
+        let by = UserRef::from(self.user(by).ok_or(Error::NotFound(NotFound::User))?);
+        let (seq, version) = (head.next(), message.version().next());
+        let none = MessageChange { seq, version, edited_at: None, edited_by: None, deleted_at: None, deleted_by: None };
+        let mut change = MessageChange { seq, version, ..message.change.as_deref().cloned().unwrap_or(none) };
+        let at = at.max(Timestamp::from_millis(message.updated_at.as_millis() + 1));
+        apply(&mut message, &mut change, at);
+        (message.updated_at, message.change) = (at, Some(Box::new(change)));
+        self.changed.insert(message.id, message.clone());
         let shown = EventMessage::Shown(Box::new(message.clone()));
-        let seq = self.add_event(edit.room_id, at, |_| EventKind::MessageEdited { message: shown, by });
+        let seq = self.add_event(message.room_id, at, |_| EventKind::MessageChanged { how, message: shown, by });
         Ok(Changed { message, seq, at })
     }
 
@@ -417,14 +454,19 @@ impl Random {
 }
 
 impl Random {
-    /// Generates an edit of one of a few messages, so that several edits meet one message.
-    fn edit(&mut self, model: &Model) -> MessageEdit {
-        let room_id = self.room(model);
-        let messages = model.events.get(&room_id).into_iter().flatten().filter_map(Event::message).take(5);
+    /// Chooses one of a few messages, so that several changes meet one message.
+    fn message_to_change(&mut self, model: &Model) -> (RoomId, MessageId) {
+        let room = self.room(model);
+        let messages = model.events.get(&room).into_iter().flatten().filter_map(Event::message).take(5);
         let known = messages.map(|message| message.id).collect::<Vec<_>>().choose(&mut self.rng).copied();
+        (room, known.unwrap_or(MessageId::from_bytes([9; 16])))
+    }
+
+    fn edit(&mut self, model: &Model) -> MessageEdit {
+        let (room_id, message_id) = self.message_to_change(model);
         MessageEdit {
             room_id,
-            message_id: known.unwrap_or(MessageId::from_bytes([9; 16])),
+            message_id,
             content: content(["hello", "world", "edited"].choose(&mut self.rng).unwrap()),
             if_version: self.rng.random_ratio(1, 4).then(|| Version::new(self.rng.random_range(1..5))),
             by: self.user(model),
@@ -432,11 +474,16 @@ impl Random {
             at: self.at(),
         }
     }
+
+    fn deletion(&mut self, model: &Model) -> MessageDeletion {
+        let (room_id, message_id) = self.message_to_change(model);
+        MessageDeletion { room_id, message_id, by: self.user(model), actor: Actor::Operator, at: self.at() }
+    }
 }
 
 async fn step(random: &mut Random, model: &mut Model, node: &Node) {
     let store = &node.store;
-    match random.rng.random_range(0..22) {
+    match random.rng.random_range(0..23) {
         0 | 1 => {
             let id = UserId::from_bytes(random.rng.random());
             let token = random.new_token(id, None);
@@ -503,6 +550,10 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
             for (edit, pending) in edits.iter().zip(pending) {
                 assert_eq!(pending.await, model.edit(edit), "{edit:?}");
             }
+        }
+        22 => {
+            let deletion = random.deletion(model);
+            assert_eq!(store.submit(deletion.clone()).await, model.delete(&deletion), "{deletion:?}");
         }
         12 => {
             let (token, at) = (random.token(model), random.at());

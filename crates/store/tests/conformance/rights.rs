@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use chatsphere_core::store::{MemberRemoval, MessageEdit, NewMember, NewMessage, Revocation, UserChange, VersionsForgotten};
+use chatsphere_core::store::{
+    MemberRemoval, MessageDeletion, MessageEdit, NewMember, NewMessage, Revocation, UserChange, VersionsForgotten,
+};
 use chatsphere_core::{
     Access, Actor, Content, ControlPosition, Error, Forbidden, MessageId, Permissions, Role, RoomId, Store, Timestamp, TokenId,
     TokenRefusal, TokenType, UserId,
@@ -58,9 +60,10 @@ struct Scene {
     at: Timestamp,
 }
 
-const WRITES: [&str; 10] = [
+const WRITES: [&str; 11] = [
     "append",
     "edit",
+    "delete_message",
     "forget_versions",
     "create_user",
     "change_user",
@@ -107,6 +110,10 @@ impl Scene {
                     let content = Content::from_stored("edited again".to_owned());
                     let edit = MessageEdit { room_id: room, message_id: message, content, if_version: None, by, actor, at };
                     store.submit(edit).await.map(drop)
+                }
+                "delete_message" => {
+                    let deletion = MessageDeletion { room_id: room, message_id: message, by, actor, at };
+                    store.submit(deletion).await.map(drop)
                 }
                 "forget_versions" => {
                     let forgotten = VersionsForgotten { room_id: room, message_id: message, actor, at };
@@ -208,7 +215,9 @@ fn refusal_after(loss: &str, write: &str) -> Option<Error> {
         ("revoked" | "family revoked", _) => TokenRefusal::Revoked.into(),
         ("disabled", _) => TokenRefusal::UserDisabled.into(),
         ("expired", _) => TokenRefusal::Expired.into(),
-        ("demoted", "append" | "edit" | "forget_versions" | "add_member" | "remove_member") => Forbidden::NotAMember.into(),
+        ("demoted", "append" | "edit" | "delete_message" | "forget_versions" | "add_member" | "remove_member") => {
+            Forbidden::NotAMember.into()
+        }
         ("demoted", _) => Forbidden::ClientOnly.into(),
         _ => panic!("{loss} {write}"),
     })
@@ -257,6 +266,7 @@ async fn what_waits_behind_a_removal_is_refused(fixture: Arc<Fixture>) {
     let attempts = [
         ("append", true),
         ("edit", true),
+        ("delete_message", true),
         ("forget_versions", true),
         ("add_member", true),
         ("remove_member", true),

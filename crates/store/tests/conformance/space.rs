@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{MemberRemoval, MessageEdit, NewMember, NewMessage, UserChange, VersionsForgotten};
+use chatsphere_core::store::{
+    MemberRemoval, MessageDeletion, MessageEdit, NewMember, NewMessage, UserChange, VersionsForgotten,
+};
 use chatsphere_core::{Access, Actor, Error, RoomId, Timestamp, TokenId, TokenType, Unavailable, UserId};
 use chatsphere_store::DatabaseUrl;
 
@@ -91,6 +93,8 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         let (message_id, by, at) = (posted.id, posted.author.id, now());
         let edit = MessageEdit { room_id: room, message_id, content, if_version: None, by, actor, at };
         assert_eq!(store.submit(edit).await.err(), Some(FULL));
+        let deletion = MessageDeletion { room_id: room, message_id, by, actor, at };
+        assert_eq!(store.submit(deletion).await.err(), Some(FULL));
         let forgotten = VersionsForgotten { room_id: room, message_id, actor, at };
         assert_ne!(store.submit(forgotten).await.err(), Some(FULL));
         let mut minted = new_token(world.ada.id, Some(ada));

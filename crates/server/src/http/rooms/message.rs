@@ -19,7 +19,7 @@ use crate::http::prelude::*;
         (status = 200, description = "The message after the call", body = Message),
         (status = 403, description = "`not_a_member`, `not_the_author`, `needs_write`"),
         (status = 404, description = "`message_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
-        (status = 409, description = "`version_conflict`"),
+        (status = 409, description = "`version_conflict`, `message_deleted`"),
         (status = 429, description = "`rate_limited`, `quota_exceeded`"),
     ))]
 pub(super) async fn edit(
@@ -29,6 +29,32 @@ pub(super) async fn edit(
     let edit =
         ops::EditMessage { room_id, message_id, content: value.content.unwrap_or_default(), if_version: value.if_version };
     let changed = ops::edit_message(&http.chat, &caller, edit)?.await?;
+    Ok((RoomSeq(changed.seq), Json(wire::message(&changed.message))).into_response())
+}
+
+/// Delete a message
+///
+/// It keeps its place, its author and its times. Its `content` is empty, and no earlier version or retry shows it any more.
+/// Deleting it again changes nothing, and succeeds. Members get an event `message_deleted`.
+///
+/// Who: its author, the room's owner, a MODERATOR among its members, a CLIENT token, or an ADMIN's. Permission: `delete`.
+#[utoipa::path(delete, path = "/api/rooms/{roomId}/messages/{messageId}", operation_id = "deleteMessage", tag = "messages",
+    security(("bearer" = [])),
+    params(
+        InRoom,
+        ("messageId" = String, Path, format = "uuid", description = "The message"),
+    ),
+    responses(
+        (status = 200, description = "The message after the call", body = Message),
+        (status = 403, description = "`not_a_member`, `not_a_moderator`, `needs_delete`"),
+        (status = 404, description = "`message_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
+        (status = 429, description = "`rate_limited`"),
+    ))]
+pub(super) async fn delete(
+    State(http): Http,
+    Call { caller, path: (room, message) }: Call<(RoomId, MessageId)>,
+) -> Result<Response, Failure> {
+    let changed = ops::delete_message(&http.chat, &caller, room, message)?.await?;
     Ok((RoomSeq(changed.seq), Json(wire::message(&changed.message))).into_response())
 }
 

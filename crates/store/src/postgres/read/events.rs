@@ -8,27 +8,26 @@ use super::{enter_version, page_rows, reader, room_cte};
 use crate::pages::{self, Cut, rows_for};
 use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, number, present_messages, within_page_bytes};
+use crate::postgres::rows::{
+    self, MESSAGE_COLUMNS, join_author, message_columns, messages_of_room, number, present_messages, within_page_bytes,
+};
 
 /// Selects messages and other events in one format: the columns of a message, which for an event are those of the message that
 /// it references, then those of [`rows::event`], whose `kind` is null for a new message.
 macro_rules! both_kinds {
-    ($messages:literal, $others:literal, $order:literal) => {
+    ($messages:literal, $others:literal, $order:literal, $limit:literal) => {
         concat!(
             "(SELECT ",
             message_columns!(),
             ", m.seq AS other_seq, NULL::text AS kind, m.created_at AS at, NULL::uuid AS other_id, NULL::text AS other_name,
                      NULL::uuid AS by_id, NULL::text AS by_name, NULL::text AS body
               FROM ",
-            within_page_bytes!(
-                present_messages!(concat!("WHERE room.open AND m.room_pk = room.pk AND m.lane = 0 ", $messages)),
-                $order
-            ),
+            within_page_bytes!(messages_of_room!("room", concat!("AND room.open ", $messages), $order, $limit), $order),
             " AS m",
             join_author!(),
             ") UNION ALL
              (SELECT m.id, m.author_id, m.author_name, m.message_seq, m.content, m.client_message_id, m.created_at,
-                     m.updated_at, m.content_seq, m.version, m.edited_at, m.edited_by,
+                     m.updated_at, m.content_seq, m.version, m.edited_at, m.edited_by, m.deleted_at, m.deleted_by,
                      m.seq, m.kind, m.at, u.id, u.username, b.id, b.username, m.body
               FROM ",
             within_page_bytes!(
@@ -39,7 +38,7 @@ macro_rules! both_kinds {
                     ") AS e LEFT JOIN LATERAL (
                          SELECT m.id, a.id AS author_id, a.username AS author_name, m.seq AS message_seq, m.content,
                                 m.client_message_id, m.created_at, m.updated_at, m.content_seq, m.version, m.edited_at,
-                                m.edited_by
+                                m.edited_by, m.deleted_at, m.deleted_by
                          FROM (",
                     present_messages!("WHERE m.pk = e.message_pk LIMIT 1"),
                     ") AS m CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = m.user_pk LIMIT 1) AS a
@@ -56,13 +55,13 @@ macro_rules! both_kinds {
 const AFTER: &str = concat!(
     room_cte!(),
     "SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, page.* FROM room LEFT JOIN LATERAL (",
-    both_kinds!("AND m.seq > $4 ORDER BY m.seq LIMIT $5", "AND seq > $4 ORDER BY seq LIMIT $5", "seq"),
+    both_kinds!("AND m.seq > $4", "AND seq > $4 ORDER BY seq LIMIT $5", "seq", "$5"),
     ") AS page ON true ORDER BY page.other_seq LIMIT greatest($5, 1)"
 );
 const NEWEST: &str = concat!(
     room_cte!(),
     "SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, page.* FROM room LEFT JOIN LATERAL (",
-    both_kinds!("ORDER BY m.seq DESC LIMIT $4", "ORDER BY seq DESC LIMIT $5", "seq DESC"),
+    both_kinds!("", "ORDER BY seq DESC LIMIT $5", "seq DESC", "$4"),
     ") AS page ON true ORDER BY page.other_seq DESC"
 );
 

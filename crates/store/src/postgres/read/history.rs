@@ -6,7 +6,7 @@ use chatsphere_core::{Access, Error, RoomId};
 use super::{enter_version, page_rows, reader, room_cte};
 use crate::pages::{self, rows_for};
 use crate::postgres::pool::Reads;
-use crate::postgres::rows::{self, join_author, message_columns, number, present_messages, within_page_bytes};
+use crate::postgres::rows::{self, join_author, message_columns, messages_of_room, number, within_page_bytes};
 
 /// The statement for one direction: towards older or towards newer messages, nearest first. It also queries whether there are
 /// messages on the other side of the start.
@@ -15,21 +15,17 @@ macro_rules! history_sql {
         concat!(
             room_cte!(),
             ", beyond AS MATERIALIZED (
-                 SELECT room.open AND EXISTS (SELECT FROM messages b WHERE b.room_pk = room.pk AND b.lane = 0 AND b.seq ",
+                 SELECT room.open AND EXISTS (
+                     SELECT FROM generate_series(0, 3) AS lanes (lane)
+                     CROSS JOIN LATERAL (SELECT FROM messages b WHERE b.room_pk = room.pk AND b.lane = lanes.lane AND b.seq ",
             $beyond,
-            " $4) AS beyond FROM room
+            " $4 LIMIT 1) AS b) AS beyond FROM room
              ) SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, beyond.beyond, page.*
              FROM room CROSS JOIN beyond LEFT JOIN LATERAL (SELECT ",
             message_columns!(),
             " FROM ",
             within_page_bytes!(
-                present_messages!(concat!(
-                    "WHERE room.open AND m.room_pk = room.pk AND m.lane = 0 AND m.seq ",
-                    $within,
-                    " $4 ORDER BY m.seq ",
-                    $order,
-                    " LIMIT $5"
-                )),
+                messages_of_room!("room", concat!("AND room.open AND m.seq ", $within, " $4"), concat!("seq ", $order), "$5"),
                 concat!("seq ", $order)
             ),
             " AS m",

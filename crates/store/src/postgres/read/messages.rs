@@ -13,7 +13,9 @@ use super::{events, history, message_versions};
 use crate::pages::{cut, messages_page, rows_for};
 use crate::postgres::database::PostgresStore;
 use crate::postgres::failure::Cause;
-use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, present_messages, within_page_bytes};
+use crate::postgres::rows::{
+    self, MESSAGE_COLUMNS, join_author, message_columns, messages_of_room, present_messages, within_page_bytes,
+};
 
 macro_rules! messages_from {
     ($messages:expr, $limit:literal) => {
@@ -68,15 +70,15 @@ const SEEN_BY: &str = messages_from!(
         "(SELECT room_pk FROM members WHERE user_pk = (SELECT pk FROM users WHERE id = $3)) AS x
          CROSS JOIN LATERAL (SELECT * FROM rooms WHERE pk = x.room_pk AND ($4::uuid[] IS NULL OR id = ANY ($4)) LIMIT 1) AS r
          CROSS JOIN LATERAL (",
-        present_messages!("WHERE m.room_pk = r.pk AND m.lane = 0 AND m.pk < $1 ORDER BY m.seq DESC LIMIT $2"),
+        messages_of_room!("r", "AND m.pk < $1", "seq DESC", "$2"),
         ") AS m"
     ),
     "LIMIT $2"
 );
 const AMONG: &str = messages_from!(
     concat!(
-        "(SELECT pk, id, name, created_at, updated_at FROM rooms WHERE id = ANY ($3)) AS r CROSS JOIN LATERAL (",
-        present_messages!("WHERE m.room_pk = r.pk AND m.lane = 0 AND m.pk < $1 ORDER BY m.seq DESC LIMIT $2"),
+        "(SELECT pk, id, name, lanes, created_at, updated_at FROM rooms WHERE id = ANY ($3)) AS r CROSS JOIN LATERAL (",
+        messages_of_room!("r", "AND m.pk < $1", "seq DESC", "$2"),
         ") AS m"
     ),
     "LIMIT $2"

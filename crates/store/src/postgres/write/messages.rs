@@ -12,7 +12,7 @@ use super::keys::Keys;
 use super::session::Session;
 use crate::postgres::failure::Cause;
 use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, number, present_messages};
-use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, Messages, NewText, RoomAdvance, RoomHead, Sent};
+use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, MessageUpdate, Messages, RoomAdvance, RoomHead, Sent};
 use crate::write::failure::Failure;
 use crate::write::{Outcome, state_of};
 
@@ -40,7 +40,7 @@ const ANSWERED: &str = concat!(
     " FROM UNNEST($1::uuid[], $2::bigint[]) AS asked (room, seq)
      CROSS JOIN LATERAL (SELECT pk, id FROM rooms WHERE id = asked.room LIMIT 1) AS r
      CROSS JOIN LATERAL (",
-    present_messages!("WHERE m.room_pk = r.pk AND m.lane = 0 AND m.seq = asked.seq LIMIT 1"),
+    present_messages!("WHERE m.room_pk = r.pk AND m.lane = ANY ('{0,1,2,3}') AND m.seq = asked.seq LIMIT 1"),
     ") AS m",
     join_author!()
 );
@@ -61,7 +61,22 @@ const APPEND_TEXT: &str = "WITH text AS (
         ON CONFLICT (message_pk) DO UPDATE SET updated_at = excluded.updated_at, content_seq = excluded.content_seq,
             head = excluded.head, version = excluded.version, edited_at = excluded.edited_at,
             edited_by_pk = excluded.edited_by_pk
-    ) UPDATE messages SET updated_at = $8 WHERE pk = $1";
+    ) UPDATE messages SET updated_at = $4 WHERE pk = $1";
+const DELETE_MESSAGE: &str = "WITH RECURSIVE all_texts (text_pk) AS (
+        SELECT head FROM changes WHERE message_pk = $1
+        UNION ALL SELECT t.prev FROM all_texts
+        CROSS JOIN LATERAL (SELECT prev FROM texts WHERE pk = all_texts.text_pk AND content <> '' LIMIT 1) AS t
+    ), emptied AS (
+        UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM all_texts) AND content <> ''
+    ), change AS (
+        INSERT INTO changes (message_pk, updated_at, content_seq, version, deleted_at, deleted_by_pk, flags)
+        VALUES ($1, $2, $3, $4, $2, $5, 0)
+        ON CONFLICT (message_pk) DO UPDATE SET updated_at = excluded.updated_at, content_seq = excluded.content_seq,
+            version = excluded.version, deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk
+    ), moved AS (
+        UPDATE messages SET content = '', updated_at = $2, lane = CASE lane WHEN 0 THEN 1 WHEN 2 THEN 3 ELSE lane END
+        WHERE pk = $1 RETURNING lane
+    ) UPDATE rooms SET lanes = lanes | (1 << moved.lane) FROM moved WHERE rooms.pk = $6";
 const FORGET_TEXTS: &str = "WITH RECURSIVE older (text_pk) AS (
         SELECT t.prev FROM changes c JOIN texts t ON t.pk = c.head WHERE c.message_pk = $1
         UNION ALL SELECT t.prev FROM older JOIN texts t ON t.pk = older.text_pk WHERE t.content <> ''
@@ -69,7 +84,7 @@ const FORGET_TEXTS: &str = "WITH RECURSIVE older (text_pk) AS (
         UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM older) AND content <> ''
     ) UPDATE messages SET content = '' WHERE pk = $1";
 const EVENT_TIME: &str = "SELECT at FROM room_events WHERE room_pk = $1 AND seq = $2
-    UNION ALL SELECT created_at FROM messages WHERE room_pk = $1 AND lane = 0 AND seq = $2";
+    UNION ALL SELECT created_at FROM messages WHERE room_pk = $1 AND lane = ANY ('{0,1,2,3}') AND seq = $2";
 const INSERT: &str = "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
     SELECT id, room_pk, seq, user_pk, content, client_message_id, at, at
     FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[])
@@ -119,15 +134,22 @@ impl Messages for PostgresWriter {
         self.read(found.first().map(keyed).transpose())
     }
 
-    async fn append_text(&mut self, text: &NewText<'_>) -> Result<(), Failure> {
-        let NewText { message_pk, message, change, by_pk } = text;
-        let (version, at, seq) = (i64::from(change.version.get()), change.edited_at.as_millis(), number(change.seq));
-        let (content, updated_at) = (message.content.as_str(), message.updated_at.as_millis());
-        let edited_by_pk = change.edited_by.map(|_| *by_pk);
+    async fn append_text(&mut self, update: &MessageUpdate<'_>) -> Result<(), Failure> {
+        let MessageUpdate { message_pk, message, change, by_pk } = update;
+        let (version, at, seq) = (i64::from(change.version.get()), message.updated_at.as_millis(), number(change.seq));
+        let (content, edited_by_pk) = (message.content.as_str(), change.edited_by.map(|_| *by_pk));
         self.run(|session| async move {
-            let params: &[&(dyn ToSql + Sync)] =
-                &[message_pk, &version, by_pk, &at, &content, &seq, &edited_by_pk, &updated_at];
+            let params: &[&(dyn ToSql + Sync)] = &[message_pk, &version, by_pk, &at, &content, &seq, &edited_by_pk];
             session.change(APPEND_TEXT, params).await.map(drop)
+        })
+        .await
+    }
+
+    async fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
+        let MessageUpdate { message_pk, message, change, by_pk } = update;
+        let (at, seq, version) = (message.updated_at.as_millis(), number(change.seq), i64::from(change.version.get()));
+        self.run(|session| async move {
+            session.change(DELETE_MESSAGE, &[message_pk, &at, &seq, &version, by_pk, &room_pk]).await.map(drop)
         })
         .await
     }

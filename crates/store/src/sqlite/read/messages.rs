@@ -7,7 +7,7 @@ use chatsphere_core::store::{
 use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, RoomName, Seq};
 use rusqlite::{Connection, Params, Row};
 
-use super::{enter, events, history, room_pks, user_pk, versions};
+use super::{enter, events, history, room_pks, shown_lanes, user_pk, versions};
 use crate::pages::{Cut, cut, messages_page, rows_for};
 use crate::sqlite::database::SqliteStore;
 use crate::sqlite::readers::Stop;
@@ -127,22 +127,24 @@ fn of_rooms(
     before: i64,
     limit: usize,
 ) -> rusqlite::Result<Cut<(i64, MessageInRoom)>> {
-    let rooms: Vec<i64> = connection
+    let rooms: Vec<(i64, i64)> = connection
         .prepare_cached(
-            "SELECT r.pk FROM rooms r
+            "SELECT r.pk, r.lanes FROM rooms r
              WHERE (?1 IS NULL OR r.pk IN (SELECT room_pk FROM members WHERE user_pk = ?1))
                AND (?2 IS NULL OR r.pk IN (SELECT value FROM json_each(?2)))",
         )?
-        .query_map((seen_by, only), |row| row.get(0))?
+        .query_map((seen_by, only), |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    // `seq` and `pk` rise together within a room. The `+` keeps SQLite from scanning by `pk`.
+    // `seq` and `pk` rise together within a room. The `+` keeps SQLite from walking by `pk`.
     let mut newest = connection.prepare_cached(
-        "SELECT m.pk FROM messages m WHERE m.room_pk = ?1 AND m.lane = 0 AND +m.pk < ?2 ORDER BY m.seq DESC LIMIT ?3",
+        "SELECT m.pk FROM messages m WHERE m.room_pk = ?1 AND m.lane = ?4 AND +m.pk < ?2 ORDER BY m.seq DESC LIMIT ?3",
     )?;
     let mut found: Vec<i64> = Vec::new();
-    for room in rooms {
-        for pk in newest.query_map((room, before, rows_for(limit)), |row| row.get(0))? {
-            found.push(pk?);
+    for (room, lanes) in rooms {
+        for lane in shown_lanes(lanes) {
+            for pk in newest.query_map((room, before, rows_for(limit), lane), |row| row.get(0))? {
+                found.push(pk?);
+            }
         }
     }
     found.sort_unstable_by_key(|pk| std::cmp::Reverse(*pk));

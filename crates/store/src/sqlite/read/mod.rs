@@ -22,6 +22,13 @@ struct OpenRoom {
     id: RoomId,
     pk: i64,
     version: RoomVersion,
+    /// The lanes that have messages: bit n for lane n.
+    lanes: i64,
+}
+
+/// Returns the lanes among `lanes`, a bit mask, whose messages are shown.
+fn shown_lanes(lanes: i64) -> impl Iterator<Item = i64> {
+    (0..4).filter(move |lane| lanes >> lane & 1 == 1)
 }
 
 /// Finds the room, and checks the access in the same snapshot.
@@ -34,12 +41,12 @@ fn enter(connection: &Connection, id: RoomId, access: Access) -> Result<OpenRoom
         .prepare_cached(
             "SELECT r.pk, r.seq,
                     EXISTS (SELECT 1 FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = ?2 AND m.room_pk = r.pk),
-                    (SELECT position FROM control_head)
+                    (SELECT position FROM control_head), r.lanes
              FROM rooms r WHERE r.id = ?1",
         )?
         .query_row((id.as_bytes(), reader), |row| {
             let version = RoomVersion { head: rows::seq(row, 1)?, control: ControlPosition(rows::count(row, 3)?) };
-            Ok((OpenRoom { id, pk: row.get(0)?, version }, row.get::<_, bool>(2)?))
+            Ok((OpenRoom { id, pk: row.get(0)?, version, lanes: row.get(4)? }, row.get::<_, bool>(2)?))
         })
         .optional()?;
     policy::may_enter(access, found.as_ref().map(|(_, member)| *member))?;

@@ -10,7 +10,7 @@ use super::idempotency::find_record;
 use super::writer_cache::WriterCache;
 use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
-use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, Messages, NewText, RoomAdvance, RoomHead, Sent};
+use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, MessageUpdate, Messages, RoomAdvance, RoomHead, Sent};
 use crate::write::failure::Failure;
 use crate::write::{Outcome, state_of};
 
@@ -52,8 +52,12 @@ impl Messages for SqliteWriter {
         })
     }
 
-    async fn append_text(&mut self, text: &NewText<'_>) -> Result<(), Failure> {
-        self.run(|connection| append_text(connection, text))
+    async fn append_text(&mut self, update: &MessageUpdate<'_>) -> Result<(), Failure> {
+        self.run(|connection| append_text(connection, update))
+    }
+
+    async fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
+        self.run(|connection| delete_message(connection, room_pk, update))
     }
 
     async fn forget_texts(&mut self, message_pk: i64) -> Result<(), Failure> {
@@ -75,7 +79,7 @@ impl Messages for SqliteWriter {
             connection
                 .prepare_cached(
                     "SELECT at FROM room_events WHERE room_pk = ?1 AND seq = ?2
-                     UNION ALL SELECT created_at FROM messages WHERE room_pk = ?1 AND lane = 0 AND seq = ?2",
+                     UNION ALL SELECT created_at FROM messages WHERE room_pk = ?1 AND lane IN (0, 1, 2, 3) AND seq = ?2",
                 )?
                 .query_row((room_pk, rows::number(seq)), |row| rows::time(row, 0))
                 .optional()
@@ -83,9 +87,9 @@ impl Messages for SqliteWriter {
     }
 }
 
-fn append_text(connection: &Connection, text: &NewText<'_>) -> Result<()> {
-    let NewText { message_pk, message, change, by_pk } = text;
-    let (version, at) = (change.version.get(), change.edited_at.as_millis());
+fn append_text(connection: &Connection, update: &MessageUpdate<'_>) -> Result<()> {
+    let MessageUpdate { message_pk, message, change, by_pk } = update;
+    let (version, at) = (change.version.get(), message.updated_at.as_millis());
     let head = connection
         .prepare_cached(
             "INSERT INTO texts (message_pk, prev, version, by_pk, at, content)
@@ -102,10 +106,35 @@ fn append_text(connection: &Connection, text: &NewText<'_>) -> Result<()> {
                  edited_by_pk = excluded.edited_by_pk",
         )?
         .execute((message_pk, rows::number(change.seq), head, version, at, edited_by_pk))?;
+    connection.prepare_cached("UPDATE messages SET updated_at = ?2 WHERE pk = ?1")?.execute((message_pk, at)).map(drop)
+}
+
+fn delete_message(connection: &Connection, room_pk: i64, update: &MessageUpdate<'_>) -> Result<()> {
+    let MessageUpdate { message_pk, message, change, by_pk } = update;
+    let at = message.updated_at.as_millis();
     connection
-        .prepare_cached("UPDATE messages SET updated_at = ?2 WHERE pk = ?1")?
-        .execute((message_pk, message.updated_at.as_millis()))
-        .map(drop)
+        .prepare_cached(
+            "INSERT INTO changes (message_pk, updated_at, content_seq, version, deleted_at, deleted_by_pk, flags)
+             VALUES (?1, ?4, ?2, ?3, ?4, ?5, 0)
+             ON CONFLICT (message_pk) DO UPDATE SET updated_at = excluded.updated_at, content_seq = excluded.content_seq,
+                 version = excluded.version, deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk",
+        )?
+        .execute((message_pk, rows::number(change.seq), change.version.get(), at, by_pk))?;
+    connection
+        .prepare_cached(
+            "WITH RECURSIVE all_texts (pk) AS (
+                 SELECT head FROM changes WHERE message_pk = ?1
+                 UNION ALL SELECT t.prev FROM all_texts JOIN texts t ON t.pk = all_texts.pk WHERE t.content <> ''
+             ) UPDATE texts SET content = '' WHERE pk IN (SELECT pk FROM all_texts) AND content <> ''",
+        )?
+        .execute([message_pk])?;
+    let lane: i64 = connection
+        .prepare_cached(
+            "UPDATE messages SET content = '', updated_at = ?2, lane = CASE lane WHEN 0 THEN 1 WHEN 2 THEN 3 ELSE lane END
+             WHERE pk = ?1 RETURNING lane",
+        )?
+        .query_row((message_pk, at), |row| row.get(0))?;
+    connection.prepare_cached("UPDATE rooms SET lanes = lanes | (1 << ?2) WHERE pk = ?1")?.execute((room_pk, lane)).map(drop)
 }
 
 fn insert(connection: &Connection, lists: &mut DeferredIndex, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<()> {
@@ -272,7 +301,7 @@ fn message_at(connection: &Connection, room: RoomId, seq: Seq) -> Result<Option<
             "SELECT ",
             message_columns!(),
             " FROM rooms r JOIN messages m ON m.room_pk = r.pk JOIN users u ON u.pk = m.user_pk
-             WHERE r.id = ?1 AND m.lane = 0 AND m.seq = ?2"
+             WHERE r.id = ?1 AND m.lane IN (0, 1, 2, 3) AND m.seq = ?2"
         ))?
         .query_row((room.as_bytes(), rows::number(seq)), |row| rows::message(connection, row, room))
         .optional()

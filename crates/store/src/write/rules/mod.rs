@@ -6,8 +6,10 @@
 mod actor;
 mod append;
 pub(crate) mod decide;
+mod delete;
 mod edit;
 mod events;
+mod found_message;
 mod members;
 mod names;
 pub(crate) mod outcome;

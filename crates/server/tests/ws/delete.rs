@@ -1,0 +1,166 @@
+//! Tests of deletions over both front doors.
+
+use std::sync::Arc;
+
+use chatsphere_core::RoomId;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::database::Database;
+use crate::on_every_database;
+use crate::server::Server;
+use crate::support::Person;
+
+on_every_database!(
+    others_get_a_deletion_and_the_sender_gets_an_ack,
+    a_deletion_over_rest_is_the_same,
+    forbidden_deletions_are_rejected,
+    moderators_delete_messages_of_others,
+    a_replay_shows_the_tombstone,
+    an_outbox_that_resends_gets_the_tombstone,
+);
+
+async fn joined(server: &Server, room: RoomId, person: &Person) -> Client {
+    let mut client = server.connect(&person.token).await;
+    client.join(room, json!({})).await;
+    client
+}
+
+fn path(room: RoomId, message: &Value) -> String {
+    format!("/api/rooms/{room}/messages/{}", message["id"].as_str().unwrap())
+}
+
+fn frame(room: RoomId, message: &Value) -> Value {
+    json!({ "type": "delete", "roomId": room, "messageId": message["id"], "ref": "d1" })
+}
+
+async fn others_get_a_deletion_and_the_sender_gets_an_ack(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
+    let posted = server.say(room, &ada, "hello").await;
+    of_ada.expect("new_message").await;
+    of_bob.expect("new_message").await;
+    of_ada.send(frame(room, &posted)).await;
+    let event = of_bob.frame().await;
+    let at = event["createdAt"].clone();
+    let mut tombstone = posted.clone();
+    for (name, value) in [
+        ("content", json!("")),
+        ("version", json!(2)),
+        ("changeSeq", json!(4)),
+        ("deletedAt", at.clone()),
+        ("deletedBy", json!(ada.id)),
+        ("updatedAt", at.clone()),
+    ] {
+        tombstone[name] = value;
+    }
+    let by = json!({ "id": ada.id, "username": ada.username });
+    let expected = json!({
+        "type": "message_deleted", "roomId": room, "seq": 4, "messageId": posted["id"], "messageSeq": 3,
+        "message": tombstone, "by": by, "createdAt": at,
+    });
+    assert_eq!(event, expected);
+    let ack = json!({
+        "type": "ack", "roomId": room, "id": posted["id"], "seq": 4, "version": 2, "changeSeq": 4, "createdAt": at,
+        "ref": "d1",
+    });
+    assert_eq!(of_ada.until("ack").await.last(), Some(&ack));
+    // The same again changes nothing: it is acknowledged with the room's newest event, and nobody gets an event.
+    let newest = server.say(room, &bob, "next").await;
+    of_ada.until("new_message").await;
+    of_bob.expect("new_message").await;
+    let again = of_ada.ask(frame(room, &posted)).await;
+    assert_eq!((&again["seq"], &again["createdAt"]), (&json!(5), &newest["createdAt"]));
+    of_bob.quiet().await;
+    let edit = json!({ "type": "edit", "roomId": room, "messageId": posted["id"], "content": "x" });
+    let error = of_ada.ask(edit).await;
+    assert_eq!((&error["code"], &error["field"]), (&json!("message_deleted"), &json!("messageId")));
+}
+
+async fn a_deletion_over_rest_is_the_same(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let mut of_bob = joined(&server, room, &bob).await;
+    let posted = server.say(room, &ada, "hello").await;
+    of_bob.expect("new_message").await;
+    let delete = || server.call("DELETE", &path(room, &posted)).bearer(&ada.token);
+    let answer = delete().send().await;
+    assert_eq!(answer.header("room-seq"), Some("4"));
+    let tombstone = answer.ok(200);
+    assert_eq!((&tombstone["content"], &tombstone["deletedBy"]), (&json!(""), &json!(ada.id)));
+    let event = of_bob.frame().await;
+    assert_eq!((&event["type"], &event["message"]), (&json!("message_deleted"), &tombstone));
+    for messages in ["messages", "messages?before=4", "messages?after=2"] {
+        let page = server.get(&format!("/api/rooms/{room}/{messages}")).bearer(&bob.token).send().await.ok(200);
+        assert_eq!(page, json!([tombstone]), "{messages}");
+    }
+    assert_eq!(delete().send().await.ok(200), tombstone);
+    let edit = server.call("PATCH", &path(room, &posted)).bearer(&ada.token).json(&json!({ "content": "x" }));
+    edit.send().await.refused(409, "message_deleted");
+    let versions = server.get(&format!("{}/versions", path(room, &posted))).bearer(&ada.token).send().await.ok(200);
+    assert_eq!(versions.as_array().unwrap().len(), 1);
+    assert_eq!(versions[0].get("content"), None);
+}
+
+async fn forbidden_deletions_are_rejected(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let eve = server.user("eve").await;
+    let posted = server.say(room, &ada, "hello").await;
+    let other = server.room("another", &ada).await;
+    let no_deletes = server.token(ada.id, json!({ "permissions": { "read": true, "write": true } })).await;
+    let in_other = json!({ "type": "delete", "roomId": other, "messageId": posted["id"] });
+    for (token, frame, code, field) in [
+        (&bob.token, frame(room, &posted), "not_a_moderator", Value::Null),
+        (&eve.token, frame(room, &posted), "not_a_member", json!("roomId")),
+        (&no_deletes.token, frame(room, &posted), "needs_delete", Value::Null),
+        (&ada.token, frame(room, &json!({ "id": "none" })), "message_not_found", json!("messageId")),
+        (&ada.token, frame(room, &json!({ "id": room })), "message_not_found", json!("messageId")),
+        (&ada.token, in_other, "message_not_found", json!("messageId")),
+        (&eve.token, frame(room, &json!({ "id": room })), "not_a_member", json!("roomId")),
+    ] {
+        let error = server.connect(token).await.ask(frame.clone()).await;
+        assert_eq!((&error["code"], &error["field"]), (&json!(code), &field), "{frame}");
+    }
+    let shown = server.get(&format!("/api/rooms/{room}/messages")).bearer(&ada.token).send().await.ok(200);
+    assert_eq!(shown, json!([posted]));
+}
+
+async fn moderators_delete_messages_of_others(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    // The room's owner.
+    let posted = server.say(room, &bob, "one").await;
+    let tombstone = server.call("DELETE", &path(room, &posted)).bearer(&ada.token).send().await.ok(200);
+    assert_eq!((&tombstone["userId"], &tombstone["deletedBy"]), (&json!(bob.id), &json!(ada.id)));
+    // A CLIENT token.
+    let posted = server.say(room, &bob, "two").await;
+    server.call("DELETE", &path(room, &posted)).client().send().await.ok(200);
+}
+
+async fn a_replay_shows_the_tombstone(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let posted = server.say(room, &ada, "a secret").await;
+    server.say(room, &bob, "next").await;
+    let tombstone = server.call("DELETE", &path(room, &posted)).bearer(&ada.token).send().await.ok(200);
+    let page = server.get(&format!("/api/rooms/{room}/events")).bearer(&bob.token).send().await.ok(200);
+    assert_eq!(page[2]["message"], tombstone);
+    // The page has the state once: the event that follows refers to it.
+    assert_eq!((&page[4]["type"], &page[4]["superseded"]), (&json!("message_deleted"), &Value::Null));
+    let mut client = server.connect(&bob.token).await;
+    client.send(json!({ "type": "join", "roomId": room, "since": 0 })).await;
+    let frames = client.until("join_confirmation").await;
+    assert!(!json!(frames).to_string().contains("a secret"), "{frames:?}");
+}
+
+async fn an_outbox_that_resends_gets_the_tombstone(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, _) = server.pair().await;
+    let send = json!({ "content": "hello", "clientMessageId": "m-1" });
+    let post = || server.call("POST", &format!("/api/rooms/{room}/messages")).bearer(&ada.token).json(&send);
+    let posted = post().send().await.ok(201);
+    let tombstone = server.call("DELETE", &path(room, &posted)).bearer(&ada.token).send().await.ok(200);
+    assert_eq!(post().send().await.ok(201), tombstone);
+}
