@@ -89,7 +89,8 @@ impl Connection {
             biased;
             error = wait_for_failure(&mut self.library_events) => Err(error),
             echoed = timeout(ECHO_TIMEOUT, echoed) => echoed.unwrap_or_else(|_| {
-                Err(LinkError::new(DisconnectReason::Forbidden, format!("a message to {} does not come back", self.echo_signer.subject)))
+                let description = format!("a message to {} does not come back", self.echo_signer.subject);
+                Err(LinkError::new(DisconnectReason::Forbidden, description))
             }),
         }
     }

@@ -85,8 +85,8 @@ pub(super) fn encode_signal(signal: Signal, signer: &mut Signer, max_payload: us
     (message.len() <= max_payload).then(|| signer.finish(message, now))
 }
 
-/// Decodes a message; returns with it the number of unreadable events, or 1 if the whole message is. Events of kinds that only a newer version knows
-/// are skipped: this node reads them from the store.
+/// Decodes a message; returns with it the number of unreadable events, or 1 if the whole message is. Events of kinds that only
+/// a newer version knows are skipped: this node reads them from the store.
 pub(super) fn decode(body: &[u8]) -> (Option<BusMessage>, u64) {
     if let Ok(message) = serde_json::from_slice(body) {
         return (Some(message), 0);
