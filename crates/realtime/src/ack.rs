@@ -12,25 +12,25 @@ use tokio::time::Instant;
 
 use crate::answer::{self, Correlation};
 use crate::frame::encode;
-use crate::send_window::{Place, SendWindow};
+use crate::send_window::{Permit, SendWindow};
 use crate::write_queue::WriteQueue;
 
-static ACKED: LazyLock<Histogram> = LazyLock::new(|| histogram!("chatsphere_ack_seconds"));
+static ACK_SECONDS: LazyLock<Histogram> = LazyLock::new(|| histogram!("chatsphere_ack_seconds"));
 
 /// An unacknowledged write of a connection, carried by an [`AckTo`](chatsphere_core::store::AckTo). If it is dropped
 /// unanswered, the client gets `outcome_unknown`.
 pub struct PendingAck {
     correlation: Correlation,
     write_queue: Arc<WriteQueue>,
-    since: Instant,
+    received_at: Instant,
     answered: bool,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl PendingAck {
-    /// Takes a place in the connection's send window until the write is acknowledged.
+    /// The write counts in the connection's send window until it is acknowledged.
     pub fn new(correlation: Correlation, write_queue: Arc<WriteQueue>, window: &SendWindow) -> Self {
-        Self { correlation, write_queue, since: Instant::now(), answered: false, _place: window.take() }
+        Self { correlation, write_queue, received_at: Instant::now(), answered: false, _permit: window.acquire() }
     }
 
     fn frame(&self, outcome: &Result<Receipt, Error>) -> Option<Bytes> {
@@ -56,8 +56,8 @@ pub(crate) fn cork(ack: Ack) -> Option<Arc<WriteQueue>> {
     let mut pending = ack.to.read::<PendingAck>()?;
     pending.answered = true;
     if ack.outcome.is_ok() {
-        ACKED.record(pending.since.elapsed().as_secs_f64());
+        ACK_SECONDS.record(pending.received_at.elapsed().as_secs_f64());
     }
-    let first = pending.write_queue.cork(pending.frame(&ack.outcome)?);
-    first.then(|| pending.write_queue.clone())
+    let must_uncork = pending.write_queue.cork(pending.frame(&ack.outcome)?);
+    must_uncork.then(|| pending.write_queue.clone())
 }

@@ -6,10 +6,11 @@ use chatsphere_core::store::Receipt;
 use chatsphere_core::{Conflict, Error, Forbidden, NotFound};
 use chatsphere_protocol::frames::{Ack, ErrorFrame, ServerFrame};
 
-use crate::counts::Counts;
+use crate::counter_family::CounterFamily;
 
-static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "websocket")), "code");
-static REFUSED: Counts = Counts::new("chatsphere_authentications_refused_total", Some(("door", "websocket")), "reason");
+static ERRORS: CounterFamily = CounterFamily::new("chatsphere_errors_total", Some(("door", "websocket")), "code");
+static AUTHENTICATIONS_REFUSED: CounterFamily =
+    CounterFamily::new("chatsphere_authentications_refused_total", Some(("door", "websocket")), "reason");
 
 /// The fields of a client's frame that its answer repeats.
 #[derive(Debug, Clone, Default)]
@@ -50,8 +51,8 @@ pub(crate) fn ack<'a>(correlation: &'a Correlation, receipt: &Receipt) -> Server
 
 /// The `error` frame of an error from `core`.
 pub fn error<'a>(correlation: &'a Correlation, error: &Error) -> ServerFrame<'a> {
-    if let Error::Token(refusal) = error {
-        REFUSED.count(refusal.code());
+    if let Error::Token(token_error) = error {
+        AUTHENTICATIONS_REFUSED.increment(token_error.code());
     }
     let retry_after = match error {
         Error::RateLimited(_, wait) | Error::QuotaExceeded(wait) => Some(*wait),
@@ -59,21 +60,21 @@ pub fn error<'a>(correlation: &'a Correlation, error: &Error) -> ServerFrame<'a>
         _ => None,
     };
     let frame = ErrorFrame {
-        field: wrong_field(error).map(Cow::Borrowed),
+        field: field_of(error).map(Cow::Borrowed),
         retryable: error.is_retryable(),
         retry_after_ms: retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
-        ..plain(correlation, error.code(), error.to_string())
+        ..error_frame(correlation, error.code(), error.to_string())
     };
     ServerFrame::Error(frame)
 }
 
 /// An `error` frame for a fault that is detected before any op runs, such as an unreadable frame.
-pub fn refusal<'a>(correlation: &'a Correlation, code: &'static str, message: impl Into<Cow<'a, str>>) -> ServerFrame<'a> {
-    ServerFrame::Error(plain(correlation, code, message))
+pub fn early_error<'a>(correlation: &'a Correlation, code: &'static str, message: impl Into<Cow<'a, str>>) -> ServerFrame<'a> {
+    ServerFrame::Error(error_frame(correlation, code, message))
 }
 
-fn plain<'a>(correlation: &'a Correlation, code: &'static str, message: impl Into<Cow<'a, str>>) -> ErrorFrame<'a> {
-    count(code);
+fn error_frame<'a>(correlation: &'a Correlation, code: &'static str, message: impl Into<Cow<'a, str>>) -> ErrorFrame<'a> {
+    count_error(code);
     ErrorFrame {
         code: code.into(),
         message: message.into(),
@@ -87,12 +88,12 @@ fn plain<'a>(correlation: &'a Correlation, code: &'static str, message: impl Int
 }
 
 /// Counts an error that is reported to a client, by code.
-pub fn count(code: &'static str) {
-    ERRORS.count(code);
+pub fn count_error(code: &'static str) {
+    ERRORS.increment(code);
 }
 
 /// The field of the frame that caused the error.
-const fn wrong_field(error: &Error) -> Option<&'static str> {
+const fn field_of(error: &Error) -> Option<&'static str> {
     match error {
         Error::Invalid(invalid) => Some(invalid.field),
         Error::Forbidden(Forbidden::NotAMember) | Error::NotFound(NotFound::Room) => Some("roomId"),

@@ -19,46 +19,47 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// time that the window is full.
 #[derive(Default)]
 pub struct SendWindow {
-    tally: Arc<Tally>,
+    unacked: Arc<Unacked>,
     /// When it last filled its window while not throttled.
     filled_at: Option<Instant>,
 }
 
 /// The number of unacknowledged messages.
 #[derive(Default)]
-struct Tally {
+struct Unacked {
     count: AtomicUsize,
-    fewer: Notify,
+    /// Notified when a message is acknowledged.
+    acked: Notify,
 }
 
 impl SendWindow {
-    /// Whether another message must wait for an acknowledgement. `most` is the bound of a connection that is not throttled.
-    pub fn is_full(&self, most: usize) -> bool {
-        self.tally.count() >= self.bound(most)
+    /// Whether another message must wait for an acknowledgement. `max` is the bound of a connection that is not throttled.
+    pub fn is_full(&self, max: usize) -> bool {
+        self.unacked.count() >= self.bound(max)
     }
 
-    /// Waits for a free place in the window, and a little longer.
-    pub async fn make_room(&mut self, most: usize) {
+    /// Waits until the window is not full, and a little longer.
+    pub async fn wait_for_room(&mut self, max: usize) {
         if !self.is_throttled() {
             self.filled_at = Some(Instant::now());
         }
-        self.tally.fewer_than(self.bound(most)).await;
+        self.unacked.fewer_than(self.bound(max)).await;
         sleep(PAUSE).await;
     }
 
     /// Waits until all messages are acknowledged.
-    pub async fn none(&self) {
-        self.tally.fewer_than(1).await;
+    pub async fn wait_for_all(&self) {
+        self.unacked.fewer_than(1).await;
     }
 
-    /// Adds an unacknowledged message, until the place is dropped.
-    pub(crate) fn take(&self) -> Place {
-        self.tally.count.fetch_add(1, Ordering::Relaxed);
-        Place(self.tally.clone())
+    /// Counts an unacknowledged message until the permit is dropped.
+    pub(crate) fn acquire(&self) -> Permit {
+        self.unacked.count.fetch_add(1, Ordering::Relaxed);
+        Permit(self.unacked.clone())
     }
 
-    fn bound(&self, most: usize) -> usize {
-        if self.is_throttled() { most.div_ceil(2) } else { most }
+    fn bound(&self, max: usize) -> usize {
+        if self.is_throttled() { max.div_ceil(2) } else { max }
     }
 
     fn is_throttled(&self) -> bool {
@@ -66,7 +67,7 @@ impl SendWindow {
     }
 }
 
-impl Tally {
+impl Unacked {
     fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
@@ -74,25 +75,25 @@ impl Tally {
     /// Waits until fewer than `bound` are unacknowledged.
     async fn fewer_than(&self, bound: usize) {
         loop {
-            let fewer = self.fewer.notified();
-            tokio::pin!(fewer);
+            let acked = self.acked.notified();
+            tokio::pin!(acked);
             // Registered before the check, so that no notification is lost.
-            fewer.as_mut().enable();
+            acked.as_mut().enable();
             if self.count() < bound {
                 return;
             }
-            fewer.await;
+            acked.await;
         }
     }
 }
 
-/// A place in a send window.
-pub(crate) struct Place(Arc<Tally>);
+/// One unacknowledged message in a send window.
+pub(crate) struct Permit(Arc<Unacked>);
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::Release);
-        self.0.fewer.notify_waiters();
+        self.0.acked.notify_waiters();
     }
 }
 
@@ -105,8 +106,8 @@ mod tests {
     const MAX: usize = 64;
 
     /// Sends this many messages, all unacknowledged.
-    fn send(window: &SendWindow, count: usize) -> Vec<Place> {
-        (0..count).map(|_| window.take()).collect()
+    fn send(window: &SendWindow, count: usize) -> Vec<Permit> {
+        (0..count).map(|_| window.acquire()).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -126,7 +127,7 @@ mod tests {
             }
             sent
         });
-        window.make_room(MAX).await;
+        window.wait_for_room(MAX).await;
         assert!(began.elapsed() >= Duration::from_millis(MAX as u64 / 2 + 1) + PAUSE, "{:?}", began.elapsed());
         let mut sent = answering.await.unwrap();
         assert!(!window.is_full(MAX));
@@ -134,14 +135,14 @@ mod tests {
         assert!(window.is_full(MAX));
         // Filling the halved window does not extend the throttling.
         sent.pop();
-        window.make_room(MAX).await;
+        window.wait_for_room(MAX).await;
         sent.extend(send(&window, 1));
         advance(THROTTLE - began.elapsed()).await;
         assert!(!window.is_full(MAX));
         sent.extend(send(&window, MAX / 2));
         assert!(window.is_full(MAX));
         drop(sent);
-        window.none().await;
+        window.wait_for_all().await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -150,7 +151,7 @@ mod tests {
         let sent = send(&window, 1);
         assert!(window.is_full(1));
         drop(sent);
-        window.make_room(1).await;
+        window.wait_for_room(1).await;
         assert!(!window.is_full(1));
     }
 }

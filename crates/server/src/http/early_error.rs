@@ -6,10 +6,10 @@ use chatsphere_net::listener::{EarlyAnswers, EarlyError};
 
 use super::cors::{Cors, is_preflight};
 use super::failure::Failure;
-use crate::observability::Counts;
+use crate::observability::CounterFamily;
 use crate::request::{AllowedOrigins, RequestId, X_REQUEST_ID};
 
-static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "listener")), "code");
+static ERRORS: CounterFamily = CounterFamily::new("chatsphere_errors_total", Some(("door", "listener")), "code");
 
 /// Builds these answers, readable for pages of the allowed origins.
 pub fn early_answers(origins: &AllowedOrigins) -> EarlyAnswers {
@@ -36,7 +36,7 @@ fn no_content() -> Response<Vec<u8>> {
 
 fn problem(error: EarlyError, id: &RequestId) -> Response<Vec<u8>> {
     let (status, code) = (error.status(), code(error));
-    ERRORS.count(code);
+    ERRORS.increment(code);
     tracing::debug!(id = id.as_str(), status = status.as_u16(), code, "answered before a call");
     let failure = Failure::new(status, code, error.detail());
     let mut answer = Response::new(serde_json::to_vec(&failure.parts().body(id.as_str())).unwrap_or_default());

@@ -8,10 +8,11 @@ use axum::http::StatusCode;
 use chatsphere_core::TokenRefusal;
 use metrics::{Counter, Histogram, counter, histogram};
 
-use crate::observability::Counts;
+use crate::observability::CounterFamily;
 
-static ERRORS: Counts = Counts::new("chatsphere_errors_total", Some(("door", "http")), "code");
-static REFUSED: Counts = Counts::new("chatsphere_authentications_refused_total", Some(("door", "http")), "reason");
+static ERRORS: CounterFamily = CounterFamily::new("chatsphere_errors_total", Some(("door", "http")), "code");
+static REFUSED: CounterFamily =
+    CounterFamily::new("chatsphere_authentications_refused_total", Some(("door", "http")), "reason");
 
 static CALLS: LazyLock<Calls> = LazyLock::new(Calls::default);
 
@@ -31,9 +32,9 @@ pub(super) fn answered(method: &'static str, route: &str, status: StatusCode, el
 
 /// Records a failed call.
 pub(super) fn failed(code: &'static str, refusal: Option<TokenRefusal>) {
-    ERRORS.count(code);
+    ERRORS.increment(code);
     if let Some(refusal) = refusal {
-        REFUSED.count(refusal.code());
+        REFUSED.increment(refusal.code());
     }
 }
 

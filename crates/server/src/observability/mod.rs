@@ -4,4 +4,4 @@ pub mod catalogue;
 pub mod metrics;
 mod process;
 
-pub(crate) use chatsphere_realtime::Counts;
+pub(crate) use chatsphere_realtime::CounterFamily;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use chatsphere_core::Limits;
 use chatsphere_protocol::frames::{ClientFrame, ErrorFrame, FrameError, ServerFrame};
-use chatsphere_realtime::answer::count;
-pub(super) use chatsphere_realtime::answer::{Correlation, error, refusal};
+use chatsphere_realtime::answer::count_error;
+pub(super) use chatsphere_realtime::answer::{Correlation, early_error, error};
 
 /// Maximum length of a `clientMessageId` that an answer repeats, in bytes. More than the limit of valid ids: a client without
 /// an answer would retry for ever.
@@ -20,7 +20,7 @@ pub(super) fn about(frame: &ClientFrame<'_>, limits: &Limits) -> Correlation {
 
 /// The error frame of an unreadable frame. It repeats the frame's ids only within the limits.
 pub(super) fn unreadable(error: FrameError, longest: usize) -> ServerFrame<'static> {
-    count(error.kind.code());
+    count_error(error.kind.code());
     let short = |text: Option<String>| text.filter(|text| text.len() <= longest).map(Cow::Owned);
     ServerFrame::Error(ErrorFrame {
         code: error.kind.code().into(),

@@ -40,7 +40,7 @@ impl Connection {
                 let client = self.client.map(tracing::field::display);
                 tracing::info!(client, code = "origin_not_allowed", "a WebSocket was rejected");
                 let message = "pages of this origin may not connect: see CHATSPHERE_ALLOWED_ORIGINS";
-                self.send(&answers::refusal(&Correlation::default(), "origin_not_allowed", message));
+                self.send(&answers::early_error(&Correlation::default(), "origin_not_allowed", message));
                 self.close(close::ORIGIN, "origin_not_allowed")
             }
             Credentials::ClientInQuery => {
@@ -49,7 +49,7 @@ impl Connection {
                                or in a first frame {\"type\":\"auth\",\"token\":…}; and \
                                replace this one, it may have been logged";
                 let code = TokenRefusal::Invalid.code();
-                self.send(&answers::refusal(&Correlation::default(), code, message));
+                self.send(&answers::early_error(&Correlation::default(), code, message));
                 self.close(close::TOKEN_INVALID, code)
             }
             Credentials::Awaited | Credentials::Caller(_) => self.await_auth().await,
@@ -106,7 +106,7 @@ impl Connection {
     fn close_unauthenticated(&self) -> Result<(), Ended> {
         let seconds = self.state.sessions.times.authenticate.as_secs_f64();
         let message = format!("authenticate within {seconds} s: send {{\"type\":\"auth\",\"token\":…}} first");
-        self.send(&answers::refusal(&Correlation::default(), "not_authenticated", message));
+        self.send(&answers::early_error(&Correlation::default(), "not_authenticated", message));
         self.close(close::NOT_AUTHENTICATED, "not_authenticated")
     }
 
@@ -114,7 +114,7 @@ impl Connection {
     pub(super) fn first_request(&mut self, frame: ClientFrame<'_>, about: Correlation) -> Result<Option<Deferred>, Ended> {
         let ClientFrame::Auth { token } = frame else {
             let message = "authenticate first: send {\"type\":\"auth\",\"token\":…}";
-            self.send(&answers::refusal(&about, "not_authenticated", message));
+            self.send(&answers::early_error(&about, "not_authenticated", message));
             self.count(0, 1)?;
             return Ok(None);
         };
@@ -149,7 +149,7 @@ impl Connection {
         let subscriber = Arc::new(Subscriber::new(id, caller.clone(), self.write_queue.clone()));
         let Some(session) = self.state.sessions.enter(subscriber.clone()) else {
             let message = "this user holds too many connections on this node: close some";
-            self.send(&answers::refusal(&Correlation::default(), "too_many_connections", message));
+            self.send(&answers::early_error(&Correlation::default(), "too_many_connections", message));
             return self.close(close::FLOOD, "too_many_connections");
         };
         self.session = Some(session.clone());

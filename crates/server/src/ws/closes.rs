@@ -1,14 +1,14 @@
 use chatsphere_net::websocket::ProtocolError;
 use chatsphere_protocol::close;
 
-use crate::observability::Counts;
+use crate::observability::CounterFamily;
 
-static CLOSES: Counts = Counts::new("chatsphere_closes_total", None, "code");
+static CLOSES: CounterFamily = CounterFamily::new("chatsphere_closes_total", None, "code");
 
 /// Counts a closed connection by close code. Returns the label of the code: `none` without a close frame.
 pub(super) fn count(code: Option<u16>) -> &'static str {
     let label = code.map_or("none", close::label);
-    CLOSES.count(label);
+    CLOSES.increment(label);
     label
 }
 

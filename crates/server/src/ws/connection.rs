@@ -201,7 +201,7 @@ impl Connection {
             }
             Next::AwaitAnswer => {
                 if let Some(unanswered) = &mut self.unanswered {
-                    unanswered.make_room(self.state.chat.limits.unanswered_sends).await;
+                    unanswered.wait_for_room(self.state.chat.limits.unanswered_sends).await;
                 }
             }
             Next::Pause(pause) => self.pause(pause).await?,
@@ -244,7 +244,7 @@ impl Connection {
             }
             (Err(_), _) => {
                 let message = "a message did not arrive in time: send it at once, or in parts that follow one another";
-                self.send(&answers::refusal(&Correlation::default(), "slow_message", message));
+                self.send(&answers::early_error(&Correlation::default(), "slow_message", message));
                 self.close(close::TOO_SLOW, "slow_message")
             }
         }

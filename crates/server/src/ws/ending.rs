@@ -12,7 +12,7 @@ impl Connection {
     /// Waits until every accepted message is acknowledged, then closes because the server stops.
     pub(super) async fn finish(&mut self) {
         if let Some(unanswered) = &self.unanswered {
-            unanswered.none().await;
+            unanswered.wait_for_all().await;
         }
         let _ = self.close_for_restart();
     }

@@ -147,7 +147,7 @@ impl Connection {
         let now = self.state.sessions.elapsed_micros();
         if self.rate.is_flooded(limits, idle, now) {
             let message = "far too many frames that come to nothing: connect again and send more slowly";
-            self.send(&answers::refusal(&Correlation::default(), "flood", message));
+            self.send(&answers::early_error(&Correlation::default(), "flood", message));
             return Err(self.closed(close::FLOOD, "flood"));
         }
         Ok(self.rate.count(limits, frames, now))

@@ -90,7 +90,7 @@ impl Connection {
         match done {
             Ok(()) => {}
             Err(Refused::Error(error)) => self.send(&answers::error(about, &error)),
-            Err(Refused::Here(code, message)) => self.send(&answers::refusal(about, code, message)),
+            Err(Refused::Here(code, message)) => self.send(&answers::early_error(about, code, message)),
         }
     }
 
