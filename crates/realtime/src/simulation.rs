@@ -28,7 +28,7 @@ const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
 /// The parameters of a run.
 #[derive(Debug, Clone, Copy)]
-struct Plan {
+struct Scenario {
     seed: u64,
     /// 1, or 2 with an unreliable bus between them.
     nodes: usize,
@@ -37,47 +37,48 @@ struct Plan {
     publish_by_caller: bool,
 }
 
-type Rolls = Arc<Mutex<StdRng>>;
+type SharedRng = Arc<Mutex<StdRng>>;
 
-fn roll(rolls: &Rolls, most: u64) -> u64 {
-    rolls.lock().unwrap().random_range(0..=most)
+/// A random number from 0 to `max`.
+fn random(rng: &SharedRng, max: u64) -> u64 {
+    rng.lock().unwrap().random_range(0..=max)
 }
 
-async fn dawdle(rolls: &Rolls, most_micros: u64) {
-    let micros = roll(rolls, most_micros);
+async fn random_delay(rng: &SharedRng, max_micros: u64) {
+    let micros = random(rng, max_micros);
     sleep(Duration::from_micros(micros)).await;
 }
 
-/// The durable events of one room.
-struct Truth {
+/// A store with one room.
+struct SimulatedStore {
     room: RoomId,
     users: Vec<UserRef>,
-    rolls: Rolls,
-    state: Mutex<TruthState>,
+    rng: SharedRng,
+    state: Mutex<StoreState>,
 }
 
 #[derive(Default)]
-struct TruthState {
+struct StoreState {
     events: Vec<Arc<Event>>,
     members: Vec<UserId>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Command {
+enum Write {
     Post(usize),
     Add(usize),
     Remove(usize),
 }
 
-impl Truth {
-    fn commit(&self, command: Command) -> Option<Arc<Event>> {
+impl SimulatedStore {
+    fn commit(&self, write: Write) -> Option<Arc<Event>> {
         let mut state = self.state.lock().unwrap();
         let seq = Seq::new(state.events.len() as u64 + 1);
-        let (Command::Post(user) | Command::Add(user) | Command::Remove(user)) = command;
+        let (Write::Post(user) | Write::Add(user) | Write::Remove(user)) = write;
         let user = self.users[user].clone();
         let member = state.members.contains(&user.id);
-        let kind = match command {
-            Command::Post(_) if member => EventKind::Message(Message {
+        let kind = match write {
+            Write::Post(_) if member => EventKind::Message(Message {
                 id: MessageId::new(START),
                 room_id: self.room,
                 author: user,
@@ -88,11 +89,11 @@ impl Truth {
                 updated_at: START,
                 change: None,
             }),
-            Command::Add(_) if !member => {
+            Write::Add(_) if !member => {
                 state.members.push(user.id);
                 EventKind::MemberJoined { user: user.clone(), by: user }
             }
-            Command::Remove(_) if member => {
+            Write::Remove(_) if member => {
                 state.members.retain(|member| *member != user.id);
                 EventKind::MemberLeft { user: user.clone(), by: user }
             }
@@ -122,9 +123,9 @@ impl Truth {
 }
 
 #[async_trait]
-impl RoomLog for Truth {
+impl RoomLog for SimulatedStore {
     async fn events_after(&self, _: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
-        dawdle(&self.rolls, 400).await;
+        random_delay(&self.rng, 400).await;
         self.check(access)?;
         let page = {
             let state = self.state.lock().unwrap();
@@ -133,7 +134,7 @@ impl RoomLog for Truth {
             let end = (begin + limit.min(3)).min(state.events.len());
             EventsPage { events: state.events[begin..end].to_vec(), head: Seq::new(state.events.len() as u64) }
         };
-        dawdle(&self.rolls, 400).await;
+        random_delay(&self.rng, 400).await;
         Ok(page)
     }
 
@@ -143,7 +144,7 @@ impl RoomLog for Truth {
         access: Access,
         (_, others): (usize, usize),
     ) -> Result<(Arc<Shared<Newest>>, Option<Turn>), Error> {
-        dawdle(&self.rolls, 400).await;
+        random_delay(&self.rng, 400).await;
         self.check(access)?;
         let newest = {
             let state = self.state.lock().unwrap();
@@ -151,12 +152,12 @@ impl RoomLog for Truth {
             let head = Seq::new(state.events.len() as u64);
             Newest { messages: vec![], others: state.events[begin..].to_vec(), from: Seq::new(begin as u64 + 1), head }
         };
-        dawdle(&self.rolls, 400).await;
+        random_delay(&self.rng, 400).await;
         Ok((Arc::new(Shared::new(newest)), None))
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> Result<Vec<(RoomId, Seq)>, Error> {
-        dawdle(&self.rolls, 400).await;
+        random_delay(&self.rng, 400).await;
         Ok(rooms.iter().map(|room| (*room, self.head())).collect())
     }
 
@@ -165,30 +166,30 @@ impl RoomLog for Truth {
     }
 }
 
-type Submitted = (Command, oneshot::Sender<()>);
+type Submitted = (Write, oneshot::Sender<()>);
 
-struct World {
-    plan: Plan,
-    rolls: Rolls,
-    truth: Arc<Truth>,
+struct Simulation {
+    scenario: Scenario,
+    rng: SharedRng,
+    store: Arc<SimulatedStore>,
     hubs: Vec<Arc<Hub>>,
     writers: Vec<mpsc::UnboundedSender<Submitted>>,
 }
 
-impl World {
-    fn new(plan: Plan) -> Arc<Self> {
-        let rolls: Rolls = Arc::new(Mutex::new(StdRng::seed_from_u64(plan.seed)));
+impl Simulation {
+    fn new(scenario: Scenario) -> Arc<Self> {
+        let rng: SharedRng = Arc::new(Mutex::new(StdRng::seed_from_u64(scenario.seed)));
         let users = (0..USERS)
             .map(|n| UserRef { id: UserId::from_bytes([n as u8 + 1; 16]), username: Username::from_stored(format!("u{n}")) })
             .collect();
         let room = RoomId::from_bytes([7; 16]);
-        let truth = Arc::new(Truth { room, users, rolls: rolls.clone(), state: Mutex::default() });
+        let store = Arc::new(SimulatedStore { room, users, rng: rng.clone(), state: Mutex::default() });
         let mut hubs = Vec::new();
-        for _ in 0..plan.nodes {
+        for _ in 0..scenario.nodes {
             let (mut hub, tasks) = Hub::new(1);
-            hub.fault = plan.fault;
+            hub.fault = scenario.fault;
             let hub = Arc::new(hub);
-            tokio::spawn(crate::reconcile::run(hub.clone(), truth.clone(), tasks.gaps, crate::DeliveryGate::open()));
+            tokio::spawn(crate::reconcile::run(hub.clone(), store.clone(), tasks.gaps, crate::DeliveryGate::open()));
             for shard in tasks.shards.into_iter().chain(tasks.large_rooms) {
                 let hub = hub.clone();
                 tokio::spawn(async move { shard.run(&hub, OneByOne).await });
@@ -196,22 +197,22 @@ impl World {
             hubs.push(hub);
         }
         let (writers, queues): (Vec<_>, Vec<_>) = hubs.iter().map(|_| mpsc::unbounded_channel()).unzip();
-        let world = Arc::new(Self { plan, rolls, truth, hubs, writers });
+        let simulation = Arc::new(Self { scenario, rng, store, hubs, writers });
         for (node, queue) in queues.into_iter().enumerate() {
-            tokio::spawn(world.clone().write(node, queue));
+            tokio::spawn(simulation.clone().run_writer(node, queue));
         }
-        world
+        simulation
     }
 
     /// A node's writer: commits in groups, publishes to the bus, then acknowledges.
-    async fn write(self: Arc<Self>, node: usize, mut queue: mpsc::UnboundedReceiver<Submitted>) {
+    async fn run_writer(self: Arc<Self>, node: usize, mut queue: mpsc::UnboundedReceiver<Submitted>) {
         let mut group = Vec::new();
         while queue.recv_many(&mut group, 4).await > 0 {
-            dawdle(&self.rolls, 200).await;
-            let (commands, answers): (Vec<_>, Vec<_>) = group.drain(..).unzip();
-            let events: Vec<_> = commands.into_iter().filter_map(|command| self.truth.commit(command)).collect();
-            dawdle(&self.rolls, 200).await;
-            if !self.plan.publish_by_caller {
+            random_delay(&self.rng, 200).await;
+            let (writes, answers): (Vec<_>, Vec<_>) = group.drain(..).unzip();
+            let events: Vec<_> = writes.into_iter().filter_map(|write| self.store.commit(write)).collect();
+            random_delay(&self.rng, 200).await;
+            if !self.scenario.publish_by_caller {
                 self.publish(node, events);
             }
             for answer in answers {
@@ -227,11 +228,11 @@ impl World {
         for (other, hub) in self.hubs.iter().enumerate().filter(|(other, _)| *other != node) {
             debug_assert_ne!(other, node);
             for event in &events {
-                let copies = [0, 1, 1, 1, 1, 2][roll(&self.rolls, 5) as usize];
+                let copies = [0, 1, 1, 1, 1, 2][random(&self.rng, 5) as usize];
                 for _ in 0..copies {
-                    let (hub, event, rolls) = (hub.clone(), event.clone(), self.rolls.clone());
+                    let (hub, event, rng) = (hub.clone(), event.clone(), self.rng.clone());
                     tokio::spawn(async move {
-                        dawdle(&rolls, 3_000).await;
+                        random_delay(&rng, 3_000).await;
                         hub.publish(vec![event]);
                     });
                 }
@@ -239,33 +240,33 @@ impl World {
         }
     }
 
-    async fn submit(self: &Arc<Self>, command: Command) {
-        let node = roll(&self.rolls, self.plan.nodes as u64 - 1) as usize;
-        let before = self.truth.head();
+    async fn submit(self: &Arc<Self>, write: Write) {
+        let node = random(&self.rng, self.scenario.nodes as u64 - 1) as usize;
+        let before = self.store.head();
         let (answer, answered) = oneshot::channel();
-        let _ = self.writers[node].send((command, answer));
+        let _ = self.writers[node].send((write, answer));
         let _ = answered.await;
-        if self.plan.publish_by_caller {
-            dawdle(&self.rolls, 100).await;
-            let events = self.truth.state.lock().unwrap().events[before.get() as usize..].to_vec();
+        if self.scenario.publish_by_caller {
+            random_delay(&self.rng, 100).await;
+            let events = self.store.state.lock().unwrap().events[before.get() as usize..].to_vec();
             self.publish(node, events);
         }
     }
 
     /// Posts, adds and removes members. Sometimes the sender is dropped in the middle of a send.
-    async fn stir(self: Arc<Self>) {
+    async fn submit_writes(self: Arc<Self>) {
         for _ in 0..40 {
-            dawdle(&self.rolls, 1_500).await;
-            let user = roll(&self.rolls, USERS as u64 - 1) as usize;
-            let command = match roll(&self.rolls, 11) {
-                0 if user > 0 => Command::Remove(user),
-                1 | 2 => Command::Add(user),
-                _ => Command::Post(user),
+            random_delay(&self.rng, 1_500).await;
+            let user = random(&self.rng, USERS as u64 - 1) as usize;
+            let write = match random(&self.rng, 11) {
+                0 if user > 0 => Write::Remove(user),
+                1 | 2 => Write::Add(user),
+                _ => Write::Post(user),
             };
-            let world = self.clone();
-            let caller = tokio::spawn(async move { world.submit(command).await });
-            if roll(&self.rolls, 3) == 0 {
-                dawdle(&self.rolls, 300).await;
+            let simulation = self.clone();
+            let caller = tokio::spawn(async move { simulation.submit(write).await });
+            if random(&self.rng, 3) == 0 {
+                random_delay(&self.rng, 300).await;
                 caller.abort();
             } else {
                 let _ = caller.await;
@@ -276,7 +277,7 @@ impl World {
 
 /// A client that keeps its cursor over all its connections.
 struct Client {
-    world: Arc<World>,
+    simulation: Arc<Simulation>,
     user: UserRef,
     cursor: Option<Seq>,
     /// The event that ended its membership.
@@ -291,18 +292,18 @@ enum End {
 impl Client {
     /// Connects to any node, joins from its cursor, and listens.
     async fn connect(&mut self, micros: u64) -> Result<(), String> {
-        let node = roll(&self.world.rolls, self.world.plan.nodes as u64 - 1) as usize;
-        let hub = self.world.hubs[node].clone();
+        let node = random(&self.simulation.rng, self.simulation.scenario.nodes as u64 - 1) as usize;
+        let hub = self.simulation.hubs[node].clone();
         let write_queue = Arc::new(WriteQueue::new(Socket::Queued, 1 << 20));
         let caller = Caller::operator(self.user.clone(), START);
         let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), Arc::new(caller), write_queue.clone()));
         let joining = tokio::spawn({
-            let (truth, subscriber, hub) = (self.world.truth.clone(), subscriber.clone(), hub.clone());
+            let (store, subscriber, hub) = (self.simulation.store.clone(), subscriber.clone(), hub.clone());
             let (since, access) = (self.cursor.map(Seq::get), Access::Member(self.user.id));
             async move {
                 let rights = move || Ok(access);
-                let request = Join { room: truth.room, rights: &rights, since, epoch: Some("one"), reference: None };
-                join(&hub, &*truth, &subscriber, &Limits::default(), Duration::from_secs(10), request).await
+                let request = Join { room: store.room, rights: &rights, since, epoch: Some("one"), reference: None };
+                join(&hub, &*store, &subscriber, &Limits::default(), Duration::from_secs(10), request).await
             }
         });
         self.departed_at = None;
@@ -322,12 +323,12 @@ impl Client {
                 }
             }
         };
-        if roll(&self.world.rolls, 1) == 0 {
+        if random(&self.simulation.rng, 1) == 0 {
             joining.abort();
         }
         if matches!(end, End::Left) {
             // Nothing may follow `left`.
-            dawdle(&self.world.rolls, 3_000).await;
+            random_delay(&self.simulation.rng, 3_000).await;
             if !write_queue.take().is_empty() {
                 return Err("a frame after `left`".to_owned());
             }
@@ -366,7 +367,7 @@ impl Client {
                         return Err(format!("event {} at the cursor {cursor}", event.seq));
                     }
                     if let Some(departed_at) = self.departed_at
-                        && !self.world.truth.was_added_after(self.user.id, departed_at)
+                        && !self.simulation.store.was_added_after(self.user.id, departed_at)
                     {
                         return Err(format!("event {} after the membership ended at {departed_at}", event.seq));
                     }
@@ -384,11 +385,11 @@ impl Client {
         Ok(None)
     }
 
-    async fn live(mut self) -> Result<Self, String> {
+    async fn reconnect_repeatedly(mut self) -> Result<Self, String> {
         for _ in 0..12 {
-            let micros = roll(&self.world.rolls, 8_000);
+            let micros = random(&self.simulation.rng, 8_000);
             self.connect(micros).await?;
-            dawdle(&self.world.rolls, 2_000).await;
+            random_delay(&self.simulation.rng, 2_000).await;
         }
         Ok(self)
     }
@@ -409,30 +410,31 @@ fn payloads(mut bytes: &[u8]) -> Vec<&[u8]> {
     payloads
 }
 
-async fn run(plan: Plan) -> Result<(), String> {
-    let world = World::new(plan);
+async fn run(scenario: Scenario) -> Result<(), String> {
+    let simulation = Simulation::new(scenario);
     for user in 0..3 {
-        world.submit(Command::Add(user)).await;
+        simulation.submit(Write::Add(user)).await;
     }
-    let clients: Vec<_> = world
-        .truth
+    let clients: Vec<_> = simulation
+        .store
         .users
         .iter()
         .flat_map(|user| [user.clone(), user.clone()])
-        .map(|user| Client { world: world.clone(), user, cursor: None, departed_at: None })
-        .map(|client| tokio::spawn(client.live()))
+        .map(|user| Client { simulation: simulation.clone(), user, cursor: None, departed_at: None })
+        .map(|client| tokio::spawn(client.reconnect_repeatedly()))
         .collect();
-    let stirrers = [tokio::spawn(world.clone().stir()), tokio::spawn(world.clone().stir())];
+    let writers = [tokio::spawn(simulation.clone().submit_writes()), tokio::spawn(simulation.clone().submit_writes())];
     // One connection stays to the end, so that no later replay hides a lost event.
-    let steady = Client { world: world.clone(), user: world.truth.users[0].clone(), cursor: None, departed_at: None };
-    let micros = if plan.nodes == 1 { 600_000 } else { 6_000_000 };
+    let steady =
+        Client { simulation: simulation.clone(), user: simulation.store.users[0].clone(), cursor: None, departed_at: None };
+    let micros = if scenario.nodes == 1 { 600_000 } else { 6_000_000 };
     let mut steady_client = steady;
     let steady = tokio::spawn(async move {
         steady_client.connect(micros).await?;
         Ok::<_, String>(steady_client)
     });
-    for stirrer in stirrers {
-        stirrer.await.map_err(|error| error.to_string())?;
+    for writer in writers {
+        writer.await.map_err(|error| error.to_string())?;
     }
     let mut seen: HashMap<UserId, Seq> = HashMap::new();
     for client in clients {
@@ -440,8 +442,8 @@ async fn run(plan: Plan) -> Result<(), String> {
         seen.insert(client.user.id, client.cursor.unwrap_or_default());
     }
     let steady = steady.await.map_err(|error| error.to_string())??;
-    if steady.cursor != Some(world.truth.head()) {
-        return Err(format!("the steady client stopped at {:?} of {}", steady.cursor, world.truth.head()));
+    if steady.cursor != Some(simulation.store.head()) {
+        return Err(format!("the steady client stopped at {:?} of {}", steady.cursor, simulation.store.head()));
     }
     // Nobody is connected: a room that stays would keep its NATS subscription.
     dawdle(&world.rolls, 10_000).await;
@@ -451,15 +453,15 @@ async fn run(plan: Plan) -> Result<(), String> {
     Ok(())
 }
 
-fn run_seed(plan: Plan) -> Result<(), String> {
+fn run_seed(scenario: Scenario) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(run(plan))
+    runtime.block_on(run(scenario))
 }
 
-fn seeds(most: u64) -> Vec<u64> {
+fn seeds(max: u64) -> Vec<u64> {
     match std::env::var("CHATSPHERE_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..most).collect(),
+        Err(_) => (0..max).collect(),
     }
 }
 
@@ -467,9 +469,9 @@ fn seeds(most: u64) -> Vec<u64> {
 fn every_event_reaches_every_listener_once_and_in_order() {
     for nodes in [1, 2] {
         for seed in seeds(if nodes == 1 { 300 } else { 150 }) {
-            let plan = Plan { seed, nodes, fault: None, publish_by_caller: false };
-            if let Err(violation) = run_seed(plan) {
-                panic!("{violation}; replay with CHATSPHERE_SEED={seed} ({plan:?})");
+            let scenario = Scenario { seed, nodes, fault: None, publish_by_caller: false };
+            if let Err(violation) = run_seed(scenario) {
+                panic!("{violation}; replay with CHATSPHERE_SEED={seed} ({scenario:?})");
             }
         }
     }
@@ -477,21 +479,21 @@ fn every_event_reaches_every_listener_once_and_in_order() {
 
 #[test]
 fn a_seed_is_a_schedule() {
-    let plan = Plan { seed: 3, nodes: 2, fault: Some(Fault::TrustTheBus), publish_by_caller: false };
-    assert_eq!(run_seed(plan), run_seed(plan));
-    assert!(run_seed(plan).is_err());
+    let scenario = Scenario { seed: 3, nodes: 2, fault: Some(Fault::TrustTheBus), publish_by_caller: false };
+    assert_eq!(run_seed(scenario), run_seed(scenario));
+    assert!(run_seed(scenario).is_err());
 }
 
 #[test]
 fn each_planted_fault_is_found() {
-    let sound = Plan { seed: 0, nodes: 1, fault: None, publish_by_caller: false };
+    let sound = Scenario { seed: 0, nodes: 1, fault: None, publish_by_caller: false };
     for planted in [
-        Plan { fault: Some(Fault::TrustTheBus), nodes: 2, ..sound },
-        Plan { fault: Some(Fault::SubscribeWithoutCheck), ..sound },
-        Plan { fault: Some(Fault::KeepTheDeparted), ..sound },
-        Plan { publish_by_caller: true, ..sound },
+        Scenario { fault: Some(Fault::TrustTheBus), nodes: 2, ..sound },
+        Scenario { fault: Some(Fault::SubscribeWithoutCheck), ..sound },
+        Scenario { fault: Some(Fault::KeepTheDeparted), ..sound },
+        Scenario { publish_by_caller: true, ..sound },
     ] {
-        let found = (0..100).find_map(|seed| run_seed(Plan { seed, ..planted }).err().map(|violation| (seed, violation)));
+        let found = (0..100).find_map(|seed| run_seed(Scenario { seed, ..planted }).err().map(|violation| (seed, violation)));
         let (seed, violation) = found.unwrap_or_else(|| panic!("not found in 100 seeds: {planted:?}"));
         println!("{planted:?}: seed {seed} found it: {violation}");
     }
