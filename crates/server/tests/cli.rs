@@ -27,6 +27,8 @@ mod output;
 mod readiness;
 #[path = "cli/signals.rs"]
 mod signals;
+#[path = "cli/upgrade.rs"]
+mod upgrade;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chatsphere");
 /// The time-out of each step. It is far above what any step takes, so only a fault reaches it.
