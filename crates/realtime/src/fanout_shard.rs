@@ -1,10 +1,10 @@
 //! A shard of the fan-out: a task that delivers the events of its rooms to their subscriptions, and acknowledgements to
 //! senders.
 //!
-//! The shard works in turns. A turn receives all queued messages, serves every listed room (or the next one, in a shard of
-//! large rooms) for a bounded number of subscriptions, and then encodes the acknowledgements. A room of ten thousand therefore
-//! delays a room of two by a bounded time, and a connection gets the events of its small rooms and its acknowledgements in one
-//! write.
+//! The shard runs a loop. An iteration receives all queued messages, serves every room in the run queue (or the next one, in a
+//! shard of large rooms) for a bounded number of subscriptions, and then encodes the acknowledgements. A room of ten thousand
+//! therefore delays a room of two by a bounded time, and a connection gets the events of its small rooms and its
+//! acknowledgements in one write.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,33 +21,34 @@ use tokio::time::{Instant, sleep_until};
 use crate::ack;
 use crate::batch::Batch;
 use crate::hub::Hub;
-use crate::room::{Corked, Left, Room};
+use crate::room::{Corked, Remaining, Room};
 
 /// Maximum number of events queued for a shard. Events beyond it are dropped; reconciliation reads them from the store.
-const MAX_WAITING: usize = 8_192;
-/// Subscriptions after which a turn ends. A turn of a shard of large rooms serves one part of one room.
-const TURN: usize = 512;
+const MAX_QUEUED_EVENTS: usize = 8_192;
+/// Subscriptions after which an iteration ends. An iteration of a shard of large rooms serves one room once.
+const MAX_SUBSCRIPTIONS: usize = 512;
 /// A shard of large rooms sleeps after this much continuous work. The kernel preempts a busy thread only at its ticks, up to 4
 /// ms apart, and threads with little to do would wait for those.
-const PASS_TIME: Duration = Duration::from_micros(500);
+const MAX_BUSY: Duration = Duration::from_micros(500);
 /// The requested sleep; the kernel makes about 60 µs of it.
 const PAUSE: Duration = Duration::from_micros(10);
 
 /// The sending side of a shard.
 pub(crate) struct ShardSender {
     messages: mpsc::UnboundedSender<ShardMessage>,
-    waiting: Arc<AtomicUsize>,
+    /// Events in `messages`.
+    queued_events: Arc<AtomicUsize>,
 }
 
 /// One shard of the fan-out; runs as a task.
 pub struct FanoutShard {
-    /// Serves large rooms, which the other shards list here.
+    /// Serves large rooms, which the other shards pass on.
     of_large_rooms: bool,
     messages: mpsc::UnboundedReceiver<ShardMessage>,
     /// Events in `messages`.
-    waiting: Arc<AtomicUsize>,
+    queued_events: Arc<AtomicUsize>,
     /// Rooms with undelivered events, each at most once.
-    listed: VecDeque<Arc<Room>>,
+    run_queue: VecDeque<Arc<Room>>,
     /// Rooms in their cooldown, and when it ends.
     cooling_down: Vec<(Instant, Arc<Room>)>,
     acks: Vec<Ack>,
@@ -58,19 +59,19 @@ pub struct FanoutShard {
 /// A message to a shard.
 enum ShardMessage {
     Commit { events: Vec<Arc<Event>>, acks: Vec<Ack> },
-    List(Arc<Room>),
+    Schedule(Arc<Room>),
 }
 
 impl ShardSender {
     /// Queues events and acknowledgements. Acknowledgements are never dropped; events are if the queue is full.
     pub(crate) fn send(&self, mut events: Vec<Arc<Event>>, acks: Vec<Ack>) {
-        if self.waiting.load(Ordering::Relaxed) > MAX_WAITING {
+        if self.queued_events.load(Ordering::Relaxed) > MAX_QUEUED_EVENTS {
             events = Vec::new();
         }
         if events.is_empty() && acks.is_empty() {
             return;
         }
-        self.waiting.fetch_add(events.len(), Ordering::Relaxed);
+        self.queued_events.fetch_add(events.len(), Ordering::Relaxed);
         if let Err(unsent) = self.messages.send(ShardMessage::Commit { events, acks })
             && let ShardMessage::Commit { acks, .. } = unsent.0
         {
@@ -79,51 +80,51 @@ impl ShardSender {
         }
     }
 
-    /// Lists a room with undelivered events.
-    pub(crate) fn list(&self, room: Arc<Room>) {
+    /// Adds a room with undelivered events to the run queue.
+    pub(crate) fn schedule(&self, room: Arc<Room>) {
         // The receiver is gone only while the node stops.
-        let _ = self.messages.send(ShardMessage::List(room));
+        let _ = self.messages.send(ShardMessage::Schedule(room));
     }
 }
 
 impl FanoutShard {
     pub(crate) fn new(of_large_rooms: bool) -> (ShardSender, Self) {
         let (sender, messages) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let queued_events = Arc::new(AtomicUsize::new(0));
         let shard = Self {
             of_large_rooms,
             messages,
-            waiting: waiting.clone(),
-            listed: VecDeque::new(),
+            queued_events: queued_events.clone(),
+            run_queue: VecDeque::new(),
             cooling_down: Vec::new(),
             acks: Vec::new(),
             corked: Corked::new(),
         };
-        (ShardSender { messages: sender, waiting }, shard)
+        (ShardSender { messages: sender, queued_events }, shard)
     }
 
     /// Delivers events until the hub is dropped.
     pub async fn run(mut self, hub: &Hub, mut batch: impl Batch) {
         let mut began = Instant::now();
         loop {
-            if self.listed.is_empty() {
+            if self.run_queue.is_empty() {
                 if !self.wait(hub).await {
                     return;
                 }
                 began = Instant::now();
             }
             while let Ok(message) = self.messages.try_recv() {
-                self.take(hub, message);
+                self.handle(hub, message);
             }
             self.end_cooldowns();
-            self.serve(hub, &mut batch);
+            self.serve_rooms(hub, &mut batch);
             self.corked.extend(self.acks.drain(..).filter_map(ack::cork));
             self.corked.drain(..).for_each(|write_queue| write_queue.uncork());
-            if self.of_large_rooms && !self.listed.is_empty() && began.elapsed() >= PASS_TIME {
+            if self.of_large_rooms && !self.run_queue.is_empty() && began.elapsed() >= MAX_BUSY {
                 sleep(PAUSE);
                 began = Instant::now();
             }
-            // Yields after each turn, so that other tasks run however much is queued.
+            // Yields after each iteration, so that other tasks run however much is queued.
             yield_now().await;
         }
     }
@@ -140,43 +141,43 @@ impl FanoutShard {
         };
         match message {
             Some(message) => {
-                self.take(hub, message);
+                self.handle(hub, message);
                 true
             }
             None => false,
         }
     }
 
-    fn take(&mut self, hub: &Hub, message: ShardMessage) {
+    fn handle(&mut self, hub: &Hub, message: ShardMessage) {
         match message {
-            ShardMessage::List(room) => self.listed.push_back(room),
+            ShardMessage::Schedule(room) => self.run_queue.push_back(room),
             ShardMessage::Commit { events, acks } => {
-                self.waiting.fetch_sub(events.len(), Ordering::Relaxed);
+                self.queued_events.fetch_sub(events.len(), Ordering::Relaxed);
                 self.acks.extend(acks);
-                for run in events.chunk_by(|one, next| one.room_id == next.room_id) {
-                    self.accept(hub, run);
+                for events in events.chunk_by(|one, next| one.room_id == next.room_id) {
+                    self.accept(hub, events);
                 }
             }
         }
     }
 
     /// Passes consecutive events of one room to the room.
-    fn accept(&mut self, hub: &Hub, run: &[Arc<Event>]) {
-        let Some(room) = run.first().and_then(|event| hub.room(event.room_id)) else { return };
+    fn accept(&mut self, hub: &Hub, events: &[Arc<Event>]) {
+        let Some(room) = events.first().and_then(|event| hub.room(event.room_id)) else { return };
         if room.is_large() && !self.of_large_rooms {
             // This shard must not wait for the lock of a large room.
-            return hub.send_to_large_room(room.id, run.to_vec());
+            return hub.send_to_large_room(room.id, events.to_vec());
         }
         let accepted = room.accept(
-            run,
+            events,
             #[cfg(test)]
             hub.fault,
         );
-        if accepted.gap {
+        if accepted.needs_backfill {
             hub.ask_for_backfill(room.id);
         }
-        if accepted.list {
-            self.listed.push_back(room);
+        if accepted.needs_scheduling {
+            self.run_queue.push_back(room);
         }
     }
 
@@ -185,40 +186,41 @@ impl FanoutShard {
             return;
         }
         let now = Instant::now();
-        self.listed.extend(self.cooling_down.extract_if(.., |(until, _)| *until <= now).map(|(_, room)| room));
+        self.run_queue.extend(self.cooling_down.extract_if(.., |(until, _)| *until <= now).map(|(_, room)| room));
     }
 
-    /// Serves the listed rooms, some subscriptions of each, until the turn ends.
-    fn serve(&mut self, hub: &Hub, batch: &mut dyn Batch) {
+    /// Serves the rooms in the run queue, some subscriptions of each, until the iteration ends.
+    fn serve_rooms(&mut self, hub: &Hub, batch: &mut dyn Batch) {
         let (mut subscriptions, mut delivered) = (0, 0);
-        let mut at_least = self.listed.len();
-        let turn = if self.of_large_rooms { 1 } else { TURN };
-        while subscriptions < turn && (at_least > 0 || self.messages.is_empty()) {
-            let Some(room) = self.listed.pop_front() else { break };
-            at_least = at_least.saturating_sub(1);
+        // Every room that is in the run queue now is served, even if messages arrive.
+        let mut to_serve = self.run_queue.len();
+        let max_subscriptions = if self.of_large_rooms { 1 } else { MAX_SUBSCRIPTIONS };
+        while subscriptions < max_subscriptions && (to_serve > 0 || self.messages.is_empty()) {
+            let Some(room) = self.run_queue.pop_front() else { break };
+            to_serve = to_serve.saturating_sub(1);
             if room.is_large() != self.of_large_rooms {
-                // The room grew or shrank since it was listed, and moves to the other kind of shard. Only one shard has it at
-                // any time.
-                hub.list(room);
+                // The room grew or shrank since it was scheduled, and moves to the other kind of shard. Only one shard has it
+                // at any time.
+                hub.schedule(room);
                 continue;
             }
-            let served = room.serve(
+            let progress = room.advance_pass(
                 &mut self.corked,
                 batch,
                 #[cfg(test)]
                 hub.fault,
             );
-            subscriptions += served.subscriptions;
-            delivered += served.delivered;
-            if served.gap {
+            subscriptions += progress.subscriptions;
+            delivered += progress.delivered;
+            if progress.needs_backfill {
                 hub.ask_for_backfill(room.id);
             }
-            match served.left {
+            match progress.remaining {
                 // The last membership among its subscribers may have ended.
-                Left::Nothing if served.is_deserted => hub.tidy(room.id),
-                Left::Nothing => {}
-                Left::Cooldown(cooldown) => self.cooling_down.push((Instant::now() + cooldown, room)),
-                Left::Pass | Left::Another => self.listed.push_back(room),
+                Remaining::Nothing if progress.is_deserted => hub.remove_if_unused(room.id),
+                Remaining::Nothing => {}
+                Remaining::NextPassAfter(cooldown) => self.cooling_down.push((Instant::now() + cooldown, room)),
+                Remaining::RestOfPass | Remaining::NextPass => self.run_queue.push_back(room),
             }
         }
         hub.meters.events_out.increment(delivered);
@@ -256,14 +258,14 @@ mod tests {
         subscription();
         let (shard, large_rooms) = (&mut tasks.shards[0], &mut tasks.large_rooms[0]);
         shard.accept(&hub, &[joined(2)]);
-        assert_eq!(shard.listed.len(), 1, "it is a small room");
+        assert_eq!(shard.run_queue.len(), 1, "it is a small room");
         (1..LARGE).for_each(|_| subscription());
-        shard.serve(&hub, &mut OneByOne);
-        assert!(shard.listed.is_empty(), "its lock is not for this shard any more");
-        let Ok(ShardMessage::List(room)) = large_rooms.messages.try_recv() else { panic!("no shard has it") };
-        large_rooms.listed.push_back(room);
-        while !large_rooms.listed.is_empty() {
-            large_rooms.serve(&hub, &mut OneByOne);
+        shard.serve_rooms(&hub, &mut OneByOne);
+        assert!(shard.run_queue.is_empty(), "its lock is not for this shard any more");
+        let Ok(ShardMessage::Schedule(room)) = large_rooms.messages.try_recv() else { panic!("no shard has it") };
+        large_rooms.run_queue.push_back(room);
+        while !large_rooms.run_queue.is_empty() {
+            large_rooms.serve_rooms(&hub, &mut OneByOne);
         }
         // Its next events go to the shard of large rooms directly.
         shard.accept(&hub, &[joined(3)]);

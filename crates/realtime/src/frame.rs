@@ -23,7 +23,7 @@ pub fn encode(frame: &impl Serialize) -> Option<Bytes> {
 
 /// An encoded event of a room.
 #[derive(Debug, Clone)]
-pub struct EventBytes {
+pub struct EncodedEvent {
     /// Its `seq`.
     pub seq: Seq,
     /// The complete WebSocket frame.
@@ -32,8 +32,8 @@ pub struct EventBytes {
     pub departed: Option<UserId>,
 }
 
-impl EventBytes {
-    /// Encodes an event. If encoding fails, the frame is empty, so that later events keep their places.
+impl EncodedEvent {
+    /// Encodes an event. If encoding fails, the frame is empty, because frames are found by their position.
     pub fn encode(event: &Arc<Event>) -> Self {
         let frame = encode(&wire::event(event)).unwrap_or_default();
         Self { seq: event.seq, frame, departed: event.departed() }

@@ -17,12 +17,13 @@ use crate::room::Room;
 use crate::signal::{Connections, Signals};
 use crate::subscriber::Subscriber;
 
-/// All rooms that connections of this node are subscribed to.
+/// The rooms that connections of this node are subscribed to, and the shards that deliver their events.
 pub struct Hub {
     rooms: Mutex<HashMap<RoomId, Arc<Room>>>,
     shards: Vec<ShardSender>,
-    /// Shards for large rooms.
+    /// The shards of large rooms.
     large_rooms: Vec<ShardSender>,
+    /// Rooms that need a backfill.
     gaps: mpsc::UnboundedSender<RoomId>,
     /// The hub's counters.
     pub(crate) meters: Meters,
@@ -54,9 +55,8 @@ impl Hub {
     /// A hub with `shards` shards for small rooms and as many for large ones. A room always belongs to the same shard of each
     /// kind.
     pub fn new(shards: usize) -> (Self, HubTasks) {
-        let made =
-            |of_large_rooms| (0..shards.max(1)).map(|_| FanoutShard::new(of_large_rooms)).unzip::<_, _, Vec<_>, Vec<_>>();
-        let ((senders, shards), (large_room_senders, large_rooms)) = (made(false), made(true));
+        let new = |of_large_rooms| (0..shards.max(1)).map(|_| FanoutShard::new(of_large_rooms)).unzip::<_, _, Vec<_>, Vec<_>>();
+        let ((senders, shards), (large_room_senders, large_rooms)) = (new(false), new(true));
         let (gaps, gaps_receiver) = mpsc::unbounded_channel();
         let hub = Self {
             rooms: Mutex::default(),
@@ -75,14 +75,29 @@ impl Hub {
         (hub, HubTasks { shards, large_rooms, gaps: gaps_receiver })
     }
 
-    /// Delivers events of rooms, in any order, to the subscriptions.
-    pub fn publish(&self, events: Vec<Arc<Event>>) {
-        self.send(events, Vec::new());
-    }
-
     /// Sets where signals find the connections of a user. Only the first call has an effect.
     pub fn set_connections(&self, connections: Weak<dyn Connections>) {
         self.signals.set_connections(connections);
+    }
+}
+
+impl CommitSink for Hub {
+    fn committed(&self, batch: Committed) {
+        self.meters.events_in.increment(batch.events.len() as u64);
+        self.send(batch.events, batch.acks);
+    }
+}
+
+impl SignalSink for Hub {
+    fn signal(&self, signal: Signal) {
+        self.signals.push(signal);
+    }
+}
+
+impl Hub {
+    /// Delivers events of rooms, in any order, to the subscriptions.
+    pub fn publish(&self, events: Vec<Arc<Event>>) {
+        self.send(events, Vec::new());
     }
 
     fn send(&self, events: Vec<Arc<Event>>, acks: Vec<Ack>) {
@@ -90,14 +105,14 @@ impl Hub {
         if let [shard] = &*self.shards {
             return shard.send(events, acks);
         }
-        let mut loads: Vec<(Vec<Arc<Event>>, Vec<Ack>)> = self.shards.iter().map(|_| Default::default()).collect();
+        let mut by_shard: Vec<(Vec<Arc<Event>>, Vec<Ack>)> = self.shards.iter().map(|_| Default::default()).collect();
         for event in events {
-            loads[self.shard_of(event.room_id)].0.push(event);
+            by_shard[self.shard_of(event.room_id)].0.push(event);
         }
         for ack in acks {
-            loads[ack.room_id.map_or(0, |room| self.shard_of(room))].1.push(ack);
+            by_shard[ack.room_id.map_or(0, |room| self.shard_of(room))].1.push(ack);
         }
-        for (shard, (events, acks)) in self.shards.iter().zip(loads) {
+        for (shard, (events, acks)) in self.shards.iter().zip(by_shard) {
             shard.send(events, acks);
         }
     }
@@ -110,7 +125,7 @@ impl Hub {
                 EventKind::Message(message) if !is_idle => self.signals.end_typing(event.room_id, message.author.id, event.seq),
                 EventKind::MemberLeft { user, .. } => {
                     if let Some(room) = self.room(event.room_id) {
-                        room.departs(event.seq);
+                        room.record_departure(event.seq);
                     }
                     self.signals.end_typing(event.room_id, user.id, event.seq);
                 }
@@ -119,44 +134,14 @@ impl Hub {
         }
     }
 
-    /// Requests a backfill of a room up to an event, unless one is under way.
-    pub(crate) fn ask_for(&self, room: &Room, up_to: Seq) {
-        if room.lacks(up_to) && room.begin_backfill() {
-            self.ask_for_backfill(room.id);
-        }
-    }
-
-    /// Orders a room's events at once and leaves their delivery to the shard. Returns whether the room accepted all of them.
-    pub(crate) fn accept(&self, id: RoomId, events: &[Arc<Event>]) -> bool {
-        let Some(room) = self.room(id) else { return true };
-        self.before_delivery(events);
-        let accepted = room.accept(
-            events,
-            #[cfg(test)]
-            self.fault,
-        );
-        if accepted.gap {
-            self.ask_for_backfill(id);
-        }
-        if accepted.list {
-            self.list(room);
-        }
-        !accepted.full
-    }
-
     pub(crate) fn send_to_large_room(&self, id: RoomId, events: Vec<Arc<Event>>) {
         self.large_rooms[self.shard_of(id)].send(events, Vec::new());
     }
 
-    /// Lists a room with undelivered events in its shard.
-    pub(crate) fn list(&self, room: Arc<Room>) {
+    /// Adds a room with undelivered events to the run queue of its shard.
+    pub(crate) fn schedule(&self, room: Arc<Room>) {
         let shards = if room.is_large() { &self.large_rooms } else { &self.shards };
-        shards[self.shard_of(room.id)].list(room);
-    }
-
-    pub(crate) fn ask_for_backfill(&self, id: RoomId) {
-        // The receiver is gone only while the node stops.
-        let _ = self.gaps.send(id);
+        shards[self.shard_of(room.id)].schedule(room);
     }
 
     /// Rooms are spread by the last byte of their id, which is random.
@@ -164,19 +149,50 @@ impl Hub {
         usize::from(id.as_bytes()[15]) % self.shards.len()
     }
 
+    /// Adds events that were read from the store to a room, and leaves their delivery to the shard. Returns whether the room
+    /// accepted all of them.
+    pub(crate) fn backfill(&self, id: RoomId, events: &[Arc<Event>]) -> bool {
+        let Some(room) = self.room(id) else { return true };
+        self.before_delivery(events);
+        let accepted = room.accept(
+            events,
+            #[cfg(test)]
+            self.fault,
+        );
+        if accepted.needs_backfill {
+            self.ask_for_backfill(id);
+        }
+        if accepted.needs_scheduling {
+            self.schedule(room);
+        }
+        !accepted.full
+    }
+
+    /// Requests a backfill of a room up to an event, unless one is under way.
+    pub(crate) fn ask_for(&self, room: &Room, up_to: Seq) {
+        if room.lacks(up_to) && room.claim_backfill() {
+            self.ask_for_backfill(room.id);
+        }
+    }
+
+    pub(crate) fn ask_for_backfill(&self, id: RoomId) {
+        // The receiver is gone only while the node stops.
+        let _ = self.gaps.send(id);
+    }
+
     /// Unsubscribes a connection from a room. Nothing of the room is sent to it after this returns. Returns whether it was
     /// subscribed.
     pub fn leave(&self, subscriber: &Subscriber, room: RoomId) -> bool {
-        let left = self.room(room).is_some_and(|room| room.unsubscribe(subscriber.id));
-        self.tidy(room);
-        left
+        let was_subscribed = self.room(room).is_some_and(|room| room.unsubscribe(subscriber.id));
+        self.remove_if_unused(room);
+        was_subscribed
     }
 
-    /// Unsubscribes a connection and sends it this last frame of the room. Returns whether it was subscribed.
-    pub fn evict(&self, subscriber: &Subscriber, room: RoomId, last: &Bytes) -> bool {
-        let left = self.room(room).is_some_and(|room| room.evict(subscriber.id, last));
-        self.tidy(room);
-        left
+    /// Sends a connection a final frame of the room and unsubscribes it. Returns whether it was subscribed.
+    pub fn evict(&self, subscriber: &Subscriber, room: RoomId, final_frame: &Bytes) -> bool {
+        let was_subscribed = self.room(room).is_some_and(|room| room.evict(subscriber.id, final_frame));
+        self.remove_if_unused(room);
+        was_subscribed
     }
 
     /// Ends all subscriptions of a connection that closed.
@@ -208,30 +224,30 @@ impl Hub {
     }
 
     /// Keeps a room in the hub; from now on the room keeps the events that it receives.
-    pub(crate) fn pin(&self, id: RoomId) -> Pin<'_> {
+    pub(crate) fn pin(&self, id: RoomId) -> RoomPin<'_> {
         loop {
             // Never wait for a room's lock while holding the lock of all rooms: a large room would block the others.
-            let entered = || {
+            let new = || {
                 self.interest.add(Topic::Room(id));
                 Arc::new(Room::new(id))
             };
-            let room = self.rooms().entry(id).or_insert_with(entered).clone();
+            let room = self.rooms().entry(id).or_insert_with(new).clone();
             if room.pin() {
-                return Pin { hub: self, room };
+                return RoomPin { hub: self, room };
             }
-            self.forget(&room);
+            self.remove(&room);
         }
     }
 
-    /// Forgets a room without subscriptions and pending joins.
-    pub(crate) fn tidy(&self, id: RoomId) {
-        if let Some(room) = self.room(id).filter(|room| room.forget_if_unused()) {
-            self.forget(&room);
+    /// Removes a room without subscriptions and pending joins.
+    pub(crate) fn remove_if_unused(&self, id: RoomId) {
+        if let Some(room) = self.room(id).filter(|room| room.mark_removed_if_unused()) {
+            self.remove(&room);
         }
     }
 
-    /// Removes a room that is marked as forgotten, unless it was already replaced.
-    fn forget(&self, room: &Arc<Room>) {
+    /// Removes a room that is marked as removed, unless it was already replaced.
+    fn remove(&self, room: &Arc<Room>) {
         let mut rooms = self.rooms();
         if rooms.get(&room.id).is_some_and(|other| Arc::ptr_eq(other, room)) {
             rooms.remove(&room.id);
@@ -244,29 +260,16 @@ impl Hub {
     }
 }
 
-impl CommitSink for Hub {
-    fn committed(&self, batch: Committed) {
-        self.meters.events_in.increment(batch.events.len() as u64);
-        self.send(batch.events, batch.acks);
-    }
-}
-
-impl SignalSink for Hub {
-    fn signal(&self, signal: Signal) {
-        self.signals.push(signal);
-    }
-}
-
 /// Keeps a room in the hub until it is dropped.
-pub(crate) struct Pin<'a> {
+pub(crate) struct RoomPin<'a> {
     hub: &'a Hub,
     pub(crate) room: Arc<Room>,
 }
 
-impl Drop for Pin<'_> {
+impl Drop for RoomPin<'_> {
     fn drop(&mut self) {
         self.room.unpin();
-        self.hub.tidy(self.room.id);
+        self.hub.remove_if_unused(self.room.id);
     }
 }
 
@@ -282,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_busy_room_holds_up_no_other() {
-        let uses: [fn(&Hub, RoomId); 2] = [|hub, room| drop(hub.pin(room)), Hub::tidy];
+        let uses: [fn(&Hub, RoomId); 2] = [|hub, room| drop(hub.pin(room)), Hub::remove_if_unused];
         for waits_for_it in uses {
             let hub = Hub::new(1).0;
             let id = |millis| RoomId::new(Timestamp::from_millis(millis));
@@ -290,18 +293,18 @@ mod tests {
             let pin = hub.pin(busy);
             let held = Arc::strong_count(&pin.room);
             thread::scope(|threads| {
-                let lock = pin.room.keep_busy();
+                let lock = pin.room.hold_lock();
                 threads.spawn(|| waits_for_it(&hub, busy));
                 // Until that thread holds the room or the lock of all rooms.
                 while Arc::strong_count(&pin.room) == held && hub.rooms.try_lock().is_ok() {
                     thread::yield_now();
                 }
-                let (tell, done) = mpsc::channel();
+                let (sender, done) = mpsc::channel();
                 threads.spawn({
                     let hub = &hub;
                     move || {
                         drop(hub.pin(other));
-                        tell.send(())
+                        sender.send(())
                     }
                 });
                 let done = done.recv_timeout(Duration::from_secs(20));

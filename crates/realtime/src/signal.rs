@@ -322,9 +322,9 @@ impl Signals {
 
     /// Sends a frame to subscriptions of a room, some at a time.
     async fn send(&self, room: &Room, signal: &RoomSignal<'_>) -> Outcome {
-        let (mut place, mut outcome) = (usize::MAX, Outcome::Sent);
+        let (mut slot, mut outcome) = (usize::MAX, Outcome::Sent);
         loop {
-            match room.signal(signal, &mut place) {
+            match room.signal(signal, &mut slot) {
                 Signalled::Behind => return Outcome::Behind,
                 Signalled::Sent { sent, dropped, more } => {
                     self.meters.sent.increment(sent);

@@ -446,8 +446,8 @@ async fn run(scenario: Scenario) -> Result<(), String> {
         return Err(format!("the steady client stopped at {:?} of {}", steady.cursor, simulation.store.head()));
     }
     // Nobody is connected: a room that stays would keep its NATS subscription.
-    dawdle(&world.rolls, 10_000).await;
-    if let Some(node) = world.hubs.iter().position(|hub| hub.room_count() > 0 || hub.interest.wants_any()) {
+    random_delay(&simulation.rng, 10_000).await;
+    if let Some(node) = simulation.hubs.iter().position(|hub| hub.room_count() > 0 || hub.interest.wants_any()) {
         return Err(format!("node {node} keeps a room without subscriptions"));
     }
     Ok(())

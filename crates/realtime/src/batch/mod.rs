@@ -1,7 +1,7 @@
-//! Writes the frames of a pass to many sockets, with one system call per frame or, by io_uring, one for many.
+//! Writes to many sockets during a pass, with one system call per write or, by io_uring, one for many.
 
 #[cfg(target_os = "linux")]
-mod ring;
+mod io_uring;
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 use crate::write_queue::WriteQueue;
 
-/// Frames or runs longer than this many bytes are written at once and never batched: the system call is cheap next to their
-/// size, and the caller may ask afterwards how much the socket accepted.
-pub(crate) const LONG: usize = 16 * 1024;
+/// Longer bytes are written at once and never batched: the system call is cheap next to their size, and the caller may ask
+/// afterwards how much the socket accepted.
+pub(crate) const MAX_BATCHED_LEN: usize = 16 * 1024;
 
 /// Collects frames for many sockets and writes them.
 pub trait Batch {
@@ -47,8 +47,8 @@ impl Batch for Box<dyn Batch> {
 /// The fastest implementation that the kernel supports. It belongs to the calling thread.
 pub fn fastest_batch() -> Box<dyn Batch> {
     #[cfg(target_os = "linux")]
-    match ring::Ring::open() {
-        Ok(ring) => return Box::new(ring),
+    match io_uring::IoUring::open() {
+        Ok(batch) => return Box::new(batch),
         Err(error) => tracing::debug!(%error, "io_uring is not available; large rooms need more CPU time"),
     }
     Box::new(OneByOne)

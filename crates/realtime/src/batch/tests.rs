@@ -6,7 +6,7 @@ use chatsphere_net::websocket;
 use chatsphere_protocol::close;
 
 use super::*;
-use crate::room::{Left, Room};
+use crate::room::{Remaining, Room};
 use crate::subscriber::Subscriber;
 use crate::write_queue::{Flushed, Socket};
 
@@ -17,18 +17,18 @@ const LARGE: usize = 32 << 20;
 
 /// Every implementation that this machine supports.
 fn implementations() -> Vec<Box<dyn Batch>> {
-    let mut ways: Vec<Box<dyn Batch>> = vec![Box::new(OneByOne)];
+    let mut batches: Vec<Box<dyn Batch>> = vec![Box::new(OneByOne)];
     #[cfg(target_os = "linux")]
-    match ring::Ring::open() {
-        Ok(ring) => ways.push(Box::new(ring)),
+    match io_uring::IoUring::open() {
+        Ok(batch) => batches.push(Box::new(batch)),
         Err(error) => println!("io_uring is not tested, this machine forbids it: {error}"),
     }
-    ways
+    batches
 }
 
 async fn connection() -> (Arc<WriteQueue>, Arc<TcpStream>, TcpStream) {
-    let subscriber = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (client, accepted) = tokio::join!(TcpStream::connect(subscriber.local_addr().unwrap()), subscriber.accept());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     let socket = Arc::new(accepted.unwrap().0);
     (Arc::new(WriteQueue::new(Socket::Direct(socket.clone()), LARGE)), socket, client.unwrap())
 }
@@ -101,7 +101,7 @@ async fn a_large_room_gets_its_events_in_order_whatever_else_is_sent() {
             for seq in 1..=EVENTS {
                 let kind = EventKind::MemberJoined { user: user.clone(), by: user.clone() };
                 room.accept(&[Arc::new(Event { room_id: room.id, seq: Seq::new(seq), at: START, kind })], None);
-                while room.serve(&mut Vec::new(), &mut *batch, None).left != Left::Nothing {}
+                while room.advance_pass(&mut Vec::new(), &mut *batch, None).remaining != Remaining::Nothing {}
             }
         }
     });

@@ -6,48 +6,50 @@ use bytes::Bytes;
 use chatsphere_core::{Access, ConnectionId, RoomId, Seq};
 
 use super::RoomSignal;
-use super::service::Service;
+use super::delivery::Delivery;
 use crate::subscriber::Subscriber;
 use crate::write_queue::WriteQueue;
 
 /// Maximum number of subscriptions served under one hold of the room's lock, so that a large room delays neither joins nor its
 /// shard for long.
 #[cfg(not(test))]
-const AT_ONCE: usize = 128;
+const MAX_PER_LOCK: usize = 128;
 #[cfg(test)]
-const AT_ONCE: usize = 2;
-/// Maximum bytes written under one hold, a few tenths of a millisecond of kernel time; at least `FEW` subscriptions are served.
-const BYTES_AT_ONCE: usize = 128 * 1024;
-const FEW: usize = 16;
-/// Up to this many subscriptions, frames are corked until the end of the shard's turn. In larger rooms that rarely combines
-/// frames, and each is written at once.
+const MAX_PER_LOCK: usize = 2;
+/// Maximum bytes written under one hold, a few tenths of a millisecond of kernel time; at least `MIN_PER_LOCK` subscriptions
+/// are served.
+const BYTES_PER_LOCK: usize = 128 * 1024;
+const MIN_PER_LOCK: usize = 16;
+/// Up to this many subscriptions, frames are corked until the end of the shard's iteration. In larger rooms that rarely
+/// combines frames, and each is written at once.
 const MAX_CORKED: usize = 64;
 /// Number of subscriptions prefetched into the CPU caches together.
-const FETCHED: usize = 8;
+const PREFETCHED: usize = 8;
 
-/// How many subscriptions are served under one hold of the lock, for `due` undelivered bytes each.
-pub(super) fn at_once(due: usize) -> usize {
-    (BYTES_AT_ONCE / due.max(1)).clamp(FEW.min(AT_ONCE), AT_ONCE)
+/// How many subscriptions are served under one hold of the lock, for this many undelivered bytes each.
+pub(super) fn max_per_lock(undelivered_bytes: usize) -> usize {
+    (BYTES_PER_LOCK / undelivered_bytes.max(1)).clamp(MIN_PER_LOCK.min(MAX_PER_LOCK), MAX_PER_LOCK)
 }
 
 /// A subscriber's subscription to a room.
 #[derive(Debug)]
 pub(super) struct Subscription {
+    /// The subscriber's id, copied here so that a search reads only this list.
     id: ConnectionId,
     pub(super) subscriber: Arc<Subscriber>,
     /// The access of the subscriber. A member's subscription ends with the membership.
     pub(super) access: Access,
     /// It has every event up to here.
-    pub(super) after: Seq,
+    pub(super) delivered_up_to: Seq,
 }
 
 /// The subscriptions of a room, and the position of the current pass.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// A subscription removed during a pass leaves an empty place, so that the pass skips nobody.
-    places: Vec<Option<Subscription>>,
+    /// A subscription removed during a pass leaves an empty slot, so that the pass skips nobody.
+    slots: Vec<Option<Subscription>>,
     empty: usize,
-    /// The place at which the pass continues.
+    /// The slot at which the pass continues.
     next: usize,
     /// A write queue was over its high watermark during a pass.
     pub(super) over_watermark: bool,
@@ -58,34 +60,34 @@ pub(crate) type Corked = Vec<Arc<WriteQueue>>;
 
 impl Subscriptions {
     pub(super) fn len(&self) -> usize {
-        self.places.len() - self.empty
+        self.slots.len() - self.empty
     }
 
-    /// Adds a subscription that has every event up to `after`, and removes an earlier one of the same connection.
-    pub(super) fn subscribe(&mut self, room: RoomId, subscriber: &Arc<Subscriber>, access: Access, after: Seq) {
+    /// Adds a subscription that has every event up to `delivered_up_to`, and removes an earlier one of the same connection.
+    pub(super) fn subscribe(&mut self, room: RoomId, subscriber: &Arc<Subscriber>, access: Access, delivered_up_to: Seq) {
         if !subscriber.room_set().insert(room) {
             self.remove(subscriber.id);
         }
-        self.places.push(Some(Subscription { id: subscriber.id, subscriber: subscriber.clone(), access, after }));
+        self.slots.push(Some(Subscription { id: subscriber.id, subscriber: subscriber.clone(), access, delivered_up_to }));
     }
 
     /// Sends a frame to a subscriber. Returns whether it is subscribed.
     pub(super) fn send(&self, connection: ConnectionId, frame: &Bytes) -> bool {
-        let subscription = self.places.iter().flatten().find(|subscription| subscription.id == connection);
+        let subscription = self.slots.iter().flatten().find(|subscription| subscription.id == connection);
         subscription.map(|subscription| subscription.subscriber.write_queue.send(frame.clone())).is_some()
     }
 
-    /// Sends a signal to the next subscriptions before `place`, while `goes_on` returns true. Returns how many got it, and how
+    /// Sends a signal to the next subscriptions before `slot`, while `may_send` returns true. Returns how many got it, and how
     /// many dropped it as too slow.
     ///
     /// From the end to the beginning, because removals move subscriptions towards the beginning: between two parts none of them
-    /// gets past `place`.
-    pub(super) fn signal(&self, signal: &RoomSignal<'_>, place: &mut usize, goes_on: impl Fn() -> bool) -> (u64, u64) {
-        let end = (*place).min(self.places.len());
-        *place = end.saturating_sub(AT_ONCE);
+    /// gets past `slot`.
+    pub(super) fn signal(&self, signal: &RoomSignal<'_>, slot: &mut usize, may_send: impl Fn() -> bool) -> (u64, u64) {
+        let end = (*slot).min(self.slots.len());
+        *slot = end.saturating_sub(MAX_PER_LOCK);
         let (mut sent, mut dropped) = (0, 0);
-        for subscription in self.places.get(*place..end).unwrap_or_default().iter().rev().flatten() {
-            if !goes_on() {
+        for subscription in self.slots.get(*slot..end).unwrap_or_default().iter().rev().flatten() {
+            if !may_send() {
                 break;
             }
             if !signal.is_for(&subscription.subscriber) {
@@ -110,57 +112,57 @@ impl Subscriptions {
         let is_it = |subscription: &Option<Subscription>| {
             subscription.as_ref().is_some_and(|subscription| subscription.id == connection)
         };
-        let place = self.places.iter().position(is_it)?;
+        let slot = self.slots.iter().position(is_it)?;
         let subscription = if self.next == 0 {
-            self.places.swap_remove(place)
+            self.slots.swap_remove(slot)
         } else {
             self.empty += 1;
-            self.places.get_mut(place)?.take()
+            self.slots.get_mut(slot)?.take()
         };
-        if self.places.is_empty() {
-            self.places = Vec::new();
+        if self.slots.is_empty() {
+            self.slots = Vec::new();
         }
         subscription
     }
 
     /// Whether a write queue is still over its high watermark.
     pub(super) fn any_over_watermark(&self) -> bool {
-        self.places.iter().flatten().any(|subscription| subscription.subscriber.write_queue.over_high_watermark())
+        self.slots.iter().flatten().any(|subscription| subscription.subscriber.write_queue.over_high_watermark())
     }
 
     /// Changes the access of a subscription.
     pub(super) fn set_access(&mut self, connection: ConnectionId, access: Access) {
-        if let Some(subscription) = self.places.iter_mut().flatten().find(|subscription| subscription.id == connection) {
+        if let Some(subscription) = self.slots.iter_mut().flatten().find(|subscription| subscription.id == connection) {
             subscription.access = access;
         }
     }
 
-    /// Whether frames for these subscriptions are corked until the end of the turn.
-    pub(super) fn are_few(&self) -> bool {
+    /// Whether frames for these subscriptions are corked until the end of the shard's iteration.
+    pub(super) fn uses_cork(&self) -> bool {
         self.len() <= MAX_CORKED
     }
 
-    /// Continues the pass with the next `most` subscriptions. Returns whether the pass ended.
-    pub(super) fn serve(&mut self, service: &mut Service<'_>, most: usize) -> bool {
-        let end = (self.next + most).min(self.places.len());
-        for group in self.places.get_mut(self.next..end).unwrap_or_default().chunks_mut(FETCHED) {
+    /// Continues the pass with the next `count` subscriptions. Returns whether the pass ended.
+    pub(super) fn advance_pass(&mut self, delivery: &mut Delivery<'_>, count: usize) -> bool {
+        let end = (self.next + count).min(self.slots.len());
+        for group in self.slots.get_mut(self.next..end).unwrap_or_default().chunks_mut(PREFETCHED) {
             // Writes evict these lines from the CPU caches. Prefetching them together overlaps the cache misses.
-            group.iter().flatten().for_each(|subscription| subscription.subscriber.write_queue.fetch());
-            for place in group {
-                if place.as_mut().is_some_and(|subscription| !service.serve(subscription)) {
-                    *place = None;
+            group.iter().flatten().for_each(|subscription| subscription.subscriber.write_queue.prefetch());
+            for slot in group {
+                if slot.as_mut().is_some_and(|subscription| !delivery.deliver(subscription)) {
+                    *slot = None;
                     self.empty += 1;
                 }
             }
         }
-        service.batch.submit();
-        self.over_watermark = self.over_watermark || service.over_watermark;
+        delivery.batch.submit();
+        self.over_watermark = self.over_watermark || delivery.over_watermark;
         self.next = end;
-        let ended = end == self.places.len();
+        let ended = end == self.slots.len();
         if ended {
             self.next = 0;
             if self.empty > 0 {
-                self.places.retain(Option::is_some);
+                self.slots.retain(Option::is_some);
                 self.empty = 0;
             }
         }
@@ -169,10 +171,10 @@ impl Subscriptions {
 
     /// Sends a frame to all subscriptions in the order of arrival (the fault `TrustTheBus`).
     #[cfg(test)]
-    pub(super) fn trust(&mut self, seq: Seq, frame: &Bytes) {
-        for subscription in self.places.iter_mut().flatten() {
+    pub(super) fn send_unordered(&mut self, seq: Seq, frame: &Bytes) {
+        for subscription in self.slots.iter_mut().flatten() {
             subscription.subscriber.write_queue.send(frame.clone());
-            subscription.after = subscription.after.max(seq);
+            subscription.delivered_up_to = subscription.delivered_up_to.max(seq);
         }
     }
 }

@@ -2,6 +2,7 @@ use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
+use super::state::MAX_UNACCOUNTED;
 use super::*;
 
 fn queued(max_bytes: usize) -> WriteQueue {
@@ -54,7 +55,7 @@ fn wait(frame: &[u8], code: u16) -> u64 {
 fn a_close_says_how_long_to_wait_where_that_helps() {
     for code in [close::GOING_AWAY, close::TRY_AGAIN_LATER, close::SLOW_CONSUMER, close::FLOOD] {
         let write_queue = queued(100);
-        write_queue.close_for(code, "", Duration::from_millis(700));
+        write_queue.close_with_retry_after(code, "", Duration::from_millis(700));
         let taken = write_queue.take();
         assert_eq!((taken.len(), wait(&taken[0], code)), (2, 700));
     }
@@ -69,13 +70,16 @@ fn a_close_says_how_long_to_wait_where_that_helps() {
 fn partial_writes_keep_their_place() {
     let mut state = State::default();
     for frame in [&b"abc"[..], b"de", b"f"] {
-        state.waiting.push_back(Bytes::copy_from_slice(frame));
-        state.waiting_bytes += frame.len();
+        state.queued.push_back(Bytes::copy_from_slice(frame));
+        state.queued_bytes += frame.len();
     }
     state.advance(4);
-    assert_eq!((state.waiting_bytes, state.waiting.len(), &state.waiting[0][..], state.head_begun), (2, 2, &b"e"[..], true));
-    WriteQueue::begin_close(&mut state, close::SLOW_CONSUMER, "", None, false);
-    assert_eq!((state.waiting.len(), &state.waiting[0][..]), (3, &b"e"[..]), "the begun frame is finished first");
+    assert_eq!(
+        (state.queued_bytes, state.queued.len(), &state.queued[0][..], state.head_partly_written),
+        (2, 2, &b"e"[..], true)
+    );
+    state.begin_close(close::SLOW_CONSUMER, "", None, false);
+    assert_eq!((state.queued.len(), &state.queued[0][..]), (3, &b"e"[..]), "the begun frame is finished first");
 }
 
 #[tokio::test]
@@ -177,15 +181,15 @@ async fn a_socket_found_broken_calls_its_task() {
 #[tokio::test]
 async fn what_comes_while_a_frame_is_under_way_follows_it() {
     let (write_queue, socket, mut client) = direct(1_000).await;
-    let (_, first) = write_queue.begin(Bytes::from_static(b"one ")).unwrap();
+    let (_, first) = write_queue.begin_send(Bytes::from_static(b"one ")).unwrap();
     write_queue.send(Bytes::from_static(b"two "));
     assert!(!write_queue.cork(Bytes::from_static(b"three ")), "whoever ends the first writes it");
-    assert!(write_queue.begin(Bytes::from_static(b"four ")).is_none());
+    assert!(write_queue.begin_send(Bytes::from_static(b"four ")).is_none());
     write_queue.close(close::GOING_AWAY, "bye");
     assert!(write_queue.work().now_or_never().is_some());
     assert_eq!(write_queue.flush(), Flushed::All, "there is nothing to do for the task yet");
     assert_eq!(socket.try_write(b"on").unwrap(), 2);
-    write_queue.finish(first, Ok(2));
+    write_queue.finish_send(first, Ok(2));
     assert!(write_queue.work().now_or_never().is_some(), "the close frame is out, and the task has to end the connection");
     assert_eq!(write_queue.flush(), Flushed::End);
     let mut read = [0; 19];
@@ -201,24 +205,24 @@ async fn what_comes_while_a_frame_is_under_way_follows_it() {
 #[tokio::test]
 async fn a_frame_under_way_makes_nobody_slow() {
     let (write_queue, _, mut client) = direct(1_000).await;
-    let (_, first) = write_queue.begin(Bytes::from_static(b"one ")).unwrap();
+    let (_, first) = write_queue.begin_send(Bytes::from_static(b"one ")).unwrap();
     write_queue.send(frame(1_500));
     assert_eq!(write_queue.closing(), None, "nobody has asked the socket");
-    write_queue.finish(first, Err(io::ErrorKind::WouldBlock.into()));
+    write_queue.finish_send(first, Err(io::ErrorKind::WouldBlock.into()));
     client.read_exact(&mut [0; 1_504]).await.unwrap();
     // The doubled bound is a bound too.
-    let (_, first) = write_queue.begin(Bytes::from_static(b"one ")).unwrap();
+    let (_, first) = write_queue.begin_send(Bytes::from_static(b"one ")).unwrap();
     write_queue.send(frame(2_001));
     assert_eq!(write_queue.closing(), Some(close::SLOW_CONSUMER));
-    write_queue.finish(first, Ok(4));
+    write_queue.finish_send(first, Ok(4));
 }
 
 #[tokio::test]
 async fn what_would_block_waits_before_what_came_behind() {
     let (write_queue, _, mut client) = direct(1_000).await;
-    let (_, first) = write_queue.begin(Bytes::from_static(b"one ")).unwrap();
+    let (_, first) = write_queue.begin_send(Bytes::from_static(b"one ")).unwrap();
     write_queue.send(Bytes::from_static(b"two "));
-    write_queue.finish(first, Err(io::ErrorKind::WouldBlock.into()));
+    write_queue.finish_send(first, Err(io::ErrorKind::WouldBlock.into()));
     let mut read = [0; 8];
     client.read_exact(&mut read).await.unwrap();
     assert_eq!(&read[..], b"one two ".as_slice());
@@ -228,24 +232,24 @@ async fn what_would_block_waits_before_what_came_behind() {
 #[tokio::test]
 async fn a_frame_under_way_keeps_no_given_up_connection() {
     let (write_queue, ..) = direct(1_000).await;
-    let (_, first) = write_queue.begin(Bytes::from_static(b"one ")).unwrap();
+    let (_, first) = write_queue.begin_send(Bytes::from_static(b"one ")).unwrap();
     write_queue.abandon();
     assert_eq!(write_queue.flush(), Flushed::End);
-    write_queue.finish(first, Ok(4));
+    write_queue.finish_send(first, Ok(4));
     assert!(write_queue.is_broken());
 
     // The connection's task learns of a socket that breaks meanwhile.
     let (write_queue, ..) = direct(1_000).await;
-    let (_, first) = write_queue.begin(Bytes::from_static(b"one ")).unwrap();
+    let (_, first) = write_queue.begin_send(Bytes::from_static(b"one ")).unwrap();
     write_queue.send(Bytes::from_static(b"two "));
-    write_queue.finish(first, Err(io::ErrorKind::BrokenPipe.into()));
+    write_queue.finish_send(first, Err(io::ErrorKind::BrokenPipe.into()));
     assert!(write_queue.work().now_or_never().is_some());
     assert_eq!(write_queue.flush(), Flushed::End);
 }
 
 #[test]
 fn what_waits_for_all_connections_of_a_user_is_bounded() {
-    const FRAME: usize = 2 * UNCOUNTED;
+    const FRAME: usize = 2 * MAX_UNACCOUNTED;
     let limits = chatsphere_core::Limits { outbound_bytes_per_user: 5 * FRAME, ..Default::default() };
     let budget = Arc::new(chatsphere_core::budget::Budget::new(&limits));
     let user = chatsphere_core::UserId::new(chatsphere_core::Timestamp::from_millis(1));
@@ -275,7 +279,7 @@ fn what_waits_for_all_connections_of_a_user_is_bounded() {
 
 #[test]
 fn connections_that_are_read_outlive_their_users_stalled_ones() {
-    const FRAME: usize = 2 * UNCOUNTED;
+    const FRAME: usize = 2 * MAX_UNACCOUNTED;
     let limits = chatsphere_core::Limits { outbound_bytes_per_user: 8 * FRAME, ..Default::default() };
     let budget = Arc::new(chatsphere_core::budget::Budget::new(&limits));
     let user = chatsphere_core::UserId::new(chatsphere_core::Timestamp::from_millis(1));
@@ -348,13 +352,13 @@ fn a_signal_closes_nobody_whose_user_has_much_unread() {
     // A short queue, which is not counted yet, while others hold more than all of them may.
     let (write_queue, account) = of_user(1 << 20, 1_000_000);
     assert!(!account.queue(2_500_000));
-    write_queue.send(frame(UNCOUNTED - 10));
+    write_queue.send(frame(MAX_UNACCOUNTED - 10));
     assert!(!write_queue.send_if_current(frame(SIGNAL)));
     assert_eq!(write_queue.closing(), None);
     // A longer queue, and what is left of the bound is less than the signal.
-    let (write_queue, account) = of_user(8 * UNCOUNTED, 1_000_000);
-    write_queue.send(frame(2 * UNCOUNTED));
-    assert!(account.queue(1_000_000 - 2 * UNCOUNTED));
+    let (write_queue, account) = of_user(8 * MAX_UNACCOUNTED, 1_000_000);
+    write_queue.send(frame(2 * MAX_UNACCOUNTED));
+    assert!(account.queue(1_000_000 - 2 * MAX_UNACCOUNTED));
     assert!(!write_queue.send_if_current(frame(SIGNAL)));
     assert_eq!(write_queue.closing(), None);
     // Signals leave most of the user's bound to events.

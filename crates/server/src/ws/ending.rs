@@ -21,7 +21,7 @@ impl Connection {
     pub(super) fn close_for_restart(&self) -> Result<(), Ended> {
         let delay = Duration::from_millis(rand::rng().random_range(200..=2_000));
         let reason = format!("the server is restarting: reconnect in {} ms", delay.as_millis());
-        self.write_queue.close_for(close::GOING_AWAY, &reason, delay);
+        self.write_queue.close_with_retry_after(close::GOING_AWAY, &reason, delay);
         Err(Ended)
     }
 

@@ -10,85 +10,85 @@ use compio_driver::op::{OpCodeFlag, Send, SendFlags};
 use compio_driver::{Key, Proactor, PushEntry};
 use tokio::net::TcpStream;
 
-use super::{Batch, LONG};
+use super::{Batch, MAX_BATCHED_LEN};
 use crate::write_queue::WriteQueue;
 
 /// Maximum number of sends in one system call.
-const MAX: u32 = 256;
+const MAX_SENDS: u32 = 256;
 /// How long one poll for completions lasts. No send waits: one that would block completes at once with an error.
-const POLL: Duration = Duration::from_millis(1);
+const POLL_TIMEOUT: Duration = Duration::from_millis(1);
 /// After this many polls without a completion, the ring is abandoned.
 const MAX_POLLS: u32 = 1_000;
 
-type Sending = Key<Send<Bytes, Arc<TcpStream>>>;
+type Completion = Key<Send<Bytes, Arc<TcpStream>>>;
 
-pub(super) struct Ring {
+pub(super) struct IoUring {
     proactor: Proactor,
     /// Sends that the kernel has not completed.
-    sending: Vec<(Arc<WriteQueue>, Sending)>,
+    in_flight: Vec<(Arc<WriteQueue>, Completion)>,
     /// The ring failed and is no longer used.
     failed: bool,
 }
 
-impl Ring {
+impl IoUring {
     /// A ring for the calling thread. Fails where the kernel lacks io_uring or forbids it, as containers often do.
     pub(super) fn open() -> io::Result<Self> {
         // Twice the batch size, because the library uses entries of its own.
         let proactor = Proactor::builder()
-            .capacity(2 * MAX)
+            .capacity(2 * MAX_SENDS)
             .single_issuer(true)
             .coop_taskrun(true)
             .detect_opcode_support(OpCodeFlag::Send)
             .build()?;
-        Ok(Self { proactor, sending: Vec::new(), failed: false })
+        Ok(Self { proactor, in_flight: Vec::new(), failed: false })
     }
 
-    /// Abandons the ring; from now on each frame is written by itself.
-    fn give_up(&mut self, error: &io::Error) {
+    /// Stops using io_uring: from now on each frame is written by itself.
+    fn fail(&mut self, error: &io::Error) {
         tracing::error!(%error, "io_uring failed and is no longer used; connections with sends in flight are closed");
         self.failed = true;
         // It is unknown which of these frames were sent.
-        self.sending.drain(..).for_each(|(write_queue, _)| write_queue.abandon());
+        self.in_flight.drain(..).for_each(|(write_queue, _)| write_queue.abandon());
     }
 
     /// Processes completed sends.
     fn reap(&mut self) {
-        for (write_queue, sending) in std::mem::take(&mut self.sending) {
-            match self.proactor.pop(sending) {
-                PushEntry::Pending(sending) => self.sending.push((write_queue, sending)),
-                PushEntry::Ready(BufResult(sent, send)) => write_queue.finish(send.into_inner(), sent),
+        for (write_queue, completion) in std::mem::take(&mut self.in_flight) {
+            match self.proactor.pop(completion) {
+                PushEntry::Pending(completion) => self.in_flight.push((write_queue, completion)),
+                PushEntry::Ready(BufResult(sent, send)) => write_queue.finish_send(send.into_inner(), sent),
             }
         }
     }
 }
 
-impl Batch for Ring {
+impl Batch for IoUring {
     fn send(&mut self, write_queue: &Arc<WriteQueue>, frame: Bytes) {
-        if frame.len() > LONG || self.failed {
+        if frame.len() > MAX_BATCHED_LEN || self.failed {
             return write_queue.send(frame);
         }
-        let Some((socket, frame)) = write_queue.begin(frame) else { return };
+        let Some((socket, frame)) = write_queue.begin_send(frame) else { return };
         // With `DONTWAIT` a full socket returns an error at once; the connection's task then waits for the socket.
         match self.proactor.push(Send::new(socket, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)) {
-            PushEntry::Pending(sending) => self.sending.push((write_queue.clone(), sending)),
-            PushEntry::Ready(BufResult(sent, send)) => write_queue.finish(send.into_inner(), sent),
+            PushEntry::Pending(completion) => self.in_flight.push((write_queue.clone(), completion)),
+            PushEntry::Ready(BufResult(sent, send)) => write_queue.finish_send(send.into_inner(), sent),
         }
-        if self.sending.len() >= MAX as usize {
+        if self.in_flight.len() >= MAX_SENDS as usize {
             self.submit();
         }
     }
 
     fn submit(&mut self) {
         let mut polls = 0;
-        while !self.sending.is_empty() {
-            match self.proactor.poll(Some(POLL)) {
+        while !self.in_flight.is_empty() {
+            match self.proactor.poll(Some(POLL_TIMEOUT)) {
                 Ok(()) => self.reap(),
                 Err(error) if polls < MAX_POLLS && matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut) => {
                     polls += 1;
                     // An interrupted poll may have completed some sends.
                     self.reap();
                 }
-                Err(error) => self.give_up(&error),
+                Err(error) => self.fail(&error),
             }
         }
     }
