@@ -3,6 +3,8 @@
 use chatsphere_core::{ControlChange, ControlEntry, ControlPosition, TokenId, UserId};
 use uuid::Uuid;
 
+use crate::rows::{self, Columns};
+
 const TOKEN: &str = "token";
 const USER: &str = "user";
 
@@ -14,12 +16,13 @@ pub(crate) fn to_row(change: &ControlChange) -> (&'static str, Uuid) {
     }
 }
 
-/// Makes an entry of its columns. `None` for a kind that this program does not write.
-pub(crate) fn from_row(position: u64, kind: &str, subject: Uuid) -> Option<ControlEntry> {
-    let change = match kind {
+/// Makes an entry of the columns `position, kind, subject`.
+pub(crate) fn from_row<R: Columns>(row: &R) -> Result<ControlEntry, R::Error> {
+    let subject: Uuid = row.value(2)?;
+    let change = match row.text(1)? {
         TOKEN => ControlChange::Token(TokenId::from_uuid(subject)),
         USER => ControlChange::User(UserId::from_uuid(subject)),
-        _ => return None,
+        _ => return Err(row.foreign(1, "no kind of control entry")),
     };
-    Some(ControlEntry { position: ControlPosition(position), change })
+    Ok(ControlEntry { position: ControlPosition(rows::count(row, 0)?), change })
 }

@@ -16,6 +16,7 @@ mod open;
 mod options;
 mod pages;
 mod postgres;
+mod rows;
 mod space;
 mod sqlite;
 mod url;

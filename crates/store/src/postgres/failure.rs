@@ -13,7 +13,7 @@ use crate::write::failure::Failure;
 
 /// The cause of a failure.
 #[derive(Debug)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// The server rejected a statement, or the connection broke.
     Driver(Error),
     /// The pool gave no connection.
@@ -28,7 +28,7 @@ pub(super) enum Cause {
 
 /// Why a server does not accept writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadOnly {
+pub(crate) enum ReadOnly {
     /// The server is a standby.
     Standby,
     /// `default_transaction_read_only` is on for the server, the database or the user.

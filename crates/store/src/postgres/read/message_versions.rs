@@ -1,12 +1,11 @@
 //! Reads the versions of a message.
 
 use chatsphere_core::store::{PageRequest, Versions};
-use chatsphere_core::{Access, Content, Error, MessageId, MessageVersion, NotFound, RoomId, Version};
+use chatsphere_core::{Access, Error, MessageId, NotFound, RoomId};
 use tokio_postgres::Row;
 
 use super::{enter, page_rows, reader, room_cte};
 use crate::pages::{self, rows_for};
-use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
 use crate::postgres::rows::{self, within_page_bytes};
 
@@ -57,18 +56,10 @@ pub(super) async fn versions(
             };
             let rows: Vec<&Row> = page_rows(&found, 2).collect();
             let Some((first, later)) = rows.split_last() else { return Ok(Err(Error::NotFound(NotFound::Message))) };
-            let (_, first) = version(first)?;
+            let (_, first) = rows::message_version(*first, 2)?;
             let author = first.by.id;
-            let page = pages::versions(later.iter().map(|row| version(row)), first, page.limit)?;
+            let page = pages::versions(later.iter().map(|row| rows::message_version(*row, 2)), first, page.limit)?;
             Ok(Ok(Versions { author, page, head }))
         })
         .await
-}
-
-fn version(row: &Row) -> Result<(i64, MessageVersion), Cause> {
-    let content = Some(row.try_get::<_, String>(4)?).filter(|content| !content.is_empty()).map(Content::from_stored);
-    let number = u32::try_from(row.try_get::<_, i64>(3)?).map_err(|_| Cause::Foreign("no version"))?;
-    let version =
-        MessageVersion { version: Version::new(number), content, at: rows::time(row, 5)?, by: rows::user_ref(row, 6)? };
-    Ok((row.try_get(2)?, version))
 }

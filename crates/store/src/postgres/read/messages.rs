@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chatsphere_core::store::{
     EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned, Versions,
 };
-use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, RoomName, Seq};
+use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, Seq};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ macro_rules! messages_from {
                 concat!(
                     "SELECT ",
                     message_columns!(),
-                    ", r.id AS room_id, r.name AS room_name, m.pk, r.created_at AS room_created, r.updated_at AS room_updated \
+                    ", r.id AS room_id, r.name AS room_name, r.created_at AS room_created, r.updated_at AS room_updated, m.pk \
                      FROM ",
                     $messages,
                     join_author!(),
@@ -141,11 +141,5 @@ fn message_in_room(row: &Row) -> Result<(i64, MessageInRoom), Cause> {
     // The first column after the message's.
     const ROOM: usize = MESSAGE_COLUMNS;
     let message = rows::message(row, 0, rows::id(row, ROOM)?)?;
-    let item = MessageInRoom {
-        message,
-        room_name: RoomName::from_stored(row.try_get(ROOM + 1)?),
-        room_created_at: rows::time(row, ROOM + 3)?,
-        room_updated_at: rows::time(row, ROOM + 4)?,
-    };
-    Ok((row.try_get(ROOM + 2)?, item))
+    Ok((row.try_get(ROOM + 4)?, rows::message_in_room(row, ROOM + 1, message)?))
 }

@@ -1,7 +1,7 @@
 //! Reads rooms.
 
 use async_trait::async_trait;
-use chatsphere_core::store::{Members, Page, PageRequest, RoomFilter, RoomReads, RoomRelation};
+use chatsphere_core::store::{Members, Page, PageRequest, RoomFilter, RoomReads};
 use chatsphere_core::{Access, Error, Room, RoomId, policy};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -60,11 +60,6 @@ const ONE: &str = concat!(
 );
 pub(in crate::postgres) const STANDING: &str =
     concat!("SELECT o.id, member.yes IS TRUE FROM rooms r", join_owner!(), join_membership!(), "WHERE r.id = $1");
-
-/// Converts the rows of [`STANDING`].
-pub(in crate::postgres) fn room_relation_of(found: &[Row]) -> Result<Option<RoomRelation>, Cause> {
-    found.first().map(|row| Ok(RoomRelation { owner: rows::id(row, 0)?, member: row.try_get(1)? })).transpose()
-}
 
 macro_rules! rooms_from {
     ($with:literal, $rooms:literal) => {

@@ -6,7 +6,7 @@ use chatsphere_core::{ControlEntry, ControlPosition, Error, RoomId, Seq, TokenId
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::rooms::{STANDING, room_relation_of};
+use super::rooms::STANDING;
 use super::tokens;
 use crate::postgres::database::PostgresStore;
 use crate::postgres::failure::Cause;
@@ -16,10 +16,6 @@ use crate::{control, pages};
 pub(in crate::postgres) const CONTROL_AFTER: &str =
     "SELECT position, kind, subject FROM control_log WHERE position > $1 ORDER BY position LIMIT $2";
 
-pub(in crate::postgres) fn control_entry(row: &Row) -> Result<ControlEntry, Cause> {
-    control::from_row(rows::count(row, 0)?, row.try_get(1)?, row.try_get(2)?).ok_or(Cause::Foreign("no kind of control entry"))
-}
-
 #[async_trait]
 impl UrgentReads for PostgresStore {
     async fn token(&self, id: TokenId) -> Result<Option<TokenWithUser>, Error> {
@@ -28,7 +24,7 @@ impl UrgentReads for PostgresStore {
     }
 
     async fn room_relation(&self, room: RoomId, user: UserId) -> Result<Option<RoomRelation>, Error> {
-        let answer = |found: Vec<Row>| Ok(Ok(room_relation_of(&found)?));
+        let answer = |found: Vec<Row>| Ok(Ok(found.first().map(rows::room_relation).transpose()?));
         self.database.urgent.read(STANDING, &[room.as_uuid(), user.as_uuid()], answer).await
     }
 
@@ -41,7 +37,7 @@ impl UrgentReads for PostgresStore {
 
     async fn control_after(&self, after: ControlPosition, limit: usize) -> Result<Vec<ControlEntry>, Error> {
         let after = i64::try_from(after.0).unwrap_or(i64::MAX);
-        let answer = |found: Vec<Row>| Ok(Ok(found.iter().map(control_entry).collect::<Result<_, _>>()?));
+        let answer = |found: Vec<Row>| Ok(Ok(found.iter().map(control::from_row).collect::<Result<_, _>>()?));
         self.database.urgent.read(CONTROL_AFTER, &[&after, &pages::rows(limit)], answer).await
     }
 

@@ -6,8 +6,8 @@ use chatsphere_core::{Room, RoomId, UserId};
 use super::PostgresWriter;
 use super::messages::{ROOMS, room_head};
 use super::users::new_key;
-use crate::postgres::read::rooms::{STANDING, room_relation_of};
-use crate::postgres::rows::number;
+use crate::postgres::read::rooms::STANDING;
+use crate::postgres::rows::{self, number};
 use crate::write::database::{NewEvent, RoomHead, Rooms};
 use crate::write::failure::Failure;
 
@@ -39,7 +39,7 @@ impl Rooms for PostgresWriter {
 
     async fn room_relation(&mut self, room: RoomId, user: UserId) -> Result<Option<RoomRelation>, Failure> {
         let found = self.query(STANDING, &[room.as_uuid(), user.as_uuid()]).await?;
-        self.read(room_relation_of(&found))
+        self.read(found.first().map(rows::room_relation).transpose())
     }
 
     async fn insert_event(&mut self, event: &NewEvent<'_>) -> Result<(), Failure> {

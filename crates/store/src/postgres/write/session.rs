@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::keys::{Keys, unknown};
 use super::rights::{GUARD, GUARD_ALONE, MAX_FOLLOWED, POSITION, Rights};
+use crate::control;
 use crate::postgres::failure::Cause;
 use crate::postgres::read;
 use crate::postgres::rows;
@@ -72,7 +73,7 @@ impl Session {
         };
         let limit = i64::try_from(MAX_FOLLOWED + 1).unwrap_or(i64::MAX);
         let found = self.query(read::urgent::CONTROL_AFTER, &[&known.cast_signed(), &limit]).await?;
-        let entries: Vec<_> = found.iter().map(read::urgent::control_entry).collect::<Result<_, _>>()?;
+        let entries: Vec<_> = found.iter().map(control::from_row).collect::<Result<_, _>>()?;
         self.rights().follow(&entries, position);
         Ok(())
     }

@@ -30,17 +30,17 @@ const LOOKALIKE: &str = "SELECT FROM (
 impl Users for PostgresWriter {
     async fn find_user(&mut self, id: UserId) -> Result<Option<Keyed<User>>, Failure> {
         let found = self.query(FIND, &[id.as_uuid()]).await?;
-        self.read(found.first().map(keyed_user).transpose())
+        self.read(found.first().map(rows::keyed_user).transpose())
     }
 
     async fn find_user_to_change(&mut self, id: UserId) -> Result<Option<Keyed<User>>, Failure> {
         let found = self.query(FIND_TO_CHANGE, &[id.as_uuid()]).await?;
-        self.read(found.first().map(keyed_user).transpose())
+        self.read(found.first().map(rows::keyed_user).transpose())
     }
 
     async fn find_external_user_to_change(&mut self, id: &ExternalId) -> Result<Option<Keyed<User>>, Failure> {
         let found = self.query(FIND_EXTERNAL, &[&id.as_str()]).await?;
-        self.read(found.first().map(keyed_user).transpose())
+        self.read(found.first().map(rows::keyed_user).transpose())
     }
 
     async fn claim(&mut self, claims: &[Claim<'_>]) -> Result<(), Failure> {
@@ -90,10 +90,6 @@ impl Users for PostgresWriter {
         let (name, role, updated) = (user.username.as_str(), user.role.as_str(), user.updated_at.as_millis());
         self.query(sql, &[&pk, &name, &role, &user.disabled, &updated, &keys.key, &keys.look]).await.map(drop)
     }
-}
-
-fn keyed_user(row: &Row) -> Result<Keyed<User>, Cause> {
-    Ok(Keyed { value: rows::user(row)?, pk: row.try_get(7)? })
 }
 
 /// Returns the key that `RETURNING pk` returned.

@@ -14,7 +14,7 @@ use crate::sqlite::rows::{self, number};
 macro_rules! other_events {
     ($rest:literal) => {
         concat!(
-            "SELECT e.seq, e.kind, e.at, u.id, u.username, b.id, b.username, e.message_pk, e.body FROM room_events e
+            "SELECT e.seq, e.kind, e.at, u.id, u.username, b.id, b.username, e.body, e.message_pk FROM room_events e
              JOIN users u ON u.pk = e.user_pk JOIN users b ON b.pk = e.by_pk WHERE e.room_pk = ?1 ",
             $rest
         )

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chatsphere_core::store::{
     EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned, Versions,
 };
-use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, RoomName, Seq};
+use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, Seq};
 use rusqlite::{Connection, Params, Row};
 
 use super::{enter, events, history, room_pks, shown_lanes, user_pk, versions};
@@ -167,11 +167,5 @@ fn select(
 
 fn message_in_room(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(i64, MessageInRoom)> {
     let message = rows::message(connection, row, rows::id(row, 9)?)?;
-    let item = MessageInRoom {
-        message,
-        room_name: RoomName::from_stored(row.get(10)?),
-        room_created_at: rows::time(row, 11)?,
-        room_updated_at: rows::time(row, 12)?,
-    };
-    Ok((row.get(8)?, item))
+    Ok((row.get(8)?, rows::message_in_room(row, 10, message)?))
 }

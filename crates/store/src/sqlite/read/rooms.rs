@@ -17,7 +17,7 @@ impl RoomReads for SqliteStore {
         let sql = concat!("SELECT ", room_columns!(), " FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.pk = ?1");
         let read = move |connection: &Connection| {
             let room = enter(connection, id, access)?;
-            Ok(connection.prepare_cached(sql)?.query_row([room.pk], rows::room)?)
+            Ok(connection.prepare_cached(sql)?.query_row([room.pk], |row| rows::room(row))?)
         };
         self.database.readers.read(read).await
     }
@@ -42,7 +42,7 @@ pub(in crate::sqlite) fn room_relation(
                     EXISTS (SELECT 1 FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = ?2 AND m.room_pk = r.pk)
              FROM rooms r JOIN users o ON o.pk = r.owner_pk WHERE r.id = ?1",
         )?
-        .query_row((room.as_bytes(), user.as_bytes()), |row| Ok(RoomRelation { owner: rows::id(row, 0)?, member: row.get(1)? }))
+        .query_row((room.as_bytes(), user.as_bytes()), |row| rows::room_relation(row))
         .optional()
 }
 

@@ -16,7 +16,7 @@ macro_rules! from_tokens {
 
 pub(in crate::sqlite) fn token(connection: &Connection, id: TokenId) -> rusqlite::Result<Option<TokenWithUser>> {
     let sql = concat!("SELECT ", token_columns!(), from_tokens!(), "WHERE t.id = ?1");
-    connection.prepare_cached(sql)?.query_row([id.as_bytes()], rows::token_with_user).optional()
+    connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| rows::token_with_user(row)).optional()
 }
 
 pub(in crate::sqlite) fn has_client_token(connection: &Connection, user: UserId, now: Timestamp) -> rusqlite::Result<bool> {

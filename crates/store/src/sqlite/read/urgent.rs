@@ -4,8 +4,6 @@ use async_trait::async_trait;
 use chatsphere_core::store::{RoomRelation, UrgentReads};
 use chatsphere_core::{ControlEntry, ControlPosition, Error, RoomId, Seq, TokenId, TokenWithUser, UserId};
 use rusqlite::OptionalExtension;
-use rusqlite::types::Type;
-use uuid::Uuid;
 
 use super::{rooms, tokens};
 use crate::sqlite::database::SqliteStore;
@@ -42,12 +40,7 @@ impl UrgentReads for SqliteStore {
             let after = i64::try_from(after.0).unwrap_or(i64::MAX);
             let entries = connection
                 .prepare_cached(sql)?
-                .query_map((after, pages::rows(limit)), |row| {
-                    let subject = Uuid::from_bytes(row.get(2)?);
-                    control::from_row(rows::count(row, 0)?, row.get_ref(1)?.as_str()?, subject).ok_or_else(|| {
-                        rusqlite::Error::FromSqlConversionFailure(1, Type::Text, "no kind of control entry".into())
-                    })
-                })?
+                .query_map((after, pages::rows(limit)), |row| control::from_row(row))?
                 .collect::<Result<_, _>>()?;
             Ok(entries)
         };

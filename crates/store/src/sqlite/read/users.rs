@@ -15,7 +15,7 @@ impl UserReads for SqliteStore {
     async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
         let sql = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.id = ?1");
         let read = move |connection: &rusqlite::Connection| {
-            Ok(connection.prepare_cached(sql)?.query_row([id.as_bytes()], rows::user).optional()?)
+            Ok(connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| rows::user(row)).optional()?)
         };
         self.database.readers.read(read).await
     }
@@ -24,7 +24,7 @@ impl UserReads for SqliteStore {
         let username = username.to_owned();
         let sql = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.username = ?1");
         let read = move |connection: &rusqlite::Connection| {
-            Ok(connection.prepare_cached(sql)?.query_row([username], rows::user).optional()?)
+            Ok(connection.prepare_cached(sql)?.query_row([username], |row| rows::user(row)).optional()?)
         };
         self.database.readers.read(read).await
     }

@@ -1,8 +1,8 @@
 //! Reads the versions of a message.
 
 use chatsphere_core::store::{PageRequest, Versions};
-use chatsphere_core::{Access, Content, Error, MessageId, MessageVersion, NotFound, RoomId, Version};
-use rusqlite::{Connection, OptionalExtension, Row};
+use chatsphere_core::{Access, Error, MessageId, NotFound, RoomId};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::enter;
 use crate::pages::{self, rows_for};
@@ -22,11 +22,9 @@ pub(super) fn versions(
             "SELECT m.pk, 1, m.content, m.created_at, u.id, u.username, (SELECT head FROM changes WHERE message_pk = m.pk)
              FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.id = ?1 AND m.room_pk = ?2",
         )?
-        .query_row((message.as_bytes(), room.pk), |row| {
-            Ok((row.get::<_, i64>(0)?, version(row)?, row.get::<_, Option<i64>>(6)?))
-        })
+        .query_row((message.as_bytes(), room.pk), |row| Ok((rows::message_version(row, 0)?, row.get::<_, Option<i64>>(6)?)))
         .optional()?;
-    let Some((pk, (_, first), head)) = first else { return Err(Error::NotFound(NotFound::Message).into()) };
+    let Some(((pk, first), head)) = first else { return Err(Error::NotFound(NotFound::Message).into()) };
     let author = first.by.id;
     // Each text from the second on references the one before it.
     let mut later = connection.prepare_cached(
@@ -37,13 +35,7 @@ pub(super) fn versions(
              SELECT t.pk, t.version, t.content, t.at, u.id, u.username FROM chain JOIN texts t ON t.pk = chain.pk
              JOIN users u ON u.pk = t.by_pk WHERE t.message_pk = ?1 ORDER BY t.version DESC",
     )?;
-    let later = later.query_map((pk, page.cursor.map(|cursor| cursor.0), head, rows_for(page.limit)), version)?;
+    let later = later
+        .query_map((pk, page.cursor.map(|cursor| cursor.0), head, rows_for(page.limit)), |row| rows::message_version(row, 0))?;
     Ok(Versions { author, page: pages::versions(later, first, page.limit)?, head: room.version.head })
-}
-
-fn version(row: &Row<'_>) -> rusqlite::Result<(i64, MessageVersion)> {
-    let content = Some(row.get::<_, String>(2)?).filter(|content| !content.is_empty()).map(Content::from_stored);
-    let version =
-        MessageVersion { version: Version::new(row.get(1)?), content, at: rows::time(row, 3)?, by: rows::user_ref(row, 4)? };
-    Ok((row.get(0)?, version))
 }

@@ -113,7 +113,7 @@ impl Users for SqliteWriter {
 }
 
 fn find(connection: &Connection, sql: &str, id: impl ToSql) -> rusqlite::Result<Option<Keyed<User>>> {
-    connection.prepare_cached(sql)?.query_row([id], |row| Ok(Keyed { value: rows::user(row)?, pk: row.get(7)? })).optional()
+    connection.prepare_cached(sql)?.query_row([id], |row| rows::keyed_user(row)).optional()
 }
 
 /// Computes the keys of at most `limit` names without keys. Returns how many.
