@@ -189,6 +189,14 @@ impl Event {
         if let EventKind::MemberLeft { user, .. } = &self.kind { Some(user.id) } else { None }
     }
 
+    /// Returns the message that this event deletes.
+    pub fn deleted_message(&self) -> Option<MessageKey> {
+        match &self.kind {
+            EventKind::MessageChanged { how: MessageChangeKind::Deleted, message, .. } => Some(message.key()),
+            _ => None,
+        }
+    }
+
     /// Returns the bytes of the event's texts, names included.
     pub fn text_len(&self) -> usize {
         match &self.kind {

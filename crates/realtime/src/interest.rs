@@ -14,9 +14,9 @@ const SHARDS: usize = 256;
 
 /// A fraction of all rooms or of all users, with a NATS subject of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Shard(u16);
+pub(crate) struct SubjectShard(u16);
 
-impl Shard {
+impl SubjectShard {
     pub(crate) fn of_room(room: RoomId) -> Self {
         // The last byte of an id is random.
         Self(u16::from(room.as_bytes()[15]))
@@ -51,7 +51,7 @@ pub struct Interest {
     counts: Vec<AtomicUsize>,
     changed: Notify,
     /// Shards whose subscription became active. Events published before that are read from the store.
-    begun: Mutex<HashSet<Shard>>,
+    begun: Mutex<HashSet<SubjectShard>>,
     has_begun: Notify,
 }
 
@@ -69,7 +69,7 @@ impl Default for Interest {
 impl Interest {
     /// Counts a room with connections, or a connection of a user.
     pub fn add(&self, topic: Topic) {
-        if let Some(count) = self.counts.get(Shard::of(topic).number())
+        if let Some(count) = self.counts.get(SubjectShard::of(topic).number())
             && count.fetch_add(1, Ordering::AcqRel) == 0
         {
             self.changed.notify_one();
@@ -78,18 +78,18 @@ impl Interest {
 
     /// Reverts one [`Interest::add`].
     pub fn remove(&self, topic: Topic) {
-        if let Some(count) = self.counts.get(Shard::of(topic).number()) {
+        if let Some(count) = self.counts.get(SubjectShard::of(topic).number()) {
             count.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
-    pub(crate) fn wants(&self, shard: Shard) -> bool {
+    pub(crate) fn wants(&self, shard: SubjectShard) -> bool {
         self.counts.get(shard.number()).is_some_and(|count| count.load(Ordering::Acquire) > 0)
     }
 
     #[cfg(test)]
     pub(crate) fn wants_any(&self) -> bool {
-        Shard::all().any(|shard| self.wants(shard))
+        SubjectShard::all().any(|shard| self.wants(shard))
     }
 
     /// Waits until an unneeded shard becomes needed.
@@ -98,13 +98,13 @@ impl Interest {
     }
 
     /// Reports that the subscriptions to these shards are active.
-    pub(crate) fn begin(&self, shards: impl IntoIterator<Item = Shard>) {
+    pub(crate) fn begin(&self, shards: impl IntoIterator<Item = SubjectShard>) {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).extend(shards);
         self.has_begun.notify_one();
     }
 
     /// Waits for newly active subscriptions.
-    pub(crate) async fn begun(&self) -> HashSet<Shard> {
+    pub(crate) async fn begun(&self) -> HashSet<SubjectShard> {
         self.has_begun.notified().await;
         std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner))
     }

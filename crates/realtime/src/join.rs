@@ -201,7 +201,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         let fits = messages + others <= self.max_bytes / 4;
         if fits && self.join.reference.is_none() {
             let frame = newest.made(|newest| self.newest_frame(newest).unwrap_or_default());
-            self.wait_for_room().await;
+            self.wait_for_capacity().await;
             self.deliver(frame)?;
             self.cursor = newest.head;
             return Ok(());
@@ -211,7 +211,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
         items.sort_unstable_by_key(Item::seq);
         let parts = self.parts(items);
         for (place, part) in parts.iter().enumerate() {
-            self.wait_for_room().await;
+            self.wait_for_capacity().await;
             let to_seq = self.end_of(part, parts.get(place + 1).is_some(), newest.head);
             self.send_page(part, to_seq, newest.head)?;
         }
@@ -275,7 +275,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             let frames: Vec<_> = part.iter().filter_map(Item::frame).collect();
             self.subscriber.write_queue.send(self.counted(frames.concat().into()));
             self.cursor = part.last().map_or(self.cursor, Item::seq);
-            if !self.subscriber.write_queue.has_room_now() {
+            if !self.subscriber.write_queue.has_capacity() {
                 break;
             }
         }
@@ -305,7 +305,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
 
     async fn wait_for_client(&mut self) -> Result<(), Error> {
         self.turn = None;
-        self.wait_for_room().await;
+        self.wait_for_capacity().await;
         self.wait_for_memory().await;
         if self.subscriber.write_queue.is_ended() {
             return Err(Unavailable::Stopping.into());
@@ -314,15 +314,15 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 
     /// Waits until the client has read most of what was sent, or is closed. Releases the turn meanwhile.
-    async fn wait_for_room(&mut self) {
+    async fn wait_for_capacity(&mut self) {
         let write_queue = &self.subscriber.write_queue;
-        if write_queue.has_room_now() {
+        if write_queue.has_capacity() {
             return;
         }
         self.turn = None;
         loop {
             let before = write_queue.progress();
-            if in_time(self.patience, write_queue.has_room()).await.is_ok() {
+            if in_time(self.patience, write_queue.wait_for_capacity()).await.is_ok() {
                 return;
             }
             if write_queue.progress() == before {
@@ -383,7 +383,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
             sent += part.len();
             let to_seq = self.end_of(&part, parts.peek().is_some(), end);
             self.send_page(&part, to_seq, target)?;
-            if to_seq == end || !self.subscriber.write_queue.has_room_now() {
+            if to_seq == end || !self.subscriber.write_queue.has_capacity() {
                 self.fit_page(sent, all);
                 return Ok(());
             }
@@ -430,7 +430,7 @@ impl<L: RoomLog + ?Sized> Replay<'_, L> {
     }
 
     /// Splits events into parts of at most a quarter of the client's queue, so that a part never overflows the queue after
-    /// `has_room`.
+    /// `wait_for_capacity`.
     fn parts<'e>(&self, events: impl IntoIterator<Item = Item<'e>>) -> Vec<Vec<Item<'e>>> {
         let most = self.max_bytes / 4;
         let mut parts: Vec<Vec<Item<'e>>> = Vec::new();

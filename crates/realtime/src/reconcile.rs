@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::delivery_gate::DeliveryGate;
 use crate::hub::Hub;
-use crate::interest::Shard;
+use crate::interest::SubjectShard;
 use crate::log::RoomLog;
 
 /// How long a gap may close by itself: events of two nodes often overtake each other.
@@ -66,7 +66,7 @@ impl<L: RoomLog + ?Sized> Reconciliation<'_, L> {
             }
             let mut rooms = self.hub.room_ids();
             if let Some(shards) = new_shards {
-                rooms.retain(|room| shards.contains(&Shard::of_room(*room)));
+                rooms.retain(|room| shards.contains(&SubjectShard::of_room(*room)));
             }
             if let Err(error) = self.backfill_behind(&rooms).await {
                 tracing::warn!(%error, "rooms could not be reconciled with the store");

@@ -39,7 +39,7 @@ impl SendWindow {
     }
 
     /// Waits until the window is not full, and a little longer.
-    pub async fn wait_for_room(&mut self, max: usize) {
+    pub async fn wait_for_permit(&mut self, max: usize) {
         if !self.is_throttled() {
             self.filled_at = Some(Instant::now());
         }
@@ -127,7 +127,7 @@ mod tests {
             }
             sent
         });
-        window.wait_for_room(MAX).await;
+        window.wait_for_permit(MAX).await;
         assert!(began.elapsed() >= Duration::from_millis(MAX as u64 / 2 + 1) + PAUSE, "{:?}", began.elapsed());
         let mut sent = answering.await.unwrap();
         assert!(!window.is_full(MAX));
@@ -135,7 +135,7 @@ mod tests {
         assert!(window.is_full(MAX));
         // Filling the halved window does not extend the throttling.
         sent.pop();
-        window.wait_for_room(MAX).await;
+        window.wait_for_permit(MAX).await;
         sent.extend(send(&window, 1));
         advance(THROTTLE - began.elapsed()).await;
         assert!(!window.is_full(MAX));
@@ -151,7 +151,7 @@ mod tests {
         let sent = send(&window, 1);
         assert!(window.is_full(1));
         drop(sent);
-        window.wait_for_room(1).await;
+        window.wait_for_permit(1).await;
         assert!(!window.is_full(1));
     }
 }

@@ -34,9 +34,9 @@ use crate::write_queue::WriteQueue;
 const MAX_PENDING: usize = 4_096;
 /// From this many subscribed connections on, a room gets the number of users typing instead of their names.
 #[cfg(not(test))]
-const LARGE: usize = 201;
+const COUNTED_FROM: usize = 201;
 #[cfg(test)]
-const LARGE: usize = 4;
+const COUNTED_FROM: usize = 4;
 /// How often the number is sent.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How long a signal waits for the events before it, and how often its delivery is retried.
@@ -286,7 +286,7 @@ impl Signals {
             Topic::Room(id) => {
                 let Some(room) = hub.room(id) else { return true };
                 if let SignalKind::Typing { on, .. } = signal.kind {
-                    let is_large = room.subscribers() >= LARGE;
+                    let is_large = room.subscribers() >= COUNTED_FROM;
                     self.note(id, on, pending, is_large);
                     if is_large {
                         return true;

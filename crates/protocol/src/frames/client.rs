@@ -355,7 +355,7 @@ mod tests {
         }
         assert_eq!(
             Incoming::parse(r#"{"type":"fly"}"#).unwrap_err().message,
-            "`type` must be one of auth, join, leave, message, edit, typing, ping"
+            "`type` must be one of auth, join, leave, message, edit, delete, typing, ping"
         );
     }
 

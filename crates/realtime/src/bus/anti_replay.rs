@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chatsphere_core::{BoundedMap, Timestamp};
 
-use crate::interest::Shard;
+use crate::interest::SubjectShard;
 
 /// Maximum number of known nodes; the one whose last message is oldest is evicted. A restarted node counts as a new one.
 const MAX_NODES: usize = 256;
@@ -22,7 +22,7 @@ pub(super) type NodeName = [u8; 16];
 /// an unknown node must be fresh: a captured message is useless once its sender or this node has restarted. A message captured
 /// while this node was not subscribed to the subject can be replayed to it once. That is harmless for an event, because the hub
 /// knows its `seq`; a signal must be fresh besides.
-pub(super) struct AntiReplay(BoundedMap<NodeName, HashMap<Shard, ReplayWindow>>);
+pub(super) struct AntiReplay(BoundedMap<NodeName, HashMap<SubjectShard, ReplayWindow>>);
 
 /// Which messages of one node on one subject were received (the anti-replay window of RFC 4303, section 3.4.3).
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ impl AntiReplay {
     pub(super) fn accept(
         &mut self,
         node: NodeName,
-        shard: Shard,
+        shard: SubjectShard,
         counter: u64,
         sent_at: Timestamp,
         now: Timestamp,
@@ -108,8 +108,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
-    fn shard() -> Shard {
-        Shard::all().next().unwrap()
+    fn shard() -> SubjectShard {
+        SubjectShard::all().next().unwrap()
     }
 
     fn at(millis: i64) -> Timestamp {

@@ -16,7 +16,7 @@ use super::disconnect::{DisconnectReason, LinkError};
 use super::inbox::Inbox;
 use super::meters::Meters;
 use super::signing::{BusKeys, Signer};
-use crate::interest::{Interest, Shard};
+use crate::interest::{Interest, SubjectShard};
 
 /// The prefix of all subjects: `room.00` to `room.ff`, `user.00` to `user.ff`, and `node.<name>`, which a node uses to send
 /// itself echoes. An incompatible format gets a prefix of its own.
@@ -37,8 +37,8 @@ pub(super) struct Connection {
     echoes: Subscriber,
     echo_signer: Signer,
     /// Messages of all subscriptions to shards.
-    messages: SelectAll<BoxStream<'static, (Shard, Message)>>,
-    subscriptions: HashMap<Shard, ShardSubscription>,
+    messages: SelectAll<BoxStream<'static, (SubjectShard, Message)>>,
+    subscriptions: HashMap<SubjectShard, ShardSubscription>,
     pending: Option<PendingSubscriptions>,
     library_events: mpsc::Receiver<NatsEvent>,
 }
@@ -96,9 +96,9 @@ impl Connection {
     }
 
     /// Subscribes to needed shards that have no subscription yet; returns them.
-    async fn subscribe_to_needed(&mut self, interest: &Interest) -> Result<Vec<Shard>, LinkError> {
+    async fn subscribe_to_needed(&mut self, interest: &Interest) -> Result<Vec<SubjectShard>, LinkError> {
         let mut shards = Vec::new();
-        for shard in Shard::all().filter(|shard| interest.wants(*shard)) {
+        for shard in SubjectShard::all().filter(|shard| interest.wants(*shard)) {
             if let Some(subscription) = self.subscriptions.get_mut(&shard) {
                 subscription.unneeded_since = None;
                 continue;
@@ -114,7 +114,7 @@ impl Connection {
     }
 
     /// Publishes an echo behind these subscriptions.
-    async fn send_echo(&mut self, shards: Vec<Shard>, clock: &dyn Clock) -> Result<(), LinkError> {
+    async fn send_echo(&mut self, shards: Vec<SubjectShard>, clock: &dyn Clock) -> Result<(), LinkError> {
         let mut message = self.echo_signer.begin();
         message.extend_from_slice(b"[]");
         let echo = self.echo_signer.finish(message, clock.now());
@@ -188,7 +188,7 @@ impl ShardSubscription {
 /// New subscriptions that await confirmation. NATS processes messages of a connection in order, so the echo of a message sent
 /// after them proves that they are active.
 struct PendingSubscriptions {
-    shards: Vec<Shard>,
+    shards: Vec<SubjectShard>,
     echo: Bytes,
     since: Instant,
 }

@@ -11,7 +11,7 @@ use super::anti_replay::Stale;
 use super::message::{self, BusMessage};
 use super::meters::Meters;
 use super::signing::{Rejected, Verified, Verifier};
-use crate::interest::Shard;
+use crate::interest::SubjectShard;
 
 /// Minimum time between two log entries about messages rejected for the same reason.
 const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ impl<F: Fn(BusMessage)> Inbox<F> {
         Self { verifier, clock, meters, logged: Vec::new(), on_message }
     }
 
-    pub(super) fn receive(&mut self, shard: Shard, message: &Message) {
+    pub(super) fn receive(&mut self, shard: SubjectShard, message: &Message) {
         match self.verifier.verify(shard, &message.subject, &message.payload, self.clock.now()) {
             Ok(verified) => self.accept(verified),
             Err(Rejected::Own) => {}

@@ -20,7 +20,7 @@ use super::publish_queue::{PublishQueue, Queued};
 use super::signing::{BusKeys, Signer, Verifier};
 use super::status::{BusStatus, STABLE_AFTER};
 use super::url::Server;
-use crate::interest::{Interest, Shard};
+use crate::interest::{Interest, SubjectShard};
 
 /// Timeout for connecting to one server, including the DNS lookup.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,7 +149,7 @@ impl NatsLink {
         while let Some(queued) = publish_queue.next().await {
             let published = match queued {
                 Queued::Commit { events, .. } => self.publish_events(client, signers, events).await,
-                Queued::Signal(signal) => self.publish_signal(client, signers.of(Shard::of(signal.topic)), signal).await,
+                Queued::Signal(signal) => self.publish_signal(client, signers.of(SubjectShard::of(signal.topic)), signal).await,
             };
             if let Err(error) = published {
                 return error;
@@ -165,7 +165,7 @@ impl NatsLink {
         signers: &mut Signers,
         mut events: Vec<Arc<Event>>,
     ) -> Result<(), LinkError> {
-        let shard = |event: &Arc<Event>| Shard::of_room(event.room_id);
+        let shard = |event: &Arc<Event>| SubjectShard::of_room(event.room_id);
         // A stable sort keeps the order within a room.
         events.sort_by_key(shard);
         for events in events.chunk_by(|one, next| shard(one) == shard(next)) {
@@ -202,11 +202,11 @@ struct Signers {
     keys: BusKeys,
     node: ConnectionId,
     epoch: Epoch,
-    by_shard: HashMap<Shard, Signer>,
+    by_shard: HashMap<SubjectShard, Signer>,
 }
 
 impl Signers {
-    fn of(&mut self, shard: Shard) -> &mut Signer {
+    fn of(&mut self, shard: SubjectShard) -> &mut Signer {
         let new = || Signer::new(self.keys.clone(), self.node, self.epoch.clone(), shard.subject(SUBJECT_PREFIX).into());
         self.by_shard.entry(shard).or_insert_with(new)
     }

@@ -113,7 +113,7 @@ mod tests {
 
     use super::super::signing::{BusKeys, Verifier};
     use super::*;
-    use crate::interest::Shard;
+    use crate::interest::SubjectShard;
 
     const AT: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
@@ -142,7 +142,7 @@ mod tests {
         let (mut encoder, mut received) = (EventEncoder::new(events), Vec::new());
         while let Some(message) = encoder.next(&mut signer, most, AT) {
             assert!(message.len() <= most, "{} of {most}", message.len());
-            let verified = verifier.verify(Shard::all().next().unwrap(), &subject, &message, AT).unwrap();
+            let verified = verifier.verify(SubjectShard::all().next().unwrap(), &subject, &message, AT).unwrap();
             let (Some(BusMessage::Events(events)), 0) = decode(verified.body) else { panic!("no events") };
             received.extend(events);
         }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use chatsphere_core::{ConnectionId, Epoch, Timestamp};
 
 use super::anti_replay::{AntiReplay, NodeName, Stale, check_fresh};
-use crate::interest::Shard;
+use crate::interest::SubjectShard;
 
 /// Identifies the format. An incompatible format gets another value.
 const FORMAT: &[u8; 4] = b"CSB3";
@@ -160,7 +160,7 @@ impl Verifier {
     /// Verifies that a message was sent by another node of this cluster on this shard's subject, and was not received before.
     pub(super) fn verify<'a>(
         &mut self,
-        shard: Shard,
+        shard: SubjectShard,
         subject: &str,
         message: &'a [u8],
         now: Timestamp,
@@ -246,8 +246,8 @@ mod tests {
         Signer::new(keys.clone(), node(1), epoch(), SUBJECT)
     }
 
-    fn shard() -> Shard {
-        Shard::all().next().unwrap()
+    fn shard() -> SubjectShard {
+        SubjectShard::all().next().unwrap()
     }
 
     fn verify<'a>(verifier: &mut Verifier, message: &'a [u8]) -> Result<&'a [u8], Rejected> {
@@ -352,7 +352,7 @@ mod tests {
         let other: Subject = "chatsphere.v3.room.08".into();
         let (mut one, mut two) = (signer(&keys), Signer::new(keys.clone(), node(1), epoch(), other.clone()));
         let mut verifier = verifier(&keys);
-        let shards: Vec<_> = Shard::all().take(2).collect();
+        let shards: Vec<_> = SubjectShard::all().take(2).collect();
         // One subject has far more messages than the other and is read first.
         let early = sign(&mut two, b"[]");
         for _ in 0..1_000 {

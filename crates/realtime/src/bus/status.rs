@@ -1,4 +1,4 @@
-//! The state of the bus: connected or not, and why. Logs each reason once.
+//! The state of the bus: connected or not, and why. Logs each new reason, and one that lasts again after a while.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -11,7 +11,7 @@ use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::batch::OneByOne;
-use crate::interest::Shard;
+use crate::interest::SubjectShard;
 use crate::write_queue::{Socket, WriteQueue};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
@@ -291,6 +291,66 @@ async fn a_join_ends_however_long_names_are() {
 }
 
 /// A user whose replays may use one byte of memory.
+/// A message of the user, and the event of its deletion, which shows the tombstone.
+fn deleted(world: &World, seq: u64, text: &str) -> (Arc<Event>, Arc<Event>, Arc<Event>) {
+    let message = chatsphere_core::Message {
+        id: chatsphere_core::MessageId::new(START),
+        room_id: world.room,
+        author: world.user.clone(),
+        seq: Seq::new(seq),
+        content: chatsphere_core::Content::from_stored(text.to_owned()),
+        client_message_id: None,
+        created_at: START,
+        updated_at: START,
+        change: None,
+    };
+    let tombstone =
+        chatsphere_core::Message { content: chatsphere_core::Content::from_stored(String::new()), ..message.clone() };
+    let shown = chatsphere_core::EventMessage::Shown(Box::new(tombstone.clone()));
+    let (how, by) = (chatsphere_core::MessageChangeKind::Deleted, world.user.clone());
+    (
+        world.event(seq, EventKind::Message(message)),
+        world.event(seq, EventKind::Message(tombstone)),
+        world.event(seq + 1, EventKind::MessageChanged { how, message: shown, by }),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_during_a_join_is_read_from_the_store() {
+    let world = World::new();
+    world.store_answers(&[world.joined(1)], 1);
+    world.join().await.unwrap();
+    let (posted, tombstone, deletion) = deleted(&world, 2, "a secret");
+    let (hub, committed) = (world.hub.clone(), vec![posted, deletion.clone()]);
+    let meanwhile: Meanwhile = Box::new(move || drop(hub.publish(committed)));
+    world.store_answers_while(Some(meanwhile), Ok(EventsPage { events: vec![world.joined(1)], head: Seq::new(1) }));
+    world.store_answers(&[tombstone, deletion], 3);
+    let second = connection(&world.user);
+    world.join_as(&second).await.unwrap();
+    let seen = serde_json::to_string(&frames(&second.write_queue)).unwrap();
+    assert!(seen.contains("message_deleted") && !seen.contains("a secret"), "{seen}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_is_not_kept_for_its_turn() {
+    for order in [[0, 1], [1, 0]] {
+        let world = World::new();
+        world.store_answers(&[world.joined(1)], 1);
+        world.join().await.unwrap();
+        let (posted, tombstone, deletion) = deleted(&world, 3, "a secret");
+        let early = [posted, deletion];
+        for place in order {
+            world.hub.publish(vec![early[place].clone()]);
+        }
+        // What was missing comes, and then what the store has.
+        world.hub.publish(vec![world.joined(2)]);
+        world.hub.publish(vec![tombstone]);
+        settle().await;
+        let seen = serde_json::to_string(&frames(&world.subscriber.write_queue)).unwrap();
+        assert!(seen.contains("message_deleted") && !seen.contains("a secret"), "{order:?}: {seen}");
+    }
+}
+
 fn budget() -> (Arc<Budget>, Arc<Account>, Owner) {
     let budget = Arc::new(Budget::new(&Limits { answer_bytes_per_user: 1, ..Limits::default() }));
     let owner = Owner::new(budget.clone(), Some(UserId::new(START)));
@@ -353,7 +413,7 @@ impl World {
     /// Asserts that the hub has forgotten the room, so that its NATS subscription ends.
     fn assert_forgotten(&self, after: &str) {
         assert_eq!(self.hub.room_count(), 0, "{after}");
-        assert!(!self.hub.interest.wants(Shard::of_room(self.room)), "{after}");
+        assert!(!self.hub.interest.wants(SubjectShard::of_room(self.room)), "{after}");
     }
 }
 
@@ -382,7 +442,7 @@ async fn a_join_that_comes_to_nothing_leaves_no_interest() {
     let limits = Limits::default();
     let mut joining = Box::pin(join(&world.hub, &waits, &world.subscriber, &limits, Duration::from_secs(10), request));
     assert!((&mut joining).now_or_never().is_none());
-    assert!(world.hub.interest.wants(Shard::of_room(world.room)), "events that come meanwhile are kept");
+    assert!(world.hub.interest.wants(SubjectShard::of_room(world.room)), "events that come meanwhile are kept");
     drop((joining, busy));
     world.assert_forgotten("a cancelled join");
 

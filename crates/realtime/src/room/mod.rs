@@ -64,6 +64,8 @@ struct State {
     /// The undelivered events in `frames`.
     undelivered: Amount,
     /// Events that arrived early.
+    /// The newest event that deleted a message: frames of earlier events may show its content.
+    newest_deletion: Option<Seq>,
     reorder_buffer: BTreeMap<Seq, Arc<Event>>,
     subscriptions: Subscriptions,
     /// How often the next pass was postponed.
@@ -279,6 +281,10 @@ impl Room {
         #[cfg(test)]
         let ordered = if fault == Some(Fault::SubscribeWithoutCheck) { cursor } else { ordered };
         if cursor < ordered {
+            // The store shows what was deleted meanwhile as deleted; the frames in memory do not.
+            if state.newest_deletion.is_some_and(|deletion| deletion > cursor) {
+                return Subscribed::Behind;
+            }
             let Some(missed) = state.frames.concatenated(cursor, ordered).filter(|missed| missed.len() <= max_bytes) else {
                 return Subscribed::Behind;
             };
@@ -377,6 +383,9 @@ impl State {
         self.undelivered.bytes += encoded.frame.len();
         self.frames.push(encoded);
         self.ordered_up_to = Some(event.seq);
+        if event.deleted_message().is_some() {
+            self.newest_deletion = Some(event.seq);
+        }
     }
 
     /// Appends events that are next in order from the reorder buffer, up to the limit of undelivered events.
@@ -396,8 +405,15 @@ impl State {
         }
     }
 
+    /// Keeps an event that is not next in order. A message that is deleted by another such event is not kept: it is read from
+    /// the store, as a tombstone.
     fn buffer_early(&mut self, event: &Arc<Event>) {
-        if self.reorder_buffer.len() < MAX_REORDERED {
+        if let Some(deleted) = event.deleted_message() {
+            self.reorder_buffer.remove(&deleted.seq);
+        }
+        let is_deleted =
+            self.reorder_buffer.values().any(|early| early.deleted_message().is_some_and(|key| key.seq == event.seq));
+        if self.reorder_buffer.len() < MAX_REORDERED && !is_deleted {
             self.reorder_buffer.insert(event.seq, event.clone());
         }
     }

@@ -240,7 +240,7 @@ async fn a_message_ends_its_authors_typing_however_late_that_is_delivered() {
 async fn a_large_room_is_told_how_many_type() {
     let world = World::new();
     let (ada, bob) = (user("ada"), user("bob"));
-    let all: Vec<_> = (0..LARGE).map(|_| world.join(&bob)).collect();
+    let all: Vec<_> = (0..COUNTED_FROM).map(|_| world.join(&bob)).collect();
     world.typing(&ada, 1, true);
     world.typing(&bob, 1, true);
     let count = |count: usize| json!({ "type": "typing_count", "roomId": world.room, "count": count });
@@ -387,7 +387,7 @@ async fn ten_thousand_who_type_cost_little() {
     }
     assert!((1..=200).contains(&world.hub.signals.state().typists.users()));
     // Many listen, and get the number.
-    for _ in 0..LARGE {
+    for _ in 0..COUNTED_FROM {
         world.join(&user("bob"));
     }
     sleep(TYPING_EXPIRES + COUNT_EVERY).await;

@@ -22,7 +22,8 @@ pub(super) struct Typists {
 #[derive(Default)]
 struct InRoom {
     of: HashMap<UserId, Typist>,
-    /// The room is large: its subscribers get the number of users typing instead of their names.
+    /// Whether the room has [`COUNTED_FROM`](super::COUNTED_FROM) subscribers, who get the number of users typing instead of
+    /// their names.
     counted: bool,
 }
 

@@ -108,7 +108,7 @@ impl WriteQueue {
         let mut state = self.state();
         let unwritten = state.unwritten_bytes();
         let with_frame = unwritten + frame.len();
-        if state.is_ended() || with_frame > self.max_bytes / PARTS_FOR_SIGNALS || !state.has_room_for_signals(with_frame) {
+        if state.is_ended() || with_frame > self.max_bytes / PARTS_FOR_SIGNALS || !state.has_capacity_for_signals(with_frame) {
             return false;
         }
         state.signal_bytes = state.signal_bytes.min(unwritten) + frame.len();
@@ -353,21 +353,21 @@ impl WriteQueue {
     }
 
     /// Waits until at most an eighth of the bound is queued, so that another page fits; or until the end.
-    pub async fn has_room(&self) {
+    pub async fn wait_for_capacity(&self) {
         loop {
             let written = self.written.get_or_init(Box::default).notified();
             tokio::pin!(written);
             // Registered before the check, so that no notification is lost.
             written.as_mut().enable();
-            if self.has_room_now() {
+            if self.has_capacity() {
                 return;
             }
             written.await;
         }
     }
 
-    /// Whether [`WriteQueue::has_room`] returns at once. The kernel's buffer keeps the socket busy meanwhile.
-    pub(crate) fn has_room_now(&self) -> bool {
+    /// Whether [`WriteQueue::wait_for_capacity`] returns at once. The kernel's buffer keeps the socket busy meanwhile.
+    pub(crate) fn has_capacity(&self) -> bool {
         let state = self.state();
         state.is_ended() || state.unwritten_bytes() <= self.max_bytes / 8
     }

@@ -64,7 +64,7 @@ impl State {
     }
 
     /// Whether the user's bound has room for signals, after which this queue holds `unwritten` bytes.
-    pub(super) fn has_room_for_signals(&self, unwritten: usize) -> bool {
+    pub(super) fn has_capacity_for_signals(&self, unwritten: usize) -> bool {
         let is_within =
             |account: &Account, accounted| account.is_queue_within(PARTS_FOR_SIGNALS, unwritten.saturating_sub(accounted));
         match (&self.accounted, &self.owner) {

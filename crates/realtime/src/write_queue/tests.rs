@@ -88,7 +88,7 @@ async fn room_is_made_by_progress_or_by_the_end() {
     write_queue.send(Bytes::from_static(b"123456789"));
     let waiter = tokio::spawn({
         let write_queue = write_queue.clone();
-        async move { write_queue.has_room().await }
+        async move { write_queue.wait_for_capacity().await }
     });
     tokio::task::yield_now().await;
     assert!(!waiter.is_finished());
@@ -130,7 +130,7 @@ async fn drain(client: &mut TcpStream, socket: &TcpStream, write_queue: &WriteQu
 async fn whoever_writes_tells_those_who_wait_for_room() {
     let (write_queue, socket, mut client) = direct(LARGE).await;
     write_queue.send(frame(LARGE));
-    let mut room = Box::pin(write_queue.has_room());
+    let mut room = Box::pin(write_queue.wait_for_capacity());
     assert!((&mut room).now_or_never().is_none());
     drain(&mut client, &socket, &write_queue, LARGE, || write_queue.uncork()).await;
     assert!(room.now_or_never().is_some(), "all was taken, and nobody said so");
@@ -329,7 +329,7 @@ fn signals_alone_hold_up_nothing() {
     while write_queue.send_if_current(frame(SIGNAL)) {}
     assert!(write_queue.waiting_bytes() > 0);
     assert!(!write_queue.over_high_watermark(), "a room waits for it");
-    assert!(write_queue.has_room_now(), "a page of a replay waits for it");
+    assert!(write_queue.has_capacity(), "a page of a replay waits for it");
 }
 
 #[test]

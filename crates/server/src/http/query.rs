@@ -131,11 +131,11 @@ impl Query {
     }
 
     /// Rejects other parameters, because a misspelt one would silently return a different page.
-    fn takes(&self, known: &[&str]) -> Result<(), Failure> {
+    pub(crate) fn takes(&self, known: &[&str]) -> Result<(), Failure> {
         if self.lenient {
             return Ok(());
         }
-        let list = known.join(", ");
+        let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let mut unknown: Vec<FieldError<'static>> = Vec::new();
         for (name, _) in self.pairs.iter().filter(|(name, _)| !name.is_empty() && !known.contains(&name.as_str())) {
             let field = shown(name);

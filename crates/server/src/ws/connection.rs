@@ -201,7 +201,7 @@ impl Connection {
             }
             Next::AwaitAnswer => {
                 if let Some(unanswered) = &mut self.unanswered {
-                    unanswered.wait_for_room(self.state.chat.limits.unanswered_sends).await;
+                    unanswered.wait_for_permit(self.state.chat.limits.unanswered_sends).await;
                 }
             }
             Next::Pause(pause) => self.pause(pause).await?,

@@ -96,6 +96,11 @@ async fn a_deletion_over_rest_is_the_same(database: Arc<Database>) {
         assert_eq!(page, json!([tombstone]), "{messages}");
     }
     assert_eq!(delete().send().await.ok(200), tombstone);
+    // What the call does not do is not silently left out.
+    for query in ["hard=true", "as=01a202af-4469-7a81-8d65-2853115e893b"] {
+        let call = server.call("DELETE", &format!("{}?{query}", path(room, &posted))).bearer(&ada.token);
+        call.send().await.refused(400, "invalid");
+    }
     let edit = server.call("PATCH", &path(room, &posted)).bearer(&ada.token).json(&json!({ "content": "x" }));
     edit.send().await.refused(409, "message_deleted");
     let versions = server.get(&format!("{}/versions", path(room, &posted))).bearer(&ada.token).send().await.ok(200);

@@ -20,7 +20,7 @@ const VERSION: u32 = 6;
 /// One node builds, the others ask again. Waiting for a lock within a statement would make the build wait for the statement.
 const TRY_LOCK: &str = "SELECT pg_try_advisory_lock(4846791580151137092)";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(4846791580151137092)";
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(2);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Whether the index is there and complete; nothing if it is not there.
@@ -45,6 +45,7 @@ pub(super) async fn build(connector: &Connector, client: &Client, url: &str) -> 
         if client.query_one(TRY_LOCK, &[]).await.and_then(|row| row.try_get(0)).map_err(failed)? {
             break;
         }
+        tracing::info!("another node is building an index over all messages; waiting for it");
         tokio::time::sleep(PAUSE).await;
     }
     let built = build_alone(connector, client).await;

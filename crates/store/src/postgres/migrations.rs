@@ -15,7 +15,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "stored bytes", sql: include_str!("../../migrations/postgres/0004_stored_bytes.sql") },
     Migration { name: "bodies of events", sql: include_str!("../../migrations/postgres/0005_bodies_of_events.sql") },
     Migration { name: "changes of messages", sql: include_str!("../../migrations/postgres/0006_changes_of_messages.sql") },
-    Migration { name: "rooms, members, people", sql: include_str!("../../migrations/postgres/0007_rooms_members_people.sql") },
+    Migration { name: "chat", sql: include_str!("../../migrations/postgres/0007_chat.sql") },
 ];
 /// The oldest server with which this adapter is tested, as `server_version_num`.
 const OLDEST_SERVER: i32 = 150_000;
@@ -56,10 +56,23 @@ impl From<OpenError> for Unfinished {
 pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<MigrationReport, Unfinished> {
     check_server(url, transaction).await?;
     let found = version(url, transaction).await?;
+    if (1..newest(STEPS)).contains(&found) {
+        lock_tables(url, transaction).await?;
+    }
     for (version, step) in left(STEPS, found)? {
         run(transaction, version, step).await.map_err(|error| unfinished(url, version, step, error))?;
     }
     Ok(report(STEPS, found))
+}
+
+/// Locks all large tables at once, in the order in which a writer locks them. Steps that lock one after the other would deadlock
+/// with writers of earlier nodes.
+async fn lock_tables(url: &str, transaction: &Transaction<'_>) -> Result<(), Unfinished> {
+    let sql = "LOCK TABLE rooms, users, members, messages, room_events IN ACCESS EXCLUSIVE MODE";
+    match (transaction.batch_execute(sql).await, STEPS.last()) {
+        (Err(error), Some(step)) => Err(unfinished(url, newest(STEPS), step, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the schema version; 0 if there are no tables. Rejects a server that is too old, and tables of a newer program.

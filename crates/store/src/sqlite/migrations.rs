@@ -17,7 +17,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "stored bytes", sql: include_str!("../../migrations/sqlite/0004_stored_bytes.sql") },
     Migration { name: "bodies of events", sql: include_str!("../../migrations/sqlite/0005_bodies_of_events.sql") },
     Migration { name: "changes of messages", sql: include_str!("../../migrations/sqlite/0006_changes_of_messages.sql") },
-    Migration { name: "rooms, members, people", sql: include_str!("../../migrations/sqlite/0007_rooms_members_people.sql") },
+    Migration { name: "chat", sql: include_str!("../../migrations/sqlite/0007_chat.sql") },
 ];
 /// The schema version after the migration of the message lists.
 const LISTS: u32 = 2;

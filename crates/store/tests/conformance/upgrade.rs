@@ -8,10 +8,11 @@ use chatsphere_core::{Access, RoomId};
 use chatsphere_store::migrate;
 use tokio_postgres::{Client, NoTls};
 
+use crate::edits::edit;
 use crate::fixture::{Fixture, on_postgres};
 use crate::on_every_database;
 
-on_every_database!(a_database_of_the_first_release_is_brought_up_to_date);
+on_every_database!(a_database_of_the_first_release_is_brought_up_to_date, a_database_with_edits_is_brought_up_to_date,);
 
 /// Makes the tables of the first release, with a room of two members whose owner has left, and 1,000 messages.
 pub(crate) async fn first_release(fixture: &Fixture) {
@@ -55,11 +56,64 @@ async fn a_database_of_the_first_release_is_brought_up_to_date(fixture: Arc<Fixt
     assert_eq!(texts, expected);
     assert!(page.messages.iter().all(|message| message.change.is_none()));
     node.store.close().await;
-    // An owner who left owns the room no longer, and old members have read what was there.
-    fixture.expect("SELECT count(*) FROM rooms r JOIN first_read_seqs f ON f.room_pk = r.pk AND f.seq = r.seq", 2).await;
-    fixture.expect("SELECT count(*) FROM rooms WHERE ownerless IS TRUE AND name = 'room'", 1).await;
-    fixture.expect("SELECT count(*) FROM rooms WHERE ownerless IS TRUE", 1).await;
     fixture.expect("SELECT count(*) FROM members WHERE from_seq = 1 AND role = 0 AND read_seq IS NULL", 3).await;
+}
+
+/// Takes the steps up to the one that brought edits, as a release before this one did, and edits a message.
+async fn release_with_edits(fixture: &Fixture) {
+    first_release(fixture).await;
+    let sqlite = fixture.url.sqlite_path().is_some();
+    let steps = if sqlite {
+        [
+            include_str!("../../migrations/sqlite/0002_lists_of_messages.sql"),
+            include_str!("../../migrations/sqlite/0003_names.sql"),
+            include_str!("../../migrations/sqlite/0004_stored_bytes.sql"),
+            include_str!("../../migrations/sqlite/0005_bodies_of_events.sql"),
+            include_str!("../../migrations/sqlite/0006_changes_of_messages.sql"),
+        ]
+    } else {
+        [
+            include_str!("../../migrations/postgres/0002_nothing.sql"),
+            include_str!("../../migrations/postgres/0003_names.sql"),
+            include_str!("../../migrations/postgres/0004_stored_bytes.sql"),
+            include_str!("../../migrations/postgres/0005_bodies_of_events.sql"),
+            include_str!("../../migrations/postgres/0006_changes_of_messages.sql"),
+        ]
+    };
+    for (step, number) in steps.iter().zip(2..) {
+        fixture.execute(&format!("{step}\n; INSERT INTO schema_version VALUES ({number}, 'step')")).await;
+    }
+    let edit = "INSERT INTO texts (message_pk, version, by_pk, at, content) VALUES (1000, 2, 1, 5000, 'edited');
+        INSERT INTO changes (message_pk, content_seq, head, version, edited_at) VALUES (1000, 1003, 1, 2, 5000);
+        UPDATE messages SET updated_at = 5000 WHERE pk = 1000; UPDATE rooms SET seq = 1003 WHERE pk = 1;";
+    fixture.execute(edit).await;
+}
+
+async fn a_database_with_edits_is_brought_up_to_date(fixture: Arc<Fixture>) {
+    release_with_edits(&fixture).await;
+    assert_eq!(migrate(&fixture.url).await.unwrap().from, 6);
+    let node = fixture.node().await;
+    let room = RoomId::from_uuid(uuid::Uuid::from_u128(ROOM));
+    let newest =
+        || async { node.store.history(room, Access::Any, HistoryRange::Newest, 1).await.unwrap().page.messages.remove(0) };
+    let edited = newest().await;
+    assert_eq!((edited.content.as_str(), edited.version().get(), edited.change_seq().get()), ("edited", 2, 1003));
+    node.store.submit(edit(room, edited.id, edited.author.id, "again")).await.unwrap();
+    let again = newest().await;
+    assert_eq!((again.content.as_str(), again.version().get()), ("again", 3));
+}
+
+#[tokio::test]
+async fn statistics_from_before_keep_no_texts() {
+    on_postgres(async |fixture: Arc<Fixture>| {
+        first_release(&fixture).await;
+        fixture.execute("ANALYZE messages").await;
+        let texts = "SELECT count(*) FROM pg_stats WHERE tablename = 'messages' AND attname = 'content'";
+        fixture.expect(texts, 1).await;
+        migrate(&fixture.url).await.unwrap();
+        fixture.expect(texts, 0).await;
+    })
+    .await;
 }
 
 pub(crate) async fn connected(fixture: &Fixture) -> Client {

@@ -67,7 +67,13 @@ async fn what_was_rolled_back_is_not_remembered() {
             [author.as_bytes()],
         )
         .unwrap();
-    connection.execute("INSERT INTO rooms VALUES (1, ?1, 'room', 1, 0, 0, 1, 0, 0)", [room.as_bytes()]).unwrap();
+    connection
+        .execute(
+            "INSERT INTO rooms (pk, id, name, owner_pk, seq, message_count, member_count, created_at, updated_at)
+         VALUES (1, ?1, 'room', 1, 0, 0, 1, 0, 0)",
+            [room.as_bytes()],
+        )
+        .unwrap();
     let (checkpoints, _orders) = checkpoints();
     let disk = Arc::new(Disk::new(&dir.path().join("chat.db"), None, Arc::new(crate::space::Space::new(true))));
     let mut writer = SqliteWriter::new(connection, Arc::new(Health::new("writing")), checkpoints, disk);

@@ -13,9 +13,9 @@ impl WriteInfo for MessageDeletion {
         Origin { actor: self.actor, at: self.at, room: Some(self.room_id) }
     }
 
-    /// The content is erased, but the event and the state of the message are stored.
+    /// Deleting succeeds whatever the quota and the free space: what it stores is small, and it erases a content.
     fn stored_bytes(&self) -> u64 {
-        400
+        0
     }
 }
 

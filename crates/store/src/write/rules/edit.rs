@@ -1,7 +1,7 @@
 //! Edits of a message's content.
 
 use chatsphere_core::store::{Changed, MessageEdit, VersionsForgotten};
-use chatsphere_core::{Conflict, MessageChangeKind, policy};
+use chatsphere_core::{Conflict, MessageChangeKind, Version, policy};
 
 use super::found_message::{FoundMessage, editor};
 use super::{Effects, Origin, Rule, WriteInfo};
@@ -70,7 +70,7 @@ impl Rule for VersionsForgotten {
         if let Some(caller) = &found.caller {
             policy::may_forget_versions(caller, found.message.author.id)?;
         }
-        if found.message.change.is_some() && !found.message.is_deleted() {
+        if found.message.version() > Version::FIRST && !found.message.is_deleted() {
             database.forget_texts(found.pk).await?;
         }
         found.unchanged(database).await

@@ -49,7 +49,12 @@ impl World {
             connection.execute(room, (id.as_bytes(), users[0].0)).unwrap();
             let room_pk = connection.last_insert_rowid();
             rooms.push((room_pk, id));
-            connection.execute("INSERT INTO members VALUES (?1, ?2, 1)", (room_pk, users[rooms.len()].0)).unwrap();
+            connection
+                .execute(
+                    "INSERT INTO members (room_pk, user_pk, joined_seq) VALUES (?1, ?2, 1)",
+                    (room_pk, users[rooms.len()].0),
+                )
+                .unwrap();
         }
         let random = StdRng::seed_from_u64(seed);
         Self { connection, lists: DeferredIndex::default(), users, rooms, stored: Vec::new(), random }

@@ -1,3 +1,127 @@
+-- What a message has besides its texts. Most messages have nothing of this: then `updated_at` in `messages` is the same as
+-- `created_at`, and no reader looks for more. Of every other message, `changes` may have a row.
+
+ALTER TABLE changes RENAME TO changes_before;
+CREATE TABLE changes (
+    message_pk    INTEGER PRIMARY KEY,
+    updated_at    INTEGER NOT NULL,
+    -- The events that last changed the content (with deletion and pin), the reactions and the thread. The first is the
+    -- message's own number if its content never changed.
+    content_seq   INTEGER NOT NULL,
+    reactions_seq INTEGER,
+    thread_seq    INTEGER,
+    -- The present text; absent while it is the first.
+    head          INTEGER,
+    version       INTEGER NOT NULL,
+    edited_at     INTEGER,
+    edited_by_pk  INTEGER,
+    deleted_at    INTEGER,
+    deleted_by_pk INTEGER,
+    pinned_at     INTEGER,
+    pinned_by_pk  INTEGER,
+    -- Bits: 1 system, 2 silent, 4 also in the room, 8 mentions the room, 16 has mentions, 32 has reactions, 64 has a thread,
+    -- 128 has metadata, 256 is deleted for good.
+    flags         INTEGER NOT NULL,
+    -- The message to which it is a reply in a thread, the one that it quotes, and when it was imported.
+    parent_pk     INTEGER,
+    quoted_pk     INTEGER,
+    imported_at   INTEGER
+) STRICT;
+INSERT INTO changes (message_pk, updated_at, content_seq, head, version, edited_at, edited_by_pk, flags)
+    SELECT c.message_pk, m.updated_at, c.content_seq, c.head, c.version, c.edited_at, c.edited_by_pk, 0
+    FROM changes_before c JOIN messages m ON m.pk = c.message_pk;
+DROP TABLE changes_before;
+ALTER TABLE texts ADD COLUMN metadata TEXT;
+
+-- Lanes, in `messages`. 0: in the room, counted as unread. 1: in the room, not counted, since it is deleted, silent or of the
+-- system. 2: in a thread only. 3: the same, not counted. 4: nowhere, since it is deleted for good.
+
+-- Threads. `replies` has every reply, in the order of the room. `following` is false for who unfollowed.
+CREATE TABLE threads (
+    parent_pk     INTEGER PRIMARY KEY,
+    room_pk       INTEGER NOT NULL,
+    replies       INTEGER NOT NULL,
+    last_reply_seq INTEGER NOT NULL
+) STRICT;
+CREATE INDEX threads_last_reply ON threads (room_pk, last_reply_seq);
+CREATE TABLE replies (
+    parent_pk  INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,
+    message_pk INTEGER NOT NULL,
+    PRIMARY KEY (parent_pk, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE thread_authors (
+    parent_pk INTEGER NOT NULL,
+    user_pk   INTEGER NOT NULL,
+    -- Of the visible replies: how many, and the first.
+    replies   INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
+    PRIMARY KEY (parent_pk, user_pk)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE follows (
+    user_pk   INTEGER NOT NULL,
+    parent_pk INTEGER NOT NULL,
+    following INTEGER NOT NULL,
+    read_seq  INTEGER NOT NULL,
+    PRIMARY KEY (user_pk, parent_pk)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX follows_parent ON follows (parent_pk);
+
+-- Reactions: the kinds of a message in the order of their first use, and who used each.
+CREATE TABLE reaction_counts (
+    message_pk INTEGER NOT NULL,
+    kind       INTEGER NOT NULL,
+    emoji      TEXT NOT NULL,
+    count      INTEGER NOT NULL,
+    PRIMARY KEY (message_pk, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE reactions (
+    message_pk INTEGER NOT NULL,
+    kind       INTEGER NOT NULL,
+    user_pk    INTEGER NOT NULL,
+    PRIMARY KEY (message_pk, kind, user_pk)
+) STRICT, WITHOUT ROWID;
+
+-- Mentions: those that a message shows, in their order; those of a user, each told once; those of a whole room.
+CREATE TABLE message_mentions (
+    message_pk INTEGER NOT NULL,
+    place      INTEGER NOT NULL,
+    user_pk    INTEGER NOT NULL,
+    PRIMARY KEY (message_pk, place)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE mentions (
+    user_pk    INTEGER NOT NULL,
+    room_pk    INTEGER NOT NULL,
+    -- The event that made the mention: the message, or an edit of it.
+    seq        INTEGER NOT NULL,
+    message_pk INTEGER NOT NULL,
+    PRIMARY KEY (user_pk, room_pk, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX mentions_message ON mentions (message_pk);
+CREATE TABLE room_mentions (
+    room_pk    INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,
+    message_pk INTEGER NOT NULL,
+    PRIMARY KEY (room_pk, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pins (
+    room_pk    INTEGER NOT NULL,
+    -- The event that pinned it.
+    seq        INTEGER NOT NULL,
+    message_pk INTEGER NOT NULL UNIQUE,
+    PRIMARY KEY (room_pk, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Clients' own ids of messages that were deleted for good, as HMACs, so that sending again stores nothing.
+CREATE TABLE removed_client_ids (
+    user_pk   INTEGER NOT NULL,
+    room_pk   INTEGER NOT NULL,
+    client_id BLOB NOT NULL,
+    seq       INTEGER NOT NULL,
+    PRIMARY KEY (user_pk, room_pk, client_id)
+) STRICT, WITHOUT ROWID;
+
 -- What rooms, memberships and users have besides what they had from the start. What a send needs is in the rows that it reads
 -- anyway; the rest lies beside, so that those rows stay short.
 
@@ -43,10 +167,6 @@ CREATE TABLE room_details (
     -- The event that made it public while it had messages: who enters by itself sees what comes later.
     public_seq           INTEGER
 ) STRICT;
-
--- An owner who is no member is none any more.
-UPDATE rooms SET ownerless = 1
-WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.user_pk = rooms.owner_pk AND m.room_pk = rooms.pk);
 
 -- A table anew, in one pass; each added column would have been one.
 ALTER TABLE members RENAME TO members_before;

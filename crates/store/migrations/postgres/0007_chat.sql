@@ -1,3 +1,120 @@
+-- What a message has besides its texts. Most messages have nothing of this: then `updated_at` in `messages` is the same as
+-- `created_at`, and no reader looks for more. Of every other message, `changes` may have a row.
+
+ALTER TABLE changes
+    ADD COLUMN updated_at    bigint,
+    -- The events that last changed the reactions and the thread. `content_seq`, that of the last change of the content, the
+    -- deletion or the pin, is the message's own number if there was none.
+    ADD COLUMN reactions_seq bigint,
+    ADD COLUMN thread_seq    bigint,
+    ADD COLUMN pinned_at     bigint,
+    ADD COLUMN pinned_by_pk  bigint,
+    -- Bits: 1 system, 2 silent, 4 also in the room, 8 mentions the room, 16 has mentions, 32 has reactions, 64 has a thread,
+    -- 128 has metadata, 256 is deleted for good.
+    ADD COLUMN flags         integer NOT NULL DEFAULT 0,
+    -- The message to which it is a reply in a thread, the one that it quotes, and when it was imported.
+    ADD COLUMN parent_pk     bigint,
+    ADD COLUMN quoted_pk     bigint,
+    ADD COLUMN imported_at   bigint,
+    -- Absent while the present text is the first.
+    ALTER COLUMN head DROP NOT NULL;
+UPDATE changes SET updated_at = (SELECT updated_at FROM messages WHERE pk = changes.message_pk);
+ALTER TABLE changes ALTER COLUMN updated_at SET NOT NULL;
+ALTER TABLE texts ADD COLUMN metadata text, ALTER COLUMN metadata SET STATISTICS 0;
+
+-- Lanes, in `messages`. 0: in the room, counted as unread. 1: in the room, not counted, since it is deleted, silent or of the
+-- system. 2: in a thread only. 3: the same, not counted. 4: nowhere, since it is deleted for good.
+--
+-- Statistics that were gathered before keep copies of texts. A change of the type drops them; to the same type it rewrites
+-- nothing.
+ALTER TABLE messages ALTER COLUMN content TYPE text;
+
+-- Threads. `replies` has every reply, in the order of the room. `following` is false for who unfollowed.
+CREATE TABLE threads (
+    parent_pk      bigint PRIMARY KEY,
+    room_pk        bigint NOT NULL,
+    replies        bigint NOT NULL,
+    last_reply_seq bigint NOT NULL
+) WITH (fillfactor = 80);
+CREATE INDEX threads_last_reply ON threads (room_pk, last_reply_seq);
+CREATE TABLE replies (
+    parent_pk  bigint NOT NULL,
+    seq        bigint NOT NULL,
+    message_pk bigint NOT NULL,
+    PRIMARY KEY (parent_pk, seq)
+);
+CREATE TABLE thread_authors (
+    parent_pk bigint NOT NULL,
+    user_pk   bigint NOT NULL,
+    -- Of the visible replies: how many, and the first.
+    replies   bigint NOT NULL,
+    first_seq bigint NOT NULL,
+    PRIMARY KEY (parent_pk, user_pk)
+) WITH (fillfactor = 80);
+CREATE TABLE follows (
+    user_pk   bigint NOT NULL,
+    parent_pk bigint NOT NULL,
+    following boolean NOT NULL,
+    read_seq  bigint NOT NULL,
+    PRIMARY KEY (user_pk, parent_pk)
+) WITH (fillfactor = 80);
+CREATE INDEX follows_parent ON follows (parent_pk);
+
+-- Reactions: the kinds of a message in the order of their first use, and who used each.
+CREATE TABLE reaction_counts (
+    message_pk bigint NOT NULL,
+    kind       smallint NOT NULL,
+    emoji      text COLLATE "C" NOT NULL,
+    count      bigint NOT NULL,
+    PRIMARY KEY (message_pk, kind)
+) WITH (fillfactor = 80);
+CREATE TABLE reactions (
+    message_pk bigint NOT NULL,
+    kind       smallint NOT NULL,
+    user_pk    bigint NOT NULL,
+    PRIMARY KEY (message_pk, kind, user_pk)
+);
+
+-- Mentions: those that a message shows, in their order; those of a user, each told once; those of a whole room.
+CREATE TABLE message_mentions (
+    message_pk bigint NOT NULL,
+    place      smallint NOT NULL,
+    user_pk    bigint NOT NULL,
+    PRIMARY KEY (message_pk, place)
+);
+CREATE TABLE mentions (
+    user_pk    bigint NOT NULL,
+    room_pk    bigint NOT NULL,
+    -- The event that made the mention: the message, or an edit of it.
+    seq        bigint NOT NULL,
+    message_pk bigint NOT NULL,
+    PRIMARY KEY (user_pk, room_pk, seq)
+);
+CREATE INDEX mentions_message ON mentions (message_pk);
+CREATE TABLE room_mentions (
+    room_pk    bigint NOT NULL,
+    seq        bigint NOT NULL,
+    message_pk bigint NOT NULL,
+    PRIMARY KEY (room_pk, seq)
+);
+
+CREATE TABLE pins (
+    room_pk    bigint NOT NULL,
+    -- The event that pinned it.
+    seq        bigint NOT NULL,
+    message_pk bigint NOT NULL UNIQUE,
+    PRIMARY KEY (room_pk, seq)
+);
+
+-- Clients' own ids of messages that were deleted for good, as HMACs, so that sending again stores nothing.
+CREATE TABLE removed_client_ids (
+    user_pk   bigint NOT NULL,
+    room_pk   bigint NOT NULL,
+    client_id bytea NOT NULL,
+    seq       bigint NOT NULL,
+    PRIMARY KEY (user_pk, room_pk, client_id)
+);
+
 -- What rooms, memberships and users have besides what they had from the start. What a send needs is in the rows that it reads
 -- anyway; the rest lies beside, so that those rows stay short.
 
@@ -55,7 +172,7 @@ ALTER TABLE members
     ADD COLUMN accepted boolean NOT NULL DEFAULT true,
     -- Its last message, where slow mode is on.
     ADD COLUMN posted_at bigint,
-    -- Absent for members from before this step who have read nothing since.
+    -- Absent until the first read mark.
     ADD COLUMN read_seq bigint,
     ADD COLUMN read_at bigint,
     ADD COLUMN delivered_seq bigint,
@@ -73,10 +190,6 @@ ALTER TABLE members
     -- The transaction that changed anything of it last.
     ADD COLUMN changed bigint NOT NULL DEFAULT 0,
     SET (fillfactor = 80);
-
--- An owner who is no member is none any more.
-UPDATE rooms SET ownerless = true
-WHERE NOT EXISTS (SELECT FROM members m WHERE m.user_pk = rooms.owner_pk AND m.room_pk = rooms.pk);
 
 -- Memberships that ended: what outlives them, and since which transaction. `removed` says that somebody else ended it, and so
 -- only somebody else can begin it anew.
