@@ -322,7 +322,7 @@ async fn what_was_deleted_during_a_join_is_read_from_the_store() {
     world.join().await.unwrap();
     let (posted, tombstone, deletion) = deleted(&world, 2, "a secret");
     let (hub, committed) = (world.hub.clone(), vec![posted, deletion.clone()]);
-    let meanwhile: Meanwhile = Box::new(move || drop(hub.publish(committed)));
+    let meanwhile: Meanwhile = Box::new(move || hub.publish(committed));
     world.store_answers_while(Some(meanwhile), Ok(EventsPage { events: vec![world.joined(1)], head: Seq::new(1) }));
     world.store_answers(&[tombstone, deletion], 3);
     let second = connection(&world.user);
