@@ -146,7 +146,7 @@ const COMMON: [(&str, &str, &str); 10] = [
     ("Unauthorized", "401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"),
     ("InvalidBody", "400", "`invalid`: a field is invalid; `malformed`: the body is not the JSON that the call accepts"),
     ("InvalidParameters", "400", "`invalid`: a parameter is invalid; `malformed`: the path is not UTF-8"),
-    ("InvalidPath", "400", "`malformed`: the path is not UTF-8"),
+    ("InvalidPath", "400", "`invalid`: a parameter that the call refuses; `malformed`: the path is not UTF-8"),
     ("BodyTooSlow", "408", "`request_timeout`"),
     ("BodyTooLarge", "413", "`body_too_large`"),
     ("NotJson", "415", "`unsupported_media_type`"),

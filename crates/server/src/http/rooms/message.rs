@@ -48,7 +48,6 @@ pub(super) async fn edit(
     ),
     responses(
         (status = 200, description = "The message after the call", body = Message),
-        (status = 400, description = "`invalid`: the call takes no parameters; `malformed`: the path is not UTF-8"),
         (status = 403, description = "`not_a_member`, `not_a_moderator`, `needs_delete`"),
         (status = 404, description = "`message_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
         (status = 429, description = "`rate_limited`"),
@@ -108,7 +107,6 @@ pub(super) async fn versions(
     ),
     responses(
         (status = 200, description = "The message after the call", body = Message),
-        (status = 400, description = "`invalid`: the call takes no parameters; `malformed`: the path is not UTF-8"),
         (status = 403, description = "`not_a_member`, `not_the_author`, `needs_delete`"),
         (status = 404, description = "`message_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
         (status = 429, description = "`rate_limited`"),
