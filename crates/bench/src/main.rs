@@ -6,12 +6,12 @@
 mod address;
 mod author;
 mod commands;
-mod crowd;
 mod cutter;
 mod deliveries;
 mod fill;
 mod http_socket;
 mod parallel;
+mod participants;
 mod process;
 mod progress;
 mod raw_socket;

@@ -4,7 +4,7 @@ use std::{fs, io};
 /// `/proc` counts in ticks of `USER_HZ`, which is 100 on all supported architectures (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Maximum number of attempts to read a consistent process table.
-const MAX_LOOKS: usize = 5;
+const MAX_SNAPSHOTS: usize = 5;
 
 /// The server's processes on this machine, including children: PostgreSQL has a child process per connection.
 #[derive(Debug, Clone)]
@@ -22,9 +22,9 @@ impl ServerProcesses {
     /// `None` if one of them does not exist.
     pub(crate) fn cpu_seconds(&self) -> Option<f64> {
         // A child that ends during the reading may not be counted, so two readings must agree.
-        let mut last = self.look()?;
-        for _ in 1..MAX_LOOKS {
-            let next = self.look()?;
+        let mut last = self.snapshot()?;
+        for _ in 1..MAX_SNAPSHOTS {
+            let next = self.snapshot()?;
             if next.0 == last.0 {
                 return Some(next.1);
             }
@@ -33,7 +33,7 @@ impl ServerProcesses {
         Some(last.1)
     }
 
-    fn look(&self) -> Option<(BTreeSet<u32>, f64)> {
+    fn snapshot(&self) -> Option<(BTreeSet<u32>, f64)> {
         let table = processes();
         let mut found = BTreeSet::new();
         let mut to_visit = self.pids.clone();

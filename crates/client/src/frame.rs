@@ -205,7 +205,8 @@ mod tests {
             format!(
                 r#"{{"id":"0198c0de-7c1a-7000-8000-0123456789ad","roomId":"{ROOM}",
                     "userId":"0198c0de-7c1a-7000-8000-0123456789ac",
-                "seq":{seq},"content":"x","createdAt":"2026-11-22T09:56:10.473Z","updatedAt":"2026-11-22T09:56:10.473Z","user":{user}}}"#
+                    "seq":{seq},"content":"x","createdAt":"2026-11-22T09:56:10.473Z",
+                    "updatedAt":"2026-11-22T09:56:10.473Z","user":{user}}}"#
             )
         };
         let joined = format!(

@@ -64,8 +64,8 @@ pub struct Authority {
     /// Serialises readings of the log. A caller that waited for the lock finds the log read. The lock is not held during the
     /// listener's call, which may take long.
     polling: tokio::sync::Mutex<()>,
-    tells: Mutex<Tells>,
-    /// Wakes the waiting calls of [`Authority::tell`] when a notification completed or was abandoned.
+    notifications: Mutex<Notifications>,
+    /// Wakes the waiting calls of [`Authority::notify`] when a notification completed or was abandoned.
     progress: Notify,
 }
 
@@ -83,13 +83,13 @@ struct Entry {
     is_stale: bool,
 }
 
-/// The number of a reading of the control log, for [`Authority::tell`].
+/// The number of a reading of the control log, for [`Authority::notify`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading(u64);
 
 /// The readings whose notification is pending, or was completed before that of an earlier reading.
 #[derive(Default)]
-struct Tells {
+struct Notifications {
     /// The number of the first reading in `kept`.
     first: u64,
     kept: VecDeque<Tell>,
@@ -109,7 +109,7 @@ enum TellState {
     Done,
 }
 
-/// The next step of [`Authority::tell`].
+/// The next step of [`Authority::notify`].
 enum Next {
     /// Notify the listener of this reading.
     Tell(u64, Arc<Option<Vec<Affected>>>),
@@ -130,7 +130,7 @@ impl Authority {
             settled_at: AtomicU64::new(now),
             listener: Mutex::new(None),
             polling: tokio::sync::Mutex::new(()),
-            tells: Mutex::default(),
+            notifications: Mutex::default(),
             progress: Notify::new(),
         }
     }
@@ -184,12 +184,12 @@ impl Authority {
     /// # Errors
     pub async fn poll(&self, store: &dyn Store) -> Result<(), Error> {
         let reading = self.read(store).await?;
-        self.tell(reading).await;
+        self.notify(reading).await;
         Ok(())
     }
 
     /// Reads the new entries of the log, which then apply to all later calls. Call this every [`POLL_INTERVAL`];
-    /// [`Authority::tell`] then notifies the listener.
+    /// [`Authority::notify`] then notifies the listener.
     ///
     /// # Errors
     pub async fn read(&self, store: &dyn Store) -> Result<Reading, Error> {
@@ -215,7 +215,7 @@ impl Authority {
             };
             // There is no await between moving the position and this line, so the next reader finds this reading among the
             // pending ones.
-            let reading = self.tells().add(affected, end.then_some(started));
+            let reading = self.notifications().add(affected, end.then_some(started));
             if end {
                 self.fresh_at.fetch_max(micros(started), Ordering::SeqCst);
                 self.settle();
@@ -225,25 +225,25 @@ impl Authority {
     }
 
     /// Whether the listener has been notified of every reading up to this one.
-    pub fn is_told(&self, reading: Reading) -> bool {
-        self.tells().first > reading.0
+    pub fn is_notified(&self, reading: Reading) -> bool {
+        self.notifications().first > reading.0
     }
 
     /// Notifies the listener of every reading up to this one, and waits for notifications that other tasks have begun.
     /// Cancel-safe: the next call repeats a notification that was abandoned.
-    pub async fn tell(&self, reading: Reading) {
+    pub async fn notify(&self, reading: Reading) {
         loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
             // Registered before the state is read, so that no wake-up is lost.
             progress.as_mut().enable();
-            let next = self.tells().next(reading.0);
+            let next = self.notifications().next(reading.0);
             match next {
                 Next::Nothing => return,
                 Next::Wait => progress.await,
                 Next::Tell(number, affected) => {
                     let mut telling = Telling { authority: self, number, state: TellState::Waiting };
-                    self.tell_listener(affected.as_deref()).await;
+                    self.notify_listener(affected.as_deref()).await;
                     telling.state = TellState::Done;
                 }
             }
@@ -277,7 +277,7 @@ impl Authority {
         read.until(self.clock.monotonic()) > STALE_AFTER
     }
 
-    async fn tell_listener(&self, affected: Option<&[Affected]>) {
+    async fn notify_listener(&self, affected: Option<&[Affected]>) {
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
         if let Some(listener) = listener {
             listener.authority_changed(affected).await;
@@ -286,7 +286,7 @@ impl Authority {
 
     /// Records the last reading up to which all notifications are complete.
     fn settle(&self) {
-        if let Some(settled) = self.tells().forget_done() {
+        if let Some(settled) = self.notifications().forget_done() {
             self.settled_at.fetch_max(micros(settled), Ordering::SeqCst);
         }
     }
@@ -295,8 +295,8 @@ impl Authority {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tells(&self) -> MutexGuard<'_, Tells> {
-        self.tells.lock().unwrap_or_else(PoisonError::into_inner)
+    fn notifications(&self) -> MutexGuard<'_, Notifications> {
+        self.notifications.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -313,13 +313,13 @@ struct Telling<'a> {
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
-        self.authority.tells().set(self.number, self.state);
+        self.authority.notifications().set(self.number, self.state);
         self.authority.settle();
         self.authority.progress.notify_waiters();
     }
 }
 
-impl Tells {
+impl Notifications {
     fn add(&mut self, affected: Option<Vec<Affected>>, ended: Option<Monotonic>) -> Reading {
         let state = if affected.as_ref().is_some_and(Vec::is_empty) { TellState::Done } else { TellState::Waiting };
         self.kept.push_back(Tell { affected: Arc::new(affected), state, ended });

@@ -20,7 +20,7 @@ const CLIENTS: usize = 30;
 const ACCEPTED: usize = 8;
 
 #[tokio::test]
-async fn without_descriptors_clients_are_told_and_service_resumes() {
+async fn without_descriptors_clients_are_reported_and_service_resumes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let mut clients = Vec::new();

@@ -13,8 +13,8 @@ pub const HALF_A_PAIR: &str =
 
 /// Replaces halves of surrogate pairs (RFC 8259, section 8.2) in the names of a valid JSON text's members, so that `serde_json`
 /// parses it. No known name has one, so such a member is ignored as unknown. Values are not changed.
-pub fn mend_names(json: &str) -> Cow<'_, str> {
-    let mut mended = String::new();
+pub fn replace_half_pairs(json: &str) -> Cow<'_, str> {
+    let mut replaced = String::new();
     let mut copied = 0;
     let mut strings = Strings { json, at: 0 };
     while let Some((start, end)) = strings.next_string() {
@@ -23,16 +23,16 @@ pub fn mend_names(json: &str) -> Cow<'_, str> {
             continue;
         }
         for half in halves(json.get(start..end).unwrap_or_default()) {
-            mended.push_str(json.get(copied..start + half).unwrap_or_default());
-            mended.push_str(REPLACEMENT);
+            replaced.push_str(json.get(copied..start + half).unwrap_or_default());
+            replaced.push_str(REPLACEMENT);
             copied = start + half + REPLACEMENT.len();
         }
     }
     if copied == 0 {
         return Cow::Borrowed(json);
     }
-    mended.push_str(json.get(copied..).unwrap_or_default());
-    Cow::Owned(mended)
+    replaced.push_str(json.get(copied..).unwrap_or_default());
+    Cow::Owned(replaced)
 }
 
 /// Whether a JSON string, given with its quotes, contains half of a surrogate pair.
@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn names_are_mended_and_values_kept() {
-        let mended = mend_names(r#"{"a\ud83d" : "\ud83d", "b":["\ud83d:","\\",{"\ude00\"":1}], "c":"x\"\ud83d\":"}"#);
-        assert_eq!(mended, r#"{"a\ufffd" : "\ud83d", "b":["\ud83d:","\\",{"\ufffd\"":1}], "c":"x\"\ud83d\":"}"#);
-        assert!(matches!(mend_names(r#"{"a":"\ud83d"}"#), Cow::Borrowed(_)));
+        let replaced = replace_half_pairs(r#"{"a\ud83d" : "\ud83d", "b":["\ud83d:","\\",{"\ude00\"":1}], "c":"x\"\ud83d\":"}"#);
+        assert_eq!(replaced, r#"{"a\ufffd" : "\ud83d", "b":["\ud83d:","\\",{"\ufffd\"":1}], "c":"x\"\ud83d\":"}"#);
+        assert!(matches!(replace_half_pairs(r#"{"a":"\ud83d"}"#), Cow::Borrowed(_)));
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_handled(text in ".*") {
-            let _ = (mend_names(&text), holds_half_a_pair(&text), whole_number(&text));
+            let _ = (replace_half_pairs(&text), holds_half_a_pair(&text), whole_number(&text));
         }
 
         #[test]

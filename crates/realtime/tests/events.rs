@@ -64,10 +64,12 @@ fn the_bytes_of_each_kind_are_fixed() {
     let at = "2026-11-22T09:56:10.473Z";
     let head = |kind: &str| format!(r#"{{"type":"{kind}","roomId":"{ROOM}","seq":7"#);
     let message = event(core::EventKind::Message(message()));
-    let expected = format!(
-        r#"{},"message":{{"id":"{ID}","roomId":"{ROOM}","userId":"{ID}","seq":7,"content":"hello\n","createdAt":"{at}","updatedAt":"{at}","clientMessageId":"m-1","user":{user}}}}}"#,
-        head("new_message")
+    // The fields of a message, before and after those of its change.
+    let begin = format!(
+        r#"{{"id":"{ID}","roomId":"{ROOM}","userId":"{ID}","seq":7,"content":"hello\n","createdAt":"{at}","updatedAt":"{at}""#
     );
+    let begin = format!(r#"{begin},"clientMessageId":"m-1""#);
+    let expected = format!(r#"{},"message":{begin},"user":{user}}}}}"#, head("new_message"));
     assert_eq!(text(&message), expected);
     let joined = event(core::EventKind::MemberJoined { user: ada(), by: ada() });
     let left = event(core::EventKind::MemberLeft { user: ada(), by: ada() });
@@ -79,9 +81,7 @@ fn the_bytes_of_each_kind_are_fixed() {
     let about = format!(r#"{},"messageId":"{ID}","messageSeq":7"#, head("message_edited"));
     let end = format!(r#","by":{user},"createdAt":"{at}"}}"#);
     let change = format!(r#""version":3,"changeSeq":9,"editedAt":"{at}","editedBy":"{ID}""#);
-    let shown = format!(
-        r#","message":{{"id":"{ID}","roomId":"{ROOM}","userId":"{ID}","seq":7,"content":"hello\n","createdAt":"{at}","updatedAt":"{at}","clientMessageId":"m-1",{change},"user":{user}}}"#
-    );
+    let shown = format!(r#","message":{begin},{change},"user":{user}}}"#);
     let superseded = r#","superseded":true"#;
     for (message, told) in [(EventMessage::Shown(edited()), &*shown), (EventMessage::Superseded(message_key()), superseded)] {
         let edited = event(core::EventKind::MessageChanged { how: MessageChangeKind::Edited, message, by: ada() });

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_its_place_is_told() {
+    fn a_file_in_its_place_is_reported() {
         let above = tempfile::tempdir().unwrap();
         let path = above.path().join("file");
         std::fs::write(&path, "").unwrap();

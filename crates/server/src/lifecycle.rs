@@ -95,9 +95,9 @@ impl Background {
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let (end, watch) = (self.end.clone(), Watch(self.broken.clone()));
+        let (end, guard) = (self.end.clone(), PanicGuard(self.broken.clone()));
         self.tasks.spawn(async move {
-            let _watch = watch;
+            let _guard = guard;
             end.run_until_cancelled(task).await;
         });
     }
@@ -109,12 +109,12 @@ impl Background {
         T: Future<Output = ()>,
     {
         let (tell, started) = std::sync::mpsc::channel();
-        let watch = Watch(self.broken.clone());
+        let guard = PanicGuard(self.broken.clone());
         // The runtime is created and dropped on its own thread, which is forbidden inside another runtime.
         let run = move || match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => {
                 drop(tell);
-                let _watch = watch;
+                let _guard = guard;
                 if urgency == Urgency::After {
                     come_after_others();
                 }
@@ -162,9 +162,9 @@ fn come_after_others() {
 }
 
 /// Reports when a panic drops it.
-struct Watch(CancellationToken);
+struct PanicGuard(CancellationToken);
 
-impl Drop for Watch {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.cancel();
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_in_the_background_is_told() {
+    async fn a_panic_in_the_background_is_reported() {
         let background = Background::new();
         background.spawn(async {});
         background.thread("whole", Urgency::After, || async {}).unwrap();

@@ -252,8 +252,8 @@ mod tests {
         let lock = at_once(&directory, &database).await.unwrap();
         assert_eq!(server_on(directory.path()), Some(Some(std::process::id())));
         let began = Instant::now();
-        let refusal = at_once(&directory, &database).await.unwrap_err().to_string();
-        assert!(refusal.contains(&format!("process {}", std::process::id())) && refusal.contains("--data-dir"), "{refusal}");
+        let error = at_once(&directory, &database).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())) && error.contains("--data-dir"), "{error}");
         assert!(began.elapsed() >= PATIENCE);
         drop(lock);
         at_once(&directory, &database).await.unwrap();
@@ -278,15 +278,15 @@ mod tests {
         symlink(above.path(), above.path().join("loop")).unwrap();
         symlink("chat.db", above.path().join("link.db")).unwrap();
         for name in ["chat.db", "second/../chat.db", "loop/loop/chat.db", "link.db"] {
-            let refusal = at_once(&second, &DatabaseUrl::sqlite(above.path().join(name))).await.unwrap_err();
-            assert!(matches!(refusal, LockError::InUse { what: Locked::Database(_), .. }), "{name}: {refusal}");
+            let error = at_once(&second, &DatabaseUrl::sqlite(above.path().join(name))).await.unwrap_err();
+            assert!(matches!(error, LockError::InUse { what: Locked::Database(_), .. }), "{name}: {error}");
         }
         at_once(&second, &DatabaseUrl::sqlite(above.path().join("other.db"))).await.unwrap();
 
         std::fs::write(above.path().join("third.db"), "").unwrap();
         std::fs::hard_link(above.path().join("third.db"), above.path().join("fourth.db")).unwrap();
-        let refusal = at_once(&second, &DatabaseUrl::sqlite(above.path().join("fourth.db"))).await.unwrap_err();
-        assert!(matches!(refusal, LockError::HardLinks { names: 2, .. }), "{refusal}");
+        let error = at_once(&second, &DatabaseUrl::sqlite(above.path().join("fourth.db"))).await.unwrap_err();
+        assert!(matches!(error, LockError::HardLinks { names: 2, .. }), "{error}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -296,8 +296,8 @@ mod tests {
         std::fs::write(&target, "kept").unwrap();
         for lock in [directory.lock_file(), above.path().join("chat.db.lock")] {
             symlink(&target, &lock).unwrap();
-            let refusal = at_once(&directory, &database).await.unwrap_err().to_string();
-            assert!(refusal.contains("symbolic link"), "{refusal}");
+            let error = at_once(&directory, &database).await.unwrap_err().to_string();
+            assert!(error.contains("symbolic link"), "{error}");
             assert_eq!(std::fs::read_to_string(&target).unwrap(), "kept");
             std::fs::remove_file(&lock).unwrap();
         }

@@ -40,7 +40,7 @@ pub fn start(settings: &Settings) {
         LogFormat::Human => subscriber.with_ansi(false).try_init(),
         LogFormat::Json => subscriber.json().flatten_event(true).with_span_list(false).try_init(),
     };
-    std::panic::set_hook(Box::new(tell_panic));
+    std::panic::set_hook(Box::new(log_panic));
 }
 
 /// Writes a line to standard error that is not a log event, also without waiting.
@@ -96,7 +96,7 @@ impl Write for Lines {
 }
 
 /// The default hook would block on standard error.
-fn tell_panic(panic: &PanicHookInfo<'_>) {
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
     let location = panic.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);

@@ -300,8 +300,8 @@ mod tests {
         let (_above, directory) = directory();
         let nats_url = "nats://bus".parse().ok();
         let settings = Settings { nats_url, jwt_secret: given(), ..Settings::default() };
-        let refusal = Secrets::resolve(&settings, &directory).unwrap_err().to_string();
-        assert!(refusal.starts_with("JWT_API_SECRET is not set") && refusal.contains("openssl rand -hex 32"), "{refusal}");
+        let error = Secrets::resolve(&settings, &directory).unwrap_err().to_string();
+        assert!(error.starts_with("JWT_API_SECRET is not set") && error.contains("openssl rand -hex 32"), "{error}");
         assert!(!directory.secrets_file().exists());
     }
 
@@ -310,8 +310,8 @@ mod tests {
         let (_above, directory) = directory();
         for text in ["jwt_secret = \"s3cret\n", "jwt_secret = \"s3cret\"\njwt_api_secret = \"s3cret\"\n", "s3cret = 1\n"] {
             std::fs::write(directory.secrets_file(), text).unwrap();
-            let refusal = Secrets::resolve(&Settings::default(), &directory).unwrap_err().to_string();
-            assert!(refusal.contains("secrets.toml can't be used") && !refusal.contains("\"s3cret"), "{refusal}");
+            let error = Secrets::resolve(&Settings::default(), &directory).unwrap_err().to_string();
+            assert!(error.contains("secrets.toml can't be used") && !error.contains("\"s3cret"), "{error}");
         }
     }
 }

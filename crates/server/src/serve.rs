@@ -332,9 +332,9 @@ async fn follow_control_log(chat: Arc<AppContext>) {
                     tracing::info!("the control log can be read again");
                 }
                 failing = false;
-                if !chat.authority.is_told(reading) && telling.len() < MAX_TELLING {
+                if !chat.authority.is_notified(reading) && telling.len() < MAX_TELLING {
                     let chat = chat.clone();
-                    telling.spawn(async move { chat.authority.tell(reading).await });
+                    telling.spawn(async move { chat.authority.notify(reading).await });
                 }
             }
             Err(error) => {
@@ -369,7 +369,7 @@ async fn open_demo(settings: &Settings, chat: &AppContext, directory: &DataDir) 
         return Ok(None);
     }
     let admin = some_admin(chat).await?;
-    Ok(admin.map(|admin| Arc::new(Demo::new(chat, UserRef::from(&admin)).remembering(directory.clone()))))
+    Ok(admin.map(|admin| Arc::new(Demo::new(chat, UserRef::from(&admin)).with_directory(directory.clone()))))
 }
 
 fn origins(settings: &Settings) -> AllowedOrigins {

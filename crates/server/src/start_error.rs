@@ -92,7 +92,7 @@ pub enum StartError {
 impl StartError {
     /// Adds what the store does not know: the source of this node's secrets.
     pub(crate) fn database(error: OpenError, secrets: Option<&Secrets>, settings: &Settings) -> Self {
-        if matches!(error, OpenError::FileReadOnly { .. } | OpenError::Away { .. } | OpenError::Failed { .. })
+        if matches!(error, OpenError::FileReadOnly { .. } | OpenError::Unavailable { .. } | OpenError::Failed { .. })
             && let Some(reason) = denied(settings)
         {
             return Self::NotAllowed { url: settings.database().to_string(), reason };

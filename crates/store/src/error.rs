@@ -7,7 +7,7 @@ use crate::fingerprints::SigningKey;
 pub enum OpenError {
     /// The database can't be reached, or rejects this program's credentials.
     #[error("the database at {url} can't be reached: {reason}\ncheck DATABASE_URL, and that the database runs")]
-    Away {
+    Unavailable {
         /// The database's URL, without the password.
         url: String,
         /// The driver's error.

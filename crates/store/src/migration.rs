@@ -37,7 +37,7 @@ pub(crate) fn newest(steps: &[Migration]) -> u32 {
 }
 
 /// Logs how many names have got their keys, because there may be millions.
-pub(crate) fn tell_keyed(names: usize) {
+pub(crate) fn log_keyed(names: usize) {
     if names % 100_000 < 5_000 {
         tracing::info!(names, "giving the names of users their keys");
     }

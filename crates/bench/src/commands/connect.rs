@@ -7,11 +7,11 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 use crate::address::Address;
-use crate::crowd::{Crowd, Spread};
 use crate::error::RunError;
 use crate::fill::fill;
 use crate::latency::Latencies;
 use crate::parallel::joined;
+use crate::participants::{Participants, Spread};
 use crate::process::CpuMeter;
 use crate::progress::Progress;
 use crate::raw_socket::RawSocket;
@@ -48,8 +48,8 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
     let spread = Spread { sockets: args.users, per_user: 1, per_room: args.users };
-    let crowd = Arc::new(Crowd::make(&client, &setup::run_tag("connect"), spread).await?);
-    let (token, room) = crowd.member(0);
+    let participants = Arc::new(Participants::make(&client, &setup::run_tag("connect"), spread).await?);
+    let (token, room) = participants.member(0);
     fill(&address, &token, &room, args.history, args.bytes).await?;
 
     let next = Arc::new(AtomicUsize::new(0));
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let cpu = CpuMeter::start(args.target.server());
     let began = Instant::now();
     for _ in 0..args.concurrency {
-        let (address, crowd) = (address.clone(), Arc::clone(&crowd));
+        let (address, participants) = (address.clone(), Arc::clone(&participants));
         let (next, progress) = (Arc::clone(&next), Arc::clone(&progress));
         connecting.spawn(async move {
             let mut latencies = Latencies::new()?;
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
                 if number >= args.connections {
                     return Ok(latencies);
                 }
-                let (token, room) = crowd.member(number % args.users);
+                let (token, room) = participants.member(number % args.users);
                 let began = Instant::now();
                 let mut socket = RawSocket::open(&address, &token).await?;
                 socket.join(&room).await?;

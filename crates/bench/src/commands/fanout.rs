@@ -5,11 +5,11 @@ use serde_json::json;
 use super::floor::FloorWriter;
 use crate::address::Address;
 use crate::author::Author;
-use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
 use crate::deliveries::{self, Plan, Run};
 use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::parallel::in_parallel;
+use crate::participants::{Participants, SOCKETS_PER_USER, Spread};
 use crate::raw_socket::RawSocket;
 use crate::report::{Report, median, rate};
 use crate::setup;
@@ -50,11 +50,11 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
     let spread = Spread { sockets: args.sockets, per_user: SOCKETS_PER_USER, per_room: args.sockets };
-    let crowd = Crowd::make(&client, &setup::run_tag("fanout"), spread).await?;
-    let (token, room) = crowd.member(0);
+    let participants = Participants::make(&client, &setup::run_tag("fanout"), spread).await?;
+    let (token, room) = participants.member(0);
     let mut author = Author::open(&address, &token, &room, args.bytes).await?;
     let opened = in_parallel("opening sockets", args.sockets, OPENING, |number| {
-        let ((token, room), address) = (crowd.member(number), address.clone());
+        let ((token, room), address) = (participants.member(number), address.clone());
         async move {
             let mut socket = RawSocket::open(&address, &token).await?;
             let seq = socket.join(&room).await?;
@@ -94,10 +94,10 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     report.figure("seconds", server.iter().map(|run| run.seconds).sum::<f64>());
     report.figure("deliveriesPerSecond", median(server.iter().map(|run| rate(run.deliveries, run.seconds)).collect()));
     report.figure("serverCpuSeconds", server.iter().map(|run| run.cpu).sum::<Option<f64>>());
-    tell_cpu(&mut report, &server, "deliveriesPerCpuSecond", "deliveriesPerCpuSecondOfEachRun");
+    report_cpu(&mut report, &server, "deliveriesPerCpuSecond", "deliveriesPerCpuSecondOfEachRun");
     report.latencies("deliveryMs", &all(&server)?).figure("serverResidentBytes", memory);
     if args.floor {
-        tell_cpu(&mut report, &floor, "floorPerCpuSecond", "floorPerCpuSecondOfEachRun");
+        report_cpu(&mut report, &floor, "floorPerCpuSecond", "floorPerCpuSecondOfEachRun");
         report.latencies("floorDeliveryMs", &all(&floor)?);
         // Ratios of pairs, because both runs of a pair share the machine's noise.
         let ratios =
@@ -109,7 +109,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
 }
 
 /// Adds the median of deliveries per CPU second, and that of each run if there are several.
-pub(super) fn tell_cpu(report: &mut Report, runs: &[Run], name: &'static str, of_each: &'static str) {
+pub(super) fn report_cpu(report: &mut Report, runs: &[Run], name: &'static str, of_each: &'static str) {
     let each: Vec<f64> = runs.iter().filter_map(per_cpu_second).collect();
     report.figure(name, median(each.clone()));
     if each.len() > 1 {

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinSet;
 
 use crate::address::Address;
-use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
 use crate::error::RunError;
 use crate::latency::Latencies;
 use crate::parallel::in_parallel;
+use crate::participants::{Participants, SOCKETS_PER_USER, Spread};
 use crate::process::CpuMeter;
 use crate::progress;
 use crate::raw_socket::RawSocket;
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
     let spread = Spread { sockets: args.sockets, per_user: args.sockets_per_user, per_room: args.room_size };
-    let crowd = Crowd::make(&client, &setup::run_tag("idle"), spread).await?;
+    let participants = Participants::make(&client, &setup::run_tag("idle"), spread).await?;
 
     let server = args.target.server();
     let memory = || server.as_ref().and_then(|server| server.resident_bytes());
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let mut holding = JoinSet::new();
     let pings = Arc::new(AtomicU64::new(0));
     let opened = in_parallel("opening sockets", args.sockets, args.opening, |number| {
-        let ((token, room), address) = (crowd.member(number), address.clone());
+        let ((token, room), address) = (participants.member(number), address.clone());
         let pings = Arc::clone(&pings);
         async move {
             let began = std::time::Instant::now();
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let (cpu, pings) = (cpu.seconds(), pings.load(Ordering::Relaxed) - pings_before);
 
     let mut report = Report::new("idle");
-    report.figure("sockets", args.sockets).figure("rooms", crowd.rooms.len()).figure("users", crowd.users.len());
+    report.figure("sockets", args.sockets).figure("rooms", participants.rooms.len()).figure("users", participants.users.len());
     report.figure("residentBytesBefore", before).figure("residentBytesAfter", after);
     #[allow(clippy::cast_precision_loss, reason = "bytes of memory need no more than 52 bits")]
     let per_socket = before.zip(after).map(|(before, after)| (after as f64 - before as f64) / args.sockets as f64);

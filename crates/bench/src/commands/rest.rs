@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::address::Address;
-use crate::crowd::{Crowd, Spread};
 use crate::error::RunError;
 use crate::fill::fill;
 use crate::http_socket::{HttpSocket, request};
 use crate::latency::Latencies;
 use crate::parallel::{in_parallel, joined};
+use crate::participants::{Participants, Spread};
 use crate::process::CpuMeter;
 use crate::progress;
 use crate::report::{Report, rate};
@@ -65,23 +65,23 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
     let spread = Spread { sockets: args.connections, per_user: 1, per_room: args.room_size };
-    let crowd = Crowd::make(&client, &setup::run_tag("rest"), spread).await?;
+    let participants = Participants::make(&client, &setup::run_tag("rest"), spread).await?;
     let filling = PAGE + usize::from(args.older);
-    in_parallel("filling rooms", crowd.rooms.len(), OPENING, |room| {
-        let ((token, room), address) = (crowd.member(room * args.room_size.max(1)), address.clone());
+    in_parallel("filling rooms", participants.rooms.len(), OPENING, |room| {
+        let ((token, room), address) = (participants.member(room * args.room_size.max(1)), address.clone());
         async move { fill(&address, &token, &room, filling, args.bytes).await }
     })
     .await?;
     let mut report = Report::new("rest");
-    report.figure("connections", args.connections).figure("rooms", crowd.rooms.len()).figure("contentBytes", args.bytes);
+    report.figure("connections", args.connections).figure("rooms", participants.rooms.len()).figure("contentBytes", args.bytes);
     if args.call != Some(Call::Post) {
-        let got = measure(&args, &address, &crowd, Call::Get).await?;
+        let got = measure(&args, &address, &participants, Call::Get).await?;
         report.figure("gets", got.count).figure("getBodyBytes", got.body).figure("getsPerSecond", got.per_second());
         report.figure("getCpuSeconds", got.cpu).figure("getsPerCpuSecond", got.per_cpu_second());
         report.latencies("getMs", &got.latencies);
     }
     if args.call != Some(Call::Get) {
-        let posted = measure(&args, &address, &crowd, Call::Post).await?;
+        let posted = measure(&args, &address, &participants, Call::Post).await?;
         report.figure("posts", posted.count).figure("postsPerSecond", posted.per_second());
         report.figure("postCpuSeconds", posted.cpu).figure("postsPerCpuSecond", posted.per_cpu_second());
         report.latencies("postMs", &posted.latencies);
@@ -108,12 +108,12 @@ impl Measured {
     }
 }
 
-async fn measure(args: &Args, address: &Address, crowd: &Crowd, call: Call) -> Result<Measured, RunError> {
+async fn measure(args: &Args, address: &Address, participants: &Participants, call: Call) -> Result<Measured, RunError> {
     let content = format!(r#"{{"content":"{}"}}"#, "x".repeat(args.bytes));
     // A room's first events are its members' joins.
     let older = if args.older { format!("&before={}", args.room_size.max(1) + PAGE + 1) } else { String::new() };
     let ready = in_parallel("opening connections", args.connections, OPENING, |number| {
-        let (token, room) = crowd.member(number);
+        let (token, room) = participants.member(number);
         let path = format!("/api/rooms/{room}/messages");
         let request = match call {
             Call::Get => request(address, "GET", &format!("{path}?limit={PAGE}{older}"), &token, None),

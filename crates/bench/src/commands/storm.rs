@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::address::Address;
-use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
 use crate::error::RunError;
 use crate::fill::fill;
 use crate::latency::Latencies;
 use crate::parallel::in_parallel;
+use crate::participants::{Participants, SOCKETS_PER_USER, Spread};
 use crate::process::{CpuMeter, ServerProcesses};
 use crate::progress::Progress;
 use crate::raw_socket::RawSocket;
@@ -60,8 +60,8 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let client = args.target.client()?;
     let address = Address::parse(&args.target.url)?;
     let spread = Spread { sockets: args.sockets, per_user: SOCKETS_PER_USER, per_room: args.room_size };
-    let crowd = Arc::new(Crowd::make(&client, &setup::run_tag("storm"), spread).await?);
-    let bases = open_and_miss(&args, &address, &crowd).await?;
+    let participants = Arc::new(Participants::make(&client, &setup::run_tag("storm"), spread).await?);
+    let bases = open_and_miss(&args, &address, &participants).await?;
 
     let server = args.target.server();
     let before = server.as_ref().and_then(ServerProcesses::resident_bytes);
@@ -71,7 +71,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let began = Instant::now();
     let mut returning = JoinSet::new();
     for number in 0..args.sockets {
-        let (token, room) = crowd.member(number);
+        let (token, room) = participants.member(number);
         let base = bases.get(number / args.room_size.max(1)).copied().unwrap_or(0);
         let traveller = Traveller { address: address.clone(), token, room, seen: base, end: base + args.events, attempts: 0 };
         let (progress, patience) = (Arc::clone(&progress), Duration::from_secs(args.patience));
@@ -99,7 +99,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let replayed = sockets.len() as u64 * args.events;
 
     let mut report = Report::new("storm");
-    report.figure("sockets", args.sockets).figure("eventsEach", args.events).figure("rooms", crowd.rooms.len());
+    report.figure("sockets", args.sockets).figure("eventsEach", args.events).figure("rooms", participants.rooms.len());
     report.figure("seconds", seconds).figure("eventsPerSecond", rate(replayed, seconds));
     report.figure("connectionsMadeAgain", attempts - sockets.len() as u64);
     report.cpu(cpu, "eventsPerCpuSecond", replayed).latencies("upToDateMs", &latencies);
@@ -114,10 +114,10 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
 }
 
 /// Joins every room, cuts the sockets, and sends the messages that they miss. Returns each room's `seq` before those.
-async fn open_and_miss(args: &Args, address: &Address, crowd: &Arc<Crowd>) -> Result<Vec<u64>, RunError> {
+async fn open_and_miss(args: &Args, address: &Address, participants: &Arc<Participants>) -> Result<Vec<u64>, RunError> {
     if !args.fresh {
         let opened = in_parallel("opening sockets", args.sockets, FILLING, |number| {
-            let ((token, room), address) = (crowd.member(number), address.clone());
+            let ((token, room), address) = (participants.member(number), address.clone());
             async move {
                 let mut socket = RawSocket::open(&address, &token).await?;
                 socket.join(&room).await?;
@@ -126,8 +126,8 @@ async fn open_and_miss(args: &Args, address: &Address, crowd: &Arc<Crowd>) -> Re
         });
         opened.await?.into_iter().for_each(RawSocket::close);
     }
-    in_parallel("filling rooms", crowd.rooms.len(), FILLING, |number| {
-        let ((token, room), address) = (crowd.member(number * args.room_size.max(1)), address.clone());
+    in_parallel("filling rooms", participants.rooms.len(), FILLING, |number| {
+        let ((token, room), address) = (participants.member(number * args.room_size.max(1)), address.clone());
         let (count, bytes) = (usize::try_from(args.events).unwrap_or(usize::MAX), args.bytes);
         async move {
             let mut socket = RawSocket::open(&address, &token).await?;

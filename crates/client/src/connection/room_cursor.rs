@@ -32,14 +32,21 @@ pub(crate) struct RoomCursor {
 
 #[derive(Debug)]
 enum Phase {
-    /// Not joined.
-    Away,
+    NotJoined,
     /// A join was sent. Events that arrive before its confirmation belong to an earlier join, and are covered by this one.
-    Joining { reference: String },
+    Joining {
+        reference: String,
+    },
     /// The newest messages follow, from any position. Nothing up to `handed_out` is delivered again.
-    Newest { reference: String, epoch: Epoch, handed_out: Seq },
+    Newest {
+        reference: String,
+        epoch: Epoch,
+        handed_out: Seq,
+    },
     /// Everything after the cursor follows.
-    Replaying { reference: String },
+    Replaying {
+        reference: String,
+    },
     /// The cursor is up to date.
     Live,
 }
@@ -76,7 +83,7 @@ pub(crate) enum Verdict {
 
 impl RoomCursor {
     pub(crate) fn new(cursor: Option<Cursor>) -> Self {
-        Self { cursor, phase: Phase::Away }
+        Self { cursor, phase: Phase::NotJoined }
     }
 
     pub(crate) fn cursor(&self) -> Option<&Cursor> {
@@ -84,7 +91,7 @@ impl RoomCursor {
     }
 
     pub(crate) fn is_away(&self) -> bool {
-        matches!(self.phase, Phase::Away)
+        matches!(self.phase, Phase::NotJoined)
     }
 
     /// Whether a join is in progress.
@@ -98,7 +105,7 @@ impl RoomCursor {
             Phase::Joining { reference } | Phase::Newest { reference, .. } | Phase::Replaying { reference } => {
                 reference == name
             }
-            Phase::Away | Phase::Live => false,
+            Phase::NotJoined | Phase::Live => false,
         }
     }
 
@@ -109,7 +116,7 @@ impl RoomCursor {
 
     /// Records that the connection was lost, or the room left.
     pub(crate) fn away(&mut self) {
-        self.phase = Phase::Away;
+        self.phase = Phase::NotJoined;
     }
 
     /// Records the confirmation of a join; `None` if it is not the join in progress.
@@ -172,7 +179,7 @@ impl RoomCursor {
 
     /// Processes a live event, and advances the cursor if it is the next one.
     pub(crate) fn live(&mut self, seq: Seq) -> Verdict {
-        if matches!(self.phase, Phase::Away | Phase::Joining { .. }) {
+        if matches!(self.phase, Phase::NotJoined | Phase::Joining { .. }) {
             return Verdict::Ignore;
         }
         let (Phase::Live, Some(cursor)) = (&self.phase, &mut self.cursor) else {

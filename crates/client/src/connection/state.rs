@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_mended_by_leaving_and_joining_from_the_cursor() {
+    fn a_gap_is_closed_by_leaving_and_joining_from_the_cursor() {
         let mut state = connected();
         let mut answer = join(&mut state, room(1), Some(Cursor::BEGINNING));
         assert_eq!(sent(&mut state), [("join".into(), "j1".into(), Some(0))]);
@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_join_is_answered_and_a_refused_renewal_is_told() {
+    fn a_refused_join_is_answered_and_a_refused_renewal_is_reported() {
         let mut state = connected();
         let mut answer = join(&mut state, room(1), Some(Cursor::BEGINNING));
         sent(&mut state);

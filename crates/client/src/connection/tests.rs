@@ -410,7 +410,7 @@ async fn a_slow_application_holds_the_server_back() {
 }
 
 #[tokio::test]
-async fn a_room_that_is_lost_is_told() {
+async fn a_room_that_is_lost_is_reported() {
     let script = Script::start().await;
     let (connection, mut events) = script.connect();
     let serving = async {

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_told_whole_and_a_foreign_answer_in_part() {
+    fn a_problem_is_reported_whole_and_a_foreign_answer_in_part() {
         let body = br#"{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"slower","code":"rate_limited",
             "requestId":"r1","error":"slower"}"#;
         let error = refusal(StatusCode::TOO_MANY_REQUESTS, Some(Duration::from_secs(2)), body);

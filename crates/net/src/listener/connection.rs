@@ -152,7 +152,7 @@ impl Http {
         // If this takes long, HTTP serves the connection, with its own timeout and error.
         let take_over = tokio::select! {
             biased;
-            take_over = look.look(&request) => take_over,
+            take_over = look.inspect(&request) => take_over,
             () = sleep(LOOK) => return Some(tcp),
             () = self.shutdown.cancelled() => return Some(tcp),
         };

@@ -25,7 +25,7 @@ pub type TakeOver = Box<dyn FnOnce(Upgraded) + Send>;
 pub trait PreUpgrade: Send + Sync + 'static {
     /// Judges a connection's first request, which has an `Upgrade` field, no body, and a [`Peer`](super::Peer) in its
     /// extensions. With `None` HTTP serves the connection, from its first byte.
-    async fn look(&self, request: &Parts) -> Option<TakeOver>;
+    async fn inspect(&self, request: &Parts) -> Option<TakeOver>;
 }
 
 /// The handler of the listener, if any.

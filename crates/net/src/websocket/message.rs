@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn too_big_is_told_before_the_payload_comes() {
+    fn too_big_is_reported_before_the_payload_comes() {
         for (first, allowed) in [(0x82, 300_u16), (0x02, 300)] {
             for length in [allowed, allowed + 1] {
                 let [high, low] = length.to_be_bytes();

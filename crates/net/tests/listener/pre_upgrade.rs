@@ -31,7 +31,7 @@ struct NeverDone;
 
 #[async_trait]
 impl PreUpgrade for NeverDone {
-    async fn look(&self, _: &Parts) -> Option<TakeOver> {
+    async fn inspect(&self, _: &Parts) -> Option<TakeOver> {
         pending().await
     }
 }

@@ -37,14 +37,14 @@ pub(crate) fn options() -> ListenerOptions {
         *answer.status_mut() = error.status();
         answer
     });
-    ListenerOptions { pre_upgrade: PreUpgradeHandler::new(Arc::new(LooksAway)), early_answers, ..ListenerOptions::default() }
+    ListenerOptions { pre_upgrade: PreUpgradeHandler::new(Arc::new(Ignores)), early_answers, ..ListenerOptions::default() }
 }
 
-struct LooksAway;
+struct Ignores;
 
 #[async_trait]
-impl PreUpgrade for LooksAway {
-    async fn look(&self, _: &Parts) -> Option<TakeOver> {
+impl PreUpgrade for Ignores {
+    async fn inspect(&self, _: &Parts) -> Option<TakeOver> {
         None
     }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::client::{FrameError, FrameErrorKind};
 use super::fields::{Fields, name};
-use crate::json::{HALF_A_PAIR, mend_names, whole_number};
+use crate::json::{HALF_A_PAIR, replace_half_pairs, whole_number};
 
 /// Parses a frame again.
 pub(super) fn read(text: &str) -> Result<Fields<'static>, FrameError> {
@@ -18,7 +18,7 @@ pub(super) fn read(text: &str) -> Result<Fields<'static>, FrameError> {
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         return Err(unreadable(format!("this is not JSON (line {}, column {})", error.line(), error.column())));
     }
-    let text = mend_names(text);
+    let text = replace_half_pairs(text);
     let Ok(members) = serde_json::from_str::<Members<'_>>(&text) else {
         return Err(unreadable("a frame is a JSON object with a string `type`".to_owned()));
     };

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_told_whole() {
+    fn a_commit_is_reported_whole() {
         // JSON escapes each of these characters with six bytes.
         let events: Vec<_> = (1..=100).map(|seq| event(seq, "\u{1}".repeat(32 * 1024), "ada")).collect();
         let (read, left_out) = publish(&events, 1024 * 1024);

@@ -13,7 +13,7 @@ use super::disconnect::{DisconnectReason, LinkError};
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(30);
 /// How often the same reason is logged again while the bus is disconnected.
 const LOG_AGAIN_AFTER: Duration = Duration::from_secs(600);
-/// Maximum number of remembered descriptions.
+/// Maximum number of kept descriptions.
 const MAX_LOGGED: usize = 16;
 
 /// The state of the bus, shared with readiness checks.
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_reason_is_told_once_and_now_and_then() {
+    async fn a_reason_is_reported_once_and_now_and_then() {
         let mut state = State { reason: None, since: Instant::now(), logged: Vec::new() };
         assert!(state.should_log("refused", Instant::now()));
         assert!(!state.should_log("refused", Instant::now()));

@@ -11,8 +11,8 @@ use super::options::InvalidNats;
 /// The error for an unreadable address. It must not repeat the address: a password with `@`, `/` or a comma ends the authority
 /// early, and the rest of the password would be shown as a host.
 const INVALID_ADDRESS: &str = "it is not the address of a NATS server, such as nats://user:password@host:4222; special \
-                      characters of a user, password or token have to be percent-encoded (@ is %40, / is %2F, ? is %3F, # is %23, \
-                      a comma is %2C, % is %25, and in a user or token : is %3A)";
+    characters of a user, password or token have to be percent-encoded (@ is %40, / is %2F, ? is %3F, # is %23, a comma is \
+    %2C, % is %25, and in a user or token : is %3A)";
 
 /// The addresses of NATS servers. They may contain passwords; `Debug` shows only hosts and ports.
 #[derive(Clone, PartialEq, Eq)]

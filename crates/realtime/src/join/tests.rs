@@ -161,7 +161,7 @@ fn connection(user: &UserRef) -> Arc<Subscriber> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removal_during_a_second_join_is_told_once_and_last() {
+async fn a_removal_during_a_second_join_is_reported_once_and_last() {
     let world = World::new();
     world.store_answers(&[world.joined(1)], 1);
     world.join().await.unwrap();

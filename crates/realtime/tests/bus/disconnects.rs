@@ -69,7 +69,9 @@ async fn a_user_who_may_not_do_all() {
         let Some(nats) = Nats::start(&users).await else { return };
         Node::start(options(&nats.url("ada:x@"))).is_disconnected(DisconnectReason::Forbidden).await;
     }
-    let may = r#"authorization { users = [ { user: ada, password: x, permissions: { publish: "chatsphere.>", subscribe: "chatsphere.>" } } ] }"#;
+    let may = r#"authorization { users = [
+        { user: ada, password: x, permissions: { publish: "chatsphere.>", subscribe: "chatsphere.>" } }
+    ] }"#;
     let Some(nats) = Nats::start(may).await else { return };
     Node::connected(options(&nats.url("ada:x@"))).await;
 }

@@ -55,7 +55,7 @@ impl Backup {
         self.check_target(database)?;
         let failed = |error| CliError::File { path: self.file.display().to_string(), error };
         let partial = Partial::begin(&self.file).map_err(failed)?;
-        let bytes = chatsphere_store::copy(&url, partial.path(), tell_progress("copied"))
+        let bytes = chatsphere_store::copy(&url, partial.path(), show_progress("copied"))
             .await
             .map_err(|error| explain(error, &settings))?;
         if let Some(secrets) = secrets.filter(|_| self.with_secrets) {
@@ -140,7 +140,7 @@ pub(super) fn mib(bytes: u64) -> String {
 }
 
 /// Reports progress on standard error, at most once a second.
-pub(super) fn tell_progress(done: &'static str) -> Progress {
+pub(super) fn show_progress(done: &'static str) -> Progress {
     let last = Mutex::new(Instant::now());
     Box::new(move |at, of| {
         let Ok(mut last) = last.lock() else { return };

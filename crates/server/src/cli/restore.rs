@@ -6,7 +6,7 @@ use chatsphere_core::{Clock, SystemClock};
 use chatsphere_store::{CheckedCopy, OpenError};
 use clap::Args;
 
-use super::backup::{is_sqlite, mib, secrets_file, tell_progress};
+use super::backup::{is_sqlite, mib, secrets_file, show_progress};
 use super::error::CliError;
 use super::output::{answer, note};
 use crate::config::{DatabaseFlags, Settings};
@@ -192,7 +192,7 @@ impl Restore {
 }
 
 fn copy_bytes(from: &Path, mut to: &File, of: u64) -> io::Result<()> {
-    let tell = tell_progress("copied");
+    let tell = show_progress("copied");
     let (mut from, mut buffer, mut at) = (File::open(from)?, vec![0; STEP], 0);
     loop {
         let count = from.read(&mut buffer)?;

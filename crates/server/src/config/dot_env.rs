@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_by_line() {
+    fn what_cannot_be_read_is_reported_by_line() {
         for (line, why) in [
             ("x y z", NOT_A_VARIABLE),
             ("A=b c", NOT_A_VARIABLE),

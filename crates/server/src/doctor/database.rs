@@ -30,7 +30,7 @@ pub(super) async fn check(settings: &Settings) -> Finding {
     }
     let present = match secrets::present(settings) {
         Ok(present) => present,
-        Err(_) => return Finding::wrong(CHECK, "not looked at without secrets", "mend the secrets first"),
+        Err(_) => return Finding::wrong(CHECK, "not looked at without secrets", "fix the secrets first"),
     };
     let keys = present.as_ref().map(Secrets::fingerprints);
     match timeout(PATIENCE, inspect(&url, keys.as_ref())).await {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_apart_are_told_whichever_is_ahead() {
+    fn clocks_apart_are_reported_whichever_is_ahead() {
         assert!(judge("it", &inspection(), true, NOW.after(Duration::from_secs(1))).ok);
         for (here, there) in [(NOW, NOW.after(Duration::from_secs(90))), (NOW.after(Duration::from_secs(90)), NOW)] {
             let finding = judge("it", &Inspection { now: Some(there), ..inspection() }, true, here);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_secrets_are_told() {
+    fn lost_secrets_are_reported() {
         let finding = judge("it", &inspection(), false, NOW);
         assert!(!finding.ok && finding.to_do.unwrap().contains("secrets.toml"));
         assert!(judge("it", &Inspection { version: 0, knows_keys: false, ..inspection() }, false, NOW).ok);

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_few_are_told_with_how_many_it_takes() {
+    fn too_few_are_reported_with_how_many_it_takes() {
         let finding = judge(Some(1_024), 100_000);
         assert!(!finding.ok && finding.to_do.unwrap().contains("LimitNOFILE=101024"));
         assert!(judge(Some(20_000), 100_000).ok);

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearly_full_is_told() {
+    fn nearly_full_is_reported() {
         assert!(!judge(100 * MIB, 100_000 * MIB, "/").ok);
         assert!(!judge(1_000 * MIB, 100_000 * MIB, "/").ok);
         assert!(judge(1_000 * MIB, 10_000 * MIB, "/").ok, "a small disk that is half empty");

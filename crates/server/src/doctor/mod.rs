@@ -21,7 +21,7 @@ pub async fn examine(configuration: Result<Loaded, ConfigError>) -> Vec<Finding>
     let loaded = match configuration {
         Ok(loaded) => loaded,
         Err(ConfigError(mistakes)) => {
-            let to_do = "mend it; the other checks need a configuration without mistakes";
+            let to_do = "fix it; the other checks need a configuration without mistakes";
             return mistakes.iter().map(|mistake| Finding::wrong("configuration", mistake.to_string(), to_do)).collect();
         }
     };

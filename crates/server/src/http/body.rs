@@ -11,7 +11,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use chatsphere_core::{Caller, Idempotency};
 use chatsphere_net::listener::BodyTimeout;
 use chatsphere_net::{LATE, in_time};
-use chatsphere_protocol::json::{HALF_A_PAIR, mend_names};
+use chatsphere_protocol::json::{HALF_A_PAIR, replace_half_pairs};
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
@@ -157,9 +157,9 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         // serde would accept an array of the fields in place of the object.
         Some(_) => return Err(Failure::malformed("the body is not a JSON object")),
     }
-    read_object(text).or_else(|failure| match mend_names(text) {
+    read_object(text).or_else(|failure| match replace_half_pairs(text) {
         // A name that is not valid Unicode is no known field, so its member is ignored like other unknown ones.
-        Cow::Owned(mended) if is_grammatical(text) => read_object(&mended),
+        Cow::Owned(replaced) if is_grammatical(text) => read_object(&replaced),
         _ => Err(failure),
     })
 }

@@ -57,8 +57,8 @@ async fn livez(state: State<Arc<HttpState>>) -> Json<Health<'static>> {
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadiness", tag = "health",
     responses(
         (status = 200, description = "The node is ready", body = Ready),
-        (status = 503, description = "`store_away`: the database does not answer, or does not accept writes. `stopping`: the server \
-         is shutting down"),
+        (status = 503, description = "`store_away`: the database does not answer, or does not accept writes. `stopping`: the \
+         server is shutting down"),
     ))]
 async fn readyz(state: State<Arc<HttpState>>) -> Response {
     match unavailable(&state).await {

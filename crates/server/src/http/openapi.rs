@@ -26,8 +26,8 @@ use super::failure::Failure;
 
 const DESCRIPTION: &str = "A self-hosted chat server.\n\n\
     Send a token as `Authorization: Bearer <token>`: a CLIENT token belongs to an application's backend and may do \
-    everything, a USER token belongs to a device of one user. A token's `permissions` limit it further; each call names the one \
-    that it needs.\n\n\
+    everything, a USER token belongs to a device of one user. A token's `permissions` limit it further; each call names the \
+    one that it needs.\n\n\
     Errors are `application/problem+json`; tell them apart by `code`, which is stable. The field `error` repeats `detail` for \
     clients of the Node.js version.\n\n\
     Lists are bare arrays. The header `Link` has the addresses of the adjacent pages; use them unchanged.\n\n\
@@ -238,7 +238,7 @@ fn catalogue() -> Vec<Failure> {
         TokenRefusal::Revoked,
         TokenRefusal::UserDisabled,
     ];
-    let denials = [
+    let forbidden = [
         Forbidden::NotAMember,
         Forbidden::ClientOnly,
         Forbidden::NotYourself,
@@ -261,7 +261,7 @@ fn catalogue() -> Vec<Failure> {
         Conflict::VersionConflict,
         Conflict::MessageDeleted,
     ];
-    let outages = [
+    let unavailable = [
         Unavailable::StoreAway,
         Unavailable::QueueFull,
         Unavailable::DiskFull,
@@ -274,10 +274,10 @@ fn catalogue() -> Vec<Failure> {
     let errors = tokens
         .map(Error::from)
         .into_iter()
-        .chain(denials.map(Error::from))
+        .chain(forbidden.map(Error::from))
         .chain(absent.map(Error::NotFound))
         .chain(conflicts.map(Error::from))
-        .chain(outages.map(Error::from))
+        .chain(unavailable.map(Error::from))
         .chain([
             Error::RateLimited(RateLimited::Messages, Duration::from_millis(50)),
             Error::QuotaExceeded(Duration::from_secs(3_600)),

@@ -14,9 +14,9 @@ const PROBED: [&str; 2] = ["/readyz", "/"];
 
 /// Turns a route's 405, which lists the allowed methods, into the success that OPTIONS asks for. A probed route answers with
 /// its readiness.
-pub(super) async fn answer(http: &HttpState, route: &str, refusal: Response) -> Response {
-    if refusal.status() != StatusCode::METHOD_NOT_ALLOWED {
-        return refusal;
+pub(super) async fn answer(http: &HttpState, route: &str, response: Response) -> Response {
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+        return response;
     }
     if PROBED.contains(&route)
         && let Some(unavailable) = health::unavailable(http).await
@@ -25,7 +25,7 @@ pub(super) async fn answer(http: &HttpState, route: &str, refusal: Response) -> 
     }
     let mut answer = StatusCode::NO_CONTENT.into_response();
     // The router adds `Allow` for most routes later.
-    if let Some(methods) = refusal.headers().get(ALLOW) {
+    if let Some(methods) = response.headers().get(ALLOW) {
         answer.headers_mut().insert(ALLOW, methods.clone());
     }
     answer

@@ -59,9 +59,9 @@ impl LineQueue {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Writes queued lines for ever. An error loses only the lines of that write. `tell_dropped` is called with the number of
+    /// Writes queued lines for ever. An error loses only the lines of that write. `log_dropped` is called with the number of
     /// dropped lines once writing succeeds again.
-    pub(super) fn run(&self, mut out: impl Write, tell_dropped: impl Fn(u64)) {
+    pub(super) fn run(&self, mut out: impl Write, log_dropped: impl Fn(u64)) {
         let (mut lines, mut told, mut torn) = (Vec::new(), 0, false);
         loop {
             self.take(&mut lines);
@@ -76,7 +76,7 @@ impl LineQueue {
             }
             let dropped = self.dropped();
             if written && dropped > told {
-                tell_dropped(dropped - told);
+                log_dropped(dropped - told);
                 told = dropped;
             }
         }

@@ -42,7 +42,7 @@ impl FastUpgrade {
 
 #[async_trait]
 impl PreUpgrade for FastUpgrade {
-    async fn look(&self, request: &Parts) -> Option<TakeOver> {
+    async fn inspect(&self, request: &Parts) -> Option<TakeOver> {
         let began = Instant::now();
         let mode = Mode::asked(&request.uri, &request.headers)?;
         let asked = Asked { method: &request.method, uri: &request.uri, version: request.version, headers: &request.headers };

@@ -63,7 +63,7 @@ async fn accept(state: Arc<WsState>, mut request: Request, mode: Mode) -> Result
     let asked = Asked { method: request.method(), uri: request.uri(), version: request.version(), headers: request.headers() };
     let Accepted { accept_key, subprotocol, credentials } = match decide(&state, asked).await? {
         Ok(accepted) => accepted,
-        Err(refusal) => return Ok(refuse(refusal)),
+        Err(error) => return Ok(rejection(error)),
     };
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let answer = response.headers_mut();
@@ -122,7 +122,7 @@ pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<A
     .accept();
     let accept_key = match accept_key {
         Ok(accept_key) => accept_key,
-        Err(refusal) => return Ok(Err(refusal)),
+        Err(error) => return Ok(Err(error)),
     };
     let offered = joined(headers, header::SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
     let subprotocols = Subprotocols::parse([&*offered]);
@@ -160,7 +160,7 @@ fn shown(state: &WsState, asked: Asked<'_>, subprotocols: &Subprotocols<'_>) -> 
     match bearer(asked.headers) {
         Ok(token) => return Shown::Header(token.to_owned()),
         Err(TokenRefusal::Missing) => {}
-        Err(refusal) => return Shown::Malformed(refusal),
+        Err(error) => return Shown::Malformed(error),
     }
     match (query_token(asked.uri.query().unwrap_or_default()), subprotocols.bearer) {
         (Some(token), _) => Shown::Query(token),
@@ -175,7 +175,7 @@ async fn credentials(state: &WsState, shown: Shown) -> Result<Credentials, Failu
         Shown::Nothing => return Ok(Credentials::Awaited),
         // Browsers cannot set this header in a handshake, and other clients can read a 401.
         Shown::Header(token) => return Ok(Credentials::Caller(authenticate(&state.chat, &state.keys, &token).await?)),
-        Shown::Malformed(refusal) => return Err(Error::from(refusal).into()),
+        Shown::Malformed(error) => return Err(Error::from(error).into()),
         Shown::Query(token) => (token, true),
         Shown::Subprotocol(token) => (token, false),
     };
@@ -193,10 +193,10 @@ fn asks_for_websocket(headers: &HeaderMap) -> bool {
     offered.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
 }
 
-fn refuse(refusal: HandshakeError) -> Response {
-    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let mut response = Failure::new(status, "websocket_handshake", refusal.to_string()).into_response();
-    for (name, value) in refusal.headers() {
+fn rejection(error: HandshakeError) -> Response {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = Failure::new(status, "websocket_handshake", error.to_string()).into_response();
+    for (name, value) in error.headers() {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response

@@ -48,7 +48,7 @@ async fn doctor(environment: &[(&str, String)], directory: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_for_nats_is_used_and_a_wrong_one_is_told() {
+async fn a_password_for_nats_is_used_and_a_wrong_one_is_reported() {
     let Some(program) = needs::nats_server() else { return };
     let Some(database) = needs::postgres_database().await else { return };
     let nats = Nats::start_with(&program, &["--user", "ada", "--pass", PASSWORD]).await;

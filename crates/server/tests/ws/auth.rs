@@ -181,7 +181,7 @@ async fn two_authorization_fields_are_a_401_by_either_way_in(database: Arc<Datab
     let server = Server::start(&database).await;
     let ada = server.user("ada").await;
     let field = format!("authorization: Bearer {}\r\n", ada.token);
-    let short_way = server.listen(|options| options.pre_upgrade = server.door.clone());
+    let short_way = server.listen(|options| options.pre_upgrade = server.pre_upgrade.clone());
     for (addr, is_short) in [(short_way, true), (server.addr, false)] {
         for path in ["/ws", "/"] {
             let mut one = Raw::request(addr, &upgrade(path, &field), b"").await;

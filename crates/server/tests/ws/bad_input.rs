@@ -253,10 +253,8 @@ async fn the_field_that_is_wrong_is_named(database: Arc<Database>) {
     let (room, ada, bob) = server.pair().await;
     let mut client = server.connect(&ada.token).await;
     let whole = |change: (&str, &str)| {
-        let frame = format!(
-            r#"{{"type":"message","roomId":"{room}","content":"x","clientMessageId":"c","userId":"{}","since":41.0,"ref":"r"}}"#,
-            ada.id
-        );
+        let more = format!(r#""clientMessageId":"c","userId":"{}","since":41.0,"ref":"r""#, ada.id);
+        let frame = format!(r#"{{"type":"message","roomId":"{room}","content":"x",{more}}}"#);
         assert!(frame.contains(change.0), "{}", change.0);
         frame.replace(change.0, change.1)
     };

@@ -61,7 +61,7 @@ async fn whoever_takes_long_to_judge_holds_up_nobody(database: Arc<Database>) {
     let first = authority.read(&*node.store).await.unwrap();
     let tell = |reading| {
         let node = node.clone();
-        tokio::spawn(async move { node.authority.tell(reading).await })
+        tokio::spawn(async move { node.authority.notify(reading).await })
     };
     let judging = tell(first);
     assert_eq!(timeout(AMPLE, telling.recv()).await.unwrap(), Some(Some(vec![Affected::User(ada.id)])));
@@ -78,10 +78,10 @@ async fn whoever_takes_long_to_judge_holds_up_nobody(database: Arc<Database>) {
 
     // An op waits for the notifications of all earlier changes.
     listener.may_end.add_permits(1);
-    assert!(!authority.is_told(second));
+    assert!(!authority.is_notified(second));
     listener.may_end.add_permits(1);
     timeout(AMPLE, async { tokio::join!(judging, closing) }).await.unwrap().0.unwrap();
-    assert!(authority.is_told(second));
+    assert!(authority.is_notified(second));
     node.store.close().await;
 }
 
@@ -97,15 +97,15 @@ async fn an_abandoned_notification_is_repeated(database: Arc<Database>) {
     let reading = node.authority.read(&*node.store).await.unwrap();
     // The notifying task is cancelled, as the caller of an op may be.
     let telling_node = node.clone();
-    let vanishing = tokio::spawn(async move { telling_node.authority.tell(reading).await });
+    let vanishing = tokio::spawn(async move { telling_node.authority.notify(reading).await });
     let first = timeout(AMPLE, telling.recv()).await.unwrap();
     vanishing.abort();
     assert!(vanishing.await.unwrap_err().is_cancelled());
-    assert!(!node.authority.is_told(reading));
+    assert!(!node.authority.is_notified(reading));
     listener.may_end.add_permits(1);
     timeout(AMPLE, node.authority.poll(&*node.store)).await.unwrap().unwrap();
     assert_eq!(timeout(AMPLE, telling.recv()).await.unwrap(), first);
-    assert!(node.authority.is_told(reading));
+    assert!(node.authority.is_notified(reading));
     node.store.close().await;
 }
 

@@ -77,7 +77,7 @@ pub(crate) struct Server {
     /// How often events of other nodes were withheld, because this node could not check who may read them.
     pub(crate) withheld: Arc<AtomicUsize>,
     /// Accepts handshakes by the fast path.
-    pub(crate) door: PreUpgradeHandler,
+    pub(crate) pre_upgrade: PreUpgradeHandler,
     router: Router,
     _background: JoinSet<()>,
     _database: Arc<Database>,
@@ -221,7 +221,7 @@ impl Server {
             stopping: stopping.clone(),
             tasks: tasks.clone(),
         });
-        let door = PreUpgradeHandler::new(Arc::new(FastUpgrade::new(websocket.clone())));
+        let pre_upgrade = PreUpgradeHandler::new(Arc::new(FastUpgrade::new(websocket.clone())));
         let state = HttpState { origins: setup.origins, ..HttpState::new(chat.clone(), keys.clone()) };
         let router = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
         let directory = tempfile::tempdir().expect("a directory");
@@ -232,7 +232,7 @@ impl Server {
             stopping,
             tasks,
             withheld: looks,
-            door,
+            pre_upgrade,
             router,
             _background: background,
             _database: database.clone(),

@@ -136,7 +136,7 @@ impl Cause {
             return OpenError::Failed { url, reason };
         }
         match self.meaning() {
-            Failure::Unavailable => OpenError::Away { url, reason },
+            Failure::Unavailable => OpenError::Unavailable { url, reason },
             Failure::DiskFull => OpenError::DiskFull { url },
             _ => OpenError::Failed { url, reason },
         }

@@ -21,7 +21,7 @@ const VERSION: u32 = 6;
 const TRY_LOCK: &str = "SELECT pg_try_advisory_lock(4846791580151137092)";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(4846791580151137092)";
 const PAUSE: Duration = Duration::from_secs(2);
-const TELL_EVERY: Duration = Duration::from_secs(5);
+const LOG_EVERY: Duration = Duration::from_secs(5);
 
 /// Whether the index is there and complete; nothing if it is not there.
 const FOUND: &str = "SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -63,13 +63,13 @@ async fn build_alone(connector: &Connector, client: &Client) -> Result<(), Error
     tracing::info!("building an index over all messages; nodes of the earlier version serve meanwhile");
     tokio::select! {
         built = client.batch_execute(BUILD) => built,
-        never = tell_progress(connector) => match never {},
+        never = log_progress(connector) => match never {},
     }
 }
 
 /// Logs how far the build is. It waits for transactions that began before it, so a long one shows here too.
-async fn tell_progress(connector: &Connector) -> std::convert::Infallible {
-    let mut ticks = interval(TELL_EVERY);
+async fn log_progress(connector: &Connector) -> std::convert::Infallible {
+    let mut ticks = interval(LOG_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     let client = connector.for_looking().await.ok();

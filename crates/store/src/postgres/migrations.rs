@@ -65,8 +65,8 @@ pub(super) async fn migrate(url: &str, transaction: &Transaction<'_>) -> Result<
     Ok(report(STEPS, found))
 }
 
-/// Locks all large tables at once, in the order in which a writer locks them. Steps that lock one after the other would deadlock
-/// with writers of earlier nodes.
+/// Locks all large tables at once, in the order in which a writer locks them. Steps that lock one after the other would
+/// deadlock with writers of earlier nodes.
 async fn lock_tables(url: &str, transaction: &Transaction<'_>) -> Result<(), Unfinished> {
     let sql = "LOCK TABLE rooms, users, members, messages, room_events IN ACCESS EXCLUSIVE MODE";
     match (transaction.batch_execute(sql).await, STEPS.last()) {

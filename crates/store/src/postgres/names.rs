@@ -42,7 +42,7 @@ pub(super) async fn key_all(client: &mut Client, url: &str) -> Result<(), OpenEr
     let mut total = 0;
     while let keyed @ 1.. = key_some(client).await.map_err(|cause| cause.open_error(url))? {
         total += keyed;
-        crate::migration::tell_keyed(total);
+        crate::migration::log_keyed(total);
     }
     Ok(())
 }

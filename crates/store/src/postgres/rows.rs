@@ -121,7 +121,8 @@ pub(super) fn message(row: &Row, first: usize, room_id: RoomId) -> Result<Messag
 /// The number of columns that [`message`] reads.
 pub(super) const MESSAGE_COLUMNS: usize = 14;
 
-/// Reads an event other than a new message, from column `first` on: the columns of the message that it references, then its own.
+/// Reads an event other than a new message, from column `first` on: the columns of the message that it references, then its
+/// own.
 pub(super) fn event(row: &Row, first: usize, room_id: RoomId) -> Result<Event> {
     let message = match row.try_get::<_, Option<Uuid>>(first)? {
         Some(_) => Some(Box::new(message(row, first, room_id)?)),

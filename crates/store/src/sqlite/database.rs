@@ -25,7 +25,7 @@ impl Database for Sqlite {
 
     async fn ping(&self) -> Result<(), Error> {
         let probe = self.probe.clone();
-        self.urgent.read(move |connection| probe.look(connection)).await
+        self.urgent.read(move |connection| probe.check(connection)).await
     }
 
     fn close(&self) {

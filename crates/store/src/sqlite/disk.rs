@@ -78,7 +78,7 @@ impl Disk {
         let looked_at = self.looked_at.load(Ordering::Relaxed);
         if self.min_free != Some(0) && (pages < looked_at || pages >= looked_at.saturating_add(LOOK_PAGES)) {
             self.looked_at.store(pages, Ordering::Relaxed);
-            self.look();
+            self.check();
         }
     }
 
@@ -107,7 +107,7 @@ impl Disk {
             return;
         }
         loop {
-            self.look();
+            self.check();
             if !matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
                 return;
             }
@@ -115,7 +115,7 @@ impl Disk {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a gauge")]
-    fn look(&self) {
+    fn check(&self) {
         let Ok(found) = statvfs(&self.path) else {
             // If the free space is unknown, writes are tried.
             self.space.set_low(false);

@@ -90,7 +90,7 @@ pub(super) fn open_error(url: &str, error: &rusqlite::Error) -> OpenError {
             log => OpenError::Damaged { log, url, reason },
         },
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => OpenError::FileReadOnly { url, reason },
-        _ if meaning(error) == Failure::Unavailable => OpenError::Away { url, reason },
+        _ if meaning(error) == Failure::Unavailable => OpenError::Unavailable { url, reason },
         _ => OpenError::Failed { url, reason },
     }
 }

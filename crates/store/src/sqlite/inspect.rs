@@ -14,10 +14,10 @@ use crate::fingerprints::KeyFingerprints;
 use crate::inspect::{Inspection, compare};
 
 pub(crate) async fn inspect(path: PathBuf, url: String, keys: Option<KeyFingerprints>) -> Result<Inspection, OpenError> {
-    blocking(url.clone(), move || look(&path, &url, keys.as_ref())).await
+    blocking(url.clone(), move || inspect_file(&path, &url, keys.as_ref())).await
 }
 
-fn look(path: &Path, url: &str, keys: Option<&KeyFingerprints>) -> Result<Inspection, OpenError> {
+fn inspect_file(path: &Path, url: &str, keys: Option<&KeyFingerprints>) -> Result<Inspection, OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
     let (mut version, newest, mut stored) = (0, migrations::newest_version(), None);
     // Opening an absent file would create it.

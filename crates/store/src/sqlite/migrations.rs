@@ -22,24 +22,24 @@ const STEPS: &[Migration] = &[
 /// The schema version after the migration of the message lists.
 const LISTS: u32 = 2;
 /// The interval of log lines about a long migration.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+const LOG_EVERY: Duration = Duration::from_secs(5);
 /// Steps of SQLite's virtual machine between two looks at the clock: some milliseconds of work.
 const PROGRESS_STEPS: std::ffi::c_int = 1_000_000;
 
 /// Runs the remaining migrations, in one transaction unless there is much to do. Another process that starts at the same time
 /// waits, and then continues with the rest, if any.
 pub(super) fn migrate(url: &str, connection: &mut Connection) -> Result<MigrationReport, OpenError> {
-    tell_progress(url, connection)?;
+    log_progress(url, connection)?;
     let report = take_all(url, connection);
     connection.progress_handler(0, None::<fn() -> bool>).map_err(|error| open_error(url, &error))?;
     report
 }
 
 /// Logs, while a statement takes long, that it is still at work.
-fn tell_progress(url: &str, connection: &Connection) -> Result<(), OpenError> {
+fn log_progress(url: &str, connection: &Connection) -> Result<(), OpenError> {
     let (began, mut told) = (Instant::now(), Instant::now());
     let tell = move || {
-        if told.elapsed() >= TELL_EVERY {
+        if told.elapsed() >= LOG_EVERY {
             tracing::info!(seconds = began.elapsed().as_secs(), "bringing the tables up to date");
             told = Instant::now();
         }
@@ -59,7 +59,7 @@ fn take_all(url: &str, connection: &mut Connection) -> Result<MigrationReport, O
         transaction.commit().map_err(failed)?;
         let Some((step, more)) = unfinished else { return Ok(report(STEPS, from)) };
         entries += more;
-        if told.elapsed() >= TELL_EVERY {
+        if told.elapsed() >= LOG_EVERY {
             tracing::info!(step, entries, "bringing the tables up to date");
             told = Instant::now();
         }

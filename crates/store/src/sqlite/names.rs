@@ -18,6 +18,6 @@ pub(super) fn key_all(connection: &mut Connection) -> rusqlite::Result<()> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         total += key_names(&transaction, AT_ONCE)?;
         transaction.commit()?;
-        crate::migration::tell_keyed(total);
+        crate::migration::log_keyed(total);
     }
 }

@@ -47,7 +47,7 @@ impl Probe {
     }
 
     /// Fails if the file is damaged, read-only, removed or replaced, or does not answer on this connection.
-    pub(super) fn look(&self, connection: &Connection) -> Result<(), Stop> {
+    pub(super) fn check(&self, connection: &Connection) -> Result<(), Stop> {
         let sql = "SELECT count(*) = 1 FROM installation";
         let answered: bool = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
         if !answered {

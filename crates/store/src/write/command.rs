@@ -94,7 +94,7 @@ impl<D> Command<D> {
 }
 
 /// Notifies the sink of the committed events and all acknowledgements, then answers the callers that wait.
-pub(crate) fn tell<D>(sink: &dyn CommitSink, events: Vec<Arc<Event>>, mut batch: Vec<Command<D>>) {
+pub(crate) fn notify<D>(sink: &dyn CommitSink, events: Vec<Arc<Event>>, mut batch: Vec<Command<D>>) {
     let acks: Vec<Ack> = batch.iter_mut().filter_map(|command| command.waiting().take_ack()).collect();
     if !events.is_empty() || !acks.is_empty() {
         sink.committed(Committed { events, acks });

@@ -6,7 +6,7 @@ use chatsphere_core::store::AnyWrite;
 use chatsphere_core::{CommitSink, Error, Unavailable};
 use tokio::sync::watch;
 
-use super::command::{Command, tell};
+use super::command::{Command, notify};
 use super::database::WriteDatabase;
 use super::queue::Queue;
 
@@ -29,7 +29,7 @@ impl<D: WriteDatabase> Writes<D> {
     pub(crate) fn submit(&self, write: AnyWrite) {
         if let Err((unavailable, mut command)) = self.queue.push(Command::new(write)) {
             command.refuse(unavailable.into());
-            tell(&*self.sink, Vec::new(), vec![command]);
+            notify(&*self.sink, Vec::new(), vec![command]);
         }
     }
 

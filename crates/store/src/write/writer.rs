@@ -7,7 +7,7 @@ use chatsphere_core::{CommitSink, Error, Event, RoomId, Timestamp, Unavailable};
 use metrics::Histogram;
 use tokio::time::Instant;
 
-use super::command::{Command, tell};
+use super::command::{Command, notify};
 use super::database::WriteDatabase;
 use super::failure::Failure;
 use super::queue::Queue;
@@ -66,7 +66,7 @@ impl<D: WriteDatabase> Writer<D> {
                         #[allow(clippy::cast_precision_loss, reason = "a batch is never near 2^52 long")]
                         self.batch_messages.record(events.len() as f64);
                     }
-                    tell(&*self.sink, events, part);
+                    notify(&*self.sink, events, part);
                 }
                 Err(Failure::Rejected | Failure::UniqueViolation | Failure::Conflict) if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
@@ -159,7 +159,7 @@ impl<D: WriteDatabase> Writer<D> {
 /// Rejects all writes of a batch.
 fn refuse<D>(sink: &dyn CommitSink, mut batch: Vec<Command<D>>, reason: impl Into<Error> + Copy) {
     batch.iter_mut().for_each(|command| command.refuse(reason.into()));
-    tell(sink, Vec::new(), batch);
+    notify(sink, Vec::new(), batch);
 }
 
 /// Closes the queue and rejects its writes when the writer ends, also by a panic, so that no caller waits forever.

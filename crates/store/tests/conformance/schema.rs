@@ -127,7 +127,7 @@ async fn a_file_that_is_not_a_database_is_rejected() {
 async fn a_path_that_does_not_exist_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let error = migrate(&DatabaseUrl::sqlite(dir.path().join("absent/chat.db"))).await.unwrap_err();
-    assert!(matches!(error, OpenError::Away { .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
     assert!(error.to_string().contains("absent/chat.db"), "{error}");
 }
 
@@ -136,7 +136,7 @@ async fn an_unreachable_server_is_reported() {
     // Port 1 is reserved, and nothing listens on it.
     let url: DatabaseUrl = "postgresql://ada:s3cret@127.0.0.1:1/chat".parse().unwrap();
     let error = migrate(&url).await.unwrap_err();
-    assert!(matches!(error, OpenError::Away { .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
     assert!(!format!("{error} {error:?}").contains("s3cret"));
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
 }
@@ -146,6 +146,6 @@ async fn a_missing_database_is_reported() {
     let Some(server) = postgres_server() else { return left_out("no PostgreSQL") };
     let url: DatabaseUrl = with_database(&server, "never_made").parse().unwrap();
     let error = migrate(&url).await.unwrap_err();
-    assert!(matches!(error, OpenError::Away { .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
     assert!(error.to_string().contains("never_made"), "{error}");
 }

@@ -30,7 +30,8 @@ pub(crate) async fn first_release(fixture: &Fixture) {
     };
     let rows = format!(
         "INSERT INTO users (id, username, role, disabled, created_at, updated_at)
-             VALUES ({id}, 'ada', 'MEMBER', {yes}, 0, 0), ({id}, 'bob', 'MEMBER', {yes}, 0, 0), ({id}, 'eve', 'MEMBER', {yes}, 0, 0);
+             VALUES ({id}, 'ada', 'MEMBER', {yes}, 0, 0), ({id}, 'bob', 'MEMBER', {yes}, 0, 0),
+                    ({id}, 'eve', 'MEMBER', {yes}, 0, 0);
          INSERT INTO rooms (id, name, owner_pk, seq, message_count, member_count, created_at, updated_at)
              VALUES ({room}, 'room', 3, 1002, 1000, 2, 0, 0), ({id}, 'other', 1, 1, 0, 1, 0, 0);
          INSERT INTO members VALUES (1, 1, 1), (1, 2, 2), (2, 1, 1);

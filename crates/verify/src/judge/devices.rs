@@ -13,10 +13,10 @@ pub(super) fn judge(record: &Record, memberships: &Memberships, violations: &mut
     let acked = AckedBy::read(record);
     for (number, device) in record.devices.iter().enumerate() {
         let views = record.rooms.iter().map(|_| View::default()).collect();
-        let mut watch =
-            Watch { record, memberships, acked: &acked, number, device, views, replay_events: u64::MAX, violations };
-        device.seen.iter().for_each(|seen| watch.take(seen));
-        watch.finish();
+        let mut judge =
+            DeviceJudge { record, memberships, acked: &acked, number, device, views, replay_events: u64::MAX, violations };
+        device.seen.iter().for_each(|seen| judge.take(seen));
+        judge.finish();
     }
 }
 
@@ -50,7 +50,7 @@ impl AckedBy {
 }
 
 /// Replays one client's observations.
-struct Watch<'a> {
+struct DeviceJudge<'a> {
     record: &'a Record,
     memberships: &'a Memberships,
     acked: &'a AckedBy,
@@ -61,7 +61,7 @@ struct Watch<'a> {
     violations: &'a mut Violations,
 }
 
-impl Watch<'_> {
+impl DeviceJudge<'_> {
     fn take(&mut self, seen: &Seen) {
         match &seen.what {
             What::Connected { replay_events } => {
@@ -125,7 +125,7 @@ impl Watch<'_> {
         }
         let have = self.views.get(room).map_or(0, |view| view.have);
         if joined.since > have {
-            let text = format!("this checker asked since {}, and had {have}: mend it", joined.since);
+            let text = format!("this checker asked since {}, and had {have}: fix the checker", joined.since);
             self.complain(Rule::Strange, seen, Some(room), text);
         }
         if let Some(view) = self.views.get_mut(room) {
@@ -195,13 +195,13 @@ impl Watch<'_> {
         let session = self.views.get_mut(room).and_then(View::end);
         let removals: Vec<Removal> = self.memberships.removals(room, self.device.user).collect();
         // A join in progress may bring the removal too.
-        let since = session.as_ref().map_or(0, |session| session.seated);
+        let since = session.as_ref().map_or(0, |session| session.subscribed);
         let mut explaining = removals.iter().filter(|removal| removal.seq > since && removal.began < seen.at);
         let Some(first) = explaining.next().filter(|_| reason == "removed") else {
             let text = format!("told that it left ({reason}), without a removal after {since}");
             return self.complain(Rule::Left, seen, Some(room), text);
         };
-        let Some(session) = session.filter(|session| session.joined == session.seated) else { return };
+        let Some(session) = session.filter(|session| session.joined == session.subscribed) else { return };
         if session.settled.is_some_and(|settled| settled < first.began) && session.live != Some(first.seq) {
             let text = format!("told that it left after {:?}, and the removal is at {}", session.live, first.seq);
             self.complain(Rule::Left, seen, Some(room), text);

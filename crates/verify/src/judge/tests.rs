@@ -316,7 +316,7 @@ fn every_rule_has_a_planted_fault() {
 }
 
 #[test]
-fn what_is_told_names_the_place_and_is_not_endless() {
+fn what_is_reported_names_the_place_and_is_not_endless() {
     let mut record = honest();
     for number in 0..100 {
         after(&mut record, 0, is_ack, What::Strange { text: format!("frame {number}") });

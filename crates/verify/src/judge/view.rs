@@ -18,7 +18,7 @@ pub(super) struct View {
 pub(super) struct Session {
     pub(super) joined: u64,
     /// The `seq` of the first of these joins: the connection may have been subscribed from there.
-    pub(super) seated: u64,
+    pub(super) subscribed: u64,
     pub(super) asked: Tick,
     /// When the server was known to have finished the join.
     pub(super) settled: Option<Tick>,
@@ -40,10 +40,10 @@ impl View {
         self.replay = Some(Replay { next: joined.since + 1, target: joined.seq, newest: !joined.recovered });
         // A repeated join gets a new answer, and live delivery continues.
         let before = self.session.take();
-        let seated = before.as_ref().map_or(joined.seq, |session| session.seated);
+        let subscribed = before.as_ref().map_or(joined.seq, |session| session.subscribed);
         let live = before.and_then(|session| session.live);
         let (asked, joined) = (joined.asked, joined.seq);
-        self.session = Some(Session { joined, seated, asked, settled: None, live });
+        self.session = Some(Session { joined, subscribed, asked, settled: None, live });
     }
 
     /// Ends the subscription and returns it.

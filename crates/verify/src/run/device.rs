@@ -185,7 +185,7 @@ impl Device {
             Op::Finish { rooms } => {
                 (self.stays, self.finishing) = (rooms, true);
                 for room in self.stays.clone() {
-                    if self.places.get(room).is_some_and(|place| place.join_state == JoinState::Away) {
+                    if self.places.get(room).is_some_and(|place| place.join_state == JoinState::NotJoined) {
                         self.join(room, wire);
                     }
                 }
@@ -269,7 +269,7 @@ impl Device {
             if self.wants(room) {
                 self.join(room, wire);
             } else if let Some(place) = self.places.get_mut(room) {
-                place.join_state = JoinState::Away;
+                place.join_state = JoinState::NotJoined;
             }
         }
         for message in self.outbox.due() {
@@ -286,7 +286,7 @@ impl Device {
         self.ready = false;
         (self.sleeping, self.woke) = (false, None);
         self.joins.forget();
-        self.places.iter_mut().for_each(|place| place.join_state = JoinState::Away);
+        self.places.iter_mut().for_each(|place| place.join_state = JoinState::NotJoined);
         self.tell();
     }
 

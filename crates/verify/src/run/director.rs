@@ -67,7 +67,7 @@ impl Director {
             Step::Kill { again_after } => self.faults.kill(again_after).await?,
             Step::StopDatabase { away } => self.faults.stop_database(away).await?,
             Step::Stall { sleeper, room, messages } => {
-                self.faults.mended().await?;
+                self.faults.recovered().await?;
                 self.tell(sleeper, Op::Join { room }).await?;
                 self.tell(sleeper, Op::Sleep).await?;
                 for (device, op) in messages {
@@ -87,7 +87,7 @@ impl Director {
     }
 
     async fn finish(&mut self, plan: &Plan) -> Result<Record, RunError> {
-        self.faults.mended().await?;
+        self.faults.recovered().await?;
         let mut ids = Vec::new();
         for kept in self.stage.rooms.drain(..) {
             ids.push(kept.id);
@@ -160,7 +160,7 @@ async fn hand<T>(to: &mpsc::Sender<T>, what: T, faults: &mut Faults, whom: impl 
                 return Ok(());
             }
             Ok(Err(_)) => return Err(RunError::Unexpected(format!("{} ended", whom()))),
-            Err(_) => faults.mended().await?,
+            Err(_) => faults.recovered().await?,
         }
     }
     Err(RunError::Unexpected(format!("{} got nothing done for {} s: is the server stuck?", whom(), STUCK.as_secs())))

@@ -21,7 +21,7 @@ pub(crate) struct DatabaseCommands {
 #[derive(Debug)]
 pub(crate) struct Faults {
     server: Option<Server>,
-    mending: Option<JoinHandle<Result<Option<Server>, RunError>>>,
+    recovery: Option<JoinHandle<Result<Option<Server>, RunError>>>,
     database: Option<DatabaseCommands>,
     pub(crate) kills: usize,
     pub(crate) database_stops: usize,
@@ -31,14 +31,14 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn new(server: Option<Server>, database: Option<DatabaseCommands>) -> Self {
-        Self { server, mending: None, database, kills: 0, database_stops: 0, wrong: Vec::new() }
+        Self { server, recovery: None, database, kills: 0, database_stops: 0, wrong: Vec::new() }
     }
 
     pub(crate) async fn kill(&mut self, again_after: Option<Duration>) -> Result<(), RunError> {
-        self.mended().await?;
+        self.recovered().await?;
         let Some(mut server) = self.server.take() else { return Ok(()) };
         self.kills += 1 + usize::from(again_after.is_some());
-        self.mending = Some(tokio::spawn(async move {
+        self.recovery = Some(tokio::spawn(async move {
             server.kill_and_start(again_after).await?;
             Ok(Some(server))
         }));
@@ -46,11 +46,11 @@ impl Faults {
     }
 
     pub(crate) async fn stop_database(&mut self, away: Duration) -> Result<(), RunError> {
-        self.mended().await?;
+        self.recovered().await?;
         let Some(commands) = self.database.clone() else { return Ok(()) };
         self.database_stops += 1;
         let server = self.server.take();
-        self.mending = Some(tokio::spawn(async move {
+        self.recovery = Some(tokio::spawn(async move {
             execute(&commands.stop).await?;
             sleep(away).await;
             execute(&commands.start).await?;
@@ -60,9 +60,9 @@ impl Faults {
     }
 
     /// Waits until no fault is active.
-    pub(crate) async fn mended(&mut self) -> Result<(), RunError> {
-        if let Some(mending) = self.mending.take() {
-            self.server = mending.await.map_err(|error| RunError::Unexpected(format!("a fault was not mended: {error}")))??;
+    pub(crate) async fn recovered(&mut self) -> Result<(), RunError> {
+        if let Some(recovery) = self.recovery.take() {
+            self.server = recovery.await.map_err(|error| RunError::Unexpected(format!("a fault did not end: {error}")))??;
         }
         if let Some(status) = self.server.as_mut().and_then(Server::ended) {
             self.wrong.push(format!("[server] it ended by itself ({status}): see verify-server.log in its data directory"));

@@ -59,7 +59,7 @@ impl Device {
                 let place = self.places.get_mut(room)?;
                 // It ends a confirmed join. A join that is not confirmed yet may still succeed, if the user is back.
                 if !matches!(place.join_state, JoinState::Asking(_)) {
-                    place.join_state = JoinState::Away;
+                    place.join_state = JoinState::NotJoined;
                     place.wanted = false;
                     if self.stays.contains(&room) {
                         self.join(room, wire);
@@ -72,7 +72,7 @@ impl Device {
                 let place = self.places.get_mut(room)?;
                 // The server answers a later join after this frame.
                 if place.join_state == JoinState::Listening {
-                    place.join_state = JoinState::Away;
+                    place.join_state = JoinState::NotJoined;
                     // It was still subscribed when it got its final rooms, and so did not join.
                     if self.stays.contains(&room) {
                         self.join(room, wire);
@@ -108,7 +108,7 @@ impl Device {
             let Some(place) = self.places.get_mut(room) else { continue };
             let (JoinState::Asking(number) | JoinState::Replaying(number)) = place.join_state else { continue };
             if self.joins.at(number).is_some_and(|at| at < upto) {
-                place.join_state = JoinState::Away;
+                place.join_state = JoinState::NotJoined;
                 place.wanted = false;
                 if self.stays.contains(&room) {
                     self.join(room, wire);
@@ -153,7 +153,7 @@ impl Device {
             if matches!(place.join_state, JoinState::Asking(asking) | JoinState::Replaying(asking) if asking == number) {
                 place.wanted &= error.retryable;
                 let later = Instant::now() + wait.unwrap_or(PAUSE).clamp(PAUSE, PAUSE * 10);
-                place.join_state = if error.retryable { JoinState::Later(later) } else { JoinState::Away };
+                place.join_state = if error.retryable { JoinState::Later(later) } else { JoinState::NotJoined };
             }
             return Some(());
         }

@@ -19,7 +19,7 @@ pub(crate) struct Place {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum JoinState {
     #[default]
-    Away,
+    NotJoined,
     /// The join with this number was sent.
     Asking(u64),
     /// That join was confirmed, and its pages follow.

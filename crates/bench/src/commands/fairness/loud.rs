@@ -9,10 +9,10 @@ use tokio::time::timeout;
 use super::elsewhere;
 use crate::address::Address;
 use crate::author::Author;
-use crate::crowd::Crowd;
 use crate::deliveries::Source;
 use crate::error::RunError;
 use crate::parallel::in_parallel;
+use crate::participants::Participants;
 use crate::raw_socket::RawSocket;
 use crate::wire;
 
@@ -57,11 +57,16 @@ pub(super) struct Shouted {
 }
 
 impl Loud {
-    pub(super) async fn open(address: Address, crowd: Crowd, sockets: usize, bytes: usize) -> Result<Self, RunError> {
-        let (token, room) = crowd.member(0);
+    pub(super) async fn open(
+        address: Address,
+        participants: Participants,
+        sockets: usize,
+        bytes: usize,
+    ) -> Result<Self, RunError> {
+        let (token, room) = participants.member(0);
         let author = Author::open(&address, &token, &room, bytes).await?;
         let opened = in_parallel("opening sockets", sockets, OPENING, |number| {
-            let ((token, room), address) = (crowd.member(number), address.clone());
+            let ((token, room), address) = (participants.member(number), address.clone());
             async move {
                 let mut socket = RawSocket::open(&address, &token).await?;
                 socket.join(&room).await?;

@@ -8,9 +8,9 @@ mod probe;
 use chatsphere_client::Client;
 
 use crate::address::Address;
-use crate::crowd::{Crowd, SOCKETS_PER_USER, Spread};
 use crate::error::RunError;
 use crate::latency::Latencies;
+use crate::participants::{Participants, SOCKETS_PER_USER, Spread};
 use crate::process::CpuMeter;
 use crate::report::{Report, rate};
 use crate::setup;
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let probe = Probe { address: address.clone(), rate: args.rate, messages: args.rate * args.seconds, bytes: args.bytes };
     let quiet = member(&client, "quiet").await?;
     let loud_crowd = Spread { sockets: args.sockets, per_user: SOCKETS_PER_USER, per_room: args.sockets };
-    let loud_crowd = Crowd::make(&client, &setup::run_tag("loud"), loud_crowd).await?;
+    let loud_crowd = Participants::make(&client, &setup::run_tag("loud"), loud_crowd).await?;
     // Its sockets are open from the start, so that only their traffic makes the difference.
     let elsewhere = Elsewhere::start()?;
     let mut loud = elsewhere.run(Loud::open(address.clone(), loud_crowd, args.sockets, args.bytes)).await?;
@@ -114,6 +114,7 @@ impl Count {
 
 /// A room with one member, and the member's token.
 async fn member(client: &Client, what: &str) -> Result<(String, String), RunError> {
-    let crowd = Crowd::make(client, &setup::run_tag(what), Spread { sockets: 1, per_user: 1, per_room: 1 }).await?;
-    Ok(crowd.member(0))
+    let participants =
+        Participants::make(client, &setup::run_tag(what), Spread { sockets: 1, per_user: 1, per_room: 1 }).await?;
+    Ok(participants.member(0))
 }

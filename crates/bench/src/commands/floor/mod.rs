@@ -6,7 +6,7 @@ mod writer;
 pub(crate) use driver::FloorWriter;
 pub(crate) use writer::{Args as WriterArgs, run as run_writer};
 
-use super::fanout::{all, tell_cpu};
+use super::fanout::{all, report_cpu};
 use crate::deliveries::Plan;
 use crate::error::RunError;
 use crate::report::{Report, median, rate};
@@ -50,7 +50,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     report.figure("frameBytes", runs.last().map(|run| run.frame_bytes));
     report.figure("deliveriesPerSecond", median(runs.iter().map(|run| rate(run.deliveries, run.seconds)).collect()));
     report.figure("writerCpuSeconds", runs.iter().map(|run| run.cpu).sum::<Option<f64>>());
-    tell_cpu(&mut report, &runs, "deliveriesPerCpuSecond", "deliveriesPerCpuSecondOfEachRun");
+    report_cpu(&mut report, &runs, "deliveriesPerCpuSecond", "deliveriesPerCpuSecondOfEachRun");
     report.latencies("deliveryMs", &all(&runs)?);
     report.violations = runs.into_iter().flat_map(|run| run.violations).collect();
     Ok(report)

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_a_moved_and_a_doubled_message_are_told() {
+    fn a_lost_a_moved_and_a_doubled_message_are_reported() {
         let id = |number: u8| format!("0198c0de-7c1a-7000-8000-0000000000{number:02x}").parse::<MessageId>().unwrap();
         let room: RoomId = "0198c0de-7c1a-7000-8000-0123456789ab".parse().unwrap();
         let sent = |id: MessageId, seq: u64| Acknowledged {

@@ -21,7 +21,7 @@ use crate::target::Target;
 use history::RoomHistory;
 use sender::{Acknowledged, Sender};
 use stage::Stage;
-use watcher::Watch;
+use watcher::Observed;
 
 /// Checks that no event is lost, repeated or out of order when connections are cut.
 #[derive(Debug, clap::Args)]
@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args) -> Result<Report, RunError> {
     let stage = Arc::into_inner(stage).ok_or_else(|| RunError::Unexpected("the run is still going on".to_owned()))?;
     let cuts = stage.cuts();
     for socket in stage.sockets {
-        let watch: Watch = socket.finish(&histories, deadline, &mut violations).await;
+        let watch: Observed = socket.finish(&histories, deadline, &mut violations).await;
         received += watch.events;
         reconnects += watch.reconnects;
     }

@@ -20,12 +20,12 @@ pub(super) struct Socket {
     pub(super) rest: Client,
     pub(super) rooms: Vec<RoomId>,
     places: watch::Receiver<HashMap<RoomId, Seq>>,
-    watching: JoinHandle<Watch>,
+    watching: JoinHandle<Observed>,
 }
 
 /// The events that a socket received.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct Observed {
     pub(super) events: u64,
     pub(super) reconnects: u64,
     rooms: HashMap<RoomId, Seen>,
@@ -60,12 +60,17 @@ impl Digest {
 impl Socket {
     pub(super) fn open(number: usize, (connection, events): (Connection, Events), rest: Client, rooms: Vec<RoomId>) -> Self {
         let (told, places) = watch::channel(HashMap::new());
-        let watching = tokio::spawn(Watch::default().run(events, told));
+        let watching = tokio::spawn(Observed::default().run(events, told));
         Self { number, connection, rest, rooms, places, watching }
     }
 
     /// Waits until the socket has received all events of its rooms, up to the deadline, and reports violations.
-    pub(super) async fn finish(mut self, histories: &[RoomHistory], deadline: Instant, violations: &mut Vec<String>) -> Watch {
+    pub(super) async fn finish(
+        mut self,
+        histories: &[RoomHistory],
+        deadline: Instant,
+        violations: &mut Vec<String>,
+    ) -> Observed {
         let expected: Vec<&RoomHistory> = histories.iter().filter(|history| self.rooms.contains(&history.room)).collect();
         let all = self.places.wait_for(|places| {
             expected.iter().all(|history| places.get(&history.room).is_some_and(|seq| *seq >= history.head))
@@ -92,7 +97,7 @@ impl Socket {
     }
 }
 
-impl Watch {
+impl Observed {
     async fn run(mut self, mut events: Events, told: watch::Sender<HashMap<RoomId, Seq>>) -> Self {
         while let Some(update) = events.recv().await {
             match update {
@@ -138,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_and_a_repetition_are_told_and_change_the_digest() {
+    fn a_gap_and_a_repetition_are_reported_and_change_the_digest() {
         let seen = |seqs: &[u64]| {
-            let mut watch = Watch::default();
+            let mut watch = Observed::default();
             seqs.iter().for_each(|seq| watch.take(&event(*seq)));
             let digest = watch.rooms.values().next().unwrap().digest;
             (watch.violations.len(), digest)

@@ -20,7 +20,7 @@ pub(super) struct Host {
 
 impl Host {
     /// The host of an earlier run on this data directory.
-    pub(super) fn remembered(directory: DataDir) -> Self {
+    pub(super) fn stored_in(directory: DataDir) -> Self {
         let text = own_file::read(&file(&directory)).ok();
         Self { id: text.and_then(|text| text.trim().parse().ok()), directory: Some(directory) }
     }

@@ -23,9 +23,9 @@ struct Invite {
     expires_at: Monotonic,
 }
 
-/// An invitation in use. Dropped without [`Taken::used`] it becomes valid again, so that a call that fails, as for a taken
-/// name, does not consume it.
-pub(super) struct Taken<'a> {
+/// An invitation in use. Dropped without [`ReservedInvite::used`] it becomes valid again, so that a call that fails, as for a
+/// taken name, does not consume it.
+pub(super) struct ReservedInvite<'a> {
     invites: &'a DemoInvites,
     invite: Option<Invite>,
 }
@@ -48,7 +48,7 @@ impl DemoInvites {
     }
 
     /// Reserves an invitation, so that no concurrent call can use it.
-    pub(super) fn take(&self, text: &str) -> Option<Taken<'_>> {
+    pub(super) fn take(&self, text: &str) -> Option<ReservedInvite<'_>> {
         let wanted = hash(text);
         let mut out = self.out();
         // Every invitation is compared in full, so that timing reveals nothing.
@@ -58,7 +58,7 @@ impl DemoInvites {
                 if same(&invite.hash, &wanted) { Some(index) } else { found }
             },
         )?;
-        Some(Taken { invites: self, invite: Some(out.remove(found)) })
+        Some(ReservedInvite { invites: self, invite: Some(out.remove(found)) })
     }
 
     /// The valid invitations.
@@ -70,14 +70,14 @@ impl DemoInvites {
     }
 }
 
-impl Taken<'_> {
+impl ReservedInvite<'_> {
     /// Consumes the invitation.
     pub(super) fn used(mut self) {
         self.invite = None;
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for ReservedInvite<'_> {
     fn drop(&mut self) {
         if let Some(invite) = self.invite.take() {
             self.invites.out().push(invite);

@@ -40,7 +40,7 @@ pub struct Demo {
     /// Guests admitted since the server started.
     guests: std::sync::Mutex<HashSet<UserId>>,
     /// Held while a guest is admitted, so that two concurrent first guests do not create two lobbies.
-    door: tokio::sync::Mutex<Host>,
+    host: tokio::sync::Mutex<Host>,
 }
 
 impl Demo {
@@ -51,7 +51,7 @@ impl Demo {
             operator,
             rate: Rate::new(DEMO_PER_SECOND, DEMO_BURST),
             guests: Default::default(),
-            door: Default::default(),
+            host: Default::default(),
         }
     }
 
@@ -70,8 +70,8 @@ impl Demo {
 
     /// Keeps the host in `directory`, so that the next run finds the same rooms.
     #[must_use]
-    pub fn remembering(self, directory: DataDir) -> Self {
-        Self { door: tokio::sync::Mutex::new(Host::remembered(directory)), ..self }
+    pub fn with_directory(self, directory: DataDir) -> Self {
+        Self { host: tokio::sync::Mutex::new(Host::stored_in(directory)), ..self }
     }
 
     fn guests(&self) -> std::sync::MutexGuard<'_, HashSet<UserId>> {

@@ -48,7 +48,7 @@ pub(super) async fn open(
     demo.count(peer, http.chat.clock.monotonic())?;
     let taken = demo.invites.take(&invite).ok_or_else(refused)?;
 
-    let mut host = demo.door.lock().await;
+    let mut host = demo.host.lock().await;
     let operator = Caller::operator(demo.operator.clone(), http.chat.clock.now());
     let owner = host.get(&http.chat, &operator).await?;
     let room = room(&http.chat, &operator, owner, room_name.unwrap_or_else(|| LOBBY.to_owned())).await?;

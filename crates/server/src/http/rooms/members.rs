@@ -67,7 +67,8 @@ pub(super) async fn add(
     responses(
         (status = 200, description = "The user is not a member", body = Done),
         (status = 403, description = "`not_a_member`, `not_a_moderator`, `owner_stays`, `needs_delete`, `needs_write`"),
-        (status = 404, description = "`user_not_found`: the id is not a UUID; `room_not_found`: only for CLIENT tokens and ADMINs"),
+        (status = 404, description = "`user_not_found`: the id is not a UUID; `room_not_found`: only for CLIENT tokens and \
+         ADMINs"),
     ))]
 pub(super) async fn remove(
     State(http): Http,

@@ -19,7 +19,8 @@ use crate::http::prelude::*;
     responses(
         (status = 200, description = "Accepted", body = Done),
         (status = 403, description = "`not_a_member`, `needs_write`, `not_yourself`"),
-        (status = 404, description = "`parent_not_found`; `user_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
+        (status = 404, description = "`parent_not_found`; `user_not_found`; `room_not_found`: only for CLIENT tokens and \
+         ADMINs"),
         (status = 429, description = "`rate_limited`"),
     ))]
 pub(super) async fn post(

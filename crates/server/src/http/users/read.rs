@@ -8,7 +8,8 @@ use crate::http::prelude::*;
 #[utoipa::path(get, path = "/api/users/{userId}", operation_id = "getUser", tag = "users", security(("bearer" = [])),
     params(("userId" = String, Path, format = "uuid", description = "The user")),
     responses(
-        (status = 200, description = "The user; `externalId` only for CLIENT tokens and unrestricted ADMIN tokens", body = User<'static>),
+        (status = 200, description = "The user; `externalId` only for CLIENT tokens and unrestricted ADMIN tokens",
+            body = User<'static>),
         (status = 403, description = "`client_token_required`, `needs_read`, `needs_unrestricted_token`"),
         (status = 404, description = "`user_not_found`: told to those who may see every user"),
     ))]

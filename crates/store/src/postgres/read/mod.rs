@@ -35,7 +35,8 @@ macro_rules! room_cte {
     () => {
         concat!(
             "WITH room AS MATERIALIZED (
-                SELECT r.pk, r.seq, r.lanes, member.yes IS TRUE AS member, member.yes IS TRUE OR $3::boolean AS open FROM rooms r",
+                SELECT r.pk, r.seq, r.lanes, member.yes IS TRUE AS member, member.yes IS TRUE OR $3::boolean AS open
+                FROM rooms r",
             crate::postgres::read::join_membership!(),
             "WHERE r.id = $1
             ) "

@@ -13,7 +13,7 @@ const AT_ONCE: usize = 32;
 
 /// Users and rooms for many sockets: each socket has a user and a room, and its user is a member of its room.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct Participants {
     pub(crate) users: Vec<RunUser>,
     pub(crate) rooms: Vec<RoomId>,
     per_user: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Spread {
     pub(crate) per_room: usize,
 }
 
-impl Crowd {
+impl Participants {
     pub(crate) async fn make(client: &Client, tag: &str, spread: Spread) -> Result<Self, RunError> {
         let (per_user, per_room) = (spread.per_user.max(1), spread.per_room.max(1));
         let (one, name) = (client.clone(), tag.to_owned());
