@@ -130,8 +130,8 @@ def show(event):
 def safe(text):
     """The text with all that a terminal would obey, or hide, written as an escape.
 
-    People write what they like: a terminal takes the character ESC for the beginning of a command, and U+202E turns what follows
-    around. Joiners stay, since emoji and many scripts are made with them.
+    People write what they like: a terminal takes the character ESC for the beginning of a command, and U+202E turns what
+    follows around. Joiners stay, since emoji and many scripts are made with them.
     """
     keeps = lambda character: character.isprintable() and character != "\\" or character in "\u200c\u200d"
     return "".join(character if keeps(character) else character.encode("unicode_escape").decode() for character in text)
@@ -145,7 +145,9 @@ def arguments():
     """The token, the room and the URL; the usage if they are not all there."""
     given = sys.argv[1:]
     if not 1 <= len(given) <= 2 or given[0].startswith("-"):
-        sys.exit(f"usage:{__doc__.split(chr(10) * 2)[1].rstrip()}".replace("usage:    ", "usage: ").replace("\n    ", "\n       "))
+        sys.exit(
+            f"usage:{__doc__.split(chr(10) * 2)[1].rstrip()}".replace("usage:    ", "usage: ").replace("\n    ", "\n       ")
+        )
     if given[0].startswith("eyJ"):
         sys.exit("that is a token: put it into the variable CHATSPHERE_TOKEN, since every user of this machine sees arguments")
     token = os.environ.get("CHATSPHERE_TOKEN", "").strip()

@@ -16,8 +16,9 @@ Standard output is one JSON object a line. What happens by itself:
     {"ack": clientMessageId, "seq": N, "id": "...", "duplicate": bool}    an acknowledgement, the first or (duplicate) another
     {"violation": "..."}                                                  the server broke its word; counted in "stats"
 
-Commands are read from standard input, a line each, and obeyed one after the other; each is answered by {"do": ..., "ok": ..., ...}.
-Those that wait take "timeoutMs" (30,000 if left out) and fail with "timeout" after it; receiving and sending go on meanwhile.
+Commands are read from standard input, a line each, and obeyed one after the other; each is answered by
+{"do": ..., "ok": ..., ...}. Those that wait take "timeoutMs" (30,000 if left out) and fail with "timeout" after it; receiving
+and sending go on meanwhile.
 
     {"do": "send", "content": "...", "clientMessageId": "..."}     answers at once; the id may be left out
     {"do": "send_file", "file": "...", "from": 0, "to": 1000, "window": 16, "prefix": "line-"}
@@ -27,17 +28,17 @@ Those that wait take "timeoutMs" (30,000 if left out) and fail with "timeout" af
     {"do": "wait_ack_count", "count": 100}         until so many different sends are acknowledged
     {"do": "wait_seq", "seq": N}                   until everything up to N was received
     {"do": "wait_state", "state": "caught_up"}     connecting, joining, caught_up, waiting, closed
-    {"do": "log"}           {"log": [{"seq", "id", "content", "userId", "clientMessageId"}, ...]}: every message received, in the order
-                            received, none left out, doubled ones and all; {"events": [[seq, type], ...]} likewise
+    {"do": "log"}           {"log": [{"seq", "id", "content", "userId", "clientMessageId"}, ...]}: every message received, in
+                            the order received, none left out, doubled ones and all; {"events": [[seq, type], ...]} likewise
     {"do": "acks"}          {"acks": {clientMessageId: seq}}
     {"do": "stats"}         connections, duplicates, violations, resent, acked, cursor
     {"do": "drop"}          breaks the connection without a close frame
     {"do": "quit"}
 
-When the connection ends, it comes back with growing delays and joins with `since`; what was not acknowledged is sent again, with
-the same ids, in the same order. (Sends that the server refuses for the moment, as over a rate limit, are overtaken by those
-already under way: switch such limits off where the order matters.) Close codes 4500 to 4999 end that. Exit status: 0 after
-`quit` or the end of input, 1 if there was a violation.
+When the connection ends, it comes back with growing delays and joins with `since`; what was not acknowledged is sent again,
+with the same ids, in the same order. (Sends that the server refuses for the moment, as over a rate limit, are overtaken by
+those already under way: switch such limits off where the order matters.) Close codes 4500 to 4999 end that. Exit status: 0
+after `quit` or the end of input, 1 if there was a violation.
 """
 
 import argparse
@@ -265,7 +266,9 @@ class Chat:
             self.queue = [item for item in self.queue if item[0] != client_id]
             return
         self.paused_until = time.monotonic() + frame.get("retryAfterMs", 200) / 1000
-        asyncio.get_running_loop().call_later(frame.get("retryAfterMs", 200) / 1000 + 0.01, lambda: asyncio.ensure_future(self.pump()))
+        asyncio.get_running_loop().call_later(
+            frame.get("retryAfterMs", 200) / 1000 + 0.01, lambda: asyncio.ensure_future(self.pump())
+        )
 
     # What is sent
 

@@ -1,5 +1,5 @@
-// Two people (or more) in real browser windows on the demo page, driven line by line, so that whoever runs this can do things to the
-// server in between.
+// Two people (or more) in real browser windows on the demo page, driven line by line, so that whoever runs this can do things
+// to the server in between.
 //
 //   node demo.mjs --url http://127.0.0.1:3001 --chromium /usr/bin/chromium --mode token --token-file client-token
 //   node demo.mjs --url … --chromium … --mode invite --invite CODE
@@ -11,26 +11,30 @@
 //   --size 1100x720          of each window;  --dark  prefers the dark scheme
 //   --no-greet               enter, but say nothing unasked
 //
-// Standard output is one JSON object a line: {"step":…} on the way in, then {"ready":true}, then one answer to each
-// command, {"do":…,"ok":true,…} or {"do":…,"ok":false,"error":…}. {"problem":…} may come at any time: a request to another host,
-// a violation of the page's policy, an exception, or an error on the console. Commands are read from standard input, a line each;
-// "page" is 0 for the first name, 1 for the second. Options in [ ] may be left out:
+// Standard output is one JSON object a line: {"step":…} on the way in, then {"ready":true}, then one answer to each command,
+// {"do":…,"ok":true,…} or {"do":…,"ok":false,"error":…}. {"problem":…} may come at any time: a request to another host, a
+// violation of the page's policy, an exception, or an error on the console. Commands are read from standard input, a line
+// each; "page" is 0 for the first name, 1 for the second. Options in [ ] may be left out:
 //
 //   {"do":"send","page":0,"text":"…"}                            types and sends; answers before it is stored
 //   {"do":"wait_seq","page":0,"seq":12,["timeoutMs":…]}          until the page has seen all up to that number; answers {"seq"}
-//   {"do":"wait_text","page":1,"text":"…",["after":seq]}         until a stored message with exactly that text is there; answers {"seq"}
+//   {"do":"wait_text","page":1,"text":"…",["after":seq]}         until a stored message with exactly that text is there;
+//                            answers {"seq"}
 //   {"do":"wait_settled","page":0}                               until all that was sent there is stored, or refused for good
-//   {"do":"wait_state","page":0,"state":"connected",["after":n]} see #status in demo.js. States can be short: with "after" it is enough
-//                            that the page was in that state since, n being the "states" of an earlier answer. Answers {"states":n}
+//   {"do":"wait_state","page":0,"state":"connected",["after":n]} see #status in demo.js. States can be short: with "after" it
+//                            is enough that the page was in that state since, n being the "states" of an earlier answer.
+//                            Answers {"states":n}
 //   {"do":"states","page":0}         answers {"states":n,"history":[…]}: all states since the page was loaded
-//   {"do":"log","page":0}            answers {"cursor", "lines":[[seq,text,author],…], "events":[[seq,kind],…], "outbox":[[state,text],…]}
+//   {"do":"log","page":0}            answers {"cursor", "lines":[[seq,text,author],…], "events":[[seq,kind],…],
+//                            "outbox":[[state,text],…]}
 //   {"do":"sound","page":0}          fails unless the numbers on the page ascend, each once, without one missing
 //   {"do":"reload","page":0}         {"do":"load_older","page":0}   {"do":"sign_out","page":0}
 //   {"do":"open_second","page":0,"name":"carol"}                 one more window; answers {"page"}
-//   {"do":"arrive","fragment":"#invite=x",["stored":"…"]}         opens the page in another tab, with that as its stored session, and closes it again;
-//                            answers {"view","code","text","hash"}: what it shows, and why it can't be entered, if it says so
-//   {"do":"enter_as","name":"carol"}  enters in another tab by the CLIENT token, as an existing user if need be, and closes it again;
-//                            answers {"view","code","as"}: who one is then, or why not
+//   {"do":"arrive","fragment":"#invite=x",["stored":"…"]}         opens the page in another tab, with that as its stored
+//                            session, and closes it again; answers {"view","code","text","hash"}: what it shows, and why it
+//                            can't be entered, if it says so
+//   {"do":"enter_as","name":"carol"}  enters in another tab by the CLIENT token, as an existing user if need be, and
+//                            closes it again; answers {"view","code","as"}: who one is then, or why not
 //   {"do":"screenshot","page":0,"file":"…"}   {"do":"resize","page":0,"width":360,"height":640}
 //   {"do":"problems"}                answers {"problems":[…]}
 //   {"do":"quit"}
@@ -116,7 +120,9 @@ async function openBrowser() {
   context.on('page', watch);
   await context.route((url) => !sameHost(url.href), (route) => route.abort());
   await context.addInitScript(() => {
-    addEventListener('securitypolicyviolation', (event) => console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`));
+    addEventListener('securitypolicyviolation', (event) =>
+      console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`),
+    );
     globalThis.states = [];
     addEventListener('DOMContentLoaded', () => {
       const status = document.querySelector('#status');
@@ -169,7 +175,12 @@ async function openSecond(from, name) {
 const waitFor = (page, reached, arg, ms = timeout) => page.waitForFunction(reached, arg, { timeout: ms, polling: 25 });
 
 const waitState = (page, state, after, ms) =>
-  waitFor(page, ([wanted, from]) => (from === null ? states.at(-1) === wanted : states.includes(wanted, from)), [state, after ?? null], ms);
+  waitFor(
+    page,
+    ([wanted, from]) => (from === null ? states.at(-1) === wanted : states.includes(wanted, from)),
+    [state, after ?? null],
+    ms,
+  );
 
 function readLog(page) {
   return page.evaluate(() => {
@@ -256,7 +267,9 @@ const commands = {
   },
   arrive: (page, { fragment, stored }) =>
     inAnotherTab(page, async (tab) => {
-      if (stored !== undefined) await tab.addInitScript((text) => sessionStorage.setItem('chatsphere.demo.session', text), stored);
+      if (stored !== undefined) {
+        await tab.addInitScript((text) => sessionStorage.setItem('chatsphere.demo.session', text), stored);
+      }
       await tab.goto(`${origin}/demo${fragment}`);
       await tab.waitForSelector('body:not([data-view="start"])');
       return { ...(await entry(tab)), hash: new URL(tab.url()).hash };
@@ -296,7 +309,9 @@ async function obey(line) {
 async function picture(name) {
   if (!options['screenshot-dir']) return;
   mkdirSync(options['screenshot-dir'], { recursive: true });
-  for (const [at, page] of pages.entries()) await page.screenshot({ path: join(options['screenshot-dir'], `${name}-${at}.png`) });
+  for (const [at, page] of pages.entries()) {
+    await page.screenshot({ path: join(options['screenshot-dir'], `${name}-${at}.png`) });
+  }
 }
 
 // Whoever started this may have gone; what is left then is to end.
@@ -312,15 +327,21 @@ try {
       const text = `Hello from ${names[at]}`;
       const { cursor } = await readLog(page);
       await send(page, text);
-      for (const [reader, other] of pages.entries()) print({ step: 'greeting', from: at, page: reader, seq: await waitText(other, text, cursor) });
+      for (const [reader, other] of pages.entries()) {
+        print({ step: 'greeting', from: at, page: reader, seq: await waitText(other, text, cursor) });
+      }
     }
   }
   await picture('entered');
 } catch (error) {
   print({ step: 'failed', error: error.message });
-  await Promise.all((opened?.context.pages() ?? []).map((page, at) =>
-    options['screenshot-dir'] ? page.screenshot({ path: join(options['screenshot-dir'], `failed-${at}.png`) }).catch(() => {}) : null,
-  ));
+  await Promise.all(
+    (opened?.context.pages() ?? []).map((page, at) =>
+      options['screenshot-dir']
+        ? page.screenshot({ path: join(options['screenshot-dir'], `failed-${at}.png`) }).catch(() => {})
+        : null,
+    ),
+  );
   await opened?.browser.close();
   process.exit(2);
 }

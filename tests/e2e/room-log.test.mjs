@@ -82,7 +82,10 @@ test('an event of a kind unknown here takes its place in the order', () => {
 });
 
 test('the delay is spread from nothing to a ceiling that doubles up to 15 s', () => {
-  assert.deepEqual([0, 1, 2, 4, 5, 99].map((attempt) => delayFor(attempt, () => 1)), [500, 1000, 2000, 8000, 15_000, LAST_CEILING_MS]);
+  assert.deepEqual(
+    [0, 1, 2, 4, 5, 99].map((attempt) => delayFor(attempt, () => 1)),
+    [500, 1000, 2000, 8000, 15_000, LAST_CEILING_MS],
+  );
   assert.equal(delayFor(7, () => 0), 0);
   assert.equal(delayFor(1, () => 0.5), 500);
 });
@@ -161,7 +164,14 @@ test('a room resumes, sends again what is unacknowledged, and takes each message
   const sent = [];
   const shown = [];
   const nothing = () => {};
-  const ui = { fresh: (frames) => shown.push(...seqs(frames)), reset: nothing, live: nothing, acked: nothing, settled: nothing, olderFrom: nothing };
+  const ui = {
+    fresh: (frames) => shown.push(...seqs(frames)),
+    reset: nothing,
+    live: nothing,
+    acked: nothing,
+    settled: nothing,
+    olderFrom: nothing,
+  };
   const room = new Room('r', 'me', (each) => sent.push(each) > 0, ui);
   const answer = (join, messages, fromSeq, toSeq, more = false) => {
     if (join) room.receive({ type: 'join_confirmation', roomId: 'r', seq: toSeq, epoch: 'e', recovered: true });
@@ -181,7 +191,10 @@ test('a room resumes, sends again what is unacknowledged, and takes each message
   room.receive(frame(3, { clientMessageId: '3' }));
   room.receive({ type: 'ack', roomId: 'r', clientMessageId: '3', seq: 3 });
   assert.deepEqual(shown, [1, 2, 3]);
-  assert.deepEqual(sent.filter(({ type }) => type === 'message').map(({ clientMessageId }) => clientMessageId), ['1', '2', '3']);
+  assert.deepEqual(
+    sent.filter(({ type }) => type === 'message').map(({ clientMessageId }) => clientMessageId),
+    ['1', '2', '3'],
+  );
   // A gap: the room asks for what is missing, once.
   room.receive(frame(6));
   room.receive(frame(7));

@@ -13,7 +13,10 @@ import { held } from './windows.js';
 const HISTORY_PAGE = 50;
 const $ = (selector) => document.querySelector(selector);
 
-/** Starts chatting; returns a function that stops. `first` is a notice that stays until the page has caught up a second time. */
+/**
+ * Starts chatting; returns a function that stops. `first` is a notice that stays until the page has caught up a second
+ * time.
+ */
 export function chat(session, first = null) {
   const list = new MessageList(session.user.id);
   const members = new Members(session);

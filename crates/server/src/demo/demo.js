@@ -11,9 +11,11 @@
 // For tests, these stay as they are:
 //
 //   body[data-view]             start, enter, chat
-//   #token #remember            entry with a CLIENT token (#token-field is hidden if an invite or another window brings the way in)
+//   #token #remember            entry with a CLIENT token (#token-field is hidden if an invite or another window
+//                               brings the way in)
 //   #name #room #start          name, room ("lobby"), and the button to enter
-//   #entry-error[data-code]     why entering failed; #use-existing goes on as the existing user of that name (CLIENT token only)
+//   #entry-error[data-code]     why entering failed; #use-existing goes on as the existing user of that name
+//                               (CLIENT token only)
 //   #status[data-state]         connecting, joining, connected (caught up), waiting (will reconnect), closed, expired, out
 //   #notice                     what to do, if anything is
 //   #composer #send             the text and the button; Enter sends too
@@ -95,7 +97,10 @@ function refuse(problem, name) {
     way = { invite: null, damaged: false, lent: false };
     forgetFragment();
     showEntry();
-    return entryError('This link was used already, or is too old. Start the server again for a new one, or paste a CLIENT token.', problem.code);
+    return entryError(
+      'This link was used already, or is too old. Start the server again for a new one, or paste a CLIENT token.',
+      problem.code,
+    );
   }
   entryError(problem.message, problem.code);
 }
@@ -125,7 +130,12 @@ async function second() {
   try {
     const url = await openSecond(held.session.token);
     if (!url) return;
-    const link = Object.assign(document.createElement('a'), { id: 'second-link', href: url, target: '_blank', textContent: 'open it here' });
+    const link = Object.assign(document.createElement('a'), {
+      id: 'second-link',
+      href: url,
+      target: '_blank',
+      textContent: 'open it here',
+    });
     showNotice('Your browser kept the window from opening: ', link, '.');
   } catch (problem) {
     showNotice(`There is no invite for a second window: ${problem.message} With a CLIENT token you can open this page again.`);

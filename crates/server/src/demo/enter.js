@@ -36,11 +36,18 @@ async function forNewUser(token, username) {
 }
 
 async function forExistingUser(token, username) {
-  // Exactly the name that was chosen: a server may hold names that differ in their case alone, or refuse one that looks like another.
+  // Exactly the name that was chosen: a server may hold names that differ in their case alone, or refuse one that looks
+  // like another.
   const same = (a, b) => a.normalize('NFC') === b.normalize('NFC');
-  const user = await firstInPages('/api/users?limit=200', token, (users) => users.find((each) => same(each.username, username)));
+  const user = await firstInPages('/api/users?limit=200', token, (users) =>
+    users.find((each) => same(each.username, username)),
+  );
   if (!user) {
-    throw new Problem(409, 'name_alike', `“${username}” is taken by a name that is too like it: choose another, or write that one exactly.`);
+    throw new Problem(
+      409,
+      'name_alike',
+      `“${username}” is taken by a name that is too like it: choose another, or write that one exactly.`,
+    );
   }
   return { ...(await renew(token, user.id)), user };
 }

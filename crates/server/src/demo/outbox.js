@@ -76,9 +76,15 @@ export function newId() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
-/** By `hello.limits`. Checked here too, because a frame that is too big costs the connection, and would again each time it is sent. */
+/**
+ * By `hello.limits`. Checked here too, because a frame that is too big costs the connection, and would again each time it
+ * is sent.
+ */
 export function tooLong(content, limits) {
   const bytes = (text) => new TextEncoder().encode(text).length;
   const forTheRestOfTheFrame = 300;
-  return limits !== null && (bytes(content) > limits.messageBytes || bytes(JSON.stringify(content)) + forTheRestOfTheFrame > limits.frameBytes);
+  return (
+    limits !== null &&
+    (bytes(content) > limits.messageBytes || bytes(JSON.stringify(content)) + forTheRestOfTheFrame > limits.frameBytes)
+  );
 }

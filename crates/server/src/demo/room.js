@@ -74,7 +74,10 @@ export class Room {
   }
 
   #page(frame) {
-    const entries = [...(frame.messages ?? []).map((message) => ({ type: 'new_message', seq: message.seq, message })), ...(frame.events ?? [])];
+    const entries = [
+      ...(frame.messages ?? []).map((message) => ({ type: 'new_message', seq: message.seq, message })),
+      ...(frame.events ?? []),
+    ];
     const first = this.log.cursor === null;
     const toSeq = frame.toSeq ?? this.#joining?.seq ?? 0;
     const fromSeq = frame.fromSeq ?? 0;

@@ -62,6 +62,10 @@ function when(text) {
   const today = at.toDateString() === new Date().toDateString();
   time.dateTime = text;
   time.title = at.toLocaleString();
-  time.textContent = at.toLocaleString([], { ...(today ? {} : { month: 'short', day: 'numeric' }), hour: '2-digit', minute: '2-digit' });
+  time.textContent = at.toLocaleString([], {
+    ...(today ? {} : { month: 'short', day: 'numeric' }),
+    hour: '2-digit',
+    minute: '2-digit',
+  });
   return time;
 }

@@ -3,7 +3,8 @@
 const FINAL = {
   4501: 'The token was revoked or is not valid here. Sign out and enter again.',
   4502: 'The server did not see a token in time. Sign out and enter again.',
-  4503: () => `The server does not accept pages from ${location.origin}. Add it to CHATSPHERE_ALLOWED_ORIGINS and load this page again.`,
+  4503: () =>
+    `The server does not accept pages from ${location.origin}. Add it to CHATSPHERE_ALLOWED_ORIGINS and load this page again.`,
 };
 
 const line = document.querySelector('#status');

@@ -58,7 +58,10 @@ export const held = {
   },
 };
 
-/** What brought the user here: an invite, another window of this page, or nothing in particular. `damaged`: a link that is broken. */
+/**
+ * What brought the user here: an invite, another window of this page, or nothing in particular. `damaged`: a link that is
+ * broken.
+ */
 export async function arrive() {
   const text = /^#invite(?:=(.*))?$/s.exec(location.hash);
   const second = location.hash === '#second';
