@@ -189,6 +189,24 @@ impl Event {
         if let EventKind::MemberLeft { user, .. } = &self.kind { Some(user.id) } else { None }
     }
 
+    /// Returns the message that this event shows: the one that it posts, or an existing one.
+    pub fn shown_message(&self) -> Option<&Message> {
+        match &self.kind {
+            EventKind::Message(message) => Some(message),
+            EventKind::MessageChanged { message: EventMessage::Shown(message), .. } => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Shows the message in another state, if the event shows it.
+    pub fn show(&mut self, state: Message) {
+        match &mut self.kind {
+            EventKind::Message(message) => *message = state,
+            EventKind::MessageChanged { message: EventMessage::Shown(message), .. } => **message = state,
+            _ => {}
+        }
+    }
+
     /// Returns the message that this event deletes.
     pub fn deleted_message(&self) -> Option<MessageKey> {
         match &self.kind {

@@ -1,7 +1,5 @@
 //! Encodes frames once; all recipients share the bytes.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use chatsphere_core::{Event, Seq, UserId};
 use chatsphere_net::websocket::FrameBuilder;
@@ -34,7 +32,7 @@ pub struct EncodedEvent {
 
 impl EncodedEvent {
     /// Encodes an event. If encoding fails, the frame is empty, because frames are found by their position.
-    pub fn encode(event: &Arc<Event>) -> Self {
+    pub fn encode(event: &Event) -> Self {
         let frame = encode(&wire::event(event)).unwrap_or_default();
         Self { seq: event.seq, frame, departed: event.departed() }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use chatsphere_core::store::Ack;
-use chatsphere_core::{Access, CommitSink, Committed, Event, EventKind, RoomId, Seq, Signal, SignalSink, Topic};
+use chatsphere_core::{Access, CommitSink, Committed, Event, RoomId, Seq, Signal, SignalSink, Topic};
 use metrics::{Counter, counter};
 use tokio::sync::mpsc;
 
@@ -119,19 +119,12 @@ impl Hub {
 
     /// Applies the effects of events before their delivery: ends typing signals, and records departures.
     fn before_delivery(&self, events: &[Arc<Event>]) {
-        let is_idle = self.signals.is_idle();
-        for event in events {
-            match &event.kind {
-                EventKind::Message(message) if !is_idle => self.signals.end_typing(event.room_id, message.author.id, event.seq),
-                EventKind::MemberLeft { user, .. } => {
-                    if let Some(room) = self.room(event.room_id) {
-                        room.record_departure(event.seq);
-                    }
-                    self.signals.end_typing(event.room_id, user.id, event.seq);
-                }
-                _ => {}
+        for event in events.iter().filter(|event| event.departed().is_some()) {
+            if let Some(room) = self.room(event.room_id) {
+                room.record_departure(event.seq);
             }
         }
+        self.signals.end_typing(events);
     }
 
     pub(crate) fn send_to_large_room(&self, id: RoomId, events: Vec<Arc<Event>>) {

@@ -108,7 +108,7 @@ pub async fn join<L: RoomLog + ?Sized>(
                 if gap {
                     hub.ask_for_backfill(join.room);
                 }
-                hub.signals.joined(join.room, subscriber.id);
+                hub.signals.joined(join.room, subscriber);
                 return Ok(Some(access));
             }
             Subscribed::Gone => return Ok(None),

@@ -40,3 +40,5 @@ pub use write_queue::{Flushed, Socket, WriteQueue};
 
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod testing;

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use chatsphere_core::signal::TYPING_EXPIRES;
-use chatsphere_core::{ConnectionId, RoomId, Seq, Signal, SignalKind, Topic, UserId};
+use chatsphere_core::{ConnectionId, Event, RoomId, Seq, Signal, SignalKind, Topic, UserId};
 use chatsphere_protocol::frames::ServerFrame;
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
@@ -27,6 +27,7 @@ use self::typists::{Typist, Typists};
 use crate::frame::encode;
 use crate::hub::Hub;
 use crate::room::{Room, RoomSignal, Signalled};
+use crate::subscriber::Subscriber;
 use crate::wire;
 use crate::write_queue::WriteQueue;
 
@@ -82,7 +83,7 @@ struct Pending {
 /// A new subscription, to be shown who types.
 struct Newcomer {
     room: RoomId,
-    connection: ConnectionId,
+    subscriber: Arc<Subscriber>,
     since: Instant,
     /// The users that it is yet to be shown.
     users: Vec<UserId>,
@@ -94,6 +95,19 @@ struct Meters {
     slow: Counter,
     behind: Counter,
     full: Counter,
+}
+
+impl State {
+    /// Ends a user's typing in a room at this event. Returns whether that is being delivered.
+    fn end_typing(&mut self, room_id: RoomId, user: UserId, at: Seq) -> bool {
+        let kind = SignalKind::Typing { room_id, parent_id: None, on: false };
+        let key = (Topic::Room(room_id), user, discriminant(&kind));
+        if self.pending.get(&key).is_some_and(|pending| pending.signal.after < at) {
+            self.pending.remove(&key);
+        }
+        self.typists.end(room_id, user, Some(at));
+        self.delivering.is_some_and(|(delivering, after)| delivering == key && after < at)
+    }
 }
 
 impl Signals {
@@ -195,27 +209,24 @@ impl Signals {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Ends the typing of a user whose message was stored in the room, or whose membership ended, at this event. What the user
-    /// typed after it goes on.
-    pub(crate) fn end_typing(&self, room_id: RoomId, user: UserId, at: Seq) {
+    /// Ends the typing of users who posted a message, or whose membership ended, at one of these events. What they typed after
+    /// it goes on.
+    pub(crate) fn end_typing(&self, events: &[Arc<Event>]) {
         if self.is_idle() {
             return;
         }
-        let kind = SignalKind::Typing { room_id, parent_id: None, on: false };
-        let key = (Topic::Room(room_id), user, discriminant(&kind));
         let mut state = self.state();
-        if state.pending.get(&key).is_some_and(|pending| pending.signal.after < at) {
-            state.pending.remove(&key);
+        for event in events {
+            let Some(user) = event.message().map(|message| message.author.id).or(event.departed()) else { continue };
+            if state.end_typing(event.room_id, user, event.seq) {
+                self.ended.store(true, Ordering::Release);
+            }
         }
-        if state.delivering.is_some_and(|(delivering, after)| delivering == key && after < at) {
-            self.ended.store(true, Ordering::Release);
-        }
-        state.typists.end(room_id, user, Some(at));
         self.count(&state);
     }
 
     /// Shows a new subscription who types in its room.
-    pub(crate) fn joined(&self, room: RoomId, connection: ConnectionId) {
+    pub(crate) fn joined(&self, room: RoomId, subscriber: &Arc<Subscriber>) {
         if self.is_idle() {
             return;
         }
@@ -227,7 +238,7 @@ impl Signals {
         if state.newcomers.len() >= MAX_PENDING {
             return self.meters.full.increment(1);
         }
-        state.newcomers.push(Newcomer { room, connection, since: Instant::now(), users });
+        state.newcomers.push(Newcomer { room, subscriber: subscriber.clone(), since: Instant::now(), users });
         self.wake.notify_one();
     }
 
@@ -386,10 +397,13 @@ impl Signals {
     /// Shows a new subscription who still types.
     async fn welcome(&self, hub: &Hub, newcomer: &mut Newcomer) -> Outcome {
         let Some(room) = hub.room(newcomer.room) else { return Outcome::Sent };
+        if !newcomer.subscriber.write_queue.has_capacity() {
+            return Outcome::Dropped;
+        }
         while let Some(user) = newcomer.users.last() {
             if let Some(typist) = self.begin_showing(room.id, *user) {
                 let left = typist.until.saturating_duration_since(Instant::now());
-                let outcome = self.send_signal(&room, &typist.signal, left, Some(newcomer.connection)).await;
+                let outcome = self.send_signal(&room, &typist.signal, left, Some(newcomer.subscriber.id)).await;
                 if outcome != Outcome::Sent {
                     return outcome;
                 }

@@ -19,12 +19,11 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use crate::batch::OneByOne;
 use crate::room::Fault;
+use crate::testing::{START, message, payloads, spawn_shards};
 use crate::{Hub, Join, RoomLog, Socket, Subscriber, WriteQueue, join};
 
 const USERS: usize = 5;
-const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
 /// The parameters of a run.
 #[derive(Debug, Clone, Copy)]
@@ -78,17 +77,7 @@ impl SimulatedStore {
         let user = self.users[user].clone();
         let member = state.members.contains(&user.id);
         let kind = match write {
-            Write::Post(_) if member => EventKind::Message(Message {
-                id: MessageId::new(START),
-                room_id: self.room,
-                author: user,
-                seq,
-                content: Content::from_stored(format!("line {seq}")),
-                client_message_id: None,
-                created_at: START,
-                updated_at: START,
-                change: None,
-            }),
+            Write::Post(_) if member => EventKind::Message(message(self.room, seq, user, &format!("line {seq}"))),
             Write::Add(_) if !member => {
                 state.members.push(user.id);
                 EventKind::MemberJoined { user: user.clone(), by: user }
@@ -190,10 +179,7 @@ impl Simulation {
             hub.fault = scenario.fault;
             let hub = Arc::new(hub);
             tokio::spawn(crate::reconcile::run(hub.clone(), store.clone(), tasks.gaps, crate::DeliveryGate::open()));
-            for shard in tasks.shards.into_iter().chain(tasks.large_rooms) {
-                let hub = hub.clone();
-                tokio::spawn(async move { shard.run(&hub, OneByOne).await });
-            }
+            spawn_shards(&hub, tasks.shards.into_iter().chain(tasks.large_rooms));
             hubs.push(hub);
         }
         let (writers, queues): (Vec<_>, Vec<_>) = hubs.iter().map(|_| mpsc::unbounded_channel()).unzip();
@@ -393,21 +379,6 @@ impl Client {
         }
         Ok(self)
     }
-}
-
-/// The payloads of consecutive, unmasked server frames (RFC 6455, sections 5.1 and 5.2).
-fn payloads(mut bytes: &[u8]) -> Vec<&[u8]> {
-    let mut payloads = Vec::new();
-    while !bytes.is_empty() {
-        let (head, length) = match bytes[1] {
-            126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
-            127 => (10, u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize),
-            length => (2, usize::from(length)),
-        };
-        payloads.push(&bytes[head..head + length]);
-        bytes = &bytes[head + length..];
-    }
-    payloads
 }
 
 async fn run(scenario: Scenario) -> Result<(), String> {

@@ -66,8 +66,7 @@ fn one_who_reads_nothing_is_closed_and_resumes() {
     let output = command.arg("--data-dir").arg(directory.path().join("data")).output().unwrap();
     let report = report(&output);
     assert!(output.status.success(), "{report} {}", said(&output));
-    // A client that reads again before the server's close frame is lost gets its code; otherwise the connection just ends.
-    assert!(number(&report, "endedAsleep") + number(&report, "closedAsTooSlow") > 0, "{report}");
+    assert!(number(&report, "endedAsleep") > 0, "{report}");
 }
 
 #[test]

@@ -105,44 +105,31 @@ struct RawEvents<'a> {
 
 #[cfg(test)]
 mod tests {
-    use chatsphere_core::{
-        ConnectionId, Content, Epoch, EventKind, Message, MessageId, RoomId, Seq, UserId, UserRef, Username,
-    };
+    use chatsphere_core::{ConnectionId, Epoch, EventKind, RoomId, Seq};
 
     use async_nats::Subject;
 
     use super::super::signing::{BusKeys, Verifier};
     use super::*;
     use crate::interest::SubjectShard;
-
-    const AT: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+    use crate::testing::{START, message, user};
 
     fn event(seq: u64, content: String, name: &str) -> Arc<Event> {
-        let (room_id, seq) = (RoomId::new(AT), Seq::new(seq));
-        let message = Message {
-            id: MessageId::new(AT),
-            room_id,
-            author: UserRef { id: UserId::new(AT), username: Username::from_stored(name.to_owned()) },
-            seq,
-            content: Content::from_stored(content),
-            client_message_id: None,
-            created_at: AT,
-            updated_at: AT,
-            change: None,
-        };
-        Arc::new(Event { room_id, seq, at: AT, kind: EventKind::Message(message) })
+        let (room_id, seq) = (RoomId::new(START), Seq::new(seq));
+        let message = message(room_id, seq, user(name), &content);
+        Arc::new(Event { room_id, seq, at: START, kind: EventKind::Message(message) })
     }
 
     /// Publishes events; returns those that another node reads, and the number left out.
     fn publish(events: &[Arc<Event>], most: usize) -> (Vec<Event>, u64) {
         let keys = BusKeys::derive(&[b"user"], &[b"client"]);
         let subject = Subject::from_static("subject");
-        let mut signer = Signer::new(keys.clone(), ConnectionId::new(AT), Epoch::from_stored("e"), subject.clone());
-        let mut verifier = Verifier::new(keys, ConnectionId::new(AT), Epoch::from_stored("e"));
+        let mut signer = Signer::new(keys.clone(), ConnectionId::new(START), Epoch::from_stored("e"), subject.clone());
+        let mut verifier = Verifier::new(keys, ConnectionId::new(START), Epoch::from_stored("e"));
         let (mut encoder, mut received) = (EventEncoder::new(events), Vec::new());
-        while let Some(message) = encoder.next(&mut signer, most, AT) {
+        while let Some(message) = encoder.next(&mut signer, most, START) {
             assert!(message.len() <= most, "{} of {most}", message.len());
-            let verified = verifier.verify(SubjectShard::all().next().unwrap(), &subject, &message, AT).unwrap();
+            let verified = verifier.verify(SubjectShard::all().next().unwrap(), &subject, &message, START).unwrap();
             let (Some(BusMessage::Events(events)), 0) = decode(verified.body) else { panic!("no events") };
             received.extend(events);
         }

@@ -4,17 +4,20 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use chatsphere_core::budget::{Account, Budget, Owner};
 use chatsphere_core::turns::{Turn, Turns};
-use chatsphere_core::{Caller, ConnectionId, EventKind, Signal, SignalKind, SignalSink, Timestamp, Topic, UserId, UserRef};
+use chatsphere_core::{
+    Caller, ConnectionId, Content, EventKind, EventMessage, Message, MessageChangeKind, Signal, SignalKind, SignalSink, Topic,
+    UserId, UserRef,
+};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::batch::OneByOne;
 use crate::interest::SubjectShard;
+use crate::testing::{START, connection, frames, message, settle, spawn_shards, types, user};
 use crate::write_queue::{Socket, WriteQueue};
 
-const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
+const MAX_BYTES: usize = 1 << 20;
 
 /// An action to run while the store is read.
 type Meanwhile = Box<dyn FnOnce() + Send>;
@@ -63,26 +66,6 @@ impl RoomLog for Script {
     }
 }
 
-fn types(write_queue: &WriteQueue) -> Vec<String> {
-    frames(write_queue).iter().map(|frame| frame["type"].as_str().unwrap().to_owned()).collect()
-}
-
-fn frames(write_queue: &WriteQueue) -> Vec<serde_json::Value> {
-    let frames = write_queue.take();
-    write_queue.taken_written();
-    let bytes = frames.concat();
-    let (mut rest, mut frames) = (&bytes[..], Vec::new());
-    while let [_, length, after @ ..] = rest {
-        let (length, after) = match (length, after) {
-            (126, [high, low, after @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), after),
-            (length, after) => (usize::from(*length), after),
-        };
-        frames.push(serde_json::from_slice(&after[..length]).unwrap());
-        rest = &after[length..];
-    }
-    frames
-}
-
 /// A member of one room, and the store's script.
 struct World {
     hub: Arc<Hub>,
@@ -94,14 +77,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let user = UserRef { id: UserId::new(START), username: chatsphere_core::Username::from_stored("ada".to_owned()) };
+        let user = user("ada");
         let (hub, tasks) = Hub::new(1);
         let hub = Arc::new(hub);
-        for shard in tasks.shards.into_iter().chain(tasks.large_rooms) {
-            let hub = hub.clone();
-            tokio::spawn(async move { shard.run(&hub, OneByOne).await });
-        }
-        let subscriber = connection(&user);
+        spawn_shards(&hub, tasks.shards.into_iter().chain(tasks.large_rooms));
+        let subscriber = connection(&user, MAX_BYTES);
         Self { hub, user, room: RoomId::new(START), log: Script::default(), subscriber }
     }
 
@@ -152,12 +132,6 @@ impl World {
         seen.extend(self.seen());
         seen
     }
-}
-
-fn connection(user: &UserRef) -> Arc<Subscriber> {
-    let write_queue = Arc::new(WriteQueue::new(Socket::Queued, 1 << 20));
-    let caller = Arc::new(Caller::operator(user.clone(), START));
-    Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue))
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,7 +187,7 @@ async fn an_outage_after_the_last_page_closes_the_connection() {
     let world = World::new();
     // Another connection has brought the room up to 5.
     world.store_answers(&[1, 2, 3, 4, 5].map(|seq| world.joined(seq)), 5);
-    world.join_as(&connection(&world.user)).await.unwrap();
+    world.join_as(&connection(&world.user, MAX_BYTES)).await.unwrap();
 
     world.store_answers(&[world.joined(1)], 1);
     world.store_answers_while(None, Err(Unavailable::StoreAway.into()));
@@ -290,29 +264,28 @@ async fn a_join_ends_however_long_names_are() {
     }
 }
 
-/// A user whose replays may use one byte of memory.
-/// A message of the user, and the event of its deletion, which shows the tombstone.
-fn deleted(world: &World, seq: u64, text: &str) -> (Arc<Event>, Arc<Event>, Arc<Event>) {
-    let message = chatsphere_core::Message {
-        id: chatsphere_core::MessageId::new(START),
-        room_id: world.room,
-        author: world.user.clone(),
-        seq: Seq::new(seq),
-        content: chatsphere_core::Content::from_stored(text.to_owned()),
-        client_message_id: None,
-        created_at: START,
-        updated_at: START,
-        change: None,
+/// The events of a message of the user that is edited and then deleted, the last as the store shows them.
+struct Deleted {
+    posted: Arc<Event>,
+    edited: Arc<Event>,
+    deleted: Arc<Event>,
+    /// The event that posted it, with the tombstone.
+    tombstone: Arc<Event>,
+}
+
+fn deleted(world: &World, seq: u64, text: &str) -> Deleted {
+    let message = message(world.room, Seq::new(seq), world.user.clone(), text);
+    let tombstone = Message { content: Content::from_stored(String::new()), ..message.clone() };
+    let changed = |at, how, message: &Message| {
+        let message = EventMessage::Shown(Box::new(message.clone()));
+        world.event(at, EventKind::MessageChanged { how, message, by: world.user.clone() })
     };
-    let tombstone =
-        chatsphere_core::Message { content: chatsphere_core::Content::from_stored(String::new()), ..message.clone() };
-    let shown = chatsphere_core::EventMessage::Shown(Box::new(tombstone.clone()));
-    let (how, by) = (chatsphere_core::MessageChangeKind::Deleted, world.user.clone());
-    (
-        world.event(seq, EventKind::Message(message)),
-        world.event(seq, EventKind::Message(tombstone)),
-        world.event(seq + 1, EventKind::MessageChanged { how, message: shown, by }),
-    )
+    Deleted {
+        edited: changed(seq + 1, MessageChangeKind::Edited, &message),
+        deleted: changed(seq + 2, MessageChangeKind::Deleted, &tombstone),
+        posted: world.event(seq, EventKind::Message(message)),
+        tombstone: world.event(seq, EventKind::Message(tombstone)),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,37 +293,43 @@ async fn what_was_deleted_during_a_join_is_read_from_the_store() {
     let world = World::new();
     world.store_answers(&[world.joined(1)], 1);
     world.join().await.unwrap();
-    let (posted, tombstone, deletion) = deleted(&world, 2, "a secret");
-    let (hub, committed) = (world.hub.clone(), vec![posted, deletion.clone()]);
+    let Deleted { posted, edited, deleted, tombstone } = deleted(&world, 2, "a secret");
+    let (hub, committed) = (world.hub.clone(), vec![posted, edited, deleted.clone()]);
     let meanwhile: Meanwhile = Box::new(move || hub.publish(committed));
     world.store_answers_while(Some(meanwhile), Ok(EventsPage { events: vec![world.joined(1)], head: Seq::new(1) }));
-    world.store_answers(&[tombstone, deletion], 3);
-    let second = connection(&world.user);
+    world.store_answers(&[tombstone, world.joined(3), deleted], 4);
+    let second = connection(&world.user, MAX_BYTES);
     world.join_as(&second).await.unwrap();
     let seen = serde_json::to_string(&frames(&second.write_queue)).unwrap();
     assert!(seen.contains("message_deleted") && !seen.contains("a secret"), "{seen}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_deleted_is_not_kept_for_its_turn() {
-    for order in [[0, 1], [1, 0]] {
-        let world = World::new();
-        world.store_answers(&[world.joined(1)], 1);
-        world.join().await.unwrap();
-        let (posted, tombstone, deletion) = deleted(&world, 3, "a secret");
-        let early = [posted, deletion];
-        for place in order {
-            world.hub.publish(vec![early[place].clone()]);
+async fn what_comes_after_its_deletion_is_shown_as_deleted() {
+    for order in [[3, 4, 5], [3, 5, 4], [4, 3, 5], [4, 5, 3], [5, 3, 4], [5, 4, 3]] {
+        for place in 0..=3 {
+            let mut order = order.to_vec();
+            order.insert(place, 2);
+            let world = World::new();
+            world.store_answers(&[world.joined(1)], 1);
+            world.join().await.unwrap();
+            let Deleted { posted, edited, deleted, .. } = deleted(&world, 3, "a secret");
+            let events = [world.joined(2), posted, edited, deleted];
+            for seq in &order {
+                world.hub.publish(vec![events[seq - 2].clone()]);
+            }
+            settle().await;
+            let seen = frames(&world.subscriber.write_queue);
+            assert_eq!(seen.last().unwrap()["type"], "message_deleted", "{order:?}: {seen:?}");
+            // What is next in order before the deletion arrives is delivered at once.
+            let arrival = |wanted: usize| order.iter().position(|seq| *seq == wanted);
+            let is_shown = arrival(2).max(arrival(3)) < arrival(5);
+            assert_eq!(serde_json::to_string(&seen).unwrap().contains("a secret"), is_shown, "{order:?}: {seen:?}");
         }
-        // What was missing comes, and then what the store has.
-        world.hub.publish(vec![world.joined(2)]);
-        world.hub.publish(vec![tombstone]);
-        settle().await;
-        let seen = serde_json::to_string(&frames(&world.subscriber.write_queue)).unwrap();
-        assert!(seen.contains("message_deleted") && !seen.contains("a secret"), "{order:?}: {seen}");
     }
 }
 
+/// A user whose replays may use one byte of memory.
 fn budget() -> (Arc<Budget>, Arc<Account>, Owner) {
     let budget = Arc::new(Budget::new(&Limits { answer_bytes_per_user: 1, ..Limits::default() }));
     let owner = Owner::new(budget.clone(), Some(UserId::new(START)));
@@ -390,7 +369,7 @@ async fn replays_that_wait_for_their_users_turn_hold_up_nobody_else() {
     let (turns, other) = (Turns::new(2), UserId::new(START));
     let busy = turns.take(other, 1).await;
     let many = Script { turns: Some((turns, other)), ..Script::default() };
-    let subscribers: Vec<_> = (0..100).map(|_| connection(&world.user)).collect();
+    let subscribers: Vec<_> = (0..100).map(|_| connection(&world.user, MAX_BYTES)).collect();
     let (limits, rights) = (Limits::default(), || Ok(Access::Any));
     let request = Join { room: world.room, rights: &rights, since: Some(0), epoch: None, reference: None };
     let joins =
@@ -480,11 +459,6 @@ fn typing(world: &World, user: &UserRef, on: bool) -> Signal {
     Signal { topic: Topic::Room(world.room), user: user.clone(), after: Seq::new(1), kind }
 }
 
-/// Waits until all tasks are idle, without advancing the clock.
-async fn settle() {
-    sleep(Duration::from_nanos(1)).await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn typing_that_overtakes_a_join_is_shown_after_it() {
     let world = World::new();
@@ -497,7 +471,7 @@ async fn typing_that_overtakes_a_join_is_shown_after_it() {
     // The node's first subscription to the room.
     let page = |events: &[Arc<Event>], head| Ok(EventsPage { events: events.to_vec(), head: Seq::new(head) });
     world.store_answers_while(signals(), page(&[1, 2, 3, 4, 5].map(|seq| world.joined(seq)), 5));
-    let first = connection(&world.user);
+    let first = connection(&world.user, MAX_BYTES);
     world.join_as(&first).await.unwrap();
     settle().await;
     assert_eq!(types(&first.write_queue), ["join_confirmation", "previous_messages", "typing"]);
@@ -522,7 +496,7 @@ async fn a_new_subscriber_is_shown_who_still_types() {
     let [bob, eve, joe] = ["bob", "eve", "joe"]
         .map(|name| UserRef { id: UserId::new(START), username: chatsphere_core::Username::from_stored(name.to_owned()) });
     let join = async || {
-        let subscriber = connection(&world.user);
+        let subscriber = connection(&world.user, MAX_BYTES);
         world.store_answers(&[world.joined(1)], 1);
         world.join_as(&subscriber).await.unwrap();
         settle().await;
@@ -545,7 +519,8 @@ async fn a_new_subscriber_is_shown_who_still_types() {
     settle().await;
     let shown = |name: &str, seconds| (name.to_owned(), seconds);
     assert_eq!(join().await, [shown("bob", 4), shown("joe", 4)], "neither who has stopped nor the user itself");
-    world.hub.signals.end_typing(world.room, joe.id, Seq::new(2));
+    let by_joe = message(world.room, Seq::new(2), joe.clone(), "said");
+    world.hub.signals.end_typing(&[world.event(2, EventKind::Message(by_joe))]);
     advance(Duration::from_secs(2)).await;
     assert_eq!(join().await, [shown("bob", 2)]);
     advance(Duration::from_secs(2)).await;

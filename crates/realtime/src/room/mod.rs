@@ -63,9 +63,9 @@ struct State {
     frames: FrameBuffer,
     /// The undelivered events in `frames`.
     undelivered: Amount,
-    /// Events that arrived early.
     /// The newest event that deleted a message: frames of earlier events may show its content.
     newest_deletion: Option<Seq>,
+    /// Events that arrived early.
     reorder_buffer: BTreeMap<Seq, Arc<Event>>,
     subscriptions: Subscriptions,
     /// How often the next pass was postponed.
@@ -378,7 +378,7 @@ impl State {
 
     /// Appends the next event in order.
     fn append(&mut self, event: &Arc<Event>) {
-        let encoded = EncodedEvent::encode(event);
+        let encoded = EncodedEvent::encode(self.as_deleted(event).as_ref().unwrap_or(event));
         self.undelivered.events += 1;
         self.undelivered.bytes += encoded.frame.len();
         self.frames.push(encoded);
@@ -405,15 +405,17 @@ impl State {
         }
     }
 
-    /// Keeps an event that is not next in order. A message that is deleted by another such event is not kept: it is read from
-    /// the store, as a tombstone.
+    /// Returns the event with the tombstone of its message, if a later event that arrived early deletes that message.
+    fn as_deleted(&self, event: &Event) -> Option<Event> {
+        let id = event.shown_message()?.id;
+        let deletion = self.reorder_buffer.values().find(|early| early.deleted_message().is_some_and(|key| key.id == id))?;
+        let mut event = event.clone();
+        event.show(deletion.shown_message()?.clone());
+        Some(event)
+    }
+
     fn buffer_early(&mut self, event: &Arc<Event>) {
-        if let Some(deleted) = event.deleted_message() {
-            self.reorder_buffer.remove(&deleted.seq);
-        }
-        let is_deleted =
-            self.reorder_buffer.values().any(|early| early.deleted_message().is_some_and(|key| key.seq == event.seq));
-        if self.reorder_buffer.len() < MAX_REORDERED && !is_deleted {
+        if self.reorder_buffer.len() < MAX_REORDERED {
             self.reorder_buffer.insert(event.seq, event.clone());
         }
     }

@@ -1,21 +1,14 @@
 use bytes::Bytes;
-use chatsphere_core::{
-    Access, Caller, ConnectionId, Content, Event, EventKind, Message, MessageId, SignalSink, Timestamp, UserRef, Username,
-};
+use chatsphere_core::{Access, Event, EventKind, SignalSink, UserRef};
 use serde_json::{Value, json};
 use tokio::time::{advance, sleep};
 
 use super::*;
-use crate::batch::OneByOne;
 use crate::subscriber::Subscriber;
+use crate::testing::{START, connection, frames, message, settle, spawn_shards, types, user};
 use crate::write_queue::Socket;
 
-const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 const MAX_BYTES: usize = 1 << 20;
-
-fn user(name: &str) -> UserRef {
-    UserRef { id: UserId::new(START), username: Username::from_stored(name.to_owned()) }
-}
 
 /// A hub with a room whose newest event is 1.
 struct World {
@@ -27,10 +20,7 @@ impl World {
     fn new() -> Self {
         let (hub, tasks) = Hub::new(1);
         let hub = Arc::new(hub);
-        for shard in tasks.shards.into_iter().chain(tasks.large_rooms) {
-            let hub = hub.clone();
-            tokio::spawn(async move { shard.run(&hub, OneByOne).await });
-        }
+        spawn_shards(&hub, tasks.shards.into_iter().chain(tasks.large_rooms));
         tokio::spawn(run(hub.clone()));
         Self { hub, room: RoomId::new(START) }
     }
@@ -44,11 +34,9 @@ impl World {
     }
 
     fn subscribe(&self, user: &UserRef, max_bytes: usize) -> Arc<Subscriber> {
-        let write_queue = Arc::new(WriteQueue::new(Socket::Queued, max_bytes));
-        let caller = Arc::new(Caller::operator(user.clone(), START));
-        let subscriber = Arc::new(Subscriber::new(ConnectionId::new(START), caller, write_queue));
+        let subscriber = connection(user, max_bytes);
         self.hub.pin(self.room).room.subscribe(&subscriber, Access::Member(user.id), Seq::new(1), MAX_BYTES, None);
-        self.hub.signals.joined(self.room, subscriber.id);
+        self.hub.signals.joined(self.room, &subscriber);
         subscriber
     }
 
@@ -62,17 +50,7 @@ impl World {
     }
 
     fn says(&self, seq: u64, author: &UserRef) {
-        let message = Message {
-            id: MessageId::new(START),
-            room_id: self.room,
-            author: author.clone(),
-            seq: Seq::new(seq),
-            content: Content::from_stored("said".to_owned()),
-            client_message_id: None,
-            created_at: START,
-            updated_at: START,
-            change: None,
-        };
+        let message = message(self.room, Seq::new(seq), author.clone(), "said");
         self.happens(seq, EventKind::Message(message));
     }
 
@@ -85,30 +63,6 @@ impl World {
 /// A signal with an empty frame.
 fn signal_to_all() -> RoomSignal<'static> {
     RoomSignal { frame: Bytes::from_static(&[0x81, 2, b'{', b'}']), except: None, to: None, after: Seq::ZERO, ended: None }
-}
-
-/// Waits until all tasks are idle, without advancing the clock.
-async fn settle() {
-    sleep(Duration::from_nanos(1)).await;
-}
-
-fn frames(write_queue: &WriteQueue) -> Vec<Value> {
-    let bytes = write_queue.take().concat();
-    write_queue.taken_written();
-    let (mut rest, mut frames) = (&bytes[..], Vec::new());
-    while let [_, length, after @ ..] = rest {
-        let (length, after) = match (length, after) {
-            (126, [high, low, after @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), after),
-            (length, after) => (usize::from(*length), after),
-        };
-        frames.push(serde_json::from_slice(&after[..length]).unwrap());
-        rest = &after[length..];
-    }
-    frames
-}
-
-fn types(write_queue: &WriteQueue) -> Vec<String> {
-    frames(write_queue).iter().map(|frame| frame["type"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,10 +233,11 @@ async fn however_many_come_few_are_kept() {
     task.abort();
     // Not even users whose messages are stored each time.
     let ada = user("ada");
+    let posted = EventKind::Message(message(room, Seq::new(1), ada.clone(), "said"));
     for _ in 0..3 * MAX_PENDING {
         let kind = SignalKind::Typing { room_id: room, parent_id: None, on: true };
         hub.signal(Signal { topic: Topic::Room(room), user: ada.clone(), after: Seq::ZERO, kind });
-        hub.signals.end_typing(room, ada.id, Seq::new(1));
+        hub.signals.end_typing(&[Arc::new(Event { room_id: room, seq: Seq::new(1), at: START, kind: posted.clone() })]);
     }
     assert!(hub.signals.state().queue.len() <= MAX_PENDING);
     advance(Duration::from_secs(1)).await;

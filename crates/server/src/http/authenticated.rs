@@ -6,6 +6,7 @@ use chatsphere_core::{Caller, Error};
 
 use super::failure::Failure;
 use super::path_ids::{self, PathIds};
+use super::query::Query;
 use super::state::HttpState;
 use super::under_way::UnderWay;
 use crate::auth;
@@ -14,7 +15,7 @@ use crate::request::bearer;
 /// The caller, authenticated by `Authorization: Bearer <token>`.
 pub(crate) struct Authenticated(pub(crate) Arc<Caller>);
 
-/// A writing call without a body: its caller and its path parameters.
+/// A writing call without a body and without parameters in its query: its caller and its path parameters.
 pub(crate) struct Call<P = ()> {
     pub(crate) caller: Arc<Caller>,
     pub(crate) path: P,
@@ -25,7 +26,9 @@ impl<P: PathIds> FromRequestParts<Arc<HttpState>> for Call<P> {
 
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, http).await?;
+        let query = Query::from_request_parts(parts, http).await?;
         let path = path_ids::read(parts, &caller).await?;
+        query.takes(&[])?;
         Ok(Self { caller, path })
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use chatsphere_protocol::rest::{ChangeUser, EditMessage, FieldError};
 use serde::de::DeserializeOwned;
 
 use super::body::JsonBody;
 use super::failure::Failure;
 use super::path_ids::PathIds;
+use super::query::Query;
 use super::state::HttpState;
 
 /// A body that lists changes. Absent fields keep their values.
@@ -37,7 +38,7 @@ impl Change for EditMessage {
     }
 }
 
-/// A [`JsonBody`] with changes. A body without any known field is rejected: unknown fields are ignored, so a misspelt name
+/// A [`JsonBody`] with changes, of a call without parameters in its query. A body without any known field is rejected: unknown fields are ignored, so a misspelt name
 /// would otherwise appear to succeed.
 pub(crate) struct ChangeBody<T, P = ()>(pub(crate) JsonBody<T, P>);
 
@@ -45,7 +46,10 @@ impl<T: Change, P: PathIds> FromRequest<Arc<HttpState>> for ChangeBody<T, P> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, http: &Arc<HttpState>) -> Result<Self, Failure> {
-        let body = JsonBody::<T, P>::from_request(request, http).await?;
+        let (mut parts, body) = request.into_parts();
+        let query = Query::from_request_parts(&mut parts, http).await?;
+        let body = JsonBody::<T, P>::from_request(Request::from_parts(parts, body), http).await?;
+        query.takes(&[])?;
         if body.value.is_empty() { Err(nothing(T::FIELDS)) } else { Ok(Self(body)) }
     }
 }

@@ -84,6 +84,10 @@ pub fn openapi() -> OpenApi {
                 }
             }
         }
+        // `Call` refuses parameters that it does not know.
+        if let Some(delete) = &mut item.delete {
+            delete.responses.responses.entry("400".to_owned()).or_insert_with(|| common("InvalidParameters"));
+        }
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
         {
             for (status, response) in &mut operation.responses.responses {
@@ -146,7 +150,7 @@ const COMMON: [(&str, &str, &str); 10] = [
     ("Unauthorized", "401", "`token_missing`, `token_invalid`, `token_expired`, `token_revoked`, `user_disabled`"),
     ("InvalidBody", "400", "`invalid`: a field is invalid; `malformed`: the body is not the JSON that the call accepts"),
     ("InvalidParameters", "400", "`invalid`: a parameter is invalid; `malformed`: the path is not UTF-8"),
-    ("InvalidPath", "400", "`invalid`: a parameter that the call refuses; `malformed`: the path is not UTF-8"),
+    ("InvalidPath", "400", "`malformed`: the path is not UTF-8"),
     ("BodyTooSlow", "408", "`request_timeout`"),
     ("BodyTooLarge", "413", "`body_too_large`"),
     ("NotJson", "415", "`unsupported_media_type`"),
@@ -179,9 +183,13 @@ fn add_common_refusals(operation: &mut Operation) {
         names.push("TooManyReads");
     }
     for (name, status, _) in COMMON.iter().filter(|(name, ..)| names.contains(name)) {
-        let response = RefOr::Ref(Ref::from_response_name(*name));
-        operation.responses.responses.entry((*status).to_owned()).or_insert(response);
+        operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| common(name));
     }
+}
+
+/// Refers to one of [`COMMON`].
+fn common(name: &str) -> RefOr<Response> {
+    RefOr::Ref(Ref::from_response_name(name))
 }
 
 /// Adds the headers and examples that follow from the status and the codes in the description.

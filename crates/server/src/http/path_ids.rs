@@ -85,6 +85,16 @@ impl<A: PathIds<Texts = String>, B: PathIds<Texts = String>> PathIds for (A, B) 
     }
 }
 
+/// `{messageId}`, as documented in the API's description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "only described; read as a `MessageId`")]
+pub(crate) struct OfMessage {
+    /// The message
+    #[param(rename = "messageId", format = "uuid")]
+    message: String,
+}
+
 /// `{roomId}`, as documented in the API's description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

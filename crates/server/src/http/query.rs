@@ -55,8 +55,8 @@ pub(crate) struct EventsParams {
     after: Option<u64>,
 }
 
-/// Lists that the Node.js version had. Its clients may send unknown parameters, which only newer lists reject.
-const FIRST_VERSION: [&str; 7] = [
+/// Routes that the Node.js version had. Its clients may send unknown parameters, which only newer routes reject.
+const FIRST_VERSION: [&str; 9] = [
     "/api/users",
     "/api/users/{userId}/messages",
     "/api/messages",
@@ -64,6 +64,8 @@ const FIRST_VERSION: [&str; 7] = [
     "/api/rooms",
     "/api/rooms/{roomId}/messages",
     "/api/tokens",
+    "/api/tokens/{tokenId}",
+    "/api/tokens/{tokenId}/revoke",
 ];
 
 /// Maximum number of unknown parameters named in one answer.

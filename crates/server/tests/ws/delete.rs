@@ -5,11 +5,9 @@ use std::sync::Arc;
 use chatsphere_core::RoomId;
 use serde_json::{Value, json};
 
-use crate::client::Client;
 use crate::database::Database;
 use crate::on_every_database;
-use crate::server::Server;
-use crate::support::Person;
+use crate::server::{Server, message_path, with};
 
 on_every_database!(
     others_get_a_deletion_and_the_sender_gets_an_ack,
@@ -20,16 +18,6 @@ on_every_database!(
     an_outbox_that_resends_gets_the_tombstone,
 );
 
-async fn joined(server: &Server, room: RoomId, person: &Person) -> Client {
-    let mut client = server.connect(&person.token).await;
-    client.join(room, json!({})).await;
-    client
-}
-
-fn path(room: RoomId, message: &Value) -> String {
-    format!("/api/rooms/{room}/messages/{}", message["id"].as_str().unwrap())
-}
-
 fn frame(room: RoomId, message: &Value) -> Value {
     json!({ "type": "delete", "roomId": room, "messageId": message["id"], "ref": "d1" })
 }
@@ -37,24 +25,19 @@ fn frame(room: RoomId, message: &Value) -> Value {
 async fn others_get_a_deletion_and_the_sender_gets_an_ack(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
-    let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
+    let (mut of_ada, mut of_bob) = (server.joined(room, &ada).await, server.joined(room, &bob).await);
     let posted = server.say(room, &ada, "hello").await;
     of_ada.expect("new_message").await;
     of_bob.expect("new_message").await;
     of_ada.send(frame(room, &posted)).await;
     let event = of_bob.frame().await;
     let at = event["createdAt"].clone();
-    let mut tombstone = posted.clone();
-    for (name, value) in [
-        ("content", json!("")),
-        ("version", json!(2)),
-        ("changeSeq", json!(4)),
-        ("deletedAt", at.clone()),
-        ("deletedBy", json!(ada.id)),
-        ("updatedAt", at.clone()),
-    ] {
-        tombstone[name] = value;
-    }
+    let tombstone = with(
+        &posted,
+        json!({
+            "content": "", "version": 2, "changeSeq": 4, "deletedAt": at, "deletedBy": ada.id, "updatedAt": at,
+        }),
+    );
     let by = json!({ "id": ada.id, "username": ada.username });
     let expected = json!({
         "type": "message_deleted", "roomId": room, "seq": 4, "messageId": posted["id"], "messageSeq": 3,
@@ -81,10 +64,10 @@ async fn others_get_a_deletion_and_the_sender_gets_an_ack(database: Arc<Database
 async fn a_deletion_over_rest_is_the_same(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
-    let mut of_bob = joined(&server, room, &bob).await;
+    let mut of_bob = server.joined(room, &bob).await;
     let posted = server.say(room, &ada, "hello").await;
     of_bob.expect("new_message").await;
-    let delete = || server.call("DELETE", &path(room, &posted)).bearer(&ada.token);
+    let delete = || server.call("DELETE", &message_path(room, &posted)).bearer(&ada.token);
     let answer = delete().send().await;
     assert_eq!(answer.header("room-seq"), Some("4"));
     let tombstone = answer.ok(200);
@@ -98,12 +81,12 @@ async fn a_deletion_over_rest_is_the_same(database: Arc<Database>) {
     assert_eq!(delete().send().await.ok(200), tombstone);
     // What the call does not do is not silently left out.
     for query in ["hard=true", "as=01a202af-4469-7a81-8d65-2853115e893b"] {
-        let call = server.call("DELETE", &format!("{}?{query}", path(room, &posted))).bearer(&ada.token);
+        let call = server.call("DELETE", &format!("{}?{query}", message_path(room, &posted))).bearer(&ada.token);
         call.send().await.refused(400, "invalid");
     }
-    let edit = server.call("PATCH", &path(room, &posted)).bearer(&ada.token).json(&json!({ "content": "x" }));
+    let edit = server.call("PATCH", &message_path(room, &posted)).bearer(&ada.token).json(&json!({ "content": "x" }));
     edit.send().await.refused(409, "message_deleted");
-    let versions = server.get(&format!("{}/versions", path(room, &posted))).bearer(&ada.token).send().await.ok(200);
+    let versions = server.get(&format!("{}/versions", message_path(room, &posted))).bearer(&ada.token).send().await.ok(200);
     assert_eq!(versions.as_array().unwrap().len(), 1);
     assert_eq!(versions[0].get("content"), None);
 }
@@ -137,11 +120,11 @@ async fn moderators_delete_messages_of_others(database: Arc<Database>) {
     let (room, ada, bob) = server.pair().await;
     // The room's owner.
     let posted = server.say(room, &bob, "one").await;
-    let tombstone = server.call("DELETE", &path(room, &posted)).bearer(&ada.token).send().await.ok(200);
+    let tombstone = server.call("DELETE", &message_path(room, &posted)).bearer(&ada.token).send().await.ok(200);
     assert_eq!((&tombstone["userId"], &tombstone["deletedBy"]), (&json!(bob.id), &json!(ada.id)));
     // A CLIENT token.
     let posted = server.say(room, &bob, "two").await;
-    server.call("DELETE", &path(room, &posted)).client().send().await.ok(200);
+    server.call("DELETE", &message_path(room, &posted)).client().send().await.ok(200);
 }
 
 async fn a_replay_shows_the_tombstone(database: Arc<Database>) {
@@ -149,7 +132,7 @@ async fn a_replay_shows_the_tombstone(database: Arc<Database>) {
     let (room, ada, bob) = server.pair().await;
     let posted = server.say(room, &ada, "a secret").await;
     server.say(room, &bob, "next").await;
-    let tombstone = server.call("DELETE", &path(room, &posted)).bearer(&ada.token).send().await.ok(200);
+    let tombstone = server.call("DELETE", &message_path(room, &posted)).bearer(&ada.token).send().await.ok(200);
     let page = server.get(&format!("/api/rooms/{room}/events")).bearer(&bob.token).send().await.ok(200);
     assert_eq!(page[2]["message"], tombstone);
     // The page has the state once: the event that follows refers to it.
@@ -166,6 +149,6 @@ async fn an_outbox_that_resends_gets_the_tombstone(database: Arc<Database>) {
     let send = json!({ "content": "hello", "clientMessageId": "m-1" });
     let post = || server.call("POST", &format!("/api/rooms/{room}/messages")).bearer(&ada.token).json(&send);
     let posted = post().send().await.ok(201);
-    let tombstone = server.call("DELETE", &path(room, &posted)).bearer(&ada.token).send().await.ok(200);
+    let tombstone = server.call("DELETE", &message_path(room, &posted)).bearer(&ada.token).send().await.ok(200);
     assert_eq!(post().send().await.ok(201), tombstone);
 }

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use chatsphere_core::ops::{self, EditMessage};
-use chatsphere_core::{Caller, Clock, ManualClock, RoomId, UserRef};
+use chatsphere_core::{Caller, Clock, ManualClock, UserRef};
 use serde_json::{Value, json};
 
-use crate::client::Client;
 use crate::database::Database;
 use crate::on_every_database;
-use crate::server::{Server, Setup, elsewhere, elsewhere_on_a_bus, nats};
-use crate::support::Person;
+use crate::server::{Server, Setup, elsewhere, elsewhere_on_a_bus, message_path, nats, with};
 
 on_every_database!(
     others_get_an_edit_and_the_sender_gets_an_ack,
@@ -24,37 +22,24 @@ on_every_database!(
     another_node_hears_of_it,
 );
 
-async fn joined(server: &Server, room: RoomId, person: &Person) -> Client {
-    let mut client = server.connect(&person.token).await;
-    client.join(room, json!({})).await;
-    client
-}
-
-fn path(room: RoomId, message: &Value) -> String {
-    format!("/api/rooms/{room}/messages/{}", message["id"].as_str().unwrap())
-}
-
 async fn others_get_an_edit_and_the_sender_gets_an_ack(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
-    let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
+    let (mut of_ada, mut of_bob) = (server.joined(room, &ada).await, server.joined(room, &bob).await);
     let posted = server.say(room, &ada, "hello").await;
     of_ada.expect("new_message").await;
     of_bob.expect("new_message").await;
     let edit = json!({ "type": "edit", "roomId": room, "messageId": posted["id"], "content": "hello, world", "ref": "e1" });
     of_ada.send(edit.clone()).await;
     let event = of_bob.frame().await;
-    let mut message = posted.clone();
     let edited_at = event["createdAt"].clone();
-    for (name, value) in [
-        ("content", json!("hello, world")),
-        ("version", json!(2)),
-        ("changeSeq", json!(4)),
-        ("editedAt", edited_at.clone()),
-        ("updatedAt", event["message"]["updatedAt"].clone()),
-    ] {
-        message[name] = value;
-    }
+    let message = with(
+        &posted,
+        json!({
+            "content": "hello, world", "version": 2, "changeSeq": 4, "editedAt": edited_at,
+            "updatedAt": event["message"]["updatedAt"],
+        }),
+    );
     let by = json!({ "id": ada.id, "username": ada.username });
     let expected = json!({
         "type": "message_edited", "roomId": room, "seq": 4, "messageId": posted["id"], "messageSeq": 3,
@@ -80,10 +65,10 @@ async fn others_get_an_edit_and_the_sender_gets_an_ack(database: Arc<Database>) 
 async fn an_edit_over_rest_is_the_same(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
-    let mut of_bob = joined(&server, room, &bob).await;
+    let mut of_bob = server.joined(room, &bob).await;
     let posted = server.say(room, &ada, "hello").await;
     of_bob.expect("new_message").await;
-    let call = || server.call("PATCH", &path(room, &posted)).bearer(&ada.token);
+    let call = || server.call("PATCH", &message_path(room, &posted)).bearer(&ada.token);
     let answer = call().json(&json!({ "content": "hello, world" })).send().await;
     assert_eq!(answer.header("room-seq"), Some("4"));
     let message = answer.ok(200);
@@ -107,11 +92,8 @@ async fn forbidden_edits_are_rejected(database: Arc<Database>) {
     let eve = server.user("eve").await;
     let posted = server.say(room, &ada, "hello").await;
     let other = server.room("another", &ada).await;
-    let edit = |more: Value| {
-        let mut frame = json!({ "type": "edit", "roomId": room, "messageId": posted["id"], "content": "x" });
-        frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        frame
-    };
+    let frame = json!({ "type": "edit", "roomId": room, "messageId": posted["id"], "content": "x" });
+    let edit = |more: Value| with(&frame, more);
     let read_only = server.token(ada.id, json!({ "permissions": { "read": true } })).await;
     for (token, frame, code, field) in [
         (&bob.token, edit(json!({})), "not_the_author", Value::Null),
@@ -141,7 +123,7 @@ async fn a_removed_user_edits_nothing(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let posted = server.say(room, &bob, "hello").await;
-    let mut of_bob = joined(&server, room, &bob).await;
+    let mut of_bob = server.joined(room, &bob).await;
     server.remove(room, &bob).await;
     let edit = json!({ "type": "edit", "roomId": room, "messageId": posted["id"], "content": "x" });
     assert_eq!(of_bob.ask(edit).await["code"], "not_a_member");
@@ -163,12 +145,13 @@ async fn a_client_token_edits_any_message(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, _) = server.pair().await;
     let posted = server.say(room, &ada, "hello").await;
-    let edited = server.call("PATCH", &path(room, &posted)).client().json(&json!({ "content": "***" })).send().await.ok(200);
+    let edited =
+        server.call("PATCH", &message_path(room, &posted)).client().json(&json!({ "content": "***" })).send().await.ok(200);
     assert_eq!((&edited["content"], &edited["userId"]), (&json!("***"), &json!(ada.id)));
     assert_eq!(edited["editedBy"], json!(server.admin_id));
     // Its author edits it again, so the last editor is the author.
     let content = json!({ "content": "hello again" });
-    let edited = server.call("PATCH", &path(room, &posted)).bearer(&ada.token).json(&content).send().await.ok(200);
+    let edited = server.call("PATCH", &message_path(room, &posted)).bearer(&ada.token).json(&content).send().await.ok(200);
     assert_eq!((&edited["version"], &edited["editedBy"]), (&json!(3), &Value::Null));
 }
 
@@ -179,7 +162,7 @@ async fn a_page_shows_the_current_state(database: Arc<Database>) {
     let mut edited = Value::Null;
     for number in 1..=3 {
         let content = json!({ "content": number.to_string() });
-        edited = server.call("PATCH", &path(room, &posted)).bearer(&ada.token).json(&content).send().await.ok(200);
+        edited = server.call("PATCH", &message_path(room, &posted)).bearer(&ada.token).json(&content).send().await.ok(200);
     }
     let superseded = |event: &Value| (event["superseded"] == true, event["message"].is_null());
     let mut of_bob = server.connect(&bob.token).await;
@@ -206,9 +189,9 @@ async fn versions_are_listed_and_erased(database: Arc<Database>) {
     let posted = server.say(room, &bob, "one").await;
     for content in ["two", "three"] {
         let content = json!({ "content": content });
-        server.call("PATCH", &path(room, &posted)).bearer(&bob.token).json(&content).send().await.ok(200);
+        server.call("PATCH", &message_path(room, &posted)).bearer(&bob.token).json(&content).send().await.ok(200);
     }
-    let versions = format!("{}/versions", path(room, &posted));
+    let versions = format!("{}/versions", message_path(room, &posted));
     let (mut contents, mut next) = (Vec::new(), Some(format!("{versions}?limit=2")));
     while let Some(path) = next {
         let answer = server.get(&path).bearer(&bob.token).send().await;
@@ -231,7 +214,7 @@ async fn versions_are_listed_and_erased(database: Arc<Database>) {
     let other = server.say(room, &bob, "other").await;
     let cursor = server.get(&format!("{versions}?limit=1")).bearer(&bob.token).send().await.links()["next"].clone();
     let (_, cursor) = cursor.split_once("cursor=").unwrap();
-    let elsewhere = format!("{}/versions?limit=1&cursor={cursor}", path(room, &other));
+    let elsewhere = format!("{}/versions?limit=1&cursor={cursor}", message_path(room, &other));
     server.get(&elsewhere).bearer(&bob.token).send().await.invalid("cursor");
 }
 
@@ -241,7 +224,7 @@ async fn every_answer_about_a_room_says_how_new_it_is(database: Arc<Database>) {
     let posted = server.say(room, &ada, "hello").await;
     let eve = server.user("eve").await;
     let room_path = format!("/api/rooms/{room}");
-    let message = path(room, &posted);
+    let message = message_path(room, &posted);
     for (method, path, body, seq) in [
         ("GET", room_path.clone(), None, "3"),
         ("GET", format!("{room_path}/users"), None, "3"),
@@ -275,7 +258,7 @@ async fn another_node_hears_of_it(database: Arc<Database>) {
     let Some(nats) = nats().await else { return };
     let server = Server::start_with(&database, Setup { nats: Some(nats.url()), ..Setup::default() }).await;
     let (room, ada, bob) = server.pair().await;
-    let mut of_bob = joined(&server, room, &bob).await;
+    let mut of_bob = server.joined(room, &bob).await;
     let posted = server.say(room, &ada, "hello").await;
     of_bob.expect("new_message").await;
     let clock = Arc::new(ManualClock::new(server.backend.clock.now()));

@@ -19,7 +19,7 @@ use chatsphere_core::{
 use chatsphere_net::listener::{ListenerOptions, PreUpgradeHandler, serve};
 use chatsphere_realtime::{Bus, BusKeys, BusMessage, DeliveryGate, Hub, NatsLink, NatsOptions, OneByOne, reconcile, signal};
 use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::interval;
@@ -255,6 +255,13 @@ impl Server {
         Client::connect(self.addr, token).await
     }
 
+    /// Connects as a person and joins the room.
+    pub(crate) async fn joined(&self, room: RoomId, person: &Person) -> Client {
+        let mut client = self.connect(&person.token).await;
+        client.join(room, json!({})).await;
+        client
+    }
+
     pub(crate) async fn remove(&self, room: RoomId, person: &Person) {
         self.delete(&format!("/api/rooms/{room}/users/{}", person.id)).client().send().await.ok(200);
     }
@@ -295,6 +302,18 @@ impl Server {
         self.add(room, bob.id).await;
         (room, ada, bob)
     }
+}
+
+/// An object with these fields in addition or instead.
+pub(crate) fn with(object: &Value, fields: Value) -> Value {
+    let mut object = object.clone();
+    object.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    object
+}
+
+/// The path of a message, as an answer shows the message.
+pub(crate) fn message_path(room: RoomId, message: &Value) -> String {
+    format!("/api/rooms/{room}/messages/{}", message["id"].as_str().unwrap())
 }
 
 async fn follow(chat: Arc<AppContext>) {

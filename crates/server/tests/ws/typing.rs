@@ -7,7 +7,6 @@ use chatsphere_core::ops::{self, Typing};
 use chatsphere_core::{AppContext, Caller, Clock, ManualClock, RoomId, UserRef};
 use serde_json::{Value, json};
 
-use crate::client::Client;
 use crate::database::Database;
 use crate::on_every_database;
 use crate::raw::{Raw, TEXT};
@@ -40,12 +39,6 @@ fn started(mut frame: Value) -> Value {
     frame
 }
 
-async fn joined(server: &Server, room: RoomId, person: &Person) -> Client {
-    let mut client = server.connect(&person.token).await;
-    client.join(room, json!({})).await;
-    client
-}
-
 /// Sends a typing signal as a user on another node.
 async fn types_on(chat: &AppContext, room_id: RoomId, person: &Person) {
     let user = chat.store.user(person.id).await.unwrap().unwrap();
@@ -56,8 +49,8 @@ async fn types_on(chat: &AppContext, room_id: RoomId, person: &Person) {
 async fn others_see_who_types_and_that_it_stops(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
-    let (mut of_ada, mut other_of_ada) = (joined(&server, room, &ada).await, joined(&server, room, &ada).await);
-    let mut of_bob = joined(&server, room, &bob).await;
+    let (mut of_ada, mut other_of_ada) = (server.joined(room, &ada).await, server.joined(room, &ada).await);
+    let mut of_bob = server.joined(room, &bob).await;
     of_ada.send(json!({ "type": "typing", "roomId": room })).await;
     assert_eq!(started(of_bob.frame().await), typing(room, &ada, 6_000));
     of_ada.send(json!({ "type": "typing", "roomId": room, "on": false })).await;
@@ -90,26 +83,26 @@ async fn others_see_who_types_and_that_it_stops(database: Arc<Database>) {
 async fn a_new_subscriber_is_shown_who_types(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
-    let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
+    let (mut of_ada, mut of_bob) = (server.joined(room, &ada).await, server.joined(room, &bob).await);
     of_ada.send(json!({ "type": "typing", "roomId": room })).await;
     assert_eq!(started(of_bob.frame().await), typing(room, &ada, 6_000));
-    let mut seen = joined(&server, room, &bob).await.frame().await;
+    let mut seen = server.joined(room, &bob).await.frame().await;
     let left = seen["expiresInMs"].take().as_u64().unwrap();
     let mut expected = typing(room, &ada, 6_000);
     expected["expiresInMs"] = Value::Null;
     assert_eq!(seen, expected);
     assert!((1..=6_000).contains(&left), "{left}");
-    joined(&server, room, &ada).await.quiet().await;
+    server.joined(room, &ada).await.quiet().await;
     of_ada.post(room, "that").await;
     of_bob.expect("new_message").await;
-    joined(&server, room, &bob).await.quiet().await;
+    server.joined(room, &bob).await.quiet().await;
 }
 
 async fn rights_are_checked_each_time(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let stranger = server.user("eve").await;
-    let mut of_bob = joined(&server, room, &bob).await;
+    let mut of_bob = server.joined(room, &bob).await;
     let frame = |more: Value| {
         let mut frame = json!({ "type": "typing", "roomId": room });
         frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -144,7 +137,7 @@ async fn a_client_token_types_as_a_user(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
     let stranger = server.user("eve").await;
-    let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
+    let (mut of_ada, mut of_bob) = (server.joined(room, &ada).await, server.joined(room, &bob).await);
     let token = server.client_token.clone();
     let mut backend = server.connect(&token).await;
     let url = format!("/api/rooms/{room}/typing");
@@ -172,7 +165,7 @@ async fn a_client_token_types_as_a_user(database: Arc<Database>) {
 async fn a_repeated_signal_is_not_sent_again(database: Arc<Database>) {
     let server = Server::start(&database).await;
     let (room, ada, bob) = server.pair().await;
-    let (mut of_ada, mut of_bob) = (server.connect(&ada.token).await, joined(&server, room, &bob).await);
+    let (mut of_ada, mut of_bob) = (server.connect(&ada.token).await, server.joined(room, &bob).await);
     let parent = server.say(room, &bob, "what do you think?").await["id"].clone();
     of_bob.expect("new_message").await;
     let mut say = async |on: bool, parent: Value| {
@@ -214,8 +207,8 @@ async fn a_removed_user_sends_and_receives_no_signals(database: Arc<Database>) {
         server.say(room, &ada, "so").await;
         let eve = server.user(if here { "eve" } else { "eva" }).await;
         server.add(room, eve.id).await;
-        let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
-        let mut of_eve = joined(&server, room, &eve).await;
+        let (mut of_ada, mut of_bob) = (server.joined(room, &ada).await, server.joined(room, &bob).await);
+        let mut of_eve = server.joined(room, &eve).await;
         if here {
             server.remove(room, &eve).await;
         } else {
@@ -241,7 +234,7 @@ async fn a_slow_client_loses_signals_and_no_events(database: Arc<Database>) {
     let mut raw = Raw::connect_narrow(server.addr, &bob.token).await;
     raw.send(&json!({ "type": "join", "roomId": room })).await;
     while raw.read().await.json()["type"] != "previous_messages" {}
-    let mut of_ada = joined(&server, room, &ada).await;
+    let mut of_ada = server.joined(room, &ada).await;
     let count = 20;
     server.fill(room, &ada, (0..count).map(|_| "x".repeat(12_000))).await;
     for _ in 0..count {
@@ -271,7 +264,7 @@ async fn signals_of_another_node_are_received(database: Arc<Database>) {
     let Some(nats) = nats().await else { return };
     let server = Server::start_with(&database, Setup { nats: Some(nats.url()), ..Setup::default() }).await;
     let (room, ada, bob) = server.pair().await;
-    let (mut of_ada, mut of_bob) = (joined(&server, room, &ada).await, joined(&server, room, &bob).await);
+    let (mut of_ada, mut of_bob) = (server.joined(room, &ada).await, server.joined(room, &bob).await);
     let clock = Arc::new(ManualClock::new(server.backend.clock.now()));
     let (other, _tasks) = elsewhere_on_a_bus(&database, &nats.url(), clock.clone()).await;
     // Both nodes may not be connected to NATS yet.

@@ -2,7 +2,6 @@
 -- `created_at`, and no reader looks for more. Of every other message, `changes` may have a row.
 
 ALTER TABLE changes
-    ADD COLUMN updated_at    bigint,
     -- The events that last changed the reactions and the thread. `content_seq`, that of the last change of the content, the
     -- deletion or the pin, is the message's own number if there was none.
     ADD COLUMN reactions_seq bigint,
@@ -18,8 +17,6 @@ ALTER TABLE changes
     ADD COLUMN imported_at   bigint,
     -- Absent while the present text is the first.
     ALTER COLUMN head DROP NOT NULL;
-UPDATE changes SET updated_at = (SELECT updated_at FROM messages WHERE pk = changes.message_pk);
-ALTER TABLE changes ALTER COLUMN updated_at SET NOT NULL;
 ALTER TABLE texts ADD COLUMN metadata text, ALTER COLUMN metadata SET STATISTICS 0;
 
 -- Lanes, in `messages`. 0: in the room, counted as unread. 1: in the room, not counted, since it is deleted, silent or of the

@@ -4,7 +4,6 @@
 ALTER TABLE changes RENAME TO changes_before;
 CREATE TABLE changes (
     message_pk    INTEGER PRIMARY KEY,
-    updated_at    INTEGER NOT NULL,
     -- The events that last changed the content (with deletion and pin), the reactions and the thread. The first is the
     -- message's own number if its content never changed.
     content_seq   INTEGER NOT NULL,
@@ -21,15 +20,14 @@ CREATE TABLE changes (
     pinned_by_pk  INTEGER,
     -- Bits: 1 system, 2 silent, 4 also in the room, 8 mentions the room, 16 has mentions, 32 has reactions, 64 has a thread,
     -- 128 has metadata, 256 is deleted for good.
-    flags         INTEGER NOT NULL,
+    flags         INTEGER NOT NULL DEFAULT 0,
     -- The message to which it is a reply in a thread, the one that it quotes, and when it was imported.
     parent_pk     INTEGER,
     quoted_pk     INTEGER,
     imported_at   INTEGER
 ) STRICT;
-INSERT INTO changes (message_pk, updated_at, content_seq, head, version, edited_at, edited_by_pk, flags)
-    SELECT c.message_pk, m.updated_at, c.content_seq, c.head, c.version, c.edited_at, c.edited_by_pk, 0
-    FROM changes_before c JOIN messages m ON m.pk = c.message_pk;
+INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk)
+    SELECT message_pk, content_seq, head, version, edited_at, edited_by_pk FROM changes_before;
 DROP TABLE changes_before;
 ALTER TABLE texts ADD COLUMN metadata TEXT;
 

@@ -49,8 +49,10 @@ pub(super) async fn build(connector: &Connector, client: &Client, url: &str) -> 
         tokio::time::sleep(PAUSE).await;
     }
     let built = build_alone(connector, client).await;
-    client.batch_execute(UNLOCK).await.map_err(failed)?;
-    built.map_err(|error| migrations::unfinished(url, VERSION, STEP, error))
+    // After a broken connection the unlock fails too; the first error says why.
+    let unlocked = client.batch_execute(UNLOCK).await.map_err(failed);
+    built.map_err(|error| migrations::unfinished(url, VERSION, STEP, error))?;
+    Ok(unlocked?)
 }
 
 async fn build_alone(connector: &Connector, client: &Client) -> Result<(), Error> {

@@ -29,28 +29,8 @@ const PROGRESS_STEPS: std::ffi::c_int = 1_000_000;
 /// Runs the remaining migrations, in one transaction unless there is much to do. Another process that starts at the same time
 /// waits, and then continues with the rest, if any.
 pub(super) fn migrate(url: &str, connection: &mut Connection) -> Result<MigrationReport, OpenError> {
-    log_progress(url, connection)?;
-    let report = take_all(url, connection);
-    connection.progress_handler(0, None::<fn() -> bool>).map_err(|error| open_error(url, &error))?;
-    report
-}
-
-/// Logs, while a statement takes long, that it is still at work.
-fn log_progress(url: &str, connection: &Connection) -> Result<(), OpenError> {
-    let (began, mut told) = (Instant::now(), Instant::now());
-    let tell = move || {
-        if told.elapsed() >= LOG_EVERY {
-            tracing::info!(seconds = began.elapsed().as_secs(), "bringing the tables up to date");
-            told = Instant::now();
-        }
-        false
-    };
-    connection.progress_handler(PROGRESS_STEPS, Some(tell)).map_err(|error| open_error(url, &error))
-}
-
-fn take_all(url: &str, connection: &mut Connection) -> Result<MigrationReport, OpenError> {
     let failed = |error: rusqlite::Error| open_error(url, &error);
-    let (mut from, mut entries, mut told) = (None, 0, Instant::now());
+    let (mut from, mut entries, mut logged) = (None, 0, Instant::now());
     loop {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let found = version(url, &transaction)?;
@@ -59,9 +39,9 @@ fn take_all(url: &str, connection: &mut Connection) -> Result<MigrationReport, O
         transaction.commit().map_err(failed)?;
         let Some((step, more)) = unfinished else { return Ok(report(STEPS, from)) };
         entries += more;
-        if told.elapsed() >= LOG_EVERY {
+        if logged.elapsed() >= LOG_EVERY {
             tracing::info!(step, entries, "bringing the tables up to date");
-            told = Instant::now();
+            logged = Instant::now();
         }
     }
 }
@@ -119,10 +99,26 @@ fn run(transaction: &Transaction<'_>, version: u32, step: &Migration) -> rusqlit
             return Ok(Some(entries));
         }
     } else {
-        transaction.execute_batch(step.sql)?;
+        log_progress(transaction, step.name)?;
+        let done = transaction.execute_batch(step.sql);
+        transaction.progress_handler(0, None::<fn() -> bool>)?;
+        done?;
     }
     transaction.execute("INSERT INTO schema_version (version, name) VALUES (?1, ?2)", (version, step.name))?;
     Ok(None)
+}
+
+/// Logs, while statements take long, that the migration is still at work.
+fn log_progress(connection: &Connection, step: &'static str) -> rusqlite::Result<()> {
+    let (began, mut logged) = (Instant::now(), Instant::now());
+    let log = move || {
+        if logged.elapsed() >= LOG_EVERY {
+            tracing::info!(step, seconds = began.elapsed().as_secs(), "bringing the tables up to date");
+            logged = Instant::now();
+        }
+        false
+    };
+    connection.progress_handler(PROGRESS_STEPS, Some(log))
 }
 
 fn step_error(url: &str, version: u32, step: &Migration, error: &rusqlite::Error) -> OpenError {

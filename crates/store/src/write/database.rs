@@ -8,8 +8,8 @@ use std::future::Future;
 
 use chatsphere_core::store::{NewMessage, RoomRelation};
 use chatsphere_core::{
-    ClientMessageId, ControlChange, EventKind, ExternalId, Message, MessageChange, MessageId, NameKeys, Room, RoomId, Seq,
-    Timestamp, Token, TokenId, TokenState, User, UserId, UserRef,
+    ClientMessageId, ControlChange, EventKind, ExternalId, Message, MessageId, NameKeys, Room, RoomId, Seq, Timestamp, Token,
+    TokenId, TokenState, User, UserId, UserRef,
 };
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -110,10 +110,9 @@ pub(crate) struct RoomAdvance {
 /// A new state of a message.
 #[derive(Debug)]
 pub(crate) struct MessageUpdate<'a> {
-    pub(crate) message_pk: i64,
+    pub(crate) pk: i64,
     /// The message in that state.
     pub(crate) message: &'a Message,
-    pub(crate) change: &'a MessageChange,
     /// The user who made the change.
     pub(crate) by_pk: i64,
 }

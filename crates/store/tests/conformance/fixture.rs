@@ -97,15 +97,18 @@ impl Fixture {
         }
     }
 
+    /// Connects to the PostgreSQL database as a client of the test.
+    pub(crate) async fn connected(&self) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(&self.postgres_url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
     /// Asserts what a statement behind the store's back counts.
     pub(crate) async fn expect(&self, count: &str, expected: i64) {
         let found: i64 = match self.url.sqlite_path() {
             Some(path) => rusqlite::Connection::open(path).unwrap().query_row(count, (), |row| row.get(0)).unwrap(),
-            None => {
-                let (client, connection) = tokio_postgres::connect(&self.postgres_url(), tokio_postgres::NoTls).await.unwrap();
-                tokio::spawn(connection);
-                client.query_one(count, &[]).await.unwrap().get(0)
-            }
+            None => self.connected().await.query_one(count, &[]).await.unwrap().get(0),
         };
         assert_eq!(found, expected, "{count}");
     }

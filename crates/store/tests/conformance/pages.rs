@@ -449,8 +449,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
         store.submit(token.clone()).await.unwrap();
 
         // Reads of messages wait for this lock, and other page reads for a connection.
-        let (client, connection) = tokio_postgres::connect(&fixture.postgres_url(), tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
+        let client = fixture.connected().await;
         client.batch_execute("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await.unwrap();
         let mut pages = tokio::task::JoinSet::new();
         for _ in 0..4 {

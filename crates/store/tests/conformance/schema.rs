@@ -6,7 +6,7 @@ use chatsphere_store::{DatabaseUrl, OpenError, inspect, migrate, renew_epoch};
 
 use crate::fixture::{Fixture, left_out, on_postgres, postgres_server, with_database};
 use crate::on_every_database;
-use crate::upgrade::{connected, first_release};
+use crate::upgrade::first_release;
 
 on_every_database!(
     migrating_makes_the_tables_once,
@@ -92,14 +92,13 @@ async fn the_node_js_versions_database_is_rejected_unchanged() {
 async fn a_migration_behind_a_dump_lets_the_others_through() {
     on_postgres(async |fixture: Arc<Fixture>| {
         first_release(&fixture).await;
-        let (dump, connection) = tokio_postgres::connect(&fixture.postgres_url(), tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
+        let dump = fixture.connected().await;
         dump.batch_execute("BEGIN; LOCK TABLE users IN ACCESS SHARE MODE").await.unwrap();
         let url = fixture.url.clone();
         let migrating = tokio::spawn(async move { migrate(&url).await.unwrap() });
         let waits = "SELECT FROM pg_locks WHERE relation = 'users'::regclass AND NOT granted";
         // On another connection: the build of an index waits for snapshots of the dump.
-        let watching = connected(&fixture).await;
+        let watching = fixture.connected().await;
         while watching.query(waits, &[]).await.unwrap().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chatsphere_core::store::HistoryRange;
 use chatsphere_core::{Access, RoomId};
 use chatsphere_store::migrate;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::edits::edit;
 use crate::fixture::{Fixture, on_postgres};
@@ -117,12 +117,6 @@ async fn statistics_from_before_keep_no_texts() {
     .await;
 }
 
-pub(crate) async fn connected(fixture: &Fixture) -> Client {
-    let (client, connection) = tokio_postgres::connect(&fixture.postgres_url(), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
 /// Waits until another connection builds an index.
 async fn until_building(client: &Client) -> i32 {
     let building = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database()";
@@ -136,7 +130,7 @@ async fn until_building(client: &Client) -> i32 {
 
 /// Begins a transaction for which the build of an index waits.
 async fn hold_snapshot(fixture: &Fixture) -> Client {
-    let client = connected(fixture).await;
+    let client = fixture.connected().await;
     client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM users LIMIT 1").await.unwrap();
     client
 }
@@ -145,7 +139,7 @@ async fn hold_snapshot(fixture: &Fixture) -> Client {
 async fn earlier_nodes_write_while_the_index_is_built() {
     on_postgres(async |fixture: Arc<Fixture>| {
         first_release(&fixture).await;
-        let (reader, earlier) = (hold_snapshot(&fixture).await, connected(&fixture).await);
+        let (reader, earlier) = (hold_snapshot(&fixture).await, fixture.connected().await);
         let url = fixture.url.clone();
         let migrating = tokio::spawn(async move { migrate(&url).await.unwrap() });
         until_building(&earlier).await;
@@ -169,7 +163,7 @@ async fn earlier_nodes_write_while_the_index_is_built() {
 async fn an_interrupted_build_of_the_index_is_begun_anew() {
     on_postgres(async |fixture: Arc<Fixture>| {
         first_release(&fixture).await;
-        let (reader, killer) = (hold_snapshot(&fixture).await, connected(&fixture).await);
+        let (reader, killer) = (hold_snapshot(&fixture).await, fixture.connected().await);
         let url = fixture.url.clone();
         let migrating = tokio::spawn(async move { migrate(&url).await });
         let pid = until_building(&killer).await;
@@ -194,7 +188,7 @@ async fn several_nodes_build_the_index_once() {
             let url = fixture.url.clone();
             migrating.spawn(async move { migrate(&url).await.unwrap() });
         }
-        until_building(&connected(&fixture).await).await;
+        until_building(&fixture.connected().await).await;
         reader.batch_execute("COMMIT").await.unwrap();
         let reports = migrating.join_all().await;
         assert_eq!(reports.iter().filter(|report| report.from == 1).count(), 1);

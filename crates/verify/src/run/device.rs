@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_client::{Client, MessageId, RoomId};
+use chatsphere_protocol::close;
 use chatsphere_protocol::frames::{ClientFrame, Incoming, encode_client_frame};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -59,6 +60,8 @@ pub(crate) struct Device {
     pub(super) stays: Vec<usize>,
     finishing: bool,
     sleeping: bool,
+    /// The client has slept on this connection.
+    slept: bool,
     /// The client has slept on this connection, and received nothing since it woke.
     pub(super) woke: Option<Tick>,
     told: watch::Sender<Status>,
@@ -85,6 +88,7 @@ impl Device {
             stays: Vec::new(),
             finishing: false,
             sleeping: false,
+            slept: false,
             woke: None,
             told,
         };
@@ -175,7 +179,7 @@ impl Device {
                     say(wire, ClientFrame::Leave { room_id: id.to_string().into() }, None);
                 }
             }
-            Op::Sleep => self.sleeping = true,
+            Op::Sleep => (self.sleeping, self.slept) = (true, true),
             Op::Wake if self.sleeping => {
                 self.sleeping = false;
                 let woke = self.with.recorder.tick();
@@ -282,9 +286,11 @@ impl Device {
     }
 
     fn ended(&mut self, code: Option<u16>) {
-        self.saw(What::Ended { code, overslept: self.sleeping || self.woke.is_some() });
+        // On a busy machine the events that came while the client slept may fill its queue after its first ping was answered.
+        let too_slow = self.slept && code == Some(close::SLOW_CONSUMER);
+        self.saw(What::Ended { code, overslept: self.sleeping || self.woke.is_some() || too_slow });
         self.ready = false;
-        (self.sleeping, self.woke) = (false, None);
+        (self.sleeping, self.slept, self.woke) = (false, false, None);
         self.joins.forget();
         self.places.iter_mut().for_each(|place| place.join_state = JoinState::NotJoined);
         self.tell();

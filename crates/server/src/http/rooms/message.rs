@@ -12,7 +12,7 @@ use crate::http::prelude::*;
     security(("bearer" = [])),
     params(
         InRoom,
-        ("messageId" = String, Path, format = "uuid", description = "The message"),
+        OfMessage,
     ),
     request_body = EditMessage,
     responses(
@@ -24,10 +24,8 @@ use crate::http::prelude::*;
     ))]
 pub(super) async fn edit(
     State(http): Http,
-    query: Query,
     ChangeBody(JsonBody { caller, path: (room_id, message_id), value, .. }): ChangeBody<EditMessage, (RoomId, MessageId)>,
 ) -> Result<Response, Failure> {
-    query.takes(&[])?;
     let edit =
         ops::EditMessage { room_id, message_id, content: value.content.unwrap_or_default(), if_version: value.if_version };
     let changed = ops::edit_message(&http.chat, &caller, edit)?.await?;
@@ -44,7 +42,7 @@ pub(super) async fn edit(
     security(("bearer" = [])),
     params(
         InRoom,
-        ("messageId" = String, Path, format = "uuid", description = "The message"),
+        OfMessage,
     ),
     responses(
         (status = 200, description = "The message after the call", body = Message),
@@ -55,9 +53,7 @@ pub(super) async fn edit(
 pub(super) async fn delete(
     State(http): Http,
     Call { caller, path: (room, message) }: Call<(RoomId, MessageId)>,
-    query: Query,
 ) -> Result<Response, Failure> {
-    query.takes(&[])?;
     let changed = ops::delete_message(&http.chat, &caller, room, message)?.await?;
     Ok((RoomSeq(changed.seq), Json(wire::message(&changed.message))).into_response())
 }
@@ -72,7 +68,7 @@ pub(super) async fn delete(
     security(("bearer" = [])),
     params(
         InRoom,
-        ("messageId" = String, Path, format = "uuid", description = "The message"),
+        OfMessage,
         PageParams,
     ),
     responses(
@@ -103,7 +99,7 @@ pub(super) async fn versions(
     security(("bearer" = [])),
     params(
         InRoom,
-        ("messageId" = String, Path, format = "uuid", description = "The message"),
+        OfMessage,
     ),
     responses(
         (status = 200, description = "The message after the call", body = Message),
@@ -114,9 +110,7 @@ pub(super) async fn versions(
 pub(super) async fn forget_versions(
     State(http): Http,
     Call { caller, path: (room, message) }: Call<(RoomId, MessageId)>,
-    query: Query,
 ) -> Result<Response, Failure> {
-    query.takes(&[])?;
     let changed = ops::forget_versions(&http.chat, &caller, room, message).await?;
     Ok((RoomSeq(changed.seq), Json(wire::message(&changed.message))).into_response())
 }

@@ -19,7 +19,7 @@ macro_rules! history_sql {
                      SELECT FROM generate_series(0, 3) AS lanes (lane)
                      CROSS JOIN LATERAL (SELECT FROM messages b WHERE b.room_pk = room.pk AND b.lane = lanes.lane AND b.seq ",
             $beyond,
-            " $4 LIMIT 1) AS b) AS beyond FROM room
+            " $4 LIMIT 1) AS b WHERE room.lanes >> lanes.lane & 1 = 1) AS beyond FROM room
              ) SELECT room.seq, room.member, (SELECT position FROM control_head) AS control, beyond.beyond, page.*
              FROM room CROSS JOIN beyond LEFT JOIN LATERAL (SELECT ",
             message_columns!(),

@@ -56,33 +56,41 @@ const APPEND_TEXT: &str = "WITH text AS (
         INSERT INTO texts (message_pk, prev, version, by_pk, at, content)
         VALUES ($1, (SELECT head FROM changes WHERE message_pk = $1), $2, $3, $4, $5) RETURNING pk
     ), change AS (
-        INSERT INTO changes (message_pk, updated_at, content_seq, head, version, edited_at, edited_by_pk, flags)
-        SELECT $1, $4, $6, pk, $2, $4, $7, 0 FROM text
-        ON CONFLICT (message_pk) DO UPDATE SET updated_at = excluded.updated_at, content_seq = excluded.content_seq,
-            head = excluded.head, version = excluded.version, edited_at = excluded.edited_at,
-            edited_by_pk = excluded.edited_by_pk
+        INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk)
+        SELECT $1, $6, pk, $2, $4, $7 FROM text
+        ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, head = excluded.head,
+            version = excluded.version, edited_at = excluded.edited_at, edited_by_pk = excluded.edited_by_pk
     ) UPDATE messages SET updated_at = $4 WHERE pk = $1";
-const DELETE_MESSAGE: &str = "WITH RECURSIVE all_texts (text_pk) AS (
-        SELECT head FROM changes WHERE message_pk = $1
-        UNION ALL SELECT t.prev FROM all_texts
-        CROSS JOIN LATERAL (SELECT prev FROM texts WHERE pk = all_texts.text_pk AND content <> '' LIMIT 1) AS t
-    ), emptied AS (
-        UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM all_texts) AND content <> ''
-    ), change AS (
-        INSERT INTO changes (message_pk, updated_at, content_seq, version, deleted_at, deleted_by_pk, flags)
-        VALUES ($1, $2, $3, $4, $2, $5, 0)
-        ON CONFLICT (message_pk) DO UPDATE SET updated_at = excluded.updated_at, content_seq = excluded.content_seq,
-            version = excluded.version, deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk
-    ), moved AS (
-        UPDATE messages SET content = '', updated_at = $2, lane = CASE lane WHEN 0 THEN 1 WHEN 2 THEN 3 ELSE lane END
-        WHERE pk = $1 RETURNING lane
-    ) UPDATE rooms SET lanes = lanes | (1 << moved.lane) FROM moved WHERE rooms.pk = $6";
-const FORGET_TEXTS: &str = "WITH RECURSIVE older (text_pk) AS (
-        SELECT t.prev FROM changes c JOIN texts t ON t.pk = c.head WHERE c.message_pk = $1
-        UNION ALL SELECT t.prev FROM older JOIN texts t ON t.pk = older.text_pk WHERE t.content <> ''
-    ), emptied AS (
-        UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM older) AND content <> ''
-    ) UPDATE messages SET content = '' WHERE pk = $1";
+/// Erases, in the CTE `emptied`, the contents of the texts of message `$1`, from the one whose key `$first` selects back to the
+/// oldest. It stops at the first one without content: all before it were erased with it.
+macro_rules! erase_texts {
+    ($first:literal) => {
+        concat!(
+            "WITH RECURSIVE chain (text_pk) AS (",
+            $first,
+            " UNION ALL SELECT t.prev FROM chain
+             CROSS JOIN LATERAL (SELECT prev FROM texts WHERE pk = chain.text_pk AND content <> '' LIMIT 1) AS t
+             ), emptied AS (
+                 UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM chain) AND content <> ''
+             )"
+        )
+    };
+}
+const DELETE_MESSAGE: &str = concat!(
+    erase_texts!("SELECT head FROM changes WHERE message_pk = $1"),
+    ", change AS (
+         INSERT INTO changes (message_pk, content_seq, version, deleted_at, deleted_by_pk) VALUES ($1, $3, $4, $2, $5)
+         ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, version = excluded.version,
+             deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk
+     ), moved AS (
+         UPDATE messages SET content = '', updated_at = $2, lane = CASE lane WHEN 0 THEN 1 WHEN 2 THEN 3 ELSE lane END
+         WHERE pk = $1 RETURNING lane
+     ) UPDATE rooms SET lanes = lanes | (1 << moved.lane) FROM moved WHERE rooms.pk = $6 AND lanes >> moved.lane & 1 = 0"
+);
+const FORGET_TEXTS: &str = concat!(
+    erase_texts!("SELECT prev FROM texts WHERE pk = (SELECT head FROM changes WHERE message_pk = $1)"),
+    " UPDATE messages SET content = '' WHERE pk = $1"
+);
 const EVENT_TIME: &str = "SELECT at FROM room_events WHERE room_pk = $1 AND seq = $2
     UNION ALL SELECT created_at FROM messages WHERE room_pk = $1 AND lane = ANY ('{0,1,2,3}') AND seq = $2";
 const INSERT: &str = "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
@@ -135,21 +143,23 @@ impl Messages for PostgresWriter {
     }
 
     async fn append_text(&mut self, update: &MessageUpdate<'_>) -> Result<(), Failure> {
-        let MessageUpdate { message_pk, message, change, by_pk } = update;
-        let (version, at, seq) = (i64::from(change.version.get()), message.updated_at.as_millis(), number(change.seq));
-        let (content, edited_by_pk) = (message.content.as_str(), change.edited_by.map(|_| *by_pk));
+        let MessageUpdate { pk, message, by_pk } = update;
+        let (version, seq) = (i64::from(message.version().get()), number(message.change_seq()));
+        let (content, at) = (message.content.as_str(), message.updated_at.as_millis());
+        let edited_by_pk = message.change.as_ref().and_then(|change| change.edited_by).map(|_| *by_pk);
         self.run(|session| async move {
-            let params: &[&(dyn ToSql + Sync)] = &[message_pk, &version, by_pk, &at, &content, &seq, &edited_by_pk];
+            let params: &[&(dyn ToSql + Sync)] = &[pk, &version, by_pk, &at, &content, &seq, &edited_by_pk];
             session.change(APPEND_TEXT, params).await.map(drop)
         })
         .await
     }
 
     async fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
-        let MessageUpdate { message_pk, message, change, by_pk } = update;
-        let (at, seq, version) = (message.updated_at.as_millis(), number(change.seq), i64::from(change.version.get()));
+        let MessageUpdate { pk, message, by_pk } = update;
+        let (version, seq) = (i64::from(message.version().get()), number(message.change_seq()));
+        let at = message.updated_at.as_millis();
         self.run(|session| async move {
-            session.change(DELETE_MESSAGE, &[message_pk, &at, &seq, &version, by_pk, &room_pk]).await.map(drop)
+            session.change(DELETE_MESSAGE, &[pk, &at, &seq, &version, by_pk, &room_pk]).await.map(drop)
         })
         .await
     }

@@ -14,6 +14,19 @@ use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, MessageUpda
 use crate::write::failure::Failure;
 use crate::write::{Outcome, state_of};
 
+/// Erases the contents of the texts of message `?1`, from the one whose key `$first` selects back to the oldest. It stops at the
+/// first one without content: all before it were erased with it.
+macro_rules! erase_texts {
+    ($first:literal) => {
+        concat!(
+            "WITH RECURSIVE chain (pk) AS (",
+            $first,
+            " UNION ALL SELECT t.prev FROM chain JOIN texts t ON t.pk = chain.pk WHERE t.content <> ''
+             ) UPDATE texts SET content = '' WHERE pk IN (SELECT pk FROM chain) AND content <> ''"
+        )
+    };
+}
+
 impl Messages for SqliteWriter {
     async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {
         let Self { connection, known, lists, health, .. } = self;
@@ -62,14 +75,8 @@ impl Messages for SqliteWriter {
 
     async fn forget_texts(&mut self, message_pk: i64) -> Result<(), Failure> {
         self.run(|connection| {
-            connection
-                .prepare_cached(
-                    "WITH RECURSIVE older (pk) AS (
-                         SELECT t.prev FROM changes c JOIN texts t ON t.pk = c.head WHERE c.message_pk = ?1
-                         UNION ALL SELECT t.prev FROM older JOIN texts t ON t.pk = older.pk WHERE t.content <> ''
-                     ) UPDATE texts SET content = '' WHERE pk IN (SELECT pk FROM older) AND content <> ''",
-                )?
-                .execute([message_pk])?;
+            let earlier = erase_texts!("SELECT prev FROM texts WHERE pk = (SELECT head FROM changes WHERE message_pk = ?1)");
+            connection.prepare_cached(earlier)?.execute([message_pk])?;
             connection.prepare_cached("UPDATE messages SET content = '' WHERE pk = ?1")?.execute([message_pk]).map(drop)
         })
     }
@@ -88,53 +95,49 @@ impl Messages for SqliteWriter {
 }
 
 fn append_text(connection: &Connection, update: &MessageUpdate<'_>) -> Result<()> {
-    let MessageUpdate { message_pk, message, change, by_pk } = update;
-    let (version, at) = (change.version.get(), message.updated_at.as_millis());
+    let MessageUpdate { pk, message, by_pk } = update;
+    let (version, at) = (message.version().get(), message.updated_at.as_millis());
     let head = connection
         .prepare_cached(
             "INSERT INTO texts (message_pk, prev, version, by_pk, at, content)
              VALUES (?1, (SELECT head FROM changes WHERE message_pk = ?1), ?2, ?3, ?4, ?5)",
         )?
-        .insert((message_pk, version, by_pk, at, message.content.as_str()))?;
-    let edited_by_pk = change.edited_by.map(|_| by_pk);
+        .insert((pk, version, by_pk, at, message.content.as_str()))?;
+    let edited_by_pk = message.change.as_ref().and_then(|change| change.edited_by).map(|_| by_pk);
     connection
         .prepare_cached(
-            "INSERT INTO changes (message_pk, updated_at, content_seq, head, version, edited_at, edited_by_pk, flags)
-             VALUES (?1, ?5, ?2, ?3, ?4, ?5, ?6, 0)
-             ON CONFLICT (message_pk) DO UPDATE SET updated_at = excluded.updated_at, content_seq = excluded.content_seq,
-                 head = excluded.head, version = excluded.version, edited_at = excluded.edited_at,
-                 edited_by_pk = excluded.edited_by_pk",
+            "INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, head = excluded.head,
+                 version = excluded.version, edited_at = excluded.edited_at, edited_by_pk = excluded.edited_by_pk",
         )?
-        .execute((message_pk, rows::number(change.seq), head, version, at, edited_by_pk))?;
-    connection.prepare_cached("UPDATE messages SET updated_at = ?2 WHERE pk = ?1")?.execute((message_pk, at)).map(drop)
+        .execute((pk, rows::number(message.change_seq()), head, version, at, edited_by_pk))?;
+    connection.prepare_cached("UPDATE messages SET updated_at = ?2 WHERE pk = ?1")?.execute((pk, at)).map(drop)
 }
 
 fn delete_message(connection: &Connection, room_pk: i64, update: &MessageUpdate<'_>) -> Result<()> {
-    let MessageUpdate { message_pk, message, change, by_pk } = update;
+    let MessageUpdate { pk, message, by_pk } = update;
     let at = message.updated_at.as_millis();
     connection
         .prepare_cached(
-            "INSERT INTO changes (message_pk, updated_at, content_seq, version, deleted_at, deleted_by_pk, flags)
-             VALUES (?1, ?4, ?2, ?3, ?4, ?5, 0)
-             ON CONFLICT (message_pk) DO UPDATE SET updated_at = excluded.updated_at, content_seq = excluded.content_seq,
-                 version = excluded.version, deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk",
+            "INSERT INTO changes (message_pk, content_seq, version, deleted_at, deleted_by_pk) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, version = excluded.version,
+                 deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk",
         )?
-        .execute((message_pk, rows::number(change.seq), change.version.get(), at, by_pk))?;
-    connection
-        .prepare_cached(
-            "WITH RECURSIVE all_texts (pk) AS (
-                 SELECT head FROM changes WHERE message_pk = ?1
-                 UNION ALL SELECT t.prev FROM all_texts JOIN texts t ON t.pk = all_texts.pk WHERE t.content <> ''
-             ) UPDATE texts SET content = '' WHERE pk IN (SELECT pk FROM all_texts) AND content <> ''",
-        )?
-        .execute([message_pk])?;
+        .execute((pk, rows::number(message.change_seq()), message.version().get(), at, by_pk))?;
+    let all = erase_texts!("SELECT head FROM changes WHERE message_pk = ?1");
+    connection.prepare_cached(all)?.execute([pk])?;
     let lane: i64 = connection
         .prepare_cached(
             "UPDATE messages SET content = '', updated_at = ?2, lane = CASE lane WHEN 0 THEN 1 WHEN 2 THEN 3 ELSE lane END
              WHERE pk = ?1 RETURNING lane",
         )?
-        .query_row((message_pk, at), |row| row.get(0))?;
-    connection.prepare_cached("UPDATE rooms SET lanes = lanes | (1 << ?2) WHERE pk = ?1")?.execute((room_pk, lane)).map(drop)
+        .query_row((pk, at), |row| row.get(0))?;
+    // The bit changes once in a room's life.
+    connection
+        .prepare_cached("UPDATE rooms SET lanes = lanes | (1 << ?2) WHERE pk = ?1 AND lanes >> ?2 & 1 = 0")?
+        .execute((room_pk, lane))
+        .map(drop)
 }
 
 fn insert(connection: &Connection, lists: &mut DeferredIndex, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<()> {

@@ -5,7 +5,7 @@ use chatsphere_core::{Conflict, MessageChangeKind, Version, policy};
 
 use super::found_message::{FoundMessage, editor};
 use super::{Effects, Origin, Rule, WriteInfo};
-use crate::write::database::{MessageUpdate, WriteDatabase};
+use crate::write::database::WriteDatabase;
 use crate::write::failure::{Stop, refuse};
 
 impl WriteInfo for MessageEdit {
@@ -38,14 +38,9 @@ impl Rule for MessageEdit {
             return refuse(Conflict::VersionConflict);
         }
         let by = editor(database, self.by).await?;
-        let (mut change, at) = found.next_change(self.at);
-        change.edited_at = Some(at);
-        change.edited_by = (self.by != found.message.author.id).then_some(self.by);
-        found.message.content = self.content.clone();
-        found.message.updated_at = at;
-        found.message.change = Some(Box::new(change.clone()));
-        let update = MessageUpdate { message_pk: found.pk, message: &found.message, change: &change, by_pk: by.pk };
-        database.append_text(&update).await?;
+        let edited_by = (self.by != found.message.author.id).then_some(self.by);
+        found.change(self.at, self.content.clone(), |change, at| (change.edited_at, change.edited_by) = (Some(at), edited_by));
+        database.append_text(&found.update(by.pk)).await?;
         found.add_event(database, MessageChangeKind::Edited, &by, effects).await
     }
 

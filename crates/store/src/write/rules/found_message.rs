@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use chatsphere_core::store::Changed;
+use chatsphere_core::store::{Changed, RoomRelation};
 use chatsphere_core::{
-    Access, Caller, Error, EventKind, EventMessage, Message, MessageChange, MessageChangeKind, MessageId, NotFound, RoomId,
-    Timestamp, User, UserId, policy,
+    Access, Caller, Content, Error, EventKind, EventMessage, Message, MessageChange, MessageChangeKind, MessageId, NotFound,
+    RoomId, Timestamp, User, UserId, policy,
 };
 
 use super::events::Occasion;
 use super::{Effects, WriteInfo, actor};
-use crate::write::database::{Keyed, RoomHead, WriteDatabase};
+use crate::write::database::{Keyed, MessageUpdate, RoomHead, WriteDatabase};
 use crate::write::failure::{Stop, refuse};
 
 /// A message, with the room's row and the caller at the time of the commit.
 pub(super) struct FoundMessage {
     /// `None` is the operator.
     pub(super) caller: Option<Arc<Caller>>,
+    /// The caller's relation to the room, if the caller enters it as a member.
+    pub(super) relation: Option<RoomRelation>,
     pub(super) head: RoomHead,
     pub(super) pk: i64,
     pub(super) message: Message,
@@ -32,18 +34,17 @@ impl FoundMessage {
     ) -> Result<Self, Stop> {
         let caller = actor::caller(database, write.actor(), write.at()).await?;
         let head = database.find_room(room).await?;
+        let mut relation = None;
         if let Some(caller) = &caller {
             let access = policy::room_access(caller, room)?;
-            let member = match (access, head) {
-                (_, None) => None,
-                (Access::Any, Some(_)) => Some(false),
-                (Access::Member(user), Some(_)) => database.room_relation(room, user).await?.map(|relation| relation.member),
-            };
-            policy::may_enter(access, member)?;
+            if let (Access::Member(user), Some(_)) = (access, head) {
+                relation = database.room_relation(room, user).await?;
+            }
+            policy::may_enter(access, head.map(|_| relation.is_some_and(|relation| relation.member)))?;
         }
         let Some(head) = head else { return refuse(Error::NotFound(NotFound::Room)) };
         match database.find_message(room, id).await? {
-            Some(Keyed { pk, value: message }) => Ok(Self { caller, head, pk, message }),
+            Some(Keyed { pk, value: message }) => Ok(Self { caller, relation, head, pk, message }),
             None => refuse(Error::NotFound(NotFound::Message)),
         }
     }
@@ -55,16 +56,21 @@ impl FoundMessage {
         Ok(Changed { message, seq: head.seq, at })
     }
 
-    /// Makes the next change of the message, whose event is the room's next. Its time is later than that of the last change,
-    /// whatever the clock says: readers look for changes only where a message's times differ.
-    pub(super) fn next_change(&self, at: Timestamp) -> (MessageChange, Timestamp) {
+    /// Makes the next change of the message, whose event is the room's next, at this time or later: later than the last change,
+    /// whatever the clock says, because readers look for changes only where a message's times differ. `describe` completes it.
+    pub(super) fn change(&mut self, at: Timestamp, content: Content, describe: impl FnOnce(&mut MessageChange, Timestamp)) {
         let at = at.max(Timestamp::from_millis(self.message.updated_at.as_millis() + 1));
         let (seq, version) = (self.head.seq.next(), self.message.version().next());
-        let change = match self.message.change.as_deref() {
-            Some(last) => MessageChange { seq, version, ..last.clone() },
-            None => MessageChange { seq, version, edited_at: None, edited_by: None, deleted_at: None, deleted_by: None },
-        };
-        (change, at)
+        let none = MessageChange { seq, version, edited_at: None, edited_by: None, deleted_at: None, deleted_by: None };
+        let mut change = MessageChange { seq, version, ..self.message.change.as_deref().cloned().unwrap_or(none) };
+        describe(&mut change, at);
+        (self.message.content, self.message.updated_at) = (content, at);
+        self.message.change = Some(Box::new(change));
+    }
+
+    /// Returns the message after [`FoundMessage::change`], for the database.
+    pub(super) fn update(&self, by_pk: i64) -> MessageUpdate<'_> {
+        MessageUpdate { pk: self.pk, message: &self.message, by_pk }
     }
 
     /// Adds the event of a change that is stored.
