@@ -38,8 +38,8 @@ impl Change for EditMessage {
     }
 }
 
-/// A [`JsonBody`] with changes, of a call without parameters in its query. A body without any known field is rejected: unknown fields are ignored, so a misspelt name
-/// would otherwise appear to succeed.
+/// A [`JsonBody`] with changes, of a call without parameters in its query. A body without any known field is rejected: unknown
+/// fields are ignored, so a misspelt name would otherwise appear to succeed.
 pub(crate) struct ChangeBody<T, P = ()>(pub(crate) JsonBody<T, P>);
 
 impl<T: Change, P: PathIds> FromRequest<Arc<HttpState>> for ChangeBody<T, P> {

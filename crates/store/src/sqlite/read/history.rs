@@ -9,8 +9,8 @@ use crate::pages::{self, Cut, rows_for};
 use crate::sqlite::readers::Stop;
 use crate::sqlite::rows::{self, message_columns, number};
 
-/// The lanes of a room in which every message counts: lane 0 alone. One range costs less than four that are merged, and `lane IN`
-/// with an order would sort all messages of the room.
+/// The lanes of a room in which every message counts: lane 0 alone. One range costs less than four that are merged, and
+/// `lane IN` with an order would sort all messages of the room.
 const COUNTED_ONLY: i64 = 1;
 
 /// The statements for one direction, nearest first: for a room whose messages are all in lane 0, and for any room. In each lane
@@ -68,7 +68,8 @@ macro_rules! messages_exist {
     ($within:literal) => {
         concat!(
             "SELECT 1 FROM (VALUES (0), (1), (2), (3)) AS lanes
-             WHERE ?3 >> lanes.column1 & 1 = 1 AND EXISTS (SELECT 1 FROM messages WHERE room_pk = ?1 AND lane = lanes.column1 AND seq ",
+             WHERE ?3 >> lanes.column1 & 1 = 1
+               AND EXISTS (SELECT 1 FROM messages WHERE room_pk = ?1 AND lane = lanes.column1 AND seq ",
             $within,
             " ?2)"
         )

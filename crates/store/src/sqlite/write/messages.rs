@@ -14,8 +14,8 @@ use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, MessageUpda
 use crate::write::failure::Failure;
 use crate::write::{Outcome, state_of};
 
-/// Erases the contents of the texts of message `?1`, from the one whose key `$first` selects back to the oldest. It stops at the
-/// first one without content: all before it were erased with it.
+/// Erases the contents of the texts of message `?1`, from the one whose key `$first` selects back to the oldest. It stops at
+/// the first one without content: all before it were erased with it.
 macro_rules! erase_texts {
     ($first:literal) => {
         concat!(
