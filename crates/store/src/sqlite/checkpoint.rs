@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::connection::BUSY;
+use super::connection::wait_for_locks;
 use crate::health::Health;
 
 /// A copy begins when this many pages of 4 KiB are not copied.
@@ -105,7 +105,7 @@ impl Checkpoints {
     fn restart(&self, connection: &Connection, pages: i32) -> rusqlite::Result<()> {
         connection.busy_timeout(READS)?;
         let copied = checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)");
-        connection.busy_timeout(BUSY)?;
+        wait_for_locks(connection)?;
         let (held_up, copied) = copied?;
         self.not_before.set(if held_up { pages + RESTART_FROM } else { 0 });
         self.state.copied.store(if held_up { copied } else { 0 }, Ordering::Release);

@@ -7,7 +7,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 
 /// How long a connection waits for a lock that another process holds.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(5);
+/// The pause between two attempts to get a lock.
+const ATTEMPT_EVERY: Duration = Duration::from_millis(2);
 /// The capacity of the cache of prepared statements, which exceeds the number of the store's statements.
 const STATEMENTS: usize = 128;
 
@@ -47,7 +49,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 
 fn set_up(connection: Connection) -> Result<Connection> {
     // This comes first, because the other settings may have to wait for a lock.
-    connection.busy_timeout(BUSY)?;
+    wait_for_locks(&connection)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // Otherwise SQLite prepares a statement again for other bound values, in case another plan is better for them. That is a
     // third of a page's cost, and plans here do not depend on values.
@@ -63,6 +65,15 @@ fn set_up(connection: Connection) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Lets the connection wait 5 s for a lock. SQLite's own handler pauses up to 100 ms between its attempts, and locks have no
+/// queue: beside a process that commits without a pause, such as a busy server, a command could miss each gap between two commits.
+pub(super) fn wait_for_locks(connection: &Connection) -> Result<()> {
+    connection.busy_handler(Some(|attempts| {
+        std::thread::sleep(ATTEMPT_EVERY);
+        ATTEMPT_EVERY * attempts.unsigned_abs() < BUSY
+    }))
+}
+
 /// Switches to WAL mode, in which reads do not wait for a write. The file stores this.
 pub(super) fn use_wal(connection: &Connection) -> Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
@@ -73,4 +84,48 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection> {
     let connection = open_existing(path)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Two connections of one process take part in SQLite's locking as two processes do.
+    #[test]
+    fn a_write_finds_the_gaps_between_the_commits_of_a_busy_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("busy.db");
+        let busy = open(&path).unwrap();
+        use_wal(&busy).unwrap();
+        busy.execute_batch("CREATE TABLE written (number INTEGER)").unwrap();
+        let command = open(&path).unwrap();
+        let (held, ended) = (&AtomicBool::new(false), &AtomicBool::new(false));
+        let slowest = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while !ended.load(Ordering::Acquire) {
+                    busy.execute_batch("BEGIN IMMEDIATE; INSERT INTO written VALUES (1)").unwrap();
+                    held.store(true, Ordering::Release);
+                    std::thread::sleep(Duration::from_millis(20));
+                    held.store(false, Ordering::Release);
+                    busy.execute_batch("COMMIT").unwrap();
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+            });
+            let writes = (0..20).map(|_| {
+                while !held.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+                let started = Instant::now();
+                let refused = command.execute("INSERT INTO written VALUES (2)", []).is_err();
+                (refused, started.elapsed())
+            });
+            let slowest = writes.max();
+            ended.store(true, Ordering::Release);
+            slowest.unwrap()
+        });
+        assert!(slowest < (false, Duration::from_secs(3)), "{slowest:?}");
+    }
 }
