@@ -13,7 +13,7 @@ const FIXED_ROOM: usize = 192;
 /// The same for an event about a message, without the message.
 pub(crate) const FIXED_ABOUT: usize = 192;
 /// The same for the change of a message.
-pub(crate) const FIXED_CHANGE: usize = 320;
+pub(crate) const FIXED_DETAILS: usize = 320;
 /// The bytes of a room's id within a list.
 const ID: usize = 39;
 
@@ -51,15 +51,15 @@ const ESCAPED: [u8; 256] = {
 impl EncodedLen for Message {
     fn encoded_len(&self) -> usize {
         let id = self.client_message_id.as_ref().map_or(0, |id| escaped_len(id.as_str()));
-        let change = self.change.as_ref().map_or(0, |_| FIXED_CHANGE);
-        FIXED + change + escaped_len(self.content.as_str()) + id + escaped_len(self.author.username.as_str())
+        let details = self.details.as_ref().map_or(0, |_| FIXED_DETAILS);
+        FIXED + details + escaped_len(self.content.as_str()) + id + escaped_len(self.author.username.as_str())
     }
 }
 
 impl EncodedLen for MessageVersion {
     fn encoded_len(&self) -> usize {
         let content = self.content.as_ref().map_or(0, |content| escaped_len(content.as_str()));
-        FIXED_CHANGE + content + self.by.encoded_len()
+        FIXED_DETAILS + content + self.by.encoded_len()
     }
 }
 

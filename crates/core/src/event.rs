@@ -6,7 +6,7 @@
 use chatsphere_types::{MessageId, RoomId, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::encoded::{EncodedLen, FIXED, FIXED_ABOUT, FIXED_CHANGE, FIXED_USER};
+use crate::encoded::{EncodedLen, FIXED, FIXED_ABOUT, FIXED_DETAILS, FIXED_USER};
 use crate::limits::Limits;
 use crate::model::{Message, UserRef};
 
@@ -261,5 +261,5 @@ impl EncodedLen for Event {
 pub fn largest_event(limits: &Limits) -> usize {
     let name = 4 * limits.username_chars;
     let message = FIXED + 6 * limits.message_bytes + 2 * limits.client_message_id_bytes + name;
-    message + FIXED_CHANGE + FIXED_ABOUT + FIXED_USER + name
+    message + FIXED_DETAILS + FIXED_ABOUT + FIXED_USER + name
 }

@@ -43,7 +43,7 @@ pub use encoded::EncodedLen;
 pub use error::{Conflict, Error, Forbidden, InvalidField, NotFound, RateLimited, TokenRefusal, Unavailable};
 pub use event::{Event, EventKind, EventMessage, EventRow, MessageChangeKind, MessageKey};
 pub use limits::{FrameRate, Limits};
-pub use model::{Message, MessageChange, MessageInRoom, MessageVersion, Room, User, UserRef};
+pub use model::{Message, MessageDetails, MessageInRoom, MessageVersion, Room, User, UserRef};
 pub use name_key::NameKeys;
 pub use page_cache::PageCache;
 pub use shared::Shared;

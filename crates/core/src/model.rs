@@ -89,18 +89,18 @@ pub struct Message {
     pub client_message_id: Option<ClientMessageId>,
     /// When the server accepted the message.
     pub created_at: Timestamp,
-    /// When the message last changed.
+    /// When the content last changed, or the message was deleted.
     pub updated_at: Timestamp,
-    /// The last change, if there was one.
-    pub change: Option<Box<MessageChange>>,
+    /// What most messages do not have.
+    pub details: Option<Box<MessageDetails>>,
 }
 
-/// The last change of a message.
+/// What a message has besides what every message has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageChange {
-    /// The number of the event that last changed the content.
-    pub seq: Seq,
-    /// The version: 2 after the first change, then one more for each.
+pub struct MessageDetails {
+    /// The number of the event that last changed the content: that of the message, if none did.
+    pub content_seq: Seq,
+    /// The version: 1 as posted, then one more for each change of the content.
     pub version: Version,
     /// When the content was last edited.
     pub edited_at: Option<Timestamp>,
@@ -125,7 +125,19 @@ pub struct MessageVersion {
     pub by: UserRef,
 }
 
+impl MessageDetails {
+    /// Returns those of a message of this number that has nothing besides.
+    pub fn of(seq: Seq) -> Self {
+        Self { content_seq: seq, version: Version::FIRST, edited_at: None, edited_by: None, deleted_at: None, deleted_by: None }
+    }
+}
+
 impl Message {
+    /// Returns the details, which are added if the message has none.
+    pub fn details_mut(&mut self) -> &mut MessageDetails {
+        self.details.get_or_insert_with(|| Box::new(MessageDetails::of(self.seq)))
+    }
+
     /// Returns the id and number.
     pub fn key(&self) -> MessageKey {
         MessageKey { id: self.id, seq: self.seq }
@@ -133,17 +145,17 @@ impl Message {
 
     /// Returns the current version.
     pub fn version(&self) -> Version {
-        self.change.as_ref().map_or(Version::FIRST, |change| change.version)
+        self.details.as_ref().map_or(Version::FIRST, |details| details.version)
     }
 
     /// Returns whether the message was deleted.
     pub fn is_deleted(&self) -> bool {
-        self.change.as_ref().is_some_and(|change| change.deleted_at.is_some())
+        self.details.as_ref().is_some_and(|details| details.deleted_at.is_some())
     }
 
     /// Returns the number of the event that last changed the message.
     pub fn change_seq(&self) -> Seq {
-        self.change.as_ref().map_or(self.seq, |change| change.seq)
+        self.details.as_ref().map_or(self.seq, |details| details.content_seq)
     }
 
     /// Returns the bytes of the texts, the author's name included.
@@ -154,7 +166,7 @@ impl Message {
 
     /// Returns the bytes of memory that the message takes.
     pub fn held_len(&self) -> usize {
-        size_of::<Self>() + self.change.as_ref().map_or(0, |_| size_of::<MessageChange>()) + self.text_len()
+        size_of::<Self>() + self.details.as_ref().map_or(0, |_| size_of::<MessageDetails>()) + self.text_len()
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn message(room_id: RoomId, seq: Seq, author: UserRef, text: &str) ->
         client_message_id: None,
         created_at: START,
         updated_at: START,
-        change: None,
+        details: None,
     }
 }
 

@@ -66,7 +66,7 @@ pub fn signal(signal: &Signal, left: Duration) -> Option<ServerFrame<'_>> {
 
 /// A message.
 pub fn message(message: &core::Message) -> Message<'_> {
-    let change = message.change.as_deref();
+    let details = message.details.as_deref();
     Message {
         id: message.id,
         room_id: message.room_id,
@@ -76,12 +76,12 @@ pub fn message(message: &core::Message) -> Message<'_> {
         created_at: message.created_at,
         updated_at: message.updated_at,
         client_message_id: message.client_message_id.as_ref().map(|id| Cow::Borrowed(id.as_str())),
-        version: change.map(|change| change.version),
-        change_seq: change.map(|change| change.seq),
-        edited_at: change.and_then(|change| change.edited_at),
-        edited_by: change.and_then(|change| change.edited_by),
-        deleted_at: change.and_then(|change| change.deleted_at),
-        deleted_by: change.and_then(|change| change.deleted_by),
+        version: details.map(|details| details.version).filter(|version| *version > core::Version::FIRST),
+        change_seq: Some(message.change_seq()).filter(|seq| *seq > message.seq),
+        edited_at: details.and_then(|details| details.edited_at),
+        edited_by: details.and_then(|details| details.edited_by),
+        deleted_at: details.and_then(|details| details.deleted_at),
+        deleted_by: details.and_then(|details| details.deleted_by),
         user: user_ref(&message.author),
     }
 }

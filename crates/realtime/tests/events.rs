@@ -32,21 +32,21 @@ fn message() -> core::Message {
         client_message_id: Some(ClientMessageId::from_stored("m-1".to_owned())),
         created_at: AT,
         updated_at: AT,
-        change: None,
+        details: None,
     }
 }
 
 /// The same message after its second edit, by another user.
 fn edited() -> Box<core::Message> {
-    let change = core::MessageChange {
-        seq: Seq::new(9),
+    let details = core::MessageDetails {
+        content_seq: Seq::new(9),
         version: Version::new(3),
         edited_at: Some(AT),
         edited_by: Some(ada().id),
         deleted_at: None,
         deleted_by: None,
     };
-    Box::new(core::Message { change: Some(Box::new(change)), ..message() })
+    Box::new(core::Message { details: Some(Box::new(details)), ..message() })
 }
 
 fn unknown(body: Option<&str>) -> core::EventKind {

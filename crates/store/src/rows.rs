@@ -3,7 +3,7 @@
 use chatsphere_core::ids::Id;
 use chatsphere_core::store::RoomRelation;
 use chatsphere_core::{
-    ClientMessageId, Content, Email, Event, EventKind, EventRow, ExternalId, Message, MessageChange, MessageInRoom,
+    ClientMessageId, Content, Email, Event, EventKind, EventRow, ExternalId, Message, MessageDetails, MessageInRoom,
     MessageVersion, Role, Room, RoomId, RoomName, Seq, Timestamp, Token, TokenType, TokenWithUser, User, UserRef, Username,
     Version,
 };
@@ -143,19 +143,22 @@ pub(crate) fn room_relation<R: Columns>(row: &R) -> Result<RoomRelation, R::Erro
 }
 
 /// Reads a message in its current state, from `first` on: its `id`, its author, `seq, content, client_message_id, created_at,
-/// updated_at`. If its times differ, `changed` returns its current content and its change, if there was one.
+/// updated_at`. If its times differ, `present` returns its current content and its details, if there are some.
 pub(crate) fn message<R: Columns>(
     row: &R,
     first: usize,
     room_id: RoomId,
-    changed: impl FnOnce() -> Result<Option<(String, MessageChange)>, R::Error>,
+    present: impl FnOnce() -> Result<Option<(String, MessageDetails)>, R::Error>,
 ) -> Result<Message, R::Error> {
     let (created_at, updated_at) = (time(row, first + 6)?, time(row, first + 7)?);
-    let changed = if created_at == updated_at { None } else { changed()? };
-    let (content, change) = match changed {
-        Some((content, change)) => (content, Some(Box::new(change))),
+    let present = if created_at == updated_at { None } else { present()? };
+    let (content, details) = match present {
+        Some((content, details)) => (content, Some(Box::new(details))),
         None => (row.value(first + 4)?, None),
     };
+    // The times of a message of the first version differ only so that its details are looked up.
+    let as_posted = details.as_ref().is_some_and(|details| details.version == Version::FIRST);
+    let updated_at = if as_posted { created_at } else { updated_at };
     Ok(Message {
         id: id(row, first)?,
         room_id,
@@ -165,15 +168,15 @@ pub(crate) fn message<R: Columns>(
         client_message_id: row.value::<Option<String>>(first + 5)?.map(ClientMessageId::from_stored),
         created_at,
         updated_at,
-        change,
+        details,
     })
 }
 
-/// Reads a message's change, from `first` on: `content_seq, version, edited_at`, the `id` of the editor, `deleted_at`, and the
+/// Reads a message's details, from `first` on: `content_seq, version, edited_at`, the `id` of the editor, `deleted_at`, and the
 /// `id` of who deleted it.
-pub(crate) fn change<R: Columns>(row: &R, first: usize) -> Result<MessageChange, R::Error> {
-    Ok(MessageChange {
-        seq: seq(row, first)?,
+pub(crate) fn details<R: Columns>(row: &R, first: usize) -> Result<MessageDetails, R::Error> {
+    Ok(MessageDetails {
+        content_seq: seq(row, first)?,
         version: version(row, first + 1)?,
         edited_at: optional_time(row, first + 2)?,
         edited_by: optional_id(row, first + 3)?,

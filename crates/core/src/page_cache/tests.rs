@@ -21,7 +21,7 @@ fn page(messages: usize, content: &str, others: usize, name: &str) -> Newest {
         client_message_id: None,
         created_at: NOW,
         updated_at: NOW,
-        change: None,
+        details: None,
     };
     let kind = EventKind::MemberJoined { user: ada(), by: ada() };
     let other = Arc::new(Event { room_id, seq: Seq::new(1), at: NOW, kind });

@@ -140,7 +140,7 @@ pub(crate) fn event_in(room_id: RoomId, content: &str) -> Event {
         client_message_id: None,
         created_at: NOW,
         updated_at: NOW,
-        change: None,
+        details: None,
     };
     Event { room_id, seq, at: NOW, kind: EventKind::Message(message) }
 }

@@ -33,21 +33,21 @@ fn message(name: &str, content: &str) -> core::Message {
         client_message_id: Some(ClientMessageId::from_stored("\"".repeat(64))),
         created_at: NOW,
         updated_at: NOW,
-        change: None,
+        details: None,
     }
 }
 
 /// The same message with the longest change there is.
 fn changed(message: &core::Message) -> core::Message {
-    let change = core::MessageChange {
-        seq: Seq::MAX,
+    let details = core::MessageDetails {
+        content_seq: Seq::MAX,
         version: core::Version::new(u32::MAX),
         edited_at: Some(NOW),
         edited_by: Some(message.author.id),
         deleted_at: Some(NOW),
         deleted_by: Some(message.author.id),
     };
-    core::Message { change: Some(Box::new(change)), ..message.clone() }
+    core::Message { details: Some(Box::new(details)), ..message.clone() }
 }
 
 fn json(item: &impl Serialize) -> usize {

@@ -113,7 +113,7 @@ pub(super) use {join_author, join_owner, message_columns, messages_of_room, pres
 pub(super) fn message(row: &Row, first: usize, room_id: RoomId) -> Result<Message> {
     // An imported message may have been updated without a change.
     crate::rows::message(row, first, room_id, || match row.try_get::<_, Option<i64>>(first + 8)? {
-        Some(_) => Ok(Some((row.try_get(first + 4)?, change(row, first + 8)?))),
+        Some(_) => Ok(Some((row.try_get(first + 4)?, details(row, first + 8)?))),
         None => Ok(None),
     })
 }

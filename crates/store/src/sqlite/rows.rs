@@ -1,6 +1,6 @@
 //! Reads SQLite's rows, and what must be looked up besides them.
 
-use chatsphere_core::{Event, Message, MessageChange, RoomId};
+use chatsphere_core::{Event, Message, MessageDetails, RoomId};
 use rusqlite::{Connection, Error, OptionalExtension, Result, Row};
 
 pub(super) use crate::rows::*;
@@ -34,11 +34,11 @@ pub(super) use message_columns;
 
 /// Reads a message, in its current state.
 pub(super) fn message(connection: &Connection, row: &Row<'_>, room_id: RoomId) -> Result<Message> {
-    crate::rows::message(row, 0, room_id, || changed(connection, row.get(8)?))
+    crate::rows::message(row, 0, room_id, || present(connection, row.get(8)?))
 }
 
-/// Returns the current text of a message and its last change, if it was changed.
-fn changed(connection: &Connection, message_pk: i64) -> Result<Option<(String, MessageChange)>> {
+/// Returns the current text of a message and its details, if it has some.
+fn present(connection: &Connection, message_pk: i64) -> Result<Option<(String, MessageDetails)>> {
     connection
         .prepare_cached(
             "SELECT coalesce((SELECT content FROM texts WHERE pk = c.head), (SELECT content FROM messages WHERE pk = ?1)),
@@ -47,7 +47,7 @@ fn changed(connection: &Connection, message_pk: i64) -> Result<Option<(String, M
                     c.deleted_at, (SELECT id FROM users WHERE pk = c.deleted_by_pk)
              FROM changes c WHERE c.message_pk = ?1",
         )?
-        .query_row([message_pk], |row| Ok((row.get(0)?, change(row, 1)?)))
+        .query_row([message_pk], |row| Ok((row.get(0)?, details(row, 1)?)))
         .optional()
 }
 

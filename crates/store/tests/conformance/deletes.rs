@@ -44,9 +44,9 @@ async fn a_deletion_leaves_a_tombstone_and_is_an_event(fixture: Arc<Fixture>) {
     let message = &deleted.message;
     assert_eq!((message.id, message.seq, &message.author), (posted.id, posted.seq, &posted.author));
     assert_eq!((message.content.as_str(), message.version().get(), message.change_seq()), ("", 3, deleted.seq));
-    let change = message.change.as_ref().unwrap();
-    assert_eq!((change.deleted_at, change.deleted_by), (Some(deleted.at), Some(world.bob.id)));
-    assert!(change.edited_at.is_some());
+    let details = message.details.as_ref().unwrap();
+    assert_eq!((details.deleted_at, details.deleted_by), (Some(deleted.at), Some(world.bob.id)));
+    assert!(details.edited_at.is_some());
     let events = all_events(&world.node, room).await;
     let event = events.last().unwrap();
     assert_eq!(event.seq, deleted.seq);

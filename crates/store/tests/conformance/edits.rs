@@ -62,11 +62,11 @@ async fn an_edit_is_a_version_and_an_event(fixture: Arc<Fixture>) {
     assert_eq!((message.content.as_str(), message.version().get()), ("hello, world", 2));
     assert_eq!((message.seq, message.change_seq(), message.created_at), (posted.seq, first.seq, posted.created_at));
     assert!(message.updated_at > posted.updated_at);
-    assert_eq!(message.change.as_ref().unwrap().edited_by, None);
+    assert_eq!(message.details.as_ref().unwrap().edited_by, None);
     // A CLIENT token edits it.
     let second = world.node.store.submit(edit(room, posted.id, world.bob.id, "moderated")).await.unwrap();
-    let change = second.message.change.clone().unwrap();
-    assert_eq!((change.version.get(), change.edited_by, change.seq), (3, Some(world.bob.id), second.seq));
+    let details = second.message.details.clone().unwrap();
+    assert_eq!((details.version.get(), details.edited_by, details.content_seq), (3, Some(world.bob.id), second.seq));
     let events = all_events(&world.node, room).await;
     let [.., one, two] = &events[..] else { panic!("{events:?}") };
     assert_eq!((one.seq, two.seq), (first.seq, second.seq));

@@ -10,8 +10,8 @@ use chatsphere_core::store::{
 };
 use chatsphere_core::{
     Access, Actor, Conflict, Content, ControlChange, ControlPosition, Done, Error, Event, EventKind, EventMessage, Forbidden,
-    Idempotency, Message, MessageChange, MessageChangeKind, MessageId, NotFound, Permissions, Role, Room, RoomId, RoomName,
-    Seq, Timestamp, Token, TokenId, TokenRefusal, TokenType, TokenWithUser, User, UserId, UserRef, Version,
+    Idempotency, Message, MessageChangeKind, MessageId, NotFound, Permissions, Role, Room, RoomId, RoomName, Seq, Timestamp,
+    Token, TokenId, TokenRefusal, TokenType, TokenWithUser, User, UserId, UserRef, Version,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -155,7 +155,7 @@ impl Model {
                         client_message_id: new.client_message_id,
                         created_at: new.at,
                         updated_at: new.at,
-                        change: None,
+                        details: None,
                     })
                 };
                 (self.add_event(new.room_id, new.at, kind), false)
@@ -186,9 +186,10 @@ impl Model {
             return Err(Conflict::VersionConflict.into());
         }
         let edited_by = (edit.by != found.message.author.id).then_some(edit.by);
-        self.change(found, edit.by, edit.at, MessageChangeKind::Edited, |message, change, at| {
+        self.change(found, edit.by, edit.at, MessageChangeKind::Edited, |message, at| {
             message.content = edit.content.clone();
-            (change.edited_at, change.edited_by) = (Some(at), edited_by);
+            let details = message.details_mut();
+            (details.edited_at, details.edited_by) = (Some(at), edited_by);
         })
     }
 
@@ -197,9 +198,10 @@ impl Model {
         if found.message.is_deleted() {
             return Ok(found);
         }
-        self.change(found, deletion.by, deletion.at, MessageChangeKind::Deleted, |message, change, at| {
+        self.change(found, deletion.by, deletion.at, MessageChangeKind::Deleted, |message, at| {
             message.content = Content::from_stored(String::new());
-            (change.deleted_at, change.deleted_by) = (Some(at), Some(deletion.by));
+            let details = message.details_mut();
+            (details.deleted_at, details.deleted_by) = (Some(at), Some(deletion.by));
         })
     }
 
@@ -209,16 +211,15 @@ impl Model {
         by: UserId,
         at: Timestamp,
         how: MessageChangeKind,
-        apply: impl FnOnce(&mut Message, &mut MessageChange, Timestamp),
+        apply: impl FnOnce(&mut Message, Timestamp),
     ) -> Result<Changed, Error> {
         let Changed { mut message, seq: head, .. } = found;
         let by = UserRef::from(self.user(by).ok_or(Error::NotFound(NotFound::User))?);
-        let (seq, version) = (head.next(), message.version().next());
-        let none = MessageChange { seq, version, edited_at: None, edited_by: None, deleted_at: None, deleted_by: None };
-        let mut change = MessageChange { seq, version, ..message.change.as_deref().cloned().unwrap_or(none) };
+        let details = message.details_mut();
+        (details.content_seq, details.version) = (head.next(), details.version.next());
         let at = at.max(Timestamp::from_millis(message.updated_at.as_millis() + 1));
-        apply(&mut message, &mut change, at);
-        (message.updated_at, message.change) = (at, Some(Box::new(change)));
+        apply(&mut message, at);
+        message.updated_at = at;
         self.changed.insert(message.id, message.clone());
         let shown = EventMessage::Shown(Box::new(message.clone()));
         let seq = self.add_event(message.room_id, at, |_| EventKind::MessageChanged { how, message: shown, by });

@@ -55,7 +55,7 @@ async fn a_database_of_the_first_release_is_brought_up_to_date(fixture: Arc<Fixt
     let texts: Vec<&str> = page.messages.iter().map(|message| message.content.as_str()).collect();
     let expected: Vec<String> = (1..=1000).map(|number| format!("number {number}")).collect();
     assert_eq!(texts, expected);
-    assert!(page.messages.iter().all(|message| message.change.is_none()));
+    assert!(page.messages.iter().all(|message| message.details.is_none()));
     node.store.close().await;
     fixture.expect("SELECT count(*) FROM members WHERE from_seq = 1 AND role = 0 AND read_seq IS NULL", 3).await;
 }

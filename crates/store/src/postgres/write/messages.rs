@@ -146,7 +146,7 @@ impl Messages for PostgresWriter {
         let MessageUpdate { pk, message, by_pk } = update;
         let (version, seq) = (i64::from(message.version().get()), number(message.change_seq()));
         let (content, at) = (message.content.as_str(), message.updated_at.as_millis());
-        let edited_by_pk = message.change.as_ref().and_then(|change| change.edited_by).map(|_| *by_pk);
+        let edited_by_pk = message.details.as_ref().and_then(|details| details.edited_by).map(|_| *by_pk);
         self.run(|session| async move {
             let params: &[&(dyn ToSql + Sync)] = &[pk, &version, by_pk, &at, &content, &seq, &edited_by_pk];
             session.change(APPEND_TEXT, params).await.map(drop)

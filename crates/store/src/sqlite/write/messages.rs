@@ -103,7 +103,7 @@ fn append_text(connection: &Connection, update: &MessageUpdate<'_>) -> Result<()
              VALUES (?1, (SELECT head FROM changes WHERE message_pk = ?1), ?2, ?3, ?4, ?5)",
         )?
         .insert((pk, version, by_pk, at, message.content.as_str()))?;
-    let edited_by_pk = message.change.as_ref().and_then(|change| change.edited_by).map(|_| by_pk);
+    let edited_by_pk = message.details.as_ref().and_then(|details| details.edited_by).map(|_| by_pk);
     connection
         .prepare_cached(
             "INSERT INTO changes (message_pk, content_seq, head, version, edited_at, edited_by_pk)

@@ -40,7 +40,7 @@ async fn store(writer: &mut SqliteWriter, room_id: RoomId, author: UserId, clien
             client_message_id: Some(client_message_id),
             created_at: START,
             updated_at: START,
-            change: None,
+            details: None,
         };
         let advance = RoomAdvance { pk: head.pk, seq: head.seq.next(), messages: 1 };
         let rows = [MessageRow { room_pk: head.pk, author_pk: author.pk, message }];

@@ -133,7 +133,7 @@ impl<'a> Deciding<'a> {
             client_message_id: new.client_message_id.clone(),
             created_at: new.at,
             updated_at: new.at,
-            change: None,
+            details: None,
         };
         if let Some(client_id) = &new.client_message_id {
             self.sent.insert((new.room_id, new.author, client_id), self.decision.rows.len());

@@ -30,7 +30,7 @@ impl Rule for MessageDeletion {
         }
         let by = editor(database, self.by).await?;
         let empty = Content::from_stored(String::new());
-        found.change(self.at, empty, |change, at| (change.deleted_at, change.deleted_by) = (Some(at), Some(self.by)));
+        found.change(self.at, empty, |details, at| (details.deleted_at, details.deleted_by) = (Some(at), Some(self.by)));
         database.delete_message(found.head.pk, &found.update(by.pk)).await?;
         found.add_event(database, MessageChangeKind::Deleted, &by, effects).await
     }

@@ -39,13 +39,15 @@ impl Rule for MessageEdit {
         }
         let by = editor(database, self.by).await?;
         let edited_by = (self.by != found.message.author.id).then_some(self.by);
-        found.change(self.at, self.content.clone(), |change, at| (change.edited_at, change.edited_by) = (Some(at), edited_by));
+        found.change(self.at, self.content.clone(), |details, at| {
+            (details.edited_at, details.edited_by) = (Some(at), edited_by)
+        });
         database.append_text(&found.update(by.pk)).await?;
         found.add_event(database, MessageChangeKind::Edited, &by, effects).await
     }
 
     fn stored(answer: &Changed) -> bool {
-        answer.message.change.as_ref().is_some_and(|change| change.seq == answer.seq)
+        answer.message.details.as_ref().is_some_and(|details| details.content_seq == answer.seq)
     }
 }
 

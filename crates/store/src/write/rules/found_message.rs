@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chatsphere_core::store::{Changed, RoomRelation};
 use chatsphere_core::{
-    Access, Caller, Content, Error, EventKind, EventMessage, Message, MessageChange, MessageChangeKind, MessageId, NotFound,
+    Access, Caller, Content, Error, EventKind, EventMessage, Message, MessageChangeKind, MessageDetails, MessageId, NotFound,
     RoomId, Timestamp, User, UserId, policy,
 };
 
@@ -58,14 +58,12 @@ impl FoundMessage {
 
     /// Makes the next change of the message, whose event is the room's next, at this time or later: later than the last change,
     /// whatever the clock says, because readers look for changes only where a message's times differ. `describe` completes it.
-    pub(super) fn change(&mut self, at: Timestamp, content: Content, describe: impl FnOnce(&mut MessageChange, Timestamp)) {
+    pub(super) fn change(&mut self, at: Timestamp, content: Content, describe: impl FnOnce(&mut MessageDetails, Timestamp)) {
         let at = at.max(Timestamp::from_millis(self.message.updated_at.as_millis() + 1));
-        let (seq, version) = (self.head.seq.next(), self.message.version().next());
-        let none = MessageChange { seq, version, edited_at: None, edited_by: None, deleted_at: None, deleted_by: None };
-        let mut change = MessageChange { seq, version, ..self.message.change.as_deref().cloned().unwrap_or(none) };
-        describe(&mut change, at);
+        let details = self.message.details_mut();
+        (details.content_seq, details.version) = (self.head.seq.next(), details.version.next());
+        describe(details, at);
         (self.message.content, self.message.updated_at) = (content, at);
-        self.message.change = Some(Box::new(change));
     }
 
     /// Returns the message after [`FoundMessage::change`], for the database.
