@@ -117,9 +117,10 @@ async fn statistics_from_before_keep_no_texts() {
     .await;
 }
 
-/// Waits until another connection builds an index.
+/// Waits until another connection builds the index, whose first transaction has committed that there is one.
 async fn until_building(client: &Client) -> i32 {
-    let building = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database()";
+    let building = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database()
+        AND EXISTS (SELECT 1 FROM pg_class WHERE relname = 'messages_lane')";
     loop {
         if let Some(row) = client.query_opt(building, &[]).await.unwrap() {
             return row.get(0);
