@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use chatsphere_types::UserId;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use tokio::sync::watch;
@@ -14,6 +15,8 @@ use crate::error::Error;
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// The user as whom a CLIENT token acts.
+    acting_as: Option<UserId>,
 }
 
 struct Inner {
@@ -64,7 +67,14 @@ impl Client {
     }
 
     pub(crate) fn of(http: reqwest::Client, base: Url, token: Token, tls: Option<TlsConnector>) -> Self {
-        Self { inner: Arc::new(Inner { http, base, token: watch::Sender::new(token), tls }) }
+        Self { inner: Arc::new(Inner { http, base, token: watch::Sender::new(token), tls }), acting_as: None }
+    }
+
+    /// The same client, whose REST calls act as this user, with that user's rights and limits. For CLIENT tokens. A call whose
+    /// body names another `userId` may be refused.
+    #[must_use]
+    pub fn acting_as(&self, user: UserId) -> Self {
+        Self { acting_as: Some(user), ..self.clone() }
     }
 
     /// Replaces the token in calls and in this client's open connections, which send it as `auth`.
@@ -104,7 +114,11 @@ impl Client {
     /// The URL of a path of the API, with an optional query.
     pub(crate) fn address(&self, path: &str) -> Result<Url, Error> {
         let base = self.base().as_str().trim_end_matches('/');
-        Url::parse(&format!("{base}{path}")).map_err(|_| Error::Address(path.to_owned()))
+        let mut url = Url::parse(&format!("{base}{path}")).map_err(|_| Error::Address(path.to_owned()))?;
+        if let Some(user) = self.acting_as {
+            url.query_pairs_mut().append_pair("as", &user.to_string());
+        }
+        Ok(url)
     }
 }
 
@@ -127,6 +141,9 @@ mod tests {
         ] {
             let client = Client::new(base, "t").unwrap();
             assert_eq!(client.address("/api/rooms?limit=2").unwrap().as_str(), expected);
+            let user = UserId::from_bytes([1; 16]);
+            let acting = client.acting_as(user).address("/api/rooms?limit=2").unwrap();
+            assert_eq!(acting.as_str(), format!("{expected}&as={user}"));
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Caller {
     pub expires_at: Timestamp,
     /// Whether this is the server itself or its operator, who has no token.
     pub operator: bool,
+    /// Whether the token is a CLIENT token that acts as `user`, with that user's rights and limits.
+    pub acting: bool,
 }
 
 impl Caller {
@@ -39,12 +41,17 @@ impl Caller {
             permissions: Permissions::ALL,
             expires_at: Timestamp::from_millis(i64::MAX),
             operator: true,
+            acting: false,
         }
     }
 
     /// Returns the actor of the caller's writes.
     pub fn actor(&self) -> Actor {
-        if self.operator { Actor::Operator } else { Actor::Token(self.token_id) }
+        match (self.operator, self.acting) {
+            (true, _) => Actor::Operator,
+            (false, true) => Actor::As { token: self.token_id, user: self.user.id },
+            (false, false) => Actor::Token(self.token_id),
+        }
     }
 
     /// Whether the caller has a CLIENT token or is an ADMIN. It may then see and do everything that the token's permissions
@@ -74,6 +81,7 @@ impl From<&TokenWithUser> for Caller {
             permissions: row.token.permissions.clone(),
             expires_at: row.token.expires_at,
             operator: false,
+            acting: false,
         }
     }
 }

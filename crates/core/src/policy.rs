@@ -6,7 +6,7 @@
 use crate::caller::{Caller, TokenState};
 use crate::error::{Error, Forbidden, NotFound, TokenRefusal};
 use crate::ids::{RoomId, TokenId, UserId};
-use crate::model::Role;
+use crate::model::{Role, User, UserRef};
 use crate::store::{Access, Actor, NewMessage, RoomRelation, UserChange};
 use crate::token::{Token, TokenType};
 
@@ -55,6 +55,15 @@ pub fn acting_user(caller: &Caller, named: Option<UserId>) -> Result<UserId, For
         Some(user) if caller.is(user) || caller.may_name_others() => Ok(user),
         Some(_) => Err(Forbidden::NotYourself),
     }
+}
+
+/// The caller that a CLIENT token becomes when it acts as this user: a USER of the user's role, within the token's permissions.
+/// `user` is `None` if the user does not exist. A disabled user counts as absent.
+pub fn acting_caller(caller: &Caller, user: Option<&User>) -> Result<Caller, Error> {
+    is_client(caller)?;
+    let user = user.filter(|user| !user.disabled).ok_or(Error::NotFound(NotFound::User))?;
+    let (token_type, operator, acting) = (TokenType::User, false, true);
+    Ok(Caller { token_type, user: UserRef::from(user), role: user.role, operator, acting, ..caller.clone() })
 }
 
 /// The caller's access to a room, for reads and posts.
@@ -114,13 +123,18 @@ pub fn may_forget_versions(caller: &Caller, author: UserId) -> Result<(), Forbid
 }
 
 /// The access with which a message is appended: the access with which it was accepted, less the rights that its actor has lost
-/// since. `state` is the state of the actor's token, if that token exists.
-pub fn append_access(message: &NewMessage, state: Option<&TokenState>) -> Result<Access, Error> {
+/// since. `state` is the state of the actor's token, if that token exists, and `user` the user as whom it acts, if it does and
+/// the user exists.
+pub fn append_access(message: &NewMessage, state: Option<&TokenState>, user: Option<&User>) -> Result<Access, Error> {
     if message.actor == Actor::Operator {
         return Ok(message.access);
     }
     let caller = state.ok_or(TokenRefusal::Invalid)?.judge(message.at)?;
-    Ok(message.access.within(may_append(caller, message.author, message.room_id)?))
+    let access = match message.actor.user() {
+        None => may_append(caller, message.author, message.room_id)?,
+        Some(_) => may_append(&acting_caller(caller, user)?, message.author, message.room_id)?,
+    };
+    Ok(message.access.within(access))
 }
 
 /// The caller may make users.
@@ -169,8 +183,8 @@ pub fn may_mint(caller: &Caller, token: &Token) -> Result<(), Forbidden> {
 /// A repeated minting call may return the token of the first call only to the token that made the first call, `minted_by`. A
 /// sibling may have fewer rights, and would keep the minted token when the first is revoked.
 pub fn may_be_handed(actor: Actor, minted_by: Option<TokenId>) -> Result<(), Forbidden> {
-    match actor {
-        Actor::Token(token) if minted_by != Some(token) => Err(Forbidden::MoreRights),
+    match actor.token() {
+        Some(token) if minted_by != Some(token) => Err(Forbidden::MoreRights),
         _ => Ok(()),
     }
 }

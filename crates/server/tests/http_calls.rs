@@ -379,3 +379,45 @@ async fn admins_are_rate_limited_and_client_tokens_are_not() {
     }
     server.delete(&format!("/api/tokens/{}", world.admin.token_id)).bearer(&world.admin.token).send().await.ok(200);
 }
+
+#[tokio::test]
+async fn a_client_token_acts_as_a_user() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let (member, stranger) = (&world.member, &world.stranger);
+    let path = |user: &support::Person| format!("/api/rooms/{}/messages?as={}", world.room, user.id);
+    let post = |user, body: Value| server.post(&path(user), &body).client();
+    let posted = post(member, json!({ "content": "hello" })).send().await.ok(201);
+    assert_eq!(posted["userId"], json!(member.id));
+    post(stranger, json!({ "content": "hello" })).send().await.refused(403, "not_a_member");
+    for user in [member.id, stranger.id] {
+        post(member, json!({ "content": "hello", "userId": user })).send().await.invalid("userId");
+    }
+    // Lists show what the user may see, and their links go on with it.
+    post(member, json!({ "content": "again" })).send().await.ok(201);
+    let own = server.get(&format!("/api/messages/user?as={}&limit=1", member.id)).client().send().await;
+    let next = own.links()["next"].clone();
+    assert_eq!(own.ok(200)[0]["content"], "again");
+    assert_eq!(server.get(&next).client().send().await.ok(200)[0]["content"], "hello");
+    for (user, rooms) in [(member, 1), (stranger, 0)] {
+        let listed = server.get(&format!("/api/rooms?as={}", user.id)).client().send().await.ok(200);
+        assert_eq!(listed.as_array().unwrap().len(), rooms);
+    }
+    // The user's rate limit counts, and not that of others.
+    loop {
+        let answer = post(member, json!({ "content": "x" })).send().await;
+        if answer.status != 201 {
+            answer.refused(429, "rate_limited");
+            break;
+        }
+    }
+    let own = server.post(&format!("/api/rooms/{}/messages", world.room), &json!({ "content": "x" }));
+    own.bearer(&member.token).send().await.refused(429, "rate_limited");
+    post(&world.owner, json!({ "content": "x" })).send().await.ok(201);
+    let own = server.post(&format!("/api/rooms/{}/messages", world.room), &json!({ "content": "x", "userId": member.id }));
+    own.client().send().await.ok(201);
+    // A disabled user is nobody.
+    let disable = server.call("PATCH", &format!("/api/users/{}", member.id)).json(&json!({ "disabled": true }));
+    disable.client().send().await.ok(200);
+    post(member, json!({ "content": "x" })).send().await.refused(404, "user_not_found");
+}

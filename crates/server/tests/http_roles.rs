@@ -77,6 +77,44 @@ async fn everyone_calls_everything() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// With `?as=` a CLIENT token may do what that user's own token may, in every call. Other tokens may not act as somebody else.
+#[tokio::test]
+async fn a_client_token_has_the_rights_of_the_user_as_whom_it_acts() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let users = [
+        (Actor::Stranger, &world.stranger),
+        (Actor::Member, &world.member),
+        (Actor::Owner, &world.owner),
+        (Actor::Moderator, &world.moderator),
+        (Actor::Admin, &world.admin),
+    ];
+    let mut number = 1_000;
+    for route in ROUTES.iter().filter(|route| !route.is_public()) {
+        for (actor, user) in users {
+            number += 1;
+            let target = route.target(&server, &world, number).await;
+            let call = |who: &str, token: &str| {
+                let call = server.call(route.method, &format!("{}?as={who}", route.path_for(&target)));
+                let call = if let Some(body) = route.body { call.json(&body(&target)) } else { call };
+                call.bearer(token).send()
+            };
+            let id = user.id.to_string();
+            for other in [&world.stranger, &world.admin].into_iter().filter(|other| other.id != user.id) {
+                call(&id, &other.token).await.refused(403, "not_yourself");
+            }
+            for nobody in [world.room.to_string(), "none".to_owned()] {
+                call(&nobody, &server.client_token).await.refused(404, "user_not_found");
+            }
+            let twice = format!("{id}&as={id}");
+            call(&twice, &server.client_token).await.invalid("as");
+            let answer = call(&id, &server.client_token).await;
+            let place = Actor::ALL.iter().position(|other| *other == actor).unwrap();
+            assert_eq!(answer.status.as_u16(), route.expected[place], "{} as {actor:?}: {}", route.name(), answer.text());
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_call_works_without_a_good_token() {
     let server = start().await;

@@ -2,11 +2,9 @@ use std::borrow::Cow;
 
 use crate::app_context::AppContext;
 use crate::caller::Caller;
-use crate::error::{Error, NotFound};
+use crate::error::Error;
 use crate::ids::UserId;
-use crate::model::UserRef;
 use crate::policy;
-use crate::token::TokenType;
 
 /// Returns the caller or, if a CLIENT token names a user, that user with its own rights and limits, within the token's
 /// permissions.
@@ -19,8 +17,6 @@ pub async fn act_as<'a>(chat: &AppContext, caller: &'a Caller, user: Option<User
     if user.is_none() || !caller.may_name_others() {
         return Ok(Cow::Borrowed(caller));
     }
-    let user = chat.store.user(id).await?.filter(|user| !user.disabled).ok_or(Error::NotFound(NotFound::User))?;
-    let caller =
-        Caller { token_type: TokenType::User, user: UserRef::from(&user), role: user.role, operator: false, ..caller.clone() };
-    Ok(Cow::Owned(caller))
+    let user = chat.store.user(id).await?;
+    Ok(Cow::Owned(policy::acting_caller(caller, user.as_ref())?))
 }

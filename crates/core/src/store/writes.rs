@@ -113,8 +113,30 @@ pub struct Done<T> {
 pub enum Actor {
     /// The holder of this token.
     Token(TokenId),
+    /// The holder of this CLIENT token, who acts as this user, with that user's rights and limits.
+    As {
+        /// The token.
+        token: TokenId,
+        /// The user.
+        user: UserId,
+    },
     /// The server itself, or its operator at the command line. It has no row, and may do everything.
     Operator,
+}
+
+impl Actor {
+    /// Returns the token, if there is one.
+    pub fn token(self) -> Option<TokenId> {
+        match self {
+            Self::Token(token) | Self::As { token, .. } => Some(token),
+            Self::Operator => None,
+        }
+    }
+
+    /// Returns the user as whom a CLIENT token acts.
+    pub fn user(self) -> Option<UserId> {
+        if let Self::As { user, .. } = self { Some(user) } else { None }
+    }
 }
 
 /// A message to append. The commit checks membership and both kinds of idempotency, and assigns the `seq`.

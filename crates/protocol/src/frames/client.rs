@@ -127,6 +127,10 @@ client_frames! {
             /// `version_conflict`.
             #[serde(skip_serializing_if = "Option::is_none")]
             if_version: Option<u64>,
+            /// The user for whom the caller acts, with that user's rights and limits. Only a CLIENT token may name another user.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schema(format = "uuid")]
+            user_id: Option<Cow<'a, str>>,
         },
         /// Deletes a message.
         "delete" => Delete {
@@ -136,6 +140,10 @@ client_frames! {
             /// The message.
             #[schema(format = "uuid")]
             message_id: Cow<'a, str>,
+            /// The user for whom the caller acts, with that user's rights and limits. Only a CLIENT token may name another user.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schema(format = "uuid")]
+            user_id: Option<Cow<'a, str>>,
         },
         /// Signals to the room's other members that a user is typing, or has stopped.
         "typing" => Typing {

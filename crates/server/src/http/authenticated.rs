@@ -1,18 +1,19 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use chatsphere_core::{Caller, Error};
+use chatsphere_core::{Caller, Error, ops};
 
 use super::failure::Failure;
 use super::path_ids::{self, PathIds};
-use super::query::Query;
+use super::query::{Query, acting_as};
 use super::state::HttpState;
 use super::under_way::UnderWay;
 use crate::auth;
 use crate::request::bearer;
 
-/// The caller, authenticated by `Authorization: Bearer <token>`.
+/// The caller, authenticated by `Authorization: Bearer <token>`. With `?as=` a CLIENT token's caller is the user as whom it acts.
 pub(crate) struct Authenticated(pub(crate) Arc<Caller>);
 
 /// A writing call without a body and without parameters in its query: its caller and its path parameters.
@@ -43,6 +44,11 @@ impl FromRequestParts<Arc<HttpState>> for Authenticated {
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let token = bearer(&parts.headers).map_err(Error::from)?;
         let caller = auth::authenticate(&http.chat, &http.keys, token).await?;
+        let user = acting_as(parts.uri.query().unwrap_or_default())?;
+        let caller = match ops::act_as(&http.chat, &caller, user).await? {
+            Cow::Borrowed(_) => caller,
+            Cow::Owned(acting) => Arc::new(acting),
+        };
         // Some calls authenticate twice; the span records the caller once.
         if parts.extensions.insert(Named).is_none() {
             let span = tracing::Span::current();

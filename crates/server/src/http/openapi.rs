@@ -12,7 +12,7 @@ use utoipa::openapi::content::Content;
 use utoipa::openapi::example::Example;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, Info, License, OpenApi, OpenApiBuilder, Ref, RefOr, Required, Response, ResponseBuilder, tag::Tag,
@@ -23,11 +23,13 @@ use chatsphere_protocol::frames::frames_schema;
 use chatsphere_protocol::rest::{FieldError, Problem};
 
 use super::failure::Failure;
+use super::query::AS;
 
 const DESCRIPTION: &str = "A self-hosted chat server.\n\n\
     Send a token as `Authorization: Bearer <token>`: a CLIENT token belongs to an application's backend and may do \
     everything, a USER token belongs to a device of one user. A token's `permissions` limit it further; each call names the \
-    one that it needs.\n\n\
+    one that it needs. With `as` a CLIENT token acts as a user, with that user's rights and limits, within its own \
+    permissions.\n\n\
     Errors are `application/problem+json`; tell them apart by `code`, which is stable. The field `error` repeats `detail` for \
     clients of the Node.js version.\n\n\
     Lists are bare arrays. The header `Link` has the addresses of the adjacent pages; use them unchanged.\n\n\
@@ -90,6 +92,9 @@ pub fn openapi() -> OpenApi {
         }
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
         {
+            if operation.security.is_some() {
+                add_acting(operation);
+            }
             for (status, response) in &mut operation.responses.responses {
                 if let RefOr::T(response) = response {
                     describe(status, response);
@@ -135,6 +140,27 @@ fn idempotency_key() -> Parameter {
     parameter.description = Some("1 to 128 visible ASCII characters. With a key the call can be sent again safely.".to_owned());
     parameter.schema = Some(RefOr::T(Schema::Object(schema)));
     parameter
+}
+
+/// Adds the parameter that all calls with a token take, and its errors.
+fn add_acting(operation: &mut Operation) {
+    let schema = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
+    let mut parameter = Parameter::new(AS);
+    parameter.parameter_in = ParameterIn::Query;
+    parameter.required = Required::False;
+    let about = "The user as whom a CLIENT token acts, with that user's rights and limits.";
+    parameter.description = Some(about.to_owned());
+    parameter.schema = Some(RefOr::T(Schema::Object(schema.build())));
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+    for (status, code) in [("403", "`not_yourself`"), ("404", "`user_not_found`")] {
+        let response = operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(Response::new("")));
+        if let RefOr::T(Response { description, .. }) = response
+            && !description.contains(code)
+        {
+            let separator = if description.is_empty() { "" } else { "; " };
+            *description = format!("{description}{separator}{code}");
+        }
+    }
 }
 
 /// Errors common to many calls: a name, the status, the codes.

@@ -18,7 +18,7 @@ pub(super) use super::idempotency::Replayed;
 pub(super) use super::json_list::{self, JsonList};
 pub(super) use super::link::Links;
 pub(super) use super::path_ids::{InRoom, OfMessage};
-pub(super) use super::query::{EventsParams, HistoryParams, PageParams, Query};
+pub(super) use super::query::{AS, EventsParams, HistoryParams, PageParams, Query};
 pub(super) use super::reading::{Read, ReadInTurn};
 pub(super) use super::room_seq::RoomSeq;
 pub(super) use super::state::HttpState;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use chatsphere_core::store::{HistoryRange, PageRequest};
-use chatsphere_core::{InvalidField, Seq, UserId, ops};
+use chatsphere_core::{Error, InvalidField, Seq, UserId, ops};
 use chatsphere_protocol::rest::FieldError;
 use utoipa::IntoParams;
 
@@ -68,6 +68,9 @@ const FIRST_VERSION: [&str; 9] = [
     "/api/tokens/{tokenId}/revoke",
 ];
 
+/// The parameter of all calls with a token: the user as whom a CLIENT token acts.
+pub(crate) const AS: &str = "as";
+
 /// Maximum number of unknown parameters named in one answer.
 const MAX_NAMED: usize = 8;
 
@@ -126,18 +129,13 @@ impl Query {
         Ok((self.seq("after")?.unwrap_or(Seq::ZERO), self.limit()?))
     }
 
-    /// The user for whom a CLIENT token acts, for a call with no other parameters.
-    pub(crate) fn acting_as(&self) -> Result<Option<UserId>, Failure> {
-        self.takes(&["as"])?;
-        Ok(self.one("as")?.map(ops::user_id).transpose()?)
-    }
-
-    /// Rejects other parameters, because a misspelt one would silently return a different page.
+    /// Rejects other parameters, except the one that all calls take, because a misspelt one would silently return a different page.
     pub(crate) fn takes(&self, known: &[&str]) -> Result<(), Failure> {
         if self.lenient {
             return Ok(());
         }
-        let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let known = [known, &[AS]].concat();
+        let list = known.join(", ");
         let mut unknown: Vec<FieldError<'static>> = Vec::new();
         for (name, _) in self.pairs.iter().filter(|(name, _)| !name.is_empty() && !known.contains(&name.as_str())) {
             let field = shown(name);
@@ -157,11 +155,7 @@ impl Query {
 
     /// A parameter that may occur once.
     pub(crate) fn one(&self, name: &'static str) -> Result<Option<&str>, InvalidField> {
-        let mut values = self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        match (values.next(), values.next()) {
-            (_, Some(_)) => Err(InvalidField::new(name, "must be there once")),
-            (value, None) => Ok(value),
-        }
+        once(name, self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()))
     }
 
     /// The same call at another position of the list, as an absolute-path reference (RFC 3986, section 4.2).
@@ -189,6 +183,20 @@ impl Query {
             _ => Err(InvalidField::new(name, format!("must be a whole number from 0 to {}", Seq::MAX))),
         }
     }
+}
+
+/// The only one of these values of a parameter, if there is one.
+fn once<T>(name: &'static str, mut values: impl Iterator<Item = T>) -> Result<Option<T>, InvalidField> {
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(InvalidField::new(name, "must be there once")),
+        (value, None) => Ok(value),
+    }
+}
+
+/// The user as whom a CLIENT token acts in a call with this query.
+pub(crate) fn acting_as(query: &str) -> Result<Option<UserId>, Error> {
+    let values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == AS).map(|(_, value)| value);
+    once(AS, values)?.as_deref().map(ops::user_id).transpose()
 }
 
 /// A parameter's name for the answer, hidden if it might be misplaced data such as a token.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chatsphere_core::ops::{self, EditMessage, PostMessage, Typing};
 use chatsphere_core::store::AckTo;
-use chatsphere_core::{Access, Caller, Error, Version};
+use chatsphere_core::{Access, Caller, Error, MessageId, RoomId, Version};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
 use chatsphere_realtime::{Join, PendingAck, SendWindow, WriteQueue, join};
 use tokio::time::sleep;
@@ -39,11 +39,14 @@ impl Connection {
             ClientFrame::Message { room_id, content, client_message_id, user_id } => {
                 self.post(&caller, Post { room_id, content, client_message_id, user_id }, &about)
             }
-            ClientFrame::Edit { room_id, message_id, content, if_version } => {
-                let version = if_version.map(|version| Version::new(version.try_into().unwrap_or(u32::MAX)));
-                self.edit(&caller, (&room_id, &message_id), content.into_owned(), version, &about)
+            ClientFrame::Edit { room_id, message_id, content, if_version, user_id } => {
+                let edit = edit(&caller, (&room_id, &message_id), content.into_owned(), if_version);
+                return Ok(self.change(caller, user_id.as_deref(), edit, about, Self::edit));
             }
-            ClientFrame::Delete { room_id, message_id } => self.delete(&caller, &room_id, &message_id, &about),
+            ClientFrame::Delete { room_id, message_id, user_id } => {
+                let ids = message_ids(&caller, &room_id, &message_id);
+                return Ok(self.change(caller, user_id.as_deref(), ids, about, Self::delete));
+            }
             ClientFrame::Leave { room_id } => self.leave(session, &caller, &room_id, &about),
             ClientFrame::Auth { token } => {
                 let (session, token) = (session.clone(), token.into_owned());
@@ -115,24 +118,42 @@ impl Connection {
         ops::post_message_for(&self.state.chat, caller, message, to)
     }
 
-    fn edit(
+    /// Submits a change for the caller or, deferred, for the user as whom the caller acts. A change that was not parsed is
+    /// rejected.
+    fn change<T: Send + 'static>(
         &mut self,
-        caller: &Caller,
-        (room_id, message_id): (&str, &str),
-        content: String,
-        if_version: Option<Version>,
-        about: &Correlation,
-    ) -> Result<(), Error> {
-        let (room_id, message_id) = (ops::room_id(caller, room_id)?, ops::message_id(message_id)?);
-        let edit = EditMessage { room_id, message_id, content, if_version };
+        caller: Arc<Caller>,
+        user_id: Option<&str>,
+        parsed: Result<T, Error>,
+        about: Correlation,
+        submit: fn(&mut Self, &Caller, T, &Correlation) -> Result<(), Error>,
+    ) -> Option<Deferred> {
+        let done = match (parsed, user_id.map(ops::user_id).transpose()) {
+            (Ok(change), Ok(None)) => submit(self, &caller, change, &about),
+            (Ok(change), Ok(user)) => {
+                return Some(deferred(move |connection| {
+                    Box::pin(async move {
+                        let acting = ops::act_as(&connection.state.chat, &caller, user).await;
+                        let done = acting.and_then(|caller| submit(connection, &caller, change, &about));
+                        connection.answer_refused(&about, done.map_err(Refused::from));
+                        Ok(())
+                    })
+                }));
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        self.answer_refused(&about, done.map_err(Refused::from));
+        None
+    }
+
+    fn edit(&mut self, caller: &Caller, edit: EditMessage, about: &Correlation) -> Result<(), Error> {
         let to = ack_to(&mut self.unanswered, &self.write_queue, about);
         ops::edit_message_for(&self.state.chat, caller, edit, to)
     }
 
-    fn delete(&mut self, caller: &Caller, room_id: &str, message_id: &str, about: &Correlation) -> Result<(), Error> {
-        let (room_id, message_id) = (ops::room_id(caller, room_id)?, ops::message_id(message_id)?);
+    fn delete(&mut self, caller: &Caller, (room, message): (RoomId, MessageId), about: &Correlation) -> Result<(), Error> {
         let to = ack_to(&mut self.unanswered, &self.write_queue, about);
-        ops::delete_message_for(&self.state.chat, caller, room_id, message_id, to)
+        ops::delete_message_for(&self.state.chat, caller, room, message, to)
     }
 
     async fn join(
@@ -201,6 +222,23 @@ fn ack_to<'a>(
 ) -> impl FnOnce() -> AckTo + 'a {
     let window = unanswered.get_or_insert_default();
     move || AckTo::new(PendingAck::new(about.clone(), write_queue.clone(), window))
+}
+
+/// The ids of a message and its room.
+fn message_ids(caller: &Caller, room_id: &str, message_id: &str) -> Result<(RoomId, MessageId), Error> {
+    Ok((ops::room_id(caller, room_id)?, ops::message_id(message_id)?))
+}
+
+/// The parameters of an `edit` frame.
+fn edit(
+    caller: &Caller,
+    (room_id, message_id): (&str, &str),
+    content: String,
+    if_version: Option<u64>,
+) -> Result<EditMessage, Error> {
+    let (room_id, message_id) = message_ids(caller, room_id, message_id)?;
+    let if_version = if_version.map(|version| Version::new(version.try_into().unwrap_or(u32::MAX)));
+    Ok(EditMessage { room_id, message_id, content, if_version })
 }
 
 /// The parameters of a `typing` frame.

@@ -20,6 +20,7 @@ on_every_database!(
     versions_are_listed_and_erased,
     every_answer_about_a_room_says_how_new_it_is,
     another_node_hears_of_it,
+    a_client_token_changes_messages_as_a_user,
 );
 
 async fn others_get_an_edit_and_the_sender_gets_an_ack(database: Arc<Database>) {
@@ -272,4 +273,50 @@ async fn another_node_hears_of_it(database: Arc<Database>) {
     assert_eq!((&event["type"], &event["seq"]), (&json!("message_edited"), &json!(edited.seq)));
     assert_eq!(event["message"]["content"], "hello, world");
     assert_eq!(event["by"]["id"], json!(server.admin_id));
+}
+
+async fn a_client_token_changes_messages_as_a_user(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let eve = server.user("eve").await;
+    let posted = server.say(room, &ada, "one").await;
+    let token = server.client_token.clone();
+    let mut backend = server.connect(&token).await;
+    let edit = |user: &str, content: &str| {
+        json!({
+            "type": "edit", "roomId": room, "messageId": posted["id"], "content": content, "userId": user, "ref": content,
+        })
+    };
+    let delete =
+        |user: &str| json!({ "type": "delete", "roomId": room, "messageId": posted["id"], "userId": user, "ref": "d" });
+    let (of_ada, of_bob, of_eve) = (ada.id.to_string(), bob.id.to_string(), eve.id.to_string());
+    // That user's rights count, not the backend's own.
+    for (frame, code, field) in [
+        (edit(&of_bob, "x"), "not_the_author", Value::Null),
+        (edit(&of_eve, "x"), "not_a_member", json!("roomId")),
+        (edit("none", "x"), "user_not_found", json!("userId")),
+        (edit(&room.to_string(), "x"), "user_not_found", json!("userId")),
+        (delete(&of_bob), "not_a_moderator", Value::Null),
+        (delete(&of_eve), "not_a_member", json!("roomId")),
+        (delete("none"), "user_not_found", json!("userId")),
+    ] {
+        let error = backend.ask(frame.clone()).await;
+        assert_eq!((&error["code"], &error["field"]), (&json!(code), &field), "{frame}");
+    }
+    for frame in [edit(&of_bob, "x"), delete(&of_bob)] {
+        let error = server.connect(&ada.token).await.ask(frame.clone()).await;
+        assert_eq!((&error["code"], &error["field"]), (&json!("not_yourself"), &json!("userId")), "{frame}");
+    }
+    // Frames take effect in their order, also those that name a user.
+    let mut seen = server.joined(room, &bob).await;
+    for frame in [edit(&of_ada, "two"), edit(&of_ada, "three"), delete(&of_ada)] {
+        backend.send(frame).await;
+    }
+    for (kind, content) in [("message_edited", "two"), ("message_edited", "three"), ("message_deleted", "")] {
+        let event = seen.expect(kind).await;
+        assert_eq!((&event["message"]["content"], &event["by"]["id"]), (&json!(content), &json!(ada.id)));
+    }
+    for reference in ["two", "three", "d"] {
+        assert_eq!(backend.expect("ack").await["ref"], reference);
+    }
 }

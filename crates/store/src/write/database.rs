@@ -58,6 +58,8 @@ pub(crate) struct AppendFacts {
     pub(crate) authors: IdMap<UserId, Author>,
     /// Those of the actors' tokens that exist.
     pub(crate) tokens: IdMap<TokenId, TokenState>,
+    /// The users that exist, of those as whom CLIENT tokens act.
+    pub(crate) acting: IdMap<UserId, User>,
     /// The memberships that exist, of those that were looked up.
     pub(crate) members: IdSet<(RoomId, UserId)>,
     /// Stored messages that have a `clientMessageId` of the run.
@@ -118,7 +120,8 @@ pub(crate) struct MessageUpdate<'a> {
 }
 
 pub(crate) trait Messages {
-    fn append_facts(&mut self, messages: &[&NewMessage]) -> impl Step<AppendFacts>;
+    /// Returns the facts about messages. `acting` are the users as whom CLIENT tokens act.
+    fn append_facts(&mut self, messages: &[&NewMessage], acting: IdMap<UserId, User>) -> impl Step<AppendFacts>;
     fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> impl Step<()>;
     /// Returns a message of a room, in its current state.
     fn find_message(&mut self, room: RoomId, id: MessageId) -> impl Step<Option<Keyed<Message>>>;

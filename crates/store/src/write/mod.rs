@@ -12,5 +12,5 @@ mod rules;
 pub(crate) mod writer;
 
 pub(crate) use handle::Writes;
-pub(crate) use rules::decide::state_of;
+pub(crate) use rules::decide::access_of;
 pub(crate) use rules::outcome::{FoundRecord, IdempotencyRecord, Outcome};

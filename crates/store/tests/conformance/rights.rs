@@ -8,8 +8,8 @@ use chatsphere_core::store::{
     MemberRemoval, MessageDeletion, MessageEdit, NewMember, NewMessage, Revocation, UserChange, VersionsForgotten,
 };
 use chatsphere_core::{
-    Access, Actor, Content, ControlPosition, Error, Forbidden, MessageId, Permissions, Role, RoomId, Store, Timestamp, TokenId,
-    TokenRefusal, TokenType, UserId,
+    Access, Actor, Content, ControlPosition, Error, Forbidden, MessageId, NotFound, Permissions, Role, RoomId, Store,
+    Timestamp, TokenId, TokenRefusal, TokenType, UserId,
 };
 
 use crate::fixture::Fixture;
@@ -23,6 +23,7 @@ on_every_database!(
     what_waits_behind_a_loss_of_rights_is_refused,
     what_waits_behind_a_removal_is_refused,
     what_waits_behind_a_demoted_moderator_is_refused,
+    who_acts_as_a_user_loses_that_users_rights,
     a_restricted_token_is_held_to_its_permissions,
     a_token_without_write_gets_no_replay,
     a_minted_token_is_replayed_only_to_its_minter,
@@ -98,7 +99,7 @@ impl Scene {
     fn write(&self, what: &'static str) -> Attempt {
         let scene = self.clone();
         let Self { actor, at, .. } = *self;
-        let Actor::Token(token) = actor else { panic!("no token") };
+        let token = actor.token().unwrap();
         Box::pin(async move {
             let Self { store, room, guest, stranger, other_token, message, by, .. } = scene;
             match what {
@@ -312,6 +313,59 @@ async fn what_waits_behind_a_demoted_moderator_is_refused(fixture: Arc<Fixture>)
         assert_eq!((demoted.await, after.await), (Ok(()), Err(Forbidden::NotAModerator.into())), "{write}");
         store.submit(UserChange { role: Some(Role::Moderator), ..change(moderator.user.id) }).await.unwrap();
         assert_eq!(scene.write(write).await, Ok(()));
+    }
+}
+
+/// A CLIENT token that acts as a user has that user's rights at the time of the commit, and not its own.
+async fn who_acts_as_a_user_loses_that_users_rights(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = Arc::clone(&world.node.store);
+    let (_, parent) = admin(&world).await;
+    for losing in ["nothing", "removed", "revoked", "disabled", "demoted"] {
+        for write in ["append", "edit", "delete_message", "forget_versions", "add_member", "remove_member"] {
+            let mut client = new_token(world.ada.id, None);
+            client.token.token_type = TokenType::Client;
+            let token = store.submit(client).await.unwrap().value.token.id;
+            let (user, own_token) = admin(&world).await;
+            let mut scene = Scene::new(&world, user, own_token).await;
+            scene.actor = Actor::As { token, user };
+            let (lost, expected): (Option<Attempt>, _) = match losing {
+                "removed" => {
+                    // An owner who is no ADMIN.
+                    store.submit(UserChange { role: Some(Role::Member), ..change(user) }).await.unwrap();
+                    scene.room = store.submit(new_room(user)).await.unwrap().value.id;
+                    world.add(scene.room, scene.guest).await;
+                    scene.message = edited(&store, scene.room, user).await;
+                    let (store, change) = (Arc::clone(&store), membership(scene.room, user, world.ada.id));
+                    let removal = Box::pin(async move { store.submit(MemberRemoval(change)).await.map(drop) });
+                    (Some(removal), Err(Forbidden::NotAMember.into()))
+                }
+                "disabled" => (loss(&store, losing, user, own_token, parent), Err(Error::NotFound(NotFound::User))),
+                // The token that acts, rather than the user's own.
+                _ => (loss(&store, losing, user, token, parent), refusal_after(losing, write).map_or(Ok(()), Err)),
+            };
+            let (before, lost, after) = world
+                .in_one_batch(async || (submitted(scene.write(write)), lost.map(submitted), submitted(scene.write(write))))
+                .await;
+            assert_eq!(before.await, Ok(()), "{write}, before {losing}");
+            if let Some(lost) = lost {
+                lost.await.unwrap();
+            }
+            assert_eq!(after.await, expected, "{losing}, then {write}");
+            assert_eq!(scene.write(write).await, expected, "{losing}, then {write} in a transaction of its own");
+        }
+    }
+    // A USER token acts as nobody else, and nobody acts as a user who does not exist.
+    let (user, own_token) = admin(&world).await;
+    for write in ["append", "edit"] {
+        let mut scene = Scene::new(&world, user, own_token).await;
+        scene.actor = Actor::As { token: own_token, user };
+        assert_eq!(scene.write(write).await, Err(Forbidden::ClientOnly.into()), "{write}");
+        let mut client = new_token(world.ada.id, None);
+        client.token.token_type = TokenType::Client;
+        let token = store.submit(client).await.unwrap().value.token.id;
+        scene.actor = Actor::As { token, user: UserId::new(now()) };
+        assert_eq!(scene.write(write).await, Err(Error::NotFound(NotFound::User)), "{write}");
     }
 }
 

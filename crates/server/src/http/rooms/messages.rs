@@ -66,6 +66,8 @@ fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
 /// Answers once the message is on disk. If the same author sends the same `clientMessageId` and content to the same room again,
 /// the server stores nothing and answers with the first message.
 ///
+/// `userId` names another author, with the rights and limits of the CLIENT token. It must not come together with `as`.
+///
 /// Who: members, a CLIENT token, or an ADMIN's; for another `userId`: a CLIENT token. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/messages", operation_id = "postMessage", tag = "messages",
     security(("bearer" = [])),
@@ -80,9 +82,13 @@ fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
     ))]
 pub(super) async fn post(
     State(http): Http,
+    query: Query,
     JsonBody { caller, path: room_id, value, idempotency }: JsonBody<PostMessage, RoomId>,
 ) -> Result<Response, Failure> {
     let PostMessage { content, client_message_id, user_id } = value;
+    if user_id.is_some() && query.one(AS)?.is_some() {
+        return Err(Failure::invalid("userId", "must not come together with the parameter as"));
+    }
     let author = user_id.as_deref().map(ops::user_id).transpose()?;
     let post = ops::PostMessage { room_id, content, client_message_id, author, idempotency };
     let done = ops::post_message(&http.chat, &caller, post)?.await?;

@@ -7,20 +7,15 @@ use crate::http::prelude::*;
 /// The room's other connections get a frame `typing`, which is not stored. It expires after 6 s, and ends with `on: false` or
 /// with the user's next message. A signal that is repeated within 2.5 s is not sent again.
 ///
-/// Who: members, a CLIENT token, or an ADMIN's; with `as` for another user: a CLIENT token. Permission: `write`.
+/// Who: members, a CLIENT token, or an ADMIN's. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/typing", operation_id = "postTyping", tag = "messages",
     security(("bearer" = [])),
-    params(
-        InRoom,
-        ("as" = Option<String>, Query, description = "The user who types, with that user's rights and limits; for CLIENT \
-         tokens"),
-    ),
+    params(InRoom),
     request_body = Typing,
     responses(
         (status = 200, description = "Accepted", body = Done),
-        (status = 403, description = "`not_a_member`, `needs_write`, `not_yourself`"),
-        (status = 404, description = "`parent_not_found`; `user_not_found`; `room_not_found`: only for CLIENT tokens and \
-         ADMINs"),
+        (status = 403, description = "`not_a_member`, `needs_write`"),
+        (status = 404, description = "`parent_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
         (status = 429, description = "`rate_limited`"),
     ))]
 pub(super) async fn post(
@@ -28,8 +23,9 @@ pub(super) async fn post(
     query: Query,
     JsonBody { caller, path: room_id, value, .. }: JsonBody<Typing, RoomId>,
 ) -> Result<impl IntoResponse, Failure> {
+    query.takes(&[])?;
     let parent_id = value.parent_id.as_deref().map(ops::parent_id).transpose()?;
-    let typing = ops::Typing { room_id, parent_id, on: value.on.unwrap_or(true), user: query.acting_as()? };
+    let typing = ops::Typing { room_id, parent_id, on: value.on.unwrap_or(true), user: None };
     let head = ops::typing(&http.chat, &caller, typing).await?;
     Ok((RoomSeq(head), Json(Done { message: "Typing accepted".into() })))
 }

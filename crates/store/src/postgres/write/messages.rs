@@ -1,7 +1,7 @@
 //! The writer's access to messages: a few statements for a run of messages, whatever its length.
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, Actor, Message, MessageId, RoomId, Seq, Timestamp, TokenId, UserId, UserRef, Username, policy};
+use chatsphere_core::{Access, Message, MessageId, RoomId, Seq, Timestamp, TokenId, User, UserId, UserRef, Username};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -12,9 +12,11 @@ use super::keys::Keys;
 use super::session::Session;
 use crate::postgres::failure::Cause;
 use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, number, present_messages};
-use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, MessageUpdate, Messages, RoomAdvance, RoomHead, Sent};
+use crate::write::database::{
+    AppendFacts, Author, IdMap, Keyed, MessageRow, MessageUpdate, Messages, RoomAdvance, RoomHead, Sent,
+};
 use crate::write::failure::Failure;
-use crate::write::{Outcome, state_of};
+use crate::write::{Outcome, access_of};
 
 pub(super) const ROOMS: &str = "SELECT id, pk, seq FROM rooms WHERE id = ANY ($1)";
 const AUTHORS: &str = "SELECT id, pk, username FROM users WHERE id = ANY ($1)";
@@ -102,12 +104,12 @@ const ADVANCE: &str = "UPDATE rooms SET seq = ($2::bigint[])[array_position($1, 
     WHERE pk = ANY ($1::bigint[])";
 
 impl Messages for PostgresWriter {
-    async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {
-        let mut tokens: Vec<TokenId> = messages.iter().filter_map(|message| by_token(message)).collect();
+    async fn append_facts(&mut self, messages: &[&NewMessage], acting: IdMap<UserId, User>) -> Result<AppendFacts, Failure> {
+        let mut tokens: Vec<TokenId> = messages.iter().filter_map(|message| message.actor.token()).collect();
         tokens.sort_unstable();
         tokens.dedup();
         let tokens = self.run(|session| async move { session.token_states(&tokens).await }).await?;
-        let facts = AppendFacts { tokens, ..AppendFacts::default() };
+        let facts = AppendFacts { tokens, acting, ..AppendFacts::default() };
         let asked = Asked::new(messages, &facts);
         self.run(|session| async move { asked.answer(&session, facts).await }).await
     }
@@ -174,10 +176,6 @@ impl Messages for PostgresWriter {
     }
 }
 
-fn by_token(message: &NewMessage) -> Option<TokenId> {
-    if let Actor::Token(token) = message.actor { Some(token) } else { None }
-}
-
 /// The look-ups for a run of messages.
 #[derive(Default)]
 struct Asked {
@@ -195,7 +193,7 @@ impl Asked {
         for message in messages {
             asked.rooms.push(*message.room_id.as_uuid());
             asked.users.push(*message.author.as_uuid());
-            if let Ok(Access::Member(user)) = policy::append_access(message, state_of(message, facts)) {
+            if let Ok(Access::Member(user)) = access_of(message, facts) {
                 asked.members.push((message.room_id, user));
             }
             if let Some(client_id) = &message.client_message_id {

@@ -1,7 +1,7 @@
 //! The writer's access to messages.
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, Actor, Message, MessageId, RoomId, Seq, Timestamp, UserId, UserRef, Username, policy};
+use chatsphere_core::{Access, Message, MessageId, RoomId, Seq, Timestamp, User, UserId, UserRef, Username};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::SqliteWriter;
@@ -10,9 +10,11 @@ use super::idempotency::find_record;
 use super::writer_cache::WriterCache;
 use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
-use crate::write::database::{AppendFacts, Author, Keyed, MessageRow, MessageUpdate, Messages, RoomAdvance, RoomHead, Sent};
+use crate::write::database::{
+    AppendFacts, Author, IdMap, Keyed, MessageRow, MessageUpdate, Messages, RoomAdvance, RoomHead, Sent,
+};
 use crate::write::failure::Failure;
-use crate::write::{Outcome, state_of};
+use crate::write::{Outcome, access_of};
 
 /// Erases the contents of the texts of message `?1`, from the one whose key `$first` selects back to the oldest. It stops at
 /// the first one without content: all before it were erased with it.
@@ -28,9 +30,9 @@ macro_rules! erase_texts {
 }
 
 impl Messages for SqliteWriter {
-    async fn append_facts(&mut self, messages: &[&NewMessage]) -> Result<AppendFacts, Failure> {
+    async fn append_facts(&mut self, messages: &[&NewMessage], acting: IdMap<UserId, User>) -> Result<AppendFacts, Failure> {
         let Self { connection, known, lists, health, .. } = self;
-        let mut facts = AppendFacts::default();
+        let mut facts = AppendFacts { acting, ..AppendFacts::default() };
         for message in messages {
             gather(connection, known, lists, message, &mut facts).map_err(|error| failure(health, &error))?;
         }
@@ -177,7 +179,7 @@ fn gather(
     new: &NewMessage,
     facts: &mut AppendFacts,
 ) -> Result<()> {
-    if let Actor::Token(token) = new.actor
+    if let Some(token) = new.actor.token()
         && !facts.tokens.contains_key(&token)
         && let Some(state) = known.token(connection, token)?
     {
@@ -186,7 +188,7 @@ fn gather(
     let Some(room_pk) = room_pk(connection, known, new.room_id, facts)? else { return Ok(()) };
     let author_pk = author_pk(connection, known, new.author, facts)?;
     // The membership of a rejected message is not needed.
-    if let Ok(Access::Member(user)) = policy::append_access(new, state_of(new, facts)) {
+    if let Ok(Access::Member(user)) = access_of(new, facts) {
         let membership = (new.room_id, user);
         if !facts.members.contains(&membership) && is_known_member(connection, known, membership, room_pk, facts)? {
             facts.members.insert(membership);

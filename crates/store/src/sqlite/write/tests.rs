@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::sqlite::checkpoint::checkpoints;
 use crate::sqlite::{connection, migrations};
-use crate::write::database::{MessageRow, Messages, RoomAdvance};
+use crate::write::database::{IdMap, MessageRow, Messages, RoomAdvance};
 
 const START: Timestamp = Timestamp::from_millis(1_795_341_370_000);
 
@@ -27,7 +27,7 @@ async fn store(writer: &mut SqliteWriter, room_id: RoomId, author: UserId, clien
         at: START,
     };
     writer.begin(&[room_id], false, Instant::now()).await.unwrap_or_else(|_| panic!("no transaction"));
-    let facts = writer.append_facts(&[&new]).await.unwrap_or_else(|_| panic!("no facts"));
+    let facts = writer.append_facts(&[&new], IdMap::default()).await.unwrap_or_else(|_| panic!("no facts"));
     let known = !facts.sent.is_empty();
     if !known {
         let (head, author) = (facts.rooms[&room_id], facts.authors[&author].clone());

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Event, EventKind, TokenState, TokenType, UserId};
+use chatsphere_core::{Event, EventKind, TokenState, TokenType, User, UserId};
 
 use super::decide::decide;
 use super::outcome::keep_all;
 use super::{Batch, Origin, WriteInfo};
 use crate::write::command::Command;
-use crate::write::database::{MessageRow, WriteDatabase};
+use crate::write::database::{IdMap, MessageRow, WriteDatabase};
 use crate::write::failure::Failure;
 
 impl WriteInfo for NewMessage {
@@ -40,7 +40,8 @@ impl WriteInfo for NewMessage {
 /// Executes commands that are all messages.
 pub(super) async fn append<D: WriteDatabase>(batch: &mut Batch<'_, D>, run: &mut [Command<D>]) -> Result<(), Failure> {
     let messages: Vec<&NewMessage> = run.iter().filter_map(Command::message).collect();
-    let facts = batch.database.append_facts(&messages).await?;
+    let acting = acting(batch.database, &messages).await?;
+    let facts = batch.database.append_facts(&messages, acting).await?;
     let decision = decide(&messages, &facts, &mut batch.quota);
     if !decision.rows.is_empty() {
         batch.database.insert_messages(&decision.rows, &decision.rooms).await?;
@@ -49,6 +50,19 @@ pub(super) async fn append<D: WriteDatabase>(batch: &mut Batch<'_, D>, run: &mut
     batch.effects.events.extend(decision.rows.into_iter().map(event));
     run.iter_mut().zip(decision.answers).for_each(|(command, answer)| command.decided(answer));
     Ok(())
+}
+
+/// Finds the users as whom CLIENT tokens act.
+async fn acting<D: WriteDatabase>(database: &mut D, messages: &[&NewMessage]) -> Result<IdMap<UserId, User>, Failure> {
+    let mut found = IdMap::default();
+    for user in messages.iter().filter_map(|message| message.actor.user()) {
+        if !found.contains_key(&user)
+            && let Some(row) = database.find_user(user).await?
+        {
+            found.insert(user, row.value);
+        }
+    }
+    Ok(found)
 }
 
 fn event(row: MessageRow) -> Arc<Event> {

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use chatsphere_core::store::{Done, NewMessage};
-use chatsphere_core::{
-    Access, Actor, ClientMessageId, Conflict, Error, Message, NotFound, RoomId, Seq, TokenState, UserId, policy,
-};
+use chatsphere_core::{Access, ClientMessageId, Conflict, Error, Message, NotFound, RoomId, Seq, TokenState, UserId, policy};
 
 use super::outcome::{IdempotencyRecord, Outcome};
 use super::quota::Quota;
@@ -39,7 +37,13 @@ pub(super) fn decide(messages: &[&NewMessage], facts: &AppendFacts, quota: &mut 
 
 /// Returns the state of the actor's token, if the token exists.
 pub(crate) fn state_of<'a>(new: &NewMessage, facts: &'a AppendFacts) -> Option<&'a TokenState> {
-    if let Actor::Token(token) = new.actor { facts.tokens.get(&token) } else { None }
+    facts.tokens.get(&new.actor.token()?)
+}
+
+/// Returns the access of a message, or why it is refused. The facts that it needs are the token, and the user as whom it acts.
+pub(crate) fn access_of(new: &NewMessage, facts: &AppendFacts) -> Result<Access, Error> {
+    let user = new.actor.user().and_then(|user| facts.acting.get(&user));
+    policy::append_access(new, state_of(new, facts), user)
 }
 
 struct Deciding<'a> {
@@ -76,7 +80,7 @@ impl<'a> Deciding<'a> {
 
     fn allowed(&self, new: &NewMessage) -> Result<(), Error> {
         let exists = self.facts.rooms.contains_key(&new.room_id);
-        let access = policy::append_access(new, state_of(new, self.facts))?;
+        let access = access_of(new, self.facts)?;
         let is_member = |user| self.facts.members.contains(&(new.room_id, user));
         policy::may_enter(access, exists.then(|| matches!(access, Access::Member(user) if is_member(user))))?;
         if self.facts.authors.contains_key(&new.author) { Ok(()) } else { Err(Error::NotFound(NotFound::User)) }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Actor, Error, Timestamp, TokenState, UserId};
+use chatsphere_core::{Error, Timestamp, TokenState, UserId};
 
 use super::WriteInfo;
 use crate::write::command::Command;
@@ -48,9 +48,12 @@ impl Quota {
         database: &mut D,
         write: &dyn WriteInfo,
     ) -> Result<Option<UserId>, Failure> {
-        let Actor::Token(token) = write.actor() else { return Ok(None) };
+        let Some(token) = write.actor().token() else { return Ok(None) };
         if self.most == 0 || !write.grows() {
             return Ok(None);
+        }
+        if let Some(user) = write.actor().user() {
+            return Ok(Some(user));
         }
         Ok(database.token_state(token).await?.and_then(|state| write.payer(&state)))
     }
@@ -60,7 +63,7 @@ impl Quota {
         if self.most == 0 {
             return Ok(());
         }
-        let Some(author) = state.and_then(|state| new.payer(state)) else { return Ok(()) };
+        let Some(author) = new.actor.user().or_else(|| new.payer(state?)) else { return Ok(()) };
         let bytes = new.stored_bytes();
         if self.stored(author).saturating_add(bytes) > self.most {
             return Err(self.exceeded(new.at));

@@ -86,8 +86,7 @@ pub(super) async fn keep_minted(
     if idempotency.is_none() {
         return Ok(Done { value, replayed: false });
     }
-    let minted_by = if let Actor::Token(token) = actor { Some(token) } else { None };
-    let minted = Minted { token: value.token.clone(), user: value.user.clone(), minted_by };
+    let minted = Minted { token: value.token.clone(), user: value.user.clone(), minted_by: actor.token() };
     keep(database, idempotency, minted, at).await?;
     Ok(Done { value, replayed: false })
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use chatsphere_core::store::{IDEMPOTENCY_KEPT, Idempotency};
-use chatsphere_core::{Content, Forbidden, MessageId, Timestamp, UserRef, Username};
+use chatsphere_core::{Actor, Content, Forbidden, MessageId, Timestamp, UserRef, Username};
 use proptest::prelude::*;
 
 use super::*;
