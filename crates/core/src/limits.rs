@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Longest message content, in bytes of UTF-8.
     pub message_bytes: usize,
+    /// Versions of a message that are kept, the current one included.
+    pub message_versions: u32,
     /// Longest username, in characters.
     pub username_chars: usize,
     /// Longest room name, in characters.
@@ -107,6 +109,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 32 * 1024,
+            message_versions: 50,
             username_chars: 64,
             room_name_chars: 128,
             ref_bytes: 64,

@@ -90,6 +90,7 @@ pub(crate) fn hello_limits(limits: &Limits) -> HelloLimits {
     let frames = limits.frame_rate();
     HelloLimits {
         message_bytes: limits.message_bytes,
+        message_versions: limits.message_versions,
         username_chars: limits.username_chars,
         room_name_chars: limits.room_name_chars,
         ref_bytes: limits.ref_bytes,

@@ -1,13 +1,16 @@
 //! Cuts rows into pages, for every database. Each page is read with one row more than its limit, which shows whether there is
 //! another page.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::iter;
 use std::sync::Arc;
 
 use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
-use chatsphere_core::{EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq};
+use chatsphere_core::{
+    EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq, Version,
+};
 
 /// The place of a message's first text among its versions, as a [`Cursor`]. The later texts are rows of another table, with
 /// keys above 0.
@@ -142,14 +145,21 @@ fn supersede<'a>(posted: impl Iterator<Item = MessageId>, events: impl Iterator<
 }
 
 /// Makes a page of a message's versions. `later` are the versions from the second on, newest first, each with the key of its
-/// text, and with one row more than the limit (see [`rows_for`]). The `first` comes after them.
+/// text, and with one row more than the limit (see [`rows_for`]). The `first` comes after the second, unless the oldest versions
+/// were dropped: the last of `later` then has a higher number.
 pub(crate) fn versions<E>(
     later: impl IntoIterator<Item = Result<(i64, MessageVersion), E>>,
     first: MessageVersion,
     limit: usize,
 ) -> Result<Page<MessageVersion>, E> {
-    let all = later.into_iter().chain(iter::once(Ok((FIRST_TEXT, first))));
-    Ok(listed(cut(all, limit, |(_, version)| version)?))
+    let is_next = Cell::new(true);
+    let later = later.into_iter().inspect(|row| {
+        if let Ok((_, row)) = row {
+            is_next.set(row.version == Version::FIRST.next());
+        }
+    });
+    let first = iter::once(Ok((FIRST_TEXT, first))).filter(|_| is_next.get());
+    Ok(listed(cut(later.chain(first), limit, |(_, version)| version)?))
 }
 
 fn message_event(message: Message) -> Event {

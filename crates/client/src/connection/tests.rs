@@ -22,6 +22,7 @@ const USER: &str = "0198c0de-7c1a-7000-8000-0123456789ac";
 pub(super) fn limits() -> HelloLimits {
     HelloLimits {
         message_bytes: 32 * 1024,
+        message_versions: 50,
         username_chars: 64,
         room_name_chars: 128,
         ref_bytes: 64,

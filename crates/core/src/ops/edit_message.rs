@@ -22,6 +22,7 @@ pub struct EditMessage {
 
 /// Replaces a message's content. Needs `write`, and to be its author and a member, an ADMIN who is its author, or a CLIENT
 /// token. It counts against the rate limit of messages. An edit with the current content changes nothing and succeeds.
+/// The oldest version is dropped when there are too many.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::Forbidden`], [`Error::RateLimited`]; from the pending write also [`Error::NotFound`],
@@ -54,5 +55,6 @@ fn accept(chat: &AppContext, caller: &Caller, edit: EditMessage) -> Result<Messa
         taken.map_err(|wait| Error::RateLimited(RateLimited::Messages, wait))?;
     }
     let (by, actor, at) = (caller.user.id, caller.actor(), chat.clock.now());
-    Ok(MessageEdit { room_id, message_id, content, if_version, by, actor, at })
+    let max_versions = chat.limits.message_versions;
+    Ok(MessageEdit { room_id, message_id, content, if_version, max_versions, by, actor, at })
 }

@@ -176,6 +176,8 @@ pub struct MessageEdit {
     /// The version on which the edit is based. If there is a later one, the error is
     /// [`VersionConflict`](crate::Conflict::VersionConflict).
     pub if_version: Option<Version>,
+    /// Versions that are kept, this one included. Older ones are erased and no longer listed.
+    pub max_versions: u32,
     /// The user who makes the change.
     pub by: UserId,
     /// The actor whose rights the commit checks.

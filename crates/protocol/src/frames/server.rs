@@ -148,6 +148,9 @@ pub struct Hello {
 pub struct HelloLimits {
     /// Longest message content, in bytes of UTF-8.
     pub message_bytes: usize,
+    /// Versions of a message that are kept; 0 if the server does not say.
+    #[serde(default)]
+    pub message_versions: u32,
     /// Longest username, in characters.
     pub username_chars: usize,
     /// Longest room name, in characters.

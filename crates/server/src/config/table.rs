@@ -342,6 +342,8 @@ pub static SETTINGS: &[Setting] = &[
     time!(Running, "shutdown_timeout", shutdown_timeout, 1..=HOUR,
         "How long a shutdown waits for requests in progress and for the last writes"),
     bytes!(Limits, "message_bytes", limits.message_bytes, 1..=16 * MIB, "Longest message content, in bytes of UTF-8"),
+    number!(Limits, "message_versions", limits.message_versions, 1..=1_000,
+        "Versions of a message that are kept; an edit erases the oldest beyond them"),
     number!(Limits, "username_chars", limits.username_chars, 1..=1_000, "Longest username, in characters"),
     number!(Limits, "room_name_chars", limits.room_name_chars, 1..=1_000, "Longest room name, in characters"),
     bytes!(Limits, "ref_bytes", limits.ref_bytes, 1..=KIB, "Longest ref of a WebSocket frame, in bytes"),

@@ -131,6 +131,8 @@ pub(crate) trait Messages {
     fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
     /// Erases all contents of a message except the current one.
     fn forget_texts(&mut self, message_pk: i64) -> impl Step<()>;
+    /// Drops the versions of a message up to this one: erases their contents, and no longer lists them.
+    fn drop_texts(&mut self, message_pk: i64, up_to: u32) -> impl Step<()>;
     /// Returns when a room's event was accepted.
     fn event_time(&mut self, room_pk: i64, seq: Seq) -> impl Step<Option<Timestamp>>;
 }

@@ -19,6 +19,7 @@ on_every_database!(
     an_edit_names_a_message_of_the_room,
     every_read_shows_the_current_content,
     versions_come_newest_first_page_by_page,
+    the_oldest_version_is_dropped_when_there_are_too_many,
     erased_contents_are_nowhere,
     a_retry_is_answered_with_the_current_message,
     a_page_shows_a_message_once_however_often_it_was_edited,
@@ -30,7 +31,16 @@ on_every_database!(
 
 pub(crate) fn edit(room: RoomId, message: MessageId, by: UserId, text: &str) -> MessageEdit {
     let content = Content::from_stored(text.to_owned());
-    MessageEdit { room_id: room, message_id: message, content, if_version: None, by, actor: Actor::Operator, at: now() }
+    MessageEdit {
+        room_id: room,
+        message_id: message,
+        content,
+        if_version: None,
+        max_versions: 50,
+        by,
+        actor: Actor::Operator,
+        at: now(),
+    }
 }
 
 impl World {
@@ -168,6 +178,46 @@ async fn versions_come_newest_first_page_by_page(fixture: Arc<Fixture>) {
     let versions = world.node.store.message_versions(posted.room_id, Access::Any, posted.id, first(9)).await.unwrap();
     assert_eq!((versions.author, versions.head), (world.ada.id, Seq::new(posted.seq.get() + 4)));
     assert!(versions.page.items.iter().all(|version| version.by.id == world.ada.id));
+}
+
+async fn the_oldest_version_is_dropped_when_there_are_too_many(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await.id;
+    let posted = world.post(room, "text 1.").await;
+    let change = async |number: u32, max_versions| {
+        let next = MessageEdit { max_versions, ..edit(room, posted.id, world.ada.id, &format!("text {number}.")) };
+        let changed = world.node.store.submit(next).await.unwrap();
+        assert_eq!(changed.message.version().get(), number);
+    };
+    let shown = |numbers: std::ops::RangeInclusive<u32>| -> Vec<_> {
+        numbers.rev().map(|number| (number, Some(format!("text {number}.")))).collect()
+    };
+    for number in 2..=8 {
+        change(number, 4).await;
+        let expected = shown(number.saturating_sub(3).max(1)..=number);
+        for limit in 1..=5 {
+            assert_eq!(world.texts(&posted, limit).await, expected, "{number} {limit}");
+        }
+        for (count, dropped) in [(1, number), (u32::from(number <= 4), 1), (0, number.saturating_sub(4))] {
+            let texts = "SELECT content FROM messages UNION ALL SELECT content FROM texts";
+            let sql = format!("SELECT count(*) FROM ({texts}) AS t WHERE content = 'text {dropped}.'");
+            fixture.expect(&sql, i64::from(count)).await;
+        }
+    }
+    // A lower limit drops several, a higher one brings nothing back.
+    change(9, 2).await;
+    assert_eq!(world.texts(&posted, 10).await, shown(8..=9));
+    change(10, 1).await;
+    assert_eq!(world.texts(&posted, 10).await, shown(10..=10));
+    change(11, 4).await;
+    assert_eq!(world.texts(&posted, 1).await, shown(10..=11));
+    // Versions whose contents were erased are dropped as well.
+    let forget = VersionsForgotten { room_id: room, message_id: posted.id, actor: Actor::Operator, at: now() };
+    world.node.store.submit(forget).await.unwrap();
+    assert_eq!(world.texts(&posted, 10).await, [(11, Some("text 11.".to_owned())), (10, None)]);
+    change(12, 2).await;
+    assert_eq!(world.texts(&posted, 10).await, shown(11..=12));
+    fixture.expect("SELECT count(*) FROM texts WHERE content <> ''", 2).await;
 }
 
 async fn erased_contents_are_nowhere(fixture: Arc<Fixture>) {

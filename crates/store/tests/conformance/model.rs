@@ -470,6 +470,7 @@ impl Random {
             message_id,
             content: content(["hello", "world", "edited"].choose(&mut self.rng).unwrap()),
             if_version: self.rng.random_ratio(1, 4).then(|| Version::new(self.rng.random_range(1..5))),
+            max_versions: 50,
             by: self.user(model),
             actor: Actor::Operator,
             at: self.at(),

@@ -109,7 +109,16 @@ impl Scene {
                 }
                 "edit" => {
                     let content = Content::from_stored("edited again".to_owned());
-                    let edit = MessageEdit { room_id: room, message_id: message, content, if_version: None, by, actor, at };
+                    let edit = MessageEdit {
+                        room_id: room,
+                        message_id: message,
+                        content,
+                        if_version: None,
+                        max_versions: 50,
+                        by,
+                        actor,
+                        at,
+                    };
                     store.submit(edit).await.map(drop)
                 }
                 "delete_message" => {
@@ -173,7 +182,16 @@ impl Scene {
 async fn edited(store: &Arc<dyn Store>, room: RoomId, by: UserId) -> MessageId {
     let posted = store.submit(NewMessage { access: Access::Any, ..new_message(room, by, "posted") }).await.unwrap().value;
     let (content, at) = (Content::from_stored("edited".to_owned()), now());
-    let edit = MessageEdit { room_id: room, message_id: posted.id, content, if_version: None, by, actor: Actor::Operator, at };
+    let edit = MessageEdit {
+        room_id: room,
+        message_id: posted.id,
+        content,
+        if_version: None,
+        max_versions: 50,
+        by,
+        actor: Actor::Operator,
+        at,
+    };
     store.submit(edit).await.unwrap().message.id
 }
 

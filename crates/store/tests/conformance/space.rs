@@ -91,7 +91,7 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         assert_eq!(store.submit(NewMember(added)).await.err(), Some(FULL));
         let content = content("longer");
         let (message_id, by, at) = (posted.id, posted.author.id, now());
-        let edit = MessageEdit { room_id: room, message_id, content, if_version: None, by, actor, at };
+        let edit = MessageEdit { room_id: room, message_id, content, if_version: None, max_versions: 50, by, actor, at };
         assert_eq!(store.submit(edit).await.err(), Some(FULL));
         let forgotten = VersionsForgotten { room_id: room, message_id, actor, at };
         assert_ne!(store.submit(forgotten).await.err(), Some(FULL));

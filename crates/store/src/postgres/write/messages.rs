@@ -93,6 +93,21 @@ const FORGET_TEXTS: &str = concat!(
     erase_texts!("SELECT prev FROM texts WHERE pk = (SELECT head FROM changes WHERE message_pk = $1)"),
     " UPDATE messages SET content = '' WHERE pk = $1"
 );
+/// Erases the versions of message `$1` up to `$2`, and ends the chain of the others before them.
+const DROP_TEXTS: &str = "WITH RECURSIVE kept (text_pk, prev, version) AS (
+         SELECT pk, prev, version FROM texts WHERE pk = (SELECT head FROM changes WHERE message_pk = $1)
+         UNION ALL SELECT t.pk, t.prev, t.version FROM kept
+         CROSS JOIN LATERAL (SELECT pk, prev, version FROM texts WHERE pk = kept.prev LIMIT 1) AS t WHERE t.version > $2
+     ), oldest AS (
+         SELECT text_pk, prev FROM kept ORDER BY version LIMIT 1
+     ), chain (text_pk) AS (
+         SELECT prev FROM oldest UNION ALL SELECT t.prev FROM chain
+         CROSS JOIN LATERAL (SELECT prev FROM texts WHERE pk = chain.text_pk AND content <> '' LIMIT 1) AS t
+     ), emptied AS (
+         UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM chain) AND content <> ''
+     ), ended AS (
+         UPDATE texts SET prev = NULL FROM oldest WHERE texts.pk = oldest.text_pk
+     ) UPDATE messages SET content = '' WHERE pk = $1 AND content <> ''";
 const EVENT_TIME: &str = "SELECT at FROM room_events WHERE room_pk = $1 AND seq = $2
     UNION ALL SELECT created_at FROM messages WHERE room_pk = $1 AND lane = ANY ('{0,1,2,3}') AND seq = $2";
 const INSERT: &str = "INSERT INTO messages (id, room_pk, seq, user_pk, content, client_message_id, created_at, updated_at)
@@ -168,6 +183,10 @@ impl Messages for PostgresWriter {
 
     async fn forget_texts(&mut self, message_pk: i64) -> Result<(), Failure> {
         self.run(|session| async move { session.change(FORGET_TEXTS, &[&message_pk]).await.map(drop) }).await
+    }
+
+    async fn drop_texts(&mut self, message_pk: i64, up_to: u32) -> Result<(), Failure> {
+        self.run(|session| async move { session.change(DROP_TEXTS, &[&message_pk, &i64::from(up_to)]).await.map(drop) }).await
     }
 
     async fn event_time(&mut self, room_pk: i64, seq: Seq) -> Result<Option<Timestamp>, Failure> {

@@ -16,7 +16,7 @@ use crate::write::database::{
 use crate::write::failure::Failure;
 use crate::write::{Outcome, access_of};
 
-/// Erases the contents of the texts of message `?1`, from the one whose key `$first` selects back to the oldest. It stops at
+/// Erases the contents of texts, from the one whose key `$first` selects back to the oldest. It stops at
 /// the first one without content: all before it were erased with it.
 macro_rules! erase_texts {
     ($first:literal) => {
@@ -83,6 +83,10 @@ impl Messages for SqliteWriter {
         })
     }
 
+    async fn drop_texts(&mut self, message_pk: i64, up_to: u32) -> Result<(), Failure> {
+        self.run(|connection| drop_texts(connection, message_pk, up_to))
+    }
+
     async fn event_time(&mut self, room_pk: i64, seq: Seq) -> Result<Option<Timestamp>, Failure> {
         self.run(|connection| {
             connection
@@ -115,6 +119,24 @@ fn append_text(connection: &Connection, update: &MessageUpdate<'_>) -> Result<()
         )?
         .execute((pk, rows::number(message.change_seq()), head, version, at, edited_by_pk))?;
     connection.prepare_cached("UPDATE messages SET updated_at = ?2 WHERE pk = ?1")?.execute((pk, at)).map(drop)
+}
+
+fn drop_texts(connection: &Connection, message_pk: i64, up_to: u32) -> Result<()> {
+    let (kept, dropped): (i64, Option<i64>) = connection
+        .prepare_cached(
+            "WITH RECURSIVE chain (pk, prev, version) AS (
+                 SELECT pk, prev, version FROM texts WHERE pk = (SELECT head FROM changes WHERE message_pk = ?1)
+                 UNION ALL SELECT t.pk, t.prev, t.version FROM chain JOIN texts t ON t.pk = chain.prev WHERE t.version > ?2
+             ) SELECT pk, prev FROM chain ORDER BY version LIMIT 1",
+        )?
+        .query_row((message_pk, up_to), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection.prepare_cached(erase_texts!("SELECT ?1"))?.execute([dropped])?;
+    // The rows stay: a row that is deleted may leave copies of itself in the file.
+    connection.prepare_cached("UPDATE texts SET prev = NULL WHERE pk = ?1")?.execute([kept])?;
+    connection
+        .prepare_cached("UPDATE messages SET content = '' WHERE pk = ?1 AND content <> ''")?
+        .execute([message_pk])
+        .map(drop)
 }
 
 fn delete_message(connection: &Connection, room_pk: i64, update: &MessageUpdate<'_>) -> Result<()> {

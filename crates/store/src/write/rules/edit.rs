@@ -43,6 +43,10 @@ impl Rule for MessageEdit {
             (details.edited_at, details.edited_by) = (Some(at), edited_by)
         });
         database.append_text(&found.update(by.pk)).await?;
+        let dropped = found.message.version().get().saturating_sub(self.max_versions);
+        if dropped > 0 {
+            database.drop_texts(found.pk, dropped).await?;
+        }
         found.add_event(database, MessageChangeKind::Edited, &by, effects).await
     }
 
