@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chatsphere_core::CommitSink;
 
@@ -25,6 +26,9 @@ impl Default for QueueBounds {
     }
 }
 
+/// The default of [`OpenOptions::truncate_after`]. Deleted contents leave the files within a minute.
+const TRUNCATE_AFTER: Duration = Duration::from_secs(20);
+
 /// The options of [`open`](crate::open).
 #[derive(Clone)]
 pub struct OpenOptions {
@@ -46,13 +50,24 @@ pub struct OpenOptions {
     /// The bytes that a user may store in a day (UTC), counted over all nodes; 0 is no limit. Beyond it a write is answered
     /// with [`Error::QuotaExceeded`](chatsphere_core::Error::QuotaExceeded).
     pub daily_bytes: u64,
+    /// How long SQLite's log keeps contents that were erased. Then it is truncated, unless a backup or a long read needs it.
+    pub truncate_after: Duration,
 }
 
 impl OpenOptions {
     /// Makes options with defaults: 4 readers on SQLite, 16 on PostgreSQL, [`QueueBounds::default`].
     pub fn new(url: DatabaseUrl, keys: KeyFingerprints, sink: Arc<dyn CommitSink>) -> Self {
         let readers = if url.is_sqlite() { 4 } else { 16 };
-        Self { url, keys, sink, queue: QueueBounds::default(), readers, min_free: None, daily_bytes: 0 }
+        Self {
+            url,
+            keys,
+            sink,
+            queue: QueueBounds::default(),
+            readers,
+            min_free: None,
+            daily_bytes: 0,
+            truncate_after: TRUNCATE_AFTER,
+        }
     }
 }
 

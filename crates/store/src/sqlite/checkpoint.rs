@@ -4,17 +4,22 @@
 //! A thread copies while the writer continues. Under steady load the copy never reaches the log's end, and the log would grow
 //! without bound. So once little is left to copy, the writer copies that itself between two commits, and restarts the log from
 //! its beginning. (A thread that requested the writer's lock would hardly ever get it, because SQLite's locks have no queue.)
+//!
+//! A log that restarts keeps the bytes behind its new end. So some time after contents were erased, the log is truncated: by
+//! the thread, or after a commit by the writer if the thread did not get the writer's lock. It may have to wait for a backup or
+//! a long read, which need the log. Commits wait for it as long as reads may, which is a few milliseconds.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::connection::wait_for_locks;
 use crate::health::Health;
+use crate::space::Space;
 
 /// A copy begins when this many pages of 4 KiB are not copied.
 const COPY_FROM: i32 = 1_000;
@@ -28,6 +33,11 @@ const RESTART_AT_LAST: i32 = 32_000;
 const COPY_ENDS: Duration = Duration::from_secs(2);
 /// How long the writer waits for reads that still need the log.
 const READS: Duration = Duration::from_millis(100);
+
+/// How long a truncation waits for reads that still need the log. Commits wait meanwhile.
+const TRUNCATION_READS: Duration = Duration::from_millis(5);
+/// The pause before another attempt at a truncation.
+const TRUNCATION_PAUSE: Duration = Duration::from_millis(250);
 
 /// The writer's side.
 pub(super) struct Checkpoints {
@@ -49,6 +59,12 @@ struct State {
     copying: AtomicBool,
     /// The number of copied pages of the log.
     copied: AtomicI32,
+    /// Whether a commit has erased contents since the last truncation began.
+    erased: AtomicBool,
+    /// Whether the writer may truncate the log after its next commit, because the thread failed to.
+    offered: AtomicBool,
+    /// Whether the writer has truncated the log.
+    truncated: AtomicBool,
 }
 
 pub(super) fn checkpoints() -> (Checkpoints, Orders) {
@@ -70,6 +86,13 @@ impl Checkpoints {
         if is_low || self.state.copying.load(Ordering::Acquire) {
             return;
         }
+        if self.state.offered.swap(false, Ordering::AcqRel) {
+            match truncate(connection) {
+                Ok(truncated) => self.state.truncated.store(truncated, Ordering::Release),
+                Err(error) => health.failed(&error),
+            }
+            return;
+        }
         let left = pages - self.state.copied.load(Ordering::Acquire);
         if pages < RESTART_FROM {
             self.not_before.set(0);
@@ -85,6 +108,13 @@ impl Checkpoints {
             // The thread receives orders as long as the writer exists.
             let _ = self.orders.try_send(());
         }
+    }
+
+    /// Called after a commit that erased contents: the log is truncated some time later.
+    pub(super) fn erased(&self) {
+        self.state.erased.store(true, Ordering::Release);
+        // If an order waits already, the thread is woken by that.
+        let _ = self.orders.try_send(());
     }
 
     /// Returns the number of pages that are not copied.
@@ -114,16 +144,76 @@ impl Checkpoints {
 }
 
 impl Orders {
-    /// Copies at each order, until the writer is gone.
-    pub(super) fn carry_out(&self, connection: &Connection, health: &Health) {
-        while self.orders.recv().is_ok() {
-            match checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
-                Ok((_, copied)) => self.state.copied.store(copied, Ordering::Release),
-                Err(error) => health.failed(&error),
+    /// Copies at each order, and truncates the log `after` contents were erased, until the writer is gone. It begins with a
+    /// truncation, because the server may have ended before the last one.
+    pub(super) fn carry_out(&self, connection: &Connection, health: &Health, space: &Space, after: Duration) {
+        let mut due = Some(Instant::now() + after);
+        loop {
+            match self.next(due) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    // On a disk with little space the log is not copied into the file: see `committed`.
+                    let done = !space.is_low() && self.truncate(connection, health);
+                    due = (!done).then(|| Instant::now() + TRUNCATION_PAUSE);
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.state.copying.store(false, Ordering::Release);
+            if self.state.copying.load(Ordering::Acquire) {
+                self.copy(connection, health);
+                self.state.copying.store(false, Ordering::Release);
+            }
+            if due.is_none() && self.state.erased.load(Ordering::Acquire) {
+                // A truncation by the writer counts if it comes after this.
+                self.state.truncated.store(false, Ordering::Release);
+                due = Some(Instant::now() + after);
+            }
         }
     }
+
+    /// Waits for an order, or until a truncation is due.
+    fn next(&self, due: Option<Instant>) -> Result<(), RecvTimeoutError> {
+        match due {
+            Some(due) => self.orders.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn copy(&self, connection: &Connection, health: &Health) {
+        match checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
+            Ok((_, copied)) => self.state.copied.store(copied, Ordering::Release),
+            Err(error) => health.failed(&error),
+        }
+    }
+
+    /// Truncates the log, or offers that to the writer. Returns whether it is truncated. First it copies what it can, because
+    /// commits wait for what a truncation copies.
+    fn truncate(&self, connection: &Connection, health: &Health) -> bool {
+        self.state.offered.store(false, Ordering::Release);
+        if self.state.truncated.swap(false, Ordering::AcqRel) {
+            return true;
+        }
+        // What is erased from now on may need another truncation.
+        self.state.erased.store(false, Ordering::Release);
+        self.copy(connection, health);
+        let truncated = truncate(connection).unwrap_or_else(|error| {
+            health.failed(&error);
+            false
+        });
+        if truncated {
+            self.state.copied.store(0, Ordering::Release);
+        } else {
+            self.state.offered.store(true, Ordering::Release);
+        }
+        truncated
+    }
+}
+
+/// Copies the rest of the log and truncates it. Returns whether no lock and no read prevented that.
+fn truncate(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.busy_timeout(TRUNCATION_READS)?;
+    let done = checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
+    wait_for_locks(connection)?;
+    Ok(!done?.0)
 }
 
 /// Returns whether a lock or a read prevented the checkpoint, and how many pages of the log are copied.
@@ -133,6 +223,9 @@ fn checkpoint(connection: &Connection, sql: &str) -> rusqlite::Result<(bool, i32
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::thread;
+
     use super::*;
     use crate::sqlite::connection;
 
@@ -145,6 +238,84 @@ mod tests {
         }));
         connection.execute("INSERT INTO t VALUES (zeroblob(?))", [bytes]).unwrap();
         PAGES.get()
+    }
+
+    /// Runs the thread beside a writer, until `work` is done.
+    fn beside_the_thread(work: impl FnOnce(&Path, &Connection, &Checkpoints)) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chat.db");
+        let connection = connection::open(&path).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x BLOB)").unwrap();
+        let (checkpoints, orders) = checkpoints();
+        let thread = {
+            let connection = connection::open(&path).unwrap();
+            let after = Duration::from_millis(20);
+            thread::spawn(move || orders.carry_out(&connection, &Health::new("test"), &Space::new(false), after))
+        };
+        work(&path, &connection, &checkpoints);
+        drop(checkpoints);
+        thread.join().unwrap();
+    }
+
+    fn log_length(path: &Path) -> u64 {
+        std::fs::metadata(path.with_extension("db-wal")).unwrap().len()
+    }
+
+    fn wait_for(path: &Path, wanted: impl Fn(u64) -> bool) {
+        let until = Instant::now() + Duration::from_secs(30);
+        while !wanted(log_length(path)) {
+            assert!(Instant::now() < until, "the log has {} bytes", log_length(path));
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn the_log_of_an_idle_database_is_truncated_after_an_erasure() {
+        beside_the_thread(|path, connection, checkpoints| {
+            // The first truncation follows the start.
+            wait_for(path, |bytes| bytes == 0);
+            for _ in 0..3 {
+                insert(connection, 64 * 1024);
+                assert!(log_length(path) > 64 * 1024);
+                checkpoints.erased();
+                wait_for(path, |bytes| bytes == 0);
+            }
+        });
+    }
+
+    #[test]
+    fn a_truncation_waits_for_a_long_read() {
+        beside_the_thread(|path, connection, checkpoints| {
+            wait_for(path, |bytes| bytes == 0);
+            let reader = connection::open_reader(path).unwrap();
+            insert(connection, 1024);
+            reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+            insert(connection, 1024);
+            checkpoints.erased();
+            thread::sleep(4 * TRUNCATION_PAUSE);
+            assert!(log_length(path) > 0);
+            reader.execute_batch("COMMIT").unwrap();
+            wait_for(path, |bytes| bytes == 0);
+        });
+    }
+
+    #[test]
+    fn the_writer_truncates_what_the_thread_could_not() {
+        beside_the_thread(|path, connection, checkpoints| {
+            wait_for(path, |bytes| bytes == 0);
+            let health = Health::new("test");
+            insert(connection, 1024 * 1024);
+            let long = log_length(path);
+            // The thread never finds the writer's lock free.
+            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            checkpoints.erased();
+            while !checkpoints.state.offered.load(Ordering::Acquire) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            connection.execute_batch("COMMIT").unwrap();
+            checkpoints.committed(connection, 300, false, &health);
+            wait_for(path, |bytes| bytes < long);
+        });
     }
 
     #[test]

@@ -109,11 +109,11 @@ fn start_threads(
     let writing = Arc::new(Health::new("writing"));
     let (checkpoints, orders) = checkpoints();
     let checkpointing = connection::open(&path).map_err(|error| open_error(url, &error))?;
-    let checkpointer = {
-        let health = Arc::clone(&writing);
-        thread(url, "sqlite-checkpoint", move || orders.carry_out(&checkpointing, &health))?
-    };
     let space = Arc::new(Space::new(options.min_free != Some(0)));
+    let checkpointer = {
+        let (health, space, after) = (Arc::clone(&writing), Arc::clone(&space), options.truncate_after);
+        thread(url, "sqlite-checkpoint", move || orders.carry_out(&checkpointing, &health, &space, after))?
+    };
     let disk = Arc::new(Disk::new(&path, options.min_free, Arc::clone(&space)));
     let (watching, ended_writing) = std::sync::mpsc::channel();
     let watcher = {

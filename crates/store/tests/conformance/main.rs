@@ -6,6 +6,7 @@
 mod appends;
 mod deletes;
 mod edits;
+mod erasure;
 mod fixture;
 mod idempotency;
 mod import;

@@ -72,10 +72,12 @@ impl Messages for SqliteWriter {
     }
 
     async fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
+        self.erased = true;
         self.run(|connection| delete_message(connection, room_pk, update))
     }
 
     async fn forget_texts(&mut self, message_pk: i64) -> Result<(), Failure> {
+        self.erased = true;
         self.run(|connection| {
             let earlier = erase_texts!("SELECT prev FROM texts WHERE pk = (SELECT head FROM changes WHERE message_pk = ?1)");
             connection.prepare_cached(earlier)?.execute([message_pk])?;
@@ -84,6 +86,7 @@ impl Messages for SqliteWriter {
     }
 
     async fn drop_texts(&mut self, message_pk: i64, up_to: u32) -> Result<(), Failure> {
+        self.erased = true;
         self.run(|connection| drop_texts(connection, message_pk, up_to))
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct SqliteWriter {
     health: Arc<Health>,
     checkpoints: Checkpoints,
     disk: Arc<Disk>,
+    /// Whether the transaction has erased contents.
+    erased: bool,
 }
 
 thread_local! {
@@ -51,13 +53,22 @@ impl SqliteWriter {
             LOG_PAGES.set(pages);
             Ok(())
         }));
-        Self { connection, known: WriterCache::default(), lists: DeferredIndex::default(), health, checkpoints, disk }
+        Self {
+            connection,
+            known: WriterCache::default(),
+            lists: DeferredIndex::default(),
+            health,
+            checkpoints,
+            disk,
+            erased: false,
+        }
     }
 
     /// Discards what the transaction has changed in memory.
     fn forget_changes(&mut self) {
         self.known.forget();
         self.lists.forget();
+        self.erased = false;
     }
 
     /// Runs a step of the transaction.
@@ -86,6 +97,9 @@ impl Transactions for SqliteWriter {
             return Err(commit_failure(&self.health, &error));
         }
         self.health.back();
+        if std::mem::take(&mut self.erased) {
+            self.checkpoints.erased();
+        }
         self.checkpoints.committed(&self.connection, LOG_PAGES.get(), self.disk.is_low(), &self.health);
         let pages = LOG_PAGES.get();
         self.disk.committed(pages, self.checkpoints.uncopied(pages));
