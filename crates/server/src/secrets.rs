@@ -8,7 +8,7 @@ use chatsphere_realtime::BusKeys;
 use chatsphere_store::{Fingerprint, KeyFingerprints};
 use serde::Deserialize;
 
-use crate::auth::{Keys, Secret, WeakSecret};
+use crate::auth::{ContentKey, Keys, Secret, WeakSecret};
 use crate::config::Settings;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::own_file;
@@ -20,6 +20,8 @@ pub struct Secrets {
     user_previous: Option<Secret>,
     client: Secret,
     client_previous: Option<Secret>,
+    /// The key of hashes of contents. Absent before a server has started that makes it.
+    content: Option<Secret>,
     /// The file with the secrets that were not given.
     pub kept_in: Option<PathBuf>,
 }
@@ -52,6 +54,9 @@ pub enum SecretsError {
         /// The reason and the remedy.
         reason: String,
     },
+    /// The key of hashes of contents is missing, after it was made.
+    #[error("CHATSPHERE_CONTENT_KEY is missing")]
+    NoContentKey,
     /// The system provides no random numbers.
     #[error("this machine gives no random numbers to make secrets of: {0}")]
     Random(getrandom::Error),
@@ -66,10 +71,14 @@ impl Secrets {
     /// # Errors
     /// [`SecretsError`].
     pub fn resolve(settings: &Settings, directory: &DataDir) -> Result<Self, SecretsError> {
-        match Self::find(settings, directory)? {
-            Some(secrets) => Ok(secrets),
-            None => Ok(Self::join(settings, directory, Kept::make(directory)?)),
+        let found = Self::find(settings, directory)?;
+        if let Some(secrets) = &found
+            && secrets.content.is_some()
+        {
+            return Ok(secrets.clone());
         }
+        let kept = Kept::complete(directory, found.is_none(), settings.content_key.is_none())?;
+        Self::join(settings, directory, kept).ok_or(SecretsError::NoContentKey)
     }
 
     /// The same, without creating any.
@@ -77,18 +86,22 @@ impl Secrets {
     /// # Errors
     /// [`SecretsError`].
     pub fn find(settings: &Settings, directory: &DataDir) -> Result<Option<Self>, SecretsError> {
-        if let Some(given) = Self::given(settings)? {
-            return Ok(Some(given));
+        match Self::given(settings)? {
+            Some(given) if given.content.is_some() => Ok(Some(given)),
+            _ => Ok(Self::join(settings, directory, Kept::read(directory)?.unwrap_or_default())),
         }
-        Ok(Kept::read(directory)?.map(|kept| Self::join(settings, directory, kept)))
     }
 
-    /// The given secrets, if all of them are given.
+    /// The given secrets, if those that sign tokens are given.
     ///
     /// # Errors
     /// [`SecretsError::ClusterNeedsSecrets`].
     pub fn given(settings: &Settings) -> Result<Option<Self>, SecretsError> {
-        for (secret, missing) in [(&settings.jwt_secret, "JWT_SECRET"), (&settings.jwt_api_secret, "JWT_API_SECRET")] {
+        for (secret, missing) in [
+            (&settings.jwt_secret, "JWT_SECRET"),
+            (&settings.jwt_api_secret, "JWT_API_SECRET"),
+            (&settings.content_key, "CHATSPHERE_CONTENT_KEY"),
+        ] {
             if secret.is_none() && settings.is_cluster() {
                 return Err(SecretsError::ClusterNeedsSecrets { missing });
             }
@@ -101,19 +114,23 @@ impl Secrets {
             user_previous: settings.jwt_secret_previous.clone(),
             client,
             client_previous: settings.jwt_api_secret_previous.clone(),
+            content: settings.content_key.clone(),
             kept_in: None,
         }))
     }
 
-    /// A given secret overrides the stored one, each by itself.
-    fn join(settings: &Settings, directory: &DataDir, kept: Kept) -> Self {
-        Self {
-            user: settings.jwt_secret.clone().unwrap_or(kept.user),
+    /// A given secret overrides the stored one, each by itself. `None` if one that signs tokens is missing.
+    fn join(settings: &Settings, directory: &DataDir, kept: Kept) -> Option<Self> {
+        let sign_tokens = settings.jwt_secret.is_some() && settings.jwt_api_secret.is_some();
+        let is_used = !sign_tokens || (settings.content_key.is_none() && kept.content.is_some());
+        Some(Self {
+            user: settings.jwt_secret.clone().or(kept.user)?,
             user_previous: settings.jwt_secret_previous.clone().or(kept.user_previous),
-            client: settings.jwt_api_secret.clone().unwrap_or(kept.client),
+            client: settings.jwt_api_secret.clone().or(kept.client)?,
             client_previous: settings.jwt_api_secret_previous.clone().or(kept.client_previous),
-            kept_in: Some(directory.secrets_file()),
-        }
+            content: settings.content_key.clone().or(kept.content),
+            kept_in: is_used.then(|| directory.secrets_file()),
+        })
     }
 
     /// The secrets of a file such as `secrets.toml`; given ones override them here too.
@@ -121,19 +138,21 @@ impl Secrets {
     /// # Errors
     /// [`SecretsError`].
     pub(crate) fn from_text(settings: &Settings, directory: &DataDir, path: &Path, text: &str) -> Result<Self, SecretsError> {
-        let kept = Kept::parse(path, text)?;
-        Ok(Self::given(settings)?.unwrap_or_else(|| Self::join(settings, directory, kept)))
+        Self::given(settings)?;
+        let reason = "it has no jwt_secret and jwt_api_secret".to_owned();
+        let missing = || SecretsError::File { path: path.display().to_string(), reason };
+        Self::join(settings, directory, Kept::parse(path, text)?).ok_or_else(missing)
     }
 
     /// The secrets in the format of `secrets.toml`.
     pub(crate) fn to_toml(&self) -> String {
-        let mut text =
-            "# These sign the tokens: keep them secret, and keep them with the backup that they belong to.\n".to_owned();
+        let mut text = "# Keep these secret, and keep them with the backup that they belong to.\n".to_owned();
         for (name, secret) in [
             ("jwt_secret", Some(&self.user)),
             ("jwt_secret_previous", self.user_previous.as_ref()),
             ("jwt_api_secret", Some(&self.client)),
             ("jwt_api_secret_previous", self.client_previous.as_ref()),
+            ("content_key", self.content.as_ref()),
         ] {
             if let Some(secret) = secret {
                 // TOML's basic strings have JSON's escapes, and DEL must be escaped too.
@@ -147,6 +166,11 @@ impl Secrets {
     /// The keys that sign and verify tokens.
     pub fn keys(&self) -> Keys {
         Keys::new(&self.user, self.user_previous.as_ref(), &self.client, self.client_previous.as_ref())
+    }
+
+    /// The key of hashes of contents. [`Secrets::resolve`] makes it.
+    pub fn content_key(&self) -> Option<ContentKey> {
+        self.content.as_ref().map(ContentKey::new)
     }
 
     /// The keys by which the nodes of a cluster authenticate each other, also during a rotation.
@@ -165,25 +189,30 @@ impl Secrets {
             user_previous: self.user_previous.as_ref().map(fingerprint),
             client: fingerprint(&self.client),
             client_previous: self.client_previous.as_ref().map(fingerprint),
+            content: self.content.as_ref().map(fingerprint),
         }
     }
 }
 
-/// The content of `secrets.toml`.
+/// The content of `secrets.toml`: both secrets that sign tokens or none, and the key of hashes of contents, which files from
+/// before there was one lack.
+#[derive(Default)]
 struct Kept {
-    user: Secret,
+    user: Option<Secret>,
     user_previous: Option<Secret>,
-    client: Secret,
+    client: Option<Secret>,
     client_previous: Option<Secret>,
+    content: Option<Secret>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeptText {
-    jwt_secret: String,
+    jwt_secret: Option<String>,
     jwt_secret_previous: Option<String>,
-    jwt_api_secret: String,
+    jwt_api_secret: Option<String>,
     jwt_api_secret_previous: Option<String>,
+    content_key: Option<String>,
 }
 
 impl Kept {
@@ -207,24 +236,47 @@ impl Kept {
         let kept: KeptText = toml::from_str(text).map_err(|error| refuse(error.message().to_owned()))?;
         let parse = |name: &str, value: &str| Secret::parse(name, value).map_err(|error: WeakSecret| refuse(error.to_string()));
         let maybe = |name: &str, value: Option<String>| value.map(|value| parse(name, &value)).transpose();
+        match (&kept.jwt_secret, &kept.jwt_api_secret, &kept.content_key) {
+            (Some(_), Some(_), _) | (None, None, Some(_)) => {}
+            (None, _, _) => return Err(refuse("it has no jwt_secret".to_owned())),
+            (_, None, _) => return Err(refuse("it has no jwt_api_secret".to_owned())),
+        }
         Ok(Self {
-            user: parse("jwt_secret", &kept.jwt_secret)?,
+            user: maybe("jwt_secret", kept.jwt_secret)?,
             user_previous: maybe("jwt_secret_previous", kept.jwt_secret_previous)?,
-            client: parse("jwt_api_secret", &kept.jwt_api_secret)?,
+            client: maybe("jwt_api_secret", kept.jwt_api_secret)?,
             client_previous: maybe("jwt_api_secret_previous", kept.jwt_api_secret_previous)?,
+            content: maybe("content_key", kept.content_key)?,
         })
     }
 
-    /// Creates and stores secrets before they are used: a database that expects lost secrets would be unusable.
-    fn make(directory: &DataDir) -> Result<Self, SecretsError> {
-        let text = format!(
-            "# Made on the first start. These sign the tokens: keep them secret, and keep them with the database's backups.\n\
-             jwt_secret = \"{}\"\njwt_api_secret = \"{}\"\n",
-            random_hex()?,
-            random_hex()?
-        );
+    /// Creates the missing secrets and stores them before they are used: a database that expects lost secrets would be
+    /// unusable. The caller holds the installation's lock if the file exists already.
+    fn complete(directory: &DataDir, signing: bool, content: bool) -> Result<Self, SecretsError> {
+        let kept = Self::read(directory)?.unwrap_or_default();
+        let mut more = String::new();
+        if signing && kept.user.is_none() {
+            let _ = write!(more, "jwt_secret = \"{}\"\njwt_api_secret = \"{}\"\n", random_hex()?, random_hex()?);
+        }
+        if content && kept.content.is_none() {
+            let _ = writeln!(more, "content_key = \"{}\"", random_hex()?);
+        }
         let path = directory.secrets_file();
-        directory.write_private_once(&path, &text)?;
+        let unreadable =
+            |error: std::io::Error| SecretsError::Unreadable { path: path.display().to_string(), reason: error.to_string() };
+        match own_file::read(&path) {
+            // Whoever made the link would put it back.
+            Ok(_) if path.is_symlink() && !more.is_empty() => {
+                let reason = "it is a link, and has no content_key: add one, made with `openssl rand -hex 32`";
+                return Err(SecretsError::Unreadable { path: path.display().to_string(), reason: reason.to_owned() });
+            }
+            Ok(text) => directory.write_private(&path, &format!("{}\n{more}", text.trim_end()))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let head = "# Made on the first start. Keep these secret, and keep them with the database's backups.\n";
+                directory.write_private_once(&path, &format!("{head}{more}"))?;
+            }
+            Err(error) => return Err(unreadable(error)),
+        }
         // A command started at the same time may have been faster: its secrets count.
         Self::read(directory)?.ok_or_else(|| SecretsError::File {
             path: path.display().to_string(),
@@ -274,7 +326,7 @@ mod tests {
     #[test]
     fn what_is_given_counts_first() {
         let (_above, directory) = directory();
-        let settings = Settings { jwt_secret: given(), jwt_api_secret: given(), ..Settings::default() };
+        let settings = Settings { jwt_secret: given(), jwt_api_secret: given(), content_key: given(), ..Settings::default() };
         let secrets = Secrets::resolve(&settings, &directory).unwrap();
         assert_eq!(secrets.kept_in, None);
         assert!(!directory.secrets_file().exists());
@@ -282,6 +334,45 @@ mod tests {
         let mixed = Secrets::resolve(&one, &directory).unwrap();
         assert_eq!(Some(mixed.user), one.jwt_secret);
         assert!(mixed.kept_in.is_some());
+    }
+
+    #[test]
+    fn a_key_of_contents_is_added_to_what_is_there() {
+        let (_above, directory) = directory();
+        let old = format!("# mine\njwt_secret = \"{}\"\njwt_api_secret = \"{}\"", random_hex().unwrap(), random_hex().unwrap());
+        directory.write_private(&directory.secrets_file(), &old).unwrap();
+        let found = Secrets::find(&Settings::default(), &directory).unwrap().unwrap();
+        assert_eq!(found.content, None);
+        let first = Secrets::resolve(&Settings::default(), &directory).unwrap();
+        assert_eq!((&first.user, &first.client), (&found.user, &found.client));
+        let text = std::fs::read_to_string(directory.secrets_file()).unwrap();
+        assert!(text.starts_with(&old), "{text}");
+        let second = Secrets::resolve(&Settings::default(), &directory).unwrap();
+        assert_eq!(first.fingerprints(), second.fingerprints());
+        assert!(second.content_key().is_some());
+        // A file that is managed elsewhere is not replaced.
+        let elsewhere = directory.path().join("elsewhere.toml");
+        directory.write_private(&elsewhere, &old).unwrap();
+        std::fs::remove_file(directory.secrets_file()).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, directory.secrets_file()).unwrap();
+        let error = Secrets::resolve(&Settings::default(), &directory).unwrap_err().to_string();
+        assert!(error.contains("it is a link") && error.contains("openssl rand -hex 32"), "{error}");
+        assert!(directory.secrets_file().is_symlink());
+    }
+
+    #[test]
+    fn with_given_secrets_only_the_key_of_contents_is_made() {
+        let (_above, directory) = directory();
+        let settings = Settings { jwt_secret: given(), jwt_api_secret: given(), ..Settings::default() };
+        let first = Secrets::resolve(&settings, &directory).unwrap();
+        assert_eq!(first.kept_in, Some(directory.secrets_file()));
+        let text = std::fs::read_to_string(directory.secrets_file()).unwrap();
+        assert!(text.contains("content_key") && !text.contains("jwt_secret"), "{text}");
+        assert_eq!(Secrets::resolve(&settings, &directory).unwrap().fingerprints(), first.fingerprints());
+        // A file without the other secrets is no reason to make them, unless they are needed.
+        assert!(Secrets::find(&Settings::default(), &directory).unwrap().is_none());
+        let all = Secrets::resolve(&Settings::default(), &directory).unwrap();
+        assert_eq!(all.content, first.content);
     }
 
     #[test]

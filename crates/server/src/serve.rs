@@ -82,6 +82,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
     // An interrupted migration step is rolled back when the file is next opened.
     let chat = stop.run_until_cancelled(open_chat(&settings, &secrets, sink, clock)).await.ok_or(StartError::Stopped)??;
     let keys = Arc::new(secrets.keys());
+    let content_key = secrets.content_key().ok_or(SecretsError::NoContentKey)?;
     let first_token = if settings.is_cluster() { None } else { make_first_token(&chat, &keys, &directory).await? };
 
     let stopping = CancellationToken::new();
@@ -108,7 +109,7 @@ pub async fn start_unless(stop: CancellationToken, settings: Settings, clock: Ar
         metrics_access: MetricsAccess { public: settings.metrics_public, token: settings.metrics_token.clone() },
         demo: demo.clone(),
         bus,
-        ..HttpState::new(chat.clone(), keys.clone())
+        ..HttpState::new(chat.clone(), keys.clone(), content_key)
     };
     let websocket = open_websocket(&background, &chat, &keys, hub, origins.clone(), &stopping, &sockets);
     let pre_upgrade = PreUpgradeHandler::new(Arc::new(FastUpgrade::new(websocket.clone())));

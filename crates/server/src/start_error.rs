@@ -99,8 +99,8 @@ impl StartError {
         }
         let hint = match (&error, secrets.and_then(|secrets| secrets.kept_in.as_ref())) {
             (OpenError::OtherSecrets { .. }, Some(file)) => format!(
-                "\nthis node's own secrets are those in {}; where several nodes share a database, set JWT_SECRET and \
-                 JWT_API_SECRET to the same values on all of them",
+                "\nthis node's own secrets are those in {}; where several nodes share a database, set JWT_SECRET, \
+                 JWT_API_SECRET and CHATSPHERE_CONTENT_KEY to the same values on all of them",
                 file.display()
             ),
             _ => String::new(),

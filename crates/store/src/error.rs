@@ -49,11 +49,8 @@ pub enum OpenError {
         /// The newest schema version that this program knows.
         program: u32,
     },
-    /// The tokens in the database were signed with other keys.
-    #[error(
-        "the tokens in this database were signed with another {which}\n\
-         give this node the {which} that the other nodes have; to change it for good, also set {which}_PREVIOUS to the old one"
-    )]
+    /// The database was used with other keys.
+    #[error("{}", which.mismatch())]
     OtherSecrets {
         /// The key that differs.
         which: SigningKey,

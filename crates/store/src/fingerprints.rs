@@ -30,15 +30,19 @@ pub struct KeyFingerprints {
     pub client: Fingerprint,
     /// That of the previous key of CLIENT tokens.
     pub client_previous: Option<Fingerprint>,
+    /// The fingerprint of the key of hashes of contents, which is never rotated. A command may run before it exists.
+    pub content: Option<Fingerprint>,
 }
 
-/// One of the two keys that sign tokens.
+/// One of the keys of an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SigningKey {
     /// The key that signs USER tokens.
     User,
     /// The key that signs CLIENT tokens.
     Client,
+    /// The key of hashes of contents.
+    Content,
 }
 
 impl SigningKey {
@@ -47,6 +51,21 @@ impl SigningKey {
         match self {
             Self::User => "JWT_SECRET",
             Self::Client => "JWT_API_SECRET",
+            Self::Content => "CHATSPHERE_CONTENT_KEY",
+        }
+    }
+
+    /// Returns what is wrong with another key, and what to do.
+    pub(crate) fn mismatch(self) -> String {
+        match self {
+            Self::User | Self::Client => format!(
+                "the tokens in this database were signed with another {self}\ngive this node the {self} that the other nodes \
+                 have; to change it for good, also set {self}_PREVIOUS to the old one"
+            ),
+            Self::Content => format!(
+                "the hashes of contents in this database were made with another {self}\ngive this node the {self} that the \
+                 other nodes have, or the secrets.toml that belongs to the database; it never changes"
+            ),
         }
     }
 }
@@ -57,11 +76,13 @@ impl fmt::Display for SigningKey {
     }
 }
 
-/// The two fingerprints that a database stores.
+/// The fingerprints that a database stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredKeys {
     pub(crate) user: Fingerprint,
     pub(crate) client: Fingerprint,
+    /// Absent in a database from before there was such a key.
+    pub(crate) content: Option<Fingerprint>,
 }
 
 /// The result of comparing the stored fingerprints with this node's.
@@ -69,8 +90,7 @@ pub(crate) struct StoredKeys {
 pub(crate) enum KeyCheck {
     /// The fingerprints are this node's.
     Same,
-    /// The keys were rotated: at least one fingerprint is that of this node's previous key. These fingerprints must be stored
-    /// now.
+    /// The keys were rotated, or one is new: these fingerprints must be stored now.
     Rotated(StoredKeys),
     /// The fingerprint is neither that of this node's key nor of its previous one.
     Other(SigningKey),
@@ -79,7 +99,7 @@ pub(crate) enum KeyCheck {
 impl KeyFingerprints {
     /// Returns the fingerprints that a new database stores.
     pub(crate) fn current(&self) -> StoredKeys {
-        StoredKeys { user: self.user.clone(), client: self.client.clone() }
+        StoredKeys { user: self.user.clone(), client: self.client.clone(), content: self.content.clone() }
     }
 
     /// Compares the node's keys with the stored fingerprints.
@@ -97,6 +117,11 @@ impl KeyFingerprints {
             }
             rotated = true;
         }
+        match (&stored.content, &self.content) {
+            (stored, current) if stored == current => {}
+            (None, _) => rotated = true,
+            (Some(_), _) => return KeyCheck::Other(SigningKey::Content),
+        }
         if rotated { KeyCheck::Rotated(self.current()) } else { KeyCheck::Same }
     }
 }
@@ -111,6 +136,7 @@ mod tests {
             user_previous: user_previous.map(Fingerprint::new),
             client: Fingerprint::new(client),
             client_previous: None,
+            content: None,
         }
     }
 
@@ -124,5 +150,13 @@ mod tests {
         assert_eq!(keys("b", None, "x").check(&stored), KeyCheck::Other(SigningKey::User));
         assert_eq!(keys("b", Some("c"), "x").check(&stored), KeyCheck::Other(SigningKey::User));
         assert_eq!(keys("a", None, "y").check(&stored), KeyCheck::Other(SigningKey::Client));
+        // The key of contents may be added, and never changes.
+        let with = |content| KeyFingerprints { content: Some(Fingerprint::new(content)), ..keys("a", None, "x") };
+        assert_eq!(with("k").check(&stored), KeyCheck::Rotated(with("k").current()));
+        let stored = with("k").current();
+        assert_eq!(with("k").check(&stored), KeyCheck::Same);
+        for other in [with("l"), keys("a", None, "x")] {
+            assert_eq!(other.check(&stored), KeyCheck::Other(SigningKey::Content));
+        }
     }
 }

@@ -93,8 +93,10 @@ impl<T> Reply<T> {
 pub struct Idempotency {
     /// SHA-256 of the scope (the caller's token, the method and the path) and the `Idempotency-Key`.
     pub key: [u8; 32],
-    /// SHA-256 of the body. The same key with another body is a conflict.
+    /// A keyed hash of the body. The same key with another body is a conflict.
     pub body: [u8; 32],
+    /// SHA-256 of the body. It is compared with outcomes that an earlier release stored, and not stored.
+    pub unkeyed_body: [u8; 32],
 }
 
 /// A write's answer, and whether it repeats that of an earlier, equal write.

@@ -1,5 +1,6 @@
 //! Authenticates callers by their tokens.
 
+mod content_key;
 mod cursor;
 mod keys;
 mod token_cache;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use chatsphere_core::{AppContext, Caller, Error, TokenRefusal, TokenType};
 
+pub use content_key::ContentKey;
 pub(crate) use cursor::{Cursors, List};
 pub use keys::{Keys, Secret, WeakSecret};
 

@@ -78,7 +78,7 @@ impl Backup {
         let kept = settings.data_dir.join("secrets.toml");
         let which = match kept.exists() {
             true => format!("keep a copy of {} with it", kept.display()),
-            false => "keep JWT_SECRET and JWT_API_SECRET with it".to_owned(),
+            false => "keep JWT_SECRET, JWT_API_SECRET and CHATSPHERE_CONTENT_KEY with it".to_owned(),
         };
         format!("{which}: without the secrets it can't be restored (--with-secrets puts them beside it)")
     }

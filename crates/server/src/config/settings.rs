@@ -48,6 +48,8 @@ pub struct Settings {
     pub jwt_api_secret: Option<Secret>,
     /// The previous secret for CLIENT tokens.
     pub jwt_api_secret_previous: Option<Secret>,
+    /// The key of hashes of contents.
+    pub content_key: Option<Secret>,
     /// Lifetimes of tokens.
     pub lifetimes: TokenLifetimes,
     /// Whether `jwt_expires_in` has no unit. It then counts as seconds, and the first version took milliseconds.
@@ -109,6 +111,7 @@ impl Default for Settings {
             jwt_secret_previous: None,
             jwt_api_secret: None,
             jwt_api_secret_previous: None,
+            content_key: None,
             lifetimes: TokenLifetimes::default(),
             jwt_expires_in_has_no_unit: false,
             nats_url: None,

@@ -285,6 +285,12 @@ pub static SETTINGS: &[Setting] = &[
         .unset("none")
         .secret()
         .administrative(),
+    option!(Tokens, "content_key", "SECRET", content_key, values::secret, |_| String::new(),
+        "The key of hashes of contents. At least 32 bytes: openssl rand -hex 32. All nodes on one database need the same, and \
+         it never changes")
+        .unset("generated on the first start, stored in the data directory")
+        .secret()
+        .administrative(),
     setting!(Tokens, "jwt_expires_in", "DURATION",
         |settings, text| {
             let bounds = Duration::from_secs(1)..=Duration::from_secs(HUNDRED_YEARS);
@@ -300,7 +306,7 @@ pub static SETTINGS: &[Setting] = &[
         "Default lifetime of CLIENT tokens")
         .administrative(),
     option!(Running, "nats_url", "URL", nats_url, values::nats, |_| String::new(),
-        "Makes this node part of a cluster whose nodes exchange events over NATS; needs PostgreSQL and both secrets. \
+        "Makes this node part of a cluster whose nodes exchange events over NATS; needs PostgreSQL and all secrets. \
          Several servers are comma-separated. nats://user:password@host:4222, nats://token@host, tls://host; \
          special characters percent-encoded")
         .also(&["NATS_URL"])

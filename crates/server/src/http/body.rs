@@ -14,7 +14,6 @@ use chatsphere_net::{LATE, in_time};
 use chatsphere_protocol::json::{HALF_A_PAIR, replace_half_pairs};
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::authenticated::Authenticated;
@@ -65,7 +64,7 @@ impl<T: DeserializeOwned, P: PathIds> FromRequest<Arc<HttpState>> for JsonBody<T
         let texts = path_ids::texts::<P>(&mut parts).await?;
         let bytes = read_json(body, &parts.headers, http).await?;
         let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, http).await?;
-        let idempotency = key.bind(&caller, Sha256::digest(&bytes).into());
+        let idempotency = key.bind(&caller, &bytes, &http.content_key);
         let value = decode(&bytes)?;
         Ok(Self { path: P::read(texts, &caller)?, value, caller, idempotency })
     }

@@ -10,6 +10,7 @@ use std::convert::Infallible;
 
 use super::failure::Failure;
 use super::state::HttpState;
+use crate::auth::ContentKey;
 
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -44,8 +45,8 @@ impl FromRequestParts<Arc<HttpState>> for IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The key within the caller's scope, and the hash of the body.
-    pub(crate) fn bind(self, caller: &Caller, body: [u8; 32]) -> Option<Idempotency> {
+    /// The key within the caller's scope, and the hashes of the body.
+    pub(crate) fn bind(self, caller: &Caller, body: &[u8], content_key: &ContentKey) -> Option<Idempotency> {
         let Keyed { key, method, path } = self.0?;
         let mut hash = Sha256::new();
         let user = caller.user.id.to_string();
@@ -55,7 +56,8 @@ impl IdempotencyKey {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
-        Some(Idempotency { key: hash.finalize().into(), body })
+        let (unkeyed_body, body) = (Sha256::digest(body).into(), content_key.of_body(body));
+        Some(Idempotency { key: hash.finalize().into(), body, unkeyed_body })
     }
 }
 

@@ -6,7 +6,7 @@ use chatsphere_realtime::BusStatus;
 use super::demo::Demo;
 use super::health::StoreProbe;
 use super::metrics::MetricsAccess;
-use crate::auth::Keys;
+use crate::auth::{ContentKey, Keys};
 use crate::request::AllowedOrigins;
 
 /// The state of the REST front door.
@@ -15,6 +15,8 @@ pub struct HttpState {
     pub chat: Arc<AppContext>,
     /// Signs and verifies tokens.
     pub keys: Arc<Keys>,
+    /// The key of hashes of contents.
+    pub content_key: ContentKey,
     /// The origins whose pages may call.
     pub origins: AllowedOrigins,
     /// Whether this node accepts new work.
@@ -35,10 +37,11 @@ pub struct HttpState {
 
 impl HttpState {
     /// A state with any origin allowed, ready while the store answers, without metrics and demo.
-    pub fn new(chat: Arc<AppContext>, keys: Arc<Keys>) -> Self {
+    pub fn new(chat: Arc<AppContext>, keys: Arc<Keys>, content_key: ContentKey) -> Self {
         Self {
             chat,
             keys,
+            content_key,
             origins: AllowedOrigins::Any,
             readiness: Arc::new(AlwaysReady),
             probe: StoreProbe::default(),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use chatsphere::auth::{Keys, Secret};
+use chatsphere::auth::{ContentKey, Keys, Secret};
 use chatsphere::http::{self, Demo, HttpState};
 use chatsphere::serve::listener_options;
 use chatsphere_core::store::PageRequest;
@@ -56,6 +56,7 @@ impl Backend {
             user_previous: None,
             client: Fingerprint::new(client.fingerprint()),
             client_previous: None,
+            content: None,
         };
         let url = DatabaseUrl::sqlite(directory.path().join("chat.db"));
         let store = chatsphere_store::open(OpenOptions::new(url, keys, sink)).await.expect("a store");
@@ -114,7 +115,7 @@ impl TestServer {
     /// Starts a server with only the REST front door.
     pub(crate) async fn rest(setup: Setup) -> Self {
         let backend = Backend::new(setup.limits, Arc::new(NobodyListens)).await;
-        let mut state = HttpState::new(backend.chat.clone(), backend.keys.clone());
+        let mut state = HttpState::new(backend.chat.clone(), backend.keys.clone(), ContentKey::new(&secret('k')));
         let first = Self::bootstrap(&backend).await;
         if setup.demo {
             let operator = backend.chat.store.user(first.0).await.expect("the store").expect("the first ADMIN");

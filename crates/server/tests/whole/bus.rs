@@ -36,6 +36,7 @@ fn environment(database: &str, nats: &str, data: &Path) -> Vec<(&'static str, St
         ("NATS_URL", nats.to_owned()),
         ("JWT_SECRET", "0123456789abcdef0123456789abcdef-user".to_owned()),
         ("JWT_API_SECRET", "0123456789abcdef0123456789abcdef-client".to_owned()),
+        ("CHATSPHERE_CONTENT_KEY", "0123456789abcdef0123456789abcdef-content".to_owned()),
         ("CHATSPHERE_DATA_DIR", data.display().to_string()),
     ]
 }

@@ -55,6 +55,7 @@ async fn two_nodes_are_one_chat_with_the_bus_and_without() {
         ("NATS_URL", nats.url()),
         ("JWT_SECRET", "0123456789abcdef0123456789abcdef-user".to_owned()),
         ("JWT_API_SECRET", "0123456789abcdef0123456789abcdef-client".to_owned()),
+        ("CHATSPHERE_CONTENT_KEY", "0123456789abcdef0123456789abcdef-content".to_owned()),
     ];
     let (data_a, data_b) = (directory.path().join("a"), directory.path().join("b"));
     let (a, b) = tokio::join!(Server::start(&data_a, 0, &environment), Server::start(&data_b, 0, &environment));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
-use chatsphere::auth::Keys;
+use chatsphere::auth::{ContentKey, Keys};
 use chatsphere::http::{self, HttpState};
 use chatsphere::request::AllowedOrigins;
 use chatsphere::serve::listener_options;
@@ -114,6 +114,7 @@ async fn open(
         user_previous: None,
         client: Fingerprint::new(client.fingerprint()),
         client_previous: None,
+        content: None,
     };
     let store =
         chatsphere_store::open(OpenOptions::new(database.url.clone(), fingerprints, sink.clone())).await.expect("a store");
@@ -222,7 +223,8 @@ impl Server {
             tasks: tasks.clone(),
         });
         let pre_upgrade = PreUpgradeHandler::new(Arc::new(FastUpgrade::new(websocket.clone())));
-        let state = HttpState { origins: setup.origins, ..HttpState::new(chat.clone(), keys.clone()) };
+        let state =
+            HttpState { origins: setup.origins, ..HttpState::new(chat.clone(), keys.clone(), ContentKey::new(&secret('k'))) };
         let router = http::router(Arc::new(state), |routes| ws::before(websocket, routes));
         let directory = tempfile::tempdir().expect("a directory");
         let rest = TestServer::serve(Backend { chat, keys, clock, directory }, router.clone()).await;

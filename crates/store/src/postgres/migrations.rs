@@ -16,6 +16,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "bodies of events", sql: include_str!("../../migrations/postgres/0005_bodies_of_events.sql") },
     Migration { name: "changes of messages", sql: include_str!("../../migrations/postgres/0006_changes_of_messages.sql") },
     Migration { name: "chat", sql: include_str!("../../migrations/postgres/0007_chat.sql") },
+    Migration { name: "key of contents", sql: include_str!("../../migrations/postgres/0008_content_key.sql") },
 ];
 /// The oldest server with which this adapter is tested, as `server_version_num`.
 const OLDEST_SERVER: i32 = 150_000;

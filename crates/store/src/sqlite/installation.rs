@@ -15,16 +15,17 @@ pub(super) fn join(url: &str, connection: &mut Connection, keys: &KeyFingerprint
     let epoch = match found {
         None => {
             let (epoch, keys) = (Epoch::random(), keys.current());
-            let sql = "INSERT INTO installation (one, epoch, user_key, client_key) VALUES (1, ?1, ?2, ?3)";
-            transaction.execute(sql, (epoch.as_str(), keys.user.as_str(), keys.client.as_str())).map_err(failed)?;
+            let sql = "INSERT INTO installation (one, epoch, user_key, client_key, content_key) VALUES (1, ?1, ?2, ?3, ?4)";
+            let (user, client, content) = texts(&keys);
+            transaction.execute(sql, (epoch.as_str(), user, client, content)).map_err(failed)?;
             epoch
         }
         Some((epoch, stored)) => {
             match keys.check(&stored) {
                 KeyCheck::Same => {}
                 KeyCheck::Rotated(keys) => {
-                    let sql = "UPDATE installation SET user_key = ?1, client_key = ?2";
-                    transaction.execute(sql, (keys.user.as_str(), keys.client.as_str())).map_err(failed)?;
+                    let sql = "UPDATE installation SET user_key = ?1, client_key = ?2, content_key = ?3";
+                    transaction.execute(sql, texts(&keys)).map_err(failed)?;
                 }
                 KeyCheck::Other(which) => return Err(OpenError::OtherSecrets { which }),
             }
@@ -35,11 +36,23 @@ pub(super) fn join(url: &str, connection: &mut Connection, keys: &KeyFingerprint
     Ok(epoch)
 }
 
+fn texts(keys: &StoredKeys) -> (&str, &str, Option<&str>) {
+    (keys.user.as_str(), keys.client.as_str(), keys.content.as_ref().map(Fingerprint::as_str))
+}
+
+/// Finds the installation's row. The tables may be those of an earlier version, without the column of the last key.
 pub(super) fn find(connection: &Connection) -> rusqlite::Result<Option<(Epoch, StoredKeys)>> {
     let row = |row: &rusqlite::Row<'_>| {
-        let keys =
-            StoredKeys { user: Fingerprint::new(row.get::<_, String>(1)?), client: Fingerprint::new(row.get::<_, String>(2)?) };
-        Ok((Epoch::from_stored(row.get_ref(0)?.as_str()?), keys))
+        let content = match row.as_ref().column_index("content_key") {
+            Ok(column) => row.get::<_, Option<String>>(column)?.map(Fingerprint::new),
+            Err(_) => None,
+        };
+        let keys = StoredKeys {
+            user: Fingerprint::new(row.get::<_, String>("user_key")?),
+            client: Fingerprint::new(row.get::<_, String>("client_key")?),
+            content,
+        };
+        Ok((Epoch::from_stored(row.get_ref("epoch")?.as_str()?), keys))
     };
-    connection.query_row("SELECT epoch, user_key, client_key FROM installation", [], row).optional()
+    connection.query_row("SELECT * FROM installation", [], row).optional()
 }

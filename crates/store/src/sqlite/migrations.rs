@@ -18,6 +18,7 @@ const STEPS: &[Migration] = &[
     Migration { name: "bodies of events", sql: include_str!("../../migrations/sqlite/0005_bodies_of_events.sql") },
     Migration { name: "changes of messages", sql: include_str!("../../migrations/sqlite/0006_changes_of_messages.sql") },
     Migration { name: "chat", sql: include_str!("../../migrations/sqlite/0007_chat.sql") },
+    Migration { name: "key of contents", sql: include_str!("../../migrations/sqlite/0008_content_key.sql") },
 ];
 /// The schema version after the migration of the message lists.
 const LISTS: u32 = 2;

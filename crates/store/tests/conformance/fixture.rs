@@ -68,6 +68,7 @@ pub(crate) fn keys() -> KeyFingerprints {
         user_previous: None,
         client: Fingerprint::new("client key"),
         client_previous: None,
+        content: Some(Fingerprint::new("content key")),
     }
 }
 

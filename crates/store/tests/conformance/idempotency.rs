@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::store::{IDEMPOTENCY_KEPT, MemberRemoval, MembershipChanged, NewMember};
-use chatsphere_core::{Access, Conflict, Error, Seq};
+use chatsphere_core::store::{IDEMPOTENCY_KEPT, MemberRemoval, MembershipChanged, NewMember, NewMessage};
+use chatsphere_core::{Access, Conflict, Error, Idempotency, Seq};
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
@@ -16,6 +16,7 @@ on_every_database!(
     a_message_is_answered_again,
     equal_messages_in_one_batch_are_stored_once,
     another_body_is_a_conflict,
+    a_hash_from_before_there_was_a_key_is_recognised,
     a_key_and_a_client_message_id_together,
     rejections_are_not_stored,
     a_key_expires_after_a_day,
@@ -37,6 +38,27 @@ async fn a_message_is_answered_again(fixture: Arc<Fixture>) {
     assert_eq!((once.replayed, again.replayed), (false, true));
     assert_eq!(once.value, again.value);
     assert_eq!(all_events(&world.node, room.id).await.len(), 2);
+}
+
+async fn a_hash_from_before_there_was_a_key_is_recognised(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await;
+    let send = |idempotency| NewMessage { idempotency: Some(idempotency), ..new_message(room.id, world.ada.id, "hello") };
+    let now = idempotency(1, 1);
+    let before = Idempotency { body: now.unkeyed_body, ..now };
+    let once = world.node.store.submit(send(before)).await.unwrap();
+    let again = world.node.store.submit(send(now)).await.unwrap();
+    assert_eq!((again.value, again.replayed), (once.value, true));
+    let refused = world.node.store.submit(send(idempotency(1, 2))).await.err();
+    assert_eq!(refused, Some(Conflict::IdempotencyKeyReused.into()));
+    // What is stored now has no hash that everybody can compute.
+    let new = idempotency(2, 3);
+    world.node.store.submit(send(new)).await.unwrap();
+    let hex = |bytes: [u8; 32]| bytes.map(|byte| format!("{byte:02X}")).concat();
+    for (body, count) in [(new.body, 1), (new.unkeyed_body, 0)] {
+        let column = if fixture.url.sqlite_path().is_some() { "hex(body)" } else { "upper(encode(body, 'hex'))" };
+        fixture.expect(&format!("SELECT count(*) FROM idempotency WHERE {column} = '{}'", hex(body)), count).await;
+    }
 }
 
 async fn equal_messages_in_one_batch_are_stored_once(fixture: Arc<Fixture>) {

@@ -10,6 +10,7 @@ use crate::on_every_database;
 on_every_database!(
     an_installation_keeps_its_epoch,
     other_keys_are_rejected_and_rotated_ones_accepted,
+    a_key_of_contents_is_added_once_and_never_changed,
     many_nodes_open_a_new_database_at_once,
 );
 
@@ -38,6 +39,17 @@ async fn other_keys_are_rejected_and_rotated_ones_accepted(fixture: Arc<Fixture>
     let new = |options: &mut chatsphere_store::OpenOptions| options.keys.user = Fingerprint::new("new user key");
     fixture.node_with(new).await.unwrap();
     assert!(matches!(fixture.node_with(|_| {}).await.err(), Some(OpenError::OtherSecrets { which: SigningKey::User })));
+}
+
+async fn a_key_of_contents_is_added_once_and_never_changed(fixture: Arc<Fixture>) {
+    // A database from before there was such a key.
+    fixture.node_with(|options| options.keys.content = None).await.unwrap();
+    fixture.node().await;
+    for other in [None, Some(Fingerprint::new("other"))] {
+        let other = fixture.node_with(|options| options.keys.content = other).await;
+        assert!(matches!(other.err(), Some(OpenError::OtherSecrets { which: SigningKey::Content })));
+    }
+    fixture.node().await;
 }
 
 async fn many_nodes_open_a_new_database_at_once(fixture: Arc<Fixture>) {

@@ -40,7 +40,7 @@ pub(crate) fn client_id(text: &str) -> ClientMessageId {
 }
 
 pub(crate) fn idempotency(key: u8, body: u8) -> Idempotency {
-    Idempotency { key: [key; 32], body: [body; 32] }
+    Idempotency { key: [key; 32], body: [body; 32], unkeyed_body: [body | 128; 32] }
 }
 
 pub(crate) fn new_message(room: RoomId, author: UserId, text: &str) -> NewMessage {

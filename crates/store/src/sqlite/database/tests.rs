@@ -24,6 +24,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
         user_previous: None,
         client: Fingerprint::new("client"),
         client_previous: None,
+        content: None,
     };
     let options = OpenOptions::new(DatabaseUrl::sqlite(&path), keys, Arc::new(NoSink));
     let store = Arc::new(start(path, "sqlite", &options).unwrap());

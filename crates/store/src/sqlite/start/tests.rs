@@ -22,6 +22,7 @@ fn options(path: &Path) -> OpenOptions {
         user_previous: None,
         client: Fingerprint::new("client"),
         client_previous: None,
+        content: None,
     };
     OpenOptions::new(DatabaseUrl::sqlite(path), keys, Arc::new(NoSink))
 }

@@ -70,9 +70,9 @@ impl FoundRecord {
         self.at < forgotten_before(now)
     }
 
-    /// Returns the earlier outcome, if this is the same request.
+    /// Returns the earlier outcome, if this is the same request. Its hash may have been stored before hashes had a key.
     pub(crate) fn same(&self, idempotency: &Idempotency) -> Result<&Outcome, Error> {
-        if self.body != idempotency.body {
+        if self.body != idempotency.body && self.body != idempotency.unkeyed_body {
             return Err(Conflict::IdempotencyKeyReused.into());
         }
         self.outcome.as_ref().ok_or(Unavailable::NewerVersion.into())

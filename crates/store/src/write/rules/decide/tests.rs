@@ -18,6 +18,10 @@ fn user(number: u8) -> UserId {
     UserId::from_bytes([number; 16])
 }
 
+fn idempotency(key: u8, body: u8) -> Idempotency {
+    Idempotency { key: [key; 32], body: [body; 32], unkeyed_body: [body | 128; 32] }
+}
+
 fn client_id(number: u8) -> ClientMessageId {
     ClientMessageId::from_stored(number.to_string())
 }
@@ -73,7 +77,7 @@ fn a_refused_message_takes_no_number() {
 #[test]
 fn a_key_counts_for_a_day() {
     let mut new = message(room(0), user(0), "x");
-    new.idempotency = Some(Idempotency { key: [1; 32], body: [1; 32] });
+    new.idempotency = Some(idempotency(1, 1));
     let first = decided(&[new.clone()], &facts()).rows.remove(0).message;
     let mut facts = facts();
     facts.answered.insert((room(0), first.seq), first.clone());
@@ -83,7 +87,7 @@ fn a_key_counts_for_a_day() {
     let same = decided(&[new.clone()], &facts);
     assert_eq!(same.answers, [Ok(Done { value: first, replayed: true })]);
     assert!(same.rows.is_empty() && same.records.is_empty());
-    new.idempotency = Some(Idempotency { key: [1; 32], body: [2; 32] });
+    new.idempotency = Some(idempotency(1, 2));
     assert_eq!(decided(&[new.clone()], &facts).answers, [Err(Conflict::IdempotencyKeyReused.into())]);
     new.at = Timestamp::from_millis(NOW.after(IDEMPOTENCY_KEPT).as_millis() + 1);
     let later = decided(&[new], &facts);
@@ -95,7 +99,7 @@ fn a_replay_by_the_clients_id_is_kept_under_the_key() {
     let mut first = message(room(0), user(0), "x");
     first.client_message_id = Some(client_id(1));
     let mut second = first.clone();
-    second.idempotency = Some(Idempotency { key: [1; 32], body: [1; 32] });
+    second.idempotency = Some(idempotency(1, 1));
     let decision = decided(&[first, second], &facts());
     assert_eq!((decision.rows.len(), decision.records.len()), (1, 1));
     assert!(decision.answers[1].as_ref().unwrap().replayed);
@@ -107,7 +111,7 @@ fn any_message() -> impl Strategy<Value = NewMessage> {
         |(room_number, author, any, text, client, idempotency)| NewMessage {
             access: if any { Access::Any } else { Access::Member(user(author)) },
             client_message_id: client.map(client_id),
-            idempotency: idempotency.map(|(key, body)| Idempotency { key: [key; 32], body: [body; 32] }),
+            idempotency: idempotency.map(|(key, body)| super::tests::idempotency(key, body)),
             ..message(room(room_number), user(author), &text)
         },
     )

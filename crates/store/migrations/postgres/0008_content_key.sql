@@ -1,0 +1,2 @@
+-- The fingerprint of the key of hashes of contents. Absent until a node that has the key starts.
+ALTER TABLE installation ADD COLUMN content_key text;
