@@ -53,4 +53,4 @@ pub use connection::{
 };
 pub use error::{ApiError, Error, RequestError};
 pub use event::Event;
-pub use rest::{Page, PageLink};
+pub use rest::{Page, PageLink, Place};

@@ -25,8 +25,8 @@ use async_trait::async_trait;
 
 pub use commit::{Ack, AckTo, CommitSink, Committed, Receipt};
 pub use reads::{
-    Cursor, EventsPage, History, HistoryRange, Members, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomFilter,
-    RoomReads, RoomRelation, RoomVersion, UrgentReads, UserReads, Versioned, Versions,
+    Cursor, EventsPage, History, HistoryRange, Members, MessageFilter, MessageRead, MessageReads, Newest, Page, PageRequest,
+    Place, RoomFilter, RoomReads, RoomRelation, RoomVersion, UrgentReads, UserReads, Versioned, Versions,
 };
 pub use writes::{
     Actor, AnyWrite, Changed, Done, ExternalUser, ExternalUserDone, Idempotency, MemberRemoval, MembershipChange,

@@ -112,6 +112,67 @@ async fn history_has_pages_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_page_around_a_message_leads_both_ways() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let mut posted = Vec::new();
+    for number in 0..10 {
+        posted.push(server.say(world.room, &world.member, &number.to_string()).await);
+    }
+    let path = format!("/api/rooms/{}/messages", world.room);
+    let token = &world.member.token;
+    let around = |query: &str| server.get(&format!("{path}?{query}")).bearer(token).send();
+    for place in [posted[4]["id"].as_str().unwrap().to_owned(), posted[4]["seq"].to_string()] {
+        let answer = around(&format!("around={place}&limit=4")).await;
+        assert_eq!(answer.header("room-seq"), Some(&*posted[9]["seq"].to_string()));
+        let (before, after) = (&posted[2]["seq"], &posted[5]["seq"]);
+        assert_eq!(answer.links()["prev"], format!("{path}?limit=4&before={before}"));
+        assert_eq!(answer.links()["next"], format!("{path}?limit=4&after={after}"));
+        let (prev, next) = (answer.links()["prev"].clone(), answer.links()["next"].clone());
+        assert_eq!(answer.ok(200), json!(posted[2..6]));
+        assert_eq!(server.get(&prev).bearer(token).send().await.ok(200), json!(posted[..2]));
+        assert_eq!(server.get(&next).bearer(token).send().await.ok(200), json!(posted[6..]));
+    }
+    let newest = around("around=1000000&limit=3").await;
+    assert_eq!(newest.links().keys().collect::<Vec<_>>(), ["prev"]);
+    assert_eq!(newest.ok(200), json!(posted[7..]));
+    let oldest = around("around=0&limit=3").await;
+    assert_eq!(oldest.links().keys().collect::<Vec<_>>(), ["next"]);
+    assert_eq!(oldest.ok(200), json!(posted[..3]));
+    for id in ["x", "-1", &world.room.to_string()] {
+        around(&format!("around={id}")).await.refused(404, "message_not_found");
+    }
+    for query in ["around=3&before=4", "around=3&after=4", "around=", "around=9007199254740992"] {
+        around(query).await.refused(400, "invalid");
+    }
+    let stranger = server.get(&format!("{path}?around={}", posted[0]["id"].as_str().unwrap())).bearer(&world.stranger.token);
+    stranger.send().await.refused(403, "not_a_member");
+}
+
+#[tokio::test]
+async fn a_message_is_read_by_its_id() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let posted = server.say(world.room, &world.member, "hello").await;
+    let path = format!("/api/rooms/{}/messages", world.room);
+    let read = |id: &str| server.get(&format!("{path}/{id}"));
+    let id = posted["id"].as_str().unwrap();
+    let answer = read(id).bearer(&world.owner.token).send().await;
+    assert_eq!(answer.header("room-seq"), Some(&*posted["seq"].to_string()));
+    assert_eq!(answer.ok(200), posted);
+    for id in ["x", &world.room.to_string()] {
+        read(id).bearer(&world.owner.token).send().await.refused(404, "message_not_found");
+        read(id).bearer(&world.stranger.token).send().await.refused(403, "not_a_member");
+    }
+    // A CLIENT token sees what the user that it names sees.
+    let reads_as = |user| read(&format!("{id}?as={user}"));
+    assert_eq!(reads_as(world.member.id).client().send().await.ok(200), posted);
+    reads_as(world.stranger.id).client().send().await.refused(403, "not_a_member");
+    reads_as(world.owner.id).bearer(&world.member.token).send().await.refused(403, "not_yourself");
+    read(&format!("{id}?mine=true")).client().send().await.refused(400, "invalid");
+}
+
+#[tokio::test]
 async fn pages_of_events_have_no_gap() {
     let server = start().await;
     let world = World::new(&server).await;

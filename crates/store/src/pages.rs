@@ -2,12 +2,12 @@
 //! another page.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::iter;
 use std::sync::Arc;
 
-use chatsphere_core::store::{Cursor, EventsPage, History, HistoryRange, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
+use chatsphere_core::store::{Cursor, EventsPage, History, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
 use chatsphere_core::{
     EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq, Version,
 };
@@ -88,18 +88,42 @@ fn listed<T>(cut: Cut<(i64, T)>) -> Page<T> {
     Page { items: cut.kept.into_iter().map(|(_, item)| item).collect(), next }
 }
 
-/// Makes a page of history. `nearest` has the messages from the start of the range on, nearest first. `beyond` says whether
-/// there are messages on the other side of the start.
-pub(crate) fn history(nearest: Cut<Message>, range: HistoryRange, beyond: bool, version: RoomVersion) -> Versioned<History> {
+/// Makes a page of history on one side of a place. `nearest` has the messages from there on, nearest first; with `is_older` on
+/// the side of older messages. `beyond` says whether there are messages on the other side.
+pub(crate) fn history(nearest: Cut<Message>, is_older: bool, beyond: bool, version: RoomVersion) -> Versioned<History> {
     let (mut messages, more) = (nearest.kept, nearest.omitted.is_some());
-    let (has_older, has_newer) = match range {
-        HistoryRange::Newest | HistoryRange::Before(_) => {
-            messages.reverse();
-            (more, beyond)
-        }
-        HistoryRange::After(_) => (beyond, more),
-    };
+    let (has_older, has_newer) = if is_older { (more, beyond) } else { (beyond, more) };
+    if is_older {
+        messages.reverse();
+    }
     Versioned { version, page: History { messages, has_older, has_newer, head: version.head } }
+}
+
+/// Makes a page of history around a place. `newer` has the messages from the place on, oldest first; `older` those before it,
+/// newest first. The page takes from both sides in turn, and from one side what the other lacks.
+pub(crate) fn history_around(
+    older: Cut<Message>,
+    newer: Cut<Message>,
+    limit: usize,
+    version: RoomVersion,
+) -> Versioned<History> {
+    let (more_older, more_newer) = (older.omitted.is_some(), newer.omitted.is_some());
+    let (mut older, mut newer) = (older.kept.into_iter().peekable(), newer.kept.into_iter().peekable());
+    let (mut messages, mut space) = (VecDeque::new(), Space::of_a_page());
+    let mut is_newer_next = true;
+    while messages.len() < limit {
+        let is_newer = newer.peek().is_some() && (is_newer_next || older.peek().is_none());
+        let side = if is_newer { &mut newer } else { &mut older };
+        let Some(message) = side.next_if(|next| space.takes(next, messages.len())) else { break };
+        if is_newer {
+            messages.push_back(message)
+        } else {
+            messages.push_front(message)
+        }
+        is_newer_next = !is_newer;
+    }
+    let (has_older, has_newer) = (more_older || older.peek().is_some(), more_newer || newer.peek().is_some());
+    Versioned { version, page: History { messages: messages.into(), has_older, has_newer, head: version.head } }
 }
 
 /// Cuts a page that has only events other than messages.

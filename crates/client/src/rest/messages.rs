@@ -6,6 +6,27 @@ use super::Page;
 use crate::client::Client;
 use crate::error::Error;
 
+/// A place among the messages of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The place of this number, whether or not it is that of a message.
+    At(Seq),
+    /// The place of this message.
+    Of(MessageId),
+}
+
+impl From<Seq> for Place {
+    fn from(seq: Seq) -> Self {
+        Self::At(seq)
+    }
+}
+
+impl From<MessageId> for Place {
+    fn from(message: MessageId) -> Self {
+        Self::Of(message)
+    }
+}
+
 impl Client {
     /// The newest messages of a room, ascending. The page's `prev` leads to older ones.
     ///
@@ -34,6 +55,31 @@ impl Client {
         limit: Option<u32>,
     ) -> Result<Page<Message<'static>>, Error> {
         self.page(&format!("/api/rooms/{room}/messages?before={before}"), limit).await
+    }
+
+    /// The messages of a room around a place, ascending: the message with this number or id, and those next to it on both sides.
+    ///
+    /// # Errors
+    /// `not_a_member`, `needs_read`, `room_not_found`, `message_not_found`, and those of any call.
+    pub async fn messages_around(
+        &self,
+        room: RoomId,
+        place: impl Into<Place>,
+        limit: Option<u32>,
+    ) -> Result<Page<Message<'static>>, Error> {
+        let around = match place.into() {
+            Place::At(seq) => seq.to_string(),
+            Place::Of(message) => message.to_string(),
+        };
+        self.page(&format!("/api/rooms/{room}/messages?around={around}"), limit).await
+    }
+
+    /// A message, as it is now.
+    ///
+    /// # Errors
+    /// `not_a_member`, `needs_read`, `room_not_found`, `message_not_found`, and those of any call.
+    pub async fn message(&self, room: RoomId, message: MessageId) -> Result<Message<'static>, Error> {
+        self.get(&format!("/api/rooms/{room}/messages/{message}")).await
     }
 
     /// Posts a message. With a `clientMessageId` the call can be repeated: the message is stored once.

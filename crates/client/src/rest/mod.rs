@@ -18,6 +18,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use messages::Place;
 pub use page::{Page, PageLink};
 
 use crate::client::Client;

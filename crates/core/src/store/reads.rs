@@ -60,7 +60,8 @@ pub trait RoomReads: Send + Sync {
 #[async_trait]
 pub trait MessageReads: Send + Sync {
     /// Returns a page of a room's messages, by keyset on `(room, seq)`: those nearest to the start of the range, at most
-    /// `limit` and [`PAGE_BYTES`](super::PAGE_BYTES).
+    /// `limit` and [`PAGE_BYTES`](super::PAGE_BYTES). If the range is around a message that does not exist, the error is
+    /// [`NotFound::Message`](crate::NotFound::Message).
     async fn history(
         &self,
         room: RoomId,
@@ -68,6 +69,9 @@ pub trait MessageReads: Send + Sync {
         range: HistoryRange,
         limit: usize,
     ) -> Result<Versioned<History>, Error>;
+    /// Returns a message in its current state. If it does not exist, the error is
+    /// [`NotFound::Message`](crate::NotFound::Message).
+    async fn message(&self, room: RoomId, access: Access, message: MessageId) -> Result<MessageRead, Error>;
     /// Returns the events of all kinds after `after`, at most `limit` and [`PAGE_BYTES`](super::PAGE_BYTES).
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error>;
     /// Returns the newest part of a room: at most `messages` messages and [`PAGE_BYTES`](super::PAGE_BYTES), and at most
@@ -120,6 +124,17 @@ pub enum HistoryRange {
     Before(Seq),
     /// The messages with the next larger numbers.
     After(Seq),
+    /// The message at a place, and those next to it on both sides.
+    Around(Place),
+}
+
+/// A place among a room's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The place of this number, whether or not it is that of a message.
+    At(Seq),
+    /// The place of this message.
+    Of(MessageId),
 }
 
 /// A page of a room's messages, ascending for every range.
@@ -132,6 +147,15 @@ pub struct History {
     /// Whether the room has messages newer than the last of these.
     pub has_newer: bool,
     /// The room's newest event at the time of the read.
+    pub head: Seq,
+}
+
+/// A message of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRead {
+    /// The message.
+    pub message: Message,
+    /// The room's newest event in the same snapshot.
     pub head: Seq,
 }
 

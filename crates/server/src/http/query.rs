@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use chatsphere_core::store::{HistoryRange, PageRequest};
+use chatsphere_core::store::{HistoryRange, PageRequest, Place};
 use chatsphere_core::{Error, InvalidField, Seq, UserId, ops};
 use chatsphere_protocol::rest::FieldError;
 use utoipa::IntoParams;
@@ -26,7 +26,7 @@ pub(crate) struct PageParams {
     cursor: Option<String>,
 }
 
-/// `limit`, `before` and `after`.
+/// `limit`, `before`, `after` and `around`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "only described; read by `Query::history`")]
@@ -34,12 +34,14 @@ pub(crate) struct HistoryParams {
     /// Maximum number of items.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// The messages before this `seq`, nearest first. Not together with `after`.
+    /// The messages before this `seq`, nearest first. Only one of `before`, `after` and `around` may be given.
     #[param(minimum = 0)]
     before: Option<u64>,
     /// The messages after this `seq`, nearest first.
     #[param(minimum = 0)]
     after: Option<u64>,
+    /// The message with this `seq` or id, and those next to it on both sides.
+    around: Option<String>,
 }
 
 /// `limit` and `after`.
@@ -113,14 +115,25 @@ impl Query {
 
     /// The requested page of a room's messages.
     pub(crate) fn history(&self) -> Result<(HistoryRange, usize), Failure> {
-        self.takes(&["limit", "before", "after"])?;
-        let range = match (self.seq("before")?, self.seq("after")?) {
-            (None, None) => HistoryRange::Newest,
-            (Some(before), None) => HistoryRange::Before(before),
-            (None, Some(after)) => HistoryRange::After(after),
-            (Some(_), Some(_)) => return Err(Failure::invalid("before", "must not come together with after")),
+        self.takes(&["limit", "before", "after", "around"])?;
+        let range = match (self.seq("before")?, self.seq("after")?, self.place()?) {
+            (None, None, None) => HistoryRange::Newest,
+            (Some(before), None, None) => HistoryRange::Before(before),
+            (None, Some(after), None) => HistoryRange::After(after),
+            (None, None, Some(place)) => HistoryRange::Around(place),
+            (Some(_), Some(_), _) => return Err(Failure::invalid("before", "must not come together with after")),
+            _ => return Err(Failure::invalid("around", "must not come together with before or after")),
         };
         Ok((range, self.limit()?))
+    }
+
+    /// The parameter `around`: digits are a `seq`, anything else the id of a message.
+    fn place(&self) -> Result<Option<Place>, Failure> {
+        let Some(text) = self.one("around")? else { return Ok(None) };
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(self.seq("around")?.map(Place::At));
+        }
+        Ok(Some(Place::Of(ops::message_id(text)?)))
     }
 
     /// The requested page of a room's events.
@@ -162,7 +175,7 @@ impl Query {
     pub(crate) fn link(&self, name: &str, value: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         // A token in the query is not copied.
-        let ours = |key: &str| matches!(key, "before" | "after" | "cursor" | "token" | "access_token");
+        let ours = |key: &str| matches!(key, "before" | "after" | "around" | "cursor" | "token" | "access_token");
         query.extend_pairs(self.pairs.iter().filter(|(key, _)| !ours(key)));
         query.append_pair(name, value);
         format!("{}?{}", self.path, query.finish())
@@ -261,6 +274,13 @@ mod tests {
         assert_eq!(query("after=9007199254740991").history().unwrap().0, HistoryRange::After(Seq::MAX));
         for text in ["before=1&after=2", "before=-1", "before=x"] {
             assert_eq!(field(query(text).history()), "before", "{text}");
+        }
+        assert_eq!(query("around=7").history().unwrap().0, HistoryRange::Around(Place::At(Seq::new(7))));
+        let id = "01a202af-4469-7a81-8d65-2853115e893b";
+        let of = Place::Of(id.parse().unwrap());
+        assert_eq!(query(&format!("around={id}&limit=3")).history().unwrap(), (HistoryRange::Around(of), 3));
+        for text in ["around=1&before=2", "around=1&after=2", "around=", "around=9007199254740992", "around=1&around=2"] {
+            assert_eq!(field(query(text).history()), "around", "{text}");
         }
         assert_eq!(field(query("after=9007199254740992").events()), "after");
     }

@@ -154,6 +154,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!("GET" "/api/rooms/{roomId}/messages", INSIDERS),
     route!("POST" "/api/rooms/{roomId}/messages", [401, 403, 201, 201, 201, 201, 201, 403, 201, 401, 201],
         |_| json!({ "content": "hello" })),
+    route!("GET" "/api/rooms/{roomId}/messages/{messageId}", INSIDERS),
     route!("PATCH" "/api/rooms/{roomId}/messages/{messageId}", [401, 403, 200, 403, 403, 403, 200, 403, 200, 401, 403],
         |_| json!({ "content": "hello, world" })),
     route!("DELETE" "/api/rooms/{roomId}/messages/{messageId}", [401, 403, 200, 200, 200, 200, 200, 403, 200, 401, 200]),

@@ -23,13 +23,13 @@ on_every_database!(
 const WORD: &str = "xylophone-4711";
 
 impl World {
-    async fn delete(&self, message: &Message, by: UserId) -> Changed {
+    pub(crate) async fn delete(&self, message: &Message, by: UserId) -> Changed {
         let (room_id, message_id) = (message.room_id, message.id);
         let deletion = MessageDeletion { room_id, message_id, by, actor: Actor::Operator, at: now() };
         self.node.store.submit(deletion).await.unwrap()
     }
 
-    async fn messages_of(&self, room: RoomId, range: HistoryRange, limit: usize) -> (Vec<Message>, bool, bool) {
+    pub(crate) async fn messages_of(&self, room: RoomId, range: HistoryRange, limit: usize) -> (Vec<Message>, bool, bool) {
         let page = self.node.store.history(room, Access::Any, range, limit).await.unwrap().page;
         (page.messages, page.has_older, page.has_newer)
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 
 mod appends;
+mod around;
 mod deletes;
 mod edits;
 mod erasure;

@@ -3,6 +3,32 @@ use chatsphere_protocol::rest::{EditMessage, Message, MessageVersion};
 
 use crate::http::prelude::*;
 
+/// Read a message
+///
+/// In its current state.
+///
+/// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
+#[utoipa::path(get, path = "/api/rooms/{roomId}/messages/{messageId}", operation_id = "readMessage", tag = "messages",
+    security(("bearer" = [])),
+    params(
+        InRoom,
+        OfMessage,
+    ),
+    responses(
+        (status = 200, description = "The message", body = Message),
+        (status = 403, description = "`not_a_member`, `needs_read`"),
+        (status = 404, description = "`message_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
+    ))]
+pub(super) async fn read(
+    State(http): Http,
+    ReadInTurn { caller, path: (room, message) }: ReadInTurn<(RoomId, MessageId)>,
+    query: Query,
+) -> Result<Response, Failure> {
+    query.takes(&[])?;
+    let read = ops::read_message(&http.chat, &caller, room, message).await?;
+    Ok((RoomSeq(read.head), Json(wire::message(&read.message))).into_response())
+}
+
 /// Edit a message
 ///
 /// An edit with the current content changes nothing, and succeeds. Members get an event `message_edited`.

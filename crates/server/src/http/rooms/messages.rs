@@ -6,8 +6,9 @@ use crate::http::prelude::*;
 
 /// Read a room's messages
 ///
-/// Ascending by `seq` in every case: the newest messages without `before` and `after`, otherwise those next to that number. In
-/// the header `Link`, `prev` is older and `next` newer. Events of other kinds do not count towards the page.
+/// Ascending by `seq` in every case: the newest messages without `before`, `after` and `around`, otherwise those next to that
+/// number. `around` takes as many from either side as fit into the page. In the header `Link`, `prev` is older and `next`
+/// newer. Events of other kinds do not count towards the page.
 ///
 /// Who: members, a CLIENT token, or an ADMIN's. Permission: `read`.
 #[utoipa::path(get, path = "/api/rooms/{roomId}/messages", operation_id = "listRoomMessages", tag = "messages",
@@ -16,7 +17,7 @@ use crate::http::prelude::*;
     responses(
         (status = 200, description = "A page of messages", body = Vec<Message<'static>>),
         (status = 403, description = "`not_a_member`, `needs_read`"),
-        (status = 404, description = "`room_not_found`: only for CLIENT tokens and ADMINs"),
+        (status = 404, description = "`message_not_found`: for `around`; `room_not_found`: only for CLIENT tokens and ADMINs"),
     ))]
 pub(super) async fn list(
     State(http): Http,
@@ -44,7 +45,8 @@ fn encode(history: &History) -> Bytes {
 fn links(query: &Query, range: HistoryRange, history: &History) -> Links {
     // An empty page is at the requested position.
     let asked = match range {
-        HistoryRange::Newest => None,
+        // A page around a place is empty only in an empty room.
+        HistoryRange::Newest | HistoryRange::Around(_) => None,
         HistoryRange::Before(before) => Some((before, before.previous())),
         HistoryRange::After(after) => Some((after.next(), after)),
     };

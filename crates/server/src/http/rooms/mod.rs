@@ -17,7 +17,7 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::remove))
         .routes(routes!(messages::list, messages::post))
-        .routes(routes!(message::edit, message::delete))
+        .routes(routes!(message::read, message::edit, message::delete))
         .routes(routes!(message::versions, message::forget_versions))
         .routes(routes!(events::list))
         .routes(routes!(typing::post))

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use chatsphere_core::store::{
-    EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned, Versions,
+    EventsPage, History, HistoryRange, MessageFilter, MessageRead, MessageReads, Newest, Page, PageRequest, RoomVersion,
+    Versioned, Versions,
 };
 use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, Seq};
 use tokio_postgres::Row;
@@ -94,6 +95,10 @@ impl MessageReads for PostgresStore {
         limit: usize,
     ) -> Result<Versioned<History>, Error> {
         history::history(&self.database.reads, room, access, range, limit).await
+    }
+
+    async fn message(&self, room: RoomId, access: Access, message: MessageId) -> Result<MessageRead, Error> {
+        history::message(&self.database.reads, room, access, message).await
     }
 
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {

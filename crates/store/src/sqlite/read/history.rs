@@ -1,8 +1,8 @@
 //! Reads the messages of a room.
 
-use chatsphere_core::store::{History, HistoryRange, Versioned};
-use chatsphere_core::{Access, Message, RoomId, Seq};
-use rusqlite::Connection;
+use chatsphere_core::store::{History, HistoryRange, MessageRead, Place, Versioned};
+use chatsphere_core::{Access, Error, Message, MessageId, NotFound, RoomId, Seq};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{OpenRoom, enter};
 use crate::pages::{self, Cut, rows_for};
@@ -84,16 +84,49 @@ pub(super) fn history(
     limit: usize,
 ) -> Result<Versioned<History>, Stop> {
     let room = enter(connection, room, access)?;
-    let (nearest, beyond) = match range {
-        HistoryRange::Newest => (newest_below(connection, &room, i64::MAX, limit)?, false),
+    let (nearest, is_older, beyond) = match range {
+        HistoryRange::Newest => (newest_below(connection, &room, i64::MAX, limit)?, true, false),
         HistoryRange::Before(seq) => {
-            (newest_below(connection, &room, number(seq), limit)?, exists(connection, messages_exist!(">="), &room, seq)?)
+            let beyond = exists(connection, messages_exist!(">="), &room, seq)?;
+            (newest_below(connection, &room, number(seq), limit)?, true, beyond)
         }
         HistoryRange::After(seq) => {
-            (oldest_above(connection, &room, seq, limit)?, exists(connection, messages_exist!("<="), &room, seq)?)
+            (oldest_above(connection, &room, seq, limit)?, false, exists(connection, messages_exist!("<="), &room, seq)?)
         }
+        HistoryRange::Around(place) => return around(connection, &room, place, limit),
     };
-    Ok(pages::history(nearest, range, beyond, room.version))
+    Ok(pages::history(nearest, is_older, beyond, room.version))
+}
+
+fn around(connection: &Connection, room: &OpenRoom, place: Place, limit: usize) -> Result<Versioned<History>, Stop> {
+    let seq = match place {
+        Place::At(seq) => seq,
+        Place::Of(id) => seq_of(connection, room, id)?.ok_or(Error::NotFound(NotFound::Message))?,
+    };
+    let older = newest_below(connection, room, number(seq), limit)?;
+    let newer = oldest_above(connection, room, seq.previous(), limit)?;
+    Ok(pages::history_around(older, newer, limit, room.version))
+}
+
+fn seq_of(connection: &Connection, room: &OpenRoom, id: MessageId) -> rusqlite::Result<Option<Seq>> {
+    connection
+        .prepare_cached("SELECT seq FROM messages WHERE id = ?1 AND room_pk = ?2 AND lane < 4")?
+        .query_row((id.as_bytes(), room.pk), |row| rows::seq(row, 0))
+        .optional()
+}
+
+pub(super) fn message(connection: &Connection, room: RoomId, access: Access, id: MessageId) -> Result<MessageRead, Stop> {
+    let room = enter(connection, room, access)?;
+    let message = connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.id = ?1 AND m.room_pk = ?2 AND m.lane < 4"
+        ))?
+        .query_row((id.as_bytes(), room.pk), |row| rows::message(connection, row, room.id))
+        .optional()?;
+    let message = message.ok_or(Error::NotFound(NotFound::Message))?;
+    Ok(MessageRead { message, head: room.version.head })
 }
 
 fn exists(connection: &Connection, sql: &str, room: &OpenRoom, seq: Seq) -> rusqlite::Result<bool> {

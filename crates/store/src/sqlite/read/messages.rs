@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use chatsphere_core::store::{
-    EventsPage, History, HistoryRange, MessageFilter, MessageReads, Newest, Page, PageRequest, RoomVersion, Versioned, Versions,
+    EventsPage, History, HistoryRange, MessageFilter, MessageRead, MessageReads, Newest, Page, PageRequest, RoomVersion,
+    Versioned, Versions,
 };
 use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, Seq};
 use rusqlite::{Connection, Params, Row};
@@ -39,6 +40,10 @@ impl MessageReads for SqliteStore {
         limit: usize,
     ) -> Result<Versioned<History>, Error> {
         self.database.readers.read(move |connection| history::history(connection, room, access, range, limit)).await
+    }
+
+    async fn message(&self, room: RoomId, access: Access, message: MessageId) -> Result<MessageRead, Error> {
+        self.database.readers.read(move |connection| history::message(connection, room, access, message)).await
     }
 
     async fn events_after(&self, room: RoomId, access: Access, after: Seq, limit: usize) -> Result<EventsPage, Error> {
