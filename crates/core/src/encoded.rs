@@ -13,7 +13,7 @@ const FIXED_ROOM: usize = 192;
 /// The same for an event about a message, without the message.
 pub(crate) const FIXED_ABOUT: usize = 192;
 /// The same for the change of a message.
-pub(crate) const FIXED_DETAILS: usize = 320;
+pub(crate) const FIXED_DETAILS: usize = 448;
 /// The bytes of a room's id within a list.
 const ID: usize = 39;
 

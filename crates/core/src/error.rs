@@ -172,6 +172,9 @@ pub enum Conflict {
     /// The message was deleted, and can't be changed any more.
     #[error("this message was deleted: nothing about it can be changed any more")]
     MessageDeleted,
+    /// The room has the maximum of pinned messages.
+    #[error("this room has as many pinned messages as it may: unpin one first")]
+    TooManyPins,
 }
 
 impl Conflict {
@@ -184,6 +187,7 @@ impl Conflict {
             Self::ClientMessageIdReused => "client_message_id_reused",
             Self::VersionConflict => "version_conflict",
             Self::MessageDeleted => "message_deleted",
+            Self::TooManyPins => "too_many_pins",
         }
     }
 }

@@ -69,6 +69,10 @@ pub enum MessageChangeKind {
     Edited,
     /// The message was deleted.
     Deleted,
+    /// The message was pinned.
+    Pinned,
+    /// The message was unpinned.
+    Unpinned,
 }
 
 /// The row of an event other than a new message, without its room, number, kind and time. Names are the current ones. The row
@@ -143,13 +147,15 @@ impl EventKind {
 }
 
 impl MessageChangeKind {
-    const ALL: [Self; 2] = [Self::Edited, Self::Deleted];
+    const ALL: [Self; 4] = [Self::Edited, Self::Deleted, Self::Pinned, Self::Unpinned];
 
     /// Returns the name of the event's kind.
     pub const fn event_name(self) -> &'static str {
         match self {
             Self::Edited => "message_edited",
             Self::Deleted => "message_deleted",
+            Self::Pinned => "message_pinned",
+            Self::Unpinned => "message_unpinned",
         }
     }
 

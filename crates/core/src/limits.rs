@@ -55,6 +55,8 @@ pub struct Limits {
     pub page_default: usize,
     /// Largest page of any list.
     pub page_max: usize,
+    /// Messages that may be pinned in a room at a time.
+    pub pins_per_room: u64,
     /// Longest time in which the head of an HTTP request must arrive.
     pub header_timeout: Duration,
     /// Longest time that an HTTP connection may be idle.
@@ -132,6 +134,7 @@ impl Default for Limits {
             replay_events: 10_000,
             page_default: 50,
             page_max: 200,
+            pins_per_room: 100,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             heartbeat: Duration::from_secs(25),

@@ -98,7 +98,7 @@ pub struct Message {
 /// What a message has besides what every message has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageDetails {
-    /// The number of the event that last changed the content: that of the message, if none did.
+    /// The number of the event that last changed the content or the pin: that of the message, if none did.
     pub content_seq: Seq,
     /// The version: 1 as posted, then one more for each change of the content.
     pub version: Version,
@@ -110,6 +110,12 @@ pub struct MessageDetails {
     pub deleted_at: Option<Timestamp>,
     /// The user who deleted it.
     pub deleted_by: Option<UserId>,
+    /// When the message was pinned, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_at: Option<Timestamp>,
+    /// The user who pinned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_by: Option<UserId>,
 }
 
 /// A version of a message's content.
@@ -128,7 +134,16 @@ pub struct MessageVersion {
 impl MessageDetails {
     /// Returns those of a message of this number that has nothing besides.
     pub fn of(seq: Seq) -> Self {
-        Self { content_seq: seq, version: Version::FIRST, edited_at: None, edited_by: None, deleted_at: None, deleted_by: None }
+        Self {
+            content_seq: seq,
+            version: Version::FIRST,
+            edited_at: None,
+            edited_by: None,
+            deleted_at: None,
+            deleted_by: None,
+            pinned_at: None,
+            pinned_by: None,
+        }
     }
 }
 
@@ -151,6 +166,11 @@ impl Message {
     /// Returns whether the message was deleted.
     pub fn is_deleted(&self) -> bool {
         self.details.as_ref().is_some_and(|details| details.deleted_at.is_some())
+    }
+
+    /// Returns whether the message is pinned.
+    pub fn is_pinned(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.pinned_at.is_some())
     }
 
     /// Returns the number of the event that last changed the message.

@@ -113,7 +113,20 @@ pub fn may_see_versions(caller: &Caller, author: UserId, relation: Option<RoomRe
 /// `relation` is not needed for privileged callers.
 pub fn may_delete_message(caller: &Caller, author: UserId, relation: Option<RoomRelation>) -> Result<(), Error> {
     may_delete(caller)?;
-    if caller.is(author) || caller.is_privileged() { Ok(()) } else { stewards(caller, relation) }
+    if caller.is(author) { Ok(()) } else { moderators(caller, relation) }
+}
+
+/// The caller's token allows pinning messages in the room; [`may_pin_in`] then judges its relation to the room. Returns the
+/// access with which the message is found.
+pub fn may_pin(caller: &Caller, room: RoomId) -> Result<Access, Forbidden> {
+    may_write(caller)?;
+    room_access(caller, room)
+}
+
+/// The caller may pin and unpin messages in a room that it may enter. `relation` is not needed for privileged callers.
+pub fn may_pin_in(caller: &Caller, relation: Option<RoomRelation>) -> Result<(), Error> {
+    may_write(caller)?;
+    moderators(caller, relation)
 }
 
 /// The caller may erase the contents of earlier versions of this author's message.
@@ -261,6 +274,11 @@ pub fn may_remove_member(caller: &Caller, room: RoomId, relation: Option<RoomRel
         Some(relation) if relation.owner == user && !caller.is_privileged() => Err(Forbidden::OwnerStays.into()),
         _ => Ok(()),
     }
+}
+
+/// The caller moderates a room that it may enter.
+fn moderators(caller: &Caller, relation: Option<RoomRelation>) -> Result<(), Error> {
+    if caller.is_privileged() { Ok(()) } else { stewards(caller, relation) }
 }
 
 /// The caller manages the room's members: the privileged in every room, its owner and MODERATORs while they are members.

@@ -26,12 +26,12 @@ use async_trait::async_trait;
 pub use commit::{Ack, AckTo, CommitSink, Committed, Receipt};
 pub use reads::{
     Cursor, EventsPage, History, HistoryRange, Members, MessageFilter, MessageRead, MessageReads, Newest, Page, PageRequest,
-    Place, RoomFilter, RoomReads, RoomRelation, RoomVersion, UrgentReads, UserReads, Versioned, Versions,
+    Pins, Place, RoomFilter, RoomReads, RoomRelation, RoomVersion, UrgentReads, UserReads, Versioned, Versions,
 };
 pub use writes::{
     Actor, AnyWrite, Changed, Done, ExternalUser, ExternalUserDone, Idempotency, MemberRemoval, MembershipChange,
-    MembershipChanged, MessageDeletion, MessageEdit, NewMember, NewMessage, NewRoom, NewToken, NewUser, Pending, Reply,
-    Revocation, Submission, UserChange, VersionsForgotten, Write,
+    MembershipChanged, MessageDeletion, MessageEdit, NewMember, NewMessage, NewRoom, NewToken, NewUser, Pending, PinChange,
+    Reply, Revocation, Submission, UserChange, VersionsForgotten, Write,
 };
 
 use crate::error::Error;

@@ -21,6 +21,8 @@ pub fn event(event: &Event) -> EventFrame<'_> {
             match how {
                 MessageChangeKind::Edited => frames::EventKind::MessageEdited { about, by },
                 MessageChangeKind::Deleted => frames::EventKind::MessageDeleted { about, by },
+                MessageChangeKind::Pinned => frames::EventKind::MessagePinned { about, by },
+                MessageChangeKind::Unpinned => frames::EventKind::MessageUnpinned { about, by },
             }
         }
         EventKind::Unknown { kind, row } => frames::EventKind::Unknown { kind: Cow::Borrowed(kind), body: body(row) },
@@ -82,6 +84,8 @@ pub fn message(message: &core::Message) -> Message<'_> {
         edited_by: details.and_then(|details| details.edited_by),
         deleted_at: details.and_then(|details| details.deleted_at),
         deleted_by: details.and_then(|details| details.deleted_by),
+        pinned_at: details.and_then(|details| details.pinned_at),
+        pinned_by: details.and_then(|details| details.pinned_by),
         user: user_ref(&message.author),
     }
 }

@@ -45,13 +45,22 @@ fn edited() -> Box<core::Message> {
         edited_by: Some(ada().id),
         deleted_at: None,
         deleted_by: None,
+        pinned_at: None,
+        pinned_by: None,
     };
     Box::new(core::Message { details: Some(Box::new(details)), ..message() })
 }
 
+/// The same message, not edited but pinned.
+fn pinned() -> Box<core::Message> {
+    let mut message = message();
+    (message.details_mut().pinned_at, message.details_mut().pinned_by) = (Some(AT), Some(ada().id));
+    Box::new(message)
+}
+
 fn unknown(body: Option<&str>) -> core::EventKind {
     let message = body.map(|_| Box::new(core::Message { seq: Seq::new(3), ..message() }));
-    core::EventKind::from_row("message_pinned", EventRow { user: ada(), by: ada(), message, body: body.map(str::to_owned) })
+    core::EventKind::from_row("poll_opened", EventRow { user: ada(), by: ada(), message, body: body.map(str::to_owned) })
 }
 
 fn text(event: &Event) -> String {
@@ -105,6 +114,8 @@ fn a_frame_is_read_as_it_was_written() {
             message: EventMessage::Superseded(message_key()),
             by: ada(),
         },
+        core::EventKind::MessageChanged { how: MessageChangeKind::Pinned, message: EventMessage::Shown(pinned()), by: ada() },
+        core::EventKind::MessageChanged { how: MessageChangeKind::Unpinned, message: EventMessage::Shown(edited()), by: ada() },
         unknown(None),
         unknown(Some(r#"{"emoji":"👍","count":3}"#)),
     ];
@@ -126,7 +137,7 @@ fn a_row_of_an_unknown_kind_passes_through() {
     let body = r#"{"emoji":"👍","seq":1,"roomId":"x","type":"y"}"#;
     let frame: Value = serde_json::from_str(&text(&event(unknown(Some(body))))).unwrap();
     let expected = json!({
-        "type": "message_pinned", "roomId": ROOM, "seq": 7, "emoji": "👍", "messageId": ID, "messageSeq": 3,
+        "type": "poll_opened", "roomId": ROOM, "seq": 7, "emoji": "👍", "messageId": ID, "messageSeq": 3,
         "user": ada, "by": ada, "createdAt": "2026-11-22T09:56:10.473Z",
     });
     assert_eq!(frame, expected);
@@ -141,7 +152,7 @@ fn a_page_with_unknown_events_is_read() {
         "type": "member_left", "roomId": ROOM, "seq": 1, "user": { "id": ID, "username": "ada" },
         "by": { "id": ID, "username": "ada" }, "createdAt": "2026-11-22T09:56:10.473Z", "new": 1,
     });
-    let unknown = json!({ "type": "message_pinned", "roomId": ROOM, "seq": 2, "message": { "id": ID } });
+    let unknown = json!({ "type": "poll_opened", "roomId": ROOM, "seq": 2, "message": { "id": ID } });
     let of_another_shape = json!({ "type": "member_left", "roomId": ROOM, "seq": 3, "users": [] });
     let page = json!({
         "type": "previous_messages", "roomId": ROOM, "messages": [], "events": [known, unknown, of_another_shape],
@@ -152,7 +163,7 @@ fn a_page_with_unknown_events_is_read() {
     };
     assert!(matches!(&events[0].kind, EventKind::MemberLeft { user, .. } if user.username == "ada"));
     assert!(
-        matches!(&events[1].kind, EventKind::Unknown { kind, body } if kind == "message_pinned" && body["message"]["id"] == ID)
+        matches!(&events[1].kind, EventKind::Unknown { kind, body } if kind == "poll_opened" && body["message"]["id"] == ID)
     );
     assert!(matches!(&events[2].kind, EventKind::Unknown { kind, .. } if kind == "member_left"));
     assert_eq!(events.iter().map(|event| event.seq.get()).collect::<Vec<_>>(), [1, 2, 3]);

@@ -106,6 +106,7 @@ pub(crate) fn hello_limits(limits: &Limits) -> HelloLimits {
         largest_frame_bytes: largest_frame(limits),
         frames_per_second: frames.per_second,
         frame_burst: frames.burst,
+        pins_per_room: limits.pins_per_room,
     }
 }
 

@@ -83,7 +83,8 @@ pub(crate) fn page<T: EncodedLen>(rows: Vec<(i64, T)>, limit: usize) -> Page<T> 
     listed(cut)
 }
 
-fn listed<T>(cut: Cut<(i64, T)>) -> Page<T> {
+/// Makes a page of a list, from rows with their places in the list's order.
+pub(crate) fn listed<T>(cut: Cut<(i64, T)>) -> Page<T> {
     let next = cut.kept.last().filter(|_| cut.omitted.is_some()).map(|(place, _)| Cursor(*place));
     Page { items: cut.kept.into_iter().map(|(_, item)| item).collect(), next }
 }

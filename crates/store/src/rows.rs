@@ -172,8 +172,8 @@ pub(crate) fn message<R: Columns>(
     })
 }
 
-/// Reads a message's details, from `first` on: `content_seq, version, edited_at`, the `id` of the editor, `deleted_at`, and the
-/// `id` of who deleted it.
+/// Reads a message's details, from `first` on: `content_seq, version, edited_at`, the `id` of the editor, `deleted_at`, the `id`
+/// of who deleted it, `pinned_at`, and the `id` of who pinned it.
 pub(crate) fn details<R: Columns>(row: &R, first: usize) -> Result<MessageDetails, R::Error> {
     Ok(MessageDetails {
         content_seq: seq(row, first)?,
@@ -182,6 +182,8 @@ pub(crate) fn details<R: Columns>(row: &R, first: usize) -> Result<MessageDetail
         edited_by: optional_id(row, first + 3)?,
         deleted_at: optional_time(row, first + 4)?,
         deleted_by: optional_id(row, first + 5)?,
+        pinned_at: optional_time(row, first + 6)?,
+        pinned_by: optional_id(row, first + 7)?,
     })
 }
 

@@ -38,6 +38,7 @@ pub(super) fn limits() -> HelloLimits {
         largest_frame_bytes: 1 << 20,
         frames_per_second: 200,
         frame_burst: 2_000,
+        pins_per_room: 100,
     }
 }
 

@@ -109,6 +109,32 @@ impl Client {
         self.call(Method::DELETE, &format!("/api/rooms/{room}/messages/{message}"), None::<&()>).await
     }
 
+    /// The pinned messages of a room, those that were pinned last first.
+    ///
+    /// # Errors
+    /// `not_a_member`, `needs_read`, `room_not_found`, and those of any call.
+    pub async fn pins(&self, room: RoomId) -> Result<Page<Message<'static>>, Error> {
+        self.page(&format!("/api/rooms/{room}/pins"), None).await
+    }
+
+    /// Pins a message. For those who moderate the room.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_a_moderator`, `needs_write`, `room_not_found`, `message_not_found`, `message_deleted`,
+    /// `too_many_pins`, `rate_limited`, `quota_exceeded`, and those of any call.
+    pub async fn pin_message(&self, room: RoomId, message: MessageId) -> Result<Message<'static>, Error> {
+        self.call(Method::PUT, &format!("/api/rooms/{room}/pins/{message}"), None::<&()>).await
+    }
+
+    /// Unpins a message. For those who moderate the room.
+    ///
+    /// # Errors
+    /// `not_a_member`, `not_a_moderator`, `needs_write`, `room_not_found`, `message_not_found`, `rate_limited`,
+    /// `quota_exceeded`, and those of any call.
+    pub async fn unpin_message(&self, room: RoomId, message: MessageId) -> Result<Message<'static>, Error> {
+        self.call(Method::DELETE, &format!("/api/rooms/{room}/pins/{message}"), None::<&()>).await
+    }
+
     /// The versions of a message, newest first. For its author, and those who moderate the room.
     ///
     /// # Errors

@@ -86,6 +86,9 @@ pub trait MessageReads: Send + Sync {
         message: MessageId,
         page: PageRequest,
     ) -> Result<Versions, Error>;
+    /// Lists a room's pinned messages, by when they were pinned, newest first, at most the page's limit and
+    /// [`PAGE_BYTES`](super::PAGE_BYTES).
+    async fn pins(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Pins, Error>;
     /// Returns the current version of a room, to validate a cached page. It is at least as new as everything that any node
     /// acknowledged before this call.
     async fn room_version(&self, room: RoomId, access: Access) -> Result<RoomVersion, Error>;
@@ -188,6 +191,15 @@ pub struct Newest {
 pub struct Members {
     /// The members, in the order they joined.
     pub page: Page<UserRef>,
+    /// The room's newest event in the same snapshot.
+    pub head: Seq,
+}
+
+/// A page of a room's pinned messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    /// The messages, those that were pinned last first.
+    pub page: Page<Message>,
     /// The room's newest event in the same snapshot.
     pub head: Seq,
 }

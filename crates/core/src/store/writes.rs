@@ -55,6 +55,7 @@ kinds_of_writes! {
     MessageEdit => Changed,
     MessageDeletion => Changed,
     VersionsForgotten => Changed,
+    PinChange => Changed,
     NewUser => Done<TokenWithUser>,
     UserChange => User,
     ExternalUser => ExternalUserDone,
@@ -210,6 +211,26 @@ pub struct VersionsForgotten {
     pub room_id: RoomId,
     /// The message. If it is not in that room, the error is [`NotFound::Message`](crate::NotFound::Message).
     pub message_id: MessageId,
+    /// The actor whose rights the commit checks.
+    pub actor: Actor,
+    /// When the server accepted it.
+    pub at: Timestamp,
+}
+
+/// A message to pin or to unpin. If it is so already, nothing changes.
+#[derive(Debug, Clone)]
+pub struct PinChange {
+    /// The room.
+    pub room_id: RoomId,
+    /// The message. If it is not in that room, the error is [`NotFound::Message`](crate::NotFound::Message).
+    pub message_id: MessageId,
+    /// Whether to pin or to unpin it.
+    pub pinned: bool,
+    /// The number of pinned messages that the room may have. If it has them, the error is
+    /// [`TooManyPins`](crate::Conflict::TooManyPins).
+    pub max: u64,
+    /// The user who makes the change.
+    pub by: UserId,
     /// The actor whose rights the commit checks.
     pub actor: Actor,
     /// When the server accepted it.

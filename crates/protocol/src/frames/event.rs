@@ -76,6 +76,24 @@ pub enum EventKind<'a> {
         /// The user who made the change.
         by: UserRef<'a>,
     },
+    /// A message was pinned.
+    #[serde(rename_all = "camelCase")]
+    MessagePinned {
+        /// The message.
+        #[serde(flatten)]
+        about: AboutMessage<'a>,
+        /// The user who made the change.
+        by: UserRef<'a>,
+    },
+    /// A message was unpinned.
+    #[serde(rename_all = "camelCase")]
+    MessageUnpinned {
+        /// The message.
+        #[serde(flatten)]
+        about: AboutMessage<'a>,
+        /// The user who made the change.
+        by: UserRef<'a>,
+    },
     /// An event of a kind that this version does not know, or whose fields it can't parse. It still counts: the cursor moves to
     /// its `seq`.
     #[serde(skip)]
@@ -114,6 +132,8 @@ impl EventKind<'_> {
             Self::MemberLeft { .. } => "member_left",
             Self::MessageEdited { .. } => "message_edited",
             Self::MessageDeleted { .. } => "message_deleted",
+            Self::MessagePinned { .. } => "message_pinned",
+            Self::MessageUnpinned { .. } => "message_unpinned",
             Self::Unknown { kind, .. } => kind,
         }
     }
@@ -130,9 +150,10 @@ impl<'a> EventFrame<'a> {
     pub fn state(&self) -> Option<(Seq, &Message<'a>)> {
         match &self.kind {
             EventKind::NewMessage { message } => Some((message.change_seq.unwrap_or(message.seq), message)),
-            EventKind::MessageEdited { about, .. } | EventKind::MessageDeleted { about, .. } => {
-                about.message.as_ref().map(|message| (self.seq, message))
-            }
+            EventKind::MessageEdited { about, .. }
+            | EventKind::MessageDeleted { about, .. }
+            | EventKind::MessagePinned { about, .. }
+            | EventKind::MessageUnpinned { about, .. } => about.message.as_ref().map(|message| (self.seq, message)),
             EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } | EventKind::Unknown { .. } => None,
         }
     }
@@ -171,7 +192,10 @@ impl Serialize for EventFrame<'_> {
                 frame.serialize_entry("user", user)?;
                 frame.serialize_entry("by", by)?;
             }
-            EventKind::MessageEdited { about, by } | EventKind::MessageDeleted { about, by } => {
+            EventKind::MessageEdited { about, by }
+            | EventKind::MessageDeleted { about, by }
+            | EventKind::MessagePinned { about, by }
+            | EventKind::MessageUnpinned { about, by } => {
                 about.serialize_into(&mut frame)?;
                 frame.serialize_entry("by", by)?;
             }

@@ -185,6 +185,9 @@ pub struct HelloLimits {
     /// Frames that the server reads at once after a pause.
     #[serde(default)]
     pub frame_burst: u32,
+    /// Messages that may be pinned in a room at a time; 0 if the server does not say.
+    #[serde(default)]
+    pub pins_per_room: u64,
 }
 
 /// Why a `join` with `since` could not resume.

@@ -59,6 +59,14 @@ pub struct Message<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
     pub deleted_by: Option<UserId>,
+    /// When the message was pinned. Absent if it is not pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub pinned_at: Option<Timestamp>,
+    /// The user who pinned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub pinned_by: Option<UserId>,
     /// The author, with the current username.
     pub user: UserRef<'a>,
 }

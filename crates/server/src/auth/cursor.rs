@@ -27,6 +27,7 @@ pub(crate) enum List {
     MessagesOf(UserId),
     Tokens,
     Versions(MessageId),
+    Pins(RoomId),
 }
 
 impl List {
@@ -39,6 +40,7 @@ impl List {
             Self::MessagesOf(user) => (6, *user.as_bytes()),
             Self::Tokens => (5, [0; 16]),
             Self::Versions(message) => (7, *message.as_bytes()),
+            Self::Pins(room) => (8, *room.as_bytes()),
         };
         let mut bytes = [number; 17];
         bytes[1..].copy_from_slice(&subject);

@@ -387,6 +387,7 @@ pub static SETTINGS: &[Setting] = &[
     number!(Limits, "page_default", limits.page_default, 1..=10_000,
         "Messages sent for a join without since, and the default page of a list"),
     number!(Limits, "page_max", limits.page_max, 1..=10_000, "Largest page of a list"),
+    number!(Limits, "pins_per_room", limits.pins_per_room, 1..=10_000, "Messages that may be pinned in a room at a time"),
     time!(Limits, "header_timeout", limits.header_timeout, 1..=HOUR, "Longest time for the head of an HTTP request to arrive"),
     time!(Limits, "idle_timeout", limits.idle_timeout, 1..=DAY, "Longest time that an HTTP connection may be idle"),
     time!(Limits, "heartbeat", limits.heartbeat, 1..=HOUR, "Time between the server's pings on a WebSocket"),

@@ -294,6 +294,7 @@ fn catalogue() -> Vec<Failure> {
         Conflict::ClientMessageIdReused,
         Conflict::VersionConflict,
         Conflict::MessageDeleted,
+        Conflict::TooManyPins,
     ];
     let unavailable = [
         Unavailable::StoreAway,

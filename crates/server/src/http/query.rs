@@ -142,6 +142,13 @@ impl Query {
         Ok((self.seq("after")?.unwrap_or(Seq::ZERO), self.limit()?))
     }
 
+    /// The requested page of a list that is one page as long as the bytes allow.
+    pub(crate) fn whole_page(&self, cursors: &Cursors<'_>) -> Result<PageRequest, Failure> {
+        self.takes(&["cursor"])?;
+        let cursor = self.one("cursor")?.map(|text| cursors.open(text)).transpose()?;
+        Ok(PageRequest { cursor, limit: self.page_max })
+    }
+
     /// Rejects other parameters, except the one that all calls take, because a misspelt one would silently return a different page.
     pub(crate) fn takes(&self, known: &[&str]) -> Result<(), Failure> {
         if self.lenient {

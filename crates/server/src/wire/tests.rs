@@ -46,6 +46,8 @@ fn changed(message: &core::Message) -> core::Message {
         edited_by: Some(message.author.id),
         deleted_at: Some(NOW),
         deleted_by: Some(message.author.id),
+        pinned_at: Some(NOW),
+        pinned_by: Some(message.author.id),
     };
     core::Message { details: Some(Box::new(details)), ..message.clone() }
 }

@@ -28,6 +28,7 @@ mod membership;
 mod message;
 mod model;
 mod newer;
+mod pin;
 mod raw;
 mod revocation;
 mod rooms;

@@ -33,6 +33,7 @@ impl<D: WriteDatabase> Command<D> {
             AnyWrite::MessageEdit(it) => Work::of(it),
             AnyWrite::MessageDeletion(it) => Work::of(it),
             AnyWrite::VersionsForgotten(it) => Work::of(it),
+            AnyWrite::PinChange(it) => Work::of(it),
             AnyWrite::NewUser(it) => Work::of(it),
             AnyWrite::UserChange(it) => Work::of(it),
             AnyWrite::ExternalUser(it) => Work::of(it),

@@ -127,8 +127,12 @@ pub(crate) trait Messages {
     fn find_message(&mut self, room: RoomId, id: MessageId) -> impl Step<Option<Keyed<Message>>>;
     /// Appends a content to a message, which becomes the current one.
     fn append_text(&mut self, update: &MessageUpdate<'_>) -> impl Step<()>;
-    /// Deletes a message of a room: erases all its texts, and moves it to the lane of messages that do not count.
+    /// Deletes a message of a room: erases all its texts, unpins it, and moves it to the lane of messages that do not count.
     fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
+    /// Stores whether a message is pinned, as its details say.
+    fn set_pin(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
+    /// Returns how many messages of a room are pinned.
+    fn count_pins(&mut self, room_pk: i64) -> impl Step<u64>;
     /// Erases all contents of a message except the current one.
     fn forget_texts(&mut self, message_pk: i64) -> impl Step<()>;
     /// Drops the versions of a message up to this one: erases their contents, and no longer lists them.

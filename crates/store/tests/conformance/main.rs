@@ -20,6 +20,7 @@ mod nodes;
 mod order;
 mod outages;
 mod pages;
+mod pins;
 mod postgres_server;
 mod read_only;
 mod rights;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chatsphere_core::store::{
     Changed, HistoryRange, IDEMPOTENCY_KEPT, MemberRemoval, MembershipChange, MembershipChanged, MessageDeletion, MessageEdit,
-    NewMember, NewMessage, NewRoom, NewToken, NewUser, RoomFilter, UserChange,
+    NewMember, NewMessage, NewRoom, NewToken, NewUser, PinChange, RoomFilter, UserChange,
 };
 use chatsphere_core::{
     Access, Actor, Conflict, Content, ControlChange, ControlPosition, Done, Error, Event, EventKind, EventMessage, Forbidden,
@@ -202,7 +202,31 @@ impl Model {
             message.content = Content::from_stored(String::new());
             let details = message.details_mut();
             (details.deleted_at, details.deleted_by) = (Some(at), Some(deletion.by));
+            (details.pinned_at, details.pinned_by) = (None, None);
         })
+    }
+
+    fn pin(&mut self, pin: &PinChange) -> Result<Changed, Error> {
+        let Changed { mut message, seq: head, at } = self.find(pin.room_id, pin.message_id)?;
+        if message.is_pinned() == pin.pinned {
+            return Ok(Changed { message, seq: head, at });
+        }
+        if message.is_deleted() {
+            return Err(Conflict::MessageDeleted.into());
+        }
+        let in_room = self.changed.values().filter(|changed| changed.room_id == pin.room_id && changed.is_pinned());
+        if pin.pinned && in_room.count() as u64 >= pin.max {
+            return Err(Conflict::TooManyPins.into());
+        }
+        let by = UserRef::from(self.user(pin.by).ok_or(Error::NotFound(NotFound::User))?);
+        let details = message.details_mut();
+        details.content_seq = head.next();
+        (details.pinned_at, details.pinned_by) = pin.pinned.then_some((pin.at, pin.by)).unzip();
+        self.changed.insert(message.id, message.clone());
+        let how = if pin.pinned { MessageChangeKind::Pinned } else { MessageChangeKind::Unpinned };
+        let shown = EventMessage::Shown(Box::new(message.clone()));
+        let seq = self.add_event(pin.room_id, pin.at, |_| EventKind::MessageChanged { how, message: shown, by });
+        Ok(Changed { message, seq, at: pin.at })
     }
 
     fn change(
@@ -377,6 +401,9 @@ impl Model {
             let history = store.history(room.id, Access::Any, HistoryRange::Newest, usize::MAX >> 1).await.unwrap();
             assert_eq!(history.messages, events.iter().filter_map(|event| event.message().cloned()).collect::<Vec<_>>());
             assert_eq!(history.messages.len() as u64, room.message_count);
+            let mut pinned = all_pages(2, |page| async move { Ok(store.pins(room.id, Access::Any, page).await?.page) }).await;
+            pinned.sort_by_key(|message| message.seq);
+            assert_eq!(pinned, history.messages.iter().filter(|message| message.is_pinned()).cloned().collect::<Vec<_>>());
         }
         let control = store.control_after(ControlPosition(0), 100_000).await.unwrap();
         assert_eq!(control.iter().map(|entry| entry.change).collect::<Vec<_>>(), self.control);
@@ -477,6 +504,12 @@ impl Random {
         }
     }
 
+    fn pin(&mut self, model: &Model) -> PinChange {
+        let (room_id, message_id) = self.message_to_change(model);
+        let (by, pinned, at) = (self.user(model), self.rng.random_bool(0.6), self.at());
+        PinChange { room_id, message_id, pinned, max: 3, by, actor: Actor::Operator, at }
+    }
+
     fn deletion(&mut self, model: &Model) -> MessageDeletion {
         let (room_id, message_id) = self.message_to_change(model);
         MessageDeletion { room_id, message_id, by: self.user(model), actor: Actor::Operator, at: self.at() }
@@ -485,7 +518,7 @@ impl Random {
 
 async fn step(random: &mut Random, model: &mut Model, node: &Node) {
     let store = &node.store;
-    match random.rng.random_range(0..23) {
+    match random.rng.random_range(0..25) {
         0 | 1 => {
             let id = UserId::from_bytes(random.rng.random());
             let token = random.new_token(id, None);
@@ -551,6 +584,13 @@ async fn step(random: &mut Random, model: &mut Model, node: &Node) {
             let pending: Vec<_> = edits.iter().map(|edit| store.submit(edit.clone())).collect();
             for (edit, pending) in edits.iter().zip(pending) {
                 assert_eq!(pending.await, model.edit(edit), "{edit:?}");
+            }
+        }
+        23 | 24 => {
+            let pins: Vec<_> = (0..random.rng.random_range(1..10)).map(|_| random.pin(model)).collect();
+            let pending: Vec<_> = pins.iter().map(|pin| store.submit(pin.clone())).collect();
+            for (pin, pending) in pins.iter().zip(pending) {
+                assert_eq!(pending.await, model.pin(pin), "{pin:?}");
             }
         }
         22 => {

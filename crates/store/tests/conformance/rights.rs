@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use chatsphere_core::store::{
-    MemberRemoval, MessageDeletion, MessageEdit, NewMember, NewMessage, Revocation, UserChange, VersionsForgotten,
+    MemberRemoval, MessageDeletion, MessageEdit, NewMember, NewMessage, PinChange, Revocation, UserChange, VersionsForgotten,
 };
 use chatsphere_core::{
     Access, Actor, Content, ControlPosition, Error, Forbidden, MessageId, NotFound, Permissions, Role, RoomId, Store,
@@ -14,6 +14,7 @@ use chatsphere_core::{
 
 use crate::fixture::Fixture;
 use crate::on_every_database;
+use crate::pins::pin;
 use crate::world::{
     World, all_events, all_pages, client_id, first, idempotency, membership, new_message, new_room, new_token, new_user, now,
     revocation, unique,
@@ -61,11 +62,12 @@ struct Scene {
     at: Timestamp,
 }
 
-const WRITES: [&str; 11] = [
+const WRITES: [&str; 12] = [
     "append",
     "edit",
     "delete_message",
     "forget_versions",
+    "pin",
     "create_user",
     "change_user",
     "create_room",
@@ -129,6 +131,7 @@ impl Scene {
                     let forgotten = VersionsForgotten { room_id: room, message_id: message, actor, at };
                     store.submit(forgotten).await.map(drop)
                 }
+                "pin" => store.submit(PinChange { actor, at, ..pin(room, message, by, true) }).await.map(drop),
                 "create_user" => {
                     let mut new = new_user(&unique("made"));
                     (new.role, new.actor, new.at) = (Role::Admin, actor, at);
@@ -174,7 +177,8 @@ impl Scene {
         let rooms = all_pages(100, |page| store.rooms(chatsphere_core::store::RoomFilter::default(), page)).await;
         let versions = store.message_versions(self.room, Access::Any, self.message, first(100)).await.unwrap();
         // The `Debug` output shows the length of a content, which changes when the content is erased.
-        format!("{users:?} {tokens:?} {rooms:?} {versions:?}")
+        let pins = store.pins(self.room, Access::Any, first(100)).await.unwrap();
+        format!("{users:?} {tokens:?} {rooms:?} {versions:?} {pins:?}")
     }
 }
 
@@ -234,7 +238,7 @@ fn refusal_after(loss: &str, write: &str) -> Option<Error> {
         ("revoked" | "family revoked", _) => TokenRefusal::Revoked.into(),
         ("disabled", _) => TokenRefusal::UserDisabled.into(),
         ("expired", _) => TokenRefusal::Expired.into(),
-        ("demoted", "append" | "edit" | "delete_message" | "forget_versions" | "add_member" | "remove_member") => {
+        ("demoted", "append" | "edit" | "delete_message" | "forget_versions" | "pin" | "add_member" | "remove_member") => {
             Forbidden::NotAMember.into()
         }
         ("demoted", _) => Forbidden::ClientOnly.into(),
@@ -287,6 +291,8 @@ async fn what_waits_behind_a_removal_is_refused(fixture: Arc<Fixture>) {
         ("edit", true),
         ("delete_message", true),
         ("forget_versions", true),
+        ("pin", true),
+        ("pin", false),
         ("add_member", true),
         ("remove_member", true),
         ("add_member", false),
@@ -320,7 +326,7 @@ async fn what_waits_behind_a_removal_is_refused(fixture: Arc<Fixture>) {
 async fn what_waits_behind_a_demoted_moderator_is_refused(fixture: Arc<Fixture>) {
     let world = World::new(&fixture).await;
     let store = Arc::clone(&world.node.store);
-    for write in ["add_member", "remove_member"] {
+    for write in ["add_member", "remove_member", "pin"] {
         let mut new = new_user(&unique("moderator"));
         new.role = Role::Moderator;
         let moderator = store.submit(new).await.unwrap().value;
@@ -340,7 +346,7 @@ async fn who_acts_as_a_user_loses_that_users_rights(fixture: Arc<Fixture>) {
     let store = Arc::clone(&world.node.store);
     let (_, parent) = admin(&world).await;
     for losing in ["nothing", "removed", "revoked", "disabled", "demoted"] {
-        for write in ["append", "edit", "delete_message", "forget_versions", "add_member", "remove_member"] {
+        for write in ["append", "edit", "delete_message", "forget_versions", "pin", "add_member", "remove_member"] {
             let mut client = new_token(world.ada.id, None);
             client.token.token_type = TokenType::Client;
             let token = store.submit(client).await.unwrap().value.token.id;
@@ -402,6 +408,7 @@ async fn a_restricted_token_is_held_to_its_permissions(fixture: Arc<Fixture>) {
     let reads = with(Permissions { write: false, delete: false, ..Permissions::ALL }).await;
     for (write, outside, reading) in [
         ("append", Forbidden::NotAMember, Forbidden::NeedsWrite),
+        ("pin", Forbidden::NotAMember, Forbidden::NeedsWrite),
         ("create_user", Forbidden::NeedsUnrestricted, Forbidden::NeedsWrite),
         ("change_user", Forbidden::NeedsUnrestricted, Forbidden::NeedsWrite),
         ("create_room", Forbidden::NeedsUnrestricted, Forbidden::NeedsWrite),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::store::{
-    MemberRemoval, MessageDeletion, MessageEdit, NewMember, NewMessage, UserChange, VersionsForgotten,
+    MemberRemoval, MessageDeletion, MessageEdit, NewMember, NewMessage, PinChange, UserChange, VersionsForgotten,
 };
 use chatsphere_core::{Access, Actor, Error, RoomId, Timestamp, TokenId, TokenType, Unavailable, UserId};
 use chatsphere_store::DatabaseUrl;
 
 use crate::fixture::{Fixture, Node, on_postgres, on_sqlite};
 use crate::on_every_database;
+use crate::pins::pin;
 use crate::world::{
     World, client_id, content, membership, new_message, new_room, new_token, new_user, now, revocation, unique,
 };
@@ -93,6 +94,7 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         let (message_id, by, at) = (posted.id, posted.author.id, now());
         let edit = MessageEdit { room_id: room, message_id, content, if_version: None, max_versions: 50, by, actor, at };
         assert_eq!(store.submit(edit).await.err(), Some(FULL));
+        assert_eq!(store.submit(PinChange { actor, ..pin(room, message_id, by, true) }).await.err(), Some(FULL));
         let forgotten = VersionsForgotten { room_id: room, message_id, actor, at };
         assert_ne!(store.submit(forgotten).await.err(), Some(FULL));
         let deletion = MessageDeletion { room_id: room, message_id, by, actor, at };

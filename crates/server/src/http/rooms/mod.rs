@@ -5,6 +5,7 @@ mod events;
 mod members;
 mod message;
 mod messages;
+mod pins;
 mod room;
 mod typing;
 
@@ -19,6 +20,8 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(messages::list, messages::post))
         .routes(routes!(message::read, message::edit, message::delete))
         .routes(routes!(message::versions, message::forget_versions))
+        .routes(routes!(pins::list))
+        .routes(routes!(pins::pin, pins::unpin))
         .routes(routes!(events::list))
         .routes(routes!(typing::post))
 }

@@ -1,14 +1,15 @@
 //! Reads the messages of a room.
 
-use chatsphere_core::store::{History, HistoryRange, MessageRead, Place, Versioned};
-use chatsphere_core::{Access, Error, MessageId, NotFound, RoomId, Seq};
+use chatsphere_core::store::{History, HistoryRange, MessageRead, PageRequest, Pins, Place, Versioned};
+use chatsphere_core::{Access, Error, Message, MessageId, NotFound, RoomId, Seq};
 use tokio_postgres::Row;
 
 use super::{enter, enter_version, page_rows, reader, room_cte};
 use crate::pages::{self, rows_for};
+use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
 use crate::postgres::rows::{
-    self, join_author, message_columns, messages_of_room, number, present_messages, within_page_bytes,
+    self, MESSAGE_COLUMNS, join_author, message_columns, messages_of_room, number, present_messages, within_page_bytes,
 };
 
 /// The statement for one direction: towards older or towards newer messages, nearest first. It also queries whether there are
@@ -80,6 +81,25 @@ const MESSAGE: &str = concat!(
     join_author!(),
     ") AS page ON true"
 );
+const PINS: &str = concat!(
+    room_cte!(),
+    "SELECT room.seq, room.member, page.* FROM room LEFT JOIN LATERAL (SELECT ",
+    message_columns!(),
+    ", m.pin_seq FROM ",
+    within_page_bytes!(
+        concat!(
+            "SELECT m.*, p.seq AS pin_seq FROM (
+                 SELECT seq, message_pk FROM pins WHERE room.open AND room_pk = room.pk AND seq < $4 ORDER BY seq DESC LIMIT $5
+             ) AS p CROSS JOIN LATERAL (",
+            present_messages!("WHERE m.pk = p.message_pk LIMIT 1"),
+            ") AS m"
+        ),
+        "pin_seq DESC"
+    ),
+    " AS m",
+    join_author!(),
+    ") AS page ON true ORDER BY page.pin_seq DESC"
+);
 
 pub(super) async fn history(
     reads: &Reads,
@@ -144,6 +164,23 @@ pub(super) async fn message(reads: &Reads, room: RoomId, access: Access, id: Mes
             };
             let message = page_rows(&found, 5).next().map(|row| rows::message(row, 2, room)).transpose()?;
             Ok(message.map(|message| MessageRead { message, head }).ok_or(Error::NotFound(NotFound::Message)))
+        })
+        .await
+}
+
+pub(super) async fn pins(reads: &Reads, room: RoomId, access: Access, page: PageRequest) -> Result<Pins, Error> {
+    let (user, any) = reader(access);
+    let before = page.cursor.map_or(i64::MAX, |cursor| cursor.0);
+    reads
+        .read(PINS, &[room.as_uuid(), &user, &any, &before, &rows_for(page.limit)], |found| {
+            let head = match enter(&found, access)? {
+                Ok(head) => head,
+                Err(error) => return Ok(Err(error)),
+            };
+            let pinned = |row: &Row| Ok((row.try_get(2 + MESSAGE_COLUMNS)?, rows::message(row, 2, room)?));
+            let pinned = page_rows(&found, 5).map(pinned);
+            let cut = pages::cut::<(i64, Message), _, Cause>(pinned, page.limit, |(_, message)| message)?;
+            Ok(Ok(Pins { page: pages::listed(cut), head }))
         })
         .await
 }

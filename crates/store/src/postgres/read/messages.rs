@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chatsphere_core::store::{
-    EventsPage, History, HistoryRange, MessageFilter, MessageRead, MessageReads, Newest, Page, PageRequest, RoomVersion,
+    EventsPage, History, HistoryRange, MessageFilter, MessageRead, MessageReads, Newest, Page, PageRequest, Pins, RoomVersion,
     Versioned, Versions,
 };
 use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, Seq};
@@ -121,6 +121,10 @@ impl MessageReads for PostgresStore {
         page: PageRequest,
     ) -> Result<Versions, Error> {
         message_versions::versions(&self.database.reads, room, access, message, page).await
+    }
+
+    async fn pins(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Pins, Error> {
+        history::pins(&self.database.reads, room, access, page).await
     }
 
     async fn messages(&self, filter: MessageFilter, request: PageRequest) -> Result<Page<MessageInRoom>, Error> {

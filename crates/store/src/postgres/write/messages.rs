@@ -83,12 +83,25 @@ const DELETE_MESSAGE: &str = concat!(
     ", change AS (
          INSERT INTO changes (message_pk, content_seq, version, deleted_at, deleted_by_pk) VALUES ($1, $3, $4, $2, $5)
          ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, version = excluded.version,
-             deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk
+             deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk, pinned_at = NULL, pinned_by_pk = NULL
+     ), unpinned AS (
+         DELETE FROM pins WHERE message_pk = $1
      ), moved AS (
          UPDATE messages SET content = '', updated_at = $2, lane = CASE lane WHEN 0 THEN 1 WHEN 2 THEN 3 ELSE lane END
          WHERE pk = $1 RETURNING lane
      ) UPDATE rooms SET lanes = lanes | (1 << moved.lane) FROM moved WHERE rooms.pk = $6 AND lanes >> moved.lane & 1 = 0"
 );
+/// Pins a message or, if `$4` is null, unpins it. Its times are made to differ, so that readers look for its row of `changes`.
+const SET_PIN: &str = "WITH change AS (
+        INSERT INTO changes (message_pk, content_seq, version, pinned_at, pinned_by_pk) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, pinned_at = excluded.pinned_at,
+            pinned_by_pk = excluded.pinned_by_pk
+    ), pinned AS (
+        INSERT INTO pins (room_pk, seq, message_pk) SELECT $6, $2, $1 WHERE $4::bigint IS NOT NULL
+    ), unpinned AS (
+        DELETE FROM pins WHERE message_pk = $1 AND $4::bigint IS NULL
+    ) UPDATE messages SET updated_at = created_at + 1 WHERE pk = $1 AND updated_at = created_at";
+const COUNT_PINS: &str = "SELECT count(*) FROM pins WHERE room_pk = $1";
 const FORGET_TEXTS: &str = concat!(
     erase_texts!("SELECT prev FROM texts WHERE pk = (SELECT head FROM changes WHERE message_pk = $1)"),
     " UPDATE messages SET content = '' WHERE pk = $1"
@@ -179,6 +192,22 @@ impl Messages for PostgresWriter {
             session.change(DELETE_MESSAGE, &[pk, &at, &seq, &version, by_pk, &room_pk]).await.map(drop)
         })
         .await
+    }
+
+    async fn set_pin(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
+        let MessageUpdate { pk, message, by_pk } = update;
+        let (version, seq) = (i64::from(message.version().get()), number(message.change_seq()));
+        let pinned_at = message.details.as_ref().and_then(|details| details.pinned_at).map(Timestamp::as_millis);
+        let by_pk = pinned_at.map(|_| *by_pk);
+        self.run(|session| async move {
+            session.change(SET_PIN, &[pk, &seq, &version, &pinned_at, &by_pk, &room_pk]).await.map(drop)
+        })
+        .await
+    }
+
+    async fn count_pins(&mut self, room_pk: i64) -> Result<u64, Failure> {
+        let found = self.query(COUNT_PINS, &[&room_pk]).await?;
+        Ok(self.read(found.first().map(|row| rows::count(row, 0)).transpose())?.unwrap_or_default())
     }
 
     async fn forget_texts(&mut self, message_pk: i64) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Reads the messages of a room.
 
-use chatsphere_core::store::{History, HistoryRange, MessageRead, Place, Versioned};
+use chatsphere_core::store::{History, HistoryRange, MessageRead, PageRequest, Pins, Place, Versioned};
 use chatsphere_core::{Access, Error, Message, MessageId, NotFound, RoomId, Seq};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -149,4 +149,20 @@ fn nearest(connection: &Connection, room: &OpenRoom, seq: i64, limit: usize, sql
     let mut statement = connection.prepare_cached(sql)?;
     let found = statement.query_map((room.pk, seq, rows_for(limit)), |row| rows::message(connection, row, room.id))?;
     pages::cut_messages(found, limit)
+}
+
+pub(super) fn pins(connection: &Connection, room: RoomId, access: Access, page: PageRequest) -> Result<Pins, Stop> {
+    let room = enter(connection, room, access)?;
+    let before = page.cursor.map_or(i64::MAX, |cursor| cursor.0);
+    let mut pinned = connection.prepare_cached(concat!(
+        "SELECT ",
+        message_columns!(),
+        ", p.seq FROM pins p CROSS JOIN messages m ON m.pk = p.message_pk JOIN users u ON u.pk = m.user_pk
+         WHERE p.room_pk = ?1 AND p.seq < ?2 ORDER BY p.seq DESC LIMIT ?3"
+    ))?;
+    let pinned = pinned.query_map((room.pk, before, rows_for(page.limit)), |row| {
+        Ok((row.get(9)?, rows::message(connection, row, room.id)?))
+    })?;
+    let page = pages::listed(pages::cut(pinned, page.limit, |(_, message)| message)?);
+    Ok(Pins { page, head: room.version.head })
 }

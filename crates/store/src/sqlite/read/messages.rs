@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chatsphere_core::store::{
-    EventsPage, History, HistoryRange, MessageFilter, MessageRead, MessageReads, Newest, Page, PageRequest, RoomVersion,
+    EventsPage, History, HistoryRange, MessageFilter, MessageRead, MessageReads, Newest, Page, PageRequest, Pins, RoomVersion,
     Versioned, Versions,
 };
 use chatsphere_core::{Access, Error, MessageId, MessageInRoom, RoomId, Seq};
@@ -66,6 +66,10 @@ impl MessageReads for SqliteStore {
         page: PageRequest,
     ) -> Result<Versions, Error> {
         self.database.readers.read(move |connection| versions::versions(connection, room, access, message, page)).await
+    }
+
+    async fn pins(&self, room: RoomId, access: Access, page: PageRequest) -> Result<Pins, Error> {
+        self.database.readers.read(move |connection| history::pins(connection, room, access, page)).await
     }
 
     async fn messages(&self, filter: MessageFilter, request: PageRequest) -> Result<Page<MessageInRoom>, Error> {

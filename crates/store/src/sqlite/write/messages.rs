@@ -76,6 +76,17 @@ impl Messages for SqliteWriter {
         self.run(|connection| delete_message(connection, room_pk, update))
     }
 
+    async fn set_pin(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
+        self.run(|connection| set_pin(connection, room_pk, update))
+    }
+
+    async fn count_pins(&mut self, room_pk: i64) -> Result<u64, Failure> {
+        self.run(|connection| {
+            let mut count = connection.prepare_cached("SELECT count(*) FROM pins WHERE room_pk = ?1")?;
+            count.query_row([room_pk], |row| rows::count(row, 0))
+        })
+    }
+
     async fn forget_texts(&mut self, message_pk: i64) -> Result<(), Failure> {
         self.erased = true;
         self.run(|connection| {
@@ -149,9 +160,11 @@ fn delete_message(connection: &Connection, room_pk: i64, update: &MessageUpdate<
         .prepare_cached(
             "INSERT INTO changes (message_pk, content_seq, version, deleted_at, deleted_by_pk) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, version = excluded.version,
-                 deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk",
+                 deleted_at = excluded.deleted_at, deleted_by_pk = excluded.deleted_by_pk, pinned_at = NULL,
+                 pinned_by_pk = NULL",
         )?
         .execute((pk, rows::number(message.change_seq()), message.version().get(), at, by_pk))?;
+    unpin(connection, *pk)?;
     let all = erase_texts!("SELECT head FROM changes WHERE message_pk = ?1");
     connection.prepare_cached(all)?.execute([pk])?;
     let lane: i64 = connection
@@ -164,6 +177,39 @@ fn delete_message(connection: &Connection, room_pk: i64, update: &MessageUpdate<
     connection
         .prepare_cached("UPDATE rooms SET lanes = lanes | (1 << ?2) WHERE pk = ?1 AND lanes >> ?2 & 1 = 0")?
         .execute((room_pk, lane))
+        .map(drop)
+}
+
+fn set_pin(connection: &Connection, room_pk: i64, update: &MessageUpdate<'_>) -> Result<()> {
+    let MessageUpdate { pk, message, by_pk } = update;
+    let pinned_at = message.details.as_ref().and_then(|details| details.pinned_at).map(Timestamp::as_millis);
+    let (seq, by_pk) = (rows::number(message.change_seq()), pinned_at.map(|_| by_pk));
+    connection
+        .prepare_cached(
+            "INSERT INTO changes (message_pk, content_seq, version, pinned_at, pinned_by_pk) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (message_pk) DO UPDATE SET content_seq = excluded.content_seq, pinned_at = excluded.pinned_at,
+                 pinned_by_pk = excluded.pinned_by_pk",
+        )?
+        .execute((pk, seq, message.version().get(), pinned_at, by_pk))?;
+    match pinned_at {
+        Some(_) => connection
+            .prepare_cached("INSERT INTO pins (room_pk, seq, message_pk) VALUES (?1, ?2, ?3)")?
+            .execute((room_pk, seq, pk))
+            .map(drop)?,
+        None => unpin(connection, *pk)?,
+    }
+    mark_as_changed(connection, *pk)
+}
+
+fn unpin(connection: &Connection, pk: i64) -> Result<()> {
+    connection.prepare_cached("DELETE FROM pins WHERE message_pk = ?1")?.execute([pk]).map(drop)
+}
+
+/// Makes a message's times differ, so that readers look for its row of `changes`.
+fn mark_as_changed(connection: &Connection, pk: i64) -> Result<()> {
+    connection
+        .prepare_cached("UPDATE messages SET updated_at = created_at + 1 WHERE pk = ?1 AND updated_at = created_at")?
+        .execute([pk])
         .map(drop)
 }
 

@@ -30,7 +30,10 @@ impl Rule for MessageDeletion {
         }
         let by = editor(database, self.by).await?;
         let empty = Content::from_stored(String::new());
-        found.change(self.at, empty, |details, at| (details.deleted_at, details.deleted_by) = (Some(at), Some(self.by)));
+        found.change(self.at, empty, |details, at| {
+            (details.deleted_at, details.deleted_by) = (Some(at), Some(self.by));
+            (details.pinned_at, details.pinned_by) = (None, None);
+        });
         database.delete_message(found.head.pk, &found.update(by.pk)).await?;
         found.add_event(database, MessageChangeKind::Deleted, &by, effects).await
     }

@@ -71,7 +71,7 @@ impl FoundMessage {
         MessageUpdate { pk: self.pk, message: &self.message, by_pk }
     }
 
-    /// Adds the event of a change that is stored.
+    /// Adds the event of a [`FoundMessage::change`] that is stored.
     pub(super) async fn add_event<D: WriteDatabase>(
         self,
         database: &mut D,
@@ -79,8 +79,20 @@ impl FoundMessage {
         by: &Keyed<User>,
         effects: &mut Effects,
     ) -> Result<Changed, Stop> {
+        let at = self.message.updated_at;
+        self.add_event_at(at, database, how, by, effects).await
+    }
+
+    /// The same for a change that does not count as an update of the message.
+    pub(super) async fn add_event_at<D: WriteDatabase>(
+        self,
+        at: Timestamp,
+        database: &mut D,
+        how: MessageChangeKind,
+        by: &Keyed<User>,
+        effects: &mut Effects,
+    ) -> Result<Changed, Stop> {
         let Self { head, pk, message, .. } = self;
-        let at = message.updated_at;
         let occasion = Occasion { room_id: message.room_id, head, user: by, by, message_pk: Some(pk), at };
         let shown = EventMessage::Shown(Box::new(message.clone()));
         let seq = occasion.add(database, |_, by| EventKind::MessageChanged { how, message: shown, by }, effects).await?;

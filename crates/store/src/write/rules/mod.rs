@@ -13,6 +13,7 @@ mod found_message;
 mod members;
 mod names;
 pub(crate) mod outcome;
+mod pins;
 mod quota;
 mod rooms;
 mod tokens;
