@@ -51,6 +51,11 @@ pub enum EventKind {
         /// The user who did it.
         by: UserRef,
     },
+    /// A message was posted that was deleted for good since.
+    MessageRemoved {
+        /// The message.
+        message_id: MessageId,
+    },
     /// An event of a kind that a newer release has stored. It keeps its number, and is shown as far as its row is understood.
     /// It is never sent over the bus: each node reads it from the store.
     #[serde(skip)]
@@ -94,7 +99,7 @@ pub struct EventRow {
 pub enum EventMessage {
     /// The message in its current state.
     Shown(Box<Message>),
-    /// The event's page has a later state of the message, so only its key is given.
+    /// A later event shows a later state of the message, so only its key is given.
     Superseded(MessageKey),
 }
 
@@ -108,6 +113,9 @@ pub struct MessageKey {
 }
 
 impl EventKind {
+    /// The name of the event at the place of a message that was deleted for good.
+    pub const REMOVED: &str = "message_removed";
+
     /// Returns the name of the kind, in the database and as the `type` of its frame.
     pub fn name(&self) -> &str {
         match self {
@@ -115,6 +123,7 @@ impl EventKind {
             Self::MemberJoined { .. } => "member_joined",
             Self::MemberLeft { .. } => "member_left",
             Self::MessageChanged { how, .. } => how.event_name(),
+            Self::MessageRemoved { .. } => Self::REMOVED,
             Self::Unknown { kind, .. } => kind,
         }
     }
@@ -124,6 +133,7 @@ impl EventKind {
         match (kind, row) {
             ("member_joined", row) => Self::MemberJoined { user: row.user, by: row.by },
             ("member_left", row) => Self::MemberLeft { user: row.user, by: row.by },
+            (Self::REMOVED, EventRow { message: Some(message), .. }) => Self::MessageRemoved { message_id: message.id },
             (kind, row) => Self::of_message(kind, row),
         }
     }
@@ -131,7 +141,7 @@ impl EventKind {
     fn of_message(kind: &str, row: EventRow) -> Self {
         match (MessageChangeKind::of_event(kind), row) {
             (Some(how), EventRow { message: Some(message), by, .. }) => {
-                Self::MessageChanged { how, message: EventMessage::Shown(message), by }
+                Self::MessageChanged { how, message: EventMessage::of(how, message), by }
             }
             (_, row) => Self::Unknown { kind: kind.into(), row: Box::new(row) },
         }
@@ -141,7 +151,11 @@ impl EventKind {
     pub fn message_mut(&mut self) -> Option<&mut EventMessage> {
         match self {
             Self::MessageChanged { message, .. } => Some(message),
-            Self::Message(_) | Self::MemberJoined { .. } | Self::MemberLeft { .. } | Self::Unknown { .. } => None,
+            Self::Message(_)
+            | Self::MemberJoined { .. }
+            | Self::MemberLeft { .. }
+            | Self::MessageRemoved { .. }
+            | Self::Unknown { .. } => None,
         }
     }
 }
@@ -165,6 +179,12 @@ impl MessageChangeKind {
 }
 
 impl EventMessage {
+    /// Shows a message in an event of this kind. Of one that was deleted for good, only its deletion shows what is left.
+    fn of(how: MessageChangeKind, message: Box<Message>) -> Self {
+        let is_shown = !message.is_removed() || how == MessageChangeKind::Deleted;
+        if is_shown { Self::Shown(message) } else { Self::Superseded(message.key()) }
+    }
+
     /// Returns the key of the message.
     pub fn key(&self) -> MessageKey {
         match self {
@@ -207,8 +227,14 @@ impl Event {
     /// Shows the message in another state, if the event shows it.
     pub fn show(&mut self, state: Message) {
         match &mut self.kind {
+            EventKind::Message(_) if state.is_removed() => self.kind = EventKind::MessageRemoved { message_id: state.id },
             EventKind::Message(message) => *message = state,
-            EventKind::MessageChanged { message: EventMessage::Shown(message), .. } => **message = state,
+            EventKind::MessageChanged { how, message, .. } => {
+                if let EventMessage::Shown(shown) = message {
+                    **shown = state;
+                    *message = EventMessage::of(*how, shown.clone());
+                }
+            }
             _ => {}
         }
     }
@@ -227,6 +253,7 @@ impl Event {
             EventKind::Message(message) => message.text_len(),
             EventKind::MemberJoined { user, by } | EventKind::MemberLeft { user, by } => user.text_len() + by.text_len(),
             EventKind::MessageChanged { message, by, .. } => message.text_len() + by.text_len(),
+            EventKind::MessageRemoved { .. } => 0,
             EventKind::Unknown { kind, row } => kind.len() + row.text_len(),
         }
     }
@@ -252,6 +279,7 @@ impl EncodedLen for Event {
                 FIXED + user.encoded_len() + by.encoded_len()
             }
             EventKind::MessageChanged { message, by, .. } => message.encoded_len() + by.encoded_len(),
+            EventKind::MessageRemoved { .. } => FIXED,
             // `body` is JSON, which is not escaped again.
             EventKind::Unknown { kind, row } => {
                 let body = row.body.as_ref().map_or(0, String::len);

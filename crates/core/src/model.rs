@@ -116,6 +116,9 @@ pub struct MessageDetails {
     /// The user who pinned it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned_by: Option<UserId>,
+    /// Whether the message was deleted for good. It is then in no page and no list, and only its number is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
 }
 
 /// A version of a message's content.
@@ -143,6 +146,7 @@ impl MessageDetails {
             deleted_by: None,
             pinned_at: None,
             pinned_by: None,
+            removed: false,
         }
     }
 }
@@ -166,6 +170,11 @@ impl Message {
     /// Returns whether the message was deleted.
     pub fn is_deleted(&self) -> bool {
         self.details.as_ref().is_some_and(|details| details.deleted_at.is_some())
+    }
+
+    /// Returns whether the message was deleted for good.
+    pub fn is_removed(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.removed)
     }
 
     /// Returns whether the message is pinned.

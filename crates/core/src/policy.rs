@@ -116,6 +116,12 @@ pub fn may_delete_message(caller: &Caller, author: UserId, relation: Option<Room
     if caller.is(author) { Ok(()) } else { moderators(caller, relation) }
 }
 
+/// The caller may delete messages for good.
+pub fn may_remove_messages(caller: &Caller) -> Result<(), Forbidden> {
+    may_delete(caller)?;
+    require_privileged(caller)
+}
+
 /// The caller's token allows pinning messages in the room; [`may_pin_in`] then judges its relation to the room. Returns the
 /// access with which the message is found.
 pub fn may_pin(caller: &Caller, room: RoomId) -> Result<Access, Forbidden> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chatsphere_core::{
     self as core, Event, EventKind, EventMessage, EventRow, MessageChangeKind, MessageKey, Signal, SignalKind,
 };
-use chatsphere_protocol::frames::{self, AboutMessage, EventFrame, ServerFrame};
-use chatsphere_protocol::rest::{Message, UserRef};
+use chatsphere_protocol::frames::{self, AboutDeleted, AboutMessage, EventFrame, ServerFrame};
+use chatsphere_protocol::rest::{DeletedMessage, Message, RemovedMessage, UserRef};
 use serde_json::{Map, Value, json};
 
 /// A durable event, for frames, pages and lists.
@@ -17,14 +17,15 @@ pub fn event(event: &Event) -> EventFrame<'_> {
         EventKind::MemberJoined { user, by } => frames::EventKind::MemberJoined { user: user_ref(user), by: user_ref(by) },
         EventKind::MemberLeft { user, by } => frames::EventKind::MemberLeft { user: user_ref(user), by: user_ref(by) },
         EventKind::MessageChanged { how, message, by } => {
-            let (about, by) = (about(message), user_ref(by));
+            let by = user_ref(by);
             match how {
-                MessageChangeKind::Edited => frames::EventKind::MessageEdited { about, by },
-                MessageChangeKind::Deleted => frames::EventKind::MessageDeleted { about, by },
-                MessageChangeKind::Pinned => frames::EventKind::MessagePinned { about, by },
-                MessageChangeKind::Unpinned => frames::EventKind::MessageUnpinned { about, by },
+                MessageChangeKind::Edited => frames::EventKind::MessageEdited { about: about(message), by },
+                MessageChangeKind::Deleted => deleted(message, by),
+                MessageChangeKind::Pinned => frames::EventKind::MessagePinned { about: about(message), by },
+                MessageChangeKind::Unpinned => frames::EventKind::MessageUnpinned { about: about(message), by },
             }
         }
+        EventKind::MessageRemoved { message_id } => frames::EventKind::MessageRemoved { message_id: *message_id },
         EventKind::Unknown { kind, row } => frames::EventKind::Unknown { kind: Cow::Borrowed(kind), body: body(row) },
     };
     EventFrame { room_id: event.room_id, seq: event.seq, created_at: Some(event.at), kind }
@@ -34,6 +35,14 @@ fn about(affected: &EventMessage) -> AboutMessage<'_> {
     let MessageKey { id, seq } = affected.key();
     let shown = if let EventMessage::Shown(shown) = affected { Some(message(shown)) } else { None };
     AboutMessage { message_id: id, message_seq: seq, superseded: shown.is_none(), message: shown }
+}
+
+fn deleted<'a>(affected: &'a EventMessage, by: UserRef<'a>) -> frames::EventKind<'a> {
+    let MessageKey { id, seq } = affected.key();
+    let shown = if let EventMessage::Shown(shown) = affected { Some(deleted_message(shown)) } else { None };
+    let hard = matches!(shown, Some(DeletedMessage::Removed(_)));
+    let about = AboutDeleted { message_id: id, message_seq: seq, superseded: shown.is_none(), message: shown };
+    frames::EventKind::MessageDeleted { about, hard, by }
 }
 
 /// The fields of an event of an unknown kind: its stored body, its users, and its message.
@@ -87,6 +96,17 @@ pub fn message(message: &core::Message) -> Message<'_> {
         pinned_at: details.and_then(|details| details.pinned_at),
         pinned_by: details.and_then(|details| details.pinned_by),
         user: user_ref(&message.author),
+    }
+}
+
+/// What is left of a deleted message.
+pub fn deleted_message(deleted: &core::Message) -> DeletedMessage<'_> {
+    match deleted.details.as_deref() {
+        Some(core::MessageDetails { removed: true, deleted_at: Some(deleted_at), .. }) => {
+            let (id, seq, change_seq) = (deleted.id, deleted.seq, deleted.change_seq());
+            DeletedMessage::Removed(RemovedMessage { id, seq, change_seq, deleted_at: *deleted_at })
+        }
+        _ => DeletedMessage::Tombstone(Box::new(message(deleted))),
     }
 }
 

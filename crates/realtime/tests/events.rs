@@ -47,6 +47,7 @@ fn edited() -> Box<core::Message> {
         deleted_by: None,
         pinned_at: None,
         pinned_by: None,
+        removed: false,
     };
     Box::new(core::Message { details: Some(Box::new(details)), ..message() })
 }
@@ -55,6 +56,13 @@ fn edited() -> Box<core::Message> {
 fn pinned() -> Box<core::Message> {
     let mut message = message();
     (message.details_mut().pinned_at, message.details_mut().pinned_by) = (Some(AT), Some(ada().id));
+    Box::new(message)
+}
+
+/// The same message, deleted for good.
+fn removed() -> Box<core::Message> {
+    let mut message = message();
+    (message.details_mut().deleted_at, message.details_mut().removed) = (Some(AT), true);
     Box::new(message)
 }
 
@@ -98,6 +106,31 @@ fn the_bytes_of_each_kind_are_fixed() {
     }
 }
 
+#[test]
+fn what_is_left_of_a_removed_message_is_its_number() {
+    let by = format!(r#"{{"id":"{ID}","username":"ada \"λ\""}}"#);
+    let head = |kind: &str| format!(r#"{{"type":"{kind}","roomId":"{ROOM}","seq":7"#);
+    let at = "2026-11-22T09:56:10.473Z";
+    let about =
+        |how| event(core::EventKind::from_row(how, EventRow { user: ada(), by: ada(), message: Some(removed()), body: None }));
+    let left = format!(r#""message":{{"id":"{ID}","seq":7,"changeSeq":7,"deletedAt":"{at}"}},"hard":true"#);
+    let superseded = r#""superseded":true"#.to_owned();
+    for (kind, told) in [("message_deleted", left), ("message_edited", superseded.clone()), ("message_pinned", superseded)] {
+        let expected = format!(r#"{},"messageId":"{ID}","messageSeq":7,{told},"by":{by},"createdAt":"{at}"}}"#, head(kind));
+        assert_eq!(text(&about(kind)), expected);
+    }
+    let expected = format!(r#"{},"messageId":"{ID}","createdAt":"{at}"}}"#, head("message_removed"));
+    assert_eq!(text(&about("message_removed")), expected);
+    // The same if an event that posted or changed the message is shown after the deletion.
+    let mut posted = event(core::EventKind::Message(message()));
+    posted.show(*removed());
+    assert_eq!(text(&posted), expected);
+    let shown = EventMessage::Shown(edited());
+    let mut changed = event(core::EventKind::MessageChanged { how: MessageChangeKind::Edited, message: shown, by: ada() });
+    changed.show(*removed());
+    assert!(text(&changed).contains(r#""superseded":true"#) && !text(&changed).contains("hello"));
+}
+
 fn message_key() -> core::MessageKey {
     message().key()
 }
@@ -116,6 +149,14 @@ fn a_frame_is_read_as_it_was_written() {
         },
         core::EventKind::MessageChanged { how: MessageChangeKind::Pinned, message: EventMessage::Shown(pinned()), by: ada() },
         core::EventKind::MessageChanged { how: MessageChangeKind::Unpinned, message: EventMessage::Shown(edited()), by: ada() },
+        core::EventKind::MessageChanged { how: MessageChangeKind::Deleted, message: EventMessage::Shown(edited()), by: ada() },
+        core::EventKind::MessageChanged { how: MessageChangeKind::Deleted, message: EventMessage::Shown(removed()), by: ada() },
+        core::EventKind::MessageChanged {
+            how: MessageChangeKind::Deleted,
+            message: EventMessage::Superseded(message_key()),
+            by: ada(),
+        },
+        core::EventKind::MessageRemoved { message_id: message_key().id },
         unknown(None),
         unknown(Some(r#"{"emoji":"👍","count":3}"#)),
     ];

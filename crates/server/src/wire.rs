@@ -8,7 +8,7 @@ use chatsphere_protocol::frames::HelloLimits;
 use chatsphere_protocol::rest::{Count, MessageInRoom, MessageVersion, Permissions, Profile, Room, RoomRef, Token, User};
 use chatsphere_realtime::largest_frame;
 
-pub(crate) use chatsphere_realtime::wire::{event, message, user_ref};
+pub(crate) use chatsphere_realtime::wire::{deleted_message, event, message, user_ref};
 
 /// A message with its room.
 pub(crate) fn message_in_room(item: &core::MessageInRoom) -> MessageInRoom<'_> {

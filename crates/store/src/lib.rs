@@ -8,6 +8,7 @@ mod control;
 mod copy;
 mod error;
 mod fingerprints;
+mod flags;
 mod health;
 mod import;
 mod inspect;

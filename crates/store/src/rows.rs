@@ -9,6 +9,7 @@ use chatsphere_core::{
 };
 use uuid::Uuid;
 
+use crate::flags;
 use crate::write::database::Keyed;
 
 /// A row of a database. Columns are read by their number.
@@ -173,7 +174,7 @@ pub(crate) fn message<R: Columns>(
 }
 
 /// Reads a message's details, from `first` on: `content_seq, version, edited_at`, the `id` of the editor, `deleted_at`, the `id`
-/// of who deleted it, `pinned_at`, and the `id` of who pinned it.
+/// of who deleted it, `pinned_at`, the `id` of who pinned it, and `flags`.
 pub(crate) fn details<R: Columns>(row: &R, first: usize) -> Result<MessageDetails, R::Error> {
     Ok(MessageDetails {
         content_seq: seq(row, first)?,
@@ -184,6 +185,7 @@ pub(crate) fn details<R: Columns>(row: &R, first: usize) -> Result<MessageDetail
         deleted_by: optional_id(row, first + 5)?,
         pinned_at: optional_time(row, first + 6)?,
         pinned_by: optional_id(row, first + 7)?,
+        removed: row.value::<i64>(first + 8)? & flags::REMOVED != 0,
     })
 }
 

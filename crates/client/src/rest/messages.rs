@@ -1,4 +1,4 @@
-use chatsphere_protocol::rest::{EditMessage, Message, MessageInRoom, MessageVersion, PostMessage};
+use chatsphere_protocol::rest::{EditMessage, Message, MessageInRoom, MessageVersion, PostMessage, RemovedMessage};
 use chatsphere_types::{MessageId, RoomId, Seq, UserId};
 use reqwest::Method;
 
@@ -107,6 +107,14 @@ impl Client {
     /// any call.
     pub async fn delete_message(&self, room: RoomId, message: MessageId) -> Result<Message<'static>, Error> {
         self.call(Method::DELETE, &format!("/api/rooms/{room}/messages/{message}"), None::<&()>).await
+    }
+
+    /// Deletes a message for good: only its number is left. For CLIENT tokens and ADMINs.
+    ///
+    /// # Errors
+    /// `client_token_required`, `needs_delete`, `room_not_found`, `message_not_found`, `rate_limited`, and those of any call.
+    pub async fn remove_message(&self, room: RoomId, message: MessageId) -> Result<RemovedMessage, Error> {
+        self.call(Method::DELETE, &format!("/api/rooms/{room}/messages/{message}?hard=true"), None::<&()>).await
     }
 
     /// The pinned messages of a room, those that were pinned last first.

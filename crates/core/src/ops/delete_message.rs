@@ -6,8 +6,9 @@ use crate::policy;
 use crate::store::{AckTo, Changed, MessageDeletion, Pending};
 
 /// Deletes a message: it keeps its place without its contents, and can't be changed any more. Needs `delete`, and to be its
-/// author and a member, or to own the room, to moderate it, or to be privileged. It counts against the rate limit of changes. A
-/// message that is deleted already stays as it is, and the call succeeds.
+/// author and a member, or to own the room, to moderate it, or to be privileged. With `hard` it is deleted for good: nothing but
+/// its number is left, and only the privileged may do that. It counts against the rate limit of changes. A message that is
+/// deleted already stays as it is, and the call succeeds.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::RateLimited`]; from the pending write also [`Error::NotFound`] and [`Error::Unavailable`].
@@ -16,11 +17,12 @@ pub fn delete_message(
     caller: &Caller,
     room_id: RoomId,
     message_id: MessageId,
+    hard: bool,
 ) -> Result<Pending<Changed>, Error> {
-    Ok(chat.store.submit(accept(chat, caller, room_id, message_id)?))
+    Ok(chat.store.submit(accept(chat, caller, room_id, message_id, hard)?))
 }
 
-/// Deletes a message like [`delete_message`]. The outcome is acknowledged to `to`, unless this returns an error.
+/// Deletes a message like [`delete_message`], not for good. The outcome is acknowledged to `to`, unless this returns an error.
 ///
 /// # Errors
 /// [`Error::Forbidden`], [`Error::RateLimited`].
@@ -31,14 +33,23 @@ pub fn delete_message_for(
     message_id: MessageId,
     to: impl FnOnce() -> AckTo,
 ) -> Result<(), Error> {
-    let deletion = accept(chat, caller, room_id, message_id)?;
+    let deletion = accept(chat, caller, room_id, message_id, false)?;
     chat.store.submit_for(deletion, to());
     Ok(())
 }
 
-fn accept(chat: &AppContext, caller: &Caller, room_id: RoomId, message_id: MessageId) -> Result<MessageDeletion, Error> {
+fn accept(
+    chat: &AppContext,
+    caller: &Caller,
+    room_id: RoomId,
+    message_id: MessageId,
+    hard: bool,
+) -> Result<MessageDeletion, Error> {
     policy::may_delete(caller)?;
     policy::room_access(caller, room_id)?;
+    if hard {
+        policy::may_remove_messages(caller)?;
+    }
     chat.count_change(caller)?;
-    Ok(MessageDeletion { room_id, message_id, by: caller.user.id, actor: caller.actor(), at: chat.clock.now() })
+    Ok(MessageDeletion { room_id, message_id, hard, by: caller.user.id, actor: caller.actor(), at: chat.clock.now() })
 }

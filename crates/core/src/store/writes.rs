@@ -189,13 +189,16 @@ pub struct MessageEdit {
     pub at: Timestamp,
 }
 
-/// A message to delete. It keeps its place and its author, without its contents. If it is deleted already, nothing changes.
+/// A message to delete. It keeps its place and its author, without its contents. If it is deleted already, nothing changes. A
+/// message that was deleted for good counts as absent to every other write.
 #[derive(Debug, Clone)]
 pub struct MessageDeletion {
     /// The room.
     pub room_id: RoomId,
     /// The message. If it is not in that room, the error is [`NotFound::Message`](crate::NotFound::Message).
     pub message_id: MessageId,
+    /// Whether to delete it for good: then only its number is left. This also changes a message that is deleted already.
+    pub hard: bool,
     /// The user who deletes it.
     pub by: UserId,
     /// The actor whose rights the commit checks.

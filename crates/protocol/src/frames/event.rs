@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::rest::{Message, UserRef};
+use crate::rest::{DeletedMessage, Message, UserRef};
 
 /// Frames that have `roomId` and `seq` and are not events.
 const NO_EVENTS: [&str; 2] = ["ack", "join_confirmation"];
@@ -67,12 +67,15 @@ pub enum EventKind<'a> {
         /// The user who made the change.
         by: UserRef<'a>,
     },
-    /// A message was deleted. It keeps its place, with an empty `content`.
+    /// A message was deleted. It keeps its place, with an empty `content`; with `hard` only its number is left.
     #[serde(rename_all = "camelCase")]
     MessageDeleted {
         /// The message.
         #[serde(flatten)]
-        about: AboutMessage<'a>,
+        about: AboutDeleted<'a>,
+        /// Whether the message was deleted for good.
+        #[serde(default)]
+        hard: bool,
         /// The user who made the change.
         by: UserRef<'a>,
     },
@@ -93,6 +96,13 @@ pub enum EventKind<'a> {
         about: AboutMessage<'a>,
         /// The user who made the change.
         by: UserRef<'a>,
+    },
+    /// The place of a message that was deleted for good. It takes the place of `new_message`.
+    #[serde(rename_all = "camelCase")]
+    MessageRemoved {
+        /// The message's id.
+        #[schema(value_type = String, format = "uuid")]
+        message_id: MessageId,
     },
     /// An event of a kind that this version does not know, or whose fields it can't parse. It still counts: the cursor moves to
     /// its `seq`.
@@ -118,7 +128,25 @@ pub struct AboutMessage<'a> {
     /// The message in its current state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Message<'a>>,
-    /// `true` in place of `message`: a later item of the same page has a newer state of the message.
+    /// `true` in place of `message`: a later event has a newer state of the message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub superseded: bool,
+}
+
+/// The message of an event that deletes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AboutDeleted<'a> {
+    /// The message's id.
+    #[schema(value_type = String, format = "uuid")]
+    pub message_id: MessageId,
+    /// The number of the event that posted the message.
+    #[schema(value_type = u64)]
+    pub message_seq: Seq,
+    /// What is left of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<DeletedMessage<'a>>,
+    /// `true` in place of `message`: a later event has a newer state of the message.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub superseded: bool,
 }
@@ -134,6 +162,7 @@ impl EventKind<'_> {
             Self::MessageDeleted { .. } => "message_deleted",
             Self::MessagePinned { .. } => "message_pinned",
             Self::MessageUnpinned { .. } => "message_unpinned",
+            Self::MessageRemoved { .. } => "message_removed",
             Self::Unknown { kind, .. } => kind,
         }
     }
@@ -145,16 +174,20 @@ impl<'a> EventFrame<'a> {
         if let EventKind::NewMessage { message } = &self.kind { Some(message) } else { None }
     }
 
-    /// The state of a message that the event contains, and the number of that state. Of two states of one message, the one with
+    /// The state of a message that the event contains, and the number of that state. An event about a message that was deleted
+    /// for good contains none. Of two states of one message, the one with
     /// the higher number is newer.
     pub fn state(&self) -> Option<(Seq, &Message<'a>)> {
         match &self.kind {
             EventKind::NewMessage { message } => Some((message.change_seq.unwrap_or(message.seq), message)),
             EventKind::MessageEdited { about, .. }
-            | EventKind::MessageDeleted { about, .. }
             | EventKind::MessagePinned { about, .. }
             | EventKind::MessageUnpinned { about, .. } => about.message.as_ref().map(|message| (self.seq, message)),
-            EventKind::MemberJoined { .. } | EventKind::MemberLeft { .. } | EventKind::Unknown { .. } => None,
+            EventKind::MessageDeleted { about, .. } => about.message.as_ref()?.tombstone().map(|message| (self.seq, message)),
+            EventKind::MemberJoined { .. }
+            | EventKind::MemberLeft { .. }
+            | EventKind::MessageRemoved { .. }
+            | EventKind::Unknown { .. } => None,
         }
     }
 }
@@ -167,16 +200,32 @@ impl<'a> From<Message<'a>> for EventFrame<'a> {
 
 impl AboutMessage<'_> {
     fn serialize_into<M: SerializeMap>(&self, frame: &mut M) -> Result<(), M::Error> {
-        frame.serialize_entry("messageId", &self.message_id)?;
-        frame.serialize_entry("messageSeq", &self.message_seq)?;
-        if let Some(message) = &self.message {
-            frame.serialize_entry("message", message)?;
-        }
-        if self.superseded {
-            frame.serialize_entry("superseded", &true)?;
-        }
-        Ok(())
+        serialize_about(frame, self.message_id, self.message_seq, self.message.as_ref(), self.superseded)
     }
+}
+
+impl AboutDeleted<'_> {
+    fn serialize_into<M: SerializeMap>(&self, frame: &mut M) -> Result<(), M::Error> {
+        serialize_about(frame, self.message_id, self.message_seq, self.message.as_ref(), self.superseded)
+    }
+}
+
+fn serialize_about<M: SerializeMap>(
+    frame: &mut M,
+    id: MessageId,
+    seq: Seq,
+    message: Option<&impl Serialize>,
+    superseded: bool,
+) -> Result<(), M::Error> {
+    frame.serialize_entry("messageId", &id)?;
+    frame.serialize_entry("messageSeq", &seq)?;
+    if let Some(message) = message {
+        frame.serialize_entry("message", message)?;
+    }
+    if superseded {
+        frame.serialize_entry("superseded", &true)?;
+    }
+    Ok(())
 }
 
 /// Written by hand for the order of fields: those of all kinds come first, so that a reader can stop after them.
@@ -192,8 +241,13 @@ impl Serialize for EventFrame<'_> {
                 frame.serialize_entry("user", user)?;
                 frame.serialize_entry("by", by)?;
             }
+            EventKind::MessageDeleted { about, hard, by } => {
+                about.serialize_into(&mut frame)?;
+                frame.serialize_entry("hard", hard)?;
+                frame.serialize_entry("by", by)?;
+            }
+            EventKind::MessageRemoved { message_id } => frame.serialize_entry("messageId", message_id)?,
             EventKind::MessageEdited { about, by }
-            | EventKind::MessageDeleted { about, by }
             | EventKind::MessagePinned { about, by }
             | EventKind::MessageUnpinned { about, by } => {
                 about.serialize_into(&mut frame)?;

@@ -8,6 +8,6 @@ mod schema;
 mod server;
 
 pub use client::{ClientFrame, FrameError, FrameErrorKind, Incoming, encode_client_frame};
-pub use event::{AboutMessage, EventFrame, EventKind};
+pub use event::{AboutDeleted, AboutMessage, EventFrame, EventKind};
 pub use schema::frames_schema;
 pub use server::{Ack, ErrorFrame, Hello, HelloLimits, NotRecovered, PreviousMessages, ServerFrame};

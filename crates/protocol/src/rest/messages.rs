@@ -2,7 +2,9 @@ use std::borrow::Cow;
 
 use chatsphere_types::{MessageId, RoomId, Seq, Timestamp, UserId, Version};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::UserRef;
 
@@ -69,6 +71,66 @@ pub struct Message<'a> {
     pub pinned_by: Option<UserId>,
     /// The author, with the current username.
     pub user: UserRef<'a>,
+}
+
+/// What is left of a message that was deleted for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedMessage {
+    /// The id.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: MessageId,
+    /// The number of the event that posted the message.
+    #[schema(value_type = u64)]
+    pub seq: Seq,
+    /// The number of the event that deleted the message.
+    #[schema(value_type = u64)]
+    pub change_seq: Seq,
+    /// When the message was deleted.
+    #[schema(value_type = String, format = "date-time")]
+    pub deleted_at: Timestamp,
+}
+
+/// What is left of a deleted message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DeletedMessage<'a> {
+    /// The message keeps its place, with an empty `content`.
+    Tombstone(Box<Message<'a>>),
+    /// The message was deleted for good.
+    Removed(RemovedMessage),
+}
+
+impl<'a> DeletedMessage<'a> {
+    /// The message, unless it was deleted for good.
+    pub fn tombstone(&self) -> Option<&Message<'a>> {
+        if let Self::Tombstone(message) = self { Some(message) } else { None }
+    }
+}
+
+/// Written by hand as `anyOf`: a tombstone also has all fields of a message that was deleted for good.
+impl PartialSchema for DeletedMessage<'_> {
+    fn schema() -> RefOr<Schema> {
+        AnyOfBuilder::new()
+            .item(Ref::from_schema_name(Message::name()))
+            .item(Ref::from_schema_name(RemovedMessage::name()))
+            .description(Some(
+                "What is left of a deleted message: all but its contents or, if it was deleted for good, its place.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for DeletedMessage<'_> {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("DeletedMessage")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Message::name().into_owned(), Message::schema()));
+        schemas.push((RemovedMessage::name().into_owned(), RemovedMessage::schema()));
+        Message::schemas(schemas);
+    }
 }
 
 /// A version of a message's content.

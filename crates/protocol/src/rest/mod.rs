@@ -8,7 +8,9 @@ mod tokens;
 mod users;
 
 pub use health::{BusState, Health, Ready};
-pub use messages::{EditMessage, Message, MessageInRoom, MessageVersion, PostMessage, RoomRef, Typing};
+pub use messages::{
+    DeletedMessage, EditMessage, Message, MessageInRoom, MessageVersion, PostMessage, RemovedMessage, RoomRef, Typing,
+};
 pub use problem::{FieldError, Problem};
 pub use rooms::{AddUser, Count, CreateRoom, Room, RoomWithUsers};
 pub use tokens::{MintClientToken, MintUserToken, Minted, Permissions, Token};

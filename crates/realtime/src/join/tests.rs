@@ -273,9 +273,11 @@ struct Deleted {
     tombstone: Arc<Event>,
 }
 
-fn deleted(world: &World, seq: u64, text: &str) -> Deleted {
+fn deleted(world: &World, seq: u64, text: &str, hard: bool) -> Deleted {
     let message = message(world.room, Seq::new(seq), world.user.clone(), text);
-    let tombstone = Message { content: Content::from_stored(String::new()), ..message.clone() };
+    let mut tombstone = Message { content: Content::from_stored(String::new()), ..message.clone() };
+    let details = tombstone.details_mut();
+    (details.deleted_at, details.removed) = (Some(message.created_at), hard);
     let changed = |at, how, message: &Message| {
         let message = EventMessage::Shown(Box::new(message.clone()));
         world.event(at, EventKind::MessageChanged { how, message, by: world.user.clone() })
@@ -293,7 +295,7 @@ async fn what_was_deleted_during_a_join_is_read_from_the_store() {
     let world = World::new();
     world.store_answers(&[world.joined(1)], 1);
     world.join().await.unwrap();
-    let Deleted { posted, edited, deleted, tombstone } = deleted(&world, 2, "a secret");
+    let Deleted { posted, edited, deleted, tombstone } = deleted(&world, 2, "a secret", false);
     let (hub, committed) = (world.hub.clone(), vec![posted, edited, deleted.clone()]);
     let meanwhile: Meanwhile = Box::new(move || hub.publish(committed));
     world.store_answers_while(Some(meanwhile), Ok(EventsPage { events: vec![world.joined(1)], head: Seq::new(1) }));
@@ -306,14 +308,15 @@ async fn what_was_deleted_during_a_join_is_read_from_the_store() {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_after_its_deletion_is_shown_as_deleted() {
-    for order in [[3, 4, 5], [3, 5, 4], [4, 3, 5], [4, 5, 3], [5, 3, 4], [5, 4, 3]] {
+    let orders = [[3, 4, 5], [3, 5, 4], [4, 3, 5], [4, 5, 3], [5, 3, 4], [5, 4, 3]];
+    for (hard, order) in [false, true].into_iter().flat_map(|hard| orders.map(|order| (hard, order))) {
         for place in 0..=3 {
             let mut order = order.to_vec();
             order.insert(place, 2);
             let world = World::new();
             world.store_answers(&[world.joined(1)], 1);
             world.join().await.unwrap();
-            let Deleted { posted, edited, deleted, .. } = deleted(&world, 3, "a secret");
+            let Deleted { posted, edited, deleted, .. } = deleted(&world, 3, "a secret", hard);
             let events = [world.joined(2), posted, edited, deleted];
             for seq in &order {
                 world.hub.publish(vec![events[seq - 2].clone()]);
@@ -324,7 +327,9 @@ async fn what_comes_after_its_deletion_is_shown_as_deleted() {
             // What is next in order before the deletion arrives is delivered at once.
             let arrival = |wanted: usize| order.iter().position(|seq| *seq == wanted);
             let is_shown = arrival(2).max(arrival(3)) < arrival(5);
-            assert_eq!(serde_json::to_string(&seen).unwrap().contains("a secret"), is_shown, "{order:?}: {seen:?}");
+            let seen = serde_json::to_string(&seen).unwrap();
+            assert_eq!(seen.contains("a secret"), is_shown, "{order:?}: {seen}");
+            assert_eq!(seen.contains("message_removed"), hard && !is_shown, "{order:?}: {seen}");
         }
     }
 }

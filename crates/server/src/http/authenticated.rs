@@ -26,11 +26,27 @@ impl<P: PathIds> FromRequestParts<Arc<HttpState>> for Call<P> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
+        let QueryCall { caller, path, query } = QueryCall::from_request_parts(parts, http).await?;
+        query.takes(&[])?;
+        Ok(Self { caller, path })
+    }
+}
+
+/// A writing call without a body, whose parameters in the query its handler reads.
+pub(crate) struct QueryCall<P = ()> {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) path: P,
+    pub(crate) query: Query,
+}
+
+impl<P: PathIds> FromRequestParts<Arc<HttpState>> for QueryCall<P> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Arc<HttpState>) -> Result<Self, Failure> {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, http).await?;
         let query = Query::from_request_parts(parts, http).await?;
         let path = path_ids::read(parts, &caller).await?;
-        query.takes(&[])?;
-        Ok(Self { caller, path })
+        Ok(Self { caller, path, query })
     }
 }
 

@@ -379,6 +379,12 @@ fn component(name: &str) -> Option<Value> {
         "Room" => room,
         "RoomWithUsers" => with(room, json!({ "users": [user_ref] })),
         "Message" => message,
+        "DeletedMessage" => with(
+            message,
+            json!({
+                "content": "", "updatedAt": until, "version": 2, "changeSeq": 43, "deletedAt": until, "deletedBy": ID,
+            }),
+        ),
         "MessageVersion" => json!({ "version": 1, "content": "hello", "createdAt": at, "by": user_ref }),
         "MessageInRoom" => with(message, json!({ "room": { "id": ID, "name": "lobby", "createdAt": at, "updatedAt": at } })),
         "EventFrame" => json!({ "type": "new_message", "roomId": ID, "seq": 42, "message": message }),
@@ -479,6 +485,7 @@ mod tests {
         reads::<rest::Room>("Room");
         reads::<rest::RoomWithUsers>("RoomWithUsers");
         reads::<rest::Message<'static>>("Message");
+        reads::<rest::DeletedMessage<'static>>("DeletedMessage");
         reads::<rest::MessageVersion<'static>>("MessageVersion");
         reads::<rest::MessageInRoom<'static>>("MessageInRoom");
         reads::<EventFrame<'static>>("EventFrame");

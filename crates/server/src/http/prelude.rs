@@ -10,7 +10,7 @@ pub(super) use chatsphere_core::{Caller, MessageId, RoomId, TokenId, UserId, ops
 pub(super) use utoipa_axum::router::OpenApiRouter;
 pub(super) use utoipa_axum::routes;
 
-pub(super) use super::authenticated::Call;
+pub(super) use super::authenticated::{Call, QueryCall};
 pub(super) use super::body::JsonBody;
 pub(super) use super::change::ChangeBody;
 pub(super) use super::failure::Failure;

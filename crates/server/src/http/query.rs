@@ -149,6 +149,16 @@ impl Query {
         Ok(PageRequest { cursor, limit: self.page_max })
     }
 
+    /// The parameter `hard`, for a call with no other parameters.
+    pub(crate) fn hard(&self) -> Result<bool, Failure> {
+        self.takes(&["hard"])?;
+        match self.one("hard")? {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Failure::invalid("hard", "must be true or false")),
+        }
+    }
+
     /// Rejects other parameters, except the one that all calls take, because a misspelt one would silently return a different page.
     pub(crate) fn takes(&self, known: &[&str]) -> Result<(), Failure> {
         if self.lenient {

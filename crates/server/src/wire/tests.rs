@@ -48,6 +48,7 @@ fn changed(message: &core::Message) -> core::Message {
         deleted_by: Some(message.author.id),
         pinned_at: Some(NOW),
         pinned_by: Some(message.author.id),
+        removed: false,
     };
     core::Message { details: Some(Box::new(details)), ..message.clone() }
 }

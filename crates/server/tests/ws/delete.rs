@@ -16,6 +16,7 @@ on_every_database!(
     moderators_delete_messages_of_others,
     a_replay_shows_the_tombstone,
     an_outbox_that_resends_gets_the_tombstone,
+    deleting_for_good_leaves_only_the_number,
 );
 
 fn frame(room: RoomId, message: &Value) -> Value {
@@ -41,7 +42,7 @@ async fn others_get_a_deletion_and_the_sender_gets_an_ack(database: Arc<Database
     let by = json!({ "id": ada.id, "username": ada.username });
     let expected = json!({
         "type": "message_deleted", "roomId": room, "seq": 4, "messageId": posted["id"], "messageSeq": 3,
-        "message": tombstone, "by": by, "createdAt": at,
+        "message": tombstone, "hard": false, "by": by, "createdAt": at,
     });
     assert_eq!(event, expected);
     let ack = json!({
@@ -80,7 +81,7 @@ async fn a_deletion_over_rest_is_the_same(database: Arc<Database>) {
     }
     assert_eq!(delete().send().await.ok(200), tombstone);
     // What the call does not do is not silently left out.
-    for query in ["hard=true", "as=01a202af-4469-7a81-8d65-2853115e893b"] {
+    for query in ["hard=1", "hard=", "hard=true&hard=true", "for=good"] {
         let call = server.call("DELETE", &format!("{}?{query}", message_path(room, &posted))).bearer(&ada.token);
         call.send().await.refused(400, "invalid");
     }
@@ -151,4 +152,81 @@ async fn an_outbox_that_resends_gets_the_tombstone(database: Arc<Database>) {
     let posted = post().send().await.ok(201);
     let tombstone = server.call("DELETE", &message_path(room, &posted)).bearer(&ada.token).send().await.ok(200);
     assert_eq!(post().send().await.ok(201), tombstone);
+}
+
+async fn deleting_for_good_leaves_only_the_number(database: Arc<Database>) {
+    let server = Server::start(&database).await;
+    let (room, ada, bob) = server.pair().await;
+    let send = json!({ "content": "a secret", "clientMessageId": "m-1" });
+    let posted =
+        server.call("POST", &format!("/api/rooms/{room}/messages")).bearer(&ada.token).json(&send).send().await.ok(201);
+    let edit =
+        server.call("PATCH", &message_path(room, &posted)).bearer(&ada.token).json(&json!({ "content": "a secret too" }));
+    edit.send().await.ok(200);
+    let kept = server.say(room, &bob, "kept").await;
+    let mut of_bob = server.joined(room, &bob).await;
+    let path = message_path(room, &posted);
+    let remove = || server.call("DELETE", &format!("{path}?hard=true"));
+    // Not even its author may do that.
+    remove().bearer(&ada.token).send().await.refused(403, "client_token_required");
+    let answer = remove().client().send().await;
+    assert_eq!(answer.header("room-seq"), Some("6"));
+    let left = answer.ok(200);
+    let event = of_bob.frame().await;
+    assert_eq!(left, json!({ "id": posted["id"], "seq": 3, "changeSeq": 6, "deletedAt": event["createdAt"] }));
+    let expected = json!({
+        "type": "message_deleted", "roomId": room, "seq": 6, "messageId": posted["id"], "messageSeq": 3, "message": left,
+        "hard": true, "by": event["by"], "createdAt": event["createdAt"],
+    });
+    assert_eq!(event, expected);
+    assert_eq!(remove().client().send().await.ok(200), left);
+    of_bob.quiet().await;
+    // It is in no page, and other calls do not find it.
+    let get = async |path: &str| server.get(path).bearer(&ada.token).send().await;
+    for query in ["", "?before=5", "?after=0", "?around=3"] {
+        assert_eq!(get(&format!("/api/rooms/{room}/messages{query}")).await.ok(200), json!([kept]), "{query}");
+    }
+    for query in [
+        path.clone(),
+        format!("{path}/versions"),
+        format!("/api/rooms/{room}/messages?around={}", posted["id"].as_str().unwrap()),
+    ] {
+        get(&query).await.refused(404, "message_not_found");
+    }
+    assert_eq!(get("/api/messages/user").await.ok(200), json!([]));
+    for (method, path, body) in [
+        ("PATCH", path.clone(), json!({ "content": "x" })),
+        ("DELETE", path.clone(), Value::Null),
+        ("DELETE", format!("{path}/versions"), Value::Null),
+        ("PUT", path.replace("/messages/", "/pins/"), Value::Null),
+    ] {
+        let call = server.call(method, &path).bearer(&ada.token);
+        let call = if body.is_null() { call } else { call.json(&body) };
+        call.send().await.refused(404, "message_not_found");
+    }
+    // The log has no gap, and no word of it.
+    let page = get(&format!("/api/rooms/{room}/events")).await.ok(200);
+    let kinds: Vec<&str> = page.as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let expected = ["member_joined", "member_joined", "message_removed", "message_edited", "new_message", "message_deleted"];
+    assert_eq!(kinds, expected);
+    let fields: Vec<&String> = page[2].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["createdAt", "messageId", "roomId", "seq", "type"]);
+    assert_eq!((&page[3]["superseded"], &page[5]["message"]), (&json!(true), &left));
+    let mut client = server.connect(&bob.token).await;
+    client.send(json!({ "type": "join", "roomId": room, "since": 0 })).await;
+    client.expect("join_confirmation").await;
+    let replay = client.expect("previous_messages").await;
+    assert_eq!(replay["messages"], json!([kept]));
+    for text in [page.to_string(), replay.to_string()] {
+        assert!(!text.contains("secret") && !text.contains("m-1"), "{text}");
+    }
+    // An ADMIN may do that too, also to what is deleted already.
+    let admin = server.user("root").await;
+    let promote = server.call("PATCH", &format!("/api/users/{}", admin.id)).json(&json!({ "role": "ADMIN" }));
+    promote.client().send().await.ok(200);
+    let tombstone = server.call("DELETE", &message_path(room, &kept)).bearer(&bob.token).send().await.ok(200);
+    let left =
+        server.call("DELETE", &format!("{}?hard=true", message_path(room, &kept))).bearer(&admin.token).send().await.ok(200);
+    assert!(left["changeSeq"].as_u64() > tombstone["changeSeq"].as_u64());
+    assert_eq!(get(&format!("/api/rooms/{room}/messages")).await.ok(200), json!([]));
 }

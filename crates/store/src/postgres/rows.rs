@@ -29,7 +29,7 @@ impl Columns for Row {
 macro_rules! message_columns {
     () => {
         "m.id, u.id AS user_id, u.username, m.seq, m.content, m.client_message_id, m.created_at, m.updated_at, m.content_seq, \
-         m.version, m.edited_at, m.edited_by, m.deleted_at, m.deleted_by, m.pinned_at, m.pinned_by"
+         m.version, m.edited_at, m.edited_by, m.deleted_at, m.deleted_by, m.pinned_at, m.pinned_by, m.flags"
     };
 }
 /// Selects messages in their current state: the rows of `messages`, as `m`, that `$rest` selects. A change is looked up only if
@@ -42,14 +42,15 @@ macro_rules! present_messages {
         concat!(
             "SELECT m.pk, m.id, m.room_pk, m.seq, m.user_pk, coalesce(c.content, m.content) AS content, m.client_message_id,
                     m.created_at, m.updated_at, c.content_seq, c.version, c.edited_at, c.edited_by, c.deleted_at,
-                    c.deleted_by, c.pinned_at, c.pinned_by
+                    c.deleted_by, c.pinned_at, c.pinned_by, c.flags
              FROM ",
             $from,
             " LEFT JOIN LATERAL (
                  SELECT (SELECT content FROM texts WHERE pk = changes.head) AS content, changes.content_seq, changes.version,
                         changes.edited_at, (SELECT id FROM users WHERE pk = changes.edited_by_pk) AS edited_by,
                         changes.deleted_at, (SELECT id FROM users WHERE pk = changes.deleted_by_pk) AS deleted_by,
-                        changes.pinned_at, (SELECT id FROM users WHERE pk = changes.pinned_by_pk) AS pinned_by
+                        changes.pinned_at, (SELECT id FROM users WHERE pk = changes.pinned_by_pk) AS pinned_by,
+                        changes.flags::bigint AS flags
                  FROM changes WHERE changes.message_pk = m.pk AND m.updated_at <> m.created_at LIMIT 1
              ) AS c ON true ",
             $rest
@@ -120,7 +121,7 @@ pub(super) fn message(row: &Row, first: usize, room_id: RoomId) -> Result<Messag
 }
 
 /// The number of columns that [`message`] reads.
-pub(super) const MESSAGE_COLUMNS: usize = 16;
+pub(super) const MESSAGE_COLUMNS: usize = 17;
 
 /// Reads an event other than a new message, from column `first` on: the columns of the message that it references, then its
 /// own.

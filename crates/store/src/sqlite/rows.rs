@@ -45,7 +45,7 @@ fn present(connection: &Connection, message_pk: i64) -> Result<Option<(String, M
                     c.content_seq, c.version,
                     c.edited_at, (SELECT id FROM users WHERE pk = c.edited_by_pk),
                     c.deleted_at, (SELECT id FROM users WHERE pk = c.deleted_by_pk),
-                    c.pinned_at, (SELECT id FROM users WHERE pk = c.pinned_by_pk)
+                    c.pinned_at, (SELECT id FROM users WHERE pk = c.pinned_by_pk), c.flags
              FROM changes c WHERE c.message_pk = ?1",
         )?
         .query_row([message_pk], |row| Ok((row.get(0)?, details(row, 1)?)))

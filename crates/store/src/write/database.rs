@@ -123,12 +123,15 @@ pub(crate) trait Messages {
     /// Returns the facts about messages. `acting` are the users as whom CLIENT tokens act.
     fn append_facts(&mut self, messages: &[&NewMessage], acting: IdMap<UserId, User>) -> impl Step<AppendFacts>;
     fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> impl Step<()>;
-    /// Returns a message of a room, in its current state.
+    /// Returns a message of a room, in its current state. It may have been deleted for good.
     fn find_message(&mut self, room: RoomId, id: MessageId) -> impl Step<Option<Keyed<Message>>>;
     /// Appends a content to a message, which becomes the current one.
     fn append_text(&mut self, update: &MessageUpdate<'_>) -> impl Step<()>;
     /// Deletes a message of a room: erases all its texts, unpins it, and moves it to the lane of messages that do not count.
     fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
+    /// Deletes a message of a room for good, after [`Messages::delete_message`]: moves it to the lane of messages that no read
+    /// shows, and adds an event at its place.
+    fn remove_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
     /// Stores whether a message is pinned, as its details say.
     fn set_pin(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
     /// Returns how many messages of a room are pinned.

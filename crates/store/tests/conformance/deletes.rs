@@ -25,7 +25,7 @@ const WORD: &str = "xylophone-4711";
 impl World {
     pub(crate) async fn delete(&self, message: &Message, by: UserId) -> Changed {
         let (room_id, message_id) = (message.room_id, message.id);
-        let deletion = MessageDeletion { room_id, message_id, by, actor: Actor::Operator, at: now() };
+        let deletion = MessageDeletion { room_id, message_id, hard: false, by, actor: Actor::Operator, at: now() };
         self.node.store.submit(deletion).await.unwrap()
     }
 

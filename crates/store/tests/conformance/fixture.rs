@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use chatsphere_core::store::Receipt;
 use chatsphere_core::{CommitSink, Committed, Error, Event, Store};
 use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenError, OpenOptions};
+use rusqlite::types::ValueRef;
 use tempfile::TempDir;
 use tokio::runtime::RuntimeFlavor;
 
@@ -112,6 +113,46 @@ impl Fixture {
             None => self.connected().await.query_one(count, &[]).await.unwrap().get(0),
         };
         assert_eq!(found, expected, "{count}");
+    }
+
+    /// Asserts whether any row of any table has a text, also in what PostgreSQL's statistics keep of it.
+    pub(crate) async fn expect_in_tables(&self, text: &str, expected: bool) {
+        let mut found = Vec::new();
+        match self.url.sqlite_path() {
+            Some(path) => {
+                let connection = rusqlite::Connection::open(path).unwrap();
+                let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+                let tables: Vec<String> = tables.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+                for table in tables {
+                    let mut rows = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+                    let columns = rows.column_count();
+                    let mut rows = rows.query(()).unwrap();
+                    while let Some(row) = rows.next().unwrap() {
+                        let has = |column| match row.get_ref(column).unwrap() {
+                            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                                bytes.windows(text.len()).any(|bytes| bytes == text.as_bytes())
+                            }
+                            _ => false,
+                        };
+                        found.extend((0..columns).any(has).then(|| table.clone()));
+                    }
+                }
+            }
+            None => {
+                let client = self.connected().await;
+                client.batch_execute("ANALYZE").await.unwrap();
+                let tables = "SELECT quote_ident(relname) FROM pg_class
+                    WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
+                let mut tables: Vec<String> = client.query(tables, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+                tables.push("pg_stats".to_owned());
+                for table in tables {
+                    let sql = format!("SELECT count(*) FROM {table} AS it WHERE it::text LIKE '%{text}%'");
+                    let count: i64 = client.query_one(&sql, &[]).await.unwrap().get(0);
+                    found.extend((count > 0).then_some(table));
+                }
+            }
+        }
+        assert_eq!(!found.is_empty(), expected, "{text} in {found:?}");
     }
 
     /// Where a PostgreSQL client of the test's own finds the database.

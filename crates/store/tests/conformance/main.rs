@@ -23,6 +23,7 @@ mod pages;
 mod pins;
 mod postgres_server;
 mod read_only;
+mod removals;
 mod rights;
 mod rooms;
 mod schema;

@@ -71,7 +71,7 @@ impl Model {
             EventKind::MessageChanged { how, message, by } => {
                 EventKind::MessageChanged { how: *how, message: EventMessage::Superseded(message.key()), by: named(by) }
             }
-            EventKind::Unknown { .. } => event.kind.clone(),
+            EventKind::MessageRemoved { .. } | EventKind::Unknown { .. } => event.kind.clone(),
         };
         Event { kind, ..event.clone() }
     }
@@ -106,7 +106,7 @@ impl Model {
             EventKind::Message(_) => row.message_count += 1,
             EventKind::MemberJoined { .. } => row.member_count += 1,
             EventKind::MemberLeft { .. } => row.member_count -= 1,
-            EventKind::MessageChanged { .. } | EventKind::Unknown { .. } => {}
+            EventKind::MessageChanged { .. } | EventKind::MessageRemoved { .. } | EventKind::Unknown { .. } => {}
         }
         let seq = row.seq;
         self.events.entry(room).or_default().push(event);
@@ -512,7 +512,7 @@ impl Random {
 
     fn deletion(&mut self, model: &Model) -> MessageDeletion {
         let (room_id, message_id) = self.message_to_change(model);
-        MessageDeletion { room_id, message_id, by: self.user(model), actor: Actor::Operator, at: self.at() }
+        MessageDeletion { room_id, message_id, hard: false, by: self.user(model), actor: Actor::Operator, at: self.at() }
     }
 }
 

@@ -26,6 +26,7 @@ on_every_database!(
     what_waits_behind_a_demoted_moderator_is_refused,
     who_acts_as_a_user_loses_that_users_rights,
     a_restricted_token_is_held_to_its_permissions,
+    only_the_privileged_delete_for_good,
     a_token_without_write_gets_no_replay,
     a_minted_token_is_replayed_only_to_its_minter,
     a_restricted_token_revokes_itself_and_what_it_minted,
@@ -62,10 +63,11 @@ struct Scene {
     at: Timestamp,
 }
 
-const WRITES: [&str; 12] = [
+const WRITES: [&str; 13] = [
     "append",
     "edit",
     "delete_message",
+    "remove_message",
     "forget_versions",
     "pin",
     "create_user",
@@ -124,7 +126,11 @@ impl Scene {
                     store.submit(edit).await.map(drop)
                 }
                 "delete_message" => {
-                    let deletion = MessageDeletion { room_id: room, message_id: message, by, actor, at };
+                    let deletion = MessageDeletion { room_id: room, message_id: message, hard: false, by, actor, at };
+                    store.submit(deletion).await.map(drop)
+                }
+                "remove_message" => {
+                    let deletion = MessageDeletion { room_id: room, message_id: message, hard: true, by, actor, at };
                     store.submit(deletion).await.map(drop)
                 }
                 "forget_versions" => {
@@ -175,7 +181,7 @@ impl Scene {
         let users = all_pages(100, |page| store.users(page)).await;
         let tokens = all_pages(100, |page| store.tokens(page)).await;
         let rooms = all_pages(100, |page| store.rooms(chatsphere_core::store::RoomFilter::default(), page)).await;
-        let versions = store.message_versions(self.room, Access::Any, self.message, first(100)).await.unwrap();
+        let versions = store.message_versions(self.room, Access::Any, self.message, first(100)).await;
         // The `Debug` output shows the length of a content, which changes when the content is erased.
         let pins = store.pins(self.room, Access::Any, first(100)).await.unwrap();
         format!("{users:?} {tokens:?} {rooms:?} {versions:?} {pins:?}")
@@ -238,9 +244,11 @@ fn refusal_after(loss: &str, write: &str) -> Option<Error> {
         ("revoked" | "family revoked", _) => TokenRefusal::Revoked.into(),
         ("disabled", _) => TokenRefusal::UserDisabled.into(),
         ("expired", _) => TokenRefusal::Expired.into(),
-        ("demoted", "append" | "edit" | "delete_message" | "forget_versions" | "pin" | "add_member" | "remove_member") => {
-            Forbidden::NotAMember.into()
-        }
+        (
+            "demoted",
+            "append" | "edit" | "delete_message" | "remove_message" | "forget_versions" | "pin" | "add_member"
+            | "remove_member",
+        ) => Forbidden::NotAMember.into(),
         ("demoted", _) => Forbidden::ClientOnly.into(),
         _ => panic!("{loss} {write}"),
     })
@@ -423,6 +431,26 @@ async fn a_restricted_token_is_held_to_its_permissions(fixture: Arc<Fixture>) {
     let unknown = Scene { actor: Actor::Token(TokenId::new(now())), ..elsewhere };
     for write in WRITES {
         assert_eq!(unknown.write(write).await, Err(TokenRefusal::Invalid.into()), "{write}");
+    }
+}
+
+/// Only the privileged delete for good, whatever else they may delete.
+async fn only_the_privileged_delete_for_good(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let store = &world.node.store;
+    for role in [Role::Member, Role::Moderator, Role::Admin] {
+        let mut new = new_user(&unique("author"));
+        new.role = role;
+        let author = store.submit(new).await.unwrap().value;
+        let mut scene = Scene::new(&world, author.user.id, author.token.id).await;
+        scene.room = store.submit(new_room(author.user.id)).await.unwrap().value.id;
+        scene.message = edited(store, scene.room, scene.by).await;
+        let expected = if role == Role::Admin { Ok(()) } else { Err(Forbidden::ClientOnly.into()) };
+        assert_eq!(scene.write("remove_message").await, expected, "{role:?}");
+        let mut client = new_token(author.user.id, None);
+        client.token.token_type = TokenType::Client;
+        scene.actor = Actor::Token(store.submit(client).await.unwrap().value.token.id);
+        assert_eq!(scene.write("remove_message").await, Ok(()), "{role:?}");
     }
 }
 

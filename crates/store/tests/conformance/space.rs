@@ -97,7 +97,7 @@ async fn below_the_mark_nothing_grows_and_rights_are_taken_away() {
         assert_eq!(store.submit(PinChange { actor, ..pin(room, message_id, by, true) }).await.err(), Some(FULL));
         let forgotten = VersionsForgotten { room_id: room, message_id, actor, at };
         assert_ne!(store.submit(forgotten).await.err(), Some(FULL));
-        let deletion = MessageDeletion { room_id: room, message_id, by, actor, at };
+        let deletion = MessageDeletion { room_id: room, message_id, hard: false, by, actor, at };
         assert_ne!(store.submit(deletion).await.err(), Some(FULL));
         let mut minted = new_token(world.ada.id, Some(ada));
         minted.actor = actor;

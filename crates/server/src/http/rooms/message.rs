@@ -1,5 +1,5 @@
 use chatsphere_core::store::Versions;
-use chatsphere_protocol::rest::{EditMessage, Message, MessageVersion};
+use chatsphere_protocol::rest::{DeletedMessage, EditMessage, Message, MessageVersion};
 
 use crate::http::prelude::*;
 
@@ -63,25 +63,30 @@ pub(super) async fn edit(
 /// It keeps its place, its author and its times. Its `content` is empty, and no earlier version or retry shows it any more.
 /// Deleting it again changes nothing, and succeeds. Members get an event `message_deleted`.
 ///
-/// Who: its author, the room's owner, a MODERATOR among its members, a CLIENT token, or an ADMIN's. Permission: `delete`.
+/// With `hard=true` only its number is left: it is in no page and no list, and other calls answer `message_not_found`. In the
+/// room's events `message_removed` takes the place of `new_message`. A deleted message can still be deleted in this way.
+///
+/// Who: its author, the room's owner, a MODERATOR among its members, a CLIENT token, or an ADMIN's; with `hard=true` only a
+/// CLIENT token, or an ADMIN's. Permission: `delete`.
 #[utoipa::path(delete, path = "/api/rooms/{roomId}/messages/{messageId}", operation_id = "deleteMessage", tag = "messages",
     security(("bearer" = [])),
     params(
         InRoom,
         OfMessage,
+        ("hard" = Option<bool>, Query, description = "Whether to delete it for good."),
     ),
     responses(
-        (status = 200, description = "The message after the call", body = Message),
-        (status = 403, description = "`not_a_member`, `not_a_moderator`, `needs_delete`"),
+        (status = 200, description = "What is left of the message", body = DeletedMessage),
+        (status = 403, description = "`not_a_member`, `not_a_moderator`, `client_token_required`, `needs_delete`"),
         (status = 404, description = "`message_not_found`; `room_not_found`: only for CLIENT tokens and ADMINs"),
         (status = 429, description = "`rate_limited`"),
     ))]
 pub(super) async fn delete(
     State(http): Http,
-    Call { caller, path: (room, message) }: Call<(RoomId, MessageId)>,
+    QueryCall { caller, path: (room, message), query }: QueryCall<(RoomId, MessageId)>,
 ) -> Result<Response, Failure> {
-    let changed = ops::delete_message(&http.chat, &caller, room, message)?.await?;
-    Ok((RoomSeq(changed.seq), Json(wire::message(&changed.message))).into_response())
+    let changed = ops::delete_message(&http.chat, &caller, room, message, query.hard()?)?.await?;
+    Ok((RoomSeq(changed.seq), Json(wire::deleted_message(&changed.message))).into_response())
 }
 
 /// List a message's versions

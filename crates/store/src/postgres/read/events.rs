@@ -28,7 +28,7 @@ macro_rules! both_kinds {
             ") UNION ALL
              (SELECT m.id, m.author_id, m.author_name, m.message_seq, m.content, m.client_message_id, m.created_at,
                      m.updated_at, m.content_seq, m.version, m.edited_at, m.edited_by, m.deleted_at, m.deleted_by,
-                     m.pinned_at, m.pinned_by, m.seq, m.kind, m.at, u.id, u.username, b.id, b.username, m.body
+                     m.pinned_at, m.pinned_by, m.flags, m.seq, m.kind, m.at, u.id, u.username, b.id, b.username, m.body
               FROM ",
             within_page_bytes!(
                 concat!(
@@ -38,7 +38,8 @@ macro_rules! both_kinds {
                     ") AS e LEFT JOIN LATERAL (
                          SELECT m.id, a.id AS author_id, a.username AS author_name, m.seq AS message_seq, m.content,
                                 m.client_message_id, m.created_at, m.updated_at, m.content_seq, m.version, m.edited_at,
-                                m.edited_by, m.deleted_at, m.deleted_by, m.pinned_at, m.pinned_by
+                                m.edited_by, m.deleted_at, m.deleted_by, m.pinned_at, m.pinned_by,
+                                m.flags
                          FROM (",
                     present_messages!("WHERE m.pk = e.message_pk LIMIT 1"),
                     ") AS m CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = m.user_pk LIMIT 1) AS a

@@ -14,7 +14,7 @@ const VERSIONS: &str = concat!(
     room_cte!(),
     ", message AS MATERIALIZED (
          SELECT m.pk, m.content, m.created_at, m.user_pk, (SELECT head FROM changes WHERE message_pk = m.pk) AS head
-         FROM room JOIN messages m ON room.open AND m.id = $4 AND m.room_pk = room.pk
+         FROM room JOIN messages m ON room.open AND m.id = $4 AND m.room_pk = room.pk AND m.lane < 4
      ), later AS (
          WITH RECURSIVE chain (text_pk) AS (
              SELECT CASE WHEN $5::bigint IS NULL THEN message.head

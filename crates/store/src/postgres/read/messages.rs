@@ -48,7 +48,7 @@ const OF_AUTHOR: &str = messages_from!(
                  SELECT true AS yes FROM members
                  WHERE user_pk = (SELECT pk FROM users WHERE id = $3) AND room_pk = m.room_pk LIMIT 1
              ) AS seen ON $3::uuid IS NOT NULL",
-            "WHERE m.user_pk = (SELECT pk FROM users WHERE id = $1) AND m.pk < $2
+            "WHERE m.user_pk = (SELECT pk FROM users WHERE id = $1) AND m.pk < $2 AND m.lane < 4
                AND ($3::uuid IS NULL OR seen.yes) AND ($4::uuid[] IS NULL OR r.id = ANY ($4))
              ORDER BY m.pk DESC LIMIT $5"
         ),
@@ -59,7 +59,7 @@ const OF_AUTHOR: &str = messages_from!(
 const ALL: &str = messages_from!(
     concat!(
         "(",
-        present_messages!("WHERE m.pk < $1 ORDER BY m.pk DESC LIMIT $2"),
+        present_messages!("WHERE m.pk < $1 AND m.lane < 4 ORDER BY m.pk DESC LIMIT $2"),
         ") AS m CROSS JOIN LATERAL (SELECT id, name, created_at, updated_at FROM rooms WHERE pk = m.room_pk LIMIT 1) AS r"
     ),
     "LIMIT $2"

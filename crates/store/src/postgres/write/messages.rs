@@ -1,7 +1,9 @@
 //! The writer's access to messages: a few statements for a run of messages, whatever its length.
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, Message, MessageId, RoomId, Seq, Timestamp, TokenId, User, UserId, UserRef, Username};
+use chatsphere_core::{
+    Access, EventKind, Message, MessageId, RoomId, Seq, Timestamp, TokenId, User, UserId, UserRef, Username,
+};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -10,6 +12,7 @@ use super::PostgresWriter;
 use super::idempotency::{FIND_RECORDS, found_record};
 use super::keys::Keys;
 use super::session::Session;
+use crate::flags;
 use crate::postgres::failure::Cause;
 use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, number, present_messages};
 use crate::write::database::{
@@ -42,7 +45,7 @@ const ANSWERED: &str = concat!(
     " FROM UNNEST($1::uuid[], $2::bigint[]) AS asked (room, seq)
      CROSS JOIN LATERAL (SELECT pk, id FROM rooms WHERE id = asked.room LIMIT 1) AS r
      CROSS JOIN LATERAL (",
-    present_messages!("WHERE m.room_pk = r.pk AND m.lane = ANY ('{0,1,2,3}') AND m.seq = asked.seq LIMIT 1"),
+    present_messages!("WHERE m.room_pk = r.pk AND m.lane = ANY ('{0,1,2,3,4}') AND m.seq = asked.seq LIMIT 1"),
     ") AS m",
     join_author!()
 );
@@ -91,6 +94,14 @@ const DELETE_MESSAGE: &str = concat!(
          WHERE pk = $1 RETURNING lane
      ) UPDATE rooms SET lanes = lanes | (1 << moved.lane) FROM moved WHERE rooms.pk = $6 AND lanes >> moved.lane & 1 = 0"
 );
+const REMOVE_MESSAGE: &str = "WITH change AS (
+        UPDATE changes SET flags = flags | $3::integer, edited_at = NULL, edited_by_pk = NULL WHERE message_pk = $1
+    ), moved AS (
+        UPDATE messages SET lane = 4, client_message_id = NULL WHERE pk = $1 RETURNING pk, room_pk, seq, created_at
+    ), event AS (
+        INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at, message_pk)
+        SELECT room_pk, seq, $4, $2, $2, created_at, pk FROM moved
+    ) UPDATE rooms SET lanes = lanes | 16 WHERE pk = $5 AND lanes & 16 = 0";
 /// Pins a message or, if `$4` is null, unpins it. Its times are made to differ, so that readers look for its row of `changes`.
 const SET_PIN: &str = "WITH change AS (
         INSERT INTO changes (message_pk, content_seq, version, pinned_at, pinned_by_pk) VALUES ($1, $2, $3, $4, $5)
@@ -190,6 +201,15 @@ impl Messages for PostgresWriter {
         let at = message.updated_at.as_millis();
         self.run(|session| async move {
             session.change(DELETE_MESSAGE, &[pk, &at, &seq, &version, by_pk, &room_pk]).await.map(drop)
+        })
+        .await
+    }
+
+    async fn remove_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
+        let MessageUpdate { pk, by_pk, .. } = update;
+        let removed = i32::try_from(flags::REMOVED).unwrap_or_default();
+        self.run(|session| async move {
+            session.change(REMOVE_MESSAGE, &[pk, by_pk, &removed, &EventKind::REMOVED, &room_pk]).await.map(drop)
         })
         .await
     }

@@ -88,9 +88,12 @@ pub(in crate::sqlite) fn messages(
     let limit = request.limit;
     let found = match filter.author {
         Some(author) => of_author(connection, user_pk(connection, author)?, seen_by, only, before, limit)?,
-        None if seen_by.is_none() && only.is_none() => {
-            select(connection, messages_in_rooms!("m.pk < ?1 ORDER BY m.pk DESC LIMIT ?2"), (before, rows_for(limit)), limit)?
-        }
+        None if seen_by.is_none() && only.is_none() => select(
+            connection,
+            messages_in_rooms!("m.pk < ?1 AND m.lane < 4 ORDER BY m.pk DESC LIMIT ?2"),
+            (before, rows_for(limit)),
+            limit,
+        )?,
         None => of_rooms(connection, seen_by, only, before, limit)?,
     };
     Ok(messages_page(found))
@@ -108,7 +111,7 @@ fn of_author(
     let listed: i64 = connection.prepare_cached("SELECT up_to FROM messages_listed")?.query_row([], |row| row.get(0))?;
     // The `+` makes SQLite scan by `pk`.
     let mut newest = connection.prepare_cached(messages_in_rooms!(
-        "m.pk > ?6 AND m.pk < ?2 AND +m.user_pk = ?1
+        "m.pk > ?6 AND m.pk < ?2 AND +m.user_pk = ?1 AND +m.lane < 4
          AND (?3 IS NULL OR EXISTS (SELECT 1 FROM members s WHERE s.user_pk = ?3 AND s.room_pk = m.room_pk))
          AND (?4 IS NULL OR +m.room_pk IN (SELECT value FROM json_each(?4)))
          ORDER BY m.pk DESC LIMIT ?5"
@@ -117,7 +120,7 @@ fn of_author(
         newest.query_map((author, before, seen_by, &only, rows_for(limit), listed), |row| message_in_room(connection, row))?;
     let mut older = connection.prepare_cached(messages_in_rooms!(
         "messages_by_author a CROSS JOIN messages m ON m.pk = a.message_pk",
-        "a.user_pk = ?1 AND a.message_pk < ?2 AND a.message_pk <= ?6
+        "a.user_pk = ?1 AND a.message_pk < ?2 AND a.message_pk <= ?6 AND m.lane < 4
          AND (?3 IS NULL OR EXISTS (SELECT 1 FROM members s WHERE s.user_pk = ?3 AND s.room_pk = m.room_pk))
          AND (?4 IS NULL OR m.room_pk IN (SELECT value FROM json_each(?4)))
          ORDER BY a.message_pk DESC LIMIT ?5"

@@ -22,7 +22,7 @@ struct OpenRoom {
     id: RoomId,
     pk: i64,
     version: RoomVersion,
-    /// The lanes that have messages: bit n for lane n.
+    /// The lanes that have messages and are shown: bit n for lane n.
     lanes: i64,
 }
 
@@ -41,7 +41,7 @@ fn enter(connection: &Connection, id: RoomId, access: Access) -> Result<OpenRoom
         .prepare_cached(
             "SELECT r.pk, r.seq,
                     EXISTS (SELECT 1 FROM users u JOIN members m ON m.user_pk = u.pk WHERE u.id = ?2 AND m.room_pk = r.pk),
-                    (SELECT position FROM control_head), r.lanes
+                    (SELECT position FROM control_head), r.lanes & 15
              FROM rooms r WHERE r.id = ?1",
         )?
         .query_row((id.as_bytes(), reader), |row| {

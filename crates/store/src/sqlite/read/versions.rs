@@ -20,7 +20,7 @@ pub(super) fn versions(
     let first = connection
         .prepare_cached(
             "SELECT m.pk, 1, m.content, m.created_at, u.id, u.username, (SELECT head FROM changes WHERE message_pk = m.pk)
-             FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.id = ?1 AND m.room_pk = ?2",
+             FROM messages m JOIN users u ON u.pk = m.user_pk WHERE m.id = ?1 AND m.room_pk = ?2 AND m.lane < 4",
         )?
         .query_row((message.as_bytes(), room.pk), |row| Ok((rows::message_version(row, 0)?, row.get::<_, Option<i64>>(6)?)))
         .optional()?;

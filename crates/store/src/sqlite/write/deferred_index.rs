@@ -81,6 +81,18 @@ impl DeferredIndex {
             .optional()
     }
 
+    /// Removes a `clientMessageId`. Called within a transaction.
+    pub(super) fn remove(&mut self, connection: &Connection, user_pk: i64, room_pk: i64, client_id: &str) -> Result<()> {
+        self.read(connection)?;
+        for run in [&mut self.coming, &mut self.leaving] {
+            run.remove((user_pk, room_pk), client_id);
+        }
+        connection
+            .prepare_cached("DELETE FROM messages_by_client_id WHERE user_pk = ?1 AND room_pk = ?2 AND client_message_id = ?3")?
+            .execute((user_pk, room_pk, client_id))
+            .map(drop)
+    }
+
     /// Inserts some of the older messages into the lists, twice as many as were added since. Called within a transaction that
     /// has added messages.
     pub(super) fn enter(&mut self, connection: &Connection) -> Result<()> {
@@ -135,6 +147,15 @@ impl Run {
 
     fn find(&self, place: (i64, i64), client_id: &str) -> Option<i64> {
         self.by_client_id.get(&place)?.get(client_id).copied()
+    }
+
+    fn remove(&mut self, place: (i64, i64), client_id: &str) {
+        if let Some(ids) = self.by_client_id.get_mut(&place) {
+            ids.remove(client_id);
+            if ids.is_empty() {
+                self.by_client_id.remove(&place);
+            }
+        }
     }
 
     /// Inserts the next `most` messages into each list. After a crash the lists may have some of them already.

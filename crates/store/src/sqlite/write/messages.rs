@@ -1,13 +1,14 @@
 //! The writer's access to messages.
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, Message, MessageId, RoomId, Seq, Timestamp, User, UserId, UserRef, Username};
+use chatsphere_core::{Access, EventKind, Message, MessageId, RoomId, Seq, Timestamp, User, UserId, UserRef, Username};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::SqliteWriter;
 use super::deferred_index::{DeferredIndex, Listed};
 use super::idempotency::find_record;
 use super::writer_cache::WriterCache;
+use crate::flags;
 use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
 use crate::write::database::{
@@ -28,6 +29,9 @@ macro_rules! erase_texts {
         )
     };
 }
+
+/// The lane of messages that were deleted for good.
+const REMOVED_LANE: i64 = 4;
 
 impl Messages for SqliteWriter {
     async fn append_facts(&mut self, messages: &[&NewMessage], acting: IdMap<UserId, User>) -> Result<AppendFacts, Failure> {
@@ -74,6 +78,11 @@ impl Messages for SqliteWriter {
     async fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
         self.erased = true;
         self.run(|connection| delete_message(connection, room_pk, update))
+    }
+
+    async fn remove_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
+        let Self { connection, lists, health, .. } = self;
+        remove_message(connection, lists, room_pk, update).map_err(|error| failure(health, &error))
     }
 
     async fn set_pin(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
@@ -173,11 +182,38 @@ fn delete_message(connection: &Connection, room_pk: i64, update: &MessageUpdate<
              WHERE pk = ?1 RETURNING lane",
         )?
         .query_row((pk, at), |row| row.get(0))?;
-    // The bit changes once in a room's life.
+    add_lane(connection, room_pk, lane)
+}
+
+/// Records that a room has messages of a lane. That happens once in a room's life.
+fn add_lane(connection: &Connection, room_pk: i64, lane: i64) -> Result<()> {
     connection
         .prepare_cached("UPDATE rooms SET lanes = lanes | (1 << ?2) WHERE pk = ?1 AND lanes >> ?2 & 1 = 0")?
         .execute((room_pk, lane))
         .map(drop)
+}
+
+fn remove_message(connection: &Connection, lists: &mut DeferredIndex, room_pk: i64, update: &MessageUpdate<'_>) -> Result<()> {
+    let MessageUpdate { pk, by_pk, .. } = update;
+    connection
+        .prepare_cached("UPDATE changes SET flags = flags | ?2, edited_at = NULL, edited_by_pk = NULL WHERE message_pk = ?1")?
+        .execute((pk, flags::REMOVED))?;
+    let (user_pk, client_id): (i64, Option<String>) = connection
+        .prepare_cached("SELECT user_pk, client_message_id FROM messages WHERE pk = ?1")?
+        .query_row([pk], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if let Some(client_id) = client_id {
+        lists.remove(connection, user_pk, room_pk, &client_id)?;
+    }
+    connection
+        .prepare_cached("UPDATE messages SET lane = ?2, client_message_id = NULL WHERE pk = ?1")?
+        .execute((pk, REMOVED_LANE))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at, message_pk)
+             SELECT room_pk, seq, ?3, ?2, ?2, created_at, pk FROM messages WHERE pk = ?1",
+        )?
+        .execute((pk, by_pk, EventKind::REMOVED))?;
+    add_lane(connection, room_pk, REMOVED_LANE)
 }
 
 fn set_pin(connection: &Connection, room_pk: i64, update: &MessageUpdate<'_>) -> Result<()> {
@@ -377,7 +413,7 @@ fn message_at(connection: &Connection, room: RoomId, seq: Seq) -> Result<Option<
             "SELECT ",
             message_columns!(),
             " FROM rooms r JOIN messages m ON m.room_pk = r.pk JOIN users u ON u.pk = m.user_pk
-             WHERE r.id = ?1 AND m.lane IN (0, 1, 2, 3) AND m.seq = ?2"
+             WHERE r.id = ?1 AND m.lane IN (0, 1, 2, 3, 4) AND m.seq = ?2"
         ))?
         .query_row((room.as_bytes(), rows::number(seq)), |row| rows::message(connection, row, room))
         .optional()

@@ -21,11 +21,19 @@ impl WriteInfo for MessageDeletion {
 
 impl Rule for MessageDeletion {
     async fn carry_out<D: WriteDatabase>(&self, database: &mut D, effects: &mut Effects) -> Result<Changed, Stop> {
-        let mut found = FoundMessage::find(database, self, self.room_id, self.message_id).await?;
+        let mut found = if self.hard {
+            FoundMessage::find_any(database, self, self.room_id, self.message_id).await?
+        } else {
+            FoundMessage::find(database, self, self.room_id, self.message_id).await?
+        };
         if let Some(caller) = &found.caller {
             policy::may_delete_message(caller, found.message.author.id, found.relation)?;
+            if self.hard {
+                policy::may_remove_messages(caller)?;
+            }
         }
-        if found.message.is_deleted() {
+        let is_done = if self.hard { found.message.is_removed() } else { found.message.is_deleted() };
+        if is_done {
             return found.unchanged(database).await;
         }
         let by = editor(database, self.by).await?;
@@ -33,8 +41,15 @@ impl Rule for MessageDeletion {
         found.change(self.at, empty, |details, at| {
             (details.deleted_at, details.deleted_by) = (Some(at), Some(self.by));
             (details.pinned_at, details.pinned_by) = (None, None);
+            if self.hard {
+                (details.edited_at, details.edited_by, details.removed) = (None, None, true);
+            }
         });
         database.delete_message(found.head.pk, &found.update(by.pk)).await?;
+        if self.hard {
+            found.message.client_message_id = None;
+            database.remove_message(found.head.pk, &found.update(by.pk)).await?;
+        }
         found.add_event(database, MessageChangeKind::Deleted, &by, effects).await
     }
 }

@@ -25,8 +25,19 @@ pub(super) struct FoundMessage {
 }
 
 impl FoundMessage {
-    /// Finds the message, if the caller may read its room.
+    /// Finds the message, if the caller may read its room. One that was deleted for good is not found.
     pub(super) async fn find<D: WriteDatabase>(
+        database: &mut D,
+        write: &impl WriteInfo,
+        room: RoomId,
+        id: MessageId,
+    ) -> Result<Self, Stop> {
+        let found = Self::find_any(database, write, room, id).await?;
+        if found.message.is_removed() { refuse(Error::NotFound(NotFound::Message)) } else { Ok(found) }
+    }
+
+    /// The same, also for a message that was deleted for good.
+    pub(super) async fn find_any<D: WriteDatabase>(
         database: &mut D,
         write: &impl WriteInfo,
         room: RoomId,
