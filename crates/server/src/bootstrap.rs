@@ -41,6 +41,7 @@ pub(crate) async fn open_chat(
     options.min_free = settings.min_free_disk.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
     options.daily_bytes = u64::try_from(settings.user_bytes_per_day).unwrap_or(u64::MAX);
     options.readers = settings.database_readers.unwrap_or(options.readers);
+    options.client_id_key = secrets.client_id_key();
     let readers = options.readers;
     let store = chatsphere_store::open(options).await.map_err(|error| StartError::database(error, Some(secrets), settings))?;
     let authority = Arc::new(Authority::new(clock.clone(), store.control_head().await?));

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use chatsphere_realtime::BusKeys;
-use chatsphere_store::{Fingerprint, KeyFingerprints};
+use chatsphere_store::{ClientIdKey, Fingerprint, KeyFingerprints};
 use serde::Deserialize;
 
 use crate::auth::{ContentKey, Keys, Secret, WeakSecret};
@@ -166,6 +166,11 @@ impl Secrets {
     /// The keys that sign and verify tokens.
     pub fn keys(&self) -> Keys {
         Keys::new(&self.user, self.user_previous.as_ref(), &self.client, self.client_previous.as_ref())
+    }
+
+    /// The key of hashes of clients' own ids of messages, from the same secret.
+    pub fn client_id_key(&self) -> Option<ClientIdKey> {
+        self.content.as_ref().map(|secret| ClientIdKey::new(secret.as_bytes()))
     }
 
     /// The key of hashes of contents. [`Secrets::resolve`] makes it.

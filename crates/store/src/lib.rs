@@ -4,6 +4,7 @@
 //! project is in this crate.
 
 pub mod certificates;
+mod client_id_key;
 mod control;
 mod copy;
 mod error;
@@ -23,6 +24,7 @@ mod sqlite;
 mod url;
 mod write;
 
+pub use client_id_key::ClientIdKey;
 pub use copy::{CheckedCopy, CopyError, Progress, adopt_copy, check_copy, copy, empty_log};
 pub use error::OpenError;
 pub use fingerprints::{Fingerprint, KeyFingerprints, SigningKey};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chatsphere_core::CommitSink;
 
+use crate::client_id_key::ClientIdKey;
 use crate::fingerprints::KeyFingerprints;
 use crate::url::DatabaseUrl;
 
@@ -52,6 +53,9 @@ pub struct OpenOptions {
     pub daily_bytes: u64,
     /// How long SQLite's log keeps contents that were erased. Then it is truncated, unless a backup or a long read needs it.
     pub truncate_after: Duration,
+    /// The key by which a message that was deleted for good is recognized when a client sends it again. Without it, such a
+    /// message is stored anew.
+    pub client_id_key: Option<ClientIdKey>,
 }
 
 impl OpenOptions {
@@ -67,6 +71,7 @@ impl OpenOptions {
             min_free: None,
             daily_bytes: 0,
             truncate_after: TRUNCATE_AFTER,
+            client_id_key: None,
         }
     }
 }

@@ -220,6 +220,19 @@ async fn deleting_for_good_leaves_only_the_number(database: Arc<Database>) {
     for text in [page.to_string(), replay.to_string()] {
         assert!(!text.contains("secret") && !text.contains("m-1"), "{text}");
     }
+    // An outbox that sends it again stores nothing, and is answered.
+    let post = server.call("POST", &format!("/api/rooms/{room}/messages")).bearer(&ada.token).json(&send);
+    let answer = post.send().await;
+    assert_eq!(answer.header("idempotency-replayed"), Some("true"));
+    let again = answer.ok(201);
+    assert_eq!((&again["id"], &again["content"], &again["deletedAt"]), (&posted["id"], &json!(""), &left["deletedAt"]));
+    let resent = json!({ "type": "message", "roomId": room, "content": "a secret", "clientMessageId": "m-1", "ref": "r1" });
+    let ack = server.connect(&ada.token).await.ask(resent).await;
+    assert_eq!(
+        (&ack["type"], &ack["id"], &ack["seq"], &ack["clientMessageId"]),
+        (&json!("ack"), &posted["id"], &json!(3), &json!("m-1"))
+    );
+    of_bob.quiet().await;
     // An ADMIN may do that too, also to what is deleted already.
     let admin = server.user("root").await;
     let promote = server.call("PATCH", &format!("/api/users/{}", admin.id)).json(&json!({ "role": "ADMIN" }));

@@ -18,7 +18,7 @@ use chatsphere_core::{
 };
 use chatsphere_net::listener::{ListenerOptions, PreUpgradeHandler, serve};
 use chatsphere_realtime::{Bus, BusKeys, BusMessage, DeliveryGate, Hub, NatsLink, NatsOptions, OneByOne, reconcile, signal};
-use chatsphere_store::{Fingerprint, KeyFingerprints, OpenOptions};
+use chatsphere_store::{ClientIdKey, Fingerprint, KeyFingerprints, OpenOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
@@ -116,8 +116,9 @@ async fn open(
         client_previous: None,
         content: None,
     };
-    let store =
-        chatsphere_store::open(OpenOptions::new(database.url.clone(), fingerprints, sink.clone())).await.expect("a store");
+    let mut options = OpenOptions::new(database.url.clone(), fingerprints, sink.clone());
+    options.client_id_key = Some(ClientIdKey::new(b"client ids"));
+    let store = chatsphere_store::open(options).await.expect("a store");
     let authority = Arc::new(Authority::new(clock.clone() as Arc<dyn Clock>, ControlPosition::default()));
     let chat = AppContext::new(store, authority, clock, limits, TokenLifetimes::default()).with_signals(sink);
     (Arc::new(chat), Arc::new(Keys::new(&user, None, &client, None)))

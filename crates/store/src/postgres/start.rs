@@ -138,7 +138,12 @@ pub(crate) async fn open(location: &PostgresUrl, options: OpenOptions) -> Result
     let writable = Arc::new(Writable::new(connector.clone()));
     let queue = Arc::new(Queue::new(options.queue, gauge!("chatsphere_write_queue")));
     let writer = Writer {
-        database: PostgresWriter::new(connector, Arc::new(Health::new("writing")), Arc::clone(&writable)),
+        database: PostgresWriter::new(
+            connector,
+            Arc::new(Health::new("writing")),
+            Arc::clone(&writable),
+            options.client_id_key,
+        ),
         queue: Arc::clone(&queue),
         sink: Arc::clone(&options.sink),
         // The disk is the server's, and can't be checked.

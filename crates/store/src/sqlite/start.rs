@@ -123,7 +123,7 @@ fn start_threads(
     let queue = Arc::new(Queue::new(options.queue, gauge!("chatsphere_write_queue")));
     let (ended, writer_ended) = watch::channel(());
     let writer = Writer {
-        database: SqliteWriter::new(connection, Arc::clone(&writing), checkpoints, disk),
+        database: SqliteWriter::new(connection, Arc::clone(&writing), checkpoints, disk, options.client_id_key.clone()),
         queue: Arc::clone(&queue),
         sink: Arc::clone(&options.sink),
         space,

@@ -83,6 +83,8 @@ pub(crate) struct Sent {
 pub(crate) struct RoomHead {
     pub(crate) pk: i64,
     pub(crate) seq: Seq,
+    /// Whether the room has messages that were deleted for good.
+    pub(crate) has_removed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -130,8 +132,13 @@ pub(crate) trait Messages {
     /// Deletes a message of a room: erases all its texts, unpins it, and moves it to the lane of messages that do not count.
     fn delete_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
     /// Deletes a message of a room for good, after [`Messages::delete_message`]: moves it to the lane of messages that no read
-    /// shows, and adds an event at its place.
-    fn remove_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
+    /// shows, and adds an event at its place. Of its `clientMessageId` a hash is kept.
+    fn remove_message(
+        &mut self,
+        room_pk: i64,
+        update: &MessageUpdate<'_>,
+        client_id: Option<&ClientMessageId>,
+    ) -> impl Step<()>;
     /// Stores whether a message is pinned, as its details say.
     fn set_pin(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> impl Step<()>;
     /// Returns how many messages of a room are pinned.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use chatsphere_core::store::Receipt;
 use chatsphere_core::{CommitSink, Committed, Error, Event, Store};
-use chatsphere_store::{DatabaseUrl, Fingerprint, KeyFingerprints, OpenError, OpenOptions};
+use chatsphere_store::{ClientIdKey, DatabaseUrl, Fingerprint, KeyFingerprints, OpenError, OpenOptions};
 use rusqlite::types::ValueRef;
 use tempfile::TempDir;
 use tokio::runtime::RuntimeFlavor;
@@ -87,6 +87,7 @@ impl Fixture {
     pub(crate) async fn node_with(&self, change: impl FnOnce(&mut OpenOptions)) -> Result<Node, OpenError> {
         let sink = Arc::new(Recorder::default());
         let mut options = OpenOptions::new(self.url.clone(), keys(), Arc::clone(&sink) as Arc<dyn CommitSink>);
+        options.client_id_key = Some(ClientIdKey::new(b"content key"));
         change(&mut options);
         Ok(Node { store: chatsphere_store::open(options).await?, sink })
     }

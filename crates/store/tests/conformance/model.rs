@@ -65,7 +65,10 @@ impl Model {
     fn present(&self, event: &Event) -> Event {
         let named = |user: &UserRef| UserRef::from(self.user(user.id).unwrap());
         let kind = match &event.kind {
-            EventKind::Message(message) => EventKind::Message(self.present_message(message)),
+            EventKind::Message(message) => match self.present_message(message) {
+                present if present.is_removed() => EventKind::MessageRemoved { message_id: present.id },
+                present => EventKind::Message(present),
+            },
             EventKind::MemberJoined { user, by } => EventKind::MemberJoined { user: named(user), by: named(by) },
             EventKind::MemberLeft { user, by } => EventKind::MemberLeft { user: named(user), by: named(by) },
             EventKind::MessageChanged { how, message, by } => {
@@ -77,9 +80,8 @@ impl Model {
     }
 
     fn message(&self, room: RoomId, seq: Seq) -> Message {
-        let event = self.present(&self.events[&room][seq.previous().get() as usize]);
-        let EventKind::Message(message) = event.kind else { panic!("no message") };
-        message
+        let event = &self.events[&room][seq.previous().get() as usize];
+        self.present_message(event.message().expect("no message"))
     }
 
     fn earlier(&self, key: Option<Idempotency>, at: Timestamp) -> Result<Option<Outcome>, Error> {
@@ -165,8 +167,14 @@ impl Model {
         done(self.message(new.room_id, seq), replayed)
     }
 
-    /// Finds a message in its current state, with the number and the time of its room's newest event.
+    /// Finds a message like `find_any`, unless it was deleted for good.
     fn find(&self, room: RoomId, message: MessageId) -> Result<Changed, Error> {
+        let found = self.find_any(room, message)?;
+        if found.message.is_removed() { Err(Error::NotFound(NotFound::Message)) } else { Ok(found) }
+    }
+
+    /// Finds a message in its current state, with the number and the time of its room's newest event.
+    fn find_any(&self, room: RoomId, message: MessageId) -> Result<Changed, Error> {
         let row = self.rooms.iter().find(|row| row.id == room).ok_or(Error::NotFound(NotFound::Room))?;
         let events = &self.events[&room];
         let found = events.iter().filter_map(Event::message).find(|found| found.id == message);
@@ -194,8 +202,10 @@ impl Model {
     }
 
     fn delete(&mut self, deletion: &MessageDeletion) -> Result<Changed, Error> {
-        let found = self.find(deletion.room_id, deletion.message_id)?;
-        if found.message.is_deleted() {
+        let MessageDeletion { room_id, message_id, hard, .. } = *deletion;
+        let found = if hard { self.find_any(room_id, message_id)? } else { self.find(room_id, message_id)? };
+        let is_done = if hard { found.message.is_removed() } else { found.message.is_deleted() };
+        if is_done {
             return Ok(found);
         }
         self.change(found, deletion.by, deletion.at, MessageChangeKind::Deleted, |message, at| {
@@ -203,6 +213,10 @@ impl Model {
             let details = message.details_mut();
             (details.deleted_at, details.deleted_by) = (Some(at), Some(deletion.by));
             (details.pinned_at, details.pinned_by) = (None, None);
+            if hard {
+                (details.edited_at, details.edited_by, details.removed) = (None, None, true);
+                message.client_message_id = None;
+            }
         })
     }
 
@@ -400,7 +414,8 @@ impl Model {
             assert_eq!(shown, events);
             let history = store.history(room.id, Access::Any, HistoryRange::Newest, usize::MAX >> 1).await.unwrap();
             assert_eq!(history.messages, events.iter().filter_map(|event| event.message().cloned()).collect::<Vec<_>>());
-            assert_eq!(history.messages.len() as u64, room.message_count);
+            let removed = events.iter().filter(|event| matches!(event.kind, EventKind::MessageRemoved { .. })).count();
+            assert_eq!((history.messages.len() + removed) as u64, room.message_count);
             let mut pinned = all_pages(2, |page| async move { Ok(store.pins(room.id, Access::Any, page).await?.page) }).await;
             pinned.sort_by_key(|message| message.seq);
             assert_eq!(pinned, history.messages.iter().filter(|message| message.is_pinned()).cloned().collect::<Vec<_>>());
@@ -512,7 +527,14 @@ impl Random {
 
     fn deletion(&mut self, model: &Model) -> MessageDeletion {
         let (room_id, message_id) = self.message_to_change(model);
-        MessageDeletion { room_id, message_id, hard: false, by: self.user(model), actor: Actor::Operator, at: self.at() }
+        MessageDeletion {
+            room_id,
+            message_id,
+            hard: self.rng.random_ratio(1, 3),
+            by: self.user(model),
+            actor: Actor::Operator,
+            at: self.at(),
+        }
     }
 }
 

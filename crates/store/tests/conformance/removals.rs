@@ -20,6 +20,8 @@ on_every_database!(
     pages_are_exact_whatever_is_removed,
     no_table_has_a_word_of_a_deleted_message,
     a_retry_with_the_same_key_is_answered,
+    an_outbox_that_resends_stores_nothing,
+    a_message_is_resent_beside_its_removal,
 );
 
 /// Appear in no other text of a test.
@@ -206,4 +208,64 @@ async fn a_retry_with_the_same_key_is_answered(fixture: Arc<Fixture>) {
     let removed = world.remove_message(&posted, world.ada.id).await.message;
     let again = world.node.store.submit(send).await.unwrap();
     assert_eq!((again.value, again.replayed), (removed, true));
+}
+
+async fn an_outbox_that_resends_stores_nothing(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await.id;
+    let posted = world.marked(room).await;
+    let other = fixture.node().await;
+    // This node knows the room from before.
+    other.store.submit(new_message(room, world.ada.id, "kept")).await.unwrap();
+    let removed = world.remove_message(&posted, world.ada.id).await;
+    let send = |room, author, text: &str| NewMessage {
+        client_message_id: Some(client_id(CLIENT_ID)),
+        access: Access::Any,
+        ..new_message(room, author, text)
+    };
+    for node in [&world.node, &other] {
+        // What it said is not known any more.
+        for text in [WORD, "other"] {
+            let again = node.store.submit(send(room, world.ada.id, text)).await.unwrap();
+            assert_eq!((again.value, again.replayed), (removed.message.clone(), true));
+        }
+    }
+    let mut keyed = send(room, world.ada.id, WORD);
+    keyed.idempotency = Some(idempotency(1, 1));
+    for _ in 0..2 {
+        let again = other.store.submit(keyed.clone()).await.unwrap();
+        assert_eq!((again.value.id, again.replayed), (posted.id, true));
+    }
+    assert_eq!(all_events(&world.node, room).await.last().unwrap().seq, removed.seq);
+    // The id is that of one author in one room.
+    let elsewhere = world.room().await.id;
+    for (room, author) in [(elsewhere, world.ada.id), (room, world.bob.id)] {
+        assert!(!world.node.store.submit(send(room, author, "new")).await.unwrap().replayed);
+    }
+    fixture.expect("SELECT count(*) FROM removed_client_ids", 1).await;
+}
+
+async fn a_message_is_resent_beside_its_removal(fixture: Arc<Fixture>) {
+    let world = World::new(&fixture).await;
+    let room = world.room().await.id;
+    let posted = world.marked(room).await;
+    let deletion = |hard| MessageDeletion {
+        room_id: room,
+        message_id: posted.id,
+        hard,
+        by: world.ada.id,
+        actor: Actor::Operator,
+        at: now(),
+    };
+    let send = || {
+        let new = NewMessage { client_message_id: Some(client_id(CLIENT_ID)), ..new_message(room, world.ada.id, "other") };
+        world.node.store.submit(new)
+    };
+    let store = &world.node.store;
+    let (deleted, first, removed, second) =
+        world.in_one_batch(async || (store.submit(deletion(false)), send(), store.submit(deletion(true)), send())).await;
+    let (deleted, removed) = (deleted.await.unwrap().message, removed.await.unwrap().message);
+    assert_eq!(first.await.unwrap().value, deleted);
+    let second = second.await.unwrap();
+    assert_eq!((second.value, second.replayed), (removed, true));
 }

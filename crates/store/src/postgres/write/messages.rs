@@ -2,7 +2,7 @@
 
 use chatsphere_core::store::NewMessage;
 use chatsphere_core::{
-    Access, EventKind, Message, MessageId, RoomId, Seq, Timestamp, TokenId, User, UserId, UserRef, Username,
+    Access, ClientMessageId, EventKind, Message, MessageId, RoomId, Seq, Timestamp, TokenId, User, UserId, UserRef, Username,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -12,6 +12,7 @@ use super::PostgresWriter;
 use super::idempotency::{FIND_RECORDS, found_record};
 use super::keys::Keys;
 use super::session::Session;
+use crate::client_id_key::ClientIdKey;
 use crate::flags;
 use crate::postgres::failure::Cause;
 use crate::postgres::rows::{self, MESSAGE_COLUMNS, join_author, message_columns, number, present_messages};
@@ -21,7 +22,7 @@ use crate::write::database::{
 use crate::write::failure::Failure;
 use crate::write::{Outcome, access_of};
 
-pub(super) const ROOMS: &str = "SELECT id, pk, seq FROM rooms WHERE id = ANY ($1)";
+pub(super) const ROOMS: &str = "SELECT id, pk, seq, lanes & 16 <> 0 FROM rooms WHERE id = ANY ($1)";
 const AUTHORS: &str = "SELECT id, pk, username FROM users WHERE id = ANY ($1)";
 const MEMBERS: &str =
     "SELECT asked.number FROM UNNEST($1::bigint[], $2::bigint[]) WITH ORDINALITY AS asked (room_pk, user_pk, number)
@@ -36,6 +37,18 @@ const SENT: &str = concat!(
         "WHERE m.user_pk = asked.user_pk AND m.room_pk = asked.room_pk
              AND m.client_message_id = asked.client_id AND m.client_message_id IS NOT NULL LIMIT 1"
     ),
+    ") AS m",
+    join_author!()
+);
+const REMOVED: &str = concat!(
+    "SELECT asked.number, ",
+    message_columns!(),
+    " FROM UNNEST($1::bigint[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS asked (room_pk, user_pk, client_id, number)
+     CROSS JOIN LATERAL (
+         SELECT seq FROM removed_client_ids
+         WHERE user_pk = asked.user_pk AND room_pk = asked.room_pk AND client_id = asked.client_id LIMIT 1
+     ) AS x CROSS JOIN LATERAL (",
+    present_messages!("WHERE m.room_pk = asked.room_pk AND m.lane = 4 AND m.seq = x.seq LIMIT 1"),
     ") AS m",
     join_author!()
 );
@@ -94,13 +107,18 @@ const DELETE_MESSAGE: &str = concat!(
          WHERE pk = $1 RETURNING lane
      ) UPDATE rooms SET lanes = lanes | (1 << moved.lane) FROM moved WHERE rooms.pk = $6 AND lanes >> moved.lane & 1 = 0"
 );
+/// `$6` is the hash of the `clientMessageId`, or null.
 const REMOVE_MESSAGE: &str = "WITH change AS (
         UPDATE changes SET flags = flags | $3::integer, edited_at = NULL, edited_by_pk = NULL WHERE message_pk = $1
     ), moved AS (
-        UPDATE messages SET lane = 4, client_message_id = NULL WHERE pk = $1 RETURNING pk, room_pk, seq, created_at
+        UPDATE messages SET lane = 4, client_message_id = NULL WHERE pk = $1 RETURNING pk, room_pk, seq, user_pk, created_at
     ), event AS (
         INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at, message_pk)
         SELECT room_pk, seq, $4, $2, $2, created_at, pk FROM moved
+    ), hashed AS (
+        INSERT INTO removed_client_ids (user_pk, room_pk, client_id, seq)
+        SELECT user_pk, room_pk, $6, seq FROM moved WHERE $6::bytea IS NOT NULL
+        ON CONFLICT (user_pk, room_pk, client_id) DO UPDATE SET seq = excluded.seq
     ) UPDATE rooms SET lanes = lanes | 16 WHERE pk = $5 AND lanes & 16 = 0";
 /// Pins a message or, if `$4` is null, unpins it. Its times are made to differ, so that readers look for its row of `changes`.
 const SET_PIN: &str = "WITH change AS (
@@ -150,7 +168,8 @@ impl Messages for PostgresWriter {
         let tokens = self.run(|session| async move { session.token_states(&tokens).await }).await?;
         let facts = AppendFacts { tokens, acting, ..AppendFacts::default() };
         let asked = Asked::new(messages, &facts);
-        self.run(|session| async move { asked.answer(&session, facts).await }).await
+        let client_id_key = self.client_id_key.clone();
+        self.run(|session| async move { asked.answer(&session, facts, client_id_key.as_ref()).await }).await
     }
 
     async fn insert_messages(&mut self, rows: &[MessageRow], rooms: &[RoomAdvance]) -> Result<(), Failure> {
@@ -205,11 +224,18 @@ impl Messages for PostgresWriter {
         .await
     }
 
-    async fn remove_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
-        let MessageUpdate { pk, by_pk, .. } = update;
+    async fn remove_message(
+        &mut self,
+        room_pk: i64,
+        update: &MessageUpdate<'_>,
+        client_id: Option<&ClientMessageId>,
+    ) -> Result<(), Failure> {
+        let MessageUpdate { pk, message, by_pk } = update;
         let removed = i32::try_from(flags::REMOVED).unwrap_or_default();
+        let key = self.client_id_key.as_ref().zip(client_id);
+        let hash = key.map(|(key, client_id)| key.hash(message.author.id, message.room_id, client_id));
         self.run(|session| async move {
-            session.change(REMOVE_MESSAGE, &[pk, by_pk, &removed, &EventKind::REMOVED, &room_pk]).await.map(drop)
+            session.change(REMOVE_MESSAGE, &[pk, by_pk, &removed, &EventKind::REMOVED, &room_pk, &hash]).await.map(drop)
         })
         .await
     }
@@ -250,7 +276,7 @@ struct Asked {
     rooms: Vec<Uuid>,
     users: Vec<Uuid>,
     members: Vec<(RoomId, UserId)>,
-    sent: Vec<(Uuid, Uuid, String)>,
+    sent: Vec<(Uuid, Uuid, ClientMessageId)>,
     keys: Vec<Vec<u8>>,
 }
 
@@ -265,7 +291,7 @@ impl Asked {
                 asked.members.push((message.room_id, user));
             }
             if let Some(client_id) = &message.client_message_id {
-                asked.sent.push((*message.room_id.as_uuid(), *message.author.as_uuid(), client_id.as_str().to_owned()));
+                asked.sent.push((*message.room_id.as_uuid(), *message.author.as_uuid(), client_id.clone()));
             }
             asked.keys.extend(message.idempotency.map(|idempotency| idempotency.key.to_vec()));
         }
@@ -299,13 +325,33 @@ impl Asked {
                 known.rooms.push(*room);
                 known.room_pks.push(room_pk);
                 known.user_pks.push(user_pk);
-                known.client_ids.push(client_id);
+                known.client_ids.push(client_id.as_str());
             }
         }
         known
     }
 
-    async fn answer(self, session: &Session, facts: AppendFacts) -> Result<AppendFacts, Cause> {
+    /// Returns the hashes of the `clientMessageId`s that may be those of messages that were deleted for good.
+    fn removed<'a>(&'a self, facts: &AppendFacts, key: &ClientIdKey) -> AskedRemoved<'a> {
+        let mut asked = AskedRemoved::default();
+        for (room, user, client_id) in &self.sent {
+            let (room_id, author) = (RoomId::from_uuid(*room), UserId::from_uuid(*user));
+            let Some(head) = facts.rooms.get(&room_id).filter(|head| head.has_removed) else { continue };
+            let Some(row) = facts.authors.get(&author) else { continue };
+            asked.sent.push((room_id, author, client_id));
+            asked.room_pks.push(head.pk);
+            asked.user_pks.push(row.pk);
+            asked.hashes.push(key.hash(author, room_id, client_id));
+        }
+        asked
+    }
+
+    async fn answer(
+        self,
+        session: &Session,
+        facts: AppendFacts,
+        client_id_key: Option<&ClientIdKey>,
+    ) -> Result<AppendFacts, Cause> {
         let mut users = self.users.clone();
         users.extend(self.members.iter().map(|(_, user)| *user.as_uuid()));
         let known = |keys: &Keys| (self.known_members(keys), self.known_sent(keys));
@@ -337,6 +383,15 @@ impl Asked {
             records: record_rows.iter().map(found_record).collect::<Result<_, _>>()?,
             ..facts
         };
+        // Most rooms have no messages that were deleted for good.
+        let removed = client_id_key.map(|key| self.removed(&facts, key)).unwrap_or_default();
+        if !removed.sent.is_empty() {
+            let rows = session.query(REMOVED, &[&removed.room_pks, &removed.user_pks, &removed.hashes]).await?;
+            for row in &rows {
+                let (key, sent) = removed.found(row)?;
+                facts.sent.entry(key).or_insert(sent);
+            }
+        }
         let named = facts.records.values().filter_map(|record| match record.outcome {
             Some(Outcome::Message { room, seq }) => Some((*room.as_uuid(), number(seq))),
             _ => None,
@@ -366,6 +421,26 @@ impl KnownMembers {
     }
 }
 
+/// `clientMessageId`s to look up among those of messages that were deleted for good.
+#[derive(Default)]
+struct AskedRemoved<'a> {
+    sent: Vec<(RoomId, UserId, &'a ClientMessageId)>,
+    room_pks: Vec<i64>,
+    user_pks: Vec<i64>,
+    hashes: Vec<Vec<u8>>,
+}
+
+impl AskedRemoved<'_> {
+    /// Returns the message of a row of the answer, which begins with its index in the parameters, counted from 1.
+    fn found(&self, row: &Row) -> Result<SentBefore, Cause> {
+        let place = usize::try_from(row.try_get::<_, i64>(0)?).ok().and_then(|number| number.checked_sub(1));
+        let asked = place.and_then(|place| self.sent.get(place));
+        let (room, author, client_id) = *asked.ok_or(Cause::Foreign("a message that was not asked for"))?;
+        let sent = Sent { message: rows::message(row, 1, room)?, first: String::new() };
+        Ok(((room, author, client_id.clone()), sent))
+    }
+}
+
 /// Messages to look up, by the keys of their rooms and authors.
 #[derive(Default)]
 struct KnownSent<'a> {
@@ -376,7 +451,7 @@ struct KnownSent<'a> {
 }
 
 pub(super) fn room_head(row: &Row) -> Result<(RoomId, RoomHead), Cause> {
-    Ok((rows::id(row, 0)?, RoomHead { pk: row.try_get(1)?, seq: rows::seq(row, 2)? }))
+    Ok((rows::id(row, 0)?, RoomHead { pk: row.try_get(1)?, seq: rows::seq(row, 2)?, has_removed: row.try_get(3)? }))
 }
 
 fn author(row: &Row) -> Result<(UserId, Author), Cause> {
@@ -384,7 +459,7 @@ fn author(row: &Row) -> Result<(UserId, Author), Cause> {
     Ok((id, Author { pk: row.try_get(1)?, user: UserRef { id, username: Username::from_stored(row.try_get(2)?) } }))
 }
 
-type SentBefore = ((RoomId, UserId, chatsphere_core::ClientMessageId), Sent);
+type SentBefore = ((RoomId, UserId, ClientMessageId), Sent);
 
 fn sent_before(row: &Row) -> Result<Option<SentBefore>, Cause> {
     let message = rows::message(row, 1, rows::id(row, 0)?)?;

@@ -24,6 +24,7 @@ use self::session::Session;
 use super::connect::{CONNECT, Connector, SILENCE};
 use super::failure::Cause;
 use super::writable::Writable;
+use crate::client_id_key::ClientIdKey;
 use crate::health::Health;
 use crate::write::database::Transactions;
 use crate::write::failure::Failure;
@@ -40,11 +41,17 @@ pub(super) struct PostgresWriter {
     session: Option<Session>,
     health: Arc<Health>,
     writable: Arc<Writable>,
+    client_id_key: Option<ClientIdKey>,
 }
 
 impl PostgresWriter {
-    pub(super) fn new(connector: Connector, health: Arc<Health>, writable: Arc<Writable>) -> Self {
-        Self { connector, session: None, health, writable }
+    pub(super) fn new(
+        connector: Connector,
+        health: Arc<Health>,
+        writable: Arc<Writable>,
+        client_id_key: Option<ClientIdKey>,
+    ) -> Self {
+        Self { connector, session: None, health, writable, client_id_key }
     }
 
     /// Runs a step of the transaction: a statement, or several that the connection sends together.

@@ -1,13 +1,16 @@
 //! The writer's access to messages.
 
 use chatsphere_core::store::NewMessage;
-use chatsphere_core::{Access, EventKind, Message, MessageId, RoomId, Seq, Timestamp, User, UserId, UserRef, Username};
+use chatsphere_core::{
+    Access, ClientMessageId, EventKind, Message, MessageId, RoomId, Seq, Timestamp, User, UserId, UserRef, Username,
+};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::SqliteWriter;
 use super::deferred_index::{DeferredIndex, Listed};
 use super::idempotency::find_record;
 use super::writer_cache::WriterCache;
+use crate::client_id_key::ClientIdKey;
 use crate::flags;
 use crate::sqlite::failure::failure;
 use crate::sqlite::rows::{self, message_columns};
@@ -35,10 +38,11 @@ const REMOVED_LANE: i64 = 4;
 
 impl Messages for SqliteWriter {
     async fn append_facts(&mut self, messages: &[&NewMessage], acting: IdMap<UserId, User>) -> Result<AppendFacts, Failure> {
-        let Self { connection, known, lists, health, .. } = self;
+        let Self { connection, known, lists, health, client_id_key, .. } = self;
         let mut facts = AppendFacts { acting, ..AppendFacts::default() };
         for message in messages {
-            gather(connection, known, lists, message, &mut facts).map_err(|error| failure(health, &error))?;
+            let gathered = gather(connection, known, lists, client_id_key.as_ref(), message, &mut facts);
+            gathered.map_err(|error| failure(health, &error))?;
         }
         Ok(facts)
     }
@@ -80,9 +84,22 @@ impl Messages for SqliteWriter {
         self.run(|connection| delete_message(connection, room_pk, update))
     }
 
-    async fn remove_message(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
-        let Self { connection, lists, health, .. } = self;
-        remove_message(connection, lists, room_pk, update).map_err(|error| failure(health, &error))
+    async fn remove_message(
+        &mut self,
+        room_pk: i64,
+        update: &MessageUpdate<'_>,
+        client_id: Option<&ClientMessageId>,
+    ) -> Result<(), Failure> {
+        let Self { connection, known, lists, health, client_id_key, .. } = self;
+        if let Some(head) = known.rooms.get(&update.message.room_id) {
+            head.has_removed = true;
+        }
+        let forgotten = match client_id {
+            Some(client_id) => forget_client_id(connection, lists, client_id_key.as_ref(), room_pk, update, client_id),
+            None => Ok(()),
+        };
+        let removed = forgotten.and_then(|()| remove_message(connection, room_pk, update));
+        removed.map_err(|error| failure(health, &error))
     }
 
     async fn set_pin(&mut self, room_pk: i64, update: &MessageUpdate<'_>) -> Result<(), Failure> {
@@ -193,17 +210,11 @@ fn add_lane(connection: &Connection, room_pk: i64, lane: i64) -> Result<()> {
         .map(drop)
 }
 
-fn remove_message(connection: &Connection, lists: &mut DeferredIndex, room_pk: i64, update: &MessageUpdate<'_>) -> Result<()> {
+fn remove_message(connection: &Connection, room_pk: i64, update: &MessageUpdate<'_>) -> Result<()> {
     let MessageUpdate { pk, by_pk, .. } = update;
     connection
         .prepare_cached("UPDATE changes SET flags = flags | ?2, edited_at = NULL, edited_by_pk = NULL WHERE message_pk = ?1")?
         .execute((pk, flags::REMOVED))?;
-    let (user_pk, client_id): (i64, Option<String>) = connection
-        .prepare_cached("SELECT user_pk, client_message_id FROM messages WHERE pk = ?1")?
-        .query_row([pk], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if let Some(client_id) = client_id {
-        lists.remove(connection, user_pk, room_pk, &client_id)?;
-    }
     connection
         .prepare_cached("UPDATE messages SET lane = ?2, client_message_id = NULL WHERE pk = ?1")?
         .execute((pk, REMOVED_LANE))?;
@@ -214,6 +225,27 @@ fn remove_message(connection: &Connection, lists: &mut DeferredIndex, room_pk: i
         )?
         .execute((pk, by_pk, EventKind::REMOVED))?;
     add_lane(connection, room_pk, REMOVED_LANE)
+}
+
+/// Replaces the `clientMessageId` of a message by its hash.
+fn forget_client_id(
+    connection: &Connection,
+    lists: &mut DeferredIndex,
+    key: Option<&ClientIdKey>,
+    room_pk: i64,
+    update: &MessageUpdate<'_>,
+    client_id: &ClientMessageId,
+) -> Result<()> {
+    let MessageUpdate { pk, message, .. } = update;
+    let user_pk: i64 =
+        connection.prepare_cached("SELECT user_pk FROM messages WHERE pk = ?1")?.query_row([pk], |row| row.get(0))?;
+    lists.remove(connection, user_pk, room_pk, client_id.as_str())?;
+    let Some(key) = key else { return Ok(()) };
+    let hash = key.hash(message.author.id, message.room_id, client_id);
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO removed_client_ids (user_pk, room_pk, client_id, seq) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((user_pk, room_pk, hash, rows::number(message.seq)))
+        .map(drop)
 }
 
 fn set_pin(connection: &Connection, room_pk: i64, update: &MessageUpdate<'_>) -> Result<()> {
@@ -283,6 +315,7 @@ fn gather(
     connection: &Connection,
     known: &mut WriterCache,
     lists: &mut DeferredIndex,
+    client_id_key: Option<&ClientIdKey>,
     new: &NewMessage,
     facts: &mut AppendFacts,
 ) -> Result<()> {
@@ -301,11 +334,16 @@ fn gather(
             facts.members.insert(membership);
         }
     }
-    if let (Some(client_id), Some(author_pk)) = (&new.client_message_id, author_pk)
-        && let Some(pk) = lists.find(connection, author_pk, room_pk, client_id.as_str())?
-        && let Some(sent) = sent(connection, new.room_id, pk, (author_pk, room_pk, client_id.as_str()))?
-    {
-        facts.sent.insert((new.room_id, new.author, client_id.clone()), sent);
+    if let (Some(client_id), Some(author_pk)) = (&new.client_message_id, author_pk) {
+        let sent = match lists.find(connection, author_pk, room_pk, client_id.as_str())? {
+            Some(pk) => sent(connection, new.room_id, pk, (author_pk, room_pk, client_id.as_str()))?,
+            None => {
+                let has_removed = facts.rooms.get(&new.room_id).is_some_and(|head| head.has_removed);
+                let key = client_id_key.filter(|_| has_removed);
+                key.map_or(Ok(None), |key| removed(connection, key, new, client_id, (author_pk, room_pk)))?
+            }
+        };
+        facts.sent.extend(sent.map(|sent| ((new.room_id, new.author, client_id.clone()), sent)));
     }
     if let Some(idempotency) = &new.idempotency
         && let Some(record) = find_record(connection, &idempotency.key)?
@@ -373,8 +411,8 @@ fn is_known_member(
 
 pub(super) fn room_head(connection: &Connection, id: RoomId) -> Result<Option<RoomHead>> {
     connection
-        .prepare_cached("SELECT pk, seq FROM rooms WHERE id = ?1")?
-        .query_row([id.as_bytes()], |row| Ok(RoomHead { pk: row.get(0)?, seq: rows::seq(row, 1)? }))
+        .prepare_cached("SELECT pk, seq, lanes >> 4 & 1 FROM rooms WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| Ok(RoomHead { pk: row.get(0)?, seq: rows::seq(row, 1)?, has_removed: row.get(2)? }))
         .optional()
 }
 
@@ -403,6 +441,28 @@ fn sent(connection: &Connection, room: RoomId, pk: i64, key: (i64, i64, &str)) -
         ))?
         .query_row((pk, author_pk, room_pk, client_id), |row| {
             Ok(Sent { message: rows::message(connection, row, room)?, first: row.get(4)? })
+        })
+        .optional()
+}
+
+/// Returns what is left of the message with this `clientMessageId`, if it was deleted for good.
+fn removed(
+    connection: &Connection,
+    key: &ClientIdKey,
+    new: &NewMessage,
+    client_id: &ClientMessageId,
+    (author_pk, room_pk): (i64, i64),
+) -> Result<Option<Sent>> {
+    let hash = key.hash(new.author, new.room_id, client_id);
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM removed_client_ids x CROSS JOIN messages m ON m.room_pk = x.room_pk AND m.lane = 4 AND m.seq = x.seq
+             JOIN users u ON u.pk = m.user_pk WHERE x.user_pk = ?1 AND x.room_pk = ?2 AND x.client_id = ?3"
+        ))?
+        .query_row((author_pk, room_pk, hash), |row| {
+            Ok(Sent { message: rows::message(connection, row, new.room_id)?, first: String::new() })
         })
         .optional()
 }

@@ -25,6 +25,7 @@ use self::writer_cache::WriterCache;
 use super::checkpoint::Checkpoints;
 use super::disk::Disk;
 use super::failure::{commit_failure, failure};
+use crate::client_id_key::ClientIdKey;
 use crate::health::Health;
 use crate::write::database::Transactions;
 use crate::write::failure::Failure;
@@ -39,6 +40,7 @@ pub(crate) struct SqliteWriter {
     disk: Arc<Disk>,
     /// Whether the transaction has erased contents.
     erased: bool,
+    client_id_key: Option<ClientIdKey>,
 }
 
 thread_local! {
@@ -47,7 +49,13 @@ thread_local! {
 }
 
 impl SqliteWriter {
-    pub(super) fn new(connection: Connection, health: Arc<Health>, checkpoints: Checkpoints, disk: Arc<Disk>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        health: Arc<Health>,
+        checkpoints: Checkpoints,
+        disk: Arc<Disk>,
+        client_id_key: Option<ClientIdKey>,
+    ) -> Self {
         // The hook also replaces SQLite's own checkpoints within commits.
         connection.wal_hook(Some(|_: &Wal, pages| {
             LOG_PAGES.set(pages);
@@ -61,6 +69,7 @@ impl SqliteWriter {
             checkpoints,
             disk,
             erased: false,
+            client_id_key,
         }
     }
 

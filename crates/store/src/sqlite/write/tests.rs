@@ -76,7 +76,7 @@ async fn what_was_rolled_back_is_not_remembered() {
         .unwrap();
     let (checkpoints, _orders) = checkpoints();
     let disk = Arc::new(Disk::new(&dir.path().join("chat.db"), None, Arc::new(crate::space::Space::new(true))));
-    let mut writer = SqliteWriter::new(connection, Arc::new(Health::new("writing")), checkpoints, disk);
+    let mut writer = SqliteWriter::new(connection, Arc::new(Health::new("writing")), checkpoints, disk, None);
 
     assert!(!store(&mut writer, room, author, "undone", false).await);
     // This message gets the same key as the one that was rolled back.

@@ -47,8 +47,8 @@ impl Rule for MessageDeletion {
         });
         database.delete_message(found.head.pk, &found.update(by.pk)).await?;
         if self.hard {
-            found.message.client_message_id = None;
-            database.remove_message(found.head.pk, &found.update(by.pk)).await?;
+            let client_id = found.message.client_message_id.take();
+            database.remove_message(found.head.pk, &found.update(by.pk), client_id.as_ref()).await?;
         }
         found.add_event(database, MessageChangeKind::Deleted, &by, effects).await
     }

@@ -50,7 +50,7 @@ impl Rule for NewRoom {
             member_count: 0,
         };
         let pk = database.insert_room(&room, owner.pk).await?;
-        let head = RoomHead { pk, seq: room.seq };
+        let head = RoomHead { pk, seq: room.seq, has_removed: false };
         let occasion = Occasion { room_id: self.id, head, user: &owner, by: &by, message_pk: None, at: self.at };
         room.seq = occasion.add(database, joined, effects).await?;
         room.member_count = 1;

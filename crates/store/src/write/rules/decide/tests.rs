@@ -30,7 +30,9 @@ fn client_id(number: u8) -> ClientMessageId {
 fn facts() -> AppendFacts {
     let mut facts = AppendFacts::default();
     for number in 0..3_u8 {
-        facts.rooms.insert(room(number), RoomHead { pk: number.into(), seq: Seq::new(u64::from(number) * 10) });
+        facts
+            .rooms
+            .insert(room(number), RoomHead { pk: number.into(), seq: Seq::new(u64::from(number) * 10), has_removed: false });
         let name = UserRef { id: user(number), username: Username::from_stored(format!("user {number}")) };
         facts.authors.insert(user(number), Author { pk: number.into(), user: name });
         facts.members.extend([(room(number), user(0)), (room(number), user(1))]);
