@@ -41,6 +41,7 @@ async fn main() {
         user_previous: None,
         client: Fingerprint::new("client"),
         client_previous: None,
+        content: None,
     };
     let sink = Arc::new(Count::default());
     let store = chatsphere_store::open(OpenOptions::new(url, keys, Arc::clone(&sink) as Arc<dyn CommitSink>)).await.unwrap();
