@@ -72,7 +72,7 @@ async fn waits_until_no_erased_word_is_in_a_file(fixture: Arc<Fixture>) {
                 erased.extend(words.drain(..words.len() - 1));
             }
             _ => {
-                store.submit(MessageDeletion { room_id, message_id, by: ada, actor, at }).await.unwrap();
+                store.submit(MessageDeletion { room_id, message_id, hard: false, by: ada, actor, at }).await.unwrap();
                 erased.extend(written.swap_remove(place).words);
             }
         }
