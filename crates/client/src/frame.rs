@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use chatsphere_protocol::Open;
 use chatsphere_protocol::frames::{Ack, ErrorFrame, EventKind, Hello, NotRecovered};
-use chatsphere_protocol::rest::{Message, UserRef};
-use chatsphere_types::{Epoch, MessageId, RoomId, Seq, Timestamp};
+use chatsphere_protocol::rest::Message;
+use chatsphere_types::{Epoch, RoomId, Seq, Timestamp};
 use serde::Deserialize;
 use serde_json::Map;
 use serde_json::value::RawValue;
 
+use crate::connection::{Update, signals};
 use crate::event::Event;
 
 /// A frame from the server.
@@ -27,11 +28,7 @@ pub(crate) enum Frame {
         room_id: RoomId,
         reason: String,
     },
-    Typing(Typing),
-    TypingCount {
-        room_id: RoomId,
-        count: usize,
-    },
+    Signal(RoomId, Update),
     Pong,
     Error(ErrorFrame<'static>),
     /// The server is about to close the connection and asks for this delay before the next.
@@ -45,23 +42,6 @@ pub(crate) enum Frame {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AuthOk {
     pub(crate) expires_at: Timestamp,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Typing {
-    pub(crate) room_id: RoomId,
-    pub(crate) user: UserRef<'static>,
-    #[serde(default)]
-    pub(crate) parent_id: Option<MessageId>,
-    pub(crate) expires_in_ms: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawTypingCount {
-    room_id: RoomId,
-    count: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -142,15 +122,13 @@ impl Frame {
                 let RawLeft { room_id, reason } = serde_json::from_str(text)?;
                 Self::Left { room_id, reason }
             }
-            "typing" => Self::Typing(serde_json::from_str(text)?),
-            "typing_count" => {
-                let RawTypingCount { room_id, count } = serde_json::from_str(text)?;
-                Self::TypingCount { room_id, count }
-            }
             "pong" => Self::Pong,
             "error" => Self::Error(serde_json::from_str(text)?),
             "closing" => Self::Closing(Duration::from_millis(serde_json::from_str::<RawClosing>(text)?.retry_after_ms)),
-            _ => event(text, head).map_or(Self::Unknown, Self::Event),
+            kind => match signals::parse(kind, text)? {
+                Some((room, update)) => Self::Signal(room, update),
+                None => event(text, head).map_or(Self::Unknown, Self::Event),
+            },
         })
     }
 }

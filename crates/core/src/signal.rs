@@ -1,12 +1,15 @@
-//! Signals: ephemeral notifications to open connections, such as typing. They are not stored and have no number. A newer signal
-//! of the same kind may replace an older one, and signals are dropped first under pressure.
+//! Signals: ephemeral notifications to open connections, such as typing. They are not stored and have no number. They are
+//! dropped first under pressure.
+//!
+//! How each kind is merged, limited and addressed is defined here; delivery and NATS do not depend on kinds.
 
+use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, RateLimited};
-use crate::ids::{MessageId, RoomId, UserId};
+use crate::ids::{ConnectionId, MessageId, RoomId, UserId};
 use crate::model::UserRef;
 use crate::rate::Rate;
 use crate::seq::Seq;
@@ -16,7 +19,7 @@ use crate::time::Monotonic;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
-    /// Every connection that has joined the room, except those of the signal's own user.
+    /// Every connection that has joined the room, except those that [`Signal::except`] names.
     Room(RoomId),
     /// Every connection of this user.
     User(UserId),
@@ -25,7 +28,7 @@ pub enum Topic {
 /// How long a user counts as typing after a signal.
 pub const TYPING_EXPIRES: Duration = Duration::from_secs(6);
 
-/// Signals that a user may cause in a second.
+/// Signals of each kind that a user may cause in a second.
 pub const SIGNALS_PER_SECOND: u32 = 10;
 /// The shortest interval in which a repeated signal is sent again. Clients repeat it every 3 s; the difference allows for
 /// jitter of the network.
@@ -38,6 +41,9 @@ pub struct Signal {
     pub topic: Topic,
     /// The user who caused the signal.
     pub user: UserRef,
+    /// The connection that sent the signal, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<ConnectionId>,
     /// The room's newest event in the snapshot in which the rights were checked. A node delivers the signal once the room's
     /// subscribers have all events up to this one. So a member who was removed by then does not receive it on any node.
     pub after: Seq,
@@ -64,9 +70,48 @@ pub enum SignalKind {
     Unknown,
 }
 
+/// The connections of a topic that do not receive a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Except {
+    /// All connections receive it.
+    Nobody,
+    /// The connections of this user.
+    User(UserId),
+    /// This connection.
+    Connection(ConnectionId),
+}
+
+impl Signal {
+    /// The connections of the topic that do not receive the signal.
+    pub fn except(&self) -> Except {
+        match self.kind {
+            SignalKind::Typing { .. } => Except::User(self.user.id),
+            SignalKind::Unknown => self.from.map_or(Except::Nobody, Except::Connection),
+        }
+    }
+}
+
+impl SignalKind {
+    /// The room that the signal is for.
+    pub fn room_id(&self) -> Option<RoomId> {
+        match self {
+            Self::Typing { room_id, .. } => Some(*room_id),
+            Self::Unknown => None,
+        }
+    }
+
+    /// Whether a newer signal of the same topic and user replaces an older one that was not delivered yet.
+    pub fn is_merged(&self) -> bool {
+        match self {
+            Self::Typing { .. } | Self::Unknown => true,
+        }
+    }
+}
+
 /// The rate limits of signals.
 pub struct SignalRate {
-    each: Rate<UserId>,
+    /// Each kind counts separately.
+    each: Rate<(UserId, Discriminant<SignalKind>)>,
     begun: Rate<(UserId, Topic)>,
     ended: Rate<(UserId, Topic)>,
 }
@@ -87,13 +132,17 @@ impl SignalRate {
     ///
     /// # Errors
     /// [`Error::RateLimited`].
-    pub(crate) fn count(&self, user: UserId, now: Monotonic) -> Result<(), Error> {
-        self.each.take(user, now).map_err(|wait| Error::RateLimited(RateLimited::Signals, wait))
+    pub(crate) fn count(&self, user: UserId, kind: &SignalKind, now: Monotonic) -> Result<(), Error> {
+        self.each.take((user, discriminant(kind)), now).map_err(|wait| Error::RateLimited(RateLimited::Signals, wait))
     }
 
     /// Whether the user has sent the same beginning or end to this topic within 2.5 s. A repeated signal is not sent.
-    pub(crate) fn is_repeated(&self, user: UserId, topic: Topic, begins: bool, now: Monotonic) -> bool {
-        let rate = if begins { &self.begun } else { &self.ended };
+    pub(crate) fn is_repeated(&self, user: UserId, topic: Topic, kind: &SignalKind, now: Monotonic) -> bool {
+        let rate = match kind {
+            SignalKind::Typing { on: true, .. } => &self.begun,
+            SignalKind::Typing { on: false, .. } => &self.ended,
+            SignalKind::Unknown => return false,
+        };
         rate.take((user, topic), now).is_err()
     }
 }

@@ -1,8 +1,54 @@
-//! Parts of JSON (RFC 8259) that `serde_json` rejects: halves of surrogate pairs, and whole numbers written as fractions.
-//!
-//! Used only after `serde_json` has failed, to accept such a number or to name what is wrong.
+//! Values that are passed on as they were written, and parts of JSON (RFC 8259) that `serde_json` rejects: halves of surrogate
+//! pairs, and whole numbers written as fractions. The latter is used only after `serde_json` has failed, to accept such a
+//! number or to name what is wrong.
 
 use std::borrow::Cow;
+
+use serde::ser::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A JSON value as it was written, with its white space and all digits of its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawJson<'a>(Cow<'a, str>);
+
+impl<'a> RawJson<'a> {
+    /// Makes a value of its text. Serialising it fails if the text is not JSON.
+    pub fn new(json: impl Into<Cow<'a, str>>) -> Self {
+        Self(json.into())
+    }
+
+    /// The value's text.
+    pub fn get(&self) -> &str {
+        &self.0
+    }
+
+    /// The value's text.
+    pub fn into_string(self) -> String {
+        self.0.into_owned()
+    }
+}
+
+impl Serialize for RawJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawJson<'_> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self::new(String::from(Box::<str>::from(raw))))
+    }
+}
+
+/// Deserialises a value of an enumeration that serde tells by its tag. serde buffers such a value, so its text is lost: numbers
+/// may lose digits.
+pub fn buffered<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RawJson<'static>, D::Error> {
+    Ok(RawJson::new(Value::deserialize(deserializer)?.to_string()))
+}
 
 /// Replaces half of a surrogate pair in a name.
 const REPLACEMENT: &str = "\\ufffd";
@@ -124,6 +170,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_value_is_passed_on_as_it_was_written() {
+        for json in ["null", "1.0000000000000000000001", "[ 1e2 ,{\"a\":1,\"a\":2}]", "\"\\u0041\\ud83d\"", "1e999"] {
+            let text = format!("{{\"x\": {json} }}");
+            let read: std::collections::BTreeMap<String, RawJson<'_>> = serde_json::from_str(&text).unwrap();
+            assert_eq!(read["x"].get(), json);
+            assert_eq!(serde_json::to_string(&read).unwrap(), format!("{{\"x\":{json}}}"));
+        }
+        for text in ["", "{", "1 2", "nul"] {
+            assert!(serde_json::to_string(&RawJson::new(text)).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn halves_of_pairs_are_found_and_whole_ones_left_alone() {

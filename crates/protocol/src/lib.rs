@@ -8,6 +8,7 @@ pub mod frames;
 pub mod json;
 mod open;
 pub mod rest;
+mod signals;
 
 pub use open::Open;
 

@@ -117,14 +117,14 @@ impl Hub {
         }
     }
 
-    /// Applies the effects of events before their delivery: ends typing signals, and records departures.
+    /// Applies the effects of events before their delivery: ends obsolete signals, and records departures.
     fn before_delivery(&self, events: &[Arc<Event>]) {
         for event in events.iter().filter(|event| event.departed().is_some()) {
             if let Some(room) = self.room(event.room_id) {
                 room.record_departure(event.seq);
             }
         }
-        self.signals.end_typing(events);
+        self.signals.end_obsolete(events);
     }
 
     pub(crate) fn send_to_large_room(&self, id: RoomId, events: Vec<Arc<Event>>) {

@@ -1,23 +1,24 @@
 //! Ephemeral traffic: delivers signals, such as typing, to the connections of this node.
 //!
-//! Signals wait in one queue, merged by topic, user and kind. A task of their own delivers them beside the fan-out of events.
-//! They are dropped first under pressure: new ones while the queue is full, and those for a connection that is behind with
-//! reading. Events end signals that they make obsolete: the message of a user ends that user's typing.
+//! Signals wait in one queue; those of a merged kind are merged by topic and user. A task of their own delivers them beside the
+//! fan-out of events, and those of a user in a room in order. They are dropped first under pressure: new ones while the queue
+//! is full, and those for a connection that is behind with reading. Events end signals that they make obsolete: the message of
+//! a user ends that user's typing, and a departure all signals of that user.
 //!
 //! Who types is kept until it ends or expires (`typists.rs`), because a new subscriber is shown it too: a signal may be
 //! delivered between the last page of a join and the subscription.
 
 mod typists;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem::{Discriminant, discriminant};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use chatsphere_core::signal::TYPING_EXPIRES;
+use chatsphere_core::signal::{Except, TYPING_EXPIRES};
 use chatsphere_core::{ConnectionId, Event, RoomId, Seq, Signal, SignalKind, Topic, UserId};
-use chatsphere_protocol::frames::ServerFrame;
+use chatsphere_protocol::frames::SignalFrame;
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
@@ -51,7 +52,20 @@ pub trait Connections: Send + Sync {
 }
 
 /// A newer signal replaces an older one with the same key.
-type Key = (Topic, UserId, Discriminant<SignalKind>);
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    topic: Topic,
+    user: UserId,
+    kind: Discriminant<SignalKind>,
+    /// 0 for a signal of a merged kind. Each other signal has a number of its own.
+    number: u64,
+}
+
+impl Key {
+    fn new(signal: &Signal, number: u64) -> Self {
+        Self { topic: signal.topic, user: signal.user.id, kind: discriminant(&signal.kind), number }
+    }
+}
 
 /// The queued signals of one node.
 pub(crate) struct Signals {
@@ -69,6 +83,10 @@ pub(crate) struct Signals {
 struct State {
     pending: HashMap<Key, Pending>,
     queue: VecDeque<Key>,
+    /// Signals that wait for events. They precede the queue.
+    behind: VecDeque<Key>,
+    /// The number of the last signal that is not merged.
+    last_number: u64,
     typists: Typists,
     newcomers: Vec<Newcomer>,
     /// The signal that is being delivered, and the event after which it was sent.
@@ -76,6 +94,7 @@ struct State {
 }
 
 struct Pending {
+    key: Key,
     signal: Signal,
     received: Instant,
 }
@@ -98,15 +117,30 @@ struct Meters {
 }
 
 impl State {
-    /// Ends a user's typing in a room at this event. Returns whether that is being delivered.
+    /// The key of a signal. One of a kind that is not merged gets the next number.
+    fn key(&mut self, signal: &Signal) -> Key {
+        let is_numbered = !signal.kind.is_merged();
+        self.last_number += u64::from(is_numbered);
+        Key::new(signal, if is_numbered { self.last_number } else { 0 })
+    }
+
+    /// Ends what a user typed in a room before this event. Returns whether that is being delivered.
     fn end_typing(&mut self, room_id: RoomId, user: UserId, at: Seq) -> bool {
-        let kind = SignalKind::Typing { room_id, parent_id: None, on: false };
-        let key = (Topic::Room(room_id), user, discriminant(&kind));
+        let kind = discriminant(&SignalKind::Typing { room_id, parent_id: None, on: false });
+        let key = Key { topic: Topic::Room(room_id), user, kind, number: 0 };
         if self.pending.get(&key).is_some_and(|pending| pending.signal.after < at) {
             self.pending.remove(&key);
         }
         self.typists.end(room_id, user, Some(at));
         self.delivering.is_some_and(|(delivering, after)| delivering == key && after < at)
+    }
+
+    /// Ends all signals of a user to a room that were sent before this event. Returns whether one is being delivered.
+    fn end_all(&mut self, room_id: RoomId, user: UserId, at: Seq) -> bool {
+        let is_ended = |key: &Key, after: Seq| key.topic == Topic::Room(room_id) && key.user == user && after < at;
+        self.pending.retain(|key, pending| !is_ended(key, pending.signal.after));
+        self.typists.end(room_id, user, Some(at));
+        self.delivering.is_some_and(|(delivering, after)| is_ended(&delivering, after))
     }
 }
 
@@ -139,9 +173,12 @@ impl Signals {
     pub(crate) fn push(&self, signal: Signal) {
         self.meters.received.increment(1);
         let mut state = self.state();
-        if let Some(waiting) = state.pending.get_mut(&key(&signal)) {
-            *waiting = Pending { signal, received: Instant::now() };
-        } else if self.put(&mut state, Pending { signal, received: Instant::now() }) {
+        let pending = Pending { key: state.key(&signal), signal, received: Instant::now() };
+        if let Some(waiting) = state.pending.get_mut(&pending.key) {
+            *waiting = pending;
+        } else if self.has_place(&state) {
+            state.queue.push_back(pending.key);
+            self.put(&mut state, pending);
             self.wake.notify_one();
         }
     }
@@ -157,38 +194,59 @@ impl Signals {
         if self.is_ended() {
             return false;
         }
-        state.pending.contains_key(&key(&pending.signal)) || self.put(&mut state, pending)
-    }
-
-    /// Queues a signal of a new key. Returns whether there was room for it.
-    fn put(&self, state: &mut State, pending: Pending) -> bool {
-        if state.queue.len() >= MAX_PENDING {
-            self.meters.full.increment(1);
+        if state.pending.contains_key(&pending.key) {
+            return true;
+        }
+        if !self.has_place(&state) {
             return false;
         }
-        let key = key(&pending.signal);
-        state.pending.insert(key, pending);
-        state.queue.push_back(key);
-        self.count(state);
+        state.behind.push_back(pending.key);
+        self.put(&mut state, pending);
         true
+    }
+
+    /// Whether there is room for another signal.
+    fn has_place(&self, state: &State) -> bool {
+        let has_place = state.queue.len() + state.behind.len() < MAX_PENDING;
+        self.meters.full.increment(u64::from(!has_place));
+        has_place
+    }
+
+    fn put(&self, state: &mut State, pending: Pending) {
+        state.pending.insert(pending.key, pending);
+        self.count(state);
+    }
+
+    /// Queues the signals that wait for events before all others. Returns how many are queued.
+    fn begin_pass(&self) -> usize {
+        let mut state = self.state();
+        if !state.behind.is_empty() {
+            let mut first = std::mem::take(&mut state.behind);
+            first.append(&mut state.queue);
+            state.queue = first;
+        }
+        state.queue.len()
     }
 
     fn pop(&self) -> Option<Pending> {
         let mut state = self.state();
         while let Some(key) = state.queue.pop_front() {
             if let Some(pending) = state.pending.remove(&key) {
-                self.begin(&mut state, &pending.signal);
+                self.begin(&mut state, pending.key, pending.signal.after);
                 return Some(pending);
             }
         }
         // Release the memory of a burst.
-        (state.pending, state.queue) = Default::default();
+        state.queue = VecDeque::new();
+        if state.behind.is_empty() {
+            state.pending = HashMap::new();
+        }
         None
     }
 
     /// Begins the delivery of a signal: from now on [`Signals::is_ended`] says whether an event has ended it.
-    fn begin(&self, state: &mut State, signal: &Signal) {
-        state.delivering = Some((key(signal), signal.after));
+    fn begin(&self, state: &mut State, key: Key, after: Seq) {
+        state.delivering = Some((key, after));
         self.ended.store(false, Ordering::Release);
         self.count(state);
     }
@@ -209,16 +267,21 @@ impl Signals {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Ends the typing of users who posted a message, or whose membership ended, at one of these events. What they typed after
-    /// it goes on.
-    pub(crate) fn end_typing(&self, events: &[Arc<Event>]) {
+    /// Ends the typing of users who posted a message, and all signals of users whose membership ended, at one of these events.
+    /// What they sent after it goes on.
+    pub(crate) fn end_obsolete(&self, events: &[Arc<Event>]) {
         if self.is_idle() {
             return;
         }
         let mut state = self.state();
         for event in events {
-            let Some(user) = event.message().map(|message| message.author.id).or(event.departed()) else { continue };
-            if state.end_typing(event.room_id, user, event.seq) {
+            let (room_id, at) = (event.room_id, event.seq);
+            let is_delivering = match (event.departed(), event.message()) {
+                (Some(user), _) => state.end_all(room_id, user, at),
+                (None, Some(message)) => state.end_typing(room_id, message.author.id, at),
+                (None, None) => continue,
+            };
+            if is_delivering {
                 self.ended.store(true, Ordering::Release);
             }
         }
@@ -261,7 +324,7 @@ impl Signals {
     fn begin_showing(&self, room: RoomId, user: UserId) -> Option<Typist> {
         let mut state = self.state();
         let typist = state.typists.get(room, user, Instant::now())?;
-        self.begin(&mut state, &typist.signal);
+        self.begin(&mut state, Key::new(&typist.signal, 0), typist.signal.after);
         Some(typist)
     }
 
@@ -273,8 +336,9 @@ impl Signals {
         counts
     }
 
+    #[cfg(test)]
     fn waiting(&self) -> usize {
-        self.state().queue.len()
+        self.state().pending.len()
     }
 
     fn has_typists(&self) -> bool {
@@ -327,7 +391,7 @@ impl Signals {
     /// Sends a signal that holds for `left` to all subscriptions of a room, or to one.
     async fn send_signal(&self, room: &Room, signal: &Signal, left: Duration, to: Option<ConnectionId>) -> Outcome {
         let Some(frame) = wire::signal(signal, left).and_then(|frame| encode(&frame)) else { return Outcome::Sent };
-        let (except, after) = (Some(signal.user.id), signal.after);
+        let (except, after) = (signal.except(), signal.after);
         self.send(room, &RoomSignal { frame, except, to, after, ended: Some(&self.ended) }).await
     }
 
@@ -364,10 +428,14 @@ impl Signals {
 
     async fn deliver_queued(&self, hub: &Hub) -> bool {
         let mut again = false;
+        // A signal that waits for events delays the later ones of its user, so that they stay in order.
+        let mut behind = HashSet::new();
         // Signals queued meanwhile wait for the next call, so that timers are served.
-        for _ in 0..=self.waiting() {
+        for _ in 0..=self.begin_pass() {
             let Some(pending) = self.pop() else { break };
-            if !self.deliver(hub, &pending).await {
+            let of_user = (pending.key.topic, pending.key.user);
+            if behind.contains(&of_user) || !self.deliver(hub, &pending).await {
+                behind.insert(of_user);
                 again |= self.put_back(pending);
             }
             yield_now().await;
@@ -416,9 +484,9 @@ impl Signals {
     async fn send_counts(&self, hub: &Hub) {
         for (room_id, count) in self.counts() {
             if let Some(room) = hub.room(room_id)
-                && let Some(frame) = encode(&ServerFrame::TypingCount { room_id, count })
+                && let Some(frame) = encode(&SignalFrame::TypingCount { room_id, count })
             {
-                let signal = RoomSignal { frame, except: None, to: None, after: Seq::ZERO, ended: None };
+                let signal = RoomSignal { frame, except: Except::Nobody, to: None, after: Seq::ZERO, ended: None };
                 if self.send(&room, &signal).await == Outcome::Behind {
                     self.meters.behind.increment(1);
                 }
@@ -435,10 +503,6 @@ enum Outcome {
     Dropped,
     /// Events must come first.
     Behind,
-}
-
-fn key(signal: &Signal) -> Key {
-    (signal.topic, signal.user.id, discriminant(&signal.kind))
 }
 
 /// Delivers a hub's signals. Runs for ever.

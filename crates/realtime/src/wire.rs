@@ -6,7 +6,7 @@ use std::time::Duration;
 use chatsphere_core::{
     self as core, Event, EventKind, EventMessage, EventRow, MessageChangeKind, MessageKey, Signal, SignalKind,
 };
-use chatsphere_protocol::frames::{self, AboutDeleted, AboutMessage, EventFrame, ServerFrame};
+use chatsphere_protocol::frames::{self, AboutDeleted, AboutMessage, EventFrame, SignalFrame};
 use chatsphere_protocol::rest::{DeletedMessage, Message, RemovedMessage, UserRef};
 use serde_json::{Map, Value, json};
 
@@ -63,9 +63,9 @@ fn body(row: &EventRow) -> Map<String, Value> {
 }
 
 /// The frame of a signal that holds for `left`, equal for all recipients. `None` for a kind that only newer versions know.
-pub fn signal(signal: &Signal, left: Duration) -> Option<ServerFrame<'_>> {
+pub fn signal(signal: &Signal, left: Duration) -> Option<SignalFrame<'_>> {
     match &signal.kind {
-        SignalKind::Typing { room_id, parent_id, on } => Some(ServerFrame::Typing {
+        SignalKind::Typing { room_id, parent_id, on } => Some(SignalFrame::Typing {
             room_id: *room_id,
             user: user_ref(&signal.user),
             parent_id: *parent_id,

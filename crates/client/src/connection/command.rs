@@ -1,5 +1,5 @@
-use chatsphere_protocol::frames::Ack;
-use chatsphere_types::{MessageId, RoomId, Seq};
+use chatsphere_protocol::frames::{Ack, ClientFrame};
+use chatsphere_types::{RoomId, Seq};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::outbox::OutgoingMessage;
@@ -11,7 +11,7 @@ pub(crate) enum Command {
     Join { room: RoomId, since: Option<Cursor>, reply: JoinReply },
     Leave { room: RoomId, reply: oneshot::Sender<()> },
     Send { room: RoomId, message: OutgoingMessage, reply: SendReply },
-    Typing { room: RoomId, parent: Option<MessageId>, on: bool },
+    Signal(ClientFrame<'static>),
 }
 
 pub(crate) type JoinReply = oneshot::Sender<Result<Joined, RequestError>>;

@@ -7,6 +7,7 @@ mod events;
 mod options;
 mod outbox;
 mod room_cursor;
+pub(crate) mod signals;
 mod socket;
 mod state;
 pub(crate) mod tls;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_protocol::frames::Ack;
-use chatsphere_types::{MessageId, RoomId};
+use chatsphere_types::RoomId;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -125,16 +126,6 @@ impl Connection {
         let message = message.into();
         let permit = self.unacknowledged.clone().acquire_owned().await.map_err(|_| RequestError::Closed)?;
         self.ask(|reply| Command::Send { room, message, reply: SendReply { reply, _permit: permit } }).await?
-    }
-
-    /// Shows others in a room that the user types, optionally in the thread of `parent`, or has stopped. Call it every 3 s
-    /// while the user types; the indicator expires 6 s after the last call, or with the user's next message. Does nothing while
-    /// the connection is down. The server's errors arrive as [`Update::Error`].
-    ///
-    /// # Errors
-    /// [`RequestError::Closed`]
-    pub async fn typing(&self, room: RoomId, parent: Option<MessageId>, on: bool) -> Result<(), RequestError> {
-        self.commands.send(Command::Typing { room, parent, on }).await.map_err(|_| RequestError::Closed)
     }
 
     /// Replaces the token by another one of the same user, like [`Client::set_token`].

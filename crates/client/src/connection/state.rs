@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use chatsphere_protocol::frames::{ClientFrame, ErrorFrame, Hello, Incoming, encode_client_frame};
-use chatsphere_types::{MessageId, RoomId};
+use chatsphere_types::RoomId;
 use tokio::time::Instant;
 
 use super::command::{Command, JoinReply, Joined, SendReply};
@@ -14,7 +14,7 @@ use super::room_cursor::{Cursor, PageVerdict, RoomCursor, Verdict};
 use super::update::Update;
 use crate::error::RequestError;
 use crate::event::Event;
-use crate::frame::{Frame, JoinConfirmation, Page, Typing};
+use crate::frame::{Frame, JoinConfirmation, Page};
 
 /// Maximum number of joins in progress: each may cause a long replay, and the server limits frames.
 const MAX_JOINS: usize = 16;
@@ -83,7 +83,8 @@ impl State {
                 let _ = reply.send(());
             }
             Command::Send { room, message, reply } => self.outbox.push(room, message, reply),
-            Command::Typing { room, parent, on } => self.typing(room, parent, on),
+            Command::Signal(frame) if self.connected => self.send(frame, "t"),
+            Command::Signal(_) => {}
         }
     }
 
@@ -103,14 +104,6 @@ impl State {
     pub(crate) fn authenticate(&mut self, token: &str) {
         if self.connected {
             self.send(ClientFrame::Auth { token: token.into() }, "a");
-        }
-    }
-
-    /// Sends a typing signal, unless the connection is down: after a reconnect it would be outdated.
-    fn typing(&mut self, room: RoomId, parent: Option<MessageId>, on: bool) {
-        if self.connected {
-            let parent_id = parent.map(|parent| parent.to_string().into());
-            self.send(ClientFrame::Typing { room_id: room.to_string().into(), parent_id, on: Some(on), user_id: None }, "t");
         }
     }
 
@@ -156,14 +149,8 @@ impl State {
                     self.left(room_id, reason);
                 }
             }
-            Frame::Typing(Typing { room_id, user, parent_id, expires_in_ms }) if self.rooms.contains_key(&room_id) => {
-                let expires_in = Duration::from_millis(expires_in_ms);
-                self.update(Update::Typing { room: room_id, user, parent: parent_id, expires_in });
-            }
-            Frame::TypingCount { room_id, count } if self.rooms.contains_key(&room_id) => {
-                self.update(Update::TypingCount { room: room_id, count });
-            }
-            Frame::Typing(_) | Frame::TypingCount { .. } => {}
+            Frame::Signal(room, update) if self.rooms.contains_key(&room) => self.update(update),
+            Frame::Signal(..) => {}
             Frame::Error(error) => self.error(error, now),
         }
         Ok(())

@@ -28,7 +28,7 @@ mod read_room;
 mod read_user;
 mod remove_member;
 mod revoke_token;
-mod typing;
+mod signal;
 
 pub use act_as::act_as;
 pub use add_member::AddMember;
@@ -58,7 +58,7 @@ pub use read_message::read_message;
 pub use read_room::{FIRST_MEMBERS, list_members, read_room};
 pub use read_user::{find_user, read_user};
 pub use remove_member::RemoveMember;
-pub use typing::{Typing, parent_id, typing};
+pub use signal::{SendSignal, parent_id, signal};
 
 use crate::caller::Caller;
 use crate::error::{Error, NotFound};

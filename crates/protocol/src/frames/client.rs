@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::fields::{Fields, name};
+use crate::json::RawJson;
 
 /// A frame from a client, with its `ref`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -214,6 +215,12 @@ impl FieldText for u64 {
 }
 
 impl FieldText for bool {
+    fn text(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl FieldText for RawJson<'_> {
     fn text(&self) -> Option<&str> {
         None
     }

@@ -3,72 +3,56 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::client::FrameError;
 use super::lenient::{self, OneByOne};
+use crate::json::RawJson;
 
-/// Declares every field once: its name in Rust and on the wire.
+/// Declares every field once: its name in Rust, its type, and its name on the wire.
 macro_rules! fields {
-    (
-        texts { $($text:ident = $text_name:literal,)* }
-        numbers { $($number:ident = $number_name:literal,)* }
-        switches { $($switch:ident = $switch_name:literal,)* }
-    ) => {
+    ($lifetime:lifetime, $($field:ident: $type:ty = $name:literal,)*) => {
         /// The fields of all frames in one struct, so that a frame is parsed in one pass without buffering.
         #[derive(Default, Deserialize)]
-        pub(super) struct Fields<'a> {
-            $(#[serde(rename = $text_name, borrow, default, deserialize_with = "text")]
-            pub(super) $text: Option<Cow<'a, str>>,)*
-            $(#[serde(rename = $number_name, default)]
-            pub(super) $number: Option<u64>,)*
-            $(#[serde(rename = $switch_name, default)]
-            pub(super) $switch: Option<bool>,)*
+        #[serde(bound(deserialize = "'de: 'a"))]
+        pub(super) struct Fields<$lifetime> {
+            $(#[serde(rename = $name, default, deserialize_with = "FieldType::read")]
+            pub(super) $field: Option<$type>,)*
         }
 
         /// The names of the fields on the wire.
         #[allow(non_upper_case_globals, dead_code, reason = "each is named like its field, whether or not it is asked for")]
         pub(super) mod name {
-            $(pub(in super::super) const $text: &str = $text_name;)*
-            $(pub(in super::super) const $number: &str = $number_name;)*
-            $(pub(in super::super) const $switch: &str = $switch_name;)*
+            $(pub(in super::super) const $field: &str = $name;)*
         }
 
         impl Fields<'static> {
             /// The names of all fields on the wire.
-            pub(super) const NAMES: &'static [&'static str] = &[$($text_name,)* $($number_name,)* $($switch_name,)*];
+            pub(super) const NAMES: &'static [&'static str] = &[$($name,)*];
 
             /// Parses each field separately.
             pub(super) fn one_by_one(members: &mut OneByOne<'_>) -> Self {
-                Self {
-                    $($text: members.text($text_name),)*
-                    $($number: members.number($number_name),)*
-                    $($switch: members.switch($switch_name),)*
-                }
+                Self { $($field: members.take($name),)* }
             }
         }
     };
 }
 
 fields! {
-    texts {
-        reference = "ref",
-        token = "token",
-        room_id = "roomId",
-        epoch = "epoch",
-        content = "content",
-        client_message_id = "clientMessageId",
-        user_id = "userId",
-        parent_id = "parentId",
-        message_id = "messageId",
-        kind = "type",
-    }
-    numbers {
-        since = "since",
-        if_version = "ifVersion",
-    }
-    switches {
-        on = "on",
-    }
+    'a,
+    reference: Cow<'a, str> = "ref",
+    token: Cow<'a, str> = "token",
+    room_id: Cow<'a, str> = "roomId",
+    epoch: Cow<'a, str> = "epoch",
+    content: Cow<'a, str> = "content",
+    client_message_id: Cow<'a, str> = "clientMessageId",
+    user_id: Cow<'a, str> = "userId",
+    parent_id: Cow<'a, str> = "parentId",
+    message_id: Cow<'a, str> = "messageId",
+    kind: Cow<'a, str> = "type",
+    since: u64 = "since",
+    if_version: u64 = "ifVersion",
+    on: bool = "on",
 }
 
 impl<'a> Fields<'a> {
@@ -84,9 +68,36 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Parses a text, borrowed from the frame unless it contains escapes.
-fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    Ok(Option::<Text<'a>>::deserialize(deserializer)?.map(|text| text.0))
+/// The types of fields.
+trait FieldType<'de>: Sized {
+    /// Parses a field's value. `None` if the field counts as absent.
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error>;
+}
+
+impl<'de: 'a, 'a> FieldType<'de> for Cow<'a, str> {
+    /// The text is borrowed from the frame unless it contains escapes.
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        #[derive(Deserialize)]
+        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+        Ok(Option::<Text<'a>>::deserialize(deserializer)?.map(|text| text.0))
+    }
+}
+
+impl<'de> FieldType<'de> for u64 {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        Option::deserialize(deserializer)
+    }
+}
+
+impl<'de> FieldType<'de> for bool {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        Option::deserialize(deserializer)
+    }
+}
+
+impl<'de: 'a, 'a> FieldType<'de> for RawJson<'a> {
+    /// Null is a value.
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        Ok(Some(RawJson::new(<&RawValue>::deserialize(deserializer)?.get())))
+    }
 }

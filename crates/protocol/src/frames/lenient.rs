@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::client::{FrameError, FrameErrorKind};
 use super::fields::{Fields, name};
-use crate::json::{HALF_A_PAIR, replace_half_pairs, whole_number};
+use crate::json::{HALF_A_PAIR, RawJson, replace_half_pairs, whole_number};
 
 /// Parses a frame again.
 pub(super) fn read(text: &str) -> Result<Fields<'static>, FrameError> {
@@ -42,47 +42,58 @@ pub(super) struct OneByOne<'a> {
 }
 
 impl OneByOne<'_> {
-    /// Parses a member as text. `None` if it is absent, null or invalid.
-    pub(super) fn text(&mut self, field: &'static str) -> Option<Cow<'static, str>> {
+    /// Parses a member. `None` if it is absent, null or invalid.
+    pub(super) fn take<T: Member>(&mut self, field: &'static str) -> Option<T> {
         let json = self.members.value(field)?.get();
-        if json == "null" {
+        if json == "null" && !T::MAY_BE_NULL {
             return None;
         }
+        match T::parse(json) {
+            Ok(value) => Some(value),
+            Err((kind, message)) => {
+                self.wrong.get_or_insert(Wrong::new(field, kind, message));
+                None
+            }
+        }
+    }
+}
+
+/// The types of members.
+pub(super) trait Member: Sized {
+    /// Whether null is a value, not an absent member.
+    const MAY_BE_NULL: bool = false;
+
+    /// Parses a member's JSON, whose grammar was checked before.
+    fn parse(json: &str) -> Result<Self, (FrameErrorKind, &'static str)>;
+}
+
+impl Member for Cow<'static, str> {
+    fn parse(json: &str) -> Result<Self, (FrameErrorKind, &'static str)> {
         if !json.starts_with('"') {
-            return self.note(field, FrameErrorKind::Malformed, "must be a string");
+            return Err((FrameErrorKind::Malformed, "must be a string"));
         }
-        match serde_json::from_str::<String>(json) {
-            Ok(text) => Some(Cow::Owned(text)),
-            // The grammar was checked before, so only half of a surrogate pair can be wrong.
-            Err(_) => self.note(field, FrameErrorKind::Invalid, HALF_A_PAIR),
-        }
+        // Only half of a surrogate pair can be wrong.
+        serde_json::from_str(json).map(Cow::Owned).map_err(|_| (FrameErrorKind::Invalid, HALF_A_PAIR))
     }
+}
 
-    /// Parses a member as a whole number. `None` if it is absent, null or invalid.
-    pub(super) fn number(&mut self, field: &'static str) -> Option<u64> {
-        let json = self.members.value(field)?.get();
-        if json == "null" {
-            return None;
-        }
-        match whole_number(json) {
-            Some(number) => Some(number),
-            None => self.note(field, FrameErrorKind::Malformed, "must be a whole number from 0"),
-        }
+impl Member for u64 {
+    fn parse(json: &str) -> Result<Self, (FrameErrorKind, &'static str)> {
+        whole_number(json).ok_or((FrameErrorKind::Malformed, "must be a whole number from 0"))
     }
+}
 
-    /// Parses a member as a boolean. `None` if it is absent, null or invalid.
-    pub(super) fn switch(&mut self, field: &'static str) -> Option<bool> {
-        match self.members.value(field)?.get() {
-            "null" => None,
-            "true" => Some(true),
-            "false" => Some(false),
-            _ => self.note(field, FrameErrorKind::Malformed, "must be true or false"),
-        }
+impl Member for bool {
+    fn parse(json: &str) -> Result<Self, (FrameErrorKind, &'static str)> {
+        json.parse().map_err(|_| (FrameErrorKind::Malformed, "must be true or false"))
     }
+}
 
-    fn note<T>(&mut self, field: &'static str, kind: FrameErrorKind, message: &'static str) -> Option<T> {
-        self.wrong.get_or_insert(Wrong::new(field, kind, message));
-        None
+impl Member for RawJson<'static> {
+    const MAY_BE_NULL: bool = true;
+
+    fn parse(json: &str) -> Result<Self, (FrameErrorKind, &'static str)> {
+        Ok(RawJson::new(json.to_owned()))
     }
 }
 

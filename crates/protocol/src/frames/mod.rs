@@ -11,3 +11,5 @@ pub use client::{ClientFrame, FrameError, FrameErrorKind, Incoming, encode_clien
 pub use event::{AboutDeleted, AboutMessage, EventFrame, EventKind};
 pub use schema::frames_schema;
 pub use server::{Ack, ErrorFrame, Hello, HelloLimits, NotRecovered, PreviousMessages, ServerFrame};
+
+pub use crate::signals::SignalFrame;

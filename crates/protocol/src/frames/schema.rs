@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{EventFrame, Incoming, ServerFrame};
+use super::{EventFrame, Incoming, ServerFrame, SignalFrame};
 
 /// Returns the JSON Schema (draft 2020-12) of all frames. Its `$defs` has `ClientFrame`, `ServerFrame`, and the types that they
 /// refer to.
@@ -40,10 +40,12 @@ fn schemas<T: ToSchema>() -> Map<String, Value> {
 
 /// Adds the schemas of frames and events of unknown types, which the Rust types do not describe.
 fn add_unknown(definitions: &mut Map<String, Value>) {
-    // The derived schema ignores that `Event` is untagged, so its entry is removed.
-    forms(definitions).map(Vec::pop);
+    // The derived schema ignores that `Signal` and `Event` are untagged, so their entries are removed.
+    if let Some(forms) = forms(definitions) {
+        forms.truncate(forms.len().saturating_sub(2));
+    }
     let mut known = Vec::new();
-    for name in [&*ServerFrame::name(), "EventKind"] {
+    for name in [&*ServerFrame::name(), &*SignalFrame::name(), "EventKind"] {
         each_object(definitions.get_mut(name).unwrap_or(&mut Value::Null), &mut |object| known.extend(tag(object)));
     }
     let event = EventFrame::name();
@@ -78,7 +80,7 @@ fn add_unknown(definitions: &mut Map<String, Value>) {
         ),
     ]);
     if let Some(forms) = forms(definitions) {
-        forms.extend(["KnownEvent", "UnknownFrame"].map(|name| json!({ "$ref": format!("#/$defs/{name}") })));
+        forms.extend(["SignalFrame", "KnownEvent", "UnknownFrame"].map(|name| json!({ "$ref": format!("#/$defs/{name}") })));
     }
 }
 
@@ -148,8 +150,11 @@ mod tests {
     fn every_type_is_described() {
         let schema = frames_schema();
         assert_eq!(types(schema["$defs"]["ClientFrameKind"].clone()), ClientFrame::TYPES);
-        let known = types(json!([schema["$defs"]["ServerFrame"], schema["$defs"]["EventKind"]]));
-        assert!(known.contains(&json!("hello")) && known.contains(&json!("member_left")), "{known:?}");
+        let known = types(json!(["ServerFrame", "SignalFrame", "EventKind"].map(|name| &schema["$defs"][name])));
+        assert!(
+            known.contains(&json!("hello")) && known.contains(&json!("typing")) && known.contains(&json!("member_left")),
+            "{known:?}"
+        );
         assert!(!known.contains(&json!("event")), "{known:?}");
         assert_eq!(schema["$defs"]["UnknownFrame"]["properties"]["type"]["not"]["enum"], json!(known));
     }

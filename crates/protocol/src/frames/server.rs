@@ -6,8 +6,8 @@ use chatsphere_types::{ConnectionId, MessageId, RoomId, Seq, Timestamp, UserId, 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::EventFrame;
-use crate::rest::{Message, UserRef};
+use super::{EventFrame, SignalFrame};
+use crate::rest::Message;
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -73,31 +73,6 @@ pub enum ServerFrame<'a> {
         /// Why: `removed` (the user is no longer a member) or `rights_changed`.
         reason: Cow<'a, str>,
     },
-    /// A user is typing in a room. Ephemeral: it has no number, and is dropped first for a client that reads slowly.
-    #[serde(rename_all = "camelCase")]
-    Typing {
-        /// The room.
-        #[schema(value_type = String, format = "uuid")]
-        room_id: RoomId,
-        /// The user.
-        user: UserRef<'a>,
-        /// The message in whose thread the user types.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>, format = "uuid")]
-        parent_id: Option<MessageId>,
-        /// For how long to show it, in milliseconds, unless a message of this user arrives before. 0 ends it.
-        expires_in_ms: u64,
-    },
-    /// How many users are typing, in a room with too many connections to name them. Ephemeral. It is sent once a second while
-    /// anybody types, and once with 0.
-    #[serde(rename_all = "camelCase")]
-    TypingCount {
-        /// The room.
-        #[schema(value_type = String, format = "uuid")]
-        room_id: RoomId,
-        /// The number of users.
-        count: usize,
-    },
     /// The answer to `ping`.
     #[serde(rename_all = "camelCase")]
     Pong {
@@ -116,6 +91,9 @@ pub enum ServerFrame<'a> {
         /// all reconnect at once.
         retry_after_ms: u64,
     },
+    /// An ephemeral frame.
+    #[serde(untagged)]
+    Signal(SignalFrame<'a>),
     /// A durable event of a room.
     #[serde(untagged)]
     Event(EventFrame<'a>),

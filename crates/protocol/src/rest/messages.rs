@@ -209,16 +209,3 @@ pub struct PostMessage {
     #[schema(value_type = Option<String>, format = "uuid")]
     pub user_id: Option<String>,
 }
-
-/// The body of `POST /api/rooms/{roomId}/typing`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Typing {
-    /// The message in whose thread the user types.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(format = "uuid")]
-    pub parent_id: Option<String>,
-    /// Whether the user is typing (the default) or has stopped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on: Option<bool>,
-}

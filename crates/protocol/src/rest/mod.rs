@@ -9,7 +9,7 @@ mod users;
 
 pub use health::{BusState, Health, Ready};
 pub use messages::{
-    DeletedMessage, EditMessage, Message, MessageInRoom, MessageVersion, PostMessage, RemovedMessage, RoomRef, Typing,
+    DeletedMessage, EditMessage, Message, MessageInRoom, MessageVersion, PostMessage, RemovedMessage, RoomRef,
 };
 pub use problem::{FieldError, Problem};
 pub use rooms::{AddUser, Count, CreateRoom, Room, RoomWithUsers};
@@ -18,3 +18,5 @@ pub use users::{
     ChangeProfile, ChangeUser, CreateUser, CreatedUser, Done, ExternalUser, Profile, ProfileChanged, PutExternalUser, User,
     UserRef, WantedToken,
 };
+
+pub use crate::signals::Typing;

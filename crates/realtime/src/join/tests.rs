@@ -461,7 +461,7 @@ async fn a_removal_of_the_last_subscriber_leaves_no_interest() {
 /// A signal that a user types in the room, or has stopped.
 fn typing(world: &World, user: &UserRef, on: bool) -> Signal {
     let kind = SignalKind::Typing { room_id: world.room, parent_id: None, on };
-    Signal { topic: Topic::Room(world.room), user: user.clone(), after: Seq::new(1), kind }
+    Signal { topic: Topic::Room(world.room), user: user.clone(), from: None, after: Seq::new(1), kind }
 }
 
 #[tokio::test(start_paused = true)]
@@ -525,7 +525,7 @@ async fn a_new_subscriber_is_shown_who_still_types() {
     let shown = |name: &str, seconds| (name.to_owned(), seconds);
     assert_eq!(join().await, [shown("bob", 4), shown("joe", 4)], "neither who has stopped nor the user itself");
     let by_joe = message(world.room, Seq::new(2), joe.clone(), "said");
-    world.hub.signals.end_typing(&[world.event(2, EventKind::Message(by_joe))]);
+    world.hub.signals.end_obsolete(&[world.event(2, EventKind::Message(by_joe))]);
     advance(Duration::from_secs(2)).await;
     assert_eq!(join().await, [shown("bob", 2)]);
     advance(Duration::from_secs(2)).await;

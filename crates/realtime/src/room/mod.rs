@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use chatsphere_core::{Access, ConnectionId, Event, RoomId, Seq, UserId};
+use chatsphere_core::signal::Except;
+use chatsphere_core::{Access, ConnectionId, Event, RoomId, Seq};
 
 use self::frame_buffer::{Amount, FrameBuffer};
 use self::pass::Pass;
@@ -107,8 +108,8 @@ pub(crate) struct Accepted {
 /// A signal to subscriptions of a room.
 pub(crate) struct RoomSignal<'a> {
     pub(crate) frame: Bytes,
-    /// The user whose connections do not get it.
-    pub(crate) except: Option<UserId>,
+    /// The connections that do not get it.
+    pub(crate) except: Except,
     /// The only connection that gets it, if any.
     pub(crate) to: Option<ConnectionId>,
     /// Every subscription gets this event before it.
@@ -123,7 +124,12 @@ impl RoomSignal<'_> {
     }
 
     fn is_for(&self, subscriber: &Subscriber) -> bool {
-        self.to.is_none_or(|to| subscriber.id == to) && self.except.is_none_or(|user| !subscriber.caller().is(user))
+        let is_excepted = match self.except {
+            Except::Nobody => false,
+            Except::User(user) => subscriber.caller().is(user),
+            Except::Connection(connection) => subscriber.id == connection,
+        };
+        self.to.is_none_or(|to| subscriber.id == to) && !is_excepted
     }
 }
 

@@ -42,7 +42,7 @@ impl World {
 
     fn typing(&self, user: &UserRef, after: u64, on: bool) {
         let kind = SignalKind::Typing { room_id: self.room, parent_id: None, on };
-        self.hub.signal(Signal { topic: Topic::Room(self.room), user: user.clone(), after: Seq::new(after), kind });
+        self.hub.signal(Signal { topic: Topic::Room(self.room), user: user.clone(), from: None, after: Seq::new(after), kind });
     }
 
     fn happens(&self, seq: u64, kind: EventKind) {
@@ -62,7 +62,13 @@ impl World {
 
 /// A signal with an empty frame.
 fn signal_to_all() -> RoomSignal<'static> {
-    RoomSignal { frame: Bytes::from_static(&[0x81, 2, b'{', b'}']), except: None, to: None, after: Seq::ZERO, ended: None }
+    RoomSignal {
+        frame: Bytes::from_static(&[0x81, 2, b'{', b'}']),
+        except: Except::Nobody,
+        to: None,
+        after: Seq::ZERO,
+        ended: None,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,7 +227,7 @@ async fn however_many_come_few_are_kept() {
     let room = RoomId::new(START);
     for number in 0..3 * MAX_PENDING {
         let kind = SignalKind::Typing { room_id: room, parent_id: None, on: true };
-        hub.signal(Signal { topic: Topic::Room(room), user: user(&number.to_string()), after: Seq::ZERO, kind });
+        hub.signal(Signal { topic: Topic::Room(room), user: user(&number.to_string()), from: None, after: Seq::ZERO, kind });
     }
     assert_eq!(hub.signals.state().pending.len(), MAX_PENDING);
     let hub = Arc::new(hub);
@@ -236,8 +242,8 @@ async fn however_many_come_few_are_kept() {
     let posted = EventKind::Message(message(room, Seq::new(1), ada.clone(), "said"));
     for _ in 0..3 * MAX_PENDING {
         let kind = SignalKind::Typing { room_id: room, parent_id: None, on: true };
-        hub.signal(Signal { topic: Topic::Room(room), user: ada.clone(), after: Seq::ZERO, kind });
-        hub.signals.end_typing(&[Arc::new(Event { room_id: room, seq: Seq::new(1), at: START, kind: posted.clone() })]);
+        hub.signal(Signal { topic: Topic::Room(room), user: ada.clone(), from: None, after: Seq::ZERO, kind });
+        hub.signals.end_obsolete(&[Arc::new(Event { room_id: room, seq: Seq::new(1), at: START, kind: posted.clone() })]);
     }
     assert!(hub.signals.state().queue.len() <= MAX_PENDING);
     advance(Duration::from_secs(1)).await;
@@ -258,7 +264,7 @@ async fn a_signal_to_a_user_reaches_its_connections_whatever_they_have_joined() 
     world.hub.set_connections(Arc::downgrade(&book));
     for to in [ada.id, bob.id] {
         let kind = SignalKind::Typing { room_id: world.room, parent_id: None, on: true };
-        world.hub.signal(Signal { topic: Topic::User(to), user: ada.clone(), after: Seq::ZERO, kind });
+        world.hub.signal(Signal { topic: Topic::User(to), user: ada.clone(), from: None, after: Seq::ZERO, kind });
     }
     settle().await;
     assert!(connections.iter().all(|write_queue| frames(write_queue) == [world.frame(&ada, 6_000)]));

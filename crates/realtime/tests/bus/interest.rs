@@ -18,7 +18,7 @@ fn user(shard: u8) -> UserId {
 
 fn typing(topic: Topic, room_id: RoomId) -> Signal {
     let user = UserRef { id: UserId::new(NOW), username: Username::from_stored("ada".to_owned()) };
-    Signal { topic, user, after: Seq::new(1), kind: SignalKind::Typing { room_id, parent_id: None, on: true } }
+    Signal { topic, user, from: None, after: Seq::new(1), kind: SignalKind::Typing { room_id, parent_id: None, on: true } }
 }
 
 /// Publishes repeatedly until the other node receives it.

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::ops::{self, EditMessage, PostMessage, Typing};
+use chatsphere_core::ops::{self, EditMessage, PostMessage, SendSignal};
 use chatsphere_core::store::AckTo;
-use chatsphere_core::{Access, Caller, Error, MessageId, RoomId, Version};
+use chatsphere_core::{Access, Caller, Error, MessageId, RoomId, SignalKind, Version};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
 use chatsphere_realtime::{Join, PendingAck, SendWindow, WriteQueue, join};
 use tokio::time::sleep;
@@ -70,18 +70,8 @@ impl Connection {
                 })));
             }
             ClientFrame::Typing { room_id, parent_id, on, user_id } => {
-                match typing(&caller, &room_id, parent_id.as_deref(), on, user_id.as_deref()) {
-                    Ok(typing) => {
-                        return Ok(Some(deferred(move |connection| {
-                            Box::pin(async move {
-                                let done = ops::typing(&connection.state.chat, &caller, typing).await;
-                                connection.answer_refused(&about, done.map(drop).map_err(Refused::from));
-                                Ok(())
-                            })
-                        })));
-                    }
-                    Err(error) => Err(error),
-                }
+                let kind = typing(&caller, &room_id, parent_id.as_deref(), on);
+                return Ok(self.signal(session, caller, kind, user_id.as_deref(), about));
             }
         };
         self.answer_refused(&about, done.map_err(Refused::from));
@@ -154,6 +144,33 @@ impl Connection {
     fn delete(&mut self, caller: &Caller, (room, message): (RoomId, MessageId), about: &Correlation) -> Result<(), Error> {
         let to = ack_to(&mut self.unanswered, &self.write_queue, about);
         ops::delete_message_for(&self.state.chat, caller, room, message, to)
+    }
+
+    /// Sends a signal. Only errors are answered.
+    fn signal(
+        &self,
+        session: &Session,
+        caller: Arc<Caller>,
+        kind: Result<SignalKind, Error>,
+        user_id: Option<&str>,
+        about: Correlation,
+    ) -> Option<Deferred> {
+        let from = Some(session.subscriber.id);
+        let user = user_id.map(ops::user_id).transpose();
+        let signal = kind.and_then(|kind| Ok(SendSignal { kind, user: user?, from }));
+        match signal {
+            Ok(signal) => Some(deferred(move |connection| {
+                Box::pin(async move {
+                    let done = ops::signal(&connection.state.chat, &caller, signal).await;
+                    connection.answer_refused(&about, done.map(drop).map_err(Refused::from));
+                    Ok(())
+                })
+            })),
+            Err(error) => {
+                self.answer_refused(&about, Err(error.into()));
+                None
+            }
+        }
     }
 
     async fn join(
@@ -241,17 +258,10 @@ fn edit(
     Ok(EditMessage { room_id, message_id, content, if_version })
 }
 
-/// The parameters of a `typing` frame.
-fn typing(
-    caller: &Caller,
-    room_id: &str,
-    parent_id: Option<&str>,
-    on: Option<bool>,
-    user_id: Option<&str>,
-) -> Result<Typing, Error> {
+/// The signal of a `typing` frame.
+fn typing(caller: &Caller, room_id: &str, parent_id: Option<&str>, on: Option<bool>) -> Result<SignalKind, Error> {
     let parent_id = parent_id.map(ops::parent_id).transpose()?;
-    let user = user_id.map(ops::user_id).transpose()?;
-    Ok(Typing { room_id: ops::room_id(caller, room_id)?, parent_id, on: on.unwrap_or(true), user })
+    Ok(SignalKind::Typing { room_id: ops::room_id(caller, room_id)?, parent_id, on: on.unwrap_or(true) })
 }
 
 /// A `message` frame.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chatsphere_core::ops::{self, Typing};
-use chatsphere_core::{AppContext, Caller, Clock, ManualClock, RoomId, UserRef};
+use chatsphere_core::ops::{self, SendSignal};
+use chatsphere_core::{AppContext, Caller, Clock, ManualClock, RoomId, SignalKind, UserRef};
 use serde_json::{Value, json};
 
 use crate::database::Database;
@@ -43,7 +43,8 @@ fn started(mut frame: Value) -> Value {
 async fn types_on(chat: &AppContext, room_id: RoomId, person: &Person) {
     let user = chat.store.user(person.id).await.unwrap().unwrap();
     let caller = Caller { operator: false, ..Caller::operator(UserRef::from(&user), chat.clock.now()) };
-    ops::typing(chat, &caller, Typing { room_id, parent_id: None, on: true, user: None }).await.unwrap();
+    let kind = SignalKind::Typing { room_id, parent_id: None, on: true };
+    ops::signal(chat, &caller, SendSignal { kind, user: None, from: None }).await.unwrap();
 }
 
 async fn others_see_who_types_and_that_it_stops(database: Arc<Database>) {

@@ -96,7 +96,7 @@ impl Device {
             // The close frame follows.
             ServerFrame::Closing { .. } => {}
             // The contract guarantees nothing about ephemeral frames.
-            ServerFrame::Typing { .. } | ServerFrame::TypingCount { .. } => {}
+            ServerFrame::Signal(_) => {}
             ServerFrame::AuthOk { .. } => return None,
         }
         Some(())

@@ -1,3 +1,4 @@
+use chatsphere_core::SignalKind;
 use chatsphere_protocol::rest::{Done, Typing};
 
 use crate::http::prelude::*;
@@ -25,7 +26,8 @@ pub(super) async fn post(
 ) -> Result<impl IntoResponse, Failure> {
     query.takes(&[])?;
     let parent_id = value.parent_id.as_deref().map(ops::parent_id).transpose()?;
-    let typing = ops::Typing { room_id, parent_id, on: value.on.unwrap_or(true), user: None };
-    let head = ops::typing(&http.chat, &caller, typing).await?;
+    let kind = SignalKind::Typing { room_id, parent_id, on: value.on.unwrap_or(true) };
+    let signal = ops::SendSignal { kind, user: None, from: None };
+    let head = ops::signal(&http.chat, &caller, signal).await?;
     Ok((RoomSeq(head), Json(Done { message: "Typing accepted".into() })))
 }
