@@ -7,6 +7,7 @@ use chatsphere_core::{
     self as core, Event, EventKind, EventMessage, EventRow, MessageChangeKind, MessageKey, Signal, SignalKind,
 };
 use chatsphere_protocol::frames::{self, AboutDeleted, AboutMessage, EventFrame, SignalFrame};
+use chatsphere_protocol::json::RawJson;
 use chatsphere_protocol::rest::{DeletedMessage, Message, RemovedMessage, UserRef};
 use serde_json::{Map, Value, json};
 
@@ -70,6 +71,12 @@ pub fn signal(signal: &Signal, left: Duration) -> Option<SignalFrame<'_>> {
             user: user_ref(&signal.user),
             parent_id: *parent_id,
             expires_in_ms: if *on { u64::try_from(left.as_millis()).unwrap_or(u64::MAX) } else { 0 },
+        }),
+        SignalKind::Custom { room_id, name, data } => Some(SignalFrame::Signal {
+            room_id: *room_id,
+            user: user_ref(&signal.user),
+            name: Cow::Borrowed(name.as_str()),
+            data: RawJson::new(data.as_str()),
         }),
         SignalKind::Unknown => None,
     }

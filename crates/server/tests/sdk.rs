@@ -174,3 +174,34 @@ async fn a_rate_limit_changes_no_order() {
     soon(connection.close()).await;
     assert!(running.shutdown().await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_reaches_the_other_connection_as_it_was_sent() {
+    let directory = TempDir::new().unwrap();
+    let (running, token) = serve(&directory, Settings::default()).await;
+    let client = Client::new(&format!("http://{}", running.http_addr()), token).unwrap();
+    let room = room(&client).await;
+    let ((one, mut of_one), (other, mut of_other)) = (client.connect(options()), client.connect(options()));
+    for connection in [&one, &other] {
+        soon(connection.join(room)).await.unwrap();
+    }
+    let json = r#"{ "x": 0.1000000000000000000000000000001 }"#;
+    soon(one.signal(room, "cursor", serde_json::from_str(json).unwrap())).await.unwrap();
+    soon(other.signal(room, "", serde_json::from_str("1").unwrap())).await.unwrap();
+    let of_signals = async |events: &mut Events| loop {
+        match soon(events.recv()).await {
+            Some(Update::Signal { name, data, .. }) => return (name, data),
+            Some(Update::Error(error)) => return (error.code.into_owned(), error.field.unwrap_or_default().into_owned()),
+            _ => {}
+        }
+    };
+    // The signal and the error may come in either order.
+    let mut seen = [of_signals(&mut of_other).await, of_signals(&mut of_other).await];
+    seen.sort();
+    assert_eq!(seen, [("cursor".to_owned(), json.to_owned()), ("invalid".to_owned(), "name".to_owned())]);
+    soon(other.signal(room, "ring", serde_json::from_str("null").unwrap())).await.unwrap();
+    assert_eq!(of_signals(&mut of_one).await, ("ring".to_owned(), "null".to_owned()), "its own did not come");
+    soon(one.close()).await;
+    soon(other.close()).await;
+    assert!(running.shutdown().await);
+}

@@ -85,6 +85,17 @@ pub enum Update {
         /// The number of users.
         count: usize,
     },
+    /// A signal of the application from another connection to a joined room. Some of these updates may be lost.
+    Signal {
+        /// The room.
+        room: RoomId,
+        /// The user who sent it.
+        user: UserRef<'static>,
+        /// What it is.
+        name: String,
+        /// Its content: JSON, as it was sent.
+        data: String,
+    },
     /// The server reports an error that belongs to no call of this client.
     Error(ErrorFrame<'static>),
 }

@@ -163,6 +163,21 @@ client_frames! {
             #[schema(format = "uuid")]
             user_id: Option<Cow<'a, str>>,
         },
+        /// Sends the room's other connections a signal that the application defines.
+        "signal" => Signal {
+            /// The room.
+            #[schema(format = "uuid")]
+            room_id: Cow<'a, str>,
+            /// What it is: 1 to 32 characters.
+            name: Cow<'a, str>,
+            /// Its content: any JSON of up to 1 KiB and 16 levels. It is passed on as it is written.
+            #[schema(value_type = serde_json::Value)]
+            data: RawJson<'a>,
+            /// The user who sends it, if not the caller. Only a CLIENT token may name another user.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schema(format = "uuid")]
+            user_id: Option<Cow<'a, str>>,
+        },
         /// Requests a `pong`.
         "ping" => Ping,
     }
@@ -370,7 +385,7 @@ mod tests {
         }
         assert_eq!(
             Incoming::parse(r#"{"type":"fly"}"#).unwrap_err().message,
-            "`type` must be one of auth, join, leave, message, edit, delete, typing, ping"
+            "`type` must be one of auth, join, leave, message, edit, delete, typing, signal, ping"
         );
     }
 

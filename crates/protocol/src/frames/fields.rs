@@ -53,6 +53,8 @@ fields! {
     since: u64 = "since",
     if_version: u64 = "ifVersion",
     on: bool = "on",
+    name: Cow<'a, str> = "name",
+    data: RawJson<'a> = "data",
 }
 
 impl<'a> Fields<'a> {

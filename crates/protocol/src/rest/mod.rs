@@ -19,4 +19,4 @@ pub use users::{
     UserRef, WantedToken,
 };
 
-pub use crate::signals::Typing;
+pub use crate::signals::{SendSignal, Typing};

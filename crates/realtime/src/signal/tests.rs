@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use chatsphere_core::signal::{SignalData, SignalName};
 use chatsphere_core::{Access, Event, EventKind, SignalSink, UserRef};
 use serde_json::{Value, json};
 use tokio::time::{advance, sleep};
@@ -43,6 +44,13 @@ impl World {
     fn typing(&self, user: &UserRef, after: u64, on: bool) {
         let kind = SignalKind::Typing { room_id: self.room, parent_id: None, on };
         self.hub.signal(Signal { topic: Topic::Room(self.room), user: user.clone(), from: None, after: Seq::new(after), kind });
+    }
+
+    /// Sends a signal of the application.
+    fn sends(&self, user: &UserRef, from: Option<ConnectionId>, after: u64, data: &str) {
+        let (name, data) = (SignalName::parse("move".to_owned()).unwrap(), SignalData::parse(data).unwrap());
+        let kind = SignalKind::Custom { room_id: self.room, name, data };
+        self.hub.signal(Signal { topic: Topic::Room(self.room), user: user.clone(), from, after: Seq::new(after), kind });
     }
 
     fn happens(&self, seq: u64, kind: EventKind) {
@@ -358,5 +366,72 @@ async fn ten_thousand_who_type_cost_little() {
     }
     assert_eq!(world.hub.signals.state().typists.users(), typists::MAX_TYPISTS);
     sleep(TYPING_EXPIRES + COUNT_EVERY).await;
+    assert!(world.hub.signals.is_idle());
+}
+
+/// The content of each signal of the application, and the type of each other frame.
+fn contents(write_queue: &WriteQueue) -> Vec<Value> {
+    let content = |frame: &Value| frame.get("data").unwrap_or(&frame["type"]).clone();
+    frames(write_queue).iter().map(content).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_applications_signals_reach_all_other_connections_and_are_not_merged() {
+    let world = World::new();
+    let (ada, bob) = (user("ada"), user("bob"));
+    let (of_ada, of_bob) = (world.join(&ada), world.join(&bob));
+    let sender = world.subscribe(&ada, MAX_BYTES);
+    for data in ["1", "1", "2"] {
+        world.sends(&ada, Some(sender.id), 1, data);
+    }
+    settle().await;
+    for write_queue in [&of_ada, &of_bob] {
+        assert_eq!(contents(write_queue), [1, 1, 2]);
+    }
+    assert!(frames(&sender.write_queue).is_empty());
+    // Over REST.
+    world.sends(&ada, None, 1, "[]");
+    settle().await;
+    for write_queue in [&of_ada, &of_bob, &sender.write_queue] {
+        assert_eq!(contents(write_queue), [json!([])]);
+    }
+    assert!(world.hub.signals.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn signals_of_a_user_stay_in_order_while_one_waits_for_events() {
+    let world = World::new();
+    let (ada, bob) = (user("ada"), user("bob"));
+    let of_bob = world.join(&bob);
+    world.sends(&ada, None, 2, "1");
+    world.sends(&ada, None, 1, "2");
+    world.sends(&bob, None, 1, "3");
+    settle().await;
+    world.sends(&ada, None, 1, "4");
+    sleep(RETRY * 2).await;
+    assert_eq!(contents(&of_bob), [3]);
+    world.happens(2, EventKind::MemberJoined { user: ada.clone(), by: bob.clone() });
+    sleep(RETRY * 2).await;
+    assert_eq!(contents(&of_bob), [json!("member_joined"), json!(1), json!(2), json!(4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_departure_ends_all_signals_of_its_user_and_a_message_only_typing() {
+    let world = World::new();
+    let (ada, bob) = (user("ada"), user("bob"));
+    let of_bob = world.join(&bob);
+    world.typing(&ada, 2, true);
+    world.sends(&ada, None, 2, "1");
+    world.says(3, &ada);
+    world.says(2, &bob);
+    sleep(RETRY * 2).await;
+    assert_eq!(contents(&of_bob), [json!("new_message"), json!("new_message"), json!(1)]);
+    world.sends(&ada, None, 4, "2");
+    world.sends(&bob, None, 4, "3");
+    settle().await;
+    world.happens(5, EventKind::MemberLeft { user: ada.clone(), by: bob.clone() });
+    world.says(4, &bob);
+    sleep(RETRY * 2).await;
+    assert_eq!(contents(&of_bob), [json!("new_message"), json!("member_left"), json!(3)]);
     assert!(world.hub.signals.is_idle());
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatsphere_core::ops::{self, EditMessage, PostMessage, SendSignal};
+use chatsphere_core::signal::{SignalData, SignalName};
 use chatsphere_core::store::AckTo;
 use chatsphere_core::{Access, Caller, Error, MessageId, RoomId, SignalKind, Version};
 use chatsphere_protocol::frames::{ClientFrame, ServerFrame};
@@ -71,6 +72,10 @@ impl Connection {
             }
             ClientFrame::Typing { room_id, parent_id, on, user_id } => {
                 let kind = typing(&caller, &room_id, parent_id.as_deref(), on);
+                return Ok(self.signal(session, caller, kind, user_id.as_deref(), about));
+            }
+            ClientFrame::Signal { room_id, name, data, user_id } => {
+                let kind = custom_signal(&caller, &room_id, name.into_owned(), data.get());
                 return Ok(self.signal(session, caller, kind, user_id.as_deref(), about));
             }
         };
@@ -262,6 +267,12 @@ fn edit(
 fn typing(caller: &Caller, room_id: &str, parent_id: Option<&str>, on: Option<bool>) -> Result<SignalKind, Error> {
     let parent_id = parent_id.map(ops::parent_id).transpose()?;
     Ok(SignalKind::Typing { room_id: ops::room_id(caller, room_id)?, parent_id, on: on.unwrap_or(true) })
+}
+
+/// The signal of a `signal` frame.
+fn custom_signal(caller: &Caller, room_id: &str, name: String, data: &str) -> Result<SignalKind, Error> {
+    let (name, data) = (SignalName::parse(name)?, SignalData::parse(data)?);
+    Ok(SignalKind::Custom { room_id: ops::room_id(caller, room_id)?, name, data })
 }
 
 /// A `message` frame.

@@ -167,6 +167,8 @@ pub(crate) const ROUTES: &[Route] = &[
     route!("GET" "/api/rooms/{roomId}/events", INSIDERS),
     route!("POST" "/api/rooms/{roomId}/typing", [401, 403, 200, 200, 200, 200, 200, 403, 200, 401, 200],
         |_| json!({ "on": true })),
+    route!("POST" "/api/rooms/{roomId}/signals", [401, 403, 200, 200, 200, 200, 200, 403, 200, 401, 200],
+        |_| json!({ "name": "cursor", "data": { "x": 1 } })),
     route!("GET" "/api/tokens", UNRESTRICTED),
     route!("POST" "/api/tokens/user",   [401, 403, 201, 403, 403, 403, 201, 403, 201, 401, 403],
         |target| json!({ "userId": target.user.id, "expiresIn": "1h" })),

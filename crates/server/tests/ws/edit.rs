@@ -234,6 +234,7 @@ async fn every_answer_about_a_room_says_how_new_it_is(database: Arc<Database>) {
         ("GET", format!("{room_path}/events"), None, "3"),
         ("GET", format!("{message}/versions"), None, "3"),
         ("POST", format!("{room_path}/typing"), Some(json!({})), "3"),
+        ("POST", format!("{room_path}/signals"), Some(json!({ "name": "x", "data": 1 })), "3"),
         ("POST", format!("{room_path}/messages"), Some(json!({ "content": "x" })), "4"),
         ("PATCH", message.clone(), Some(json!({ "content": "y" })), "5"),
         ("PATCH", message.clone(), Some(json!({ "content": "y" })), "5"),

@@ -36,6 +36,7 @@ mod schema;
 mod seam;
 mod security;
 mod server;
+mod signal;
 mod slow;
 mod stale;
 mod tls;

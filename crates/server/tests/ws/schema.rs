@@ -78,6 +78,8 @@ fn frames_of_clients_are_described() {
         with(message, "type", json!("fly")),
         json!({ "type": "join", "roomId": ID, "since": -1 }),
         json!({ "type": "typing", "roomId": ID, "on": "yes" }),
+        json!({ "type": "signal", "roomId": ID, "name": 7, "data": 1 }),
+        json!({ "type": "signal", "roomId": ID, "name": "x" }),
     ] {
         client_frame(&frame).unwrap_err();
     }

@@ -7,6 +7,7 @@ mod message;
 mod messages;
 mod pins;
 mod room;
+mod signals;
 mod typing;
 
 use super::prelude::*;
@@ -24,4 +25,5 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(pins::pin, pins::unpin))
         .routes(routes!(events::list))
         .routes(routes!(typing::post))
+        .routes(routes!(signals::post))
 }
