@@ -8,14 +8,10 @@ use crate::http::prelude::*;
 ///
 /// The connections that have joined the room get a frame `signal`, which is not stored. Some of them may miss it.
 ///
-/// Who: members, a CLIENT token, or an ADMIN's; with `as` for another user: a CLIENT token. Permission: `write`.
+/// Who: members, a CLIENT token, or an ADMIN's. Permission: `write`.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/signals", operation_id = "postSignal", tag = "messages",
     security(("bearer" = [])),
-    params(
-        InRoom,
-        ("as" = Option<String>, Query, description = "The user who sends it, with that user's rights and limits; for CLIENT \
-         tokens"),
-    ),
+    params(InRoom),
     request_body = SendSignal,
     responses(
         (status = 200, description = "Accepted", body = Done),
@@ -28,9 +24,10 @@ pub(super) async fn post(
     query: Query,
     JsonBody { caller, path: room_id, value, .. }: JsonBody<SendSignal, RoomId>,
 ) -> Result<impl IntoResponse, Failure> {
+    query.takes(&[])?;
     let (name, data) = (SignalName::parse(value.name)?, SignalData::parse(value.data.get())?);
     let kind = SignalKind::Custom { room_id, name, data };
-    let signal = ops::SendSignal { kind, user: query.acting_as()?, from: None };
+    let signal = ops::SendSignal { kind, user: None, from: None };
     let head = ops::signal(&http.chat, &caller, signal).await?;
     Ok((RoomSeq(head), Json(Done { message: "Signal accepted".into() })))
 }
