@@ -30,7 +30,7 @@ use crate::lock::InstallationLock;
 use crate::observability::metrics::install_metrics;
 use crate::ownership::Role;
 use crate::request::AllowedOrigins;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, SecretsError};
 use crate::start_error::StartError;
 use crate::ws::{self, ConnectionRegistry, FastUpgrade, WsState};
 
