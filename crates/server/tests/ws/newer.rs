@@ -17,7 +17,7 @@ on_every_database!(an_unknown_event_fails_no_page);
 /// Stores an event of a newer release, in the only room.
 const PINNED: &str = r#"
     INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at, message_pk, body)
-    SELECT r.pk, r.seq + 1, 'message_pinned', u.pk, u.pk, 1795341370473, (SELECT max(pk) FROM messages), '{"until":"tomorrow"}'
+    SELECT r.pk, r.seq + 1, 'poll_opened', u.pk, u.pk, 1795341370473, (SELECT max(pk) FROM messages), '{"until":"tomorrow"}'
     FROM rooms r, users u WHERE u.username = 'ada';
     UPDATE rooms SET seq = seq + 1;
 "#;
@@ -38,11 +38,11 @@ async fn an_unknown_event_fails_no_page(database: Arc<Database>) {
 
     let person = json!({ "id": ada.id, "username": "ada" });
     let pinned = json!({
-        "type": "message_pinned", "roomId": room, "seq": 4, "until": "tomorrow", "messageId": message["id"], "messageSeq": 3,
+        "type": "poll_opened", "roomId": room, "seq": 4, "until": "tomorrow", "messageId": message["id"], "messageSeq": 3,
         "user": person, "by": person, "createdAt": "2026-11-22T09:56:10.473Z",
     });
     // The next event reveals the gap, and the missing event is read from the store.
-    assert_eq!(live.expect("message_pinned").await, pinned);
+    assert_eq!(live.expect("poll_opened").await, pinned);
     assert_eq!(live.expect("new_message").await["seq"], 5);
 
     let events = server.events(room).await;
@@ -63,12 +63,12 @@ async fn an_unknown_event_fails_no_page(database: Arc<Database>) {
         seen.push(event.seq.get());
         if event.seq.get() == 4 {
             let EventKind::Unknown { kind, body } = event.kind else { panic!("a kind that this client knows") };
-            assert_eq!((&*kind, &body["until"]), ("message_pinned", &"tomorrow".into()));
+            assert_eq!((&*kind, &body["until"]), ("poll_opened", &"tomorrow".into()));
         }
     }
     assert!(seen.is_sorted() && seen.contains(&4), "{seen:?}");
     let page = rest.events(room, Seq::new(3), None).await.unwrap();
     assert_eq!(page.items.iter().map(|event| event.seq.get()).collect::<Vec<_>>(), [4, 5]);
-    assert!(matches!(&page.items[0].kind, EventKind::Unknown { kind, .. } if kind == "message_pinned"));
+    assert!(matches!(&page.items[0].kind, EventKind::Unknown { kind, .. } if kind == "poll_opened"));
     connection.close().await;
 }

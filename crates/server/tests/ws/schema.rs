@@ -55,7 +55,7 @@ fn a_known_type_with_other_fields_is_rejected() {
 
 #[test]
 fn an_unknown_type_from_the_server_is_accepted() {
-    let pinned = json!({ "type": "message_pinned", "roomId": ID, "seq": 2, "until": "tomorrow" });
+    let pinned = json!({ "type": "poll_opened", "roomId": ID, "seq": 2, "until": "tomorrow" });
     for frame in [json!({ "type": "presence" }), pinned.clone(), page(std::slice::from_ref(&pinned))] {
         server_frame(&frame).unwrap();
     }

@@ -20,7 +20,7 @@ async fn an_event_of_an_unknown_kind_keeps_its_place(fixture: Arc<Fixture>) {
     let room = world.room().await;
     let message = world.post(room.id, "before").await;
     let pinned = "INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at, message_pk, body)
-        SELECT r.pk, r.seq + 1, 'message_pinned', r.owner_pk, r.owner_pk, 1800000000000, m.pk, '{\"x\":1.10}'
+        SELECT r.pk, r.seq + 1, 'poll_opened', r.owner_pk, r.owner_pk, 1800000000000, m.pk, '{\"x\":1.10}'
         FROM rooms r JOIN messages m ON m.room_pk = r.pk;
         INSERT INTO room_events (room_pk, seq, kind, user_pk, by_pk, at)
         SELECT r.pk, r.seq + 2, 'room_updated', r.owner_pk, r.owner_pk, 1800000000000 FROM rooms r;
@@ -31,7 +31,7 @@ async fn an_event_of_an_unknown_kind_keeps_its_place(fixture: Arc<Fixture>) {
     let events = all_events(&world.node, room.id).await;
     assert_eq!(
         events.iter().map(|event| event.kind.name()).collect::<Vec<_>>(),
-        ["member_joined", "new_message", "message_pinned", "room_updated", "new_message"]
+        ["member_joined", "new_message", "poll_opened", "room_updated", "new_message"]
     );
     let EventKind::Unknown { row, .. } = &events[2].kind else { panic!("{:?}", events[2]) };
     assert_eq!((row.user.id, row.by.id, row.body.as_deref()), (world.ada.id, world.ada.id, Some("{\"x\":1.10}")));
