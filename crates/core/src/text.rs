@@ -1,6 +1,7 @@
 //! Texts that people and programs send. Each type is validated when its value is created.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +12,11 @@ use crate::invisible::first_invisible;
 use crate::limits::Limits;
 
 /// A user's name: 1 to 64 characters without control characters and invisible ones, and without white space at its ends. No two
-/// users may have names with the same key by [`NameKeys`](crate::NameKeys).
+/// users may have names with the same key by [`NameKeys`](crate::NameKeys). Copies share their text, because a page or a batch has
+/// many messages of few authors.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Username(String);
+pub struct Username(Arc<str>);
 
 /// A room's name: 1 to 128 characters without control characters and invisible ones, and without white space at its ends.
 /// Several rooms may have the same name.
@@ -47,7 +49,17 @@ impl Username {
     /// Validates a name from a client.
     pub fn parse(text: String, limits: &Limits) -> Result<Self, InvalidField> {
         check_name("username", &text, limits.username_chars)?;
-        Ok(Self(text))
+        Ok(Self(text.into()))
+    }
+
+    /// Makes the value of a text that was validated before it was stored.
+    pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -173,7 +185,7 @@ macro_rules! reading_side {
         }
     )+};
 }
-reading_side!(Username, RoomName, Content, ClientMessageId, ExternalId, Email);
+reading_side!(RoomName, Content, ClientMessageId, ExternalId, Email);
 
 impl fmt::Debug for Content {
     /// Shows only the length, so that contents are never logged.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chatsphere_core::store::{Cursor, EventsPage, History, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
 use chatsphere_core::{
-    EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq, Version,
+    EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq, UserRef, Version,
 };
 
 /// The place of a message's first text among its versions, as a [`Cursor`]. The later texts are rows of another table, with
@@ -56,7 +56,7 @@ pub(crate) fn cut<T, I: EncodedLen, E>(
     limit: usize,
     item: impl Fn(&T) -> &I,
 ) -> Result<Cut<T>, E> {
-    let (mut kept, mut space) = (Vec::new(), Space::of_a_page());
+    let (mut kept, mut space) = (Vec::with_capacity(limit.min(64)), Space::of_a_page());
     for row in rows {
         let row = row?;
         if kept.len() >= limit || !space.takes(item(&row), kept.len()) {
@@ -69,7 +69,21 @@ pub(crate) fn cut<T, I: EncodedLen, E>(
 
 /// Cuts a page that has only messages.
 pub(crate) fn cut_messages<E>(rows: impl IntoIterator<Item = Result<Message, E>>, limit: usize) -> Result<Cut<Message>, E> {
-    cut(rows, limit, |message| message)
+    // Names that other threads free are a good part of a page's cost, so those of the last authors are shared.
+    let mut authors: [Option<UserRef>; 4] = Default::default();
+    let mut next = 0;
+    let shared = rows.into_iter().map(|row| {
+        let mut message = row?;
+        match authors.iter().flatten().find(|author| author.id == message.author.id) {
+            Some(author) => message.author.username = author.username.clone(),
+            None => {
+                authors[next] = Some(message.author.clone());
+                next = (next + 1) % authors.len();
+            }
+        }
+        Ok(message)
+    });
+    cut(shared, limit, |message| message)
 }
 
 /// Makes a page of messages of all rooms, from rows with their places.

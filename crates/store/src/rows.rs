@@ -90,7 +90,7 @@ fn version<R: Columns>(row: &R, column: usize) -> Result<Version, R::Error> {
 pub(crate) fn user<R: Columns>(row: &R) -> Result<User, R::Error> {
     Ok(User {
         id: id(row, 0)?,
-        username: Username::from_stored(row.value(1)?),
+        username: Username::from_stored(row.text(1)?),
         role: Role::parse(row.text(2)?).ok_or_else(|| row.foreign(2, "no role"))?,
         disabled: row.value(3)?,
         created_at: time(row, 4)?,
@@ -106,7 +106,7 @@ pub(crate) fn keyed_user<R: Columns>(row: &R) -> Result<Keyed<User>, R::Error> {
 
 /// Reads a user's `id` and `username`, from `first` on.
 pub(crate) fn user_ref<R: Columns>(row: &R, first: usize) -> Result<UserRef, R::Error> {
-    Ok(UserRef { id: id(row, first)?, username: Username::from_stored(row.value(first + 1)?) })
+    Ok(UserRef { id: id(row, first)?, username: Username::from_stored(row.text(first + 1)?) })
 }
 
 pub(crate) fn token_with_user<R: Columns>(row: &R) -> Result<TokenWithUser, R::Error> {

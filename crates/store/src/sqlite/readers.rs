@@ -112,6 +112,8 @@ impl Readers {
         if queue.idle > 0 {
             queue.idle -= 1;
             queue.calls += 1;
+            // A woken thread would otherwise wait for this lock.
+            drop(queue);
             self.0.called.notify_one();
         } else if queue.threads < self.0.most {
             queue.threads += 1;

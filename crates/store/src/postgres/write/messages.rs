@@ -456,7 +456,7 @@ pub(super) fn room_head(row: &Row) -> Result<(RoomId, RoomHead), Cause> {
 
 fn author(row: &Row) -> Result<(UserId, Author), Cause> {
     let id = rows::id(row, 0)?;
-    Ok((id, Author { pk: row.try_get(1)?, user: UserRef { id, username: Username::from_stored(row.try_get(2)?) } }))
+    Ok((id, Author { pk: row.try_get(1)?, user: UserRef { id, username: Username::from_stored(row.try_get::<_, &str>(2)?) } }))
 }
 
 type SentBefore = ((RoomId, UserId, ClientMessageId), Sent);

@@ -420,7 +420,7 @@ fn author(connection: &Connection, id: UserId) -> Result<Option<Author>> {
     connection
         .prepare_cached("SELECT pk, username FROM users WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| {
-            Ok(Author { pk: row.get(0)?, user: UserRef { id, username: Username::from_stored(row.get(1)?) } })
+            Ok(Author { pk: row.get(0)?, user: UserRef { id, username: Username::from_stored(row.get_ref(1)?.as_str()?) } })
         })
         .optional()
 }
