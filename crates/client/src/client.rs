@@ -71,7 +71,7 @@ impl Client {
     }
 
     /// The same client, whose REST calls act as this user, with that user's rights and limits. For CLIENT tokens. A call whose
-    /// body names another `userId` may be refused.
+    /// body names another `userId` may be refused. Its connections act as the token's own user.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> Self {
         Self { acting_as: Some(user), ..self.clone() }
@@ -111,10 +111,19 @@ impl Client {
         &self.inner.base
     }
 
+    /// The URL of WebSocket connections. They belong to the token, whoever the client acts as: their frames name users.
+    pub(crate) fn socket_address(&self) -> Result<Url, Error> {
+        self.address_of_token("/ws")
+    }
+
+    fn address_of_token(&self, path: &str) -> Result<Url, Error> {
+        let base = self.base().as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}{path}")).map_err(|_| Error::Address(path.to_owned()))
+    }
+
     /// The URL of a path of the API, with an optional query.
     pub(crate) fn address(&self, path: &str) -> Result<Url, Error> {
-        let base = self.base().as_str().trim_end_matches('/');
-        let mut url = Url::parse(&format!("{base}{path}")).map_err(|_| Error::Address(path.to_owned()))?;
+        let mut url = self.address_of_token(path)?;
         if let Some(user) = self.acting_as {
             url.query_pairs_mut().append_pair("as", &user.to_string());
         }

@@ -210,17 +210,24 @@ pub fn may_be_handed(actor: Actor, minted_by: Option<TokenId>) -> Result<(), For
 
 /// The caller may revoke this token; `token` is `None` if it does not exist. `descends` says that the caller's token minted it,
 /// directly or through others. Any token may revoke itself. A restricted token may otherwise revoke only tokens that it minted.
+/// Who acts as a user may revoke what that user may, and not the token by which it acts.
 pub fn may_revoke(caller: &Caller, token: Option<&Token>, descends: bool) -> Result<(), Error> {
-    if token.is_some_and(|token| token.id == caller.token_id) {
+    if revokes_itself(caller, token.map(|token| token.id)) {
         return Ok(());
     }
     may_delete(caller)?;
+    let descends = descends && !caller.acting;
     let allowed = token.is_some_and(|token| {
         let user_token = token.token_type == TokenType::User;
         let of_reach = user_token && (caller.is(token.user_id) || caller.is_privileged());
         descends || (caller.permissions.is_all() && (of_reach || caller.token_type == TokenType::Client))
     });
     if allowed { Ok(()) } else { Err(no_such_token(caller)) }
+}
+
+/// Whether this is the caller's own token.
+pub fn revokes_itself(caller: &Caller, token: Option<TokenId>) -> bool {
+    !caller.acting && token == Some(caller.token_id)
 }
 
 /// The error for a token that the caller may not revoke. Only the privileged learn whether it exists.

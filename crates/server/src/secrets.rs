@@ -22,6 +22,8 @@ pub struct Secrets {
     client_previous: Option<Secret>,
     /// The key of hashes of contents. Absent before a server has started that makes it.
     content: Option<Secret>,
+    /// Whether that key is not given by a setting, but generated.
+    content_is_generated: bool,
     /// The file with the secrets that were not given.
     pub kept_in: Option<PathBuf>,
 }
@@ -115,6 +117,7 @@ impl Secrets {
             client,
             client_previous: settings.jwt_api_secret_previous.clone(),
             content: settings.content_key.clone(),
+            content_is_generated: settings.content_key.is_none(),
             kept_in: None,
         }))
     }
@@ -123,12 +126,16 @@ impl Secrets {
     fn join(settings: &Settings, directory: &DataDir, kept: Kept) -> Option<Self> {
         let sign_tokens = settings.jwt_secret.is_some() && settings.jwt_api_secret.is_some();
         let is_used = !sign_tokens || (settings.content_key.is_none() && kept.content.is_some());
+        // A file that was left behind must not bring back a previous secret of one that is given now.
+        let user_previous = kept.user_previous.filter(|_| settings.jwt_secret.is_none());
+        let client_previous = kept.client_previous.filter(|_| settings.jwt_api_secret.is_none());
         Some(Self {
             user: settings.jwt_secret.clone().or(kept.user)?,
-            user_previous: settings.jwt_secret_previous.clone().or(kept.user_previous),
+            user_previous: settings.jwt_secret_previous.clone().or(user_previous),
             client: settings.jwt_api_secret.clone().or(kept.client)?,
-            client_previous: settings.jwt_api_secret_previous.clone().or(kept.client_previous),
+            client_previous: settings.jwt_api_secret_previous.clone().or(client_previous),
             content: settings.content_key.clone().or(kept.content),
+            content_is_generated: settings.content_key.is_none(),
             kept_in: is_used.then(|| directory.secrets_file()),
         })
     }
@@ -195,6 +202,7 @@ impl Secrets {
             client: fingerprint(&self.client),
             client_previous: self.client_previous.as_ref().map(fingerprint),
             content: self.content.as_ref().map(fingerprint),
+            content_is_generated: self.content_is_generated,
         }
     }
 }
@@ -378,6 +386,18 @@ mod tests {
         assert!(Secrets::find(&Settings::default(), &directory).unwrap().is_none());
         let all = Secrets::resolve(&Settings::default(), &directory).unwrap();
         assert_eq!(all.content, first.content);
+    }
+
+    #[test]
+    fn a_file_that_was_left_behind_brings_back_no_previous_secret() {
+        let (_above, directory) = directory();
+        let left =
+            Settings { jwt_secret: given(), jwt_secret_previous: given(), jwt_api_secret: given(), ..Settings::default() };
+        let text = Secrets::given(&left).unwrap().unwrap().to_toml();
+        directory.write_private(&directory.secrets_file(), &text).unwrap();
+        let settings = Settings { jwt_secret: given(), ..Settings::default() };
+        assert_eq!(Secrets::resolve(&settings, &directory).unwrap().user_previous, None);
+        assert_eq!(Secrets::resolve(&Settings::default(), &directory).unwrap().user_previous, left.jwt_secret_previous);
     }
 
     #[test]

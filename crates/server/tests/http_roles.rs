@@ -282,6 +282,20 @@ async fn a_token_for_other_rooms_is_like_a_strangers() {
     assert_eq!(server.get("/api/rooms").bearer(&none.token).send().await.ok(200), json!([]));
 }
 
+/// A backend that passes on which token its user wants revoked must not lose its own.
+#[tokio::test]
+async fn who_acts_as_a_user_revokes_what_the_user_may() {
+    let server = start().await;
+    let world = World::new(&server).await;
+    let body = json!({ "userId": world.owner.id, "email": "owner@example.com" });
+    let made = server.post("/api/tokens/client", &body).client().send().await.ok(201);
+    let (own, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
+    let revoke = |id: &str| server.delete(&format!("/api/tokens/{id}?as={}", world.member.id)).bearer(token).send();
+    revoke(own).await.refused(403, "client_token_required");
+    revoke(&world.member.token_id).await.ok(200);
+    server.delete(&format!("/api/tokens/{own}")).bearer(token).send().await.ok(200);
+}
+
 /// A token for a few rooms, or without some permission, may be held by somebody else than its user. It may revoke only itself
 /// and the tokens that it minted.
 #[tokio::test]

@@ -42,6 +42,7 @@ async fn main() {
         client: Fingerprint::new("client"),
         client_previous: None,
         content: None,
+        content_is_generated: false,
     };
     let sink = Arc::new(Count::default());
     let store = chatsphere_store::open(OpenOptions::new(url, keys, Arc::clone(&sink) as Arc<dyn CommitSink>)).await.unwrap();

@@ -32,6 +32,9 @@ pub struct KeyFingerprints {
     pub client_previous: Option<Fingerprint>,
     /// The fingerprint of the key of hashes of contents, which is never rotated. A command may run before it exists.
     pub content: Option<Fingerprint>,
+    /// Whether this node generated the key of contents by itself. Then a lost one is replaced: a node that cannot start would be
+    /// worse than some repeated calls that are not recognised.
+    pub content_is_generated: bool,
 }
 
 /// One of the keys of an installation.
@@ -117,12 +120,20 @@ impl KeyFingerprints {
             }
             rotated = true;
         }
-        match (&stored.content, &self.content) {
-            (stored, current) if stored == current => {}
-            (None, _) => rotated = true,
-            (Some(_), _) => return KeyCheck::Other(SigningKey::Content),
+        let content = self.content.as_ref().or(stored.content.as_ref());
+        if content != stored.content.as_ref() {
+            if stored.content.is_some() {
+                if !self.content_is_generated {
+                    return KeyCheck::Other(SigningKey::Content);
+                }
+                tracing::warn!(
+                    "the hashes of contents in this database were made with another key, which was lost: calls that were \
+                     made before and are repeated now may be refused as `idempotency_key_reused`"
+                );
+            }
+            rotated = true;
         }
-        if rotated { KeyCheck::Rotated(self.current()) } else { KeyCheck::Same }
+        if rotated { KeyCheck::Rotated(StoredKeys { content: content.cloned(), ..self.current() }) } else { KeyCheck::Same }
     }
 }
 
@@ -137,6 +148,7 @@ mod tests {
             client: Fingerprint::new(client),
             client_previous: None,
             content: None,
+            content_is_generated: false,
         }
     }
 
@@ -150,13 +162,16 @@ mod tests {
         assert_eq!(keys("b", None, "x").check(&stored), KeyCheck::Other(SigningKey::User));
         assert_eq!(keys("b", Some("c"), "x").check(&stored), KeyCheck::Other(SigningKey::User));
         assert_eq!(keys("a", None, "y").check(&stored), KeyCheck::Other(SigningKey::Client));
-        // The key of contents may be added, and never changes.
+        // The key of contents may be added, and never changes if it is given. A command may lack it.
         let with = |content| KeyFingerprints { content: Some(Fingerprint::new(content)), ..keys("a", None, "x") };
         assert_eq!(with("k").check(&stored), KeyCheck::Rotated(with("k").current()));
         let stored = with("k").current();
         assert_eq!(with("k").check(&stored), KeyCheck::Same);
-        for other in [with("l"), keys("a", None, "x")] {
-            assert_eq!(other.check(&stored), KeyCheck::Other(SigningKey::Content));
-        }
+        assert_eq!(with("l").check(&stored), KeyCheck::Other(SigningKey::Content));
+        assert_eq!(keys("a", None, "x").check(&stored), KeyCheck::Same);
+        let KeyCheck::Rotated(kept) = keys("b", Some("a"), "x").check(&stored) else { panic!("no rotation") };
+        assert_eq!(kept.content, stored.content);
+        let regenerated = KeyFingerprints { content_is_generated: true, ..with("l") };
+        assert_eq!(regenerated.check(&stored), KeyCheck::Rotated(regenerated.current()));
     }
 }

@@ -69,7 +69,7 @@ impl Socket {
     /// Connects and performs the WebSocket handshake.
     pub(super) async fn open(client: &Client, token: &Token, largest_frame: usize) -> Result<Self, Ended> {
         let lost = |what: &str| Ended::Lost(what.to_owned());
-        let address = client.address("/ws").map_err(|error| Ended::Lost(error.to_string()))?;
+        let address = client.socket_address().map_err(|error| Ended::Lost(error.to_string()))?;
         let host = address.host_str().ok_or_else(|| lost("the address names no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = address.port_or_known_default().ok_or_else(|| lost("the address names no port"))?;

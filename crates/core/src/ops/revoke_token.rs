@@ -14,7 +14,7 @@ use crate::store::Revocation;
 /// [`Error::Forbidden`], [`crate::NotFound::Token`], [`Error::RateLimited`], [`Error::Unavailable`].
 pub(super) async fn revoke_token(chat: &AppContext, caller: &Caller, token: TokenId) -> Result<(), Error> {
     // A token that revokes itself is not rate limited.
-    if token != caller.token_id {
+    if !policy::revokes_itself(caller, Some(token)) {
         policy::may_delete(caller)?;
         chat.count_change(caller)?;
     }

@@ -8,9 +8,7 @@ mod tokens;
 mod users;
 
 pub use health::{BusState, Health, Ready};
-pub use messages::{
-    DeletedMessage, EditMessage, Message, MessageInRoom, MessageVersion, PostMessage, RemovedMessage, RoomRef,
-};
+pub use messages::{DeletedMessage, EditMessage, Message, MessageInRoom, MessageVersion, PostMessage, RemovedMessage, RoomRef};
 pub use problem::{FieldError, Problem};
 pub use rooms::{AddUser, Count, CreateRoom, Room, RoomWithUsers};
 pub use tokens::{MintClientToken, MintUserToken, Minted, Permissions, Token};

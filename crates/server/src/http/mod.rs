@@ -43,6 +43,7 @@ use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use failure::Failure;
+pub(crate) use query::acting_as;
 
 pub use demo::{Demo, DemoInvites};
 pub use early_error::early_answers;

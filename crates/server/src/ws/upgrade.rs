@@ -5,14 +5,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Ve
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use chatsphere_core::{Caller, Error, TokenRefusal, TokenType, Unavailable};
+use chatsphere_core::{Caller, Error, InvalidField, TokenRefusal, TokenType, Unavailable};
 use chatsphere_net::listener::{Peer, take_stream};
 use chatsphere_net::websocket::handshake::{HandshakeError, Subprotocols, UpgradeRequest};
 
 use super::connection::Opening;
 use super::{WsState, connection};
 use crate::auth::authenticate;
-use crate::http::Failure;
+use crate::http::{Failure, acting_as};
 use crate::request::bearer;
 
 /// How many rooms a connection may join at a time.
@@ -109,6 +109,9 @@ pub(super) struct Accepted {
 pub(super) async fn decide(state: &WsState, asked: Asked<'_>) -> Result<Result<Accepted, HandshakeError>, Failure> {
     if state.stopping.is_cancelled() {
         return Err(Error::from(Unavailable::Stopping).into());
+    }
+    if acting_as(asked.uri.query().unwrap_or_default())?.is_some() {
+        return Err(Error::from(InvalidField::new("as", "is for REST calls: the frames of a connection take `userId`")).into());
     }
     let headers = asked.headers;
     let accept_key = UpgradeRequest {

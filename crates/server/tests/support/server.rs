@@ -57,6 +57,7 @@ impl Backend {
             client: Fingerprint::new(client.fingerprint()),
             client_previous: None,
             content: None,
+            content_is_generated: false,
         };
         let url = DatabaseUrl::sqlite(directory.path().join("chat.db"));
         let store = chatsphere_store::open(OpenOptions::new(url, keys, sink)).await.expect("a store");

@@ -26,6 +26,8 @@ async fn other_requests_are_told_how_to_open_a_websocket(database: Arc<Database>
     let answer = server.get("/ws").bearer(&ada.token).send().await;
     assert_eq!(answer.header("upgrade").map(str::to_lowercase).as_deref(), Some("websocket"));
     answer.refused(426, "websocket_handshake");
+    // A connection that ignored this would have the rights of its token.
+    server.get(&format!("/ws?as={}", ada.id)).bearer(&ada.token).send().await.refused(400, "invalid");
     for headers in ["sec-websocket-version: 12\r\n", "sec-websocket-key: short\r\n"] {
         let (name, _) = headers.split_once(':').unwrap();
         let request: String = upgrade("/ws", headers)

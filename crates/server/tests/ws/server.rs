@@ -115,6 +115,7 @@ async fn open(
         client: Fingerprint::new(client.fingerprint()),
         client_previous: None,
         content: None,
+        content_is_generated: false,
     };
     let mut options = OpenOptions::new(database.url.clone(), fingerprints, sink.clone());
     options.client_id_key = Some(ClientIdKey::new(b"client ids"));

@@ -7,7 +7,8 @@
 //!
 //! A log that restarts keeps the bytes behind its new end. So some time after contents were erased, the log is truncated: by
 //! the thread, or after a commit by the writer if the thread did not get the writer's lock. It may have to wait for a backup or
-//! a long read, which need the log. Commits wait for it as long as reads may, which is a few milliseconds.
+//! a long read, which need the log. Commits wait for it as for a restart: for a few milliseconds of reads, and for what is left
+//! to copy.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -86,14 +87,14 @@ impl Checkpoints {
         if is_low || self.state.copying.load(Ordering::Acquire) {
             return;
         }
-        if self.state.offered.swap(false, Ordering::AcqRel) {
+        let left = pages - self.state.copied.load(Ordering::Acquire);
+        if left <= RESTART_LEFT && self.state.offered.swap(false, Ordering::AcqRel) {
             match truncate(connection) {
-                Ok(truncated) => self.state.truncated.store(truncated, Ordering::Release),
+                Ok(truncated) => self.truncated(truncated),
                 Err(error) => health.failed(&error),
             }
             return;
         }
-        let left = pages - self.state.copied.load(Ordering::Acquire);
         if pages < RESTART_FROM {
             self.not_before.set(0);
         }
@@ -108,6 +109,13 @@ impl Checkpoints {
             // The thread receives orders as long as the writer exists.
             let _ = self.orders.try_send(());
         }
+    }
+
+    fn truncated(&self, done: bool) {
+        if done {
+            self.state.copied.store(0, Ordering::Release);
+        }
+        self.state.truncated.store(done, Ordering::Release);
     }
 
     /// Called after a commit that erased contents: the log is truncated some time later.
@@ -159,7 +167,7 @@ impl Orders {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.state.copying.load(Ordering::Acquire) {
-                self.copy(connection, health);
+                let _ = self.copy(connection, health);
                 self.state.copying.store(false, Ordering::Release);
             }
             if due.is_none() && self.state.erased.load(Ordering::Acquire) {
@@ -178,15 +186,25 @@ impl Orders {
         }
     }
 
-    fn copy(&self, connection: &Connection, health: &Health) {
-        match checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
-            Ok((_, copied)) => self.state.copied.store(copied, Ordering::Release),
-            Err(error) => health.failed(&error),
+    /// Copies what no read prevents. Returns the number of pages that are left; nothing if another checkpoint runs.
+    fn copy(&self, connection: &Connection, health: &Health) -> Option<i32> {
+        match connection
+            .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
+            .and_then(|mut copy| copy.query_row([], |row| Ok((row.get::<_, i32>(1)?, row.get::<_, i32>(2)?))))
+        {
+            Ok((pages, copied)) if copied >= 0 => {
+                self.state.copied.store(copied, Ordering::Release);
+                Some(pages - copied)
+            }
+            Ok(_) => None,
+            Err(error) => {
+                health.failed(&error);
+                None
+            }
         }
     }
 
-    /// Truncates the log, or offers that to the writer. Returns whether it is truncated. First it copies what it can, because
-    /// commits wait for what a truncation copies.
+    /// Truncates the log, or offers that to the writer. Returns whether it is truncated.
     fn truncate(&self, connection: &Connection, health: &Health) -> bool {
         self.state.offered.store(false, Ordering::Release);
         if self.state.truncated.swap(false, Ordering::AcqRel) {
@@ -194,17 +212,26 @@ impl Orders {
         }
         // What is erased from now on may need another truncation.
         self.state.erased.store(false, Ordering::Release);
-        self.copy(connection, health);
-        let truncated = truncate(connection).unwrap_or_else(|error| {
-            health.failed(&error);
-            false
-        });
+        // On a full disk the writer waits for a copy that is announced.
+        self.state.copying.store(true, Ordering::Release);
+        let truncated = self.copy_and_truncate(connection, health);
         if truncated {
             self.state.copied.store(0, Ordering::Release);
-        } else {
-            self.state.offered.store(true, Ordering::Release);
         }
+        self.state.copying.store(false, Ordering::Release);
+        self.state.offered.store(!truncated, Ordering::Release);
         truncated
+    }
+
+    /// Commits wait for what a truncation copies, so nearly all is copied before. After a backup or a long read that takes
+    /// another attempt.
+    fn copy_and_truncate(&self, connection: &Connection, health: &Health) -> bool {
+        let is_short = self.copy(connection, health).is_some_and(|left| left <= RESTART_LEFT);
+        is_short
+            && truncate(connection).unwrap_or_else(|error| {
+                health.failed(&error);
+                false
+            })
     }
 }
 

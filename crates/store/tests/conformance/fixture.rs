@@ -70,6 +70,7 @@ pub(crate) fn keys() -> KeyFingerprints {
         client: Fingerprint::new("client key"),
         client_previous: None,
         content: Some(Fingerprint::new("content key")),
+        content_is_generated: false,
     }
 }
 

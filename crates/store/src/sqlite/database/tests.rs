@@ -25,6 +25,7 @@ async fn urgent_reads_do_not_wait_behind_pages() {
         client: Fingerprint::new("client"),
         client_previous: None,
         content: None,
+        content_is_generated: false,
     };
     let options = OpenOptions::new(DatabaseUrl::sqlite(&path), keys, Arc::new(NoSink));
     let store = Arc::new(start(path, "sqlite", &options).unwrap());

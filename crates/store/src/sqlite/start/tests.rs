@@ -23,6 +23,7 @@ fn options(path: &Path) -> OpenOptions {
         client: Fingerprint::new("client"),
         client_previous: None,
         content: None,
+        content_is_generated: false,
     };
     OpenOptions::new(DatabaseUrl::sqlite(path), keys, Arc::new(NoSink))
 }
