@@ -481,7 +481,8 @@ async fn numbers_out_of_range() {
             case.server.get(&format!("{path}?limit=200&&=")).client().send().await.ok(200);
         }
     }
-    assert_eq!(lists, 8 * 2 + 3 + 2);
+    // `limit` and `cursor` of eight lists, `limit`, `before` and `after` of messages, `limit` and `after` of events, `cursor` of pins.
+    assert_eq!(lists, 8 * 2 + 3 + 2 + 1);
     let history = format!("/api/rooms/{}/messages", case.world.room);
     case.server.get(&format!("{history}?before=3&after=1")).client().send().await.invalid("before");
     case.server.get("/api/messages/user?userId=x").client().send().await.refused(404, "user_not_found");

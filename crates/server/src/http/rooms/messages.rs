@@ -17,7 +17,7 @@ use crate::http::prelude::*;
     responses(
         (status = 200, description = "A page of messages", body = Vec<Message<'static>>),
         (status = 403, description = "`not_a_member`, `needs_read`"),
-        (status = 404, description = "`message_not_found`: for `around`; `room_not_found`: only for CLIENT tokens and ADMINs"),
+        (status = 404, description = "`message_not_found`: the one to read around; `room_not_found`: only for CLIENT tokens and ADMINs"),
     ))]
 pub(super) async fn list(
     State(http): Http,
