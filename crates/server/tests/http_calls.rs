@@ -382,7 +382,8 @@ async fn admins_are_rate_limited_and_client_tokens_are_not() {
 
 #[tokio::test]
 async fn a_client_token_acts_as_a_user() {
-    let server = start().await;
+    let limits = chatsphere_core::Limits { messages_per_second: 1, message_burst: 10, ..chatsphere_core::Limits::default() };
+    let server = support::TestServer::rest(support::Setup { limits, ..Default::default() }).await;
     let world = World::new(&server).await;
     let (member, stranger) = (&world.member, &world.stranger);
     let path = |user: &support::Person| format!("/api/rooms/{}/messages?as={}", world.room, user.id);

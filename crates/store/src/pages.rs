@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chatsphere_core::store::{Cursor, EventsPage, History, Newest, PAGE_BYTES, Page, RoomVersion, Versioned};
 use chatsphere_core::{
-    EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq, UserRef, Version,
+    EncodedLen, Event, EventKind, EventMessage, Message, MessageId, MessageInRoom, MessageVersion, Seq, UserRef,
 };
 
 /// The place of a message's first text among its versions, as a [`Cursor`]. The later texts are rows of another table, with
@@ -184,20 +184,21 @@ fn supersede<'a>(posted: impl Iterator<Item = MessageId>, events: impl Iterator<
 }
 
 /// Makes a page of a message's versions. `later` are the versions from the second on, newest first, each with the key of its
-/// text, and with one row more than the limit (see [`rows_for`]). The `first` comes after the second, unless the oldest versions
-/// were dropped: the last of `later` then has a higher number.
+/// text and of the one before, and with one row more than the limit (see [`rows_for`]). `start` is the key of the newest one.
+/// The key is absent where the `first` version is next, and 0 where the versions before were dropped.
 pub(crate) fn versions<E>(
-    later: impl IntoIterator<Item = Result<(i64, MessageVersion), E>>,
+    start: Option<i64>,
+    later: impl IntoIterator<Item = Result<((i64, MessageVersion), Option<i64>), E>>,
     first: MessageVersion,
     limit: usize,
 ) -> Result<Page<MessageVersion>, E> {
-    let is_next = Cell::new(true);
-    let later = later.into_iter().inspect(|row| {
-        if let Ok((_, row)) = row {
-            is_next.set(row.version == Version::FIRST.next());
-        }
+    let before = Cell::new(start);
+    let later = later.into_iter().map(|row| {
+        let (row, prev) = row?;
+        before.set(prev);
+        Ok(row)
     });
-    let first = iter::once(Ok((FIRST_TEXT, first))).filter(|_| is_next.get());
+    let first = iter::once(Ok((FIRST_TEXT, first))).filter(|_| before.get().is_none());
     Ok(listed(cut(later.chain(first), limit, |(_, version)| version)?))
 }
 

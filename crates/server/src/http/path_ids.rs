@@ -57,7 +57,7 @@ impl PathIds for MessageId {
     type Texts = String;
 
     fn read(text: String, _: &Caller) -> Result<Self, Error> {
-        ops::message_id(&text)
+        Ok(ops::message_id(&text))
     }
 }
 

@@ -133,7 +133,7 @@ impl Query {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(self.seq("around")?.map(Place::At));
         }
-        Ok(Some(Place::Of(ops::message_id(text)?)))
+        Ok(Some(Place::Of(ops::message_id(text))))
     }
 
     /// The requested page of a room's events.

@@ -248,7 +248,7 @@ fn ack_to<'a>(
 
 /// The ids of a message and its room.
 fn message_ids(caller: &Caller, room_id: &str, message_id: &str) -> Result<(RoomId, MessageId), Error> {
-    Ok((ops::room_id(caller, room_id)?, ops::message_id(message_id)?))
+    Ok((ops::room_id(caller, room_id)?, ops::message_id(message_id)))
 }
 
 /// The parameters of an `edit` frame.

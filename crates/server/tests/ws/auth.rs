@@ -77,10 +77,10 @@ async fn each_way_leads_to_hello(database: Arc<Database>) {
             "type": "hello", "userId": ada.id, "connectionId": null, "heartbeatMs": 25_000, "protocol": 1,
             "expiresAt": "2026-11-29T09:56:10.000Z",
             "limits": {
-                "messageBytes": 32_768, "messageVersions": 50, "usernameChars": 64, "roomNameChars": 128, "refBytes": 64, "clientMessageIdBytes": 64,
-                "frameBytes": 65_536, "roomsPerConnection": 1_000, "connectionsPerUser": 1_000,
+                "messageBytes": 32_768, "messageVersions": 50, "usernameChars": 64, "roomNameChars": 128, "refBytes": 64,
+                "clientMessageIdBytes": 64, "frameBytes": 65_536, "roomsPerConnection": 1_000, "connectionsPerUser": 1_000,
                 "outboundQueueBytes": 1_048_576, "messagesPerSecond": 0, "messageBurst": 100, "unansweredSends": 64,
-                "replayEvents": 10_000, "largestFrameBytes": 263_424, "framesPerSecond": 0, "frameBurst": 2_164,
+                "replayEvents": 10_000, "largestFrameBytes": 263_296, "framesPerSecond": 0, "frameBurst": 2_164,
                 "pinsPerRoom": 100,
             },
         });

@@ -230,13 +230,14 @@ async fn none_is_merged_and_the_rate_is_limited(database: Arc<Database>) {
 }
 
 async fn a_slow_client_loses_signals_and_no_events(database: Arc<Database>) {
-    let server = Server::start_with(&database, Setup::limits(|limits| limits.outbound_queue_bytes = 400_000)).await;
+    let server = Server::start_with(&database, Setup::limits(|limits| limits.outbound_queue_bytes = 12_000_000)).await;
     let (room, ada, bob) = server.pair().await;
     let mut raw = Raw::connect_narrow(server.addr, &bob.token).await;
     raw.send(&json!({ "type": "join", "roomId": room })).await;
     while raw.read().await.json()["type"] != "previous_messages" {}
     let mut of_ada = server.joined(room, &ada).await;
-    let count = 20;
+    // Less than the bound. What the sockets of both sides buffer, at most 4 MiB each, leaves more than a quarter of the bound.
+    let count = 800;
     server.fill(room, &ada, (0..count).map(|_| "x".repeat(12_000))).await;
     for _ in 0..count {
         of_ada.expect("new_message").await;

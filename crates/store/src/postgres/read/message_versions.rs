@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 
 use super::{enter, page_rows, reader, room_cte};
 use crate::pages::{self, rows_for};
+use crate::postgres::failure::Cause;
 use crate::postgres::pool::Reads;
 use crate::postgres::rows::{self, within_page_bytes};
 
@@ -13,13 +14,13 @@ use crate::postgres::rows::{self, within_page_bytes};
 const VERSIONS: &str = concat!(
     room_cte!(),
     ", message AS MATERIALIZED (
-         SELECT m.pk, m.content, m.created_at, m.user_pk, (SELECT head FROM changes WHERE message_pk = m.pk) AS head
+         SELECT m.pk, m.content, m.created_at, m.user_pk,
+                CASE WHEN $5::bigint IS NULL THEN (SELECT head FROM changes WHERE message_pk = m.pk)
+                     ELSE (SELECT prev FROM texts WHERE pk = $5 AND message_pk = m.pk) END AS start
          FROM room JOIN messages m ON room.open AND m.id = $4 AND m.room_pk = room.pk AND m.lane < 4
      ), later AS (
          WITH RECURSIVE chain (text_pk) AS (
-             SELECT CASE WHEN $5::bigint IS NULL THEN message.head
-                         ELSE (SELECT prev FROM texts WHERE pk = $5 AND message_pk = message.pk) END
-             FROM message
+             SELECT start FROM message
              UNION ALL SELECT t.prev FROM chain
              CROSS JOIN LATERAL (SELECT prev FROM texts WHERE pk = chain.text_pk LIMIT 1) AS t
          ) SELECT * FROM ",
@@ -30,10 +31,10 @@ const VERSIONS: &str = concat!(
     ),
     " AS later
      ), texts_of AS (
-         SELECT 0::bigint AS pk, 1::bigint AS version, content, created_at AS at, user_pk AS by_pk FROM message
-         UNION ALL SELECT pk, version, content, at, by_pk FROM later
+         SELECT 0::bigint AS pk, 1::bigint AS version, content, created_at AS at, user_pk AS by_pk, start AS prev FROM message
+         UNION ALL SELECT pk, version, content, at, by_pk, prev FROM later
      )
-     SELECT room.seq, room.member, texts_of.pk, texts_of.version, texts_of.content, texts_of.at, u.id, u.username
+     SELECT room.seq, room.member, texts_of.pk, texts_of.version, texts_of.content, texts_of.at, u.id, u.username, texts_of.prev
      FROM room LEFT JOIN (
          texts_of CROSS JOIN LATERAL (SELECT id, username FROM users WHERE pk = texts_of.by_pk LIMIT 1) AS u
      ) ON true ORDER BY texts_of.version DESC"
@@ -56,9 +57,11 @@ pub(super) async fn versions(
             };
             let rows: Vec<&Row> = page_rows(&found, 2).collect();
             let Some((first, later)) = rows.split_last() else { return Ok(Err(Error::NotFound(NotFound::Message))) };
+            let start: Option<i64> = first.try_get(8)?;
             let (_, first) = rows::message_version(*first, 2)?;
             let author = first.by.id;
-            let page = pages::versions(later.iter().map(|row| rows::message_version(*row, 2)), first, page.limit)?;
+            let later = later.iter().map(|row| Ok::<_, Cause>((rows::message_version(*row, 2)?, row.try_get(8)?)));
+            let page = pages::versions(start, later, first, page.limit)?;
             Ok(Ok(Versions { author, page, head }))
         })
         .await

@@ -148,7 +148,7 @@ const DROP_TEXTS: &str = "WITH RECURSIVE kept (text_pk, prev, version) AS (
      ), emptied AS (
          UPDATE texts SET content = '' WHERE pk IN (SELECT text_pk FROM chain) AND content <> ''
      ), ended AS (
-         UPDATE texts SET prev = NULL FROM oldest WHERE texts.pk = oldest.text_pk
+         UPDATE texts SET prev = 0 FROM oldest WHERE texts.pk = oldest.text_pk
      ) UPDATE messages SET content = '' WHERE pk = $1 AND content <> ''";
 const EVENT_TIME: &str = "SELECT at FROM room_events WHERE room_pk = $1 AND seq = $2
     UNION ALL SELECT created_at FROM messages WHERE room_pk = $1 AND lane = ANY ('{0,1,2,3}') AND seq = $2";

@@ -26,16 +26,22 @@ pub(super) fn versions(
         .optional()?;
     let Some(((pk, first), head)) = first else { return Err(Error::NotFound(NotFound::Message).into()) };
     let author = first.by.id;
+    let start = match page.cursor {
+        None => head,
+        Some(cursor) => connection
+            .prepare_cached("SELECT prev FROM texts WHERE pk = ?1 AND message_pk = ?2")?
+            .query_row((cursor.0, pk), |row| row.get(0))
+            .optional()?
+            .flatten(),
+    };
     // Each text from the second on references the one before it.
     let mut later = connection.prepare_cached(
         "WITH RECURSIVE chain (pk) AS (
-                 SELECT CASE WHEN ?2 IS NULL THEN ?3 ELSE (SELECT prev FROM texts WHERE pk = ?2 AND message_pk = ?1) END
-                 UNION ALL SELECT t.prev FROM chain JOIN texts t ON t.pk = chain.pk LIMIT ?4
+                 SELECT ?2 UNION ALL SELECT t.prev FROM chain JOIN texts t ON t.pk = chain.pk LIMIT ?3
              )
-             SELECT t.pk, t.version, t.content, t.at, u.id, u.username FROM chain JOIN texts t ON t.pk = chain.pk
+             SELECT t.pk, t.version, t.content, t.at, u.id, u.username, t.prev FROM chain JOIN texts t ON t.pk = chain.pk
              JOIN users u ON u.pk = t.by_pk WHERE t.message_pk = ?1 ORDER BY t.version DESC",
     )?;
-    let later = later
-        .query_map((pk, page.cursor.map(|cursor| cursor.0), head, rows_for(page.limit)), |row| rows::message_version(row, 0))?;
-    Ok(Versions { author, page: pages::versions(later, first, page.limit)?, head: room.version.head })
+    let later = later.query_map((pk, start, rows_for(page.limit)), |row| Ok((rows::message_version(row, 0)?, row.get(6)?)))?;
+    Ok(Versions { author, page: pages::versions(start, later, first, page.limit)?, head: room.version.head })
 }

@@ -171,8 +171,8 @@ fn drop_texts(connection: &Connection, message_pk: i64, up_to: u32) -> Result<()
         )?
         .query_row((message_pk, up_to), |row| Ok((row.get(0)?, row.get(1)?)))?;
     connection.prepare_cached(erase_texts!("SELECT ?1"))?.execute([dropped])?;
-    // The rows stay: a row that is deleted may leave copies of itself in the file.
-    connection.prepare_cached("UPDATE texts SET prev = NULL WHERE pk = ?1")?.execute([kept])?;
+    // The rows stay: a row that is deleted may leave copies of itself in the file. No text has the key 0, so a reader stops.
+    connection.prepare_cached("UPDATE texts SET prev = 0 WHERE pk = ?1")?.execute([kept])?;
     connection
         .prepare_cached("UPDATE messages SET content = '' WHERE pk = ?1 AND content <> ''")?
         .execute([message_pk])
